@@ -1,0 +1,1 @@
+"""paribus: fine-tuning experiments with all else held equal, and which differences are real."""

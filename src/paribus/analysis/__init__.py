@@ -1,0 +1,1 @@
+"""Store to tables, intervals, paired tests and findings. Pure."""

@@ -1,0 +1,118 @@
+"""What `paribus run` shows while it works: one live line on a terminal, plain lines elsewhere.
+
+quickstart  run 2 of 5  full-main seed 0
+training ━━━━━━━━━━━━━━╸━━━━━━━  12/24 steps  loss 0.412  2.1 examples/s  7.9 GiB  0:00:31 left
+"""
+
+import time
+from collections.abc import Sequence
+from types import TracebackType
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from paribus.config.spec import RunSpec
+from paribus.experiment.progress import Progress
+
+_PLAIN_SECONDS = 15.0
+"""Between two lines of the same stage where there is no terminal."""
+
+
+class Display:
+    """Shows each run's progress. Call it with (spec, progress); use it as a context."""
+
+    def __init__(self, console: Console, experiment: str, runs: Sequence[RunSpec]) -> None:
+        self.console = console
+        self.experiment = experiment
+        self.runs = list(runs)
+        self.current: RunSpec | None = None
+        self.stage = ""
+        self.printed = 0.0
+        self.stage_started = 0.0
+        self.run_started = 0.0
+        self.live = Live(self._checking(), console=console, transient=True, refresh_per_second=4)
+
+    def __enter__(self) -> "Display":
+        if self.console.is_terminal:
+            self.live.start()
+        else:
+            self.console.print(f"{self.experiment}: checking data, prompts and weights")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self.console.is_terminal:
+            self.live.stop()
+        if kind is None and self.current is not None:
+            self._close_run()
+
+    def __call__(self, spec: RunSpec, progress: Progress) -> None:
+        """Show `progress` of the run of `spec`."""
+        now = time.monotonic()
+        if spec is not self.current:
+            self._close_run()
+            self.current, self.run_started, self.stage = spec, now, ""
+        fresh = progress.stage != self.stage
+        if fresh:
+            self.stage, self.stage_started = progress.stage, now
+        if self.console.is_terminal:
+            self.live.update(self._panel(spec, progress))
+        elif fresh or progress.done == progress.total or now - self.printed >= _PLAIN_SECONDS:
+            self.printed = now
+            self.console.print(f"{_title(spec)}: {progress.stage} {_figures(progress)}".rstrip())
+
+    def _close_run(self) -> None:
+        if self.current is not None:
+            seconds = time.monotonic() - self.run_started
+            place = self.runs.index(self.current) + 1
+            done = f"{_title(self.current)}: ended after {_clock(seconds)}"
+            self.console.print(f"{done}  (run {place} of {len(self.runs)})")
+
+    def _checking(self) -> RenderableType:
+        text = f"{self.experiment}: checking data, prompts and weights (first time: 1 minute)"
+        return Spinner("dots", text=text)
+
+    def _panel(self, spec: RunSpec, progress: Progress) -> RenderableType:
+        place = self.runs.index(spec) + 1
+        head = Text.assemble(
+            (self.experiment, "bold"),
+            f"  run {place} of {len(self.runs)}  ",
+            (_title(spec), "bold"),
+        )
+        row = Table.grid(padding=(0, 1))
+        bar = ProgressBar(total=progress.total or None, completed=progress.done, width=20)
+        row.add_row(progress.stage, bar, _figures(progress))
+        return Group(head, row)
+
+
+def _title(spec: RunSpec) -> str:
+    return f"{spec.arm} seed {spec.replicate}"
+
+
+def _figures(progress: Progress) -> str:
+    unit = "steps" if progress.stage == "training" else "problems"
+    rate = "examples/s" if progress.stage == "training" else "problems/s"
+    parts = [
+        f"{progress.done}/{progress.total} {unit}" if progress.total else "",
+        "" if progress.loss is None else f"loss {progress.loss:.3f}",
+        ""
+        if progress.examples_per_second is None
+        else f"{progress.examples_per_second:.2f} {rate}",
+        "" if progress.memory_bytes is None else f"{progress.memory_bytes / 2**30:.1f} GiB",
+        "" if progress.seconds_left is None else f"{_clock(progress.seconds_left)} left",
+    ]
+    return "  ".join(part for part in parts if part)
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,1 @@
+"""Experiment files: schema, loading and merging, origins, identity."""

@@ -1,0 +1,194 @@
+"""Checks configuration values against the schema: every problem at once, each on one line.
+
+Someone who mends a file should learn all that is wrong with it in one go, and where. pydantic
+finds what is wrong with single values, `config/explain` puts it into words, and what is right
+alone and wrong together is found here.
+
+    config, problems = check_experiment({"name": "x", "training": {"epochs": 0}}, origins)
+    # config is None
+    # problems is ["x.yaml:3: training.epochs must be a number > 0, got 0"]
+"""
+
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from paribus.config.explain import SCHEMA, explain, nearest, shown_key
+from paribus.config.read import Origin, find_origin
+from paribus.config.schema import ArmConfig, ExperimentConfig
+from paribus.config.spec import flatten, nest
+
+_ARM: TypeAdapter[ArmConfig] = TypeAdapter(ArmConfig)
+_EXPERIMENT: TypeAdapter[ExperimentConfig] = TypeAdapter(ExperimentConfig)
+
+ARM_DEFAULTS: dict[str, Any] = flatten(asdict(ArmConfig()))
+"""Every key of an arm, by dotted name, with its default."""
+ARM_SECTIONS = frozenset(key.partition(".")[0] for key in ARM_DEFAULTS if "." in key)
+"""`data`, `prompt`, ...: names that hold keys, and no value of their own."""
+ARM_FIELDS = frozenset(key.partition(".")[0] for key in ARM_DEFAULTS)
+
+_PATHS = ("data.path", "model")
+_PAIRS = (
+    ("data.min_steps", "data.max_steps"),
+    ("training.min_learning_rate", "training.learning_rate"),
+    ("training.micro_batch", "training.batch_size"),
+)
+_SIZES = ("data.train_size", "data.test_size")
+
+
+def absolute_paths(flat: Mapping[str, Any], origins: Mapping[str, Origin]) -> dict[str, Any]:
+    """Return an arm's values with folders absolute: relative ones start at the stating file.
+
+    `data.path` is always a folder; `model` is one if it starts with `./`, `../`, `/` or `~`.
+    """
+    resolved = dict(flat)
+    for key in _PATHS:
+        value = resolved.get(key)
+        is_folder = key == "data.path" or str(value).startswith(("./", "../", "/", "~"))
+        if isinstance(value, str) and is_folder:
+            file = find_origin(key, origins).file
+            folder = file.parent if file else Path.cwd()
+            # Path.expanduser raises for an unknown user; here the folder is missing later.
+            home = os.path.expanduser(value)  # noqa: PTH111
+            resolved[key] = os.path.normpath(folder.absolute() / home)
+    return resolved
+
+
+def check_experiment(
+    values: Mapping[str, Any], origins: Mapping[str, Origin]
+) -> tuple[ExperimentConfig | None, list[str]]:
+    """Return the config, or None, and all problems of `values` (nested), by file and line."""
+    found = _faults(_EXPERIMENT, values)
+    shared = flatten({key: value for key, value in values.items() if key in ARM_FIELDS})
+    lines = [f"{find_origin(key, origins)}: {text}" for key, text in found.items()]
+    lines += _cross_problems(shared, found, origins)
+    lines += _override_problems(values, origins)
+    return (None if lines else _EXPERIMENT.validate_json(json.dumps(values))), lines
+
+
+def build_arm(
+    flat: Mapping[str, Any], origins: Mapping[str, Origin], name: str
+) -> tuple[ArmConfig | None, list[str]]:
+    """Return the config of the arm `name`, or None, and all problems of its dotted values."""
+    values = nest(absolute_paths(flat, origins))
+    found = _faults(_ARM, values)
+    lines = [f"{find_origin(key, origins)}: arm {name}: {text}" for key, text in found.items()]
+    lines += _cross_problems(flat, found, origins, f"arm {name}: ")
+    lines += _idle_problems(flat, found, origins, f"arm {name}: ")
+    return (None if lines else _ARM.validate_json(json.dumps(values))), lines
+
+
+def _cross_problems(
+    flat: Mapping[str, Any], bad: Mapping[str, str], origins: Mapping[str, Origin], arm: str = ""
+) -> list[str]:
+    """Return the problems of values that are right alone and wrong together."""
+    value = {key: flat.get(key, default) for key, default in ARM_DEFAULTS.items()}
+    lines = []
+    if value["method"] == "none":
+        remedy = "the baseline is the untrained arm; set baseline: {protocol: one_shot}"
+        lines.append(
+            f"{find_origin('method', origins)}: {arm}method='none' trains nothing; {remedy}"
+        )
+    for small, large in _PAIRS:
+        if small in bad or large in bad:
+            continue
+        low, high = value[small], value[large]
+        if small == "training.micro_batch":
+            holds, relation = high % low == 0, "a multiple of"
+            remedy = f"{large}={-(-high // low) * low} or {small}={math.gcd(low, high)}"
+        else:
+            holds, relation = low <= high, "at least"
+            remedy = f"a higher {large} or a lower {small}"
+        if holds:
+            continue
+        places = [find_origin(key, origins) for key in (small, large)]
+        place = places[0] if places[1].kind == "default" else places[1]
+        lines.append(f"{place}: {arm}{large}={high} must be {relation} {small}={low}; set {remedy}")
+    return lines
+
+
+def _idle_problems(
+    flat: Mapping[str, Any], bad: Mapping[str, str], origins: Mapping[str, Origin], arm: str
+) -> list[str]:
+    """Return the problems of values that an arm, once complete, could not act on.
+
+    Values shared by all arms are not asked: each arm may yet set what they lack.
+    """
+    value = {key: flat.get(key, default) for key, default in ARM_DEFAULTS.items() if key not in bad}
+    schedule, lowest = (value.get(f"training.{key}") for key in ("schedule", "min_learning_rate"))
+    lines = []
+    if lowest and schedule in ("linear", "constant"):
+        lines.append(
+            f"{find_origin('training.min_learning_rate', origins)}: {arm}"
+            f"training.min_learning_rate={lowest} is ignored by training.schedule={schedule!r};"
+            " set training.schedule=cosine or training.min_learning_rate=0"
+        )
+    endless = [key for key in _SIZES if value.get(key) == "all"]
+    if endless and value.get("data.source") == "wordproblems":
+        places = [find_origin(key, origins) for key in (*endless, "data.source")]
+        place = next((one for one in places if one.kind != "default"), places[0])
+        lines.append(
+            f"{place}: {arm}data.source='wordproblems' has no end, so it has no"
+            f" {' and '.join(f'{key}=all' for key in endless)}; set numbers, such as"
+            f" {' '.join(f'{key}=100' for key in endless)}"
+        )
+    return lines
+
+
+def _override_problems(values: Mapping[str, Any], origins: Mapping[str, Origin]) -> list[str]:
+    """Return the problems of each single value in `matrix` and `arms`."""
+    lines = []
+    for place, key, value in _overrides(values):
+        text = _override_problem(key, value)
+        if text:
+            at = find_origin(f"{place}.{key}", origins)
+            lines.append(f"{at}: {place}: {text}")
+    return lines
+
+
+def _overrides(values: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
+    """Yield place, dotted key and value for all that `matrix` and `arms` set. Skips bad shapes."""
+    matrix, arms = values.get("matrix"), values.get("arms")
+    for factor, choices in matrix.items() if isinstance(matrix, dict) else ():
+        if isinstance(choices, list | dict):
+            yield from ((f"matrix.{factor}", factor, choice) for choice in choices or [...])
+        for choice, bundle in choices.items() if isinstance(choices, dict) else ():
+            for key, value in bundle.items() if isinstance(bundle, dict) else ():
+                yield f"matrix.{factor}.{choice}", key, value
+    for name, overrides in arms.items() if isinstance(arms, dict) else ():
+        for key, value in overrides.items() if isinstance(overrides, dict) else ():
+            yield f"arms.{name}", key, value
+
+
+def _override_problem(key: str, value: Any) -> str:
+    """Return what is wrong with setting one key of an arm, or ""."""
+    if value is ...:
+        return f"{shown_key(key)} has no values; list some, or leave the factor out"
+    if key in ARM_SECTIONS:
+        inside = ", ".join(name for name in ARM_DEFAULTS if name.startswith(f"{key}."))
+        return f"{key} is a section, not a key; its keys: {inside}"
+    if key not in ARM_DEFAULTS:
+        if key in SCHEMA:
+            return f"{key} belongs to the whole experiment, not to an arm; state it at the top"
+        return f"{shown_key(key)} is not a known key{nearest(key, list(ARM_DEFAULTS))}"
+    return next(iter(_faults(_ARM, nest({key: value})).values()), "")
+
+
+def _faults(adapter: TypeAdapter[Any], values: Mapping[str, Any]) -> dict[str, str]:
+    """Return by dotted key what is wrong with its value."""
+    try:
+        # JSON mode is strict on scalars, yet takes a list for a tuple and 1 for 1.0.
+        adapter.validate_json(json.dumps(values))
+    except ValidationError as error:
+        problems: dict[str, str] = {}
+        for item in error.errors(include_url=False, include_input=False):
+            key, text = explain([str(part) for part in item["loc"]], item["type"], values)
+            problems.setdefault(key, text)
+        return problems
+    return {}

@@ -1,0 +1,238 @@
+"""Reads an experiment file, the files it builds on and the command line into one config.
+
+    loaded = load(Path("experiments/gsm8k.yaml"), ["training.learning_rate=1e-4"])
+    loaded.config.training.learning_rate              # 0.0001
+    str(loaded.origins["training.learning_rate"])     # "command line"
+    str(loaded.origins["data.variant"])               # "configs/base.yaml:12"
+
+Later wins: the file named by `base`, the file itself, then the command line in its order.
+OmegaConf merges: mappings key by key, lists whole. Four rules are ours:
+- A key may be dotted: `training.epochs: 2`.
+- A `base` does not hand on its `name`: that is the file's own, by default its stem.
+- An empty `matrix` or `arms` clears what was said before.
+- A list for a factor whose values were a mapping picks from it: the listed values keep the
+  further keys that come with them.
+
+Every fault is a ConfigError that names file and line; `config/read` refuses unsafe YAML.
+"""
+
+import re
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from paribus.config.check import ARM_FIELDS, ARM_SECTIONS, absolute_paths, check_experiment
+from paribus.config.read import Origin, find_origin, read_file, read_item, shown_path
+from paribus.config.schema import ExperimentConfig
+from paribus.config.spec import flatten, nest
+from paribus.errors import ConfigError
+
+_DESIGN = ("matrix", "arms")
+_DOTLIST_KEY = re.compile(r"[\w-]+(\.[\w-]+){0,9}")
+_NOT_IN_ARMS = {"base", *(field.name for field in fields(ExperimentConfig))} - ARM_FIELDS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """A checked experiment.
+
+    Attributes:
+        config: every key with its value.
+        values: what was said, merged, nested and without defaults; `matrix` and `arms` hold
+            dotted keys, and their values keep the types YAML gave them.
+        origins: dotted key → where its value was said, for every key of `config`.
+        path: the experiment file.
+    """
+
+    config: ExperimentConfig
+    values: dict[str, Any]
+    origins: dict[str, Origin]
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """One file or one item of the command line, and where each of its keys stands."""
+
+    values: dict[str, Any]
+    origins: dict[str, Origin]
+
+
+def load(path: Path, dotlist: Sequence[str] = ()) -> Loaded:
+    """Return the experiment in `path`, with `dotlist` (`key=value` each) on top.
+
+    Raises ConfigError, which lists all wrong keys and values at once.
+    """
+    path = Path(path)
+    values: dict[str, Any] = {"name": path.stem}
+    origins = {"name": Origin("file", path)}
+    for layer in [*_file_layers(path), *map(_dotlist_layer, dotlist)]:
+        values = _merge(values, layer)
+        origins |= layer.origins
+    _expand_arm_bases(values, origins)
+    shared = flatten({key: value for key, value in values.items() if key in ARM_FIELDS})
+    values |= nest(absolute_paths(shared, origins))
+    config, problems = check_experiment(values, origins)
+    if config is None:
+        remedy = "mend each line above; docs/config.md describes every key"
+        raise ConfigError("\n".join(problems), remedy)
+    return Loaded(
+        config=config, values=values, origins=_origins(config, values, origins), path=path
+    )
+
+
+def _origins(
+    config: ExperimentConfig, values: dict[str, Any], found: dict[str, Origin]
+) -> dict[str, Origin]:
+    """Return the origin of every leaf of the resolved config."""
+    design = {key: values.get(key, {}) for key in _DESIGN}
+    result = {}
+    for key in flatten(asdict(config) | design):
+        # A list that picked from a mapping stands above the keys that it kept.
+        inside = key.startswith(("matrix.", "arms."))
+        result[key] = find_origin(key, found) if inside else found.get(key, Origin("default"))
+    return result
+
+
+def _file_layers(path: Path) -> list[_Layer]:
+    """Return the layers of the file and of its chain of `base` files, first merged first."""
+    layers: list[_Layer] = []
+    chain: list[Path] = []
+    said = ""  # leads the message if the file cannot be read: who asked for it
+    while True:
+        layer = _read_layer(path, said)
+        chain.append(path.resolve())
+        if chain[-1] in chain[:-1]:
+            raise ConfigError(f"{said}{shown_path(path)} builds on itself", "break the circle")
+        if layers:
+            # Two experiments must not share a folder because one builds on the other.
+            layer.values.pop("name", None)
+            layer.origins.pop("name", None)
+        layers.insert(0, layer)
+        if "base" not in layer.values:
+            return layers
+        origin = find_origin("base", layer.origins)
+        path, said = _base_path(layer.values.pop("base"), origin), f"{origin}: base: "
+
+
+def _base_path(base: Any, origin: Origin) -> Path:
+    if not isinstance(base, str) or not base:
+        raise ConfigError(f"{origin}: base must be a path, got {base!r}", "name a YAML file")
+    return (origin.file.parent if origin.file else Path.cwd()) / base
+
+
+def _dotlist_layer(item: str) -> _Layer:
+    """Return the layer of one `key=value` from the command line."""
+    origin = Origin("command line")
+    key, equals, _ = item.partition("=")
+    if not equals or not _DOTLIST_KEY.fullmatch(key) or key == "base":
+        message = f"{origin}: {item[:60]!r} does not set a key of the experiment"
+        raise ConfigError(message, "write key=value, such as training.learning_rate=1e-4")
+    values = _canonical(read_item(item, origin), origin)
+    return _Layer(values, dict.fromkeys(flatten(values), origin))
+
+
+def _read_layer(path: Path, said: str = "") -> _Layer:
+    """Return the layer of one file."""
+    raw, origins = read_file(path, said)
+    return _Layer(_canonical(raw, Origin("file", path)), origins)
+
+
+def _canonical(raw: dict[Any, Any], origin: Origin) -> dict[str, Any]:
+    """Return one layer with all keys nested, but for those in `matrix` and `arms`: dotted."""
+    design = {key: value for key, value in raw.items() if str(key).startswith(_DESIGN)}
+    shared = flatten({key: value for key, value in raw.items() if key not in design})
+    try:
+        # A section whose keys are all commented out reads as null: nothing was said.
+        values = nest({k: v for k, v in shared.items() if v is not None or k not in ARM_SECTIONS})
+    except ValueError as error:
+        raise ConfigError(f"{origin}: {error}", "state the key once") from error
+    values |= design
+    if "matrix" in raw:
+        values["matrix"] = _canonical_matrix(raw["matrix"])
+    if "arms" in raw:
+        values["arms"] = _dotted_values(raw["arms"])
+    return values
+
+
+def _canonical_matrix(matrix: Any) -> Any:
+    if not isinstance(matrix, dict):
+        return {} if matrix is None else matrix
+    factors: dict[str, Any] = {}
+    for key, value in matrix.items():
+        if key in ARM_SECTIONS and isinstance(value, dict):
+            factors |= {f"{key}.{name}": choices for name, choices in value.items()}
+        else:
+            factors[str(key)] = value
+    return {
+        factor: _dotted_values(choices) if isinstance(choices, dict) else choices
+        for factor, choices in factors.items()
+    }
+
+
+def _dotted_values(mapping: Any) -> Any:
+    """Return `mapping` with every mapping in it flattened, and null read as an empty one."""
+    if not isinstance(mapping, dict):
+        return {} if mapping is None else mapping
+    empty: dict[str, Any] = {}
+    return {
+        key: flatten(inner) if isinstance(inner, dict) else empty if inner is None else inner
+        for key, inner in mapping.items()
+    }
+
+
+def _merge(old: dict[str, Any], layer: _Layer) -> dict[str, Any]:
+    """Return the values of `old` with those of `layer` on top."""
+    old, new = deepcopy(old), deepcopy(layer.values)
+    for key in _DESIGN:
+        if new.get(key) == {}:
+            old.pop(key, None)
+    factors, before = new.get("matrix"), old.get("matrix")
+    if isinstance(factors, dict) and isinstance(before, dict):
+        for factor, choices in factors.items():
+            if isinstance(choices, list) and isinstance(before.get(factor), dict):
+                place = f"{find_origin(f'matrix.{factor}', layer.origins)}: matrix.{factor}"
+                factors[factor] = _pick(before[factor], choices, place)
+                before[factor] = {}
+    _make_room(old, new)
+    merged: Any = OmegaConf.to_container(OmegaConf.merge(old, new))
+    return dict(merged)
+
+
+def _pick(before: dict[Any, Any], choices: list[Any], place: str) -> dict[Any, Any]:
+    """Return the listed values of a factor, each with the further keys it had before."""
+    if any(choice is None or isinstance(choice, list | dict) for choice in choices):
+        raise ConfigError(
+            f"{place}: {choices} cannot pick from a mapping of values to further keys",
+            "list plain values, or write a mapping",
+        )
+    return {choice: before.get(choice, {}) for choice in choices}
+
+
+def _make_room(old: dict[str, Any], new: dict[str, Any]) -> None:
+    """Void what is replaced: OmegaConf refuses to merge a list with a mapping."""
+    for key, value in new.items():
+        if isinstance(value, dict) and isinstance(old.get(key), dict):
+            _make_room(old[key], value)
+        elif isinstance(old.get(key), list | dict):
+            old[key] = None
+
+
+def _expand_arm_bases(values: dict[str, Any], origins: dict[str, Origin]) -> None:
+    """Put the own keys of an arm's `base` file before the keys of the arm, in place."""
+    arms = values.get("arms")
+    for name, overrides in arms.items() if isinstance(arms, dict) else ():
+        if not isinstance(overrides, dict) or "base" not in overrides:
+            continue
+        origin = find_origin(f"arms.{name}.base", origins)
+        path = _base_path(overrides.pop("base"), origin)
+        layer = _read_layer(path, f"{origin}: base: ")
+        own = {key: value for key, value in layer.values.items() if key not in _NOT_IN_ARMS}
+        for key, value in flatten(own).items():
+            if key not in overrides:
+                overrides[key] = value
+                origins[f"arms.{name}.{key}"] = layer.origins.get(key, Origin("file", path))

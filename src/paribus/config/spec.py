@@ -1,0 +1,135 @@
+"""What defines a run's result, as one JSON value and its fingerprint.
+
+Identity and execution are separate: two runs with the same fingerprint must give the same
+result, so the store may skip the second. Names, folders of data and trackers stay out; so
+does whatever the run never reads, such as LoRA's rank in full fine-tuning. A model's folder
+counts by its name alone, as it may move: the store keeps its content's hash beside the identity.
+
+    spec = RunSpec(experiment="x", arm="lora-main", replicate=0, seed=0, config=ArmConfig())
+    spec.fingerprint                                  # 64 hex digits
+    differences(stored, spec.identity())              # ["training.learning_rate: 1e-05 → 0.0002"]
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from paribus.config.schema import ArmConfig
+from paribus.files import sha256_of_json
+
+FORMAT = 1
+"""Version of the identity's shape: a change here makes every stored fingerprint another one."""
+
+_EXECUTION = ("data.path", "training.trackers", "training.save_weights")
+_GENERATED_ONLY = ("data.min_steps", "data.max_steps", "data.max_number")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSpec:
+    """One arm with one seed.
+
+    Attributes:
+        experiment: name of the experiment; a folder, not part of the identity.
+        arm: name of the arm; a folder, not part of the identity.
+        replicate: 0, 1, ...: which repetition of the arm, with random streams of its own.
+        seed: root of every random stream, the same for all arms.
+        config: everything else.
+    """
+
+    experiment: str
+    arm: str
+    replicate: int
+    seed: int
+    config: ArmConfig
+
+    def identity(self) -> dict[str, Any]:
+        """Return what defines the result: nested, JSON-ready, keys sorted.
+
+        Kept although it looks like execution: batch sizes and `data.variant` of a baseline,
+        because they change numerics, or the solved example in its prompt.
+        """
+        values: dict[str, Any] = json.loads(json.dumps(asdict(self.config), sort_keys=True))
+        for key in _unread(self.config):
+            section, _, name = key.rpartition(".")
+            del (values[section] if section else values)[name]
+        if Path(self.config.model).is_absolute():
+            values["model"] = Path(self.config.model).name
+        values |= {"format": FORMAT, "seed": self.seed}
+        if self.config.method != "none":
+            values["replicate"] = self.replicate
+        return dict(sorted(values.items()))
+
+    @property
+    def fingerprint(self) -> str:
+        """Hex SHA-256 of the identity."""
+        return sha256_of_json(self.identity())
+
+
+def _unread(config: ArmConfig) -> list[str]:
+    """Return the dotted keys that cannot change the result of a run of `config`."""
+    keys = list(_EXECUTION)
+    if config.method == "none":
+        keys = ["data.path", "training"]
+    if config.method != "lora":
+        keys.append("lora")
+    if config.data.source == "wordproblems":
+        keys.append("data.revision")
+    else:
+        keys.extend(_GENERATED_ONLY)
+    return keys
+
+
+def flatten(nested: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return `nested` as dotted key → leaf. Lists and empty mappings are leaves.
+
+    flatten({"data": {"variant": "main"}, "seed": 0}) gives {"data.variant": "main", "seed": 0}.
+    """
+    flat: dict[str, Any] = {}
+    for key, value in nested.items():
+        if isinstance(value, Mapping) and value:
+            flat |= {f"{key}.{inner}": leaf for inner, leaf in flatten(value).items()}
+        else:
+            flat[str(key)] = value
+    return flat
+
+
+def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Return dotted key → leaf as nested mappings: the inverse of `flatten`.
+
+    Raises ValueError, naming the key, where a key is both a value and a section.
+    """
+    nested: dict[str, Any] = {}
+    for key, value in flat.items():
+        *sections, name = key.split(".")
+        place = nested
+        for section in sections:
+            place = place.setdefault(section, {})
+            if not isinstance(place, dict):
+                raise ValueError(f"{key}: {section} is a value and a section at once")
+        if value == {}:
+            place.setdefault(name, {})
+        elif name in place:
+            raise ValueError(f"{key} is a value and a section at once")
+        else:
+            place[name] = value
+    return nested
+
+
+def differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
+    """Return the dotted keys, sorted, in which two identities differ."""
+    left, right = flatten(a), flatten(b)
+    absent = object()
+    return sorted(
+        key for key in left.keys() | right.keys() if left.get(key, absent) != right.get(key, absent)
+    )
+
+
+def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
+    """Return one line for each key in which two identities differ: `key: old → new`."""
+    left, right = flatten(a), flatten(b)
+    return [
+        f"{key}: {left.get(key, '(absent)')} → {right.get(key, '(absent)')}"
+        for key in differing(a, b)
+    ]

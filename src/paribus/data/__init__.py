@@ -1,0 +1,1 @@
+"""Problems: GSM8K, generated word problems, and the draw every arm shares."""

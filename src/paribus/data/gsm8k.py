@@ -1,0 +1,98 @@
+"""Read GSM8K: from a folder of its JSON lines, or from the Hub (`openai/gsm8k`).
+
+A folder holds `train.jsonl`, `test.jsonl` and, for socratic solutions, `train_socratic.jsonl`,
+`test_socratic.jsonl`, each line `{"question": …, "answer": "…\\n#### N"}`, as OpenAI publishes it.
+"""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from paribus import numerals
+from paribus.errors import DataError
+from paribus.records import Problem, Variant
+
+HUB_NAME = "openai/gsm8k"
+_MARK = "#### "
+
+
+def problem(question: Any, solution: Any, where: str) -> Problem:
+    """Return a Problem, its answer taken from the solution's last line.
+
+    Raises DataError, naming `where`, unless the last line is `#### N`.
+    """
+    if not isinstance(question, str) or not isinstance(solution, str) or not question.strip():
+        raise DataError(
+            f"{where}: needs text in both 'question' and 'answer'", "mend or remove the line"
+        )
+    last = solution.rstrip().rpartition("\n")[2]
+    answer = numerals.canonical(last.removeprefix(_MARK)) if last.startswith(_MARK) else None
+    if answer is None:
+        raise DataError(
+            f"{where}: the solution does not end in '#### N' but in {last[-40:]!r}",
+            "mend or remove the line: without a gold answer nothing can be scored",
+        )
+    return Problem(question=question, solution=solution.rstrip(), answer=answer)
+
+
+def read(path: str | None, revision: str | None, variant: Variant, split: str) -> list[Problem]:
+    """Return the problems of `split` ("train" or "test") in file order.
+
+    `path` is a folder; None means the Hub at `revision`. Raises DataError.
+    """
+    if path is None:
+        where = f"{HUB_NAME} {variant} {split}"
+        rows = list(enumerate(_hub_rows(revision, variant, split), 1))
+    else:
+        rows, where = _file_rows(Path(path), variant, split)
+    problems = [
+        problem(row.get("question"), row.get("answer"), f"{where}:{number}") for number, row in rows
+    ]
+    if not problems:
+        raise DataError(f"{where} is empty", "give a file with at least one problem")
+    return problems
+
+
+def _file_rows(
+    folder: Path, variant: Variant, split: str
+) -> tuple[list[tuple[int, dict[str, Any]]], str]:
+    file = folder / f"{split}{'_socratic' if variant is Variant.SOCRATIC else ''}.jsonl"
+    if not file.is_file():
+        remedy = (
+            "give the folder with GSM8K's JSON lines as data.path, or data.path=null for the Hub"
+        )
+        if split == "train" and variant is Variant.SOCRATIC:
+            remedy += "; without a network data.source=gsm8k_swapped trains on the test files"
+        raise DataError(f"there is no file {file}", remedy)
+    rows = []
+    for number, line in enumerate(file.read_bytes().split(b"\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line.decode("utf-8-sig"))
+        except ValueError as error:
+            raise DataError(
+                f"{file}:{number}: not JSON in UTF-8: {error}", "mend or remove the line"
+            ) from error
+        if not isinstance(row, dict):
+            raise DataError(f"{file}:{number}: not an object", "mend or remove the line")
+        rows.append((number, row))
+    return rows, str(file)
+
+
+def _hub_rows(revision: str | None, variant: Variant, split: str) -> Iterable[dict[str, Any]]:
+    from datasets import load_dataset
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        rows: Iterable[dict[str, Any]] = load_dataset(
+            HUB_NAME, variant.value, split=split, revision=revision
+        )
+    except (ConnectionError, FileNotFoundError, ValueError, HfHubHTTPError, OSError) as error:
+        raise DataError(
+            f"{HUB_NAME} ({variant}) is not in the local cache and the Hub is out of reach: "
+            f"{error}",
+            "connect and run again, or give a folder with its JSON lines as data.path",
+        ) from error
+    return rows

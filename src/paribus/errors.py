@@ -1,0 +1,58 @@
+"""Every failure paribus announces, as one tree.
+
+    ParibusError
+    ├── UserError                the user can mend it; exit code 2
+    │   ├── ConfigError          the experiment file or a dotlist value
+    │   ├── DataError            a problem set that is missing, empty or malformed
+    │   ├── PromptError          text that cannot be tokenised faithfully or is too long
+    │   ├── ModelError           weights that cannot be had: missing, gated, offline, damaged
+    │   └── StoreError           the run store: another spec, no room, no permission
+    └── RunFailed                a run stopped half-way; exit code 1
+
+Each message names the values and the limit; `remedy` says what to do. Anything else that
+escapes is a bug in paribus and is shown with its traceback.
+"""
+
+
+class ParibusError(Exception):
+    """A failure with a remedy. `str(error)` is the message and, on a second line, the remedy."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, remedy: str = "") -> None:
+        super().__init__(message, remedy)
+        self.message = message
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  → {self.remedy}" if self.remedy else self.message
+
+
+class UserError(ParibusError):
+    """Something the user asked for cannot be done as asked."""
+
+    exit_code = 2
+
+
+class ConfigError(UserError):
+    """The experiment file, a file it builds on, or a dotlist value."""
+
+
+class DataError(UserError):
+    """A problem set that is missing, empty or malformed."""
+
+
+class PromptError(UserError):
+    """A prompt or solution that cannot be tokenised faithfully, or does not fit."""
+
+
+class ModelError(UserError):
+    """Weights or a tokenizer that cannot be had: missing, gated, offline, damaged."""
+
+
+class StoreError(UserError):
+    """The run store: it holds something else, has no room, or may not be written."""
+
+
+class RunFailed(ParibusError):
+    """One or more runs did not finish. What finished is kept."""

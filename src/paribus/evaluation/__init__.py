@@ -1,0 +1,1 @@
+"""Greedy generation; and, pure, answers and scores."""

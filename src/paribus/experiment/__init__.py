@@ -1,0 +1,1 @@
+"""The matrix of arms, one run, and an experiment on this machine."""

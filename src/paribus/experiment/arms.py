@@ -1,0 +1,112 @@
+"""One condition of an experiment, its name, and the untrained arm to compare it with.
+
+    name_of(["lora", "main"])                         # "lora-main"
+    name_of([1e-5, True, "google/gemma-2b-it"])       # "1e-05-true-gemma-2b-it"
+    find_baselines(tuned, loaded)["lora-main"].name   # "baseline"
+
+A name is a folder, a label in figures and what `contrasts` lists, so it is short, safe on
+every file system and never given to two arms.
+"""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from paribus.config.check import ARM_DEFAULTS
+from paribus.config.load import Loaded
+from paribus.config.read import Origin
+from paribus.config.schema import ArmConfig
+from paribus.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arm:
+    """One condition, by name.
+
+    Attributes:
+        name: unique in the experiment, and a folder's name.
+        config: every value.
+        factors: factor → value for an arm of the matrix, overrides for a named arm, else {}.
+        set_by: for an arm of the matrix, key → the factor that set it; else {}.
+        origins: dotted key → where the value was said, for every key.
+    """
+
+    name: str
+    config: ArmConfig
+    factors: dict[str, Any]
+    set_by: dict[str, str]
+    origins: dict[str, Origin]
+
+
+def find_baselines(tuned: Sequence[Arm], loaded: Loaded) -> dict[str, Arm]:
+    """Return the baseline of each tuned arm, by the arm's name: one per model and format."""
+    top, baseline = loaded.config, loaded.config.baseline
+    if baseline is None:
+        return {}
+    first: dict[tuple[str, str | None, str], Arm] = {}
+    for arm in tuned:
+        first.setdefault(_kind(arm), arm)
+    made = {}
+    for kind, arm in first.items():
+        # The model is always named; revision and format only where they tell baselines apart.
+        told = [kind[place] for place in (1, 2) if len({other[place] for other in first}) > 1]
+        config = ArmConfig(
+            model=arm.config.model,
+            revision=arm.config.revision,
+            method="none",
+            data=top.data,
+            prompt=replace(top.prompt, format=arm.config.prompt.format),
+            lora=top.lora,
+            training=top.training,
+            evaluation=replace(top.evaluation, protocol=baseline.protocol),
+        )
+        origins = {key: loaded.origins[key] for key in ARM_DEFAULTS}
+        origins |= {key: arm.origins[key] for key in ("model", "revision", "prompt.format")}
+        asked = loaded.origins["baseline.protocol"]
+        origins |= {"method": asked, "evaluation.protocol": asked}
+        name = name_of(["baseline", kind[0], *told]) if len(first) > 1 else "baseline"
+        made[kind] = Arm(name=name, config=config, factors={}, set_by={}, origins=origins)
+    return {arm.name: made[_kind(arm)] for arm in tuned}
+
+
+def _kind(arm: Arm) -> tuple[str, str | None, str]:
+    """Return what an arm shares with its baseline alone."""
+    return arm.config.model, arm.config.revision, arm.config.prompt.format
+
+
+def refuse_equal_names(arms: Sequence[Arm]) -> None:
+    """Raise ConfigError if two arms would share a folder, on any file system."""
+    seen: dict[str, Arm] = {}
+    for arm in arms:
+        other = seen.setdefault(arm.name.lower(), arm)
+        if other is not arm:
+            both = " and ".join(f"{one.name} ({_described(one)})" for one in (other, arm))
+            raise ConfigError(
+                f"two arms would share the name {arm.name}: {both}",
+                "list them under arms:, with names of their own",
+            )
+
+
+def _described(arm: Arm) -> str:
+    sets = ", ".join(f"{key}={value}" for key, value in arm.factors.items())
+    return sets or ("the untrained arm" if arm.config.method == "none" else "nothing set")
+
+
+def name_of(values: Sequence[Any]) -> str:
+    """Return the values joined by dashes, safe as a folder's name and at most 64 long."""
+    name = "-".join(_slug(value) for value in values)
+    if len(name) <= 64:
+        return name
+    return f"{name[:55]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def _slug(value: Any) -> str:
+    """Return a value as part of a name: `1e-05`, `true`, `gemma-2b-it` for google/gemma-2b-it."""
+    if isinstance(value, list):
+        return "_".join(_slug(item) for item in value) or "none"
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    last = str(value).rstrip("/").rpartition("/")[2]
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", last).strip("._-") or "x"

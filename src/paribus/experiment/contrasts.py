@@ -1,0 +1,99 @@
+"""Which arms are compared, and in which factors a pair differs.
+
+    auto_contrasts(tuned, own, identities)
+    # [Contrast(a="lora-main", b="baseline", factor="tuning"),
+    #  Contrast(a="full-main", b="lora-main", factor="method"), ...]
+
+What two arms differ in is read from their identities, so a key that neither one uses does not
+count. A key that comes with a factor's value counts to that factor: full fine-tuning and LoRA,
+each at its own learning rate, differ in `method`. Against the untrained arm all that training
+brings is one factor, `tuning`.
+"""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from paribus.config.explain import nearest
+from paribus.config.read import Origin
+from paribus.config.spec import differing
+from paribus.errors import ConfigError
+from paribus.experiment.arms import Arm
+
+_TUNING = ("method", "evaluation.protocol", "replicate")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contrast:
+    """A pair of arms to compare, by name, and in what they differ."""
+
+    a: str
+    b: str
+    factor: str
+
+
+def auto_contrasts(
+    tuned: Sequence[Arm],
+    own: Sequence[tuple[str, str]],
+    identities: Mapping[str, Mapping[str, Any]],
+) -> list[Contrast]:
+    """Return the pairs of an arm and its baseline (`own`), and those that differ in one factor."""
+    contrasts = [Contrast(a=a, b=b, factor="tuning") for a, b in own]
+    for a, b in itertools.combinations(tuned, 2):
+        factors = _differing_factors(a, b, identities)
+        if len(factors) == 1:
+            contrasts.append(Contrast(a=a.name, b=b.name, factor=factors[0]))
+    return contrasts
+
+
+def listed_contrasts(
+    pairs: Sequence[tuple[str, str]],
+    arms: Sequence[Arm],
+    own: Sequence[tuple[str, str]],
+    identities: Mapping[str, Mapping[str, Any]],
+    place: Origin,
+) -> list[Contrast]:
+    """Return the contrasts that the experiment lists at `place`, or raise ConfigError."""
+    by_name = {arm.name: arm for arm in arms}
+    contrasts: list[Contrast] = []
+    for a, b in pairs:
+        for name in (a, b):
+            if name not in by_name:
+                known = f"the arms: {', '.join(by_name)}"
+                near = nearest(name, list(by_name))
+                raise ConfigError(f"{place}: contrasts: {name!r} is no arm{near}", known)
+        if a == b or any({a, b} == {done.a, done.b} for done in contrasts):
+            raise ConfigError(
+                f"{place}: contrasts: [{a}, {b}] compares nothing new", "list each pair once"
+            )
+        is_own = (a, b) in own or (b, a) in own
+        factors = ["tuning"] if is_own else _differing_factors(by_name[a], by_name[b], identities)
+        contrasts.append(Contrast(a=a, b=b, factor=" + ".join(factors)))
+    return contrasts
+
+
+def refuse_equal_arms(identities: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raise ConfigError if two arms would do the very same runs."""
+    for (a, left), (b, right) in itertools.combinations(identities.items(), 2):
+        if left == right:
+            raise ConfigError(
+                f"arms {a} and {b} are the same: they differ in nothing that either one uses",
+                "drop one (arms={} drops those by name), or do not type what told them apart",
+            )
+
+
+def _differing_factors(a: Arm, b: Arm, identities: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return the factors in which two arms differ; keys that follow a factor count to it."""
+    methods = {a.config.method, b.config.method}
+    found = []
+    for key in differing(identities[a.name], identities[b.name]):
+        factor = a.set_by.get(key) or b.set_by.get(key)
+        follows = factor and a.set_by and b.set_by and a.factors[factor] != b.factors[factor]
+        if "none" in methods and (key in _TUNING or key.startswith(("training.", "lora."))):
+            found.append("tuning")
+        elif factor and follows:
+            found.append(factor)
+        else:
+            found.append("method" if key.startswith("lora.") and len(methods) > 1 else key)
+    return list(dict.fromkeys(found))

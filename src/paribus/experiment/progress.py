@@ -1,0 +1,29 @@
+"""What a run reports while it works. The terminal shows it; nothing is computed from it."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Stage = Literal["loading", "training", "testing"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """One moment of a run.
+
+    Attributes:
+        stage: what it is doing.
+        done: optimizer steps, or problems tested, so far.
+        total: how many there are.
+        loss: training loss of the last step, in nats per target token.
+        examples_per_second: of the last step, or of the test so far.
+        memory_bytes: peak of this stage.
+        seconds_left: of this stage, at the pace so far; None before there is one.
+    """
+
+    stage: Stage
+    done: int = 0
+    total: int = 0
+    loss: float | None = None
+    examples_per_second: float | None = None
+    memory_bytes: int | None = None
+    seconds_left: float | None = None

@@ -1,0 +1,65 @@
+"""Files written whole or not at all, JSON lines, and content hashes."""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace `path` by `text` atomically: readers see the old file or the new one.
+
+    Raises OSError (no room, no permission); then the old file is untouched.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON, atomically. NaN and infinities raise ValueError."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    write_text(path, text + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Return the value in the JSON file `path`."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def json_line(value: Any) -> str:
+    """Return `value` as one line of JSON. NaN and infinities raise ValueError."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def read_json_lines(path: Path) -> Iterator[Any]:
+    """Yield the value on each non-blank line of `path`."""
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            if line.strip():
+                yield json.loads(line)
+
+
+def sha256_of_file(path: Path) -> str:
+    """Return the hex SHA-256 of the file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_of_json(value: Any) -> str:
+    """Return the hex SHA-256 of `value` in canonical JSON: sorted keys, no blanks."""
+    text = json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
+    return hashlib.sha256(text.encode()).hexdigest()

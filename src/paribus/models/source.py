@@ -1,0 +1,129 @@
+"""Where a model's files come from: packaged, a folder, or the Hub. No torch is imported.
+
+find("gemma-3-270m", None)         from the PyPI package, dequantised once into the cache
+find("./my-model", None)           a folder with config.json and *.safetensors
+find("google/gemma-2b-it", None)   from the Hub, or from its local cache when offline
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from paribus.errors import ModelError
+from paribus.files import read_json, sha256_of_file, sha256_of_json
+
+PACKAGED = "gemma-3-270m"
+_VOCABULARIES = ("tokenizer.json", "*.model", "vocab.*", "*.tiktoken")
+_FILES = ["*.json", "*.safetensors", "*.model", "*.jinja", "tokenizer*"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A folder of weights and tokenizer, and what identifies them.
+
+    Attributes:
+        path: the folder.
+        identity: a content hash or commit; two sources with equal identity are the same weights.
+        note: what a reader of the report must know of these weights, or "".
+    """
+
+    path: Path
+    identity: str
+    note: str = ""
+
+
+def find(model: str, revision: str | None) -> Source:
+    """Return where `model` lies on this machine, fetching or unpacking it if need be.
+
+    Raises ModelError if it is missing, gated, damaged, or out of reach without a network.
+    """
+    if model == PACKAGED:
+        from paribus.models.packaged import unpacked
+
+        return unpacked()
+    if Path(model).is_absolute():
+        return _folder(Path(model))
+    return _hub(model, revision)
+
+
+def load_tokenizer(source: Source) -> Any:
+    """Return the tokenizer in the source's folder. Raises ModelError."""
+    from transformers import AutoTokenizer
+
+    remedy = "put tokenizer.json and tokenizer_config.json beside the weights"
+    if not any(list(source.path.glob(pattern)) for pattern in _VOCABULARIES):
+        # transformers would make one up from config.json, with nothing but special tokens.
+        raise ModelError(f"{source.path} holds no tokenizer", remedy)
+    try:
+        return AutoTokenizer.from_pretrained(
+            source.path, trust_remote_code=False, local_files_only=True
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(
+            f"{source.path} holds no tokenizer that can be read: {error}", remedy
+        ) from error
+
+
+def context_length(source: Source) -> int | None:
+    """Return how many tokens the model was built for, or None if its config does not say."""
+    config = read_json(source.path / "config.json")
+    length = (config.get("text_config") or config).get("max_position_embeddings")
+    return int(length) if length else None
+
+
+def cache_folder() -> Path:
+    """Where paribus keeps what it can remake: `$PARIBUS_CACHE`, or `~/.cache/paribus`."""
+    return Path(os.environ.get("PARIBUS_CACHE") or Path.home() / ".cache" / "paribus")
+
+
+def _folder(path: Path) -> Source:
+    if not path.is_dir():
+        raise ModelError(f"there is no model folder {path}", "check the path given as `model`")
+    weights = sorted(path.glob("*.safetensors"))
+    for needed, found in {"config.json": (path / "config.json").exists(),
+                          "*.safetensors": bool(weights)}.items():  # fmt: skip
+        if not found:
+            raise ModelError(
+                f"{path} holds no {needed}",
+                "a model folder needs config.json, *.safetensors and the tokenizer's files; "
+                "pickled weights (*.bin, *.pt) are not read",
+            )
+    files = [*weights, *sorted(path.glob("*.json")), *sorted(path.glob("*.jinja"))]
+    hashes = {file.name: sha256_of_file(file) for file in files}
+    return Source(path=path, identity=f"sha256:{sha256_of_json(hashes)}")
+
+
+def _hub(model: str, revision: str | None) -> Source:
+    from huggingface_hub import errors, snapshot_download
+
+    try:
+        path = Path(snapshot_download(model, revision=revision, allow_patterns=_FILES))
+    except errors.HFValidationError as error:
+        raise ModelError(
+            f"{model!r} is neither {PACKAGED!r}, a folder, nor a Hub id",
+            "write a folder with a leading ./ or a Hub id as owner/name",
+        ) from error
+    except errors.GatedRepoError as error:
+        raise ModelError(
+            f"{model} is gated and this account may not read it (HTTP 403)",
+            f"accept its licence on https://huggingface.co/{model}, then `hf auth login`",
+        ) from error
+    except errors.RevisionNotFoundError as error:
+        raise ModelError(f"{model} has no revision {revision!r}", "check `revision`") from error
+    except errors.RepositoryNotFoundError as error:
+        raise ModelError(
+            f"the Hub knows no model {model}, or this account may not see it",
+            "check the spelling; for a private model run `hf auth login`",
+        ) from error
+    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, OSError) as error:
+        raise ModelError(
+            f"{model} is not in the local cache and the Hub is out of reach",
+            f"connect and run again, or fetch it elsewhere with `hf download {model}` and give "
+            f"the folder; without a network use `model={PACKAGED}`",
+        ) from error
+    if not list(path.glob("*.safetensors")):
+        raise ModelError(
+            f"{model} has no safetensors weights", "pickled weights (*.bin, *.pt) are not read"
+        )
+    return Source(path=path, identity=f"hub:{model}@{path.name}")

@@ -1,0 +1,1 @@
+"""What a run reads, checked before any compute is spent."""

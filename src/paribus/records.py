@@ -1,0 +1,88 @@
+"""The frozen types that cross from one stage to the next.
+
+Problem -> (prompt) -> Generation -> Outcome. A generation is what a model wrote and is never
+edited; an outcome is what a scorer says of it and is computed anew whenever it is asked for.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Variant(StrEnum):
+    """How a solution is written: plain steps, or each step led by its sub-question."""
+
+    MAIN = "main"
+    SOCRATIC = "socratic"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """A question with its gold solution.
+
+    Attributes:
+        question: the text put to the model.
+        solution: worked solution in one variant; its last line is `#### N`.
+        answer: N in canonical spelling (`numerals.canonical`).
+    """
+
+    question: str
+    solution: str
+    answer: str
+
+    @property
+    def id(self) -> str:
+        """16 hex digits of the question's SHA-256: the same in every variant and file."""
+        words = " ".join(self.question.split())
+        return hashlib.sha256(words.encode()).hexdigest()[:16]
+
+
+class Stop(StrEnum):
+    """Why a generation ended."""
+
+    ANSWER = "answer"
+    """`#### N` was complete."""
+    STOP_TOKEN = "stop_token"
+    """The model emitted its stop token."""
+    NEXT_QUESTION = "next_question"
+    """The model began a question of its own."""
+    LENGTH = "length"
+    """The token limit was reached."""
+    FAILED = "failed"
+    """The model produced no valid distribution (non-finite logits)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generation:
+    """The raw text a model produced for one problem, with what is needed to score it again.
+
+    Attributes:
+        problem_id: `Problem.id`, on which arms are paired.
+        question: the question as asked.
+        answer: gold number in canonical spelling.
+        prompt_sha256: of the exact prompt text.
+        text: what the model wrote, unedited, without special tokens.
+        num_tokens: tokens generated, stop token included.
+        stop: why it ended.
+    """
+
+    problem_id: str
+    question: str
+    answer: str
+    prompt_sha256: str
+    text: str
+    num_tokens: int
+    stop: Stop
+
+
+class Outcome(StrEnum):
+    """What a scorer says of a generation. Only CORRECT counts as correct; all count in n."""
+
+    CORRECT = "correct"
+    WRONG = "wrong"
+    NO_ANSWER = "no_answer"
+    """The text ended by itself and holds no final answer."""
+    TRUNCATED = "truncated"
+    """The token limit cut the text before a final answer."""
+    FAILED = "failed"
+    """Nothing usable was generated: a fault, not an answer."""

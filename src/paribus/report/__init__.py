@@ -1,0 +1,1 @@
+"""The page and the table people read. Computes no statistic."""

@@ -1,0 +1,1 @@
+"""A tiny model and tokenizer for tests, ours and yours."""

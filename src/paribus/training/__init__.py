@@ -1,0 +1,1 @@
+"""Examples to batches to loss to a tuned model."""

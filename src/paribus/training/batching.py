@@ -1,0 +1,75 @@
+"""Which examples go into which optimizer step: decided before training, from numbers alone.
+
+The epochs' permutations form one stream, cut into full batches. Within windows of the stream,
+examples of similar length meet in a micro-batch, so little is padded; the batches of a window
+are shuffled again, so a step's place says nothing of its length. A batch that holds parts of
+two epochs is a window of its own: every example is seen once before any is seen twice.
+
+`lengths` are prompt lengths: they are the same in every variant, and so are the batches, in
+every arm. The plan is a pure function, so training can go on from any step by skipping.
+"""
+
+import math
+import random
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+from paribus.seeds import derive
+
+WINDOW = 8
+"""Batches among which lengths are sorted. More would pad less and randomise less."""
+
+
+def count_steps(num_examples: int, *, epochs: float, batch_size: int, max_steps: int | None) -> int:
+    """Return the optimizer steps for `epochs` passes in full batches, at least one."""
+    steps = max(1, round(epochs * num_examples / batch_size))
+    return steps if max_steps is None else min(steps, max_steps)
+
+
+def plan_batches(
+    lengths: Sequence[int], *, num_steps: int, batch_size: int, micro_batch: int, seed: int
+) -> list[list[list[int]]]:
+    """Return steps, each a list of micro-batches, each a list of indices into `lengths`.
+
+    plan_batches([5, 9, 5, 9], num_steps=2, batch_size=2, micro_batch=1, seed=0)
+    -> [[[0], [2]], [[1], [3]]]   (similar lengths together, every example once)
+
+    After each step, no example has been seen more than once more often than another. Raises
+    ValueError if `batch_size` is not a multiple of `micro_batch`.
+    """
+    if batch_size % micro_batch:
+        raise ValueError(f"batch size {batch_size} is no multiple of micro-batch {micro_batch}")
+    stream = _stream(len(lengths), num_steps * batch_size, seed)
+    rng = random.Random(derive(seed, "batches"))
+    steps: list[list[list[int]]] = []
+    for window in _windows(stream, len(lengths), batch_size):
+        window.sort(key=lambda index: lengths[index])  # stable: ties keep their random order
+        batches = [window[i : i + batch_size] for i in range(0, len(window), batch_size)]
+        rng.shuffle(batches)
+        steps += [
+            [batch[i : i + micro_batch] for i in range(0, batch_size, micro_batch)]
+            for batch in batches
+        ]
+    return steps
+
+
+def _windows(stream: list[int], epoch: int, batch_size: int) -> Iterator[list[int]]:
+    """Yield the stream in windows of at most `WINDOW` batches with the same epochs in them."""
+
+    def epochs(start: int) -> tuple[int, int]:
+        return start // epoch, (start + batch_size - 1) // epoch
+
+    for _, group in groupby(range(0, len(stream), batch_size), key=epochs):
+        starts = list(group)
+        for chosen in (starts[i : i + WINDOW] for i in range(0, len(starts), WINDOW)):
+            yield stream[chosen[0] : chosen[-1] + batch_size]
+
+
+def _stream(num_examples: int, size: int, seed: int) -> list[int]:
+    """Return `size` indices: one permutation after the other, each from its own stream."""
+    indices: list[int] = []
+    for epoch in range(math.ceil(size / num_examples)):
+        permutation = list(range(num_examples))
+        random.Random(derive(seed, "epoch", epoch)).shuffle(permutation)
+        indices += permutation
+    return indices[:size]

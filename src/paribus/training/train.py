@@ -1,0 +1,193 @@
+"""Train one arm: encoded examples in, a tuned model and its measured cost out.
+
+plan batches -> Trainer -> one figure row per optimizer step -> TrainingCost
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import TrainingArguments
+
+from paribus.config.schema import TrainingConfig
+from paribus.models.device import peak_memory_bytes, reset_peak_memory
+from paribus.models.load import count_parameters
+from paribus.prompts.encode import Encoded
+from paribus.seeds import derive
+from paribus.training.batching import count_steps, plan_batches
+from paribus.training.trainer import CompletionTrainer
+
+_SCHEDULES = {
+    "cosine": "cosine_with_min_lr",
+    "linear": "linear",
+    "constant": "constant_with_warmup",
+}
+_OPTIMIZERS = {"adamw": "adamw_torch_fused", "adamw_8bit": "adamw_bnb_8bit"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepRecord:
+    """One optimizer step, as it is written to `events.jsonl`.
+
+    Attributes:
+        step: from 1.
+        num_steps: how many there will be.
+        loss: mean cross-entropy over the step's target tokens, in nats.
+        grad_norm: before clipping.
+        learning_rate: used in this step.
+        seconds: duration of this step.
+        examples: in this step.
+        target_tokens: tokens with loss.
+        tokens: prompt and target tokens, without padding.
+        padded_tokens: tokens computed, with padding.
+    """
+
+    step: int
+    num_steps: int
+    loss: float
+    grad_norm: float
+    learning_rate: float
+    seconds: float
+    examples: int
+    target_tokens: int
+    tokens: int
+    padded_tokens: int
+
+
+def train(
+    model: nn.Module,
+    examples: Sequence[Encoded],
+    config: TrainingConfig,
+    *,
+    seed: int,
+    compute: torch.dtype,
+    device: torch.device,
+    folder: Path,
+    on_step: Callable[[StepRecord], None],
+) -> dict[str, Any]:
+    """Train `model` in place and return the measured cost, the `training` part of result.json.
+
+    `folder` is for trackers' files. Raises RunFailed on a loss that is not a number.
+    """
+    num_steps = count_steps(
+        len(examples),
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        max_steps=config.max_steps,
+    )
+    steps = plan_batches(
+        [example.prompt_length for example in examples],
+        num_steps=num_steps,
+        batch_size=config.batch_size,
+        micro_batch=config.micro_batch,
+        seed=derive(seed, "order"),
+    )
+    records: list[StepRecord] = []
+    started = time.perf_counter()
+
+    def record(figures: dict[str, float]) -> None:
+        nonlocal started
+        now = time.perf_counter()
+        micro_batches = [[examples[i] for i in batch] for batch in steps[len(records)]]
+        records.append(_record(figures, micro_batches, num_steps, now - started))
+        started = now
+        on_step(records[-1])
+
+    reset_peak_memory(device)
+    trainer = CompletionTrainer(
+        model,
+        _arguments(config, num_steps, derive(seed, "dropout"), device, folder),
+        examples=examples,
+        micro_batches=[batch for step in steps for batch in step],
+        compute=compute,
+        on_step=record,
+    )
+    started = time.perf_counter()
+    trainer.train()
+    return _cost(records, peak_memory_bytes(device), *count_parameters(model))
+
+
+def _arguments(
+    config: TrainingConfig, num_steps: int, seed: int, device: torch.device, folder: Path
+) -> TrainingArguments:
+    return TrainingArguments(
+        output_dir=str(folder),
+        max_steps=num_steps,
+        per_device_train_batch_size=config.micro_batch,
+        gradient_accumulation_steps=config.batch_size // config.micro_batch,
+        learning_rate=config.learning_rate,
+        lr_scheduler_type=_SCHEDULES[config.schedule],
+        lr_scheduler_kwargs=(
+            {"min_lr": config.min_learning_rate} if config.schedule == "cosine" else {}
+        ),
+        warmup_steps=round(config.warmup * num_steps),
+        weight_decay=config.weight_decay,
+        max_grad_norm=config.max_grad_norm,
+        optim=_OPTIMIZERS[config.optimizer],
+        activation_checkpointing=config.checkpointing,
+        activation_checkpointing_kwargs={"use_reentrant": False} if config.checkpointing else None,
+        bf16=False,  # autocast is applied where the loss is computed, for every arm alike
+        use_cpu=device.type == "cpu",
+        seed=seed % 2**32,
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        save_strategy="no",
+        report_to=list(config.trackers) or "none",
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        dataloader_pin_memory=device.type == "cuda",
+    )
+
+
+def _record(
+    figures: dict[str, float],
+    micro_batches: Sequence[Sequence[Encoded]],
+    num_steps: int,
+    seconds: float,
+) -> StepRecord:
+    batch = [example for micro_batch in micro_batches for example in micro_batch]
+    return StepRecord(
+        step=int(figures["step"]),
+        num_steps=num_steps,
+        loss=figures["loss"],
+        grad_norm=figures["grad_norm"],
+        learning_rate=figures["learning_rate"],
+        seconds=seconds,
+        examples=len(batch),
+        target_tokens=sum(example.target_length for example in batch),
+        tokens=sum(len(example.ids) for example in batch),
+        padded_tokens=sum(len(m) * max(len(e.ids) for e in m) for m in micro_batches),
+    )
+
+
+def _cost(records: Sequence[StepRecord], peak: int, trainable: int, total: int) -> dict[str, Any]:
+    """Return the figures of result.json. Rates leave the first step out: it warms up."""
+    timed = records[1:] or records
+    seconds = sum(record.seconds for record in timed)
+    return {
+        "steps": len(records),
+        "examples": sum(record.examples for record in records),
+        "seconds": sum(record.seconds for record in records),
+        "examples_per_second": sum(record.examples for record in timed) / seconds,
+        "tokens_per_second": sum(record.tokens for record in timed) / seconds,
+        "target_tokens_per_second": sum(record.target_tokens for record in timed) / seconds,
+        "target_tokens": sum(record.target_tokens for record in records),
+        "padding_share": 1
+        - sum(record.tokens for record in records)
+        / sum(record.padded_tokens for record in records),
+        "first_loss": records[0].loss,
+        "final_loss": median(record.loss for record in records[-4:]),
+        "peak_memory_bytes": peak,
+        "trainable_parameters": trainable,
+        "total_parameters": total,
+    }
+
+
+def event(record: StepRecord) -> dict[str, Any]:
+    """Return the record as a line of `events.jsonl`."""
+    return {"event": "step", **asdict(record)}

@@ -1,0 +1,265 @@
+"""What an experiment file may say, who wins, where each value comes from, and every refusal."""
+
+import contextlib
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from paribus.config.load import Loaded, load
+from paribus.config.read import MAX_BYTES
+from paribus.config.spec import flatten
+from paribus.errors import ConfigError
+from paribus.experiment.matrix import expand
+
+BASE = """\
+model: gemma-3-270m
+name: not-handed-on
+data:
+  source: gsm8k
+  path: ../data
+training:
+  epochs: 2
+lora.targets: [q_proj, v_proj]
+"""
+EXPECTED_ORIGINS = {
+    "name": "x.yaml",
+    "model": "configs/base.yaml:1",
+    "data.source": "configs/base.yaml:4",
+    "data.path": "configs/base.yaml:5",
+    "data.variant": "command line",
+    "training.epochs": "command line",
+    "training.learning_rate": "x.yaml:2",
+    "lora.targets": "x.yaml:3",
+    "lora.r": "default",
+    "baseline.protocol": "default",
+    "seeds": "default",
+    "matrix": "default",
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs/base.yaml").write_text(BASE)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def loaded(text: str, *dotlist: str) -> Loaded:
+    Path("x.yaml").write_text(text)
+    return load(Path("x.yaml"), dotlist)
+
+
+def refusal(text: str | bytes, *dotlist: str) -> str:
+    Path("x.yaml").write_bytes(text.encode() if isinstance(text, str) else text)
+    with pytest.raises(ConfigError) as caught:
+        load(Path("x.yaml"), dotlist)
+    assert caught.value.remedy
+    return caught.value.message
+
+
+def test_later_wins_and_every_value_knows_its_origin(folder: Path) -> None:
+    result = loaded(
+        "base: configs/base.yaml\ntraining: {learning_rate: 1e-5}\nlora.targets: [o_proj]\n",
+        "training.epochs=3",
+        "data.variant=socratic",
+    )
+    assert result.config.name == "x"
+    assert result.config.training.learning_rate == 1e-5
+    assert result.config.lora.targets == ("o_proj",)
+    assert (result.config.training.epochs, result.config.data.variant) == (3.0, "socratic")
+    assert "base" not in result.values
+    assert {key: str(result.origins[key]) for key in EXPECTED_ORIGINS} == EXPECTED_ORIGINS
+    assert result.origins.keys() >= flatten(result.values).keys()
+    assert "evaluation.protocol" in result.origins
+
+
+def test_folders_start_where_they_are_said(folder: Path) -> None:
+    base = "base: configs/base.yaml\n"
+    assert loaded(base).config.data.path == str(folder / "data")
+    assert loaded(base, "data.path=here").config.data.path == str(folder / "here")
+    (folder / "configs/m.yaml").write_text("model: ../m")
+    assert loaded("base: configs/m.yaml").config.model == str(folder / "m")
+    assert loaded("model: ./m").config.model == str(folder / "m")
+    home = Path("~/m").expanduser()
+    assert loaded("seeds: 1", "model=~/m").config.model == str(home)
+    assert loaded("model: google/gemma-2b-it").config.model == "google/gemma-2b-it"
+
+
+@pytest.mark.parametrize(
+    ("text", "dotlist", "matrix"),
+    [
+        ("matrix: {method: [full, lora]}", [], {"method": ["full", "lora"]}),
+        ("matrix: {data: {variant: [main]}}", [], {"data.variant": ["main"]}),
+        ("matrix: {method: [full]}", ["matrix={}"], {}),
+        ("matrix: {method: [full]}", ["matrix="], {}),
+        ("matrix: {method: [full]}", ["matrix={}", "matrix.lora.r=[1]"], {"lora.r": [1]}),
+        (
+            "matrix: {method: {full: , lora: {training: {epochs: 2}}}}",
+            ["matrix.method=[lora]"],
+            {"method": {"lora": {"training.epochs": 2}}},
+        ),
+        (
+            "matrix: {method: [full], lora.r: {8: {lora.alpha: 16}, 4: {}}}",
+            ["matrix.lora.r=[8]", "matrix.method={lora: {}}"],
+            {"method": {"lora": {}}, "lora.r": {8: {"lora.alpha": 16}}},
+        ),
+        (
+            "matrix: {method: {lora: {}}}",
+            ["matrix.method.lora.training.epochs=2"],
+            {"method": {"lora": {"training.epochs": 2}}},
+        ),
+    ],
+)
+def test_matrix_merges(folder: Path, text: str, dotlist: list[str], matrix: dict[str, Any]) -> None:
+    assert loaded(text, *dotlist).values.get("matrix", {}) == matrix
+
+
+WRONG = """\
+question: 3
+training:
+  lerning_rate: 1e-5
+  epochs: 'three'
+  batch_size: 12
+epochs: 3
+data: {train_size: 0, min_steps: 4}
+lora: 3
+matrix:
+  method: [full, loro]
+  training.learning_rate:
+    1e-5: {training.epoch: 1}
+  lora.r: []
+  training: [1]
+  data.variant: main
+arms:
+  "bad name": {}
+  ok: {seeds: 3, training.epochs: x}
+contrasts: [[a]]
+"""
+ALL_WRONG = """\
+command line: method='qlora' is not allowed; allowed: 'full', 'lora', 'none'
+x.yaml:7: data.train_size must be a whole number ≥ 1 or 'all', got 0
+command line: lora.alpha must be a number > 0, got true
+x.yaml:4: training.epochs must be a number > 0, got 'three'
+command line: training.warmup must be a number ≥ 0 and < 1, got 3
+x.yaml:3: training.lerning_rate is not a known key; nearest: training.learning_rate
+x.yaml:1: question must be text, got 3
+x.yaml:15: matrix.data.variant must be a list of values, or a mapping of values to further keys, \
+got 'main'
+x.yaml:17: 'bad name' is no name for an arm; it must be 1 to 64 letters, digits, dots, dashes and \
+underscores, a letter or digit first
+x.yaml:19: contrasts must be 'auto' or a list of pairs of arm names, got [['a']]
+x.yaml:6: epochs is not a known key; nearest: training.epochs
+x.yaml:7: data.max_steps=2 must be at least data.min_steps=4; set a higher data.max_steps or a \
+lower data.min_steps
+x.yaml:5: training.batch_size=12 must be a multiple of training.micro_batch=8; set \
+training.batch_size=16 or training.micro_batch=4
+x.yaml:10: matrix.method: method='loro' is not allowed; allowed: 'full', 'lora', 'none'
+x.yaml:12: matrix.training.learning_rate.1e-05: training.epoch is not a known key; nearest: \
+training.epochs
+x.yaml:13: matrix.lora.r: lora.r has no values; list some, or leave the factor out
+x.yaml:14: matrix.training: training is a section, not a key; its keys: training.epochs
+x.yaml:18: arms.ok: seeds belongs to the whole experiment, not to an arm; state it at the top
+x.yaml:18: arms.ok: training.epochs must be a number > 0, got 'x'
+"""
+
+
+def test_all_problems_come_at_once(folder: Path) -> None:
+    wrong = WRONG.replace("lora: 3\n", "\n")
+    lines = refusal(wrong, "training.warmup=3", "method=qlora", "lora.alpha=true").splitlines()
+    for line, expected in zip(lines, ALL_WRONG.splitlines(), strict=True):
+        assert line.startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("seeds: 1\nseeds: 2", "x.yaml:2: is not valid YAML: found duplicate key seeds"),
+        ("training.epochs: 1\ntraining: {epochs: 2}", "x.yaml:2: training.epochs was set before"),
+        ("name: a\nname.b: c", "x.yaml: name.b: name is a value and a section at once"),
+        ("matrix:\n  lora.r: {1: {}, true: {}}", "x.yaml:2: two keys below are equal"),
+        ("a: &x 1", "x.yaml:1: an anchor or alias is not allowed"),
+        ("\nmodel: *x", "x.yaml:2: an anchor or alias is not allowed"),
+        ("model: !!python/name:os.system x", "x.yaml:1: the tag 'tag:yaml.org,2002:python/name"),
+        ("<<: {seeds: 2}", "x.yaml:1: the tag '<<' is not allowed"),
+        ("question: 'a ${oc.env:HF_TOKEN}'", "x.yaml:1: the interpolation 'a ${oc.env:HF_TOKEN}'"),
+        ("model: ???", "x.yaml:1: '???', a missing value"),
+        ("seeds: 1\n---\nseeds: 2", "x.yaml:2: a second document"),
+        ("a: " + "[" * 30, "x.yaml:1: nesting deeper than 20"),
+        ('model: "\\ud800"', "x.yaml:1: text that is not Unicode"),
+        ("[1, 2]", "x.yaml: holds no mapping"),
+        ("", "x.yaml: holds no mapping"),
+        ("seeds: 1" + "0" * 30, "x.yaml: is not valid YAML: a number has more than 18 digits"),
+        ("seeds: 0x" + "f" * 9999, "x.yaml: is not valid YAML: Exceeds the limit"),
+        ("seeds: [", "x.yaml:1: is not valid YAML"),
+        ("null: 1", "x.yaml: is not valid YAML: Incompatible key type"),
+        (b"seeds: 1\nmodel: \xff", "x.yaml:2: is not UTF-8"),
+        (b"#" * (MAX_BYTES + 1), "x.yaml is over 1,000,000 bytes"),
+        ("base: no.yaml", "x.yaml:1: base: no.yaml does not exist"),
+        ("seeds: 1\nbase: configs", "x.yaml:2: base: configs is a folder"),
+        ("base: x.yaml", "x.yaml:1: base: x.yaml builds on itself"),
+        ("base: [x]", "x.yaml:1: base must be a path, got ['x']"),
+        ("base.x: 1", "x.yaml:1: base must be a path, got {'x': 1}"),
+        ("arms: {a: {base: no.yaml}}", "x.yaml:1: base: no.yaml does not exist"),
+        ("seeds: 1\nmethod: none", "x.yaml:2: method='none' trains nothing; the baseline is the"),
+        ("training.min_learning_rate: 1", "x.yaml:1: training.learning_rate=1e-05 must be at leas"),
+        ("name: a/b", "x.yaml:1: name must be 1 to 64 letters"),
+        ("training: 3", "x.yaml:1: training must be a mapping of keys (epochs, max_steps"),
+        ("seeds: '3'", "x.yaml:1: seeds must be a whole number ≥ 1, got '3'"),
+        ("training.trackers: [mlflow]", "x.yaml:1: training.trackers must be a list of 'tensorb"),
+    ],
+)
+def test_refused_files(folder: Path, text: str | bytes, message: str) -> None:
+    assert refusal(text).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        ("seeds", "'seeds' does not set a key"),
+        ("a..b=1", "'a..b=1' does not set a key"),
+        ("base=y.yaml", "'base=y.yaml' does not set a key"),
+        ("model=${oc.env:HOME}", "the interpolation '${oc.env:HOME}' is not allowed"),
+        ("model=!!python/none x", "the tag"),
+        ("seeds=[", "is not valid YAML"),
+        ("seeds=x", "seeds must be a whole number ≥ 1, got 'x'"),
+        ("sedes=3", "sedes is not a known key; nearest: seeds"),
+        ("matrix.method=[null]", "matrix.method: [None] cannot pick from a mapping"),
+    ],
+)
+def test_refused_on_the_command_line(folder: Path, item: str, message: str) -> None:
+    assert refusal("matrix: {method: {lora: {}}}", item).startswith(f"command line: {message}")
+
+
+def test_refused_paths(folder: Path) -> None:
+    for path, message in {"no.yaml": "does not exist", "configs": "is a folder"}.items():
+        with pytest.raises(ConfigError, match=f"^{path} {message}"):
+            load(Path(path))
+    with pytest.raises(ConfigError, match="does not exist"):
+        load(Path("a\0b"))
+    with pytest.raises(ConfigError, match="cannot be read: File name too long"):
+        load(Path("a" * 5000))
+
+
+TEMPLATE = (WRONG + "base: configs/base.yaml\n").encode()
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.binary(max_size=80)
+    | st.tuples(st.integers(0, len(TEMPLATE)), st.integers(0, 9), st.binary(max_size=9)).map(
+        lambda cut: TEMPLATE[: cut[0]] + cut[2] + TEMPLATE[cut[0] + cut[1] :]
+    )
+)
+def test_no_bytes_raise_anything_but_a_config_error(
+    tmp_path_factory: pytest.TempPathFactory, data: bytes
+) -> None:
+    path = tmp_path_factory.getbasetemp() / f"{hashlib.sha256(data).hexdigest()[:16]}.yaml"
+    path.write_bytes(data)
+    with contextlib.suppress(ConfigError):
+        expand(load(path, ["training.epochs=2", "data.train_size=9", "data.test_size=9"]))
+    path.unlink()

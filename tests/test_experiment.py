@@ -1,0 +1,212 @@
+"""The whole path from outside, by the command line, on a tiny model: run, stop, go on, report."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+ARMS = ["baseline", "full-main", "full-socratic", "lora-main", "lora-socratic"]
+EXPERIMENT = {
+    "question": "Does the path work?",
+    "data": {"source": "wordproblems", "train_size": 16, "test_size": 6, "max_steps": 1},
+    "training": {"batch_size": 4, "micro_batch": 2, "precision": "fp32"},
+    "evaluation": {"max_new_tokens": 12, "batch_size": 4},
+    "matrix": {
+        "method": {
+            "full": {"training.learning_rate": 1e-3},
+            "lora": {"training.learning_rate": 1e-2},
+        },
+        "data.variant": ["main", "socratic"],
+    },
+}
+
+
+def paribus(*words: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "paribus.cli.main", *map(str, words)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "COLUMNS": "100"},
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, tiny) -> Path:
+    folder = tmp_path_factory.mktemp("experiment")
+    (folder / "tiny.yaml").write_text(yaml.safe_dump({**EXPERIMENT, "model": str(tiny)}))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def first(folder) -> subprocess.CompletedProcess[str]:
+    return paribus("run", "tiny.yaml", cwd=folder)
+
+
+def test_one_command_runs_everything(first, folder):
+    assert first.returncode == 0, first.stdout + first.stderr
+    for arm in ARMS:
+        assert f"{arm} seed 0" in first.stdout
+    assert "report: runs/tiny/report/index.html" in first.stdout
+    store = folder / "runs" / "tiny"
+    assert sorted(path.parent.parent.name for path in store.glob("*/seed-0/manifest.json")) == ARMS
+    findings = json.loads((store / "report" / "findings.json").read_text())
+    assert [arm["name"] for arm in findings["arms"]] == ARMS
+    assert len(findings["contrasts"]) == 4 + 4
+
+
+def test_what_a_run_leaves_behind(first, folder):
+    run = folder / "runs" / "tiny" / "lora-main" / "seed-0"
+    steps = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
+    assert [step["step"] for step in steps] == [1, 2, 3, 4]
+    assert {"loss", "grad_norm", "learning_rate", "seconds", "target_tokens"} <= steps[0].keys()
+    generations = (run / "generations" / "zero_shot.jsonl").read_text().splitlines()
+    assert len(generations) == 6
+    result = json.loads((run / "result.json").read_text())
+    assert result["training"]["trainable_parameters"] < result["training"]["total_parameters"]
+    assert result["training"]["peak_memory_bytes"] > 50_000_000
+    assert (run / "weights" / "adapter_model.safetensors").exists()
+    recorded = set(json.loads((run / "manifest.json").read_text())["files"])
+    found = {p.relative_to(run).as_posix() for p in run.rglob("*") if p.is_file()}
+    assert recorded == found - {"manifest.json"}
+
+
+def test_arms_differ_in_the_factor_and_in_nothing_else(first, folder):
+    store = folder / "runs" / "tiny"
+
+    def read(arm: str) -> tuple[dict, dict]:
+        spec = json.loads((store / arm / "seed-0" / "spec.json").read_text())
+        return spec["identity"], spec["inputs"]
+
+    (full, full_inputs), (lora, lora_inputs) = read("full-main"), read("lora-main")
+    assert full_inputs == lora_inputs
+    assert {key for key in full if full[key] != lora.get(key)} == {"method", "training"}
+    (_, main), (_, socratic) = read("full-main"), read("full-socratic")
+    assert main["test_sha256"] == socratic["test_sha256"]
+    assert main["train_sha256"] != socratic["train_sha256"]
+
+
+def test_a_finished_run_is_never_repeated(first, folder):
+    manifests = sorted((folder / "runs").rglob("manifest.json"))
+    before = [path.stat().st_mtime_ns for path in manifests]
+    again = paribus("run", "tiny.yaml", cwd=folder)
+    assert again.returncode == 0
+    assert [path.stat().st_mtime_ns for path in manifests] == before
+    plan = json.loads(paribus("plan", "tiny.yaml", "--json", cwd=folder).stdout)
+    assert [run["state"] for run in plan["runs"]] == ["complete"] * 5
+    assert plan["arms"][1]["steps"] == 4
+
+
+def test_another_spec_in_the_same_place_is_refused(first, folder):
+    refused = paribus("run", "tiny.yaml", "training.learning_rate=0.5", cwd=folder)
+    assert refused.returncode == 2
+    assert "differs from this one" in refused.stderr
+    assert "training.learning_rate: 0.001 → 0.5" in refused.stderr
+    assert "name=" in refused.stderr
+
+
+def test_status_and_report_read_only_the_store(first, folder):
+    status = paribus("status", cwd=folder)
+    assert status.stdout.count("complete") == 5
+    rows = json.loads(paribus("status", "tiny.yaml", "--json", cwd=folder).stdout)
+    assert {row["state"] for row in rows} == {"complete"}
+    page = folder / "runs" / "tiny" / "report" / "index.html"
+    page.unlink()
+    made = paribus("report", "runs/tiny", cwd=folder)
+    assert made.returncode == 0
+    assert "Does the path work?" in page.read_text()
+
+
+def test_interrupted_and_gone_on(folder):
+    """Ctrl-C in the middle: what is finished stays, and the same command does the rest."""
+    words = ["run", "tiny.yaml", "--runs", "stopped"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "paribus.cli.main", *words],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    done = folder / "stopped" / "tiny" / "baseline" / "seed-0" / "manifest.json"
+    begun = folder / "stopped" / "tiny" / "full-main" / "seed-0" / "spec.json"
+    deadline = time.monotonic() + 120
+    while not begun.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the whole group
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "paribus run tiny.yaml --runs stopped" in errors
+    assert "Traceback" not in errors
+    kept = done.stat().st_mtime_ns
+    gone_on = paribus(*words, cwd=folder)
+    assert gone_on.returncode == 0, gone_on.stderr
+    assert done.stat().st_mtime_ns == kept
+    assert len(list((folder / "stopped").rglob("manifest.json"))) == 5
+
+
+def test_interrupted_runs_end_in_the_same_bytes(first, folder):
+    for arm in ARMS:
+        one, other = (
+            next((folder / root / "tiny" / arm / "seed-0" / "generations").iterdir())
+            for root in ("runs", "stopped")
+        )
+        assert one.read_bytes() == other.read_bytes()
+
+
+def test_a_failed_run_leaves_the_others_and_exits_with_1(folder):
+    """A learning rate that blows up: the run fails with its step, the rest is run and reported."""
+    values = ["name=blown", "matrix={}", "method=full", "training.learning_rate=1e30"]
+    values += ["data.train_size=8", "training.schedule=constant", "training.warmup=0"]
+    failed = paribus("run", "tiny.yaml", *values, cwd=folder)
+    assert failed.returncode == 1, failed.stdout + failed.stderr
+    assert "full-main/seed-0" in failed.stdout
+    assert "1 of 2 runs failed" in failed.stderr
+    states = json.loads(paribus("status", "runs/blown", "--json", cwd=folder).stdout)
+    assert [(row["arm"], row["state"]) for row in states] == [
+        ("baseline", "complete"),
+        ("full-main", "failed"),
+    ]
+    assert "step" in states[1]["error"]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["run", "missing.yaml"], "missing.yaml"),
+        (["run", "tiny.yaml", "training.lerning_rate=1"], "training.learning_rate"),
+        (["run", "tiny.yaml", "model=/no/such/model", "name=x"], "/no/such/model"),
+        (["run", "tiny.yaml", "model=google/gemma-2b-it", "name=x"], "hf download"),
+        (["run", "tiny.yaml", "data.source=gsm8k", "data.path=nowhere", "name=x"], "train.jsonl"),
+        (["run", "tiny.yaml", "data.train_size=100000", "name=x"], "train_size"),
+        (["run", "tiny.yaml", "prompt.max_tokens=50", "name=x"], "prompt.too_long=drop"),
+        (["run", "tiny.yaml", "evaluation.max_new_tokens=4000", "name=x"], "2048"),
+        (["run", "tiny.yaml", "contrasts=[[full-main,lora-mian]]", "name=x"], "lora-main"),
+        (["report", "runs/nothing"], "nothing"),
+        (["run", "tiny.yaml", "--runs", "tiny.yaml/runs"], "tiny.yaml"),
+    ],
+    ids=lambda value: " ".join(value)[:60] if isinstance(value, list) else "",
+)
+def test_mistakes_get_one_clear_message_and_exit_code_2(words, expected, folder):
+    made = paribus(*words, cwd=folder)
+    assert made.returncode == 2, made.stdout + made.stderr
+    assert made.stderr.startswith("error: ")
+    assert expected in made.stderr
+    assert "→" in made.stderr
+    assert "Traceback" not in made.stderr
+    assert not (folder / "runs" / "x").exists()
+
+
+def test_help_and_report_import_nothing_heavy():
+    heavy = {"torch", "transformers", "peft", "datasets", "ray", "bitsandbytes"}
+    for module in ("cli.main", "cli.plan", "cli.status", "cli.report", "report.page", "cli.run"):
+        code = f"import sys, paribus.{module}; print(sorted({heavy!r} & set(sys.modules)))"
+        made = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert made.stdout.strip() == "[]", f"{module}: {made.stdout}{made.stderr}"

@@ -1,0 +1,256 @@
+"""Batched decoding against HF's `generate`, one prompt at a time, and every way to stop."""
+
+import hashlib
+
+import pytest
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, Gemma3ForCausalLM
+
+from paribus.evaluation import generate as module
+from paribus.evaluation.generate import _Decoder, _Row, generate, measure
+from paribus.models.load import decoder_and_head, for_inference
+from paribus.prompts.encode import Prompt, encode_prompt
+from paribus.prompts.formats import render_prompt
+from paribus.records import Generation, Problem, Stop
+
+SLIDING, FULL = "sliding_attention", "full_attention"
+WINDOW = 48
+NEW = 40
+SHOT = Problem(
+    question="Mia has 12 pens and buys 3 more pens at the farm. How many pens has Mia now?",
+    solution="Mia has 12+3=<<12+3=15>>15 pens.\n#### 15",
+    answer="15",
+)
+QUESTIONS = ["?", "Tom has 3 pens.", "A", "How many are 2 and 2?", "x" * 60, "Ben runs.",
+             "Ivy reads 10 books a week. How many in a year?", "Who?", "Zoe!", "1+1"]  # fmt: skip
+
+
+class Ids:
+    """Spells every id as a number: unlike text, that loses nothing."""
+
+    def decode(self, ids, **_unused) -> str:
+        return " ".join(map(str, ids))
+
+
+def prompts_of(tokenizer, shots: int, questions=QUESTIONS) -> list[Prompt]:
+    made = []
+    for question in questions:
+        text = render_prompt(question, format="raw", shots=[SHOT] * shots, tokenizer=tokenizer)
+        problem = Problem(question=question, solution="#### 4", answer="4")
+        made.append(Prompt(problem=problem, text=text, ids=encode_prompt(text, tokenizer)))
+    return made
+
+
+def wild(tiny, layer_types):
+    """A model whose large random weights make each token depend on all it may attend to."""
+    config = AutoConfig.from_pretrained(tiny)
+    config.layer_types = layer_types
+    torch.manual_seed(3)
+    model = Gemma3ForCausalLM(config)
+    for name, weight in model.named_parameters():
+        if "proj" in name:
+            weight.data *= 15
+    return for_inference(model, torch.float32)
+
+
+@pytest.fixture(scope="module")
+def model(tiny):
+    return wild(tiny, [SLIDING, FULL])
+
+
+def run(model, tokenizer, prompts, *, stops=(), batch_size=8, new=NEW, on_batch=lambda _: None):
+    return generate(
+        model,
+        tokenizer,
+        prompts,
+        stop_ids=frozenset(stops),
+        max_new_tokens=new,
+        batch_size=batch_size,
+        on_batch=on_batch,
+    )
+
+
+def reference(model, prompts, stops) -> list[tuple[str, int]]:
+    """Text and number of tokens by HF's own loop and cache, without batches."""
+    rows = []
+    for prompt in prompts:
+        ids = torch.tensor([prompt.ids])
+        whole = model.generate(
+            ids,
+            attention_mask=torch.ones_like(ids),
+            do_sample=False,
+            max_new_tokens=NEW,
+            eos_token_id=sorted(stops) or None,
+            pad_token_id=0,
+        )
+        new = whole[0, ids.shape[1] :].tolist()
+        rows.append((Ids().decode(new[:-1] if new[-1] in stops else new), len(new)))
+    return rows
+
+
+def brief(generations: list[Generation]) -> list[tuple[str, int]]:
+    return [(generation.text, generation.num_tokens) for generation in generations]
+
+
+@pytest.fixture
+def forwards(model, monkeypatch):
+    """Shapes [rows, tokens] of every call of the decoder stack."""
+    shapes = []
+    stack = decoder_and_head(model)[0]
+    handle = stack.register_forward_pre_hook(
+        lambda _module, _args, kwargs: shapes.append(tuple(kwargs["input_ids"].shape)),
+        with_kwargs=True,
+    )
+    yield shapes
+    handle.remove()
+
+
+@pytest.mark.parametrize("shots", [0, 1])
+@pytest.mark.parametrize(
+    "layer_types", [[SLIDING, FULL], [FULL, FULL], [SLIDING, SLIDING]], ids=str
+)
+def test_every_row_is_what_hf_generates_alone(tiny, tokenizer, layer_types, shots):
+    model = wild(tiny, layer_types)
+    prompts = prompts_of(tokenizer, shots)
+    assert max(len(prompt.ids) for prompt in prompts) > WINDOW
+    stops = set(range(40, 48))  # some rows stop early, each on its own step
+    expected = reference(model, prompts, stops)
+    assert len({text for text, _ in expected}) == len(prompts)
+    assert {length == NEW for _, length in expected} == {True, False}
+    for batch_size in (1, 3, 10):
+        found = run(model, Ids(), prompts, stops=stops, batch_size=batch_size)
+        assert brief(found) == expected
+
+
+def test_the_shared_prefix_changes_no_text(model, tokenizer, monkeypatch):
+    prompts = prompts_of(tokenizer, 1)
+    with_prefix = brief(run(model, Ids(), prompts))
+    assert brief([run(model, Ids(), [prompt])[0] for prompt in prompts]) == with_prefix
+    monkeypatch.setattr(module, "_shared_length", lambda _sequences: 0)
+    assert brief(run(model, Ids(), prompts)) == with_prefix
+
+
+@pytest.mark.parametrize(
+    ("sequences", "length"),
+    [
+        ([(1, 2, 3)], 2),
+        ([(1, 2, 3), (1, 2, 4)], 2),
+        ([(1, 2), (1, 2, 3, 4)], 1),
+        ([(1, 2, 3), (1, 2, 3)], 2),
+        ([(1, 9), (1, 2, 3), (1, 5)], 1),
+        ([(1,), (2,)], 0),
+        ([(5, 6), (6, 5)], 0),
+    ],
+)
+def test_shared_length_leaves_each_prompt_a_token(sequences, length):
+    assert module._shared_length(sequences) == length
+
+
+def test_the_prefix_is_computed_once_and_stopped_rows_leave(model, tokenizer, forwards):
+    prompts = prompts_of(tokenizer, 1)
+    shared = module._shared_length([prompt.ids for prompt in prompts])
+    done = []
+    found = run(model, Ids(), prompts, stops=range(40, 48), batch_size=4, on_batch=done.append)
+    assert done == [4, 8, 10]
+    assert shared > 100
+    assert forwards[0] == (1, shared)
+    wide = [shape for shape in forwards[1:] if shape[1] > 1]
+    lengths = sorted(len(prompt.ids) - shared for prompt in prompts)
+    assert wide == [(4, lengths[3]), (4, lengths[7]), (2, lengths[9])]
+    # Each row is computed once for each of its tokens, and not once more.
+    assert sum(rows for rows, _ in forwards[1:]) == sum(g.num_tokens for g in found)
+    assert len({g.num_tokens for g in found}) > 3
+
+
+def test_generations_say_what_was_asked(model, tokenizer):
+    prompts = prompts_of(tokenizer, 0)
+    found, cost = measure(lambda: run(model, tokenizer, prompts, new=3), torch.device("cpu"))
+    for prompt, generation in zip(prompts, found, strict=True):
+        assert generation.problem_id == prompt.problem.id
+        assert (generation.question, generation.answer) == (prompt.problem.question, "4")
+        assert generation.prompt_sha256 == hashlib.sha256(prompt.text.encode()).hexdigest()
+        assert (generation.num_tokens, generation.stop) == (3, Stop.LENGTH)
+    assert (cost["problems"], cost["generated_tokens"]) == (10, 30)
+    assert cost["problems_per_second"] == pytest.approx(10 / cost["seconds"])
+
+
+ENDINGS = {  # question: what the model is taught to write, what is kept of it, why it ends
+    "one": (" 3+4.\n#### 7<eos>", " 3+4.\n#### 7", Stop.STOP_TOKEN),
+    "two": (" #### 12\n\nQuestion: Who", " #### 12\n", Stop.ANSWER),
+    "three": (" I know.\n\nQuestion: Who", " I know.\n\nQuestion:", Stop.NEXT_QUESTION),
+    "four": (" no no no no no no no no no no", " no no no no no n", Stop.LENGTH),
+}
+
+
+def test_a_taught_model_stops_for_every_reason(tiny, tokenizer):
+    """The real path, from text to text: a tiny model learns four endings by heart."""
+    model = AutoModelForCausalLM.from_pretrained(tiny)
+    prompts = prompts_of(tokenizer, 0, list(ENDINGS))
+    rows = [
+        torch.tensor([*prompt.ids, *tokenizer.encode(taught)])
+        for prompt, (taught, _, _) in zip(prompts, ENDINGS.values(), strict=True)
+    ]
+    batch = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=0)
+    labels = batch.masked_fill(batch == 0, -100)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    for _ in range(60):
+        model(batch, labels=labels).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    eos = tokenizer.eos_token_id
+    found = run(
+        for_inference(model, torch.float32), tokenizer, prompts, stops=[eos], new=17, batch_size=3
+    )
+    assert [(g.text, g.stop) for g in found] == [ending[1:] for ending in ENDINGS.values()]
+    assert [g.num_tokens for g in found] == [14, 9, 19, 17][:2] + [17, 17][:0] + [
+        len(" I know.\n\nQuestion:"),
+        17,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("written", "kept", "stop"),
+    [
+        ("It is\n#### 12\nNow", "It is\n#### 12\n", Stop.ANSWER),
+        ("#### 1,234.50 pens", "#### 1,234.50 ", Stop.ANSWER),
+        ("#### $-5 ", "#### $-5 ", Stop.ANSWER),
+        ("####7\n", "####7\n", Stop.ANSWER),
+        ("####   7 or", "####   7 ", Stop.ANSWER),
+        ("#### 12", "#### 12", None),
+        ("#### twelve\n", "#### twelve\n", None),
+        ("#### 12<eos>", "#### 12", Stop.STOP_TOKEN),
+        ("#### twelve<eos>more", "#### twelve", Stop.STOP_TOKEN),
+        ("<eos>", "", Stop.STOP_TOKEN),
+        ("12.\n\nQuestion: Tom", "12.\n\nQuestion:", Stop.NEXT_QUESTION),
+        ("A question: 7. Question", "A question: 7. Question", None),
+        ("the answer is 12.\n", "the answer is 12.\n", None),
+        ("#### 1\u00a0", "#### 1\ufffd", Stop.ANSWER),
+    ],
+)
+def test_stop_rules(model, tokenizer, written, kept, stop):
+    """Token by token, as the model would write it: byte by byte."""
+    row = _Row(prompts_of(tokenizer, 0)[0])
+    decoder = _Decoder(model, tokenizer, frozenset({tokenizer.eos_token_id}), 99)
+    for token in tokenizer.encode(written):
+        assert row.stop is None
+        decoder._advance([row], torch.tensor([token]), torch.tensor([True]))
+        if row.stop is not None:
+            break
+    assert row.stop is stop
+    assert decoder._text(row.generated) == kept
+
+
+def test_a_row_without_a_distribution_fails_and_takes_no_other_along(model, tokenizer, tiny):
+    """The letter Z is not a number to this model; its head is whole."""
+    broken = wild(tiny, [SLIDING, FULL])
+    broken.lm_head.weight = torch.nn.Parameter(broken.lm_head.weight.clone())
+    embedding = broken.get_input_embeddings().weight
+    embedding.data = embedding.data.clone()
+    embedding.data[tokenizer.encode("Z")[0]] = float("nan")
+    prompts = prompts_of(tokenizer, 1)
+    healthy = run(model, Ids(), prompts, stops=tokenizer.encode("Z"))
+    found = run(broken, Ids(), prompts, stops=tokenizer.encode("Z"))
+    zoe = QUESTIONS.index("Zoe!")
+    assert (found[zoe].text, found[zoe].num_tokens, found[zoe].stop) == ("", 0, Stop.FAILED)
+    del found[zoe], healthy[zoe]
+    assert found == healthy

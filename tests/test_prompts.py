@@ -1,0 +1,194 @@
+"""Prompts: their golden text, and the proofs each encoded example carries."""
+
+import copy
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from paribus.errors import PromptError
+from paribus.prompts.encode import Encoded, encode_example, encode_prompt
+from paribus.prompts.formats import render_prompt, render_solution, stop_token
+from paribus.records import Problem
+from paribus.testing.tiny import tiny_tokenizer
+
+SHOT = Problem(
+    question="Mia has 2 pens and buys 3. How many?",
+    solution="Mia has 2+3=<<2+3=5>>5 pens.\n#### 5",
+    answer="5",
+)
+QUESTION = "Tom has 3 pens and 4 books. How many things?"
+SOLUTION = "Tom has 3+4=<<3+4=7>>7 things.\n#### 7"
+GOLDEN = {
+    ("raw", 0): "Question: Tom has 3 pens and 4 books. How many things?\nAnswer:",
+    ("raw", 1): (
+        "Question: Mia has 2 pens and buys 3. How many?\n"
+        "Answer: Mia has 2+3=<<2+3=5>>5 pens.\n"
+        "#### 5\n"
+        "\n"
+        "Question: Tom has 3 pens and 4 books. How many things?\n"
+        "Answer:"
+    ),
+    ("chat", 0): (
+        "<bos><start_of_turn>user\n"
+        "Tom has 3 pens and 4 books. How many things?<end_of_turn>\n"
+        "<start_of_turn>model\n"
+    ),
+    ("chat", 1): (
+        "<bos><start_of_turn>user\n"
+        "Mia has 2 pens and buys 3. How many?<end_of_turn>\n"
+        "<start_of_turn>model\n"
+        "Mia has 2+3=<<2+3=5>>5 pens.\n"
+        "#### 5<end_of_turn>\n"
+        "<start_of_turn>user\n"
+        "Tom has 3 pens and 4 books. How many things?<end_of_turn>\n"
+        "<start_of_turn>model\n"
+    ),
+}
+STOPS = {"raw": "<eos>", "chat": "<end_of_turn>"}
+TEXT = st.text(st.characters(codec="utf-8", exclude_characters="<"), max_size=40)
+
+
+def render(format: str, shots: int, tokenizer, question: str = QUESTION) -> str:
+    return render_prompt(question, format=format, shots=[SHOT] * shots, tokenizer=tokenizer)
+
+
+def example(format: str, tokenizer, question: str = QUESTION, solution: str = SOLUTION) -> Encoded:
+    return encode_example(
+        render(format, 0, tokenizer, question),
+        render_solution(solution, format=format),
+        stop_token(format=format, tokenizer=tokenizer),
+        tokenizer,
+    )
+
+
+def without(tokenizer, **attributes):
+    changed = copy.deepcopy(tokenizer)
+    for name, value in attributes.items():
+        setattr(changed, name, value)
+    return changed
+
+
+@pytest.mark.parametrize(("format", "shots"), GOLDEN)
+def test_golden_prompts_with_exactly_one_bos(tokenizer, format, shots):
+    text = render(format, shots, tokenizer)
+    ids = encode_prompt(text, tokenizer)
+    assert text == GOLDEN[format, shots]
+    assert ids[0] == tokenizer.bos_token_id
+    assert ids.count(tokenizer.bos_token_id) == 1
+    assert tokenizer.decode(ids) == "<bos>" + text.removeprefix("<bos>")
+
+
+def test_a_solution_follows_a_raw_prompt_after_a_blank_as_in_the_shot(tokenizer):
+    assert render_solution(SHOT.solution, format="raw") == " " + SHOT.solution
+    assert render_solution(SHOT.solution, format="chat") == SHOT.solution
+    for format in ("raw", "chat"):
+        solved = render(format, 0, tokenizer, SHOT.question)
+        solved += render_solution(SHOT.solution, format=format)
+        assert render(format, 1, tokenizer).startswith(solved)
+
+
+@pytest.mark.parametrize("format", STOPS)
+def test_an_example_ends_with_the_token_generation_stops_on(tokenizer, format):
+    stop = stop_token(format=format, tokenizer=tokenizer)
+    assert tokenizer.convert_ids_to_tokens(stop) == STOPS[format]
+    encoded = example(format, tokenizer)
+    prompt = encode_prompt(render(format, 0, tokenizer), tokenizer)
+    assert encoded.ids[-1] == stop
+    assert encoded.ids[: encoded.prompt_length] == prompt
+    target = encoded.ids[encoded.prompt_length : -1]
+    assert tokenizer.decode(target) == render_solution(SOLUTION, format=format)
+    assert encoded.target_length == len(target) + 1
+
+
+def test_the_table_of_encode(tokenizer):
+    """The docstring's example, one token per byte."""
+    encoded = encode_example(
+        "Question: ?\nAnswer:", " Tom has 3\n#### 7", tokenizer.eos_token_id, tokenizer
+    )
+    tokens = ["<bos>", *"Question:Ġ?ĊAnswer:ĠTomĠhasĠ3Ċ####Ġ7", "<eos>"]
+    losses = [".", *"...................xxxxxxxxxxxxxxxxx", "x"]
+    assert tokenizer.convert_ids_to_tokens(list(encoded.ids)) == tokens
+    assert ["." if i < encoded.prompt_length else "x" for i in range(len(tokens))] == losses
+
+
+def test_a_merge_across_the_boundary_is_refused():
+    merging = tiny_tokenizer(merges=((":", "Ġ"),))
+    with pytest.raises(PromptError, match=r"a token merges prompt and solution: .*Answer:.*Tom"):
+        example("raw", merging)
+    assert example("chat", merging).target_length == len(SOLUTION) + 1
+
+
+def test_a_merge_on_one_side_of_the_boundary_is_allowed():
+    merging = tiny_tokenizer(merges=(("Ġ", "T"), ("r", ":")))
+    encoded = example("raw", merging)
+    pieces = merging.convert_ids_to_tokens(list(encoded.ids))
+    assert pieces[encoded.prompt_length - 1 : encoded.prompt_length + 1] == ["r:", "ĠT"]
+
+
+@pytest.mark.parametrize(("format", "shots"), GOLDEN)
+def test_bos_in_a_question_is_refused(tokenizer, format, shots):
+    text = render(format, shots, tokenizer, "Tom <bos> has?")
+    with pytest.raises(PromptError, match="has 2 <bos> tokens instead of 1") as caught:
+        encode_prompt(text, tokenizer)
+    assert caught.value.remedy == "remove <bos> from the data or the chat template"
+
+
+def test_bos_in_a_solution_is_refused(tokenizer):
+    with pytest.raises(PromptError, match="has 2 <bos> tokens instead of 1"):
+        example("raw", tokenizer, solution="It is <bos>\n#### 7")
+
+
+@pytest.mark.parametrize(("format", "stop"), STOPS.items())
+def test_the_stop_token_in_a_solution_is_refused(tokenizer, format, stop):
+    with pytest.raises(PromptError, match=f"a solution contains the stop token '{stop}'"):
+        example(format, tokenizer, solution=f"It is {stop}\n#### 7")
+
+
+def test_a_tokenizer_without_bos_adds_none(tokenizer):
+    bare = without(tokenizer, bos_token=None)
+    assert encode_prompt("Answer:", bare) == tuple(tokenizer.encode("Answer:"))
+    assert len(encode_prompt("Answer:", bare)) == len("Answer:")
+
+
+def test_without_a_template_chat_is_refused_and_raw_is_not(tokenizer):
+    bare = without(tokenizer, chat_template=None)
+    for ask in (
+        lambda: render("chat", 0, bare),
+        lambda: stop_token(format="chat", tokenizer=bare),
+    ):
+        with pytest.raises(PromptError, match="has no chat template") as caught:
+            ask()
+        assert caught.value.remedy == "set prompt.format=raw"
+    assert render("raw", 1, bare) == GOLDEN["raw", 1]
+
+
+def test_without_an_end_of_sequence_token_raw_is_refused(tokenizer):
+    with pytest.raises(PromptError, match="no end-of-sequence token"):
+        stop_token(format="raw", tokenizer=without(tokenizer, eos_token=None))
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        pytest.param("{% for m in messages %}{{ m['content'] }}{% endfor %}", id="no-end"),
+        pytest.param(
+            "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}"
+            "{% if add_generation_prompt %}Now you: {% endif %}",
+            id="another-generation-prompt",
+        ),
+    ],
+)
+def test_a_template_that_does_not_end_turns_is_refused(tokenizer, template):
+    with pytest.raises(PromptError, match="does not end an assistant's turn with a token"):
+        stop_token(format="chat", tokenizer=without(tokenizer, chat_template=template))
+
+
+@given(question=TEXT, solution=TEXT)
+def test_any_text_is_encoded_faithfully(tokenizer, question, solution):
+    """No text is cut, and none is changed: decoding gives prompt and solution back."""
+    for format in STOPS:
+        encoded = example(format, tokenizer, question, solution)
+        whole = render(format, 0, tokenizer, question) + render_solution(solution, format=format)
+        decoded = tokenizer.decode(encoded.ids, clean_up_tokenization_spaces=False)
+        assert decoded == "<bos>" + whole.removeprefix("<bos>") + STOPS[format]

@@ -1,0 +1,269 @@
+"""Training a tiny model: the loss is what HF computes, and only what should move moves."""
+
+import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from paribus.config.schema import LoraConfig, TrainingConfig
+from paribus.data import wordproblems
+from paribus.errors import RunFailed
+from paribus.models.load import load_model, make_trainable
+from paribus.models.source import find
+from paribus.prompts.encode import encode_example
+from paribus.prompts.formats import render_prompt, render_solution
+from paribus.records import Variant
+from paribus.testing.tiny import tiny_tokenizer, write_tiny_model
+from paribus.training import loss as loss_module
+from paribus.training.train import event, train
+from paribus.training.trainer import collate
+
+GOLDEN = Path(__file__).parent / "golden" / "loss_tiny.json"
+CPU = torch.device("cpu")
+METHODS = ["full", "lora"]
+RATES = {"full": 3e-3, "lora": 2e-2}
+
+
+def word_problems():
+    """32 one-step and two-step problems as examples of 150 to 300 bytes."""
+    tokenizer = tiny_tokenizer()
+    problems, _ = wordproblems.generate(seed=1, train_size=32, test_size=1, variant=Variant.MAIN)
+    return [
+        encode_example(
+            render_prompt(problem.question, format="raw", shots=(), tokenizer=tokenizer),
+            render_solution(problem.solution, format="raw"),
+            tokenizer.eos_token_id,
+            tokenizer,
+        )
+        for problem in problems
+    ]
+
+
+@pytest.fixture(scope="module")
+def examples():
+    return word_problems()
+
+
+def trainable(folder: Path, method: str, precision: str = "fp32", *, lora: Any = None):
+    compute = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
+    torch.manual_seed(0)
+    return make_trainable(
+        load_model(find(str(folder), None), compute, CPU),
+        method,
+        LoraConfig(**(lora or {"dropout": 0.0})),
+        compute,
+    )
+
+
+def fit(model, examples, *, seed: int = 0, method: str = "full", **changes: Any):
+    """Train in place and return the step records and the cost."""
+    settings = {"epochs": 99.0, "max_steps": 8, "batch_size": 4, "micro_batch": 4,
+                "learning_rate": RATES[method], "precision": "fp32", **changes}  # fmt: skip
+    config = TrainingConfig(**settings)
+    records: list[Any] = []
+    compute = {"fp32": torch.float32, "bf16": torch.bfloat16}[config.precision]
+    with TemporaryDirectory() as folder:  # of trackers; there are none
+        cost = train(
+            model,
+            examples,
+            config,
+            seed=seed,
+            compute=compute,
+            device=CPU,
+            folder=Path(folder),
+            on_step=records.append,
+        )
+    return records, cost
+
+
+def losses(*arguments, **keywords) -> list[float]:
+    return [record.loss for record in fit(*arguments, **keywords)[0]]
+
+
+def weights(model) -> dict[str, torch.Tensor]:
+    return {name: p.detach().clone() for name, p in model.named_parameters()}
+
+
+def regenerate_golden(folder: Path) -> None:
+    """Rewrite the golden curves. Do so only for an intended change of numerics:
+
+    python -c "from pathlib import Path; from paribus.testing.tiny import write_tiny_model; \\
+      from tests.test_training import *; regenerate_golden(write_tiny_model(Path('/tmp/tiny')))"
+    """
+    curves = {m: losses(trainable(folder, m), word_problems(), method=m) for m in METHODS}
+    how = "tests/test_training.py: regenerate_golden says how this file is made"
+    GOLDEN.write_text(json.dumps({"README": how, **curves}, indent=2) + "\n")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_golden_loss_curve(tiny, examples, method):
+    golden = json.loads(GOLDEN.read_text())[method]
+    assert len(golden) == 8
+    assert losses(trainable(tiny, method), examples, method=method) == pytest.approx(
+        golden, rel=1e-4
+    )
+
+
+@pytest.mark.parametrize("softcap", [None, 2.0])
+def test_loss_and_gradients_of_a_step_are_those_of_hf(tmp_path, examples, softcap):
+    folder = write_tiny_model(tmp_path / "model", softcap=softcap)
+    batch = examples[:4]
+    reference = trainable(folder, "full")
+    expected = reference(**collate(batch), use_cache=False).loss
+    expected.backward()
+    norm = torch.stack([p.grad.norm() for p in reference.parameters()]).norm()
+
+    model, grads = trainable(folder, "full"), {}
+    for name, parameter in model.named_parameters():
+        parameter.register_post_accumulate_grad_hook(
+            lambda p, name=name: grads.update({name: p.grad.clone()})
+        )
+    record = fit(model, batch, max_steps=1)[0][0]
+    assert record.loss == pytest.approx(expected.item(), rel=1e-6)
+    assert record.grad_norm == pytest.approx(norm.item(), rel=1e-5)
+    assert set(grads) == {name for name, _ in reference.named_parameters()}
+    for name, parameter in reference.named_parameters():
+        assert_close(grads[name], parameter.grad, rtol=1e-4, atol=1e-6)
+
+
+def test_accumulation_changes_nothing(tiny, examples):
+    """Four examples at once, or one after the other: targets differ in length, weights do not."""
+    trained, curves = [], []
+    for micro_batch in (4, 1):
+        model = trainable(tiny, "full")
+        changes = {"micro_batch": micro_batch, "max_steps": 2, "learning_rate": 5e-4}
+        curves.append(losses(model, examples, **changes))
+        trained.append(weights(model))
+    before = weights(trainable(tiny, "full"))
+    assert curves[0] == pytest.approx(curves[1], rel=1e-6)
+    for name, weight in trained[0].items():
+        assert_close(trained[1][name], weight, rtol=0, atol=1e-6)
+        assert (weight - before[name]).abs().max() > 5e-4
+
+
+def test_rows_of_prompt_and_padding_are_never_computed(tiny, examples, monkeypatch):
+    rows = []
+    real = loss_module._chunk
+    monkeypatch.setattr(
+        loss_module, "_chunk", lambda *chunk: rows.append(len(chunk[0])) or real(*chunk)
+    )
+    records, _ = fit(trainable(tiny, "full"), examples, max_steps=2)
+    assert sum(rows) == sum(record.target_tokens for record in records)
+
+
+@pytest.mark.parametrize(("method", "fall"), [("full", 1.2), ("lora", 0.2)])
+def test_the_loss_falls_and_only_the_right_weights_move(tiny, examples, method, fall):
+    model = trainable(tiny, method)
+    before = weights(model)
+    curve = losses(model, examples, method=method, max_steps=20, batch_size=8)
+    moved = {name for name, weight in weights(model).items() if not weight.equal(before[name])}
+    assert curve[-1] < curve[0] - fall
+    if method == "full":
+        assert moved == set(before)
+    else:
+        assert moved == {name for name in before if ".lora_" in name}
+        assert len(moved) == 2 * 2 * 7  # A and B, in two layers, of seven matrices
+
+
+def test_arms_start_from_the_same_numbers(tiny, examples):
+    """In bf16 too: masters of full and frozen weights of LoRA round to one function."""
+    first = {
+        method: losses(trainable(tiny, method, "bf16"), examples, max_steps=1, precision="bf16")
+        for method in METHODS
+    }
+    assert first["full"] == first["lora"]
+    exact = losses(trainable(tiny, "full"), examples, max_steps=1)
+    assert first["full"] == pytest.approx(exact, rel=1e-2)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_same_seed_gives_the_same_losses_and_another_does_not(tiny, examples, method):
+    lora = {"dropout": 0.3}  # dropout has its own stream
+
+    def run(seed: int):
+        torch.manual_seed(seed + 99)  # what was drawn before must not matter
+        model = trainable(tiny, method, lora=lora)
+        return fit(model, examples, seed=seed, method=method, max_steps=4)[0]
+
+    first, again, other = run(0), run(0), run(1)
+    assert [r.loss for r in first] == [r.loss for r in again]
+    assert [r.tokens for r in first] != [r.tokens for r in other]
+    assert first[0].loss != other[0].loss
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_checkpointing_recomputes_and_changes_nothing(tiny, examples, method):
+    curves, calls = {}, {}
+    for on in (False, True):
+        model = trainable(tiny, method)
+        counted = []
+        base = model.get_base_model() if method == "lora" else model
+        base.get_decoder().layers[0].mlp.register_forward_hook(lambda *_, c=counted: c.append(1))
+        curves[on] = losses(model, examples, method=method, checkpointing=on)
+        calls[on] = len(counted)
+    assert curves[True] == pytest.approx(curves[False], rel=1e-6)
+    assert calls == {False: 8, True: 16}
+
+
+@pytest.mark.parametrize(
+    ("schedule", "rates"),
+    [
+        ("constant", [0, 4e-4, 8e-4, 8e-4, 8e-4, 8e-4, 8e-4, 8e-4]),
+        ("linear", [0, 4e-4, 8e-4, 8e-4 * 5 / 6, 8e-4 * 4 / 6, 4e-4, 8e-4 * 2 / 6, 8e-4 / 6]),
+        ("cosine", [0, 4e-4, 8e-4, 7.53109e-4, 6.25e-4, 4.5e-4, 2.75e-4, 1.46891e-4]),
+    ],
+)
+def test_learning_rates_are_those_used(tiny, examples, schedule, rates):
+    """Two steps of warm-up from zero, and the first step, at zero, moves nothing."""
+    settings = {"schedule": schedule, "learning_rate": 8e-4, "warmup": 0.25}
+    settings |= {"min_learning_rate": 1e-4} if schedule == "cosine" else {}
+    model = trainable(tiny, "full")
+    before = weights(model)
+    records, _ = fit(model, examples[:4], **settings)
+    assert [record.learning_rate for record in records] == pytest.approx(rates, rel=1e-5)
+    assert records[0].loss == pytest.approx(records[1].loss, rel=1e-6) != records[2].loss
+    assert not any(weight.equal(before[name]) for name, weight in weights(model).items())
+
+
+def test_records_and_cost_count_what_was_done(tiny, examples):
+    records, cost = fit(
+        trainable(tiny, "full"), examples, epochs=1.0, max_steps=None, micro_batch=2
+    )
+    assert [record.step for record in records] == list(range(1, 9))
+    assert {(record.num_steps, record.examples) for record in records} == {(8, 4)}
+    assert cost["steps"] == 8
+    assert cost["examples"] == 32
+    assert cost["target_tokens"] == sum(e.target_length for e in examples)
+    tokens = sum(len(e.ids) for e in examples)
+    assert sum(record.tokens for record in records) == tokens
+    padded = sum(record.padded_tokens for record in records)
+    assert cost["padding_share"] == pytest.approx(1 - tokens / padded)
+    assert 0 < cost["padding_share"] < 0.2
+    assert cost["trainable_parameters"] == cost["total_parameters"] == 91_200
+    assert cost["first_loss"] == records[0].loss
+    assert cost["seconds"] == pytest.approx(sum(record.seconds for record in records))
+    assert cost["peak_memory_bytes"] > 50e6
+    assert json.loads(json.dumps(event(records[0])))["event"] == "step"
+
+
+def test_a_loss_that_is_no_number_stops_the_run(tiny, examples):
+    model = trainable(tiny, "full")
+    with torch.no_grad():
+        model.get_decoder().layers[1].mlp.down_proj.weight[0, 0] = float("inf")
+    seen = []
+    with pytest.raises(RunFailed, match=r"^step 1: loss is nan, grad_norm is nan") as caught:
+        seen += fit(model, examples)[0]
+    assert "lower training.learning_rate" in caught.value.remedy
+    with pytest.raises(RunFailed, match=r"^step [2-4]: (loss|grad_norm) is nan"):
+        fit(trainable(tiny, "full"), examples, learning_rate=1e30)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_adamw_with_8_bit_states_trains(tiny, examples, method):
+    pytest.importorskip("bitsandbytes")
+    curve = losses(trainable(tiny, method), examples, method=method, optimizer="adamw_8bit")
+    assert curve[-1] < curve[0] - 0.1
