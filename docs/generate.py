@@ -54,7 +54,7 @@ def _table(prefix: str, node: ast.ClassDef) -> list[str]:
 def _default(node: ast.expr | None) -> str:
     if node is None:
         return "required"
-    text = ast.unparse(node)
+    text = ast.unparse(node).replace("field(default_factory=dict)", "{}")
     return "see below" if text.startswith("field(") and "Config" in text else f"`{text}`"
 
 

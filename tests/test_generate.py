@@ -16,6 +16,7 @@ from paribus.records import Generation, Problem, Stop
 SLIDING, FULL = "sliding_attention", "full_attention"
 WINDOW = 48
 NEW = 40
+STOPS = range(11, 262, 18)  # some rows stop early, each on its own step
 SHOT = Problem(
     question="Mia has 12 pens and buys 3 more pens at the farm. How many pens has Mia now?",
     solution="Mia has 12+3=<<12+3=15>>15 pens.\n#### 15",
@@ -45,6 +46,7 @@ def wild(tiny, layer_types):
     """A model whose large random weights make each token depend on all it may attend to."""
     config = AutoConfig.from_pretrained(tiny)
     config.layer_types = layer_types
+    config.tie_word_embeddings = False  # tied, a random model repeats itself
     torch.manual_seed(3)
     model = Gemma3ForCausalLM(config)
     for name, weight in model.named_parameters():
@@ -70,7 +72,7 @@ def run(model, tokenizer, prompts, *, stops=(), batch_size=8, new=NEW, on_batch=
     )
 
 
-def reference(model, prompts, stops) -> list[tuple[str, int]]:
+def reference(model, prompts) -> list[tuple[str, int]]:
     """Text and number of tokens by HF's own loop and cache, without batches."""
     rows = []
     for prompt in prompts:
@@ -80,11 +82,11 @@ def reference(model, prompts, stops) -> list[tuple[str, int]]:
             attention_mask=torch.ones_like(ids),
             do_sample=False,
             max_new_tokens=NEW,
-            eos_token_id=sorted(stops) or None,
+            eos_token_id=list(STOPS),
             pad_token_id=0,
         )
         new = whole[0, ids.shape[1] :].tolist()
-        rows.append((Ids().decode(new[:-1] if new[-1] in stops else new), len(new)))
+        rows.append((Ids().decode(new[:-1] if new[-1] in STOPS else new), len(new)))
     return rows
 
 
@@ -112,13 +114,12 @@ def forwards(model, monkeypatch):
 def test_every_row_is_what_hf_generates_alone(tiny, tokenizer, layer_types, shots):
     model = wild(tiny, layer_types)
     prompts = prompts_of(tokenizer, shots)
-    assert max(len(prompt.ids) for prompt in prompts) > WINDOW
-    stops = set(range(40, 48))  # some rows stop early, each on its own step
-    expected = reference(model, prompts, stops)
-    assert len({text for text, _ in expected}) == len(prompts)
+    assert max(len(prompt.ids) for prompt in prompts) > WINDOW + shots * 100
+    expected = reference(model, prompts)
+    assert len(set(expected)) > 8
     assert {length == NEW for _, length in expected} == {True, False}
     for batch_size in (1, 3, 10):
-        found = run(model, Ids(), prompts, stops=stops, batch_size=batch_size)
+        found = run(model, Ids(), prompts, stops=STOPS, batch_size=batch_size)
         assert brief(found) == expected
 
 
@@ -150,7 +151,7 @@ def test_the_prefix_is_computed_once_and_stopped_rows_leave(model, tokenizer, fo
     prompts = prompts_of(tokenizer, 1)
     shared = module._shared_length([prompt.ids for prompt in prompts])
     done = []
-    found = run(model, Ids(), prompts, stops=range(40, 48), batch_size=4, on_batch=done.append)
+    found = run(model, Ids(), prompts, stops=STOPS, batch_size=4, on_batch=done.append)
     assert done == [4, 8, 10]
     assert shared > 100
     assert forwards[0] == (1, shared)
@@ -174,11 +175,11 @@ def test_generations_say_what_was_asked(model, tokenizer):
     assert cost["problems_per_second"] == pytest.approx(10 / cost["seconds"])
 
 
-ENDINGS = {  # question: what the model is taught to write, what is kept of it, why it ends
-    "one": (" 3+4.\n#### 7<eos>", " 3+4.\n#### 7", Stop.STOP_TOKEN),
-    "two": (" #### 12\n\nQuestion: Who", " #### 12\n", Stop.ANSWER),
-    "three": (" I know.\n\nQuestion: Who", " I know.\n\nQuestion:", Stop.NEXT_QUESTION),
-    "four": (" no no no no no no no no no no", " no no no no no n", Stop.LENGTH),
+ENDINGS = {  # question: what the model is taught to write, what is kept of it, tokens, why it ends
+    "one": (" 3+4.\n#### 7<eos>", " 3+4.\n#### 7", 13, Stop.STOP_TOKEN),
+    "two": (" #### 12\n\nQuestion: Who", " #### 12\n", 9, Stop.ANSWER),
+    "three": (" I know.\n\nQuestion: Who", " I know.\n\nQuestion:", 19, Stop.NEXT_QUESTION),
+    "four": (" Let me count: 1 2 3 4 5", " Let me count: 1 2 3", 20, Stop.LENGTH),
 }
 
 
@@ -188,24 +189,20 @@ def test_a_taught_model_stops_for_every_reason(tiny, tokenizer):
     prompts = prompts_of(tokenizer, 0, list(ENDINGS))
     rows = [
         torch.tensor([*prompt.ids, *tokenizer.encode(taught)])
-        for prompt, (taught, _, _) in zip(prompts, ENDINGS.values(), strict=True)
+        for prompt, (taught, *_) in zip(prompts, ENDINGS.values(), strict=True)
     ]
     batch = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=0)
     labels = batch.masked_fill(batch == 0, -100)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
-    for _ in range(60):
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
+    for _ in range(150):
         model(batch, labels=labels).loss.backward()
         optimizer.step()
         optimizer.zero_grad()
+    for_inference(model, torch.float32)
     eos = tokenizer.eos_token_id
-    found = run(
-        for_inference(model, torch.float32), tokenizer, prompts, stops=[eos], new=17, batch_size=3
-    )
-    assert [(g.text, g.stop) for g in found] == [ending[1:] for ending in ENDINGS.values()]
-    assert [g.num_tokens for g in found] == [14, 9, 19, 17][:2] + [17, 17][:0] + [
-        len(" I know.\n\nQuestion:"),
-        17,
-    ]
+    found = run(model, tokenizer, prompts, stops=[eos], new=20, batch_size=3)
+    kept = [(each.text, each.num_tokens, each.stop) for each in found]
+    assert kept == [ending[1:] for ending in ENDINGS.values()]
 
 
 @pytest.mark.parametrize(
@@ -243,10 +240,7 @@ def test_stop_rules(model, tokenizer, written, kept, stop):
 def test_a_row_without_a_distribution_fails_and_takes_no_other_along(model, tokenizer, tiny):
     """The letter Z is not a number to this model; its head is whole."""
     broken = wild(tiny, [SLIDING, FULL])
-    broken.lm_head.weight = torch.nn.Parameter(broken.lm_head.weight.clone())
-    embedding = broken.get_input_embeddings().weight
-    embedding.data = embedding.data.clone()
-    embedding.data[tokenizer.encode("Z")[0]] = float("nan")
+    broken.get_input_embeddings().weight[tokenizer.encode("Z")] = float("nan")
     prompts = prompts_of(tokenizer, 1)
     healthy = run(model, Ids(), prompts, stops=tokenizer.encode("Z"))
     found = run(broken, Ids(), prompts, stops=tokenizer.encode("Z"))

@@ -26,6 +26,7 @@ GOLDEN = Path(__file__).parent / "golden" / "loss_tiny.json"
 CPU = torch.device("cpu")
 METHODS = ["full", "lora"]
 RATES = {"full": 3e-3, "lora": 2e-2}
+GENTLE = {"full": 5e-4, "lora": 1e-3}  # at which rounding is not blown up, whatever the machine
 
 
 def word_problems():
@@ -94,7 +95,8 @@ def regenerate_golden(folder: Path) -> None:
     python -c "from pathlib import Path; from paribus.testing.tiny import write_tiny_model; \\
       from tests.test_training import *; regenerate_golden(write_tiny_model(Path('/tmp/tiny')))"
     """
-    curves = {m: losses(trainable(folder, m), word_problems(), method=m) for m in METHODS}
+    examples = word_problems()
+    curves = {m: losses(trainable(folder, m), examples, learning_rate=GENTLE[m]) for m in METHODS}
     how = "tests/test_training.py: regenerate_golden says how this file is made"
     GOLDEN.write_text(json.dumps({"README": how, **curves}, indent=2) + "\n")
 
@@ -102,10 +104,9 @@ def regenerate_golden(folder: Path) -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_the_golden_loss_curve(tiny, examples, method):
     golden = json.loads(GOLDEN.read_text())[method]
+    curve = losses(trainable(tiny, method), examples, learning_rate=GENTLE[method])
     assert len(golden) == 8
-    assert losses(trainable(tiny, method), examples, method=method) == pytest.approx(
-        golden, rel=1e-4
-    )
+    assert curve == pytest.approx(golden, rel=1e-4)
 
 
 @pytest.mark.parametrize("softcap", [None, 2.0])

@@ -29,11 +29,9 @@ class Display:
         self.console = console
         self.experiment = experiment
         self.runs = list(runs)
-        self.current: RunSpec | None = None
         self.stage = ""
         self.printed = 0.0
-        self.stage_started = 0.0
-        self.run_started = 0.0
+        self.run_started = self.started = time.monotonic()
         self.live = Live(self._checking(), console=console, transient=True, refresh_per_second=4)
 
     def __enter__(self) -> "Display":
@@ -49,32 +47,24 @@ class Display:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self.console.is_terminal:
-            self.live.stop()
-        if kind is None and self.current is not None:
-            self._close_run()
+        self.live.stop()
 
     def __call__(self, spec: RunSpec, progress: Progress) -> None:
         """Show `progress` of the run of `spec`."""
         now = time.monotonic()
-        if spec is not self.current:
-            self._close_run()
-            self.current, self.run_started, self.stage = spec, now, ""
         fresh = progress.stage != self.stage
-        if fresh:
-            self.stage, self.stage_started = progress.stage, now
-        if self.console.is_terminal:
+        self.stage = progress.stage
+        if fresh and progress.stage == "loading":
+            self.run_started = now
+        if progress.stage in ("complete", "failed"):
+            place = f"run {self.runs.index(spec) + 1} of {len(self.runs)}"
+            took = _clock(now - self.run_started)
+            self.console.print(f"{_title(spec)}: {progress.stage} after {took} ({place})")
+        elif self.console.is_terminal:
             self.live.update(self._panel(spec, progress))
         elif fresh or progress.done == progress.total or now - self.printed >= _PLAIN_SECONDS:
             self.printed = now
             self.console.print(f"{_title(spec)}: {progress.stage} {_figures(progress)}".rstrip())
-
-    def _close_run(self) -> None:
-        if self.current is not None:
-            seconds = time.monotonic() - self.run_started
-            place = self.runs.index(self.current) + 1
-            done = f"{_title(self.current)}: ended after {_clock(seconds)}"
-            self.console.print(f"{done}  (run {place} of {len(self.runs)})")
 
     def _checking(self) -> RenderableType:
         text = f"{self.experiment}: checking data, prompts and weights (first time: 1 minute)"
@@ -82,10 +72,12 @@ class Display:
 
     def _panel(self, spec: RunSpec, progress: Progress) -> RenderableType:
         place = self.runs.index(spec) + 1
+        elapsed = _clock(time.monotonic() - self.started)
         head = Text.assemble(
             (self.experiment, "bold"),
             f"  run {place} of {len(self.runs)}  ",
             (_title(spec), "bold"),
+            f"  {elapsed} so far",
         )
         row = Table.grid(padding=(0, 1))
         bar = ProgressBar(total=progress.total or None, completed=progress.done, width=20)

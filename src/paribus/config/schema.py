@@ -151,7 +151,7 @@ class ExperimentConfig(ArmConfig):
     """A question, its arms, its contrasts, its seeds."""
 
     name: Name
-    """Folder of the runs."""
+    """Folder of the runs; without one, the file's own name."""
     question: str = ""
     """What the experiment asks, for the report."""
     hypothesis: str = ""

@@ -5,6 +5,7 @@ Everything is checked first; finished runs are kept; a failed run does not stop 
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,13 +57,12 @@ def run_experiment(
     failed: list[tuple[str, str]] = []
     for spec in pending:
         try:
-            execute(
-                spec,
-                folder.run(spec.arm, spec.replicate),
-                lambda progress, spec=spec: on_progress(spec, progress),  # type: ignore[misc]
-            )
+            execute(spec, folder.run(spec.arm, spec.replicate), partial(on_progress, spec))
         except (RunFailed, UserError) as error:
             failed.append((f"{spec.arm}/seed-{spec.replicate}", str(error)))
+            on_progress(spec, Progress(stage="failed"))
+        else:
+            on_progress(spec, Progress(stage="complete"))
     ran = len(pending) - len(failed)
     return Outcome(ran=ran, kept=len(design.runs) - len(pending), failed=tuple(failed))
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Stage = Literal["loading", "training", "testing"]
+Stage = Literal["loading", "training", "testing", "complete", "failed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -160,12 +160,19 @@ def check(folder: RunFolder) -> None:
 
     Sizes catch lost and cut files at no cost; hashes are for a full verification.
     """
-    for name, recorded in read_json(folder.manifest)["files"].items():
+    try:
+        files = read_json(folder.manifest)["files"]
+        sizes = {name: int(recorded["bytes"]) for name, recorded in files.items()}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise StoreError(
+            f"{folder.manifest} is damaged: {error!r}", f"delete {folder.path} to run it again"
+        ) from error
+    for name, expected in sizes.items():
         path = folder.path / name
         found = path.stat().st_size if path.is_file() else None
-        if found != recorded["bytes"]:
+        if found != expected:
             what = "is missing" if found is None else f"has {found} bytes"
             raise StoreError(
-                f"{path} {what}; the manifest says {recorded['bytes']} bytes",
+                f"{path} {what}; the manifest says {expected} bytes",
                 f"restore the file, or delete {folder.path} to run it again",
             )

@@ -18,42 +18,53 @@ CHUNK = 256
 
 
 def completion_loss(
-    hidden_ND: Tensor, head_VD: Tensor, labels_N: Tensor, softcap: float | None = None
+    hidden_ND: Tensor,
+    head_VD: Tensor,
+    labels_N: Tensor,
+    *,
+    softcap: float | None = None,
+    divisor: Tensor | float = 1.0,
 ) -> Tensor:
-    """Return the summed cross-entropy of `labels_N`, a scalar in fp32.
+    """Return the summed cross-entropy of `labels_N` over `divisor`, a scalar in fp32.
 
     Args:
         hidden_ND: final hidden states at the positions that predict a completion token.
         head_VD: output embedding; its gradient is computed only if it requires one.
         labels_N: the tokens to predict, in [0, V).
         softcap: c above, or None.
+        divisor: target tokens of the whole optimizer step; gradients are divided as they are
+            made, which spares a pass over the head's.
 
     Matrix products run in the dtype of `hidden_ND`; everything else is fp32.
     """
-    loss: Tensor = _CompletionLoss.apply(hidden_ND, head_VD, labels_N, softcap)
+    loss: Tensor = _CompletionLoss.apply(hidden_ND, head_VD, labels_N, softcap, divisor)
     return loss
 
 
 class _CompletionLoss(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, hidden_ND, head_VD, labels_N, softcap):  # type: ignore[no-untyped-def]
+    def forward(ctx, hidden_ND, head_VD, labels_N, softcap, divisor):  # type: ignore[no-untyped-def]
         needs_hidden, needs_head = ctx.needs_input_grad[:2]
         weight_VD = head_VD.detach().to(hidden_ND.dtype)
         total = hidden_ND.new_zeros((), dtype=torch.float32)
         grad_hidden_ND = torch.empty_like(hidden_ND) if needs_hidden else None
-        grad_head_VD = torch.zeros_like(head_VD, dtype=torch.float32) if needs_head else None
+        grad_head_VD = None
         for start in range(0, len(hidden_ND), CHUNK):
-            rows = slice(start, start + CHUNK)
-            loss, grad_CV = _chunk(hidden_ND[rows].detach(), weight_VD, labels_N[rows], softcap)
+            chunk_CD = hidden_ND[start : start + CHUNK].detach()
+            loss, grad_CV = _chunk(chunk_CD, weight_VD, labels_N[start : start + CHUNK], softcap)
             total += loss
-            grad_CV = grad_CV.to(hidden_ND.dtype)
+            grad_CV = grad_CV.div_(divisor).to(hidden_ND.dtype)
             if grad_hidden_ND is not None:
-                grad_hidden_ND[rows] = grad_CV @ weight_VD
-            if grad_head_VD is not None:
-                grad_head_VD += grad_CV.T @ hidden_ND[rows].detach()
+                grad_hidden_ND[start : start + CHUNK] = grad_CV @ weight_VD
+            if needs_head:
+                product_VD = grad_CV.T @ chunk_CD
+                if grad_head_VD is None:
+                    grad_head_VD = product_VD.float()
+                else:
+                    grad_head_VD += product_VD
         ctx.save_for_backward(grad_hidden_ND, grad_head_VD)
         ctx.head_dtype = head_VD.dtype
-        return total
+        return total / divisor
 
     @staticmethod
     def backward(ctx, grad):  # type: ignore[no-untyped-def]
@@ -61,8 +72,10 @@ class _CompletionLoss(torch.autograd.Function):
         if grad_hidden_ND is not None:
             grad_hidden_ND = grad_hidden_ND * grad.to(grad_hidden_ND.dtype)
         if grad_head_VD is not None:
-            grad_head_VD = grad_head_VD.mul_(grad).to(ctx.head_dtype)
-        return grad_hidden_ND, grad_head_VD, None, None
+            if grad != 1:  # the usual case, and the head's gradient is the largest tensor there is
+                grad_head_VD = grad_head_VD * grad
+            grad_head_VD = grad_head_VD.to(ctx.head_dtype)
+        return grad_hidden_ND, grad_head_VD, None, None, None
 
 
 def _chunk(

@@ -95,8 +95,13 @@ class CompletionTrainer(Trainer):
         predicts = targets_BL != IGNORED
         hidden_ND = hidden_BLD[:, :-1][predicts].to(self.compute)
         with torch.autocast(device, enabled=False):
-            loss = completion_loss(hidden_ND, head.weight, targets_BL[predicts], softcap)
-        return loss / num_items_in_batch
+            return completion_loss(
+                hidden_ND,
+                head.weight,
+                targets_BL[predicts],
+                softcap=softcap,
+                divisor=num_items_in_batch,
+            )
 
 
 class _StepCallback(TrainerCallback):

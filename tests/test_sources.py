@@ -1,0 +1,227 @@
+"""Where weights come from, what identifies them, and every way they cannot be had."""
+
+import json
+import shutil
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import huggingface_hub
+import pytest
+from huggingface_hub import constants
+
+from paribus.errors import ModelError
+from paribus.models.source import Source, context_length, find, load_tokenizer
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+HUB_ID = "someone/tiny"
+
+
+@pytest.fixture
+def model(tiny, tmp_path) -> Path:
+    """A copy of the tiny model's folder, to be changed."""
+    return shutil.copytree(tiny, tmp_path / "model")
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch) -> Path:
+    """An empty Hub cache."""
+    folder = tmp_path / "hub"
+    folder.mkdir()
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(folder))
+    return folder
+
+
+def put_in_cache(cache: Path, model: Path, *, ref: str = "main") -> Path:
+    """Lay `model` out as the Hub's client does: blobs, snapshots that link to them, refs."""
+    repository = cache / "models--someone--tiny"
+    snapshot = repository / "snapshots" / COMMIT
+    snapshot.mkdir(parents=True)
+    (repository / "blobs").mkdir()
+    (repository / "refs").mkdir()
+    (repository / "refs" / ref).write_text(COMMIT)
+    for number, file in enumerate(sorted(model.iterdir())):
+        blob = repository / "blobs" / f"{number:040x}"
+        shutil.copy(file, blob)
+        (snapshot / file.name).symlink_to(blob)
+    return snapshot
+
+
+@pytest.fixture
+def hub(cache, monkeypatch) -> Iterator[dict[str, tuple[int, str]]]:
+    """A Hub on this machine that refuses: path -> (status, X-Error-Code). No network is used."""
+    answers: dict[str, tuple[int, str]] = {}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            path = self.path.split("?")[0]
+            status, code = answers.get(path, (404, "EntryNotFound"))
+            body = json.dumps(BODIES.get(path, {}) if status == 200 else {"error": code}).encode()
+            self.send_response(status)
+            if code:
+                self.send_header("X-Error-Code", code)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(body)
+
+        do_HEAD = do_GET  # noqa: N815
+
+        def log_message(self, *_unused):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    address = f"http://127.0.0.1:{server.server_port}"
+    template = address + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "ENDPOINT", address)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    huggingface_hub.close_session()
+    yield answers
+    huggingface_hub.close_session()
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+INFO = f"/api/models/{HUB_ID}/revision/main"
+TREE = f"/api/models/{HUB_ID}/tree/{COMMIT}"
+FILE = f"/{HUB_ID}/resolve/{COMMIT}/config.json"
+BODIES = {
+    INFO: {"id": HUB_ID, "sha": COMMIT},
+    TREE: [{"type": "file", "path": "config.json", "size": 2, "oid": "0" * 40}],
+}
+REFUSALS = [  # what the Hub answers, what is said of it, and what is to be done
+    ({INFO: (403, "GatedRepo")}, "someone/tiny is gated and this account may not read it",
+     "accept its licence on https://huggingface.co/someone/tiny, then `hf auth login`"),
+    ({INFO: (401, "GatedRepo")}, "someone/tiny is gated", "accept its licence"),
+    ({INFO: (200, ""), TREE: (200, ""), FILE: (403, "GatedRepo")},
+     "someone/tiny is gated", "accept its licence"),
+    ({INFO: (404, "RepoNotFound")}, "the Hub knows no model someone/tiny", "check the spelling"),
+    ({INFO: (401, "RepoNotFound")}, "the Hub knows no model someone/tiny", "`hf auth login`"),
+    ({INFO: (404, "RevisionNotFound")}, "someone/tiny has no revision None", "check `revision`"),
+    ({INFO: (500, "")}, "is not in the local cache and the Hub is out of reach", "hf download"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("answers", "message", "remedy"), REFUSALS)
+def test_what_the_hub_refuses(hub, answers, message, remedy):
+    hub.update(answers)
+    with pytest.raises(ModelError) as caught:
+        find(HUB_ID, None)
+    assert message in caught.value.message
+    assert remedy in caught.value.remedy
+
+
+def test_a_hub_that_is_down_is_not_needed_for_what_is_cached(hub, cache, model):
+    snapshot = put_in_cache(cache, model)
+    hub[INFO] = (500, "")
+    assert find(HUB_ID, None).path == snapshot
+
+
+def test_a_cached_model_works_offline(cache, model):
+    snapshot = put_in_cache(cache, model)
+    source = find(HUB_ID, None)
+    assert source == Source(path=snapshot, identity=f"hub:someone/tiny@{COMMIT}")
+    assert find(HUB_ID, COMMIT) == source
+    assert context_length(source) == 2048
+    assert load_tokenizer(source).decode([2]) == "<bos>"
+
+
+def test_a_revision_that_is_not_cached_is_out_of_reach(cache, model):
+    put_in_cache(cache, model, ref="v1")
+    assert find(HUB_ID, "v1").identity == f"hub:someone/tiny@{COMMIT}"
+    for revision in (None, "v2", "f" * 40):
+        with pytest.raises(ModelError, match="someone/tiny is not in the local cache"):
+            find(HUB_ID, revision)
+
+
+def test_offline_and_not_cached(cache):
+    with pytest.raises(ModelError) as caught:
+        find(HUB_ID, None)
+    assert str(caught.value) == (
+        "someone/tiny is not in the local cache and the Hub is out of reach\n"
+        "  → connect and run again, or fetch it elsewhere with `hf download someone/tiny` and give "
+        "the folder; without a network use `model=gemma-3-270m`"
+    )
+
+
+@pytest.mark.parametrize("name", ["a/b/c", "no such/model", "models/", "./here"])
+def test_what_is_no_hub_id_is_said_to_be_none(cache, name):
+    with pytest.raises(ModelError, match="is neither 'gemma-3-270m', a folder, nor a Hub id"):
+        find(name, None)
+
+
+@pytest.mark.parametrize("where", ["folder", "cache"])
+def test_pickled_weights_are_not_read(cache, model, where):
+    (model / "model.safetensors").rename(model / "pytorch_model.bin")
+    if where == "cache":
+        put_in_cache(cache, model)
+    with pytest.raises(ModelError, match="no (safetensors weights|\\*.safetensors)") as caught:
+        find(str(model) if where == "folder" else HUB_ID, None)
+    assert "(*.bin, *.pt) are not read" in caught.value.remedy
+
+
+def test_a_folder_that_is_not_there_or_not_whole(tmp_path, model):
+    with pytest.raises(ModelError, match=f"there is no model folder {tmp_path}/none"):
+        find(f"{tmp_path}/none", None)
+    with pytest.raises(ModelError, match="there is no model folder .*config.json"):
+        find(str(model / "config.json"), None)
+    (model / "config.json").unlink()
+    with pytest.raises(ModelError, match=r"model holds no config\.json") as caught:
+        find(str(model), None)
+    assert caught.value.remedy.startswith("a model folder needs config.json, *.safetensors")
+
+
+def flip_last_byte(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "config.json", "tokenizer.json", "chat_template.jinja"]
+)
+def test_identity_changes_with_every_byte_that_matters(model, name):
+    before = find(str(model), None)
+    assert find(str(model), None) == before
+    assert before.identity.startswith("sha256:")
+    assert len(before.identity) == len("sha256:") + 64
+    flip_last_byte(model / name)
+    assert find(str(model), None).identity != before.identity
+
+
+def test_identity_does_not_depend_on_the_place(model, tmp_path):
+    (model / "README.md").write_text("words")
+    copy = shutil.copytree(model, tmp_path / "elsewhere")
+    assert find(str(copy), None).identity == find(str(model), None).identity
+
+
+@pytest.mark.parametrize("content", [None, "{", '{"version": "1.0"}'])
+def test_a_folder_without_a_tokenizer_that_can_be_read(model, content):
+    """Without its files transformers would make up a tokenizer that knows no words."""
+    (model / "tokenizer.json").unlink()
+    if content is not None:
+        (model / "tokenizer.json").write_text(content)
+    with pytest.raises(ModelError, match="holds no tokenizer") as caught:
+        load_tokenizer(find(str(model), None))
+    assert caught.value.remedy == "put tokenizer.json and tokenizer_config.json beside the weights"
+
+
+@pytest.mark.parametrize(
+    ("config", "length"),
+    [
+        ({"max_position_embeddings": 8192}, 8192),
+        ({"text_config": {"max_position_embeddings": 4096}}, 4096),
+        ({"model_type": "mamba"}, None),
+    ],
+)
+def test_context_length(tmp_path, config, length):
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert context_length(Source(path=tmp_path, identity="?")) == length
