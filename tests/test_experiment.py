@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -27,13 +28,20 @@ EXPERIMENT = {
 }
 
 
-def paribus(*words: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+def paribus(*words: str | Path, cwd: Path, limit: int | None = None):
+    """Run the command line, with no file larger than `limit` bytes if given."""
+
+    def restrict() -> None:
+        if limit is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
     return subprocess.run(
         [sys.executable, "-m", "paribus.cli.main", *map(str, words)],
         cwd=cwd,
         capture_output=True,
         text=True,
         timeout=240,
+        preexec_fn=restrict,
         env={**os.environ, "HF_HUB_OFFLINE": "1", "COLUMNS": "100"},
     )
 
@@ -41,7 +49,9 @@ def paribus(*words: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, tiny) -> Path:
     folder = tmp_path_factory.mktemp("experiment")
-    (folder / "tiny.yaml").write_text(yaml.safe_dump({**EXPERIMENT, "model": str(tiny)}))
+    (folder / "tiny.yaml").write_text(
+        yaml.safe_dump({**EXPERIMENT, "model": str(tiny)}, sort_keys=False)
+    )
     return folder
 
 
@@ -64,9 +74,12 @@ def test_one_command_runs_everything(first, folder):
 
 def test_what_a_run_leaves_behind(first, folder):
     run = folder / "runs" / "tiny" / "lora-main" / "seed-0"
-    steps = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
-    assert [step["step"] for step in steps] == [1, 2, 3, 4]
-    assert {"loss", "grad_norm", "learning_rate", "seconds", "target_tokens"} <= steps[0].keys()
+    events = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
+    assert [event["event"] for event in events] == ["step"] * 4 + ["trained", "tested"]
+    assert [event["step"] for event in events[:4]] == [1, 2, 3, 4]
+    assert {"loss", "grad_norm", "learning_rate", "seconds", "target_tokens"} <= events[0].keys()
+    assert [event["examples_per_second"] is None for event in events[:4]] == [True] + [False] * 3
+    assert all(event["peak_memory_bytes"] > 50_000_000 for event in events)
     generations = (run / "generations" / "zero_shot.jsonl").read_text().splitlines()
     assert len(generations) == 6
     result = json.loads((run / "result.json").read_text())
@@ -177,6 +190,35 @@ def test_a_failed_run_leaves_the_others_and_exits_with_1(folder):
     assert "step" in states[1]["error"]
 
 
+def test_no_room_for_the_weights_stops_with_a_remedy(folder):
+    values = ["name=full", "matrix={}", "method=full", "training.max_steps=1", "baseline=null"]
+    stopped = paribus("run", "tiny.yaml", *values, cwd=folder, limit=100_000)
+    assert stopped.returncode == 2, stopped.stdout + stopped.stderr
+    assert "cannot write" in stopped.stderr
+    assert "→" in stopped.stderr
+    assert "Traceback" not in stopped.stderr
+    assert not list((folder / "runs" / "full").rglob("manifest.json"))
+    gone_on = paribus("run", "tiny.yaml", *values, cwd=folder)
+    assert gone_on.returncode == 0, gone_on.stderr
+
+
+def test_tensorboard_gets_the_figures(folder):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    values = ["name=tracked", "matrix={}", "training.trackers=[tensorboard]", "baseline=null"]
+    made = paribus("run", "tiny.yaml", *values, cwd=folder)
+    assert made.returncode == 0, made.stderr
+    run = folder / "runs" / "tracked" / "lora-main" / "seed-0"
+    (logs,) = {path.parent for path in run.rglob("events.out.tfevents.*")}
+    read = EventAccumulator(str(logs)).Reload()
+    steps = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
+    losses = [step["loss"] for step in steps if step["event"] == "step"]
+    assert [point.value for point in read.Scalars("train/loss")] == pytest.approx(losses, rel=1e-4)
+    assert len(read.Scalars("train/examples_per_second")) == len(losses) - 1  # not the first
+    assert read.Scalars("train/peak_memory_gib")
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
@@ -186,7 +228,8 @@ def test_a_failed_run_leaves_the_others_and_exits_with_1(folder):
         (["run", "tiny.yaml", "model=google/gemma-2b-it", "name=x"], "hf download"),
         (["run", "tiny.yaml", "data.source=gsm8k", "data.path=nowhere", "name=x"], "train.jsonl"),
         (["run", "tiny.yaml", "data.train_size=100000", "name=x"], "train_size"),
-        (["run", "tiny.yaml", "prompt.max_tokens=50", "name=x"], "prompt.too_long=drop"),
+        (["run", "tiny.yaml", "prompt.max_tokens=50", "name=x"], "prompt.max_tokens=337"),
+        (["run", "tiny.yaml", "baseline=null", "prompt.max_tokens=190", "name=x"], "too_long=drop"),
         (["run", "tiny.yaml", "evaluation.max_new_tokens=4000", "name=x"], "2048"),
         (["run", "tiny.yaml", "contrasts=[[full-main,lora-mian]]", "name=x"], "lora-main"),
         (["report", "runs/nothing"], "nothing"),

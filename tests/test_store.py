@@ -196,7 +196,7 @@ def test_a_damaged_generation_is_an_error_that_names_the_file(complete, change):
     assert change(lines[2]) != lines[2]
     lines[2] = change(lines[2])
     path.write_bytes(b"\n".join(lines))
-    with pytest.raises(StoreError, match=r"generations/zero_shot\.jsonl is damaged") as caught:
+    with pytest.raises(StoreError, match=r"generations/zero_shot\.jsonl cannot be read") as caught:
         read_generations(path)
     assert "restore the file" in caught.value.remedy
 

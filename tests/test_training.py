@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch.testing import assert_close
+from transformers import AutoConfig, Gemma3ForCausalLM
 
 from paribus.config.schema import LoraConfig, TrainingConfig
 from paribus.data import wordproblems
@@ -19,11 +20,12 @@ from paribus.prompts.formats import render_prompt, render_solution
 from paribus.records import Variant
 from paribus.testing.tiny import tiny_tokenizer, write_tiny_model
 from paribus.training import loss as loss_module
-from paribus.training.train import event, train
+from paribus.training.train import train
 from paribus.training.trainer import collate
 
 GOLDEN = Path(__file__).parent / "golden" / "loss_tiny.json"
 CPU = torch.device("cpu")
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 METHODS = ["full", "lora"]
 RATES = {"full": 3e-3, "lora": 2e-2}
 GENTLE = {"full": 5e-4, "lora": 1e-3}  # at which rounding is not blown up, whatever the machine
@@ -50,14 +52,10 @@ def examples():
 
 
 def trainable(folder: Path, method: str, precision: str = "fp32", *, lora: Any = None):
-    compute = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
     torch.manual_seed(0)
-    return make_trainable(
-        load_model(find(str(folder), None), compute, CPU),
-        method,
-        LoraConfig(**(lora or {"dropout": 0.0})),
-        compute,
-    )
+    model = load_model(find(str(folder), None), DTYPES[precision], CPU)
+    adapters = LoraConfig(**(lora or {"dropout": 0.0}))
+    return make_trainable(model, method, adapters, DTYPES[precision])
 
 
 def fit(model, examples, *, seed: int = 0, method: str = "full", **changes: Any):
@@ -66,18 +64,9 @@ def fit(model, examples, *, seed: int = 0, method: str = "full", **changes: Any)
                 "learning_rate": RATES[method], "precision": "fp32", **changes}  # fmt: skip
     config = TrainingConfig(**settings)
     records: list[Any] = []
-    compute = {"fp32": torch.float32, "bf16": torch.bfloat16}[config.precision]
     with TemporaryDirectory() as folder:  # of trackers; there are none
-        cost = train(
-            model,
-            examples,
-            config,
-            seed=seed,
-            compute=compute,
-            device=CPU,
-            folder=Path(folder),
-            on_step=records.append,
-        )
+        where = {"device": CPU, "folder": Path(folder), "compute": DTYPES[config.precision]}
+        cost = train(model, examples, config, seed=seed, on_step=records.append, **where)
     return records, cost
 
 
@@ -170,30 +159,43 @@ def test_the_loss_falls_and_only_the_right_weights_move(tiny, examples, method, 
         assert len(moved) == 2 * 2 * 7  # A and B, in two layers, of seven matrices
 
 
-def test_arms_start_from_the_same_numbers(tiny, examples):
-    """In bf16 too: masters of full and frozen weights of LoRA round to one function."""
-    first = {
-        method: losses(trainable(tiny, method, "bf16"), examples, max_steps=1, precision="bf16")
-        for method in METHODS
-    }
+def test_arms_start_from_the_same_numbers(tiny, tmp_path, examples):
+    """In bf16 too: masters of full and frozen weights of LoRA round to one function.
+
+    Gemma scales embeddings by the root of the hidden size: of 40, unlike of 64, it is rounded.
+    """
+    config = AutoConfig.from_pretrained(tiny, hidden_size=40)
+    Gemma3ForCausalLM(config).save_pretrained(tmp_path)
+    first = {}
+    for method in METHODS:
+        model = trainable(tmp_path, method, "bf16")
+        first[method] = losses(model, examples, max_steps=1, precision="bf16")
     assert first["full"] == first["lora"]
-    exact = losses(trainable(tiny, "full"), examples, max_steps=1)
+    exact = losses(trainable(tmp_path, "full"), examples, max_steps=1)
     assert first["full"] == pytest.approx(exact, rel=1e-2)
+
+
+def test_dropout_has_its_own_stream_of_the_seed(tiny, examples):
+    """Four times the same example: the order of a seed plays no part."""
+    runs = []
+    for seed in (0, 0, 1):
+        model = trainable(tiny, "lora", lora={"dropout": 0.5})
+        runs.append(losses(model, examples[:1] * 4, seed=seed, method="lora", max_steps=3))
+    assert runs[0] == runs[1]
+    assert runs[0][0] == pytest.approx(runs[2][0], rel=1e-6)  # adapters begin as zero
+    assert runs[0][2] != pytest.approx(runs[2][2], rel=1e-6)
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_the_same_seed_gives_the_same_losses_and_another_does_not(tiny, examples, method):
-    lora = {"dropout": 0.3}  # dropout has its own stream
-
     def run(seed: int):
         torch.manual_seed(seed + 99)  # what was drawn before must not matter
-        model = trainable(tiny, method, lora=lora)
+        model = trainable(tiny, method, lora={"dropout": 0.3})
         return fit(model, examples, seed=seed, method=method, max_steps=4)[0]
 
     first, again, other = run(0), run(0), run(1)
     assert [r.loss for r in first] == [r.loss for r in again]
     assert [r.tokens for r in first] != [r.tokens for r in other]
-    assert first[0].loss != other[0].loss
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -236,7 +238,6 @@ def test_records_and_cost_count_what_was_done(tiny, examples):
     )
     assert [record.step for record in records] == list(range(1, 9))
     assert {(record.num_steps, record.examples) for record in records} == {(8, 4)}
-    assert cost["steps"] == 8
     assert cost["examples"] == 32
     assert cost["target_tokens"] == sum(e.target_length for e in examples)
     tokens = sum(len(e.ids) for e in examples)
@@ -248,7 +249,6 @@ def test_records_and_cost_count_what_was_done(tiny, examples):
     assert cost["first_loss"] == records[0].loss
     assert cost["seconds"] == pytest.approx(sum(record.seconds for record in records))
     assert cost["peak_memory_bytes"] > 50e6
-    assert json.loads(json.dumps(event(records[0])))["event"] == "step"
 
 
 def test_a_loss_that_is_no_number_stops_the_run(tiny, examples):

@@ -6,6 +6,7 @@ server that has the heavy imports done, so a run starts in milliseconds.
 """
 
 import multiprocessing
+import os
 import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
@@ -22,6 +23,10 @@ def run_isolated(spec: RunSpec, folder: RunFolder, on_progress: Callable[[Progre
 
     An interrupt kills the child; its folder has no manifest and counts as unfinished.
     """
+    # Read by the server's OpenMP when it starts. By default a waiting thread spins for
+    # milliseconds; where anything else runs it then takes the core from the thread it waits for.
+    # LOG.md has the figures.
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["paribus.experiment.preload"])
     receiver, sender = context.Pipe(duplex=False)

@@ -46,7 +46,8 @@ def run_experiment(
     """Run what is not complete yet under `root`, and return how it went.
 
     Raises UserError before any compute is spent if something cannot work, StoreError if a
-    complete run there was made from another spec. Failures of single runs are in the result.
+    complete run there was made from another spec or nothing can be written. Failures of single
+    runs are in the result.
     """
     folder = ExperimentFolder(root / loaded.config.name)
     pending = [spec for spec in design.runs if not is_complete(spec, folder)]
@@ -58,6 +59,8 @@ def run_experiment(
     for spec in pending:
         try:
             execute(spec, folder.run(spec.arm, spec.replicate), partial(on_progress, spec))
+        except StoreError:  # the disk: the next run would fail as this one did
+            raise
         except (RunFailed, UserError) as error:
             failed.append((f"{spec.arm}/seed-{spec.replicate}", str(error)))
             on_progress(spec, Progress(stage="failed"))

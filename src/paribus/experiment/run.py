@@ -1,12 +1,15 @@
 """One run, from its spec to a complete folder: `run_one` is the method section."""
 
+import errno
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from paribus.config.spec import RunSpec
@@ -53,18 +56,17 @@ def run_one(spec: RunSpec, folder: RunFolder, on_progress: OnProgress) -> None:
             compute=compute,
             device=device,
             folder=folder.path / "trackers",
-            on_step=_step_reporter(folder, device, on_progress),
+            on_step=_step_reporter(folder, on_progress),
         )
-        if config.training.save_weights and config.method == "lora":
-            _save(model, folder, config.model)
+        append_event(folder, {"event": "trained", **training})
         for_inference(model, compute)
-        if config.training.save_weights and config.method == "full":
-            _save(model, folder, config.model)
-            inputs.tokenizer.save_pretrained(folder.weights)
+        if config.training.save_weights:
+            _save(model, inputs.tokenizer, folder, config.model)
 
     generations, evaluation = measure(
         lambda: _generate(for_inference(model, compute), inputs, spec, on_progress), device
     )
+    append_event(folder, {"event": "tested", **evaluation})
     write_generations(folder, config.evaluation.protocol, generations)
     finish(folder, _result(spec, inputs, training, evaluation, device))
 
@@ -81,9 +83,7 @@ def spec_record(spec: RunSpec, inputs: Inputs) -> dict[str, Any]:
     }
 
 
-def _step_reporter(
-    folder: RunFolder, device: torch.device, on_progress: OnProgress
-) -> Callable[[StepRecord], None]:
+def _step_reporter(folder: RunFolder, on_progress: OnProgress) -> Callable[[StepRecord], None]:
     spent: list[float] = []
 
     def report(record: StepRecord) -> None:
@@ -97,7 +97,7 @@ def _step_reporter(
                 total=record.num_steps,
                 loss=record.loss,
                 examples_per_second=record.examples / record.seconds,
-                memory_bytes=peak_memory_bytes(device),
+                memory_bytes=record.peak_memory_bytes,
                 seconds_left=(record.num_steps - record.step) * sum(timed) / len(timed),
             )
         )
@@ -145,14 +145,25 @@ def _stop_ids(model: nn.Module, inputs: Inputs) -> frozenset[int]:
     return frozenset(id for id in ids if id is not None)
 
 
-def _save(model: Any, folder: RunFolder, base: str) -> None:
-    with writing(folder.weights):
+def _save(model: Any, tokenizer: Any, folder: RunFolder, base: str) -> None:
+    """Save the adapter, or the whole model as a folder that `model:` takes."""
+    with writing(folder.weights), _full_disk(folder):
         if hasattr(model, "peft_config"):
             # The base as the experiment names it; and no question to the Hub (peft asks otherwise).
             model.peft_config["default"].base_model_name_or_path = base
             model.save_pretrained(folder.weights, save_embedding_layers=False)
         else:
             model.save_pretrained(folder.weights)
+            tokenizer.save_pretrained(folder.weights)
+
+
+@contextmanager
+def _full_disk(folder: RunFolder) -> Iterator[None]:
+    """safetensors reports a full disk by an error of its own; make it the system's again."""
+    try:
+        yield
+    except SafetensorError as error:
+        raise OSError(errno.ENOSPC, str(error), str(folder.weights)) from error
 
 
 def _result(

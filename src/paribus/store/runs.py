@@ -34,6 +34,7 @@ FORMAT = 1
 _REMEDIES = {
     errno.ENOSPC: "free some disk space, or put the runs elsewhere with --runs DIR",
     errno.EDQUOT: "raise the disk quota, or put the runs elsewhere with --runs DIR",
+    errno.EFBIG: "raise the limit on file sizes (ulimit -f)",
     errno.EROFS: "put the runs on a disk that can be written, with --runs DIR",
     errno.EACCES: "give yourself write permission, or put the runs elsewhere with --runs DIR",
     errno.EPERM: "give yourself write permission, or put the runs elsewhere with --runs DIR",
@@ -113,9 +114,9 @@ def read_generations(path: Path) -> list[Generation]:
     try:
         rows = list(read_json_lines(path))
         return [Generation(**{**row, "stop": Stop(row["stop"])}) for row in rows]
-    except (ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise StoreError(
-            f"{path} is damaged: {error}", "restore the file, or delete the run's folder"
+            f"{path} cannot be read: {error}", "restore the file, or delete the run's folder"
         ) from error
 
 

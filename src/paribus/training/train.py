@@ -45,6 +45,9 @@ class StepRecord:
         target_tokens: tokens with loss.
         tokens: prompt and target tokens, without padding.
         padded_tokens: tokens computed, with padding.
+        examples_per_second: None for the first step, which warms up.
+        tokens_per_second: of `tokens`; None for the first step.
+        peak_memory_bytes: since training began.
     """
 
     step: int
@@ -57,6 +60,9 @@ class StepRecord:
     target_tokens: int
     tokens: int
     padded_tokens: int
+    examples_per_second: float | None
+    tokens_per_second: float | None
+    peak_memory_bytes: int
 
 
 def train(
@@ -90,13 +96,26 @@ def train(
     records: list[StepRecord] = []
     started = time.perf_counter()
 
-    def record(figures: dict[str, float]) -> None:
+    def record(step: int, figures: dict[str, float]) -> dict[str, float]:
         nonlocal started
-        now = time.perf_counter()
-        micro_batches = [[examples[i] for i in batch] for batch in steps[len(records)]]
-        records.append(_record(figures, micro_batches, num_steps, now - started))
-        started = now
-        on_step(records[-1])
+        seconds, started = time.perf_counter() - started, time.perf_counter()
+        counts = _tokens([[examples[i] for i in batch] for batch in steps[step - 1]])
+        warm = step > 1
+        made = StepRecord(
+            step=step,
+            num_steps=num_steps,
+            loss=figures["loss"],
+            grad_norm=figures["grad_norm"],
+            learning_rate=figures["learning_rate"],
+            seconds=seconds,
+            **counts,
+            examples_per_second=counts["examples"] / seconds if warm else None,
+            tokens_per_second=counts["tokens"] / seconds if warm else None,
+            peak_memory_bytes=peak_memory_bytes(device),
+        )
+        records.append(made)
+        on_step(made)
+        return _tracked(made)
 
     reset_peak_memory(device)
     trainer = CompletionTrainer(
@@ -109,7 +128,7 @@ def train(
     )
     started = time.perf_counter()
     trainer.train()
-    return _cost(records, peak_memory_bytes(device), *count_parameters(model))
+    return _cost(records, *count_parameters(model))
 
 
 def _arguments(
@@ -144,28 +163,28 @@ def _arguments(
     )
 
 
-def _record(
-    figures: dict[str, float],
-    micro_batches: Sequence[Sequence[Encoded]],
-    num_steps: int,
-    seconds: float,
-) -> StepRecord:
+def _tracked(record: StepRecord) -> dict[str, float]:
+    """Return what trackers get beside what the Trainer logs itself."""
+    figures = {
+        "examples_per_second": record.examples_per_second,
+        "tokens_per_second": record.tokens_per_second,
+        "peak_memory_gib": record.peak_memory_bytes / 2**30,
+    }
+    return {key: value for key, value in figures.items() if value is not None}
+
+
+def _tokens(micro_batches: Sequence[Sequence[Encoded]]) -> dict[str, int]:
+    """Return what a step's micro-batches hold, by the names of StepRecord."""
     batch = [example for micro_batch in micro_batches for example in micro_batch]
-    return StepRecord(
-        step=int(figures["step"]),
-        num_steps=num_steps,
-        loss=figures["loss"],
-        grad_norm=figures["grad_norm"],
-        learning_rate=figures["learning_rate"],
-        seconds=seconds,
-        examples=len(batch),
-        target_tokens=sum(example.target_length for example in batch),
-        tokens=sum(len(example.ids) for example in batch),
-        padded_tokens=sum(len(m) * max(len(e.ids) for e in m) for m in micro_batches),
-    )
+    return {
+        "examples": len(batch),
+        "target_tokens": sum(example.target_length for example in batch),
+        "tokens": sum(len(example.ids) for example in batch),
+        "padded_tokens": sum(len(m) * max(len(e.ids) for e in m) for m in micro_batches),
+    }
 
 
-def _cost(records: Sequence[StepRecord], peak: int, trainable: int, total: int) -> dict[str, Any]:
+def _cost(records: Sequence[StepRecord], trainable: int, total: int) -> dict[str, Any]:
     """Return the figures of result.json. Rates leave the first step out: it warms up."""
     timed = records[1:] or records
     seconds = sum(record.seconds for record in timed)
@@ -182,7 +201,7 @@ def _cost(records: Sequence[StepRecord], peak: int, trainable: int, total: int) 
         / sum(record.padded_tokens for record in records),
         "first_loss": records[0].loss,
         "final_loss": median(record.loss for record in records[-4:]),
-        "peak_memory_bytes": peak,
+        "peak_memory_bytes": records[-1].peak_memory_bytes,
         "trainable_parameters": trainable,
         "total_parameters": total,
     }

@@ -1,24 +1,29 @@
 """A thin `transformers.Trainer`: its loop and optimizers, our batches and our loss.
 
 Overridden: the data loader (batches are planned, not sampled), the loss (completion tokens from
-hidden states), and nothing else. A batch, B examples padded to length L:
+hidden states), the log (our figures reach the trackers too), and nothing else.
+A batch, B examples padded to length L:
 
     input_ids_BL   bos q  q  q  a  a  eos pad
     labels_BL      -100 … -100  a  a  eos -100
 """
 
 from collections.abc import Callable, Sequence
+from math import isfinite
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainingArguments
 
 from paribus.errors import RunFailed
 from paribus.models.load import decoder_and_head
 from paribus.prompts.encode import Encoded
 from paribus.training.loss import completion_loss
+
+OnStep = Callable[[int, dict[str, float]], dict[str, float]]
+"""From a step's number and its loss, gradient norm and learning rate to further figures."""
 
 IGNORED = -100
 """Label of positions without loss: the convention the Trainer counts target tokens by."""
@@ -53,12 +58,11 @@ class CompletionTrainer(Trainer):
         examples: Sequence[Encoded],
         micro_batches: list[list[int]],
         compute: torch.dtype,
-        on_step: Callable[[dict[str, float]], None],
+        on_step: OnStep,
     ) -> None:
-        super().__init__(
-            model=model, args=args, train_dataset=examples, callbacks=[_StepCallback(on_step)]
-        )
+        super().__init__(model=model, args=args, train_dataset=examples)
         self.remove_callback(PrinterCallback)  # the steps go to `on_step`, not to the terminal
+        self.on_step = on_step
         self.examples = examples
         self.micro_batches = micro_batches
         self.compute = compute
@@ -103,22 +107,19 @@ class CompletionTrainer(Trainer):
                 divisor=num_items_in_batch,
             )
 
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Hand a step's figures to `on_step`, and with what it adds to the trackers.
 
-class _StepCallback(TrainerCallback):
-    """Hands each step's figures on, and stops on the first that is not a number."""
-
-    def __init__(self, on_step: Callable[[dict[str, float]], None]) -> None:
-        self.on_step = on_step
-
-    def on_log(self, args, state, control, logs=None, **_unused):  # type: ignore[no-untyped-def]
-        """Called by the Trainer after every step, and once at the end without a loss."""
-        if logs is None or "loss" not in logs:
-            return
-        figures = {key: float(logs[key]) for key in ("loss", "grad_norm", "learning_rate")}
-        bad = [f"{key} is {value}" for key, value in figures.items() if value - value != 0]
-        if bad:
-            raise RunFailed(
-                f"step {state.global_step}: {', '.join(bad)}",
-                "lower training.learning_rate, or set training.precision=fp32",
-            )
-        self.on_step({"step": state.global_step, **figures})
+        Called after every step, and once at the end without a loss. Raises RunFailed on the
+        first figure that is not a number.
+        """
+        if "loss" in logs:
+            figures = {key: float(logs[key]) for key in ("loss", "grad_norm", "learning_rate")}
+            bad = [f"{key} is {value}" for key, value in figures.items() if not isfinite(value)]
+            if bad:
+                raise RunFailed(
+                    f"step {self.state.global_step}: {', '.join(bad)}",
+                    "lower training.learning_rate, or set training.precision=fp32",
+                )
+            logs = {**logs, **self.on_step(self.state.global_step, figures)}
+        super().log(logs, start_time)
