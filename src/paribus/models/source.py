@@ -12,8 +12,8 @@ from typing import Any
 
 from paribus.errors import ModelError
 from paribus.files import read_json, sha256_of_file, sha256_of_json
+from paribus.models import packaged
 
-PACKAGED = "gemma-3-270m"
 _VOCABULARIES = ("tokenizer.json", "*.model", "vocab.*", "*.tiktoken")
 _FILES = ["*.json", "*.safetensors", "*.model", "*.jinja", "tokenizer*"]
 
@@ -38,10 +38,9 @@ def find(model: str, revision: str | None) -> Source:
 
     Raises ModelError if it is missing, gated, damaged, or out of reach without a network.
     """
-    if model == PACKAGED:
-        from paribus.models.packaged import unpacked
-
-        return unpacked()
+    if model == packaged.NAME:
+        path, sha256 = packaged.unpacked(cache_folder() / "models")
+        return Source(path=path, identity=f"gguf-sha256:{sha256}", note=packaged.NOTE)
     if Path(model).is_absolute():
         return _folder(Path(model))
     return _hub(model, revision)
@@ -101,7 +100,7 @@ def _hub(model: str, revision: str | None) -> Source:
         path = Path(snapshot_download(model, revision=revision, allow_patterns=_FILES))
     except errors.HFValidationError as error:
         raise ModelError(
-            f"{model!r} is neither {PACKAGED!r}, a folder, nor a Hub id",
+            f"{model!r} is neither {packaged.NAME!r}, a folder, nor a Hub id",
             "write a folder with a leading ./ or a Hub id as owner/name",
         ) from error
     except errors.GatedRepoError as error:
@@ -120,7 +119,7 @@ def _hub(model: str, revision: str | None) -> Source:
         raise ModelError(
             f"{model} is not in the local cache and the Hub is out of reach",
             f"connect and run again, or fetch it elsewhere with `hf download {model}` and give "
-            f"the folder; without a network use `model={PACKAGED}`",
+            f"the folder; without a network use `model={packaged.NAME}`",
         ) from error
     if not list(path.glob("*.safetensors")):
         raise ModelError(
