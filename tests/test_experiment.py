@@ -1,6 +1,7 @@
 """The whole path from outside, by the command line, on a tiny model: run, stop, go on, report."""
 
 import json
+import multiprocessing
 import os
 import resource
 import signal
@@ -197,6 +198,33 @@ def test_a_failed_run_leaves_the_others_and_exits_with_1(folder):
         ("full-main", "failed"),
     ]
     assert "step" in states[1]["error"]
+
+
+def test_a_killed_run_is_a_failed_run_and_the_others_go_on(tiny, tmp_path, monkeypatch):
+    """As the kernel does when memory runs out; and with processes started as beside a GPU."""
+    from paribus.config.load import load
+    from paribus.experiment import isolated
+    from paribus.experiment.local import run_experiment
+    from paribus.experiment.matrix import expand
+    from paribus.store.layout import ExperimentFolder
+    from paribus.store.runs import RunState, state
+
+    monkeypatch.setattr(isolated, "_may_have_gpu", lambda: True)
+    file = tmp_path / "tiny.yaml"
+    file.write_text(yaml.safe_dump({**EXPERIMENT, "model": str(tiny)}, sort_keys=False))
+    loaded = load(file, ["matrix.method=[lora]", "baseline=null"])
+
+    def kill_main(spec, progress):
+        if spec.arm == "lora-main" and progress.stage == "training":
+            for child in multiprocessing.active_children():
+                os.kill(child.pid, signal.SIGKILL)
+
+    outcome = run_experiment(loaded, expand(loaded), tmp_path / "runs", kill_main)
+    assert [name for name, _ in outcome.failed] == ["lora-main/seed-0"]
+    assert "out-of-memory" in outcome.failed[0][1]
+    folder = ExperimentFolder(tmp_path / "runs" / "tiny")
+    assert state(folder.run("lora-main", 0)) is RunState.FAILED
+    assert state(folder.run("lora-socratic", 0)) is RunState.COMPLETE
 
 
 def test_no_room_for_the_weights_stops_with_a_remedy(folder):

@@ -1,15 +1,18 @@
 """Run one spec in a process of its own, and hear from it while it works.
 
 A process per run gives each its own peak memory, returns all of it, and confines a crash, an
-out-of-memory kill or a library's global state to one run. The processes are forked from a
-server that has the heavy imports done, so a run starts in milliseconds.
+out-of-memory kill or a library's global state to one run. On the CPU the processes are forked
+from a server that has the heavy imports done, so a run starts in milliseconds. A GPU's driver
+does not survive a fork, and some libraries wake it when imported: there each run imports anew.
 """
 
 import multiprocessing
 import os
+import sys
 import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 from paribus.config.spec import RunSpec
 from paribus.errors import ParibusError, RunFailed
@@ -27,7 +30,7 @@ def run_isolated(spec: RunSpec, folder: RunFolder, on_progress: Callable[[Progre
     # milliseconds; where anything else runs it then takes the core from the thread it waits for.
     # LOG.md has the figures.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-    context = multiprocessing.get_context("forkserver")
+    context = multiprocessing.get_context("spawn" if _may_have_gpu() else "forkserver")
     context.set_forkserver_preload(["paribus.experiment.preload"])
     receiver, sender = context.Pipe(duplex=False)
     child = context.Process(target=_child, args=(spec, folder, sender), daemon=True)
@@ -43,11 +46,21 @@ def run_isolated(spec: RunSpec, folder: RunFolder, on_progress: Callable[[Progre
     if failure is not None:
         raise failure
     if child.exitcode != 0:
+        ended = f"the process of {spec.arm} seed {spec.replicate} ended with code {child.exitcode}"
+        _record(folder, ended, "")
         raise RunFailed(
-            f"the process of {spec.arm} seed {spec.replicate} ended with code {child.exitcode}",
+            ended,
             "code -9 is most often the kernel's out-of-memory killer: lower training.micro_batch "
             "or evaluation.batch_size, or set training.checkpointing=true",
         )
+
+
+def _may_have_gpu() -> bool:
+    """Return whether a GPU's device file is there. Asking torch would wake the driver."""
+    if sys.platform != "linux":
+        return True
+    dev = Path("/dev")
+    return any(dev.glob("nvidia[0-9]*")) or (dev / "kfd").exists() or (dev / "dxg").exists()
 
 
 def run_here(spec: RunSpec, folder: RunFolder, on_progress: Callable[[Progress], None]) -> None:
@@ -88,6 +101,8 @@ def _child(spec: RunSpec, folder: RunFolder, sender: Connection) -> None:
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides, and kills
+    import paribus.experiment.preload  # noqa: F401  # done already where the process was forked
+
     try:
         run_here(spec, folder, sender.send)
     except ParibusError as error:

@@ -7,6 +7,7 @@ by `run`, which trains and tests on exactly what was checked.
 import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import median
 from typing import Any
 
@@ -68,8 +69,7 @@ def prepare(config: ArmConfig, seed: int) -> Inputs:
     """
     _check_packages(config)
     problems = load(config.data, seed)
-    source = find(config.model, config.revision)
-    tokenizer = load_tokenizer(source)
+    source, tokenizer = _model(config.model, config.revision)
     stop = stop_token(format=config.prompt.format, tokenizer=tokenizer)
     encoded = [] if config.method == "none" else _examples(problems, config, stop, tokenizer)
     kept = tuple(e for e in encoded if len(e.ids) <= config.prompt.max_tokens)
@@ -92,6 +92,13 @@ def prepare(config: ArmConfig, seed: int) -> Inputs:
         prompts=prompts,
         stop=stop,
     )
+
+
+@lru_cache(maxsize=4)
+def _model(model: str, revision: str | None) -> tuple[Source, Any]:
+    """Return a model's folder and tokenizer: seconds to find and load, the same for many arms."""
+    source = find(model, revision)
+    return source, load_tokenizer(source)
 
 
 def _examples(problems: ProblemSet, config: ArmConfig, stop: int, tokenizer: Any) -> list[Encoded]:

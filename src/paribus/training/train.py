@@ -134,7 +134,7 @@ def train(
 def _arguments(
     config: TrainingConfig, num_steps: int, seed: int, device: torch.device, folder: Path
 ) -> TrainingArguments:
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(folder),
         max_steps=num_steps,
         per_device_train_batch_size=config.micro_batch,
@@ -161,6 +161,9 @@ def _arguments(
         remove_unused_columns=False,
         dataloader_pin_memory=device.type == "cuda",
     )
+    # Where several GPUs are visible the Trainer would split batches over them by DataParallel.
+    arguments._n_gpu = min(arguments.n_gpu, 1)
+    return arguments
 
 
 def _tracked(record: StepRecord) -> dict[str, float]:
