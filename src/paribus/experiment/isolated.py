@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 from paribus.config.spec import RunSpec
 from paribus.errors import ParibusError, RunFailed
@@ -30,7 +31,7 @@ def run_isolated(spec: RunSpec, folder: RunFolder, on_progress: Callable[[Progre
     # milliseconds; where anything else runs it then takes the core from the thread it waits for.
     # LOG.md has the figures.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-    context = multiprocessing.get_context("spawn" if _may_have_gpu() else "forkserver")
+    context: Any = multiprocessing.get_context("spawn" if _may_have_gpu() else "forkserver")
     context.set_forkserver_preload(["paribus.experiment.preload"])
     receiver, sender = context.Pipe(duplex=False)
     child = context.Process(target=_child, args=(spec, folder, sender), daemon=True)
