@@ -59,13 +59,11 @@ def run_one(spec: RunSpec, folder: RunFolder, on_progress: OnProgress) -> None:
             on_step=_step_reporter(folder, on_progress),
         )
         append_event(folder, {"event": "trained", **training})
-        for_inference(model, compute)
-        if config.training.save_weights:
-            _save(model, inputs.tokenizer, folder, config.model)
+    for_inference(model, compute)
+    if training is not None and config.training.save_weights:
+        _save(model, inputs.tokenizer, folder, config.model)
 
-    generations, evaluation = measure(
-        lambda: _generate(for_inference(model, compute), inputs, spec, on_progress), device
-    )
+    generations, evaluation = measure(lambda: _generate(model, inputs, spec, on_progress), device)
     append_event(folder, {"event": "tested", **evaluation})
     write_generations(folder, config.evaluation.protocol, generations)
     finish(folder, _result(spec, inputs, training, evaluation, device))

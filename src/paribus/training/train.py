@@ -99,20 +99,8 @@ def train(
     def record(step: int, figures: dict[str, float]) -> dict[str, float]:
         nonlocal started
         seconds, started = time.perf_counter() - started, time.perf_counter()
-        counts = _tokens([[examples[i] for i in batch] for batch in steps[step - 1]])
-        warm = step > 1
-        made = StepRecord(
-            step=step,
-            num_steps=num_steps,
-            loss=figures["loss"],
-            grad_norm=figures["grad_norm"],
-            learning_rate=figures["learning_rate"],
-            seconds=seconds,
-            **counts,
-            examples_per_second=counts["examples"] / seconds if warm else None,
-            tokens_per_second=counts["tokens"] / seconds if warm else None,
-            peak_memory_bytes=peak_memory_bytes(device),
-        )
+        micro_batches = [[examples[i] for i in batch] for batch in steps[step - 1]]
+        made = _record(step, num_steps, figures, micro_batches, seconds, peak_memory_bytes(device))
         records.append(made)
         on_step(made)
         return _tracked(made)
@@ -164,6 +152,30 @@ def _arguments(
     # Where several GPUs are visible the Trainer would split batches over them by DataParallel.
     arguments._n_gpu = min(arguments.n_gpu, 1)
     return arguments
+
+
+def _record(
+    step: int,
+    num_steps: int,
+    figures: dict[str, float],
+    micro_batches: Sequence[Sequence[Encoded]],
+    seconds: float,
+    peak: int,
+) -> StepRecord:
+    counts = _tokens(micro_batches)
+    warm = step > 1
+    return StepRecord(
+        step=step,
+        num_steps=num_steps,
+        loss=figures["loss"],
+        grad_norm=figures["grad_norm"],
+        learning_rate=figures["learning_rate"],
+        seconds=seconds,
+        **counts,
+        examples_per_second=counts["examples"] / seconds if warm else None,
+        tokens_per_second=counts["tokens"] / seconds if warm else None,
+        peak_memory_bytes=peak,
+    )
 
 
 def _tracked(record: StepRecord) -> dict[str, float]:
