@@ -24,17 +24,24 @@ class Problem:
         question: the text put to the model.
         solution: worked solution in one variant; its last line is `#### N`.
         answer: N in canonical spelling (`numerals.canonical`).
+        group: what it was made from (a template, a seed question); "" if it stands alone.
     """
 
     question: str
     solution: str
     answer: str
+    group: str = ""
 
     @property
     def id(self) -> str:
-        """16 hex digits of the question's SHA-256: the same in every variant and file."""
-        words = " ".join(self.question.split())
-        return hashlib.sha256(words.encode()).hexdigest()[:16]
+        """`problem_id` of its question: the same in every variant and file."""
+        return problem_id(self.question)
+
+
+def problem_id(question: str) -> str:
+    """Return 16 hex digits of the question's SHA-256, whatever its white space."""
+    words = " ".join(question.split())
+    return hashlib.sha256(words.encode()).hexdigest()[:16]
 
 
 class Stop(StrEnum):
@@ -60,6 +67,8 @@ class Generation:
         problem_id: `Problem.id`, on which arms are paired.
         question: the question as asked.
         answer: gold number in canonical spelling.
+        solution: gold solution with its calculator annotations; "" if it is not known.
+        group: `Problem.group`: problems of one group are not independent of each other.
         prompt_sha256: of the exact prompt text.
         text: what the model wrote, unedited, without special tokens.
         num_tokens: tokens generated, stop token included.
@@ -73,6 +82,8 @@ class Generation:
     text: str
     num_tokens: int
     stop: Stop
+    solution: str = ""
+    group: str = ""
 
 
 class Outcome(StrEnum):

@@ -155,6 +155,8 @@ class _Decoder:
             problem_id=problem.id,
             question=problem.question,
             answer=problem.answer,
+            solution=problem.solution,
+            group=problem.group,
             prompt_sha256=hashlib.sha256(row.prompt.text.encode()).hexdigest(),
             text=self._text(row.generated),
             num_tokens=len(row.generated),
