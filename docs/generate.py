@@ -10,7 +10,7 @@ from pathlib import Path
 from paribus.config import schema
 
 DOCS = Path(__file__).parent
-VERBS = ("plan", "run", "status", "report")
+VERBS = ("plan", "run", "status", "report", "score", "compare", "power")
 
 
 def config_page() -> str:
@@ -29,6 +29,8 @@ def config_page() -> str:
         if isinstance(kind, type) and kind.__name__ in classes:
             lines += _table(name, classes[kind.__name__])
     lines += _table("baseline", classes["BaselineConfig"])
+    lines += _table("tune", classes["TuneConfig"])
+    lines += _table("tune.learning_rates", classes["RateGrids"])
     return "\n".join(lines) + "\n"
 
 
@@ -55,7 +57,7 @@ def _default(node: ast.expr | None) -> str:
     if node is None:
         return "required"
     text = ast.unparse(node).replace("field(default_factory=dict)", "{}")
-    return "see below" if text.startswith("field(") and "Config" in text else f"`{text}`"
+    return "see below" if text.startswith("field(") else f"`{text}`"
 
 
 def cli_page() -> str:

@@ -6,8 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from paribus.config.schema import TrainingConfig
 from paribus.seeds import derive
-from paribus.training.batching import WINDOW, count_steps, plan_batches
+from paribus.training.batching import (
+    WINDOW,
+    count_steps,
+    count_steps_to,
+    plan_batches,
+    training_length,
+)
 
 
 def flat(steps: list[list[list[int]]]) -> list[int]:
@@ -145,3 +152,57 @@ def test_a_batch_size_that_is_no_multiple_is_refused():
 def test_count_steps(num_examples, epochs, batch_size, max_steps, steps):
     counted = count_steps(num_examples, epochs=epochs, batch_size=batch_size, max_steps=max_steps)
     assert counted == steps
+
+
+@pytest.mark.parametrize(
+    ("target_tokens", "target_lengths", "batch_size", "steps"),
+    [
+        (1, [5, 5, 5, 5], 2, 1),
+        (10, [5, 5, 5, 5], 2, 1),
+        (11, [5, 5, 5, 5], 2, 2),
+        (20, [5, 5, 5, 5], 2, 2),
+        (21, [5, 5, 5, 5], 2, 3),
+        (60, [5, 5, 5, 5], 2, 6),
+        (100, [100, 1], 2, 1),
+        (102, [100, 1], 2, 2),
+        (20, [5], 2, 2),
+        (7, [3, 3], 4, 1),
+    ],
+)
+def test_count_steps_to(target_tokens, target_lengths, batch_size, steps):
+    found = count_steps_to(target_tokens, target_lengths, batch_size=batch_size, seed=0)
+    assert found == steps
+
+
+@given(
+    st.lists(st.integers(1, 90), min_size=1, max_size=40),
+    st.integers(1, 3000),
+    st.integers(1, 6),
+    st.integers(0, 9),
+)
+def test_the_fewest_steps_whose_batches_hold_the_target_tokens(lengths, wanted, batch_size, seed):
+    """Counted on the very plan that is trained on."""
+    config = TrainingConfig(target_tokens=wanted, batch_size=batch_size, micro_batch=1)
+    steps, tokens = training_length(lengths, config, seed)
+    prompts = [len(lengths) - i for i in range(len(lengths))]
+    plan = plan_batches(prompts, num_steps=steps, batch_size=batch_size, micro_batch=1, seed=seed)
+    assert sum(lengths[index] for index in flat(plan)) == tokens >= wanted
+    fewer = plan_batches(
+        prompts, num_steps=max(1, steps - 1), batch_size=batch_size, micro_batch=1, seed=seed
+    )
+    assert steps == 1 or sum(lengths[index] for index in flat(fewer)) < wanted
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"epochs": 1.0}, (4, 80)),
+        ({"epochs": 2.0, "max_steps": 3}, (3, 60)),
+        ({"target_tokens": 81}, (5, 100)),
+        ({"target_tokens": 81, "max_steps": 2}, (2, 40)),
+        ({"target_tokens": 81, "epochs": 9.0}, (5, 100)),
+    ],
+)
+def test_training_length_is_by_epochs_or_by_tokens_and_never_over_max_steps(settings, expected):
+    config = TrainingConfig(batch_size=4, micro_batch=4, **settings)
+    assert training_length([5] * 16, config, seed=3) == expected

@@ -88,6 +88,9 @@ def test_folders_start_where_they_are_said(folder: Path) -> None:
     home = Path("~/m").expanduser()
     assert loaded("seeds: 1", "model=~/m").config.model == str(home)
     assert loaded("model: google/gemma-2b-it").config.model == "google/gemma-2b-it"
+    (folder / "configs/l.yaml").write_text("labels: ../platinum.jsonl")
+    assert loaded("base: configs/l.yaml").config.labels == str(folder / "platinum.jsonl")
+    assert loaded("labels: null").config.labels is None
 
 
 @pytest.mark.parametrize(
@@ -210,6 +213,13 @@ def test_all_problems_come_at_once(folder: Path) -> None:
         ("name: a/b", "x.yaml:1: name must be 1 to 64 letters"),
         ("training: 3", "x.yaml:1: training must be a mapping of keys (epochs, max_steps"),
         ("seeds: '3'", "x.yaml:1: seeds must be a whole number ≥ 1, got '3'"),
+        (
+            "data.validation_size: -1",
+            "x.yaml:1: data.validation_size must be a whole number ≥ 0, g",
+        ),
+        ("tune.learning_rates.full: 1", "x.yaml:1: tune.learning_rates.full must be a list of a n"),
+        ("tune.learning_rate: {}", "x.yaml:1: tune.learning_rate is not a known key; nearest: tr"),
+        ("strict: 1", "x.yaml:1: strict must be true or false, got 1"),
         ("training.trackers: [mlflow]", "x.yaml:1: training.trackers must be a list of 'tensorb"),
     ],
 )

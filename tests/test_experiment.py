@@ -76,14 +76,18 @@ def test_one_command_runs_everything(first, folder):
 def test_what_a_run_leaves_behind(first, folder):
     run = folder / "runs" / "tiny" / "lora-main" / "seed-0"
     events = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
-    assert [event["event"] for event in events] == ["step"] * 4 + ["trained", "tested"]
+    kinds = [event["event"] for event in events]
+    assert kinds == ["step"] * 4 + ["trained", "tested", "likelihood"]
     assert [event["step"] for event in events[:4]] == [1, 2, 3, 4]
     assert {"loss", "grad_norm", "learning_rate", "seconds", "target_tokens"} <= events[0].keys()
     assert [event["examples_per_second"] is None for event in events[:4]] == [True] + [False] * 3
-    assert all(event["peak_memory_bytes"] > 50_000_000 for event in events)
-    generations = (run / "generations" / "zero_shot.jsonl").read_text().splitlines()
-    assert len(generations) == 6
+    assert all(event["peak_memory_bytes"] > 50_000_000 for event in events[:-1])
+    generations = (run / "generations" / "zero_shot-raw.jsonl").read_text().splitlines()
+    heldout = (run / "heldout.jsonl").read_text().splitlines()
     result = json.loads((run / "result.json").read_text())
+    assert len(generations) == len(heldout) == result["heldout"]["problems"] == 6
+    assert result["heldout"]["tokens"] == sum(json.loads(line)["tokens"] for line in heldout)
+    assert (result["evaluation"]["protocol"], result["also"]) == ("zero_shot/raw", {})
     assert result["training"]["trainable_parameters"] < result["training"]["total_parameters"]
     assert result["training"]["peak_memory_bytes"] > 50_000_000
     assert (run / "weights" / "adapter_model.safetensors").exists()

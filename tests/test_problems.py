@@ -8,13 +8,19 @@ import pytest
 
 from paribus.config.schema import DataConfig
 from paribus.data import gsm8k
-from paribus.data.problems import load
+from paribus.data.problems import FEW_SHOTS, load
 from paribus.data.wordproblems import strip_subquestions
 from paribus.errors import DataError
 from paribus.records import Problem, Variant
 
 REAL = Path(__file__).parents[2] / "shared" / "gsm8k"
-FILES = {"train.jsonl": 12, "test.jsonl": 9, "train_socratic.jsonl": 12, "test_socratic.jsonl": 9}
+TRAIN, TEST = 16, 14
+FILES = {
+    "train.jsonl": TRAIN,
+    "test.jsonl": TEST,
+    "train_socratic.jsonl": TRAIN,
+    "test_socratic.jsonl": TEST,
+}
 SOURCES = ["gsm8k", "gsm8k_swapped", "wordproblems"]
 
 
@@ -103,35 +109,36 @@ def test_sides_come_from_their_files(folder):
     plain, swapped = draw("gsm8k", folder), draw("gsm8k_swapped", folder)
     assert {q[:5] for q in asked([*plain.train, plain.shot])} == {"train"}
     assert {q[:4] for q in asked(plain.test)} == {"test"}
-    assert (len(plain.train), len(plain.test)) == (12 - 1, 9)
+    assert (len(plain.train), len(plain.test)) == (TRAIN - FEW_SHOTS, TEST)
     assert {q[:4] for q in asked([*swapped.train, swapped.shot])} == {"test"}
     assert {q[:5] for q in asked(swapped.test)} == {"train"}
-    assert (len(swapped.train), len(swapped.test)) == (9 - 1, 12)
+    assert (len(swapped.train), len(swapped.test)) == (TEST - FEW_SHOTS, TRAIN)
 
 
 def test_duplicates_and_overlap_are_left_out_and_counted(folder):
     """Questions equal but for blanks are one question."""
     blanks = {**row("train", 1), "question": row("train", 1)["question"].replace(" ", "  ")}
-    twice = [row("train", 0), row("train", 0), row("train", 1), blanks, *rows("train", 2, 12)]
+    twice = [row("train", 0), row("train", 0), row("train", 1), blanks, *rows("train", 2, TRAIN)]
     write(folder / "train.jsonl", [*twice, row("test", 3), row("test", 5)])
     problems = draw("gsm8k", folder)
     assert (problems.train_duplicates, problems.overlap) == (2, 2)
-    assert len(problems.train) == 12 - 1
+    assert len(problems.train) == TRAIN - FEW_SHOTS
     assert {q[:5] for q in asked([*problems.train, problems.shot])} == {"train"}
-    assert len(problems.test) == 9
+    assert len(problems.test) == TEST
 
 
 @pytest.mark.parametrize(
     ("key", "size", "message"),
     [
-        ("train_size", 12, "data.train_size: 13 distinct problems are needed .* and 12 are there"),
-        ("test_size", 10, "data.test_size: 10 distinct problems are needed .* and 9 are there"),
+        ("train_size", 12, "data.train_size: 17 distinct .* .12 to train on, 5 as .*16 are there"),
+        ("validation_size", 11, "train_size: 17 .*, 11 for data.validation_size. and 16 are there"),
+        ("test_size", 15, "data.test_size: 15 distinct problems are needed and 14 are there"),
     ],
 )
 def test_sizes_too_large_are_refused_with_both_numbers(folder, key, size, message):
     with pytest.raises(DataError, match=message) as caught:
         draw("gsm8k", folder, **{key: size})
-    assert caught.value.remedy == f"lower data.{key}, or say 'all'"
+    assert f"data.{key}" in caught.value.remedy
 
 
 def test_generated_problems_need_numbers():
@@ -141,7 +148,7 @@ def test_generated_problems_need_numbers():
 
 def test_one_problem_is_not_enough(folder):
     write(folder / "train.jsonl", [row("train", 1)])
-    with pytest.raises(DataError, match="fewer than 2 problems: one is the one-shot example"):
+    with pytest.raises(DataError, match="6 distinct .*, 5 as solved examples, .* and 1 are"):
         draw("gsm8k", folder)
 
 
@@ -190,7 +197,7 @@ def test_missing_and_empty_files(folder):
     with pytest.raises(DataError, match=r"there is no file .*/train_socratic\.jsonl") as caught:
         draw("gsm8k", folder, variant="socratic")
     assert "data.source=gsm8k_swapped trains on the test files" in caught.value.remedy
-    assert len(draw("gsm8k_swapped", folder, variant="socratic").train) == 8
+    assert len(draw("gsm8k_swapped", folder, variant="socratic").train) == TEST - FEW_SHOTS
     (folder / "test.jsonl").unlink()
     with pytest.raises(DataError, match=r"there is no file .*/test\.jsonl") as caught:
         draw("gsm8k", folder)
@@ -204,14 +211,14 @@ def test_missing_and_empty_files(folder):
 @pytest.mark.skipif(not REAL.is_dir(), reason=f"THE REAL GSM8K IS NOT TESTED: there is no {REAL}")
 def test_the_real_files():
     main, socratic = (draw("gsm8k_swapped", REAL, variant=v) for v in ("main", "socratic"))
-    assert (len(main.train), len(main.test)) == (1319 - 1, 7473)
+    assert (len(main.train), len(main.test)) == (1319 - FEW_SHOTS, 7473)
     assert (main.train_duplicates, main.overlap) == (0, 0)
     assert asked(main.train) == asked(socratic.train)
     stripped = [strip_subquestions(p.solution) for p in (*socratic.train, socratic.shot)]
     assert stripped == [p.solution for p in (*main.train, main.shot)]
     assert [p.answer for p in main.train] == [p.answer for p in socratic.train]
     plain = draw("gsm8k", REAL)
-    assert (len(plain.train), len(plain.test)) == (7473 - 1, 1319)
+    assert (len(plain.train), len(plain.test)) == (7473 - FEW_SHOTS, 1319)
     with pytest.raises(DataError, match=r"there is no file .*/train_socratic\.jsonl"):
         draw("gsm8k", REAL, variant="socratic")
 

@@ -46,9 +46,7 @@ def test_32_examples_of_gsm8k(method, rate, tmp_path, monkeypatch):
     folder = RunFolder(tmp_path / "real" / method / "seed-0")
     tested = []
     # What was tested, kept to compare with what was saved.
-    monkeypatch.setattr(
-        "paribus.experiment.run._generate", _keeping(tested, "paribus.experiment.run._generate")
-    )
+    monkeypatch.setattr("paribus.experiment.measurement._generate", _keeping(tested))
 
     run_one(spec, folder, lambda progress: None)
 
@@ -60,17 +58,17 @@ def test_32_examples_of_gsm8k(method, rate, tmp_path, monkeypatch):
     assert result["evaluation"]["problems"] == 4
     assert "not Google's original weights" in result["weights_note"]
 
-    ids = torch.tensor([prepare(config, 0).prompts[0].ids])
+    ids = torch.tensor([prepare(config, 0).prompt_sets[0].prompts[0].ids])
     with torch.inference_mode():
         before = tested[0](input_ids=ids).logits
         after = reload(method, folder.weights)(input_ids=ids).logits
     assert torch.equal(before, after)
 
 
-def _keeping(models: list, name: str):
-    from paribus.experiment import run
+def _keeping(models: list):
+    from paribus.experiment import measurement
 
-    real = getattr(run, name.rpartition(".")[2])
+    real = measurement._generate
 
     def generate(model, *arguments):
         models.append(model)

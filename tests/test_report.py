@@ -3,101 +3,19 @@
 import json
 import re
 from html.parser import HTMLParser
-from io import StringIO
 from pathlib import Path
 
 import pytest
 from matplotlib.figure import Figure
-from rich.console import Console
 
-from paribus.files import read_json
-from paribus.records import Generation, Stop
+from finished import ARMS, complete, describe, finish
 from paribus.report import svg
 from paribus.report.page import write_report
-from paribus.report.terminal import summary_table
-from paribus.report.units import count, duration, gib, rounded
 from paribus.store import runs
-from paribus.store.experiments import write_description
 from paribus.store.layout import ExperimentFolder
 
 EVIL = "</pre></script><img src=x onerror=alert(1)><svg/onload=alert(2)> & {{ 7 * 7 }} \u202e"
-ARMS = {"baseline": "none", "full-main": "full", "lora-main": "lora"}
 VOID = {"meta", "img", "br", "hr", "input", "link"}
-
-
-def training(loss: float) -> dict[str, object]:
-    return {
-        "steps": 16,
-        "examples": 128,
-        "seconds": 61.0,
-        "examples_per_second": 2.1,
-        "target_tokens_per_second": 150.2,
-        "padding_share": 0.08,
-        "peak_memory_bytes": 4 * 2**30,
-        "first_loss": 2.3,
-        "final_loss": loss,
-        "trainable_parameters": 3_796_992,
-        "total_parameters": 271_895_168,
-        "dropped_too_long": 0,
-    }
-
-
-def describe(folder: ExperimentFolder, *, seeds: int = 1, question: str = "Full or LoRA?") -> None:
-    write_description(
-        folder,
-        {
-            "format": 1,
-            "config": {
-                "name": "small",
-                "question": question,
-                "hypothesis": "Full wins.",
-                "seeds": seeds,
-                "training": {"learning_rate": 1e-5, "epochs": 1.0},
-            },
-            "origins": {"name": "x.yaml:1", "training": "configs/base.yaml:12"},
-            "arms": [
-                {"name": name, "factors": {"method": method}, "identity": {"method": method}}
-                for name, method in ARMS.items()
-            ],
-            "contrasts": [
-                {"a": "full-main", "b": "baseline", "factor": "tuning"},
-                {"a": "full-main", "b": "lora-main", "factor": "method"},
-            ],
-        },
-    )
-
-
-def finish(
-    folder: ExperimentFolder, arm: str, solved: int, *, n: int = 10, seed: int = 0, text: str = ""
-) -> None:
-    """Complete a run that solves the first `solved` of `n` problems; the others write `text`."""
-    run, trained = folder.run(arm, seed), arm != "baseline"
-    runs.begin(run, {"fingerprint": "f"})
-    for step in range(1, 17) if trained else ():
-        event = {"event": "step", "step": step, "loss": 2 / step, "target_tokens": 10}
-        runs.append_event(run, event)
-    generations = [
-        Generation(
-            problem_id=f"{number:016x}",
-            question=f"How many? {text}",
-            answer="7",
-            prompt_sha256="0" * 64,
-            text="#### 7\n" if number < solved else text or "#### 8\n",
-            num_tokens=5,
-            stop=Stop.STOP_TOKEN,
-        )
-        for number in range(n)
-    ]
-    runs.write_generations(run, "one_shot", generations)
-    result = {
-        "training": training(0.4) if trained else None,
-        "evaluation": {"protocol": "one_shot", "problems": n, "seconds": 24.0},
-        "data": {"train_problems": 128, "test_problems": n, "overlap": 0},
-        "precision": {"compute": "bf16", "trainable": "fp32"},
-        "weights_note": "dequantised from q4_k_m: not Google's original weights",
-        "environment": {"torch": "2.13.0", "machine": "2 cores"},
-    }
-    runs.finish(run, result)
 
 
 @pytest.fixture
@@ -105,13 +23,6 @@ def folder(tmp_path: Path) -> ExperimentFolder:
     made = ExperimentFolder(tmp_path / "small")
     describe(made)
     return made
-
-
-def complete(folder: ExperimentFolder) -> ExperimentFolder:
-    finish(folder, "baseline", 1)
-    finish(folder, "full-main", 8)
-    finish(folder, "lora-main", 6)
-    return folder
 
 
 class Page(HTMLParser):
@@ -143,6 +54,11 @@ class Page(HTMLParser):
         return {tag for tag, _ in self.tags}
 
 
+def scripts(page: Page) -> list[str | None]:
+    """Types of the page's scripts: the data of the flips browser, and the script it is for."""
+    return [attributes.get("type") for tag, attributes in page.tags if tag == "script"]
+
+
 def strict_json(path: Path) -> dict[str, object]:
     def refuse(name: str) -> None:
         raise AssertionError(f"{name} is not JSON")
@@ -158,9 +74,9 @@ def test_the_page_says_what_was_found(folder):
         "Expected beforehand: Full wins.",
         "full-main (80 %) solves more of the 10 test problems than the untuned model (10 %).",
         "8 of 10",
-        "80 % [49.0 to 94.3]",
+        "80 % [44.4 to 97.5]",  # Clopper and Pearson, 8 of 10
         "1 / 7 / 0 / 2",
-        "0.016",
+        "0.0160.031",  # McNemar's exact p, 2 / 2^7, and corrected for two comparisons
         "3.8 M of 272 M",
         "1 min 1 s",
         "dequantised from q4_k_m: not Google's original weights",
@@ -168,17 +84,18 @@ def test_the_page_says_what_was_found(folder):
         "One seed: a verdict speaks of these trained models",
     ):
         assert expected in text
-    assert [tag for tag, _ in page.tags].count("svg") == 4
+    assert [tag for tag, _ in page.tags].count("svg") == 5
     assert all(a.get("aria-label") for tag, a in page.tags if tag == "svg")
 
 
-def test_the_page_loads_nothing_and_runs_nothing(folder):
+def test_the_page_loads_nothing_and_runs_one_script(folder):
     raw = write_report(complete(folder)).read_text(encoding="utf-8")
     page = Page(raw)
     policy = next(a["content"] for t, a in page.tags if t == "meta" and "http-equiv" in a)
     assert policy is not None
     assert "default-src 'none'; style-src 'unsafe-inline'; img-src data:" in policy
-    assert page.names().isdisjoint({"script", "link", "img", "iframe", "object", "form", "a"})
+    assert page.names().isdisjoint({"link", "img", "iframe", "object", "form", "a"})
+    assert scripts(page) == ["application/json", None]
     for _, attributes in page.tags:
         assert not any(name.startswith("on") or name == "src" for name in attributes)
         for name in ("href", "xlink:href"):
@@ -203,7 +120,8 @@ def test_text_of_models_and_files_is_escaped(folder):
     assert "<svg/" not in raw
     assert "&lt;img src=x onerror=alert(1)&gt;" in raw
     page = Page(raw)
-    assert page.names().isdisjoint({"script", "img"})
+    assert "img" not in page.names()
+    assert scripts(page) == ["application/json", None]
     assert "{{ 7 * 7 }}" in page.text
     strict_json(folder.findings)
 
@@ -252,42 +170,19 @@ def test_extremes(folder, solved, n):
 
 
 def test_several_seeds(folder):
-    describe(folder, seeds=3)
-    finish(folder, "baseline", 1)
+    describe(folder, seeds=4)
+    finish(folder, "baseline", 1, n=40)
     for seed in range(3):
-        finish(folder, "full-main", 7 + seed, seed=seed)
-        finish(folder, "lora-main", 6, seed=seed)
-    text = Page(write_report(folder).read_text(encoding="utf-8")).text
-    assert "full-main − lora-main, seed 2" in text
-    assert "no test is made" in text
-    assert "+20+10\u00a0to\u00a0+303" in text  # mean, smallest to largest, seeds
-
-
-def test_terminal_table_fits_eighty_columns(folder):
-    describe(folder, seeds=2)
-    complete(folder)
-    write_report(folder)
-    console = Console(width=80, record=True, file=StringIO())
-    console.print(summary_table(read_json(folder.findings)))
-    shown = console.export_text()
-    assert max(map(len, shown.splitlines())) <= 80
-    assert "8 of 10" in shown
-    assert "A better" in shown
-    assert "not run" in shown
-    assert "not compared" in shown
-
-
-def test_units():
-    assert [duration(each) for each in (None, 0.25, 61.2, 7384, 45)] == [
-        "–",
-        "0.2 s",
-        "1 min 1 s",
-        "2 h 3 min",
-        "45 s",
-    ]
-    assert (count(1319), rounded(150.2), rounded(2.134), gib(2**30)) == (
-        "1,319",
-        "150",
-        "2.13",
-        "1",
-    )
+        finish(folder, "full-main", 27 + seed, n=40, seed=seed)
+    for seed in range(2):
+        finish(folder, "lora-main", 20, n=40, seed=seed)
+    text = Page(write_report(folder).read_text(encoding="utf-8")).text.replace("\u00a0", " ")
+    assert "full-main3 of 470 % [" in text
+    assert "]2.5\n" in text
+    assert "lora-main2 of 450 %0.0" in text
+    assert "No interval for lora-main: 2 seeds are too few" in text
+    assert "full-main − lora-main+17.5, +20" in text  # seed by seed
+    assert "Run by run" in text
+    assert "full-main, seed 227 of 40" not in text
+    assert "full-main, seed 229 of 40" in text
+    assert "full-main, seed 3–not run" in text

@@ -16,6 +16,7 @@ FILES = sorted([*(ROOT / "experiments").glob("*.yaml"), *(ROOT / "configs").glob
 EXPECTED = {
     "gsm8k_gemma_270m": (7, 19, 15),
     "gsm8k_gemma_2b": (7, 19, 15),
+    "gsm8k_gemma_2b_tuned": (7, 19, 13),
     "gsm8k_swapped_270m": (5, 5, 4 + 4),
     "quickstart": (5, 5, 4 + 4),
     "base": (2, 2, 1),

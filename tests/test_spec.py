@@ -45,6 +45,11 @@ def test_an_arm_takes_only_arm_keys_from_its_base(
             " training.min_learning_rate=0",
         ),
         (
+            SIZES | {"data.group_by": "template"},
+            "x.yaml:3: arm a: data.group_by names a key of a file, and data.source='wordproblems'"
+            " reads none; set data.group_by=null",
+        ),
+        (
             SIZES | {SCHEDULE: "constant", LOWEST: 1e-6},
             "x.yaml:4: arm a: training.min_learning_rate=1e-06 is ignored by"
             " training.schedule='constant'; set",
@@ -118,7 +123,13 @@ def test_identity_leaves_out_what_the_run_never_reads() -> None:
     assert "lora" not in spec(full).identity()
     assert not {"lora", "training", "replicate"} & spec(none).identity().keys()
     gsm8k = spec(replace(lora, data=DataConfig(source="gsm8k"))).identity()["data"]
-    assert gsm8k.keys() == {"source", "revision", "variant", "train_size", "test_size"}
+    sizes = {"train_size", "test_size", "validation_size"}
+    assert gsm8k.keys() == {"source", "revision", "variant", "group_by", *sizes}
+    fixed = replace(lora, data=DataConfig(train_size=9), training=TrainingConfig(target_tokens=9))
+    assert "validation_size" not in spec(fixed).identity()["data"]
+    assert "validation_size" in replace(spec(fixed), trial=True).identity()["data"]
+    assert "group_by" not in spec(fixed).identity()["data"]
+    assert "epochs" not in spec(fixed).identity()["training"]
 
 
 def test_fingerprint_ignores_names_and_execution_and_nothing_else() -> None:
@@ -132,6 +143,15 @@ def test_fingerprint_ignores_names_and_execution_and_nothing_else() -> None:
     assert differences(spec(plain).identity(), spec(a).identity()) == ["lora.r: 16 → 8"]
     full = spec(ArmConfig(method="full")).identity()
     assert "lora.alpha: 32.0 → (absent)" in differences(spec(plain).identity(), full)
+
+
+def test_a_trial_is_no_replicate() -> None:
+    run, other = (spec(ArmConfig(method="full"), replicate) for replicate in (0, 1))
+    trial = replace(run, trial=True)
+    assert len({run.fingerprint, other.fingerprint, trial.fingerprint}) == 3
+    assert len({run.stream, other.stream, trial.stream}) == 3
+    assert replace(trial, arm="b").stream == replace(other, trial=True).stream == trial.stream
+    assert [run.title, trial.title] == ["a seed 0", "a lr 1e-05"]
 
 
 def test_a_model_folder_is_known_by_its_name(tmp_path: Path) -> None:

@@ -1,1 +1,1 @@
-"""Store to tables, intervals, paired tests and findings. Pure."""
+"""Store, or generations from elsewhere, to tables, contrasts and findings. Pure."""

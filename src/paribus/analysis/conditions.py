@@ -12,9 +12,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from paribus.analysis.contrasts import ALPHA, Contrast
+from paribus.analysis.contrasts import Contrast
 from paribus.analysis.tables import Run, Tables
 from paribus.config.spec import flatten
+from paribus.statistics.verdicts import Scope
 
 NOT_READ = "–"
 """Shown where an arm does not read a setting: an untuned arm has no learning rate."""
@@ -55,21 +56,27 @@ def circumstances(tables: Tables) -> dict[str, dict[str, list[str]]]:
 
 def limits(tables: Tables, found: Sequence[Contrast]) -> list[str]:
     """Return what a reader must not conclude from this experiment, one sentence or two each."""
-    said = [*_about_seeds(tables), *_about_tests(found), *_about_prompts(tables)]
+    said = [*_about_seeds(found), *_about_tests(found), *_about_prompts(tables)]
     variants = {text(arm.factors.get("data.variant")) for arm in tables.arms if not arm.untuned}
     if len(variants) > 1:
         said.append(
             "Training losses of arms with different data variants are over different texts: "
             "compare them within a variant only. Equal epochs are not equal numbers of tokens."
         )
-    overlap = max((_data(run, "overlap") for run in tables.complete), default=0)
-    if overlap:
-        said.append(f"{overlap} test problems also occur in the training data.")
-    said.append(
-        "An interval covers the choice of test problems from their source. It does not cover "
-        "another prompt, other training data, another seed or another machine."
-    )
+    said += _about_overlap(tables)
+    said.append(_about_intervals(found))
     return said
+
+
+def _about_intervals(found: Sequence[Contrast]) -> str:
+    if any(each.scope is Scope.METHODS for each in found):
+        covered, other = "the choice of test problems from their source and of seeds", ""
+    else:
+        covered, other = "the choice of test problems from their source", ", another seed"
+    return (
+        f"An interval covers {covered}. It does not cover another prompt, other training "
+        f"data{other} or another machine."
+    )
 
 
 def _settings(tables: Tables) -> dict[str, dict[str, str]]:
@@ -90,20 +97,32 @@ def _read(values: Mapping[str, str]) -> set[str]:
 
 def _facts(run: Run) -> dict[str, str]:
     """The circumstances of one run, by the words the report uses."""
-    facts = {"prompt protocol": str(run.result["evaluation"]["protocol"])}
+    facts = {} if _protocol(run) is None else {"prompt protocol": str(_protocol(run))}
     for section in ("data", "precision", "environment"):
         values: Mapping[str, Any] = run.result.get(section) or {}
-        facts |= {_NAMES.get(key, key): text(value) for key, value in values.items()}
+        told = {key: value for key, value in values.items() if not isinstance(value, Mapping)}
+        facts |= {_NAMES.get(key, key): text(value) for key, value in told.items()}
+    facts |= {_OVERLAPS[key]: _spelled(counts) for key, counts in _overlaps(run).items()}
+    if run.training and run.training.get("dropped_too_long") is not None:
+        facts["training examples left out as too long"] = text(run.training["dropped_too_long"])
     if run.result.get("weights_note"):
         facts["weights"] = str(run.result["weights_note"])
     return facts
 
 
+_OVERLAPS = {
+    "test_in_train": "test questions among the training questions",
+    "shots_in_train": "solved examples among the training questions",
+    "shots_in_test": "solved examples among the test questions",
+}
 _NAMES = {
     "train_problems": "training problems",
     "test_problems": "test problems",
-    "train_duplicates": "duplicates in the training problems",
-    "overlap": "problems both in training and test",
+    "validation_problems": "validation problems",
+    "train_duplicates": "repeated questions left out of the training problems",
+    "test_duplicates": "repeated questions left out of the test problems",
+    "overlap": "test questions left out of the training problems",
+    "test_variant": "how the test problems' gold solutions are written",
     "shot_id": "problem shown as the solved example",
     "compute": "precision of computing",
     "trainable": "precision of trained weights",
@@ -111,33 +130,35 @@ _NAMES = {
 }
 
 
-def _about_seeds(tables: Tables) -> list[str]:
-    seeds = {run.seed for run in tables.runs}
-    if len(seeds) > 1:
-        return [
-            f"{len(seeds)} seeds: each is compared by itself and the differences are averaged. "
-            "There is no test over seeds yet, so no claim about the methods behind the models."
-        ]
-    return [
-        "One seed: a verdict speaks of these trained models, not of the methods that made them. "
-        "The same arm trained with another seed would score somewhat differently."
-    ]
+def _about_seeds(found: Sequence[Contrast]) -> list[str]:
+    said = []
+    if any(each.scope is Scope.MODELS and each.n for each in found):
+        said.append(
+            "One seed: a verdict speaks of these trained models, not of the methods that made "
+            "them. The same arm trained with another seed would score somewhat differently."
+        )
+    if any(each.scope is Scope.METHODS and 1 < max(each.seeds) < 5 for each in found):
+        said.append(
+            "Few seeds: how much the seed matters is itself only roughly known, which the "
+            "intervals allow for by being wide."
+        )
+    return said
 
 
 def _about_tests(found: Sequence[Contrast]) -> list[str]:
-    tests = sum(each.p_value is not None for each in found)
-    if tests < 2:
+    if len(found) < 2:
         return []
     return [
-        f"{tests} tests at the {100 * ALPHA:g} % level, not corrected for their number: even among "
-        "equal models about one test in twenty would show a difference."
+        f"The {len(found)} comparisons are corrected as one family (Holm): if no arm differed from "
+        "another, at most 1 experiment in 20 would claim any difference."
     ]
 
 
 def _about_prompts(tables: Tables) -> list[str]:
     protocols: dict[str, list[str]] = {}
     for run in tables.complete:
-        protocols.setdefault(str(run.result["evaluation"]["protocol"]), []).append(run.arm)
+        if (protocol := _protocol(run)) is not None:
+            protocols.setdefault(protocol, []).append(run.arm)
     if len(protocols) < 2:
         return []
     listed = "; ".join(
@@ -149,5 +170,32 @@ def _about_prompts(tables: Tables) -> list[str]:
     ]
 
 
-def _data(run: Run, key: str) -> int:
-    return int((run.result.get("data") or {}).get(key) or 0)
+def _protocol(run: Run) -> str | None:
+    """The run's prompt protocol; None for generations made elsewhere."""
+    evaluation: Mapping[str, Any] = run.result.get("evaluation") or {}
+    return evaluation.get("protocol")
+
+
+def _overlaps(run: Run) -> dict[str, tuple[int, int]]:
+    """Key of `_OVERLAPS` -> problems that occur whole, problems that share a run of words."""
+    data: Mapping[str, Any] = run.result.get("data") or {}
+    whole, shared = data.get("overlap_exact"), data.get("overlap_13gram")
+    if not whole or not shared:
+        return {}
+    return {key: (int(whole[key]), int(shared[key])) for key in _OVERLAPS}
+
+
+def _spelled(counts: tuple[int, int]) -> str:
+    return f"{counts[0]} whole, {counts[1]} sharing 13 words in a row"
+
+
+def _about_overlap(tables: Tables) -> list[str]:
+    """Say which test problems the models may have seen: in training, or in the prompt."""
+    seen = [_overlaps(run) for run in tables.complete]
+    said = [
+        f"There are {_OVERLAPS[key]}: {_spelled(counts[key])}."
+        for counts in seen
+        for key in ("test_in_train", "shots_in_test")
+        if any(counts.get(key, ()))
+    ]
+    return list(dict.fromkeys(said))

@@ -1,51 +1,51 @@
 """Compare two arms problem by problem. Pure: tables in, contrasts out.
 
-    contrast(tables, "full-main", "lora-main", "method", seed=0).verdict      # not_shown
+    contrasts(tables)[0].verdict            # not_shown
 
-Pairing is what makes the comparison sharp: two models that fail on the same hard problems
-differ only on the others. Each seed is compared by itself; over several seeds there is the mean
-difference and its range, and no test: the seeds share their problems, so pooling them as if
-they were new problems would claim too much. A crossed seeds-by-problems bootstrap will do it.
+An untuned arm has one run, whatever the seeds: greedy decoding leaves nothing to chance. The
+p-values of all declared contrasts are corrected together (Holm). `statistics/verdicts` has the
+tests; where one would mean nothing there is none, and `reason` says why.
 """
 
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from paribus.analysis.intervals import Interval, mcnemar, paired_difference
+import numpy as np
+
+from paribus.analysis.pairing import Aligned, align
 from paribus.analysis.tables import Run, Tables
-from paribus.records import Outcome
-
-ALPHA = 0.05
-"""A p-value below this is called a difference. Not corrected for the number of contrasts."""
-
-
-class Verdict(StrEnum):
-    """What a contrast says of "a is better than b"."""
-
-    SUPPORTED = "supported"
-    REFUTED = "refuted"
-    """b is better than a."""
-    NOT_SHOWN = "not_shown"
+from paribus.statistics.intervals import Interval
+from paribus.statistics.power import ALPHA
+from paribus.statistics.verdicts import Scope, Verdict, compare, decide, detectable, holm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contrast:
-    """Arm a against arm b with one seed, over the problems both were tested on.
+    """Arm a against arm b, over the problems that all runs compared share.
 
     Attributes:
-        n: problems in common; both + only_a + only_b + neither. 0: nothing to compare.
-        left_out: problems that only one of the two was tested on.
+        scope: what it speaks of.
+        seeds: of a and of b.
+        n: problems in common. 0: nothing to compare.
+        left_out: problems that only some of the runs were tested on.
+        only_a: problems that a solves (more often than b, over seeds).
+        only_b: likewise b.
+        both: problems solved by every run of both.
+        neither: problems solved by no run of either.
         difference: share solved by a minus share solved by b; None if n is 0.
-        interval: 95 % interval of the difference.
-        p_value: exact McNemar; None where no problem was solved by only one of the two.
+        by_seed: the difference of each replicate that both have; an untuned arm's run serves all.
+        interval: 95 % interval of the difference; None where `reason` says why.
+        p_value: two-sided; None where there is no test.
+        p_holm: corrected for all declared contrasts.
+        detectable: the smallest difference that would be shown 8 times in 10.
+        reason: why there is no interval or no test; else "".
     """
 
     a: str
     b: str
     factor: str
-    seed: int
+    scope: Scope = Scope.MODELS
+    seeds: tuple[int, int] = (0, 0)
     n: int = 0
     left_out: int = 0
     only_a: int = 0
@@ -53,107 +53,97 @@ class Contrast:
     both: int = 0
     neither: int = 0
     difference: float | None = None
+    by_seed: tuple[float, ...] = ()
     interval: Interval | None = None
     p_value: float | None = None
+    p_holm: float | None = None
+    detectable: float | None = None
+    reason: str = ""
 
     @property
     def verdict(self) -> Verdict:
-        """Supported or refuted if p < ALPHA, else not shown."""
-        if self.p_value is None or self.p_value >= ALPHA:
-            return Verdict.NOT_SHOWN
-        return Verdict.SUPPORTED if self.only_a > self.only_b else Verdict.REFUTED
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MeanDifference:
-    """The differences of one pair of arms over its seeds (at least two), as shares."""
-
-    a: str
-    b: str
-    factor: str
-    seeds: int
-    mean: float
-    smallest: float
-    largest: float
+        """Of "a solves more than b"."""
+        return decide(self.p_holm, self.difference)
 
 
 def contrasts(tables: Tables) -> list[Contrast]:
-    """Return every declared contrast with every seed, comparable or not."""
-    return [
-        contrast(tables, a, b, factor, seed=seed)
-        for a, b, factor in tables.declared
-        for seed in _seeds(tables, a, b)
-    ]
+    """Return every declared contrast, comparable or not, corrected as one family."""
+    family = len(tables.declared)
+    found = [contrast(tables, a, b, factor, family=family) for a, b, factor in tables.declared]
+    corrected = holm([each.p_value for each in found])
+    return [replace(each, p_holm=p) for each, p in zip(found, corrected, strict=True)]
 
 
-def contrast(tables: Tables, a: str, b: str, factor: str, *, seed: int) -> Contrast:
-    """Return a against b with `seed`. An untuned arm has one run, paired with every seed."""
-    run_a, run_b = _run(tables, a, seed), _run(tables, b, seed)
-    if run_a is None or run_b is None:
-        return Contrast(a=a, b=b, factor=factor, seed=seed)
-    solved_a, solved_b = _solved(run_a), _solved(run_b)
-    common = solved_a.keys() & solved_b.keys()
-    left_out = len(solved_a.keys() ^ solved_b.keys())
-    if not common:
-        return Contrast(a=a, b=b, factor=factor, seed=seed, left_out=left_out)
-    pairs = Counter((solved_a[key], solved_b[key]) for key in common)
-    both, neither = pairs[True, True], pairs[False, False]
-    only_a, only_b = pairs[True, False], pairs[False, True]
-    return Contrast(
+def contrast(tables: Tables, a: str, b: str, factor: str, *, family: int = 1) -> Contrast:
+    """Return a against b, not corrected yet; `family` comparisons share the level."""
+    runs_a, runs_b = _comparable(tables, a, b)
+    if not runs_a or not runs_b:
+        ran = {run.arm for run in tables.complete} >= {a, b}
+        reason = "the arms share no complete seed" if ran else "there are no results of both arms"
+        return Contrast(a=a, b=b, factor=factor, reason=reason)
+    lined_up = align([runs_a, runs_b])
+    n = len(lined_up.keys)
+    if not n:
+        reason = "the arms were tested on different problems"
+        return Contrast(a=a, b=b, factor=factor, left_out=lined_up.left_out, reason=reason)
+    solved_a, solved_b = lined_up.solved
+    ahead = solved_a.mean(axis=0) - solved_b.mean(axis=0)
+    together = np.vstack(lined_up.solved)
+    made = Contrast(
         a=a,
         b=b,
         factor=factor,
-        seed=seed,
-        n=len(common),
-        left_out=left_out,
-        only_a=only_a,
-        only_b=only_b,
-        both=both,
-        neither=neither,
-        difference=(only_a - only_b) / len(common),
-        interval=paired_difference(both=both, only_a=only_a, only_b=only_b, neither=neither),
-        p_value=mcnemar(only_a=only_a, only_b=only_b),
+        scope=Scope.METHODS if len(together) > 2 else Scope.MODELS,
+        seeds=(len(runs_a), len(runs_b)),
+        n=n,
+        left_out=lined_up.left_out,
+        only_a=int((ahead > 0).sum()),
+        only_b=int((ahead < 0).sum()),
+        both=int(together.all(axis=0).sum()),
+        neither=int((~together).all(axis=0).sum()),
+        difference=float(solved_a.mean() - solved_b.mean()),
+        by_seed=_by_seed(runs_a, runs_b, lined_up),
+    )
+    tested = compare(solved_a, solved_b, lined_up.groups)
+    return replace(
+        made,
+        interval=tested.interval,
+        p_value=tested.p_value,
+        reason=tested.reason,
+        detectable=detectable(tested, solved_a, solved_b, ALPHA / family),
     )
 
 
-def mean_differences(found: Sequence[Contrast]) -> list[MeanDifference]:
-    """Return the mean over seeds of each pair of arms that was compared with at least two."""
-    by_pair: dict[tuple[str, str, str], list[float]] = {}
-    for each in found:
-        if each.difference is not None:
-            by_pair.setdefault((each.a, each.b, each.factor), []).append(each.difference)
-    return [
-        MeanDifference(
-            a=a,
-            b=b,
-            factor=factor,
-            seeds=len(values),
-            mean=sum(values) / len(values),
-            smallest=min(values),
-            largest=max(values),
-        )
-        for (a, b, factor), values in by_pair.items()
-        if len(values) > 1
+def _comparable(tables: Tables, a: str, b: str) -> tuple[list[Run], list[Run]]:
+    """Return the runs to compare: all, or one of each if a tuned arm has only one."""
+    runs = [[run for run in tables.complete if run.arm == name] for name in (a, b)]
+    tuned = [found for found, name in zip(runs, (a, b), strict=True) if not untuned(tables, name)]
+    if all(len(found) > 1 for found in tuned) or not tuned:
+        return runs[0], runs[1]
+    # One trained model says nothing of its method: compare models, of the same replicate.
+    shared = set.intersection(*({run.seed for run in found} for found in tuned))
+    kept = min(shared) if shared else None
+    chosen = [
+        found if untuned(tables, name) else [run for run in found if run.seed == kept]
+        for found, name in zip(runs, (a, b), strict=True)
     ]
+    return chosen[0], chosen[1]
 
 
-def _seeds(tables: Tables, a: str, b: str) -> list[int]:
-    """The seeds of whichever arm has more of them."""
-    return sorted({run.seed for run in tables.runs if run.arm in (a, b)})
-
-
-def _run(tables: Tables, name: str, seed: int) -> Run | None:
+def untuned(tables: Tables, name: str) -> bool:
+    """Return whether the arm called `name` trains nothing."""
     arm = tables.arm(name)
-    run = tables.run(name, 0 if arm is not None and arm.untuned else seed)
-    return run if run is not None and run.complete else None
+    return arm is not None and arm.untuned
 
 
-def _solved(run: Run) -> dict[tuple[str, int], bool]:
-    """Whether each problem was solved. A question asked twice is two problems: (id, 0), (id, 1)."""
-    seen: Counter[str] = Counter()
-    solved = {}
-    for generation, outcome in zip(run.generations, run.judged, strict=True):
-        key = (generation.problem_id, seen[generation.problem_id])
-        seen[generation.problem_id] += 1
-        solved[key] = outcome is Outcome.CORRECT
-    return solved
+def _by_seed(runs_a: Sequence[Run], runs_b: Sequence[Run], lined_up: Aligned) -> tuple[float, ...]:
+    means: list[Mapping[int, float]] = [
+        {run.seed: float(row.mean()) for run, row in zip(runs, table, strict=True)}
+        for runs, table in zip((runs_a, runs_b), lined_up.solved, strict=True)
+    ]
+    of_a, of_b = means
+    if len(of_b) == 1:
+        return tuple(mean - next(iter(of_b.values())) for mean in of_a.values())
+    if len(of_a) == 1:
+        return tuple(next(iter(of_a.values())) - mean for mean in of_b.values())
+    return tuple(of_a[seed] - of_b[seed] for seed in sorted(of_a.keys() & of_b.keys()))

@@ -7,17 +7,24 @@
 Undefined values are null. There is never a NaN, and never a zero that stands for "not run".
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from paribus.analysis import wording
+from paribus.analysis.answer import answer
+from paribus.analysis.claims import Finding, findings
 from paribus.analysis.conditions import limits
-from paribus.analysis.contrasts import Contrast, MeanDifference, contrasts, mean_differences
-from paribus.analysis.intervals import Interval
-from paribus.analysis.tables import Run, Score, Tables, load
+from paribus.analysis.contrasts import Contrast, contrasts
+from paribus.analysis.effects import Effect, effects
+from paribus.analysis.reading import load
+from paribus.analysis.robustness import Variation, variations
+from paribus.analysis.signals import signal_table
+from paribus.analysis.summary import ArmSummary, summaries
+from paribus.analysis.tables import Run, Score, Tables
+from paribus.statistics.intervals import Interval
 from paribus.store.layout import ExperimentFolder
 
-FORMAT = 1
+FORMAT = 2
 """Version of findings.json."""
 
 
@@ -27,20 +34,30 @@ class Analysis:
 
     tables: Tables
     contrasts: list[Contrast]
-    means: list[MeanDifference]
+    arms: list[ArmSummary]
+    effects: list[Effect]
+    variations: list[Variation]
+    findings: list[Finding]
     answer: list[str]
     limits: list[str]
 
 
 def analyse(folder: ExperimentFolder) -> Analysis:
     """Read the experiment in `folder` and compare its arms. Raises StoreError as `load` does."""
-    tables = load(folder)
-    found = contrasts(tables)
+    return conclude(load(folder))
+
+
+def conclude(tables: Tables) -> Analysis:
+    """Compare the arms of `tables`, wherever their generations come from."""
+    found, factors, varied = contrasts(tables), effects(tables), variations(tables)
     return Analysis(
         tables=tables,
         contrasts=found,
-        means=mean_differences(found),
-        answer=wording.answer(tables, found),
+        arms=summaries(tables),
+        effects=factors,
+        variations=varied,
+        findings=findings(tables, found, factors, varied),
+        answer=answer(tables, found),
         limits=limits(tables, found),
     )
 
@@ -53,12 +70,27 @@ def payload(analysis: Analysis) -> dict[str, Any]:
         "experiment": tables.config["name"],
         "question": tables.config.get("question", ""),
         "hypothesis": tables.config.get("hypothesis", ""),
+        "strict": bool(tables.config.get("strict")),
         "answer": " ".join(analysis.answer),
+        "findings": [_finding(each) for each in analysis.findings],
         "arms": [_run(run) for run in tables.runs],
+        "summaries": [_summary(each) for each in analysis.arms],
         "contrasts": [_contrast(each) for each in analysis.contrasts],
-        "means": [asdict(each) for each in analysis.means],
+        "effects": [_effect(each) for each in analysis.effects],
         "missing": tables.missing,
         "limits": analysis.limits,
+    }
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    return {
+        "kind": finding.kind,
+        "claim": finding.claim,
+        "verdict": finding.verdict.value,
+        "scope": finding.scope.value if finding.scope else None,
+        "sentence": finding.sentence,
+        "evidence": finding.evidence,
+        "caveats": list(finding.caveats),
     }
 
 
@@ -70,7 +102,20 @@ def _run(run: Run) -> dict[str, Any]:
         "state": str(run.state),
         "scores": {scorer: _score(score) for scorer, score in run.scores.items()},
         "outcomes": run.outcomes if run.complete else {},
+        "signals": {row.signal.value: row.count for row in signal_table(run).rows},
         "training": run.training,
+    }
+
+
+def _summary(arm: ArmSummary) -> dict[str, Any]:
+    return {
+        "name": arm.name,
+        "seeds": arm.seeds,
+        "n": arm.n,
+        "accuracy": arm.mean,
+        "spread": arm.spread,
+        "interval": _pair(arm.interval),
+        "reason": arm.reason,
     }
 
 
@@ -87,7 +132,8 @@ def _contrast(contrast: Contrast) -> dict[str, Any]:
         "a": contrast.a,
         "b": contrast.b,
         "factor": contrast.factor,
-        "seed": contrast.seed,
+        "scope": contrast.scope.value,
+        "seeds": list(contrast.seeds),
         "n": contrast.n,
         "left_out": contrast.left_out,
         "only_a": contrast.only_a,
@@ -95,10 +141,32 @@ def _contrast(contrast: Contrast) -> dict[str, Any]:
         "both": contrast.both,
         "neither": contrast.neither,
         "difference": contrast.difference,
+        "by_seed": list(contrast.by_seed),
         "interval": _pair(contrast.interval),
         "p_value": contrast.p_value,
+        "p_holm": contrast.p_holm,
+        "detectable": contrast.detectable,
         "verdict": contrast.verdict.value,
+        "reason": contrast.reason,
         "sentence": wording.verdict(contrast),
+    }
+
+
+def _effect(effect: Effect) -> dict[str, Any]:
+    return {
+        "factors": list(effect.factors),
+        "levels": [list(pair) for pair in effect.levels],
+        "weights": effect.weights,
+        "scope": effect.scope.value,
+        "n": effect.n,
+        "difference": effect.difference,
+        "interval": _pair(effect.interval),
+        "p_value": effect.p_value,
+        "p_holm": effect.p_holm,
+        "detectable": effect.detectable,
+        "verdict": effect.verdict.value,
+        "reason": effect.reason,
+        "sentence": wording.effect(effect),
     }
 
 

@@ -2,21 +2,18 @@
 
     percent(0.31)                       "31 %"
     points(-0.052)                      "−5.2 points"
-    verdict(contrast)                   "Not shown: the difference may be −5.0 to +11.0 points."
+    verdict(contrast)                   "Not shown: the difference may be −5.0 to +11.0 points. ..."
 
-A verdict with one seed speaks of two models that exist, not of the methods that made them; the
-sentences are worded accordingly, here and nowhere else.
+A verdict with one seed speaks of two models that exist, not of the methods that made them; with
+several seeds it speaks of the methods. The sentences are worded accordingly, here and nowhere else.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from paribus.analysis.contrasts import Contrast, Verdict
-from paribus.analysis.intervals import Interval
-from paribus.analysis.tables import MAIN_SCORER, Tables
-
-MAX_NAMED = 4
-"""A sentence names at most this many pairs of arms and counts the others."""
+from paribus.analysis.contrasts import Contrast
+from paribus.analysis.effects import Effect
+from paribus.statistics.intervals import Interval
+from paribus.statistics.verdicts import Scope, Verdict
 
 
 def percent(share: float | None) -> str:
@@ -61,141 +58,55 @@ def p_value(p: float | None) -> str:
 def verdict(contrast: Contrast) -> str:
     """Return what `contrast` shows, in a sentence or two."""
     if contrast.n == 0:
-        return "Not compared: there are no results of both arms on the same problems."
+        return f"Not compared: {contrast.reason}."
     return _shown(contrast) + _left_out(contrast)
 
 
-def answer(tables: Tables, found: Sequence[Contrast]) -> list[str]:
-    """Return the answer to the experiment's question that its contrasts support, as sentences.
+def effect_name(effect: Effect) -> str:
+    """`method: full − lora`, or `method × data.variant`."""
+    if len(effect.factors) == 1:
+        first, second = effect.levels[0]
+        return f"{effect.factors[0]}: {first} − {second}"
+    return " × ".join(effect.factors)
 
-    First what tuning did, then one sentence for each factor, then what could not be compared.
-    """
-    pairs = _pairs(found)
-    if not pairs:
-        return ["No two arms could be compared."]
-    by_factor: dict[str, list[_Pair]] = {}
-    sentences = []
-    for reference in [arm.name for arm in tables.arms if arm.untuned]:
-        sentences.extend(_against_untuned(tables, pairs, reference))
-    for pair in pairs:
-        if _is_untuned(tables, pair.a) or not _is_untuned(tables, pair.b):
-            by_factor.setdefault(pair.factor, []).append(pair)
-    sentences.extend(_by_factor(factor, group) for factor, group in by_factor.items())
-    open_contrasts = sum(each.n == 0 for each in found)
-    if open_contrasts:
-        sentences.append(
-            f"{open_contrasts} of {len(found)} comparisons could not be made: runs are missing."
+
+def effect(effect: Effect) -> str:
+    """Return what `effect` shows, in a sentence."""
+    if effect.difference is None or effect.interval is None:
+        return f"Not measured: {effect.reason}."
+    if len(effect.factors) == 1:
+        return _main_effect(effect)
+    if effect.verdict is Verdict.NOT_SHOWN:
+        return (
+            f"Not shown that the effect of {effect.factors[0]} depends on {effect.factors[1]}: by "
+            f"{points_range(effect.interval)} points.{detectable(effect.detectable)}"
         )
-    return sentences
+    (first, second), values = effect.levels
+    higher, lower = values if effect.verdict is Verdict.SUPPORTED else values[::-1]
+    return (
+        f"{_who(effect)}, the difference {first} − {second} is {_more(effect)} higher with "
+        f"{effect.factors[1]} {higher} than with {lower}."
+    )
 
 
-@dataclass(frozen=True, slots=True)
-class _Pair:
-    """The contrasts of one pair of arms over its seeds: comparable ones only, at least one."""
-
-    a: str
-    b: str
-    factor: str
-    contrasts: list[Contrast]
-
-    @property
-    def verdict(self) -> Verdict:
-        """The verdict all seeds agree on, else not shown."""
-        verdicts = {each.verdict for each in self.contrasts}
-        return verdicts.pop() if len(verdicts) == 1 else Verdict.NOT_SHOWN
-
-    @property
-    def shown(self) -> int:
-        """With how many seeds a difference was shown."""
-        return sum(each.verdict is not Verdict.NOT_SHOWN for each in self.contrasts)
-
-    @property
-    def size(self) -> str:
-        """The difference a minus b, with its interval (one seed) or the share of seeds."""
-        differences = [each.difference or 0.0 for each in self.contrasts]
-        if len(differences) == 1:
-            return f"{points(differences[0])}, {points_range(self.contrasts[0].interval)}"
-        mean = points(sum(differences) / len(differences))
-        return f"{mean} on average, shown with {self.shown} of {len(differences)} seeds"
+def detectable(difference: float | None) -> str:
+    """Return the sentence on what could have been seen, led by a blank, or ""."""
+    if difference is None:
+        return " No difference is large enough to be seen 8 times in 10 with so few problems."
+    return f" {100 * difference:.1f} points or more would be seen 8 times in 10."
 
 
-def _pairs(found: Sequence[Contrast]) -> list[_Pair]:
-    groups: dict[tuple[str, str, str], list[Contrast]] = {}
-    for each in found:
-        if each.n:
-            groups.setdefault((each.a, each.b, each.factor), []).append(each)
-    return [_Pair(a, b, factor, group) for (a, b, factor), group in groups.items()]
+def seeds(contrast: Contrast) -> str:
+    """`over 3 seeds`, `over 3 and 2 seeds`, `one seed`."""
+    of_a, of_b = contrast.seeds
+    if max(of_a, of_b) < 2:
+        return "one seed"
+    several = sorted({count for count in (of_a, of_b) if count > 1}, reverse=True)
+    return f"over {' and '.join(map(str, several))} seeds"
 
 
-def _is_untuned(tables: Tables, name: str) -> bool:
-    arm = tables.arm(name)
-    return arm is not None and arm.untuned
-
-
-def _against_untuned(tables: Tables, pairs: Sequence[_Pair], reference: str) -> list[str]:
-    """One sentence for each verdict that tuned arms got against the untuned `reference`."""
-    group = [p for p in pairs if p.b == reference and not _is_untuned(tables, p.a)]
-    sizes = {each.n for pair in group for each in pair.contrasts}
-    problems = f"the {sizes.pop()} test problems" if len(sizes) == 1 else "the test problems"
-    several = sum(arm.untuned for arm in tables.arms) > 1
-    which = f"{reference}, untuned," if several else "the untuned model"
-    base = f"{which} ({_accuracy(tables, reference)})"
-
-    def named(arms: Sequence[_Pair]) -> str:
-        return _list([f"{pair.a} ({_accuracy(tables, pair.a)})" for pair in arms])
-
-    sentences = []
-    for sought, words in ((Verdict.SUPPORTED, "more"), (Verdict.REFUTED, "fewer")):
-        arms = [pair for pair in group if pair.verdict is sought]
-        if len(arms) == len(group) > 1:
-            sentences.append(
-                f"All {len(arms)} tuned arms solve {words} of {problems} than {base}: "
-                f"{named(arms)}."
-            )
-        elif arms:
-            solve = "solves" if len(arms) == 1 else "solve"
-            sentences.append(f"{named(arms)} {solve} {words} of {problems} than {base}.")
-    undecided = [pair for pair in group if pair.verdict is Verdict.NOT_SHOWN]
-    if unsure := [pair for pair in undecided if pair.shown]:
-        sentences.append(f"For {named(unsure)} only some seeds show a difference from {base}.")
-    if unseen := [pair for pair in undecided if not pair.shown]:
-        sentences.append(f"For {named(unseen)} a difference from {base} is not shown.")
-    return sentences
-
-
-def _by_factor(factor: str, pairs: Sequence[_Pair]) -> str:
-    """One sentence: what was shown about a factor, pair by pair, then what was not."""
-    parts, unsure, unseen = [], [], []
-    for pair in pairs:
-        names = f"{pair.a} and {pair.b} ({pair.size})"
-        if pair.verdict is not Verdict.NOT_SHOWN:
-            order = "better" if pair.verdict is Verdict.SUPPORTED else "worse"
-            parts.append(f"{pair.a} is {order} than {pair.b} ({pair.size})")
-        elif pair.shown:
-            unsure.append(names)
-        else:
-            unseen.append(names)
-    if unsure:
-        parts.append(f"not all seeds show a difference between {_some(unsure)}")
-    if unseen:
-        parts.append(f"a difference is not shown between {_some(unseen)}")
-    return f"For {factor}: {'; '.join(parts)}."
-
-
-def _some(pairs: Sequence[str]) -> str:
-    """Name the first few pairs and count the others."""
-    others = len(pairs) - MAX_NAMED
-    named = ", between ".join(pairs[:MAX_NAMED])
-    return f"{named}, and in {others} more pairs" if others > 0 else named
-
-
-def _accuracy(tables: Tables, arm: str) -> str:
-    """The accuracy of an arm; with several seeds its mean."""
-    shares = [run.scores[MAIN_SCORER].accuracy or 0.0 for run in tables.complete if run.arm == arm]
-    return percent(sum(shares) / len(shares)) if shares else "–"
-
-
-def _list(items: Sequence[str]) -> str:
+def join(items: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
 
 
@@ -203,15 +114,49 @@ def _shown(contrast: Contrast) -> str:
     if contrast.verdict is not Verdict.NOT_SHOWN:
         a_wins = contrast.verdict is Verdict.SUPPORTED
         better, worse = (contrast.a, contrast.b) if a_wins else (contrast.b, contrast.a)
+        if contrast.scope is Scope.METHODS:
+            more = points(abs(contrast.difference or 0.0)).lstrip("+")
+            return (
+                f"As methods, {seeds(contrast)}: {better} solves {more} more than {worse} on "
+                "average."
+            )
         count = abs(contrast.only_a - contrast.only_b)
         return (
             f"Of these two models, {better} is better than {worse} on these {contrast.n} "
             f"problems: it solves {count} more."
         )
+    if contrast.interval is None:
+        return f"No verdict: {contrast.reason}."
     span = f"the difference may be {points_range(contrast.interval)} points."
     if contrast.p_value is None:
-        return f"Not shown: both solve the very same problems, so there is no test; {span}"
-    return f"Not shown: {span}"
+        return f"Not shown: {contrast.reason}, so there is no test; {span}"
+    aside = ""
+    if contrast.interval.low > 0 or contrast.interval.high < 0:
+        aside = " The interval alone leaves out 0; the corrected test does not."
+    return f"Not shown: {span}{aside}{detectable(contrast.detectable)}"
+
+
+def _main_effect(effect: Effect) -> str:
+    first, second = effect.levels[0]
+    if effect.verdict is Verdict.NOT_SHOWN:
+        return (
+            f"Not shown: the average difference may be {points_range(effect.interval)} points."
+            f"{detectable(effect.detectable)}"
+        )
+    ahead = effect.verdict is Verdict.SUPPORTED
+    better, worse = (first, second) if ahead else (second, first)
+    return (
+        f"{_who(effect)}, those with {better} solve {_more(effect)} more on average than those "
+        f"with {worse}."
+    )
+
+
+def _who(effect: Effect) -> str:
+    return "As methods" if effect.scope is Scope.METHODS else "Of these trained models"
+
+
+def _more(effect: Effect) -> str:
+    return points(abs(effect.difference or 0.0)).lstrip("+")
 
 
 def _left_out(contrast: Contrast) -> str:

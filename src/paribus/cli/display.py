@@ -26,9 +26,12 @@ class Display:
     """Shows each run's progress. Call it with (spec, progress); use it as a context."""
 
     def __init__(self, console: Console, experiment: str, runs: Sequence[RunSpec]) -> None:
+        """Show an experiment's `runs`, its trials of learning rates among them."""
         self.console = console
         self.experiment = experiment
-        self.runs = list(runs)
+        # By title: a run's learning rate is only known once its arm's trials are done.
+        self.trials = [run.title for run in runs if run.trial]
+        self.runs = [run.title for run in runs if not run.trial]
         self.stage = ""
         self.printed = 0.0
         self.run_started = self.started = time.monotonic()
@@ -57,36 +60,35 @@ class Display:
         if fresh and progress.stage == "loading":
             self.run_started = now
         if progress.stage in ("complete", "failed"):
-            place = f"run {self.runs.index(spec) + 1} of {len(self.runs)}"
             took = _clock(now - self.run_started)
-            self.console.print(f"{_title(spec)}: {progress.stage} after {took} ({place})")
+            self.console.print(f"{spec.title}: {progress.stage} after {took} ({self._place(spec)})")
         elif self.console.is_terminal:
             self.live.update(self._panel(spec, progress))
         elif fresh or progress.done == progress.total or now - self.printed >= _PLAIN_SECONDS:
             self.printed = now
-            self.console.print(f"{_title(spec)}: {progress.stage} {_figures(progress)}".rstrip())
+            self.console.print(f"{spec.title}: {progress.stage} {_figures(progress)}".rstrip())
+
+    def _place(self, spec: RunSpec) -> str:
+        """Return `trial 2 of 10`, or `run 1 of 5`."""
+        kind, titles = ("trial", self.trials) if spec.trial else ("run", self.runs)
+        return f"{kind} {titles.index(spec.title) + 1} of {len(titles)}"
 
     def _checking(self) -> RenderableType:
         text = f"{self.experiment}: checking data, prompts and weights (first time: 1 minute)"
         return Spinner("dots", text=text)
 
     def _panel(self, spec: RunSpec, progress: Progress) -> RenderableType:
-        place = self.runs.index(spec) + 1
         elapsed = _clock(time.monotonic() - self.started)
         head = Text.assemble(
             (self.experiment, "bold"),
-            f"  run {place} of {len(self.runs)}  ",
-            (_title(spec), "bold"),
+            f"  {self._place(spec)}  ",
+            (spec.title, "bold"),
             f"  {elapsed} so far",
         )
         row = Table.grid(padding=(0, 1))
         bar = ProgressBar(total=progress.total or None, completed=progress.done, width=20)
         row.add_row(progress.stage, bar, _figures(progress))
         return Group(head, row)
-
-
-def _title(spec: RunSpec) -> str:
-    return f"{spec.arm} seed {spec.replicate}"
 
 
 def _figures(progress: Progress) -> str:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from paribus.analysis.findings import analyse, payload
 from paribus.config.load import load
-from paribus.errors import StoreError
+from paribus.errors import StoreError, UserError
+from paribus.files import read_json
 from paribus.report.page import write_report
 from paribus.report.terminal import summary_table
 from paribus.store.layout import ExperimentFolder
@@ -20,10 +20,25 @@ def report(file: Path, values: Sequence[str], root: Path) -> int:
 
 
 def conclude(folder: ExperimentFolder, console: Console) -> None:
-    """Write report and findings, print the table and the report's path."""
+    """Write report and findings, print the table and the report's path.
+
+    Raises UserError after that if the experiment is `strict` and arms were not alike.
+    """
     page = write_report(folder)
-    console.print(summary_table(payload(analyse(folder))))
+    findings = read_json(folder.findings)
+    console.print(summary_table(findings))
     console.print(f"report: {page}", soft_wrap=True)
+    unlike = [
+        f"{finding['claim']}: {caveat}"
+        for finding in findings["findings"]
+        for caveat in finding["caveats"]
+    ]
+    if findings["strict"] and unlike:
+        raise UserError(
+            "\n  ".join(["strict: more than the compared factor differed:", *unlike]),
+            "run the arms again under equal conditions, or set strict=false: the report says "
+            "on each finding what else differed",
+        )
 
 
 def experiment_folder(file: Path, values: Sequence[str], root: Path) -> ExperimentFolder:

@@ -4,8 +4,10 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 
 from paribus.cli.display import Display
 from paribus.cli.report import conclude
@@ -13,6 +15,7 @@ from paribus.config.load import load
 from paribus.errors import RunFailed
 from paribus.experiment.local import run_experiment
 from paribus.experiment.matrix import expand
+from paribus.store.experiments import read_tuning
 from paribus.store.layout import ExperimentFolder
 
 
@@ -23,14 +26,36 @@ def run(file: Path, values: Sequence[str], root: Path) -> int:
     console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
     loaded = load(file, values)
     design = expand(loaded)
-    with Display(console, loaded.config.name, design.runs) as display:
+    folder = ExperimentFolder(root / loaded.config.name)
+    with Display(console, loaded.config.name, [*design.trials, *design.runs]) as display:
         outcome = run_experiment(loaded, design, root, display)
+    if design.trials:
+        for line in describe_tuning(read_tuning(folder)):
+            console.print(escape(line))
     for name, message in outcome.failed:
-        console.print(f"[red]failed[/] {name}: {message}", markup=True)
-    conclude(ExperimentFolder(root / loaded.config.name), console)
+        console.print(f"[red]failed[/] {name}: {escape(message)}")
+    conclude(folder, console)
     if outcome.failed:
         raise RunFailed(
             f"{len(outcome.failed)} of {len(design.runs)} runs failed; the others are kept",
             "mend the cause named above, then give the same command again",
         )
     return 0
+
+
+def describe_tuning(arms: dict[str, Any]) -> list[str]:
+    """Return one line for each arm: its learning rate, and a warning at an edge of the grid."""
+    lines = []
+    for arm, row in arms.items():
+        tried = len(row["trials"])
+        failed = sum(trial["state"] == "failed" for trial in row["trials"])
+        if row["chosen"] is None:
+            lines.append(f"{arm}: none of {tried} learning rates can be chosen")
+            continue
+        said = f"{arm}: learning rate {row['chosen']:g}, best of {tried}"
+        said += f" ({failed} failed)" if failed else ""
+        if row["edge"]:
+            beyond = {"low": "lowest: a lower", "high": "highest: a higher"}[row["edge"]]
+            said += f"; warning: it is the {beyond} one may be better, widen tune.learning_rates"
+        lines.append(said)
+    return lines

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,24 +36,30 @@ def status(file: Path | None, values: Sequence[str], root: Path, *, as_json: boo
 
 
 def _rows(folder: ExperimentFolder) -> list[dict[str, Any]]:
-    """Return one row per run of the design, run or not, in its order."""
+    """Return one row per trial and run of the design, run or not, in its order."""
     description = read_description(folder)
     seeds = description["config"]["seeds"]
-    return [
-        _row(folder, folder.run(arm["name"], replicate))
+    trials = [
+        _row(folder, folder.trial(trial["arm"], trial["learning_rate"]), trial)
+        for trial in description.get("trials", [])
+    ]
+    return trials + [
+        _row(folder, folder.run(arm["name"], replicate), {"arm": arm["name"], "seed": replicate})
         for arm in description["arms"]
         for replicate in range(1 if arm["identity"]["method"] == "none" else seeds)
     ]
 
 
-def _row(folder: ExperimentFolder, run: RunFolder) -> dict[str, Any]:
+def _row(folder: ExperimentFolder, run: RunFolder, which: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the row of the run or trial in `run`; `which` names its arm, and seed or rate."""
     now = state(run)
     steps = read_events(run, "step")
     failed = now is RunState.FAILED
     return {
         "experiment": folder.path.name,
-        "arm": run.arm,
-        "seed": run.replicate,
+        "arm": which["arm"],
+        "seed": which.get("seed"),
+        "learning_rate": which.get("learning_rate"),
         "state": now.value,
         "steps": f"{steps[-1]['step']}/{steps[-1]['num_steps']}" if steps else None,
         "age_seconds": round(time.time() - run.spec.stat().st_mtime) if run.spec.exists() else None,
@@ -70,7 +76,7 @@ def _table(rows: Sequence[dict[str, Any]]) -> Table:
         table.add_row(
             row["experiment"],
             row["arm"],
-            str(row["seed"]),
+            f"lr {row['learning_rate']:g}" if row["seed"] is None else str(row["seed"]),
             escape(shown),
             row["steps"] or "",
             "" if row["age_seconds"] is None else f"{_span(row['age_seconds'])} ago",

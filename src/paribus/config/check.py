@@ -33,7 +33,7 @@ ARM_SECTIONS = frozenset(key.partition(".")[0] for key in ARM_DEFAULTS if "." in
 """`data`, `prompt`, ...: names that hold keys, and no value of their own."""
 ARM_FIELDS = frozenset(key.partition(".")[0] for key in ARM_DEFAULTS)
 
-_PATHS = ("data.path", "model")
+_PATHS = ("data.path", "labels", "model")
 _PAIRS = (
     ("data.min_steps", "data.max_steps"),
     ("training.min_learning_rate", "training.learning_rate"),
@@ -43,15 +43,16 @@ _SIZES = ("data.train_size", "data.test_size")
 
 
 def absolute_paths(flat: Mapping[str, Any], origins: Mapping[str, Origin]) -> dict[str, Any]:
-    """Return an arm's values with folders absolute: relative ones start at the stating file.
+    """Return dotted values with paths absolute: relative ones start at the stating file.
 
-    `data.path` is always a folder; `model` is one if it starts with `./`, `../`, `/` or `~`.
+    `data.path` and `labels` are always paths; `model` is one if it starts with `./`, `../`, `/`
+    or `~`.
     """
     resolved = dict(flat)
     for key in _PATHS:
         value = resolved.get(key)
-        is_folder = key == "data.path" or str(value).startswith(("./", "../", "/", "~"))
-        if isinstance(value, str) and is_folder:
+        is_path = key != "model" or str(value).startswith(("./", "../", "/", "~"))
+        if isinstance(value, str) and is_path:
             file = find_origin(key, origins).file
             folder = file.parent if file else Path.cwd()
             # Path.expanduser raises for an unknown user; here the folder is missing later.
@@ -128,6 +129,11 @@ def _idle_problems(
             f"{find_origin('training.min_learning_rate', origins)}: {arm}"
             f"training.min_learning_rate={lowest} is ignored by training.schedule={schedule!r};"
             " set training.schedule=cosine or training.min_learning_rate=0"
+        )
+    if value.get("data.group_by") is not None and value.get("data.source") == "wordproblems":
+        lines.append(
+            f"{find_origin('data.group_by', origins)}: {arm}data.group_by names a key of a file, "
+            "and data.source='wordproblems' reads none; set data.group_by=null"
         )
     endless = [key for key in _SIZES if value.get(key) == "all"]
     if endless and value.get("data.source") == "wordproblems":

@@ -30,12 +30,15 @@ def _schema_by_key() -> dict[str, dict[str, Any]]:
     """Return the JSON schema of every key and section of an experiment, by dotted name."""
     whole = TypeAdapter(ExperimentConfig).json_schema(ref_template="{model}")
     found: dict[str, dict[str, Any]] = {}
-    for name, schema in whole["properties"].items():
-        branches = schema.get("anyOf", [schema])
-        section = next((whole["$defs"][one["$ref"]] for one in branches if "$ref" in one), None)
-        found[name] = section or schema
-        for inner, leaf in (section or {}).get("properties", {}).items():
-            found[f"{name}.{inner}"] = leaf
+
+    def add(prefix: str, properties: Mapping[str, Any]) -> None:
+        for name, schema in properties.items():
+            branches = schema.get("anyOf", [schema])
+            section = next((whole["$defs"][one["$ref"]] for one in branches if "$ref" in one), None)
+            found[prefix + name] = section or schema
+            add(f"{prefix}{name}.", (section or {}).get("properties", {}))
+
+    add("", whole["properties"])
     return found
 
 

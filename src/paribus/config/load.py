@@ -74,7 +74,8 @@ def load(path: Path, dotlist: Sequence[str] = ()) -> Loaded:
         values = _merge(values, layer)
         origins |= layer.origins
     _expand_arm_bases(values, origins)
-    shared = flatten({key: value for key, value in values.items() if key in ARM_FIELDS})
+    with_paths = {*ARM_FIELDS, "labels"}
+    shared = flatten({key: value for key, value in values.items() if key in with_paths})
     values |= nest(absolute_paths(shared, origins))
     config, problems = check_experiment(values, origins)
     if config is None:

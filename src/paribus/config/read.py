@@ -30,9 +30,9 @@ MAX_DIGITS = 18
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a value was said. `str()` is `default`, `command line` or `configs/base.yaml:12`."""
+    """Where a value was said: `str()` is a kind without a file, or `configs/base.yaml:12`."""
 
-    kind: Literal["default", "file", "command line"]
+    kind: Literal["default", "file", "command line", "tune"]
     file: Path | None = None
     line: int = 0
 

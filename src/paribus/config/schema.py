@@ -18,7 +18,13 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-Protocol = Literal["zero_shot", "one_shot"]
+Shots = Literal["zero_shot", "one_shot", "few_shot"]
+ProtocolName = Literal[
+    "zero_shot/raw", "zero_shot/raw+calculator", "zero_shot/chat", "zero_shot/chat+calculator",
+    "one_shot/raw", "one_shot/raw+calculator", "one_shot/chat", "one_shot/chat+calculator",
+    "few_shot/raw", "few_shot/raw+calculator", "few_shot/chat", "few_shot/chat+calculator",
+]  # fmt: skip
+Rates = tuple[Positive, ...]
 
 
 @dataclass(config=_STRICT, frozen=True, kw_only=True)
@@ -37,6 +43,10 @@ class DataConfig:
     """Training problems, drawn by the experiment's seed; every arm gets the same ones."""
     test_size: Size = "all"
     """Test problems, drawn by the experiment's seed; every arm gets the same ones."""
+    validation_size: Annotated[int, Field(ge=0)] = 0
+    """Problems of the train pool that `tune` chooses by; neither trained on nor shown as shots."""
+    group_by: str | None = None
+    """Key of the test file's lines that says which problems belong together, such as a template."""
     min_steps: Annotated[int, Field(ge=1, le=5)] = 1
     """Generated problems: fewest calculation steps."""
     max_steps: Annotated[int, Field(ge=1, le=5)] = 2
@@ -81,6 +91,8 @@ class TrainingConfig:
     """Passes over the training problems."""
     max_steps: Count | None = None
     """Stop after this many optimizer steps, if sooner."""
+    target_tokens: Count | None = None
+    """Train until this many tokens have had a loss, in place of `epochs`: equal tokens per arm."""
     batch_size: Count = 16
     """Examples per optimizer step; must be a multiple of `micro_batch`."""
     micro_batch: Count = 8
@@ -113,8 +125,10 @@ class TrainingConfig:
 class EvaluationConfig:
     """How an arm is tested: greedy decoding, the same for all arms."""
 
-    protocol: Protocol = "zero_shot"
-    """Solved examples put before the question. Tuned arms know the format: zero-shot."""
+    protocol: Shots = "zero_shot"
+    """Solved examples put before the question: 0, 1 or 5. Tuned arms know the format: zero-shot."""
+    also: tuple[ProtocolName, ...] = ()
+    """Further protocols that every arm and the baseline are tested under, by full name."""
     max_new_tokens: Count = 512
     """Longest solution a model may write, in tokens; reaching it is counted as truncated."""
     batch_size: Count = 32
@@ -142,8 +156,28 @@ class ArmConfig:
 class BaselineConfig:
     """The untrained model, tested beside the arms."""
 
-    protocol: Protocol = "one_shot"
+    protocol: Shots = "one_shot"
     """An untuned model must be shown the answer format: one-shot."""
+
+
+@dataclass(config=_STRICT, frozen=True, kw_only=True)
+class RateGrids:
+    """Learning rates to try for each method: as many for one as for the other, ascending."""
+
+    full: Rates = (5e-6, 1e-5, 2e-5, 5e-5, 1e-4)
+    """Full SFT. The last was added to usual grids so that both methods get five trials."""
+    lora: Rates = (5e-5, 1e-4, 2e-4, 5e-4, 1e-3)
+    """LoRA, which wants about 10 times what full SFT wants."""
+
+
+@dataclass(config=_STRICT, frozen=True, kw_only=True)
+class TuneConfig:
+    """How arms get their learning rates: trials on validation problems, as many for every arm."""
+
+    learning_rates: RateGrids = field(default_factory=RateGrids)
+    """Rates by method, `full` and `lora`. Lowest held-out loss wins, then accuracy."""
+    fixed: tuple[Name, ...] = ()
+    """Arms that keep the learning rate they state."""
 
 
 @dataclass(config=_STRICT, frozen=True, kw_only=True)
@@ -164,6 +198,12 @@ class ExperimentConfig(ArmConfig):
     """Arms by name: dotted keys, and `base: FILE` for a file whose own keys come first."""
     contrasts: Literal["auto"] | list[tuple[str, str]] = "auto"
     """Pairs of arms; `auto`: each with its baseline, and all that differ in one factor."""
+    tune: TuneConfig | None = None
+    """Choose each arm's learning rate by trials; `{}`: with the default rates. null: as stated."""
+    strict: bool = False
+    """Refuse contrasts whose arms differ in more than one factor, the prompt among them."""
+    labels: str | None = None
+    """File of corrected gold answers (JSON lines with `question`, `answer`), scored beside."""
     seeds: Count = 1
     """Runs of every tuned arm."""
     seed: Annotated[int, Field(ge=0)] = 0

@@ -18,6 +18,7 @@ from typing import Any
 
 from paribus.config.schema import ArmConfig
 from paribus.files import sha256_of_json
+from paribus.seeds import derive
 
 FORMAT = 1
 """Version of the identity's shape: a change here makes every stored fingerprint another one."""
@@ -36,6 +37,8 @@ class RunSpec:
         replicate: 0, 1, ...: which repetition of the arm, with random streams of its own.
         seed: root of every random stream, the same for all arms.
         config: everything else.
+        trial: whether it tries a learning rate: tested on validation problems, with random
+            streams that no replicate has and all trials share.
     """
 
     experiment: str
@@ -43,6 +46,20 @@ class RunSpec:
     replicate: int
     seed: int
     config: ArmConfig
+    trial: bool = False
+
+    @property
+    def title(self) -> str:
+        """The run in words: `full-main seed 0`, or `full-main lr 2e-05` for a trial."""
+        if self.trial:
+            return f"{self.arm} lr {self.config.training.learning_rate!r}"
+        return f"{self.arm} seed {self.replicate}"
+
+    @property
+    def stream(self) -> int:
+        """Root of the random streams that are the run's own: order, initialisation, dropout."""
+        path = ("tuning",) if self.trial else ("replicate", self.replicate)
+        return derive(self.seed, *path)
 
     def identity(self) -> dict[str, Any]:
         """Return what defines the result: nested, JSON-ready, keys sorted.
@@ -51,13 +68,15 @@ class RunSpec:
         because they change numerics, or the solved example in its prompt.
         """
         values: dict[str, Any] = json.loads(json.dumps(asdict(self.config), sort_keys=True))
-        for key in _unread(self.config):
+        for key in _unread(self.config, trial=self.trial):
             section, _, name = key.rpartition(".")
             del (values[section] if section else values)[name]
         if Path(self.config.model).is_absolute():
             values["model"] = Path(self.config.model).name
         values |= {"format": FORMAT, "seed": self.seed}
-        if self.config.method != "none":
+        if self.trial:
+            values["trial"] = True
+        elif self.config.method != "none":
             values["replicate"] = self.replicate
         return dict(sorted(values.items()))
 
@@ -67,15 +86,19 @@ class RunSpec:
         return sha256_of_json(self.identity())
 
 
-def _unread(config: ArmConfig) -> list[str]:
+def _unread(config: ArmConfig, *, trial: bool) -> list[str]:
     """Return the dotted keys that cannot change the result of a run of `config`."""
     keys = list(_EXECUTION)
     if config.method == "none":
         keys = ["data.path", "training"]
+    elif config.training.target_tokens is not None:
+        keys.append("training.epochs")
     if config.method != "lora":
         keys.append("lora")
+    if config.data.train_size != "all" and not trial:
+        keys.append("data.validation_size")
     if config.data.source == "wordproblems":
-        keys.append("data.revision")
+        keys += ["data.revision", "data.group_by"]
     else:
         keys.extend(_GENERATED_ONLY)
     return keys

@@ -5,7 +5,8 @@ A folder holds `train.jsonl`, `test.jsonl` and, for socratic solutions, `train_s
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,28 +37,56 @@ def problem(question: Any, solution: Any, where: str) -> Problem:
     return Problem(question=question, solution=solution.rstrip(), answer=answer)
 
 
-def read(path: str | None, revision: str | None, variant: Variant, split: str) -> list[Problem]:
+def read(
+    path: str | None,
+    revision: str | None,
+    variant: Variant,
+    split: str,
+    group_by: str | None = None,
+) -> list[Problem]:
     """Return the problems of `split` ("train" or "test") in file order.
 
-    `path` is a folder; None means the Hub at `revision`. Raises DataError.
+    `path` is a folder; None means the Hub at `revision`. `group_by` names the key that holds a
+    problem's group. Raises DataError.
     """
     if path is None:
         where = f"{HUB_NAME} {variant} {split}"
         rows = list(enumerate(_hub_rows(revision, variant, split), 1))
     else:
         rows, where = _file_rows(Path(path), variant, split)
-    problems = [
-        problem(row.get("question"), row.get("answer"), f"{where}:{number}") for number, row in rows
-    ]
+    problems = []
+    for number, row in rows:
+        place = f"{where}:{number}"
+        made = problem(row.get("question"), row.get("answer"), place)
+        problems.append(replace(made, group=_group(row, group_by, place)) if group_by else made)
     if not problems:
         raise DataError(f"{where} is empty", "give a file with at least one problem")
     return problems
 
 
+def has(path: str | None, variant: Variant, split: str) -> bool:
+    """Return whether `split` can be had in `variant`. The Hub has all of them."""
+    return path is None or _file(Path(path), variant, split).is_file()
+
+
+def _file(folder: Path, variant: Variant, split: str) -> Path:
+    return folder / f"{split}{'_socratic' if variant is Variant.SOCRATIC else ''}.jsonl"
+
+
+def _group(row: Mapping[str, Any], key: str, place: str) -> str:
+    value = row.get(key)
+    if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
+        raise DataError(
+            f"{place}: has no text or whole number under {key!r}, which data.group_by names",
+            f"give every line one, or name another key; this line's: {', '.join(row)[:200]}",
+        )
+    return str(value)
+
+
 def _file_rows(
     folder: Path, variant: Variant, split: str
 ) -> tuple[list[tuple[int, dict[str, Any]]], str]:
-    file = folder / f"{split}{'_socratic' if variant is Variant.SOCRATIC else ''}.jsonl"
+    file = _file(folder, variant, split)
     if not file.is_file():
         remedy = (
             "give the folder with GSM8K's JSON lines as data.path, or data.path=null for the Hub"

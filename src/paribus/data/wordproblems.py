@@ -168,7 +168,7 @@ def _draw_side(
             raise DataError(
                 f"{side}_size is {size}, but steps={steps} and max_number={max_number} gave only "
                 f"{len(seen)} distinct problems before {MAX_MISSES} draws in a row found no other",
-                f"lower {side}_size to {len(seen)}, or raise max_number or steps",
+                f"lower {side}_size by {size - len(seen)}, or raise max_number or steps",
             )
         tree = _draw_tree(rng, rng.randint(*steps), max_number)
         misses += 1

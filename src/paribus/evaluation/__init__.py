@@ -1,1 +1,1 @@
-"""Greedy generation; and, pure, answers and scores."""
+"""Greedy generation and likelihood; and, pure, answers, scores and what went wrong."""

@@ -5,6 +5,9 @@ copied to every row. Prompts of a batch are padded on the left; masks are built 
 from cache slots, so padding neither is attended to nor uses up a sliding window. A row leaves
 the batch when it stops.
 
+With the calculator, a row that has written `<<12*3=` is given the tokens of `36>>`, one by one, in
+place of its own choices. It goes by the row's text alone, so batches stay without influence.
+
     slot        0    1 … P-1     P … P+pad-1   …            Q-1 | generated
     row 0       bos  shot …      pad  pad      q  q  … Answer :  | a  a  a
     position    0    1 … P-1     0    0        P  P+1 …          |
@@ -24,6 +27,7 @@ from torch import Tensor, nn
 from transformers import DynamicCache
 
 from paribus.evaluation.answers import NEXT_QUESTION, answer_is_complete
+from paribus.evaluation.calculator import MAX_LENGTH, complete
 from paribus.models.device import peak_memory_bytes, reset_peak_memory
 from paribus.models.load import decoder_and_head
 from paribus.prompts.encode import Prompt
@@ -39,6 +43,8 @@ class _Row:
 
     prompt: Prompt
     generated: list[int] = field(default_factory=list)
+    forced: list[int] = field(default_factory=list)
+    """Tokens that the calculator writes next."""
     stop: Stop | None = None
 
 
@@ -51,16 +57,18 @@ def generate(
     max_new_tokens: int,
     batch_size: int,
     on_batch: Callable[[int], None],
+    calculator: bool = False,
 ) -> list[Generation]:
     """Return one generation per prompt, in the prompts' order.
 
     Prompts of similar length are decoded together. `on_batch` is called with the number of
-    problems done so far.
+    problems done so far. `calculator` completes every `<<EXPRESSION=` that has a value; its tokens
+    count in `num_tokens` and in `max_new_tokens`.
     """
     shared = _shared_length([prompt.ids for prompt in prompts])
     order = sorted(range(len(prompts)), key=lambda index: len(prompts[index].ids))
     done: dict[int, Generation] = {}
-    decoder = _Decoder(model, tokenizer, stop_ids, max_new_tokens)
+    decoder = _Decoder(model, tokenizer, stop_ids, max_new_tokens, calculator)
     with torch.inference_mode():
         prefix = decoder.prefix(prompts[0].ids[:shared])
         for start in range(0, len(order), batch_size):
@@ -99,13 +107,19 @@ class _Decoder:
     """Holds what stays the same from batch to batch."""
 
     def __init__(
-        self, model: nn.Module, tokenizer: Any, stop_ids: frozenset[int], max_new_tokens: int
+        self,
+        model: nn.Module,
+        tokenizer: Any,
+        stop_ids: frozenset[int],
+        max_new_tokens: int,
+        calculator: bool = False,
     ) -> None:
         self.stack, self.head, self.softcap = decoder_and_head(model)
         self.config: Any = self.stack.config
         self.tokenizer = tokenizer
         self.stop_ids = stop_ids
         self.max_new_tokens = max_new_tokens
+        self.calculator = calculator
         self.device = self.head.weight.device
 
     def prefix(self, ids: tuple[int, ...]) -> list[tuple[Tensor, Tensor]]:
@@ -216,8 +230,8 @@ class _Decoder:
             if not valid:
                 row.stop = Stop.FAILED
                 continue
-            row.generated.append(token)
-            if token in self.stop_ids:
+            row.generated.append(row.forced.pop(0) if row.forced else token)
+            if row.generated[-1] in self.stop_ids:
                 row.stop = Stop.STOP_TOKEN
         for row in rows:
             if row.stop is not None:
@@ -227,6 +241,22 @@ class _Decoder:
                 row.stop = Stop.ANSWER
             elif NEXT_QUESTION in tail:
                 row.stop = Stop.NEXT_QUESTION
+            elif self.calculator and not row.forced and tail.endswith("="):
+                row.forced = self._result(row.generated)
+
+    def _result(self, generated: list[int]) -> list[int]:
+        """Return the tokens of the result that the calculator writes next, if there is one."""
+        # An annotation has at most as many tokens as characters.
+        result = complete(self._text(generated[-MAX_LENGTH - len("<<=") :]))
+        if result is None:
+            return []
+        # Encoded behind "=": some tokenizers put a blank before whatever begins a text.
+        sign, ids = self._ids("="), self._ids("=" + result)
+        return ids[len(sign) :] if ids[: len(sign)] == sign else self._ids(result)
+
+    def _ids(self, text: str) -> list[int]:
+        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False)
+        return ids
 
     def _text(self, ids: Sequence[int]) -> str:
         ids = ids[:-1] if ids and ids[-1] in self.stop_ids else ids

@@ -51,6 +51,7 @@ def find_baselines(tuned: Sequence[Arm], loaded: Loaded) -> dict[str, Arm]:
     made = {}
     for kind, arm in first.items():
         # The model is always named; revision and format only where they tell baselines apart.
+        also = [p for own in tuned if _kind(own) == kind for p in own.config.evaluation.also]
         told = [kind[place] for place in (1, 2) if len({other[place] for other in first}) > 1]
         config = ArmConfig(
             model=arm.config.model,
@@ -60,7 +61,10 @@ def find_baselines(tuned: Sequence[Arm], loaded: Loaded) -> dict[str, Arm]:
             prompt=replace(top.prompt, format=arm.config.prompt.format),
             lora=top.lora,
             training=top.training,
-            evaluation=replace(top.evaluation, protocol=baseline.protocol),
+            # Whatever its arms are tested under, so that each has something to compare with.
+            evaluation=replace(
+                top.evaluation, protocol=baseline.protocol, also=tuple(dict.fromkeys(also))
+            ),
         )
         origins = {key: loaded.origins[key] for key in ARM_DEFAULTS}
         origins |= {key: arm.origins[key] for key in ("model", "revision", "prompt.format")}

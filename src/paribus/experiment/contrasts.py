@@ -22,6 +22,9 @@ from paribus.errors import ConfigError
 from paribus.experiment.arms import Arm
 
 _TUNING = ("method", "evaluation.protocol", "replicate")
+_PROMPTING = ("evaluation.protocol", "prompt.format")
+_BESIDE = "evaluation.also"
+"""Further protocols change nothing of what a contrast is about: the main protocol's scores."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,11 +86,32 @@ def refuse_equal_arms(identities: Mapping[str, Mapping[str, Any]]) -> None:
             )
 
 
+def refuse_unequal(
+    contrasts: Sequence[Contrast], identities: Mapping[str, Mapping[str, Any]], place: Origin
+) -> None:
+    """Raise ConfigError if arms of a contrast differ in more than its one factor, or in prompts."""
+    lines = []
+    for each in contrasts:
+        keys = [key for key in differing(identities[each.a], identities[each.b]) if key != _BESIDE]
+        if each.factor == "tuning":
+            keys = [key for key in keys if key in _PROMPTING]
+        if keys and (each.factor == "tuning" or " + " in each.factor):
+            lines.append(f"{place}: strict: {each.a} and {each.b} also differ in {', '.join(keys)}")
+    if lines:
+        raise ConfigError(
+            "\n".join(lines),
+            "state the same values for both arms (for a baseline: baseline.protocol and "
+            "evaluation.protocol), list other contrasts, or set strict=false",
+        )
+
+
 def _differing_factors(a: Arm, b: Arm, identities: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Return the factors in which two arms differ; keys that follow a factor count to it."""
     methods = {a.config.method, b.config.method}
     found = []
     for key in differing(identities[a.name], identities[b.name]):
+        if key == _BESIDE:
+            continue
         factor = a.set_by.get(key) or b.set_by.get(key)
         follows = factor and a.set_by and b.set_by and a.factors[factor] != b.factors[factor]
         if "none" in methods and (key in _TUNING or key.startswith(("training.", "lora."))):

@@ -47,7 +47,7 @@ def run_isolated(spec: RunSpec, folder: RunFolder, on_progress: Callable[[Progre
     if failure is not None:
         raise failure
     if child.exitcode != 0:
-        ended = f"the process of {spec.arm} seed {spec.replicate} ended with code {child.exitcode}"
+        ended = f"the process of {spec.title} ended with code {child.exitcode}"
         _record(folder, ended, "")
         raise RunFailed(
             ended,
@@ -76,7 +76,7 @@ def run_here(spec: RunSpec, folder: RunFolder, on_progress: Callable[[Progress],
     except Exception as error:
         _record(folder, f"{type(error).__name__}: {error}", traceback.format_exc())
         raise RunFailed(
-            f"{spec.arm} seed {spec.replicate}: {type(error).__name__}: {error}",
+            f"{spec.title}: {type(error).__name__}: {error}",
             f"the traceback is in {folder.failure}",
         ) from error
 

@@ -1,10 +1,11 @@
 """Run an experiment on this machine, one run after the other.
 
-Everything is checked first; finished runs are kept; a failed run does not stop the others.
+Everything is checked first. Trials find the learning rates that are open, then the arms run.
+Finished runs are kept; a failed run does not stop the others.
 """
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,14 @@ from paribus.errors import RunFailed, StoreError, UserError
 from paribus.experiment.isolated import run_here, run_isolated
 from paribus.experiment.matrix import Design
 from paribus.experiment.progress import Progress
+from paribus.experiment.trials import with_rate
+from paribus.experiment.tuning import conclude, known_rates, settle
 from paribus.files import read_json
 from paribus.models.quiet import quiet_libraries
 from paribus.planning.inputs import Inputs, prepare
 from paribus.store.experiments import write_description
 from paribus.store.layout import ExperimentFolder, RunFolder
-from paribus.store.runs import RunState, check, state
+from paribus.store.runs import RunState, check, fail, state
 
 OnRun = Callable[[RunSpec, Progress], None]
 
@@ -47,18 +50,46 @@ def run_experiment(
 
     Raises UserError before any compute is spent if something cannot work, StoreError if a
     complete run there was made from another spec or nothing can be written. Failures of single
-    runs are in the result.
+    runs are in the result; a failed trial is only a rate that cannot be chosen.
     """
     folder = ExperimentFolder(root / loaded.config.name)
-    pending = [spec for spec in design.runs if not is_complete(spec, folder)]
-    if pending:
+    design = settle(design, known_rates(design, folder))
+    trials = _pending([trial for trial in design.trials if trial.arm in design.open], folder)
+    _check_open(design, folder)
+    if design.open or _pending(_ready(design), folder):
         check_inputs(design, folder)
     write_description(folder, description(loaded, design))
-    execute = run_isolated if isolate else run_here
+    execute = partial(_execute, folder, on_progress, run_isolated if isolate else run_here)
+    if design.open:
+        execute(trials)
+        design = settle(design, conclude(design, folder))
+        write_description(folder, description(loaded, design))
+    pending = _pending(_ready(design), folder)
+    failed = execute(pending)
+    ran, kept = len(pending) - len(failed), len(_ready(design)) - len(pending)
+    return Outcome(ran=ran, kept=kept, failed=(*_fail_open(design, folder), *failed))
+
+
+def _ready(design: Design) -> list[RunSpec]:
+    """Return the runs whose learning rate is known."""
+    return [spec for spec in design.runs if spec.arm not in design.open]
+
+
+def _pending(specs: Sequence[RunSpec], folder: ExperimentFolder) -> list[RunSpec]:
+    return [spec for spec in specs if not is_complete(spec, folder)]
+
+
+def _execute(
+    folder: ExperimentFolder,
+    on_progress: OnRun,
+    run: Callable[[RunSpec, RunFolder, Callable[[Progress], None]], None],
+    specs: Sequence[RunSpec],
+) -> list[tuple[str, str]]:
+    """Run `specs` one after the other; return name and message of each that failed."""
     failed: list[tuple[str, str]] = []
-    for spec in pending:
+    for spec in specs:
         try:
-            execute(spec, folder.run(spec.arm, spec.replicate), partial(on_progress, spec))
+            run(spec, folder.of(spec), partial(on_progress, spec))
         except StoreError:  # the disk: the next run would fail as this one did
             raise
         except (RunFailed, UserError) as error:
@@ -66,8 +97,34 @@ def run_experiment(
             on_progress(spec, Progress(stage="failed"))
         else:
             on_progress(spec, Progress(stage="complete"))
-    ran = len(pending) - len(failed)
-    return Outcome(ran=ran, kept=len(design.runs) - len(pending), failed=tuple(failed))
+    return failed
+
+
+def _fail_open(design: Design, folder: ExperimentFolder) -> list[tuple[str, str]]:
+    """Record that the runs of arms without a learning rate cannot be done."""
+    failed = []
+    for spec in design.runs:
+        if spec.arm in design.open and state(folder.of(spec)) is not RunState.COMPLETE:
+            error = RunFailed(
+                f"{spec.title}: no learning rate could be chosen: all its trials failed",
+                f"{folder.tuning} holds their errors; change tune.learning_rates",
+            )
+            fail(folder.of(spec), str(error), "")
+            failed.append((f"{spec.arm}/seed-{spec.replicate}", str(error)))
+    return failed
+
+
+def _check_open(design: Design, folder: ExperimentFolder) -> None:
+    """Raise StoreError if a complete run stands where none of the rates to try could lead."""
+    for spec in design.runs:
+        run = folder.of(spec)
+        if spec.arm in design.open and state(run) is RunState.COMPLETE:
+            configs = [trial.config for trial in design.trials if trial.arm == spec.arm]
+            rates = [config.training.learning_rate for config in configs]
+            possible = [replace(spec, config=with_rate(spec.config, rate)) for rate in rates]
+            stored = read_json(run.spec)
+            if stored["fingerprint"] not in {each.fingerprint for each in possible}:
+                raise _taken(run, differences(stored["identity"], design.identity(spec)))
 
 
 def is_complete(spec: RunSpec, folder: ExperimentFolder) -> bool:
@@ -76,7 +133,7 @@ def is_complete(spec: RunSpec, folder: ExperimentFolder) -> bool:
     Raises StoreError if its place is taken by a run with another fingerprint, or if files of
     the finished run are gone.
     """
-    run = folder.run(spec.arm, spec.replicate)
+    run = folder.of(spec)
     if state(run) is not RunState.COMPLETE:
         return False
     stored = read_json(run.spec)
@@ -93,19 +150,30 @@ def check_inputs(design: Design, folder: ExperimentFolder) -> dict[str, Inputs]:
     could not be compared with the others.
     """
     quiet_libraries()
-    inputs = {arm.name: prepare(arm.config, design.runs[0].seed) for arm in design.arms}
+    seed = design.runs[0].seed
+    inputs = {arm.name: prepare(arm.config, seed) for arm in design.arms}
     for spec in design.runs:
-        run = folder.run(spec.arm, spec.replicate)
-        if state(run) is RunState.COMPLETE:
-            stored, now = read_json(run.spec)["inputs"], inputs[spec.arm].identity()
-            if stored != now:
-                raise _taken(run, differences(stored, now))
+        _check_stored(folder.of(spec), inputs[spec.arm])
+    # All trials of an arm read the same: its rate changes no token.
+    firsts = {trial.arm: trial for trial in reversed(design.trials) if trial.arm in design.open}
+    for arm, first in firsts.items():
+        tried = prepare(first.config, seed, trial=True)
+        for trial in design.trials:
+            if trial.arm == arm:
+                _check_stored(folder.of(trial), tried)
     return inputs
+
+
+def _check_stored(run: RunFolder, inputs: Inputs) -> None:
+    if state(run) is RunState.COMPLETE:
+        stored, now = read_json(run.spec)["inputs"], inputs.identity()
+        if stored != now:
+            raise _taken(run, differences(stored, now))
 
 
 def description(loaded: Loaded, design: Design) -> dict[str, Any]:
     """Return the content of `experiment.yaml`."""
-    identities = {spec.arm: spec.identity() for spec in reversed(design.runs)}
+    identities = {spec.arm: design.identity(spec) for spec in reversed(design.runs)}
     return {
         "format": 1,
         "config": asdict(loaded.config),
@@ -115,6 +183,10 @@ def description(loaded: Loaded, design: Design) -> dict[str, Any]:
             for arm in design.arms
         ],
         "contrasts": [asdict(contrast) for contrast in design.contrasts],
+        "trials": [
+            {"arm": trial.arm, "learning_rate": trial.config.training.learning_rate}
+            for trial in design.trials
+        ],
     }
 
 

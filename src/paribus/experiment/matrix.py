@@ -19,7 +19,7 @@ void the design): `matrix.method=[lora]` picks from it, `matrix={}` and `arms={}
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from paribus.config.check import ARM_DEFAULTS, build_arm
@@ -33,7 +33,9 @@ from paribus.experiment.contrasts import (
     auto_contrasts,
     listed_contrasts,
     refuse_equal_arms,
+    refuse_unequal,
 )
+from paribus.experiment.trials import open_identity, plan_trials
 
 MAX_ARMS = 256
 MAX_RUNS = 10_000
@@ -41,11 +43,25 @@ MAX_RUNS = 10_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Design:
-    """What an experiment does. Baselines are the first arms and have one run each."""
+    """What an experiment does. Baselines are the first arms and have one run each.
+
+    Attributes:
+        arms: all conditions.
+        contrasts: which of them are compared.
+        runs: what is trained and tested.
+        trials: what finds the learning rates before that.
+        open: arms whose learning rate is still to be found; their runs are not final.
+    """
 
     arms: list[Arm]
     contrasts: list[Contrast]
     runs: list[RunSpec]
+    trials: list[RunSpec]
+    open: frozenset[str]
+
+    def identity(self, run: RunSpec) -> dict[str, Any]:
+        """Return a run's identity as far as it is known: an open learning rate is "tuned"."""
+        return open_identity(run.identity()) if run.arm in self.open else run.identity()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -71,11 +87,18 @@ def expand(loaded: Loaded) -> Design:
     baseline_of = find_baselines(tuned, loaded)
     baselines = list({arm.name: arm for arm in baseline_of.values()}.values())
     refuse_equal_names(baselines + tuned)
-    runs = _runs(baselines, tuned, loaded)
+    trials = plan_trials(tuned, loaded)
+    design = Design(
+        arms=baselines + tuned,
+        contrasts=[],
+        runs=_runs(baselines, tuned, loaded),
+        trials=trials,
+        open=frozenset(trial.arm for trial in trials),
+    )
     # Within one experiment two folders are two models, even if they share a name.
     identities = {
-        run.arm: flatten(run.identity() | {"model": run.config.model})
-        for run in runs
+        run.arm: flatten(design.identity(run) | {"model": run.config.model})
+        for run in design.runs
         if run.replicate == 0
     }
     refuse_equal_arms(identities)
@@ -86,7 +109,9 @@ def expand(loaded: Loaded) -> Design:
     else:
         place = find_origin("contrasts", loaded.origins)
         contrasts = listed_contrasts(pairs, baselines + tuned, own, identities, place)
-    return Design(arms=baselines + tuned, contrasts=contrasts, runs=runs)
+    if loaded.config.strict:
+        refuse_unequal(contrasts, identities, find_origin("strict", loaded.origins))
+    return replace(design, contrasts=contrasts)
 
 
 def _matrix_drafts(loaded: Loaded) -> list[_Draft]:

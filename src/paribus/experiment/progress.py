@@ -1,9 +1,10 @@
 """What a run reports while it works. The terminal shows it; nothing is computed from it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-Stage = Literal["loading", "training", "testing", "complete", "failed"]
+Stage = Literal["loading", "training", "testing", "likelihood", "complete", "failed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,3 +28,6 @@ class Progress:
     examples_per_second: float | None = None
     memory_bytes: int | None = None
     seconds_left: float | None = None
+
+
+OnProgress = Callable[[Progress], None]

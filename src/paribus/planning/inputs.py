@@ -17,6 +17,23 @@ from paribus.errors import PromptError, UserError
 from paribus.models.source import Source, context_length, find, load_tokenizer
 from paribus.prompts.encode import Encoded, Prompt, encode_example, encode_prompt
 from paribus.prompts.formats import render_prompt, render_solution, stop_token
+from paribus.prompts.protocols import Protocol, main_protocol, protocols
+from paribus.records import Problem
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptSet:
+    """The tested problems under one protocol, in the order of `Inputs.tested`.
+
+    Attributes:
+        protocol: how they are asked.
+        prompts: one for each problem.
+        stop: the token that ends a solution in the protocol's format.
+    """
+
+    protocol: Protocol
+    prompts: tuple[Prompt, ...]
+    stop: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,29 +42,37 @@ class Inputs:
 
     Attributes:
         problems: the problems behind it.
+        trial: whether it is tested on the validation problems, not on the test problems.
         source: the model's folder.
         tokenizer: the model's tokenizer.
         examples: training examples; empty for a baseline.
         dropped: training examples left out because they exceed `prompt.max_tokens`.
-        prompts: test prompts, in the order of `problems.test`.
-        stop: the token that ends a solution.
+        prompt_sets: the tested problems under each protocol, the main one first.
+        gold: the tested problems under the main protocol, with their gold solutions.
     """
 
     problems: ProblemSet
+    trial: bool
     source: Source
     tokenizer: Any
     examples: tuple[Encoded, ...]
     dropped: int
-    prompts: tuple[Prompt, ...]
-    stop: int
+    prompt_sets: tuple[PromptSet, ...]
+    gold: tuple[Encoded, ...]
+
+    @property
+    def tested(self) -> tuple[Problem, ...]:
+        """The problems it is tested on."""
+        return self.problems.validation if self.trial else self.problems.test
 
     def identity(self) -> dict[str, str]:
         """Return the hashes of weights and problems: the part of a run no config can state."""
-        return {"model": self.source.identity, **self.problems.hashes()}
+        return {"model": self.source.identity, **self.problems.hashes(validation=self.trial)}
 
     def tokens(self) -> dict[str, Any]:
         """Return the token counts that `plan` prints."""
         targets = [example.target_length for example in self.examples]
+        prompts = [prompt for each in self.prompt_sets for prompt in each.prompts]
         return {
             "train_examples": len(self.examples),
             "train_dropped_too_long": self.dropped,
@@ -55,43 +80,36 @@ class Inputs:
             "target_tokens": sum(targets),
             "longest_example": max((len(e.ids) for e in self.examples), default=0),
             "median_target": median(targets) if targets else 0,
-            "test_prompts": len(self.prompts),
-            "longest_prompt": max(len(prompt.ids) for prompt in self.prompts),
+            "test_prompts": len(self.tested),
+            "longest_prompt": max(len(prompt.ids) for prompt in prompts),
             "train_duplicates": self.problems.train_duplicates,
             "train_test_overlap": self.problems.overlap,
         }
 
 
-def prepare(config: ArmConfig, seed: int) -> Inputs:
-    """Return the inputs of every run of an arm. `seed` is the experiment's.
+def prepare(config: ArmConfig, seed: int, *, trial: bool = False) -> Inputs:
+    """Return the inputs of every run of an arm, or of its trials. `seed` is the experiment's.
 
     Raises UserError: DataError, ModelError, PromptError, or a missing package.
     """
     _check_packages(config)
     problems = load(config.data, seed)
     source, tokenizer = _model(config.model, config.revision)
-    stop = stop_token(format=config.prompt.format, tokenizer=tokenizer)
-    encoded = [] if config.method == "none" else _examples(problems, config, stop, tokenizer)
-    kept = tuple(e for e in encoded if len(e.ids) <= config.prompt.max_tokens)
-    dropped = len(encoded) - len(kept)
-    if dropped and (config.prompt.too_long == "error" or not kept):
-        longest = max(len(example.ids) for example in encoded)
-        raise PromptError(
-            f"{dropped} of {len(encoded)} training examples are longer than prompt.max_tokens = "
-            f"{config.prompt.max_tokens} tokens; the longest has {longest}",
-            f"set prompt.max_tokens={longest}, or prompt.too_long=drop to leave them out",
-        )
-    prompts = _prompts(problems, config, tokenizer)
-    _check_lengths(prompts, config, context_length(source))
-    return Inputs(
+    examples, dropped = _training(problems, config, tokenizer)
+    tested = problems.validation if trial else problems.test
+    prompt_sets = tuple(_ask(tested, problems, one, tokenizer) for one in protocols(config))
+    inputs = Inputs(
         problems=problems,
+        trial=trial,
         source=source,
         tokenizer=tokenizer,
-        examples=kept,
+        examples=examples,
         dropped=dropped,
-        prompts=prompts,
-        stop=stop,
+        prompt_sets=prompt_sets,
+        gold=_gold(prompt_sets[0], tokenizer),
     )
+    _check_lengths(inputs, config)
+    return inputs
 
 
 @lru_cache(maxsize=4)
@@ -101,31 +119,54 @@ def _model(model: str, revision: str | None) -> tuple[Source, Any]:
     return source, load_tokenizer(source)
 
 
-def _examples(problems: ProblemSet, config: ArmConfig, stop: int, tokenizer: Any) -> list[Encoded]:
-    """Return the training examples: always without shots, as a tuned model is asked."""
-    style = config.prompt.format
-    return [
+def _training(
+    problems: ProblemSet, config: ArmConfig, tokenizer: Any
+) -> tuple[tuple[Encoded, ...], int]:
+    """Return the training examples, and how many were left out: none for a baseline.
+
+    They are always without shots, as a tuned model is asked.
+    """
+    if config.method == "none":
+        return (), 0
+    ask = Protocol(shots="zero_shot", format=main_protocol(config).format)
+    encoded = _gold(_ask(problems.train, problems, ask, tokenizer), tokenizer)
+    kept = tuple(e for e in encoded if len(e.ids) <= config.prompt.max_tokens)
+    dropped = len(encoded) - len(kept)
+    if dropped and (config.prompt.too_long == "error" or not kept):
+        longest = max(len(example.ids) for example in encoded)
+        raise PromptError(
+            f"{dropped} of {len(encoded)} training examples are longer than prompt.max_tokens = "
+            f"{config.prompt.max_tokens} tokens; the longest has {longest}",
+            f"set prompt.max_tokens={longest}, or prompt.too_long=drop to leave them out",
+        )
+    return kept, dropped
+
+
+def _ask(
+    tested: Sequence[Problem], problems: ProblemSet, protocol: Protocol, tokenizer: Any
+) -> PromptSet:
+    shots = protocol.shown(problems.shots)
+    prompts = []
+    for problem in tested:
+        text = render_prompt(
+            problem.question, format=protocol.format, shots=shots, tokenizer=tokenizer
+        )
+        prompts.append(Prompt(problem=problem, text=text, ids=encode_prompt(text, tokenizer)))
+    stop = stop_token(format=protocol.format, tokenizer=tokenizer)
+    return PromptSet(protocol=protocol, prompts=tuple(prompts), stop=stop)
+
+
+def _gold(asked: PromptSet, tokenizer: Any) -> tuple[Encoded, ...]:
+    """Return each prompt with its problem's gold solution and the stop token."""
+    format = asked.protocol.format
+    return tuple(
         encode_example(
-            render_prompt(problem.question, format=style, shots=(), tokenizer=tokenizer),
-            render_solution(problem.solution, format=style),
-            stop,
+            prompt.text,
+            render_solution(prompt.problem.solution, format=format),
+            asked.stop,
             tokenizer,
         )
-        for problem in problems.train
-    ]
-
-
-def _prompts(problems: ProblemSet, config: ArmConfig, tokenizer: Any) -> tuple[Prompt, ...]:
-    shots = (problems.shot,) if config.evaluation.protocol == "one_shot" else ()
-    texts = [
-        render_prompt(
-            problem.question, format=config.prompt.format, shots=shots, tokenizer=tokenizer
-        )
-        for problem in problems.test
-    ]
-    return tuple(
-        Prompt(problem=problem, text=text, ids=encode_prompt(text, tokenizer))
-        for problem, text in zip(problems.test, texts, strict=True)
+        for prompt in asked.prompts
     )
 
 
@@ -142,18 +183,29 @@ def _check_packages(config: ArmConfig) -> None:
             )
 
 
-def _check_lengths(prompts: Sequence[Prompt], config: ArmConfig, context: int | None) -> None:
-    longest = max(prompts, key=lambda prompt: len(prompt.ids))
-    length = len(longest.ids)
-    if length > config.prompt.max_tokens:
+def _check_lengths(inputs: Inputs, config: ArmConfig) -> None:
+    """Raise PromptError if a tested problem, or what is written for it, does not fit."""
+    context = context_length(inputs.source)
+    for asked in inputs.prompt_sets:
+        longest = max(asked.prompts, key=lambda prompt: len(prompt.ids))
+        length = len(longest.ids)
+        what = f"the longest test prompt under {asked.protocol.name}"
+        if length > config.prompt.max_tokens:
+            raise PromptError(
+                f"{what} has {length} tokens; prompt.max_tokens is "
+                f"{config.prompt.max_tokens}: {longest.problem.question[:60]!r}…",
+                f"set prompt.max_tokens={length}: test problems are never left out",
+            )
+        if context is not None and length + config.evaluation.max_new_tokens > context:
+            raise PromptError(
+                f"{what} ({length} tokens) and evaluation.max_new_tokens = "
+                f"{config.evaluation.max_new_tokens} exceed the model's context of {context}",
+                f"set evaluation.max_new_tokens={max(1, context - length)} or less",
+            )
+    length = max(len(example.ids) for example in inputs.gold)
+    if context is not None and length > context:
         raise PromptError(
-            f"the longest test prompt has {length} tokens; prompt.max_tokens is "
-            f"{config.prompt.max_tokens}: {longest.problem.question[:60]!r}…",
-            f"set prompt.max_tokens={length}: test problems are never left out",
-        )
-    if context is not None and length + config.evaluation.max_new_tokens > context:
-        raise PromptError(
-            f"the longest test prompt ({length} tokens) and evaluation.max_new_tokens = "
-            f"{config.evaluation.max_new_tokens} exceed the model's context of {context} tokens",
-            f"set evaluation.max_new_tokens={max(1, context - length)} or less",
+            f"the longest test prompt with its gold solution has {length} tokens; the model's "
+            f"context has {context}",
+            "use fewer shots in evaluation.protocol, or a model with a longer context",
         )

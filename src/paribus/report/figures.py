@@ -1,58 +1,19 @@
-"""The four figures of the report. They draw what `analysis` computed and compute nothing.
+"""The figures of training: loss, loss beside accuracy, cost. They draw and compute nothing.
 
-    for figure in figures(tables):
-        figure.svg, figure.caption
+    losses(tables).svg, losses(tables).caption
 
-A figure for which there are no data is left out: an experiment without a complete trained run
-has no loss to draw.
+A figure for which there are no data is None: an experiment without a complete trained run has no
+loss to draw.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from paribus.analysis.tables import MAIN_SCORER, Run, Tables
 from paribus.analysis.wording import percent, percent_range
 from paribus.report import svg
+from paribus.report.arms import colour, dash, name_rows, run_name, several_seeds
+from paribus.report.svg import Picture
 from paribus.report.units import GIB
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """An SVG element and the text below it."""
-
-    name: str
-    svg: str
-    caption: str
-
-
-def accuracy(tables: Tables) -> Picture | None:
-    """Accuracy of each run as a dot with its 95 % interval."""
-    runs = [run for run in tables.complete if run.scores[MAIN_SCORER].n]
-    if not runs:
-        return None
-    with svg.style("accuracy"):
-        figure = Figure(figsize=(svg.WIDTH, 0.75 + 0.36 * len(runs)))
-        axes = figure.add_subplot()
-        for y, run in enumerate(runs):
-            _dot_with_interval(axes, y, run, _colour(tables, run.arm))
-        _name_rows(axes, runs)
-        axes.set_xlim(left=0)
-        # Labels need room to the right of 100 %, where the axis has no meaning.
-        axes.set_xticks([tick for tick in axes.get_xticks() if 0 <= tick <= 100])
-        axes.set_xlabel("problems solved, %")
-        axes.grid(axis="x")
-        said = "; ".join(f"{_name(run, tables)} {_share(run)}" for run in runs)
-        drawn = svg.to_svg(figure, "accuracy", f"Accuracy with 95 % interval: {said}.")
-    return Picture(
-        "accuracy",
-        drawn,
-        "Share of the test problems that each arm solves. The bar is the 95 % interval (Wilson) "
-        "of that share. Arms are compared problem by problem below, which is sharper than "
-        "looking at whether bars overlap.",
-    )
 
 
 def losses(tables: Tables) -> Picture | None:
@@ -67,18 +28,20 @@ def losses(tables: Tables) -> Picture | None:
         for run in runs:
             steps = [point.step for point in run.losses]
             values = [point.loss for point in run.losses]
-            colour = _colour(tables, run.arm)
+            paint = colour(tables, run.arm)
             marker = "o" if len(steps) == 1 else ""
             axes.plot(
-                steps, values, color=colour, linestyle=_dash(tables, run.arm), marker=marker, lw=1.3
+                steps, values, color=paint, linestyle=dash(tables, run.arm), marker=marker, lw=1.3
             )
-            ends.setdefault(run.arm, (steps[-1], values[-1], run.arm, colour))
+            ends.setdefault(run.arm, (steps[-1], values[-1], run.arm, paint))
         axes.set_ylim(bottom=0)
         axes.set_xlabel("optimizer step")
         axes.set_ylabel("training loss, nats per target token")
         axes.grid(axis="y")
         svg.label_at_right(axes, list(ends.values()))
-        said = "; ".join(f"{_name(run, tables)} ends at {run.losses[-1].loss:.2f}" for run in runs)
+        said = "; ".join(
+            f"{run_name(tables, run)} ends at {run.losses[-1].loss:.2f}" for run in runs
+        )
         drawn = svg.to_svg(figure, "losses", f"Training loss by step: {said}.")
     return Picture(
         "losses",
@@ -98,18 +61,18 @@ def loss_and_accuracy(tables: Tables) -> Picture | None:
         axes = figure.add_subplot()
         ends: dict[str, tuple[float, float, str, str]] = {}
         for run in runs:
-            loss, share, colour = run.losses[-1].loss, _percent(run), _colour(tables, run.arm)
+            loss, share, paint = run.losses[-1].loss, _percent(run), colour(tables, run.arm)
             axes.errorbar(
                 loss,
                 share,
                 yerr=_errors(run),
                 fmt="o",
-                color=colour,
+                color=paint,
                 capsize=2,
                 markersize=5,
                 lw=1.2,
             )
-            ends.setdefault(run.arm, (loss, share, run.arm, colour))
+            ends.setdefault(run.arm, (loss, share, run.arm, paint))
         axes.margins(x=0.12)
         axes.set_ylim(bottom=0)
         axes.set_xlabel("training loss at the end, nats per target token")
@@ -117,7 +80,7 @@ def loss_and_accuracy(tables: Tables) -> Picture | None:
         axes.grid()
         svg.label_at_right(axes, list(ends.values()))
         said = "; ".join(
-            f"{_name(run, tables)} loss {run.losses[-1].loss:.2f}, {_share(run)}" for run in runs
+            f"{run_name(tables, run)} loss {run.losses[-1].loss:.2f}, {_share(run)}" for run in runs
         )
         drawn = svg.to_svg(figure, "loss-accuracy", f"Loss beside accuracy: {said}.")
     return Picture(
@@ -138,7 +101,7 @@ def cost(tables: Tables) -> Picture | None:
         left, right = figure.subplots(1, 2, sharey=True)
         speeds = [_figure(run, "examples_per_second") for run in runs]
         peaks = [_figure(run, "peak_memory_bytes") / GIB for run in runs]
-        colours = [_colour(tables, run.arm) for run in runs]
+        colours = [colour(tables, run.arm) for run in runs]
         for axes, values, label in (
             (left, speeds, "examples/s (more is better)"),
             (right, peaks, "peak GiB (less is better)"),
@@ -148,10 +111,10 @@ def cost(tables: Tables) -> Picture | None:
             axes.set_xlabel(label, fontsize=8.5)
             axes.margins(x=0.28)
             axes.locator_params(axis="x", nbins=4)
-        _name_rows(left, runs)
+        name_rows(left, [_row_name(tables, run) for run in runs])
         right.tick_params(axis="y", length=0)
         said = "; ".join(
-            f"{_name(run, tables)} {speed:.3g} examples per second, {peak:.3g} GiB"
+            f"{run_name(tables, run)} {speed:.3g} examples per second, {peak:.3g} GiB"
             for run, speed, peak in zip(runs, speeds, peaks, strict=True)
         )
         drawn = svg.to_svg(figure, "cost", f"Cost of training: {said}.")
@@ -161,38 +124,6 @@ def cost(tables: Tables) -> Picture | None:
         "Training speed and the process's peak memory while training, each measured once: the "
         "bars have no interval, and small differences may be the machine's.",
     )
-
-
-def _dot_with_interval(axes: Axes, y: int, run: Run, colour: str) -> None:
-    axes.errorbar(
-        _percent(run), y, xerr=_errors(run), fmt="o", color=colour, capsize=3, markersize=6, lw=1.5
-    )
-    interval = run.scores[MAIN_SCORER].interval
-    if interval is not None:
-        share = percent(run.scores[MAIN_SCORER].accuracy)
-        axes.annotate(
-            share, (100 * interval.high, y), xytext=(5, 0), textcoords="offset points", va="center"
-        )
-    axes.margins(x=0.16)
-
-
-def _name_rows(axes: Axes, runs: Sequence[Run]) -> None:
-    """Name the rows after their arms, first arm on top; seeds too where there are several."""
-    several = len({run.seed for run in runs}) > 1
-    names = [svg.short(run.arm) + (f" · {run.seed}" if several else "") for run in runs]
-    axes.set_yticks(range(len(runs)), labels=names)
-    axes.set_ylim(len(runs) - 0.4, -0.6)
-    axes.tick_params(axis="y", length=0)
-
-
-def _colour(tables: Tables, name: str) -> str:
-    tuned = [arm.name for arm in tables.arms if not arm.untuned]
-    return svg.PALETTE[tuned.index(name) % len(svg.PALETTE)] if name in tuned else svg.UNTUNED
-
-
-def _dash(tables: Tables, name: str) -> str:
-    names = [arm.name for arm in tables.arms if not arm.untuned]
-    return svg.DASHES[names.index(name) // len(svg.PALETTE) % len(svg.DASHES)]
 
 
 def _percent(run: Run) -> float:
@@ -213,9 +144,8 @@ def _share(run: Run) -> str:
     return f"{percent(score.accuracy)} ({percent_range(score.interval)})"
 
 
-def _name(run: Run, tables: Tables) -> str:
-    several = len({each.seed for each in tables.runs}) > 1
-    return f"{run.arm} seed {run.seed}" if several else run.arm
+def _row_name(tables: Tables, run: Run) -> str:
+    return svg.short(run.arm) + (f" · {run.seed}" if several_seeds(tables) else "")
 
 
 def _figure(run: Run, key: str) -> float:

@@ -2,8 +2,9 @@
 
     write_report(ExperimentFolder(Path("runs/gsm8k")))    # runs/gsm8k/report/index.html
 
-The page asks nothing of the network and runs no script. All text from models, data and files is
-escaped by the template; the figures are the only markup made elsewhere, and `svg` escapes theirs.
+The page asks nothing of the network and runs no script but ours (`flips`). All text from models,
+data and files is escaped by the template, and what the script reads by `flips`; the figures are
+the only markup made elsewhere, and `svg` escapes theirs.
 """
 
 from pathlib import Path
@@ -13,26 +14,30 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from paribus.analysis.examples import Example, pick
 from paribus.analysis.findings import Analysis, analyse, payload
-from paribus.analysis.tables import Run, Tables
+from paribus.analysis.tables import Tables
 from paribus.files import write_json, write_text
-from paribus.report import figures, rows, settings
+from paribus.report import (
+    accuracy,
+    figures,
+    findings,
+    flips,
+    heldout,
+    ledger,
+    protocols,
+    rows,
+    settings,
+    tradeoff,
+    tuning,
+    what_went_wrong,
+    words,
+)
+from paribus.report.arms import first_runs
 from paribus.store.layout import ExperimentFolder
 from paribus.store.runs import writing
 
-SCORER_NOTES = {
-    "canonical": "takes the first complete “#### N” and compares it as a number; $, commas and "
-    "% do not matter. Conclusions are drawn from this one.",
-    "strict": "is lm-evaluation-harness's strict-match: the first “#### N”, compared as text, so "
-    "“#### $29” does not count.",
-    "flexible": "is lm-evaluation-harness's flexible-extract: the last number anywhere in the "
-    "text, so a model that never writes “####” can still be right, also by accident.",
-}
-"""What each scorer does, for the reader of the report."""
-
-
 NO_BREAK = "\u00a0"
 LONGEST_KEPT = 30
-"""Characters. Longer cells are sentences and may break anywhere."""
+"""Characters of a line. Longer cells are sentences and may break anywhere."""
 
 
 def write_report(folder: ExperimentFolder) -> Path:
@@ -68,7 +73,7 @@ def _keep_percent(sentence: str) -> str:
 
 def _keep_cell(cell: str) -> str:
     """Keep a short cell on one line, save for a break before its interval."""
-    if len(cell) > LONGEST_KEPT:
+    if max(map(len, cell.split("\n"))) > LONGEST_KEPT:
         return _keep_percent(cell)
     return cell.replace(" ", NO_BREAK).replace(f"{NO_BREAK}[", " [")
 
@@ -83,10 +88,16 @@ def _context(analysis: Analysis) -> dict[str, Any]:
         "answer": analysis.answer,
         "missing": tables.missing,
         "limits": analysis.limits,
-        "means": rows.means(analysis),
-        "scorer_notes": SCORER_NOTES,
-        "arms": rows.arms(analysis),
+        "findings": findings.findings(analysis),
+        "fairness": findings.fairness(analysis),
+        "by_seed": rows.by_seed(analysis),
+        "effects": rows.effects(analysis),
+        "scorer_notes": words.SCORER_NOTES,
+        "arms": accuracy.over_seeds(analysis),
+        "without_interval": accuracy.without_interval(analysis),
+        "runs": accuracy.runs(analysis),
         "contrasts": rows.contrasts(analysis),
+        "test_note": rows.test_note(analysis),
         "scorers": rows.scorers(tables),
         "training": rows.training(tables),
         "evaluation": rows.evaluation(tables),
@@ -95,18 +106,26 @@ def _context(analysis: Analysis) -> dict[str, Any]:
         "equal": settings.equal(tables),
         "config": settings.config(tables),
         "examples": _examples(tables),
-        "accuracy_figure": figures.accuracy(tables),
+        "flips": flips.browser(tables),
+        "accuracy_figure": accuracy.figure(analysis),
+        "wrong": what_went_wrong.section(tables),
+        "heldout": heldout.section(tables),
+        "protocols": protocols.section(tables),
+        "tuning": tuning.section(tables),
+        "ledger": ledger.section(tables),
         "training_figures": [
             picture
-            for draw in (figures.losses, figures.loss_and_accuracy, figures.cost)
-            if (picture := draw(tables)) is not None
+            for picture in (
+                figures.losses(tables),
+                figures.loss_and_accuracy(tables),
+                figures.cost(tables),
+                tradeoff.tradeoff(analysis),
+            )
+            if picture is not None
         ],
     }
 
 
 def _examples(tables: Tables) -> list[tuple[str, list[Example]]]:
     """The examples of each arm, from its first complete run."""
-    first: dict[str, Run] = {}
-    for run in tables.complete:
-        first.setdefault(run.arm, run)
-    return [(name, pick(run)) for name, run in first.items()]
+    return [(run.arm, pick(run)) for run in first_runs(tables)]

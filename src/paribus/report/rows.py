@@ -1,6 +1,6 @@
 """The report's tables as text: headings and cells, with units, for the page to lay out.
 
-    arms(analysis).rows[0]        # ["full-main", "31 of 100", "31 % [22.8 to 40.6]", "0", "2"]
+    scorers(tables).rows[0]       # ["full-main", "31 % [22.8 to 40.6]", "31 % [22.8 to 40.6]", ...]
 
 Nothing is computed here but the spelling of figures. What is not known is "–", never 0.
 """
@@ -11,10 +11,19 @@ from typing import Any
 
 from paribus.analysis import wording
 from paribus.analysis.findings import Analysis
-from paribus.analysis.tables import MAIN_SCORER, Run, Score, Tables
+from paribus.analysis.tables import Score, Tables
 from paribus.evaluation.score import SCORERS
-from paribus.records import Outcome
-from paribus.report.units import UNKNOWN, count, duration, gib, millions, rounded
+from paribus.report.arms import run_name
+from paribus.report.units import (
+    UNKNOWN,
+    accuracy_cell,
+    count,
+    duration,
+    gib,
+    millions,
+    points_cell,
+    rounded,
+)
 
 MAY_BREAK = ".\u200b"
 """A dotted key may go over two lines after its dots."""
@@ -58,29 +67,20 @@ class Table:
     rows: list[list[str]]
 
 
-def arms(analysis: Analysis) -> Table:
-    """What each run solved; runs without scores say why."""
-    tables = analysis.tables
-    faults = any(run.outcomes[Outcome.FAILED] for run in tables.complete)
-    headings = ["arm", "solved", "accuracy [95 % interval]", "no answer", "trun\u00adcated"]
-    return Table(headings + ["failed"] * faults, [_arm(tables, run, faults) for run in tables.runs])
-
-
 def contrasts(analysis: Analysis) -> Table:
-    """Each contrast: size, counts, test, and its verdict in words."""
-    several = _several(analysis.tables)
+    """Each contrast: size, counts, test, what could be seen, and its verdict in words."""
     rows = []
     for each in analysis.contrasts:
         counts = (each.both, each.only_a, each.only_b, each.neither)
         rows.append(
             [
-                f"{each.a} − {each.b}" + (f", seed {each.seed}" if several else ""),
+                f"{each.a} − {each.b}",
                 each.factor.replace(".", MAY_BREAK),
-                f"{wording.signed(each.difference or 0.0)} [{wording.points_range(each.interval)}]"
-                if each.n
-                else UNKNOWN,
+                points_cell(each.difference, each.interval),
                 " / ".join(map(str, counts)) if each.n else UNKNOWN,
                 wording.p_value(each.p_value) if each.n else UNKNOWN,
+                wording.p_value(each.p_holm) if each.n else UNKNOWN,
+                UNKNOWN if each.detectable is None else f"{100 * each.detectable:.1f}",
                 wording.verdict(each),
             ]
         )
@@ -91,31 +91,57 @@ def contrasts(analysis: Analysis) -> Table:
             "points [95 % interval]",
             "both / only A / only B / neither",
             "p",
+            "p, Holm",
+            "could see, points",
             "what it shows",
         ],
         rows,
     )
 
 
-def means(analysis: Analysis) -> Table:
-    """The mean difference over the seeds of each pair of arms; empty for one seed."""
+def test_note(analysis: Analysis) -> str:
+    """Which tests made the p-values."""
+    several = {max(each.seeds) > 1 for each in analysis.contrasts if each.p_value is not None}
+    crossed = "Behrens-Fisher test of the crossed table of seeds and problems"
+    exact = "exact McNemar test of the problems that only one solved"
+    if several == {True, False}:
+        return f"{exact}; over seeds the {crossed}"
+    return crossed if several == {True} else exact
+
+
+def by_seed(analysis: Analysis) -> Table:
+    """The difference of each pair of arms with each seed; empty for one seed."""
+    rows = [
+        [f"{each.a} − {each.b}", ", ".join(map(wording.signed, each.by_seed))]
+        for each in analysis.contrasts
+        if len(each.by_seed) > 1
+    ]
+    return Table(["A − B", "points, seed by seed"], rows)
+
+
+def effects(analysis: Analysis) -> Table:
+    """What each factor of a full matrix does on average, and the interactions."""
     rows = [
         [
-            f"{each.a} − {each.b}",
-            each.factor.replace(".", MAY_BREAK),
-            wording.signed(each.mean),
-            f"{wording.signed(each.smallest)} to {wording.signed(each.largest)}",
-            str(each.seeds),
+            wording.effect_name(each).replace(".", MAY_BREAK),
+            points_cell(each.difference, each.interval),
+            wording.p_value(each.p_value) if each.n else UNKNOWN,
+            wording.p_value(each.p_holm) if each.n else UNKNOWN,
+            UNKNOWN if each.detectable is None else f"{100 * each.detectable:.1f}",
+            wording.effect(each),
         ]
-        for each in analysis.means
+        for each in analysis.effects
     ]
-    return Table(["A − B", "factor", "mean, points", "smallest to largest", "seeds"], rows)
+    return Table(
+        ["effect", "points [95 % interval]", "p", "p, Holm", "could see, points", "what it shows"],
+        rows,
+    )
 
 
 def scorers(tables: Tables) -> Table:
     """The same generations under every scorer."""
     rows = [
-        [_name(tables, run), *(_accuracy(run.scores[scorer]) for scorer in SCORERS)]
+        [run_name(tables, run), *(_accuracy(run.scores[scorer]) for scorer in SCORERS)]
         for run in tables.complete
     ]
     return Table(["arm", *SCORERS], rows)
@@ -133,33 +159,12 @@ def evaluation(tables: Tables) -> Table:
 
 def _measured(tables: Tables, columns: Mapping[str, _Column], part: str) -> Table:
     rows = [
-        [_name(tables, run), *(spell(run.result[part]) for spell in columns.values())]
+        [run_name(tables, run), *(spell(run.result[part]) for spell in columns.values())]
         for run in tables.complete
         if run.result.get(part)
     ]
     return Table(["arm", *columns], rows)
 
 
-def _arm(tables: Tables, run: Run, faults: bool) -> list[str]:
-    if not run.complete:
-        return [_name(tables, run), UNKNOWN, str(run.state)] + [UNKNOWN] * (3 if faults else 2)
-    score, outcomes = run.scores[MAIN_SCORER], run.outcomes
-    shown = [Outcome.NO_ANSWER, Outcome.TRUNCATED] + [Outcome.FAILED] * faults
-    return [
-        _name(tables, run),
-        f"{score.correct} of {score.n}",
-        _accuracy(score),
-        *(str(outcomes[outcome]) for outcome in shown),
-    ]
-
-
-def _several(tables: Tables) -> bool:
-    return len({run.seed for run in tables.runs}) > 1
-
-
-def _name(tables: Tables, run: Run) -> str:
-    return f"{run.arm}, seed {run.seed}" if _several(tables) else run.arm
-
-
 def _accuracy(score: Score) -> str:
-    return f"{wording.percent(score.accuracy)} [{wording.percent_range(score.interval)}]"
+    return accuracy_cell(score.accuracy, score.interval)

@@ -29,7 +29,9 @@ def shared(tables: Tables) -> Table:
 
 def equal(tables: Tables) -> Table:
     """The circumstances of the runs; one that was not the same in all names its arms."""
-    rows = [["decoding", "greedy: the most likely token, no sampling"]]
+    # Generations made elsewhere have no result, and nobody knows how they were decoded.
+    ours = all(run.result for run in tables.complete)
+    rows = [["decoding", "greedy: the most likely token, no sampling"]] if ours else []
     for fact, values in circumstances(tables).items():
         if len(values) == 1:
             rows.append([fact, next(iter(values))])

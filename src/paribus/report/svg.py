@@ -13,6 +13,7 @@ import html
 import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from io import StringIO
 
 from matplotlib import rc_context
@@ -33,6 +34,17 @@ DASHES = ("-", "--", ":", "-.")
 
 LONGEST_NAME = 22
 """Characters of an arm's name in a figure; the tables have the whole name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An SVG element and the text below it. A wide one scrolls on a phone."""
+
+    name: str
+    svg: str
+    caption: str
+    wide: bool = False
+
 
 _NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 

@@ -5,15 +5,17 @@
 It takes the value of findings.json, so that a finished experiment can be summed up at once.
 """
 
+from collections import Counter
 from typing import Any
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from paribus.analysis.intervals import Interval
 from paribus.analysis.tables import MAIN_SCORER
-from paribus.analysis.wording import p_value, percent, percent_range, points_range, signed
+from paribus.analysis.wording import p_value
+from paribus.report.units import accuracy_cell, points_cell
+from paribus.statistics.intervals import Interval
 
 WIDTH = 80
 """Columns."""
@@ -22,17 +24,20 @@ _VERDICTS = {"supported": "A better", "refuted": "B better", "not_shown": "not s
 
 
 def summary_table(findings: dict[str, Any]) -> Table:
-    """Return the arms and, below, the contrasts of `findings`. Text from files is not markup."""
+    """Return the arms and, below, the contrasts of `findings`. Text from files is not markup.
+
+    Where arms have several seeds a row is an arm over its seeds, else a run.
+    """
     both = Table.grid()
     both.width = WIDTH
-    both.add_row(_arms(findings))
+    several = len({run["seed"] for run in findings["arms"]}) > 1
+    both.add_row(_over_seeds(findings) if several else _runs(findings))
     if findings["contrasts"]:
         both.add_row(_contrasts(findings))
     return both
 
 
-def _arms(findings: dict[str, Any]) -> Table:
-    several = _several(findings)
+def _runs(findings: dict[str, Any]) -> Table:
     table = _table("arm", "solved", "accuracy [95 % interval]", "no answer", "cut")
     for arm in findings["arms"]:
         score = arm["scores"].get(MAIN_SCORER)
@@ -41,26 +46,43 @@ def _arms(findings: dict[str, Any]) -> Table:
         else:
             cells = [
                 f"{score['correct']} of {arm['n']}",
-                f"{percent(score['accuracy'])} [{percent_range(_interval(score['interval']))}]",
+                accuracy_cell(score["accuracy"], _interval(score["interval"])),
                 str(arm["outcomes"]["no_answer"]),
                 str(arm["outcomes"]["truncated"]),
             ]
-        name = f"{arm['name']}\u00a0· {arm['seed']}" if several else arm["name"]
-        table.add_row(*(Text(cell) for cell in (name, *cells)))
+        table.add_row(*(Text(cell) for cell in (arm["name"], *cells)))
+    return table
+
+
+def _over_seeds(findings: dict[str, Any]) -> Table:
+    table = _table("arm", "seeds", "accuracy [95 % interval]", "spread")
+    planned = Counter(run["name"] for run in findings["arms"])
+    for arm in findings["summaries"]:
+        seeds, spread = arm["seeds"], arm["spread"]
+        cells = [
+            arm["name"],
+            str(seeds) if seeds == planned[arm["name"]] else f"{seeds} of {planned[arm['name']]}",
+            accuracy_cell(arm["accuracy"], _interval(arm["interval"])),
+            "–" if spread is None else f"{100 * spread:.1f}",
+        ]
+        table.add_row(*map(Text, cells))
     return table
 
 
 def _contrasts(findings: dict[str, Any]) -> Table:
-    several = _several(findings)
-    table = _table("A − B", "points [95 % interval]", "p", "")
+    table = _table("A − B", "points [95 % interval]", "p, Holm", "could see", "")
     for each in findings["contrasts"]:
-        name = f"{each['a']} − {each['b']}" + (f"\u00a0· {each['seed']}" if several else "")
         if each["n"]:
-            size = f"{signed(each['difference'])} [{points_range(_interval(each['interval']))}]"
-            cells = [size, p_value(each["p_value"]), _VERDICTS[each["verdict"]]]
+            seen = each["detectable"]
+            cells = [
+                points_cell(each["difference"], _interval(each["interval"])),
+                p_value(each["p_holm"]),
+                "–" if seen is None else f"{100 * seen:.1f}",
+                _VERDICTS[each["verdict"]],
+            ]
         else:
-            cells = ["–", "–", "not compared"]
-        table.add_row(*(Text(cell) for cell in (name, *cells)))
+            cells = ["–", "–", "–", "not compared"]
+        table.add_row(*(Text(cell) for cell in (f"{each['a']} − {each['b']}", *cells)))
     return table
 
 
@@ -69,10 +91,6 @@ def _table(*headings: str) -> Table:
     for number, heading in enumerate(headings):
         table.add_column(Text(heading), overflow="fold", ratio=None if number else 1)
     return table
-
-
-def _several(findings: dict[str, Any]) -> bool:
-    return len({arm["seed"] for arm in findings["arms"]}) > 1
 
 
 def _interval(ends: list[float] | None) -> Interval | None:

@@ -1,12 +1,16 @@
 """Where everything of an experiment lies on disk. The only module that spells these names.
 
 runs/<experiment>/
-  experiment.yaml                resolved values, the origin of each, arms and contrasts
+  experiment.yaml                resolved values, the origin of each, arms, contrasts, trials
+  ledger.jsonl                   one line for each reading of the test split; never shortened
+  tuning.json                    every trial of a learning rate, and the chosen ones
+  tuning/<arm>/lr-<rate>/        a trial: the files of a run, tested on validation problems
   <arm>/seed-<k>/
     spec.json                    what defines the run, and its fingerprint
     events.jsonl                 one line per training step and stage
     weights/                     tuned weights or adapter
-    generations/<protocol>.jsonl
+    generations/<protocol>.jsonl zero_shot-raw.jsonl, few_shot-chat-calculator.jsonl, ...
+    heldout.jsonl                likelihood of each tested problem's gold solution
     result.json                  what was measured
     failure.json                 only after a failure
     manifest.json                written last: its presence means complete
@@ -15,6 +19,8 @@ runs/<experiment>/
 
 from dataclasses import dataclass
 from pathlib import Path
+
+from paribus.config.spec import RunSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +59,20 @@ class RunFolder:
         """Sizes and hashes of all the others."""
         return self.path / "manifest.json"
 
+    @property
+    def heldout(self) -> Path:
+        """Likelihoods of the gold solutions."""
+        return self.path / "heldout.jsonl"
+
     def generations(self, protocol: str) -> Path:
-        """Raw outputs under one protocol."""
-        return self.path / "generations" / f"{protocol}.jsonl"
+        """Raw outputs under one protocol, by its full name."""
+        name = protocol.replace("/", "-").replace("+", "-")
+        return self.path / "generations" / f"{name}.jsonl"
+
+    @property
+    def experiment(self) -> "ExperimentFolder":
+        """The experiment this run belongs to. Not for trials, which lie deeper."""
+        return ExperimentFolder(self.path.parent.parent)
 
     @property
     def arm(self) -> str:
@@ -80,6 +97,16 @@ class ExperimentFolder:
         return self.path / "experiment.yaml"
 
     @property
+    def ledger(self) -> Path:
+        """Every reading of the test split."""
+        return self.path / "ledger.jsonl"
+
+    @property
+    def tuning(self) -> Path:
+        """Trials of learning rates and what was chosen."""
+        return self.path / "tuning.json"
+
+    @property
     def report(self) -> Path:
         """The page for people."""
         return self.path / "report" / "index.html"
@@ -92,6 +119,16 @@ class ExperimentFolder:
     def run(self, arm: str, replicate: int) -> RunFolder:
         """The folder of one run of `arm`."""
         return RunFolder(self.path / arm / f"seed-{replicate}")
+
+    def trial(self, arm: str, learning_rate: float) -> RunFolder:
+        """The folder of the trial of one learning rate for `arm`."""
+        return RunFolder(self.path / "tuning" / arm / f"lr-{learning_rate!r}")
+
+    def of(self, spec: RunSpec) -> RunFolder:
+        """The folder of a run or of a trial."""
+        if spec.trial:
+            return self.trial(spec.arm, spec.config.training.learning_rate)
+        return self.run(spec.arm, spec.replicate)
 
     def runs(self) -> list[RunFolder]:
         """Every run begun so far, sorted by arm and seed."""

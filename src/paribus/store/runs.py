@@ -28,8 +28,8 @@ from paribus.files import (
 from paribus.records import Generation, Stop
 from paribus.store.layout import RunFolder
 
-FORMAT = 1
-"""Version of the files in a run folder."""
+FORMAT = 2
+"""Version of the files in a run folder. 2: generations by full protocol name, heldout.jsonl."""
 
 _REMEDIES = {
     errno.ENOSPC: "free some disk space, or put the runs elsewhere with --runs DIR",
@@ -118,6 +118,12 @@ def read_generations(path: Path) -> list[Generation]:
         raise StoreError(
             f"{path} cannot be read: {error}", "restore the file, or delete the run's folder"
         ) from error
+
+
+def write_heldout(folder: RunFolder, rows: Iterable[dict[str, Any]]) -> None:
+    """Store the likelihood of each gold solution, whole or not at all."""
+    with writing(folder.heldout):
+        write_text(folder.heldout, "".join(map(json_line, rows)))
 
 
 def finish(folder: RunFolder, result: dict[str, Any]) -> None:

@@ -9,21 +9,59 @@ two epochs is a window of its own: every example is seen once before any is seen
 every arm. The plan is a pure function, so training can go on from any step by skipping.
 """
 
-import math
 import random
 from collections.abc import Iterator, Sequence
-from itertools import groupby
+from itertools import count, groupby, islice
 
+from paribus.config.schema import TrainingConfig
 from paribus.seeds import derive
 
 WINDOW = 8
 """Batches among which lengths are sorted. More would pad less and randomise less."""
 
 
+def order_seed(stream: int) -> int:
+    """Return the seed of a run's order of examples, from the root of its random streams."""
+    return derive(stream, "order")
+
+
 def count_steps(num_examples: int, *, epochs: float, batch_size: int, max_steps: int | None) -> int:
     """Return the optimizer steps for `epochs` passes in full batches, at least one."""
     steps = max(1, round(epochs * num_examples / batch_size))
     return steps if max_steps is None else min(steps, max_steps)
+
+
+def count_steps_to(
+    target_tokens: int, target_lengths: Sequence[int], *, batch_size: int, seed: int
+) -> int:
+    """Return the fewest steps in full batches whose examples hold `target_tokens` in sum.
+
+    `target_lengths` are the examples' tokens with loss, `seed` the one of `plan_batches`.
+    """
+    stream, seen, steps = _stream(len(target_lengths), seed), 0, 0
+    while seen < target_tokens:
+        seen += sum(target_lengths[index] for index in islice(stream, batch_size))
+        steps += 1
+    return steps
+
+
+def training_length(
+    target_lengths: Sequence[int], config: TrainingConfig, seed: int
+) -> tuple[int, int]:
+    """Return how long `config` trains: optimizer steps, and target tokens in all of them."""
+    batch_size, max_steps = config.batch_size, config.max_steps
+    if config.target_tokens is None:
+        steps = count_steps(
+            len(target_lengths), epochs=config.epochs, batch_size=batch_size, max_steps=max_steps
+        )
+    else:
+        steps = count_steps_to(
+            config.target_tokens, target_lengths, batch_size=batch_size, seed=seed
+        )
+        steps = steps if max_steps is None else min(steps, max_steps)
+    # Batches are sorted within windows only, so n steps hold the stream's first n batches.
+    stream = islice(_stream(len(target_lengths), seed), steps * batch_size)
+    return steps, sum(target_lengths[index] for index in stream)
 
 
 def plan_batches(
@@ -39,7 +77,7 @@ def plan_batches(
     """
     if batch_size % micro_batch:
         raise ValueError(f"batch size {batch_size} is no multiple of micro-batch {micro_batch}")
-    stream = _stream(len(lengths), num_steps * batch_size, seed)
+    stream = list(islice(_stream(len(lengths), seed), num_steps * batch_size))
     rng = random.Random(derive(seed, "batches"))
     steps: list[list[list[int]]] = []
     for window in _windows(stream, len(lengths), batch_size):
@@ -65,11 +103,9 @@ def _windows(stream: list[int], epoch: int, batch_size: int) -> Iterator[list[in
             yield stream[chosen[0] : chosen[-1] + batch_size]
 
 
-def _stream(num_examples: int, size: int, seed: int) -> list[int]:
-    """Return `size` indices: one permutation after the other, each from its own stream."""
-    indices: list[int] = []
-    for epoch in range(math.ceil(size / num_examples)):
+def _stream(num_examples: int, seed: int) -> Iterator[int]:
+    """Yield indices without end: one permutation after the other, each from its own stream."""
+    for epoch in count():
         permutation = list(range(num_examples))
         random.Random(derive(seed, "epoch", epoch)).shuffle(permutation)
-        indices += permutation
-    return indices[:size]
+        yield from permutation

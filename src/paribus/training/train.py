@@ -19,7 +19,7 @@ from paribus.models.device import peak_memory_bytes, reset_peak_memory
 from paribus.models.load import count_parameters
 from paribus.prompts.encode import Encoded
 from paribus.seeds import derive
-from paribus.training.batching import count_steps, plan_batches
+from paribus.training.batching import order_seed, plan_batches, training_length
 from paribus.training.trainer import CompletionTrainer
 
 _SCHEDULES = {
@@ -80,19 +80,8 @@ def train(
 
     `folder` is for trackers' files. Raises RunFailed on a loss that is not a number.
     """
-    num_steps = count_steps(
-        len(examples),
-        epochs=config.epochs,
-        batch_size=config.batch_size,
-        max_steps=config.max_steps,
-    )
-    steps = plan_batches(
-        [example.prompt_length for example in examples],
-        num_steps=num_steps,
-        batch_size=config.batch_size,
-        micro_batch=config.micro_batch,
-        seed=derive(seed, "order"),
-    )
+    steps = _plan(examples, config, order_seed(seed))
+    num_steps = len(steps)
     records: list[StepRecord] = []
     started = time.perf_counter()
 
@@ -117,6 +106,18 @@ def train(
     started = time.perf_counter()
     trainer.train()
     return _cost(records, *count_parameters(model))
+
+
+def _plan(examples: Sequence[Encoded], config: TrainingConfig, seed: int) -> list[list[list[int]]]:
+    """Return the whole training: steps of micro-batches of indices into `examples`."""
+    num_steps, _ = training_length([e.target_length for e in examples], config, seed)
+    return plan_batches(
+        [example.prompt_length for example in examples],
+        num_steps=num_steps,
+        batch_size=config.batch_size,
+        micro_batch=config.micro_batch,
+        seed=seed,
+    )
 
 
 def _arguments(

@@ -1,0 +1,192 @@
+"""What differs between the two arms of a contrast, and whether it should.
+
+    setting or figure     A            B           status
+    method                full         lora        declared    the contrast's factor
+    learning rate         2e-05        0.0002      comes with  set together with the factor
+    trained parameters    268 M        3.8 M       follows     of something above
+    target tokens         20,100       20,100      same
+    prompts               a93f6b1c     77c01d2e    differs     nothing declared explains it
+
+*Ceteris paribus* is a claim about pairs of arms, checked here on what was set and on what was
+measured. Whatever `differs` is said on every finding that rests on the contrast.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from paribus.analysis.conditions import text
+from paribus.analysis.contrasts import Contrast
+from paribus.analysis.tables import Arm, Run, Tables
+from paribus.config.spec import differing, flatten
+
+ABSENT = "–"
+"""Shown where an arm has no such setting or figure."""
+
+TUNING = "tuning"
+"""The factor of an arm against its own untuned model: all that training brings."""
+
+_NOT_SETTINGS = frozenset({"format", "replicate", "evaluation.also"})
+"""Parts of an identity that cannot change how the main protocol comes out."""
+
+
+_TRAINED = ("training.", "lora.")
+
+
+class Status(StrEnum):
+    """Whether a difference is what the contrast is about."""
+
+    SAME = "same"
+    DECLARED = "declared"
+    COMES_WITH = "comes with"
+    FOLLOWS = "follows"
+    DIFFERS = "differs"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One setting or figure of both arms, as text."""
+
+    name: str
+    a: str
+    b: str
+    status: Status
+
+
+@dataclass(frozen=True, slots=True)
+class _Figure:
+    """Something measured: how to read it off the runs of an arm, and what it may follow from."""
+
+    name: str
+    read: Callable[[Sequence[Run]], str]
+    causes: tuple[str, ...]
+
+
+def table(tables: Tables, contrast: Contrast) -> list[Row]:
+    """Return what was set and what was measured, for the runs that `contrast` compares."""
+    a, b = tables.arm(contrast.a), tables.arm(contrast.b)
+    if a is None or b is None or not a.identity or not b.identity:
+        return []
+    changed = [key for key in differing(a.identity, b.identity) if key not in _NOT_SETTINGS]
+    declared = _declared(tables, contrast.factor)
+    # Against an untuned arm every training setting is new: `method` says it in one row.
+    told = [key for key in changed if contrast.factor != TUNING or not key.startswith(_TRAINED)]
+    settings = [_setting(key, a, b, contrast.factor, declared) for key in told]
+    runs = [[run for run in tables.complete if run.arm == arm.name] for arm in (a, b)]
+    if not all(runs):
+        return settings
+    return settings + [_measured(figure, runs[0], runs[1], changed) for figure in _FIGURES]
+
+
+def unexplained(tables: Tables, contrast: Contrast) -> list[Row]:
+    """Return the rows that differ and should not."""
+    return [row for row in table(tables, contrast) if row.status is Status.DIFFERS]
+
+
+def _declared(tables: Tables, factor: str) -> frozenset[str]:
+    """Return the keys that a factor's values bring with them, by the experiment's matrix."""
+    matrix: Mapping[str, Any] = tables.config.get("matrix") or {}
+    keys = {"training.learning_rate", "training.min_learning_rate"} if tables.tuning else set()
+    for part in factor.split(" + "):
+        choices = matrix.get(part)
+        for bundle in choices.values() if isinstance(choices, Mapping) else ():
+            keys |= set(flatten(bundle or {}))
+    return frozenset(keys)
+
+
+def _setting(key: str, a: Arm, b: Arm, factor: str, declared: frozenset[str]) -> Row:
+    of_a, of_b = flatten(a.identity), flatten(b.identity)
+    factors = factor.split(" + ")
+    if [key] == factors or (factor == TUNING and key == "method"):
+        status = Status.DECLARED
+    elif key in declared or (key.startswith("lora.") and "method" in factors[:1]):
+        status = Status.COMES_WITH
+    else:
+        status = Status.DIFFERS
+    shown = [text(flat[key]) if key in flat else ABSENT for flat in (of_a, of_b)]
+    return Row(name=key, a=shown[0], b=shown[1], status=status)
+
+
+def _measured(
+    figure: _Figure, runs_a: Sequence[Run], runs_b: Sequence[Run], changed: Sequence[str]
+) -> Row:
+    a, b = figure.read(runs_a), figure.read(runs_b)
+    if a == b:
+        status = Status.SAME
+    elif any(key.startswith(figure.causes) for key in changed) and figure.causes:
+        status = Status.FOLLOWS
+    else:
+        status = Status.DIFFERS
+    return Row(name=figure.name, a=a, b=b, status=status)
+
+
+def _from_result(*path: str) -> Callable[[Sequence[Run]], str]:
+    """Return a reader of one figure of result.json, all its values over an arm's runs."""
+
+    def read(runs: Sequence[Run]) -> str:
+        values = []
+        for run in runs:
+            value: Any = run.result
+            for key in path:
+                value = (value or {}).get(key) if isinstance(value, Mapping) else None
+            shown = (
+                ABSENT if value is None else f"{value:,}" if isinstance(value, int) else str(value)
+            )
+            if shown not in values:
+                values.append(shown)
+        return ", ".join(values)
+
+    return read
+
+
+def _problems(runs: Sequence[Run]) -> str:
+    return _hash(sorted(each.problem_id for each in runs[0].generations))
+
+
+def _prompts(runs: Sequence[Run]) -> str:
+    """Hash of all prompts, whatever their order; ABSENT where they are not known."""
+    prompts = sorted((each.problem_id, each.prompt_sha256) for each in runs[0].generations)
+    return _hash(prompts) if all(sha for _, sha in prompts) else ABSENT
+
+
+def _hash(values: Sequence[object]) -> str:
+    return hashlib.sha256(repr(values).encode()).hexdigest()[:8]
+
+
+def _replicates(runs: Sequence[Run]) -> str:
+    return str(len(runs))
+
+
+_TRAINING = ("method", "training.", "data.", "prompt.")
+_FIGURES = (
+    _Figure("test problems (hash)", _problems, ()),
+    _Figure("prompts (hash)", _prompts, ("evaluation.protocol", "prompt.format", "data.variant")),
+    _Figure("training examples seen", _from_result("training", "examples"), _TRAINING),
+    _Figure("target tokens trained on", _from_result("training", "target_tokens"), _TRAINING),
+    _Figure("optimizer steps", _from_result("training", "steps"), _TRAINING),
+    _Figure(
+        "examples left out as too long", _from_result("training", "dropped_too_long"), _TRAINING
+    ),
+    _Figure(
+        "trained parameters",
+        _from_result("training", "trainable_parameters"),
+        ("method", "lora.", "model"),
+    ),
+    _Figure(
+        "precision of computing", _from_result("precision", "compute"), ("training.precision",)
+    ),
+    _Figure(
+        "precision of trained weights",
+        _from_result("precision", "trainable"),
+        ("method", "training.precision"),
+    ),
+    _Figure("complete seeds", _replicates, ("method",)),
+    _Figure("paribus", _from_result("environment", "paribus"), ()),
+    _Figure("torch", _from_result("environment", "torch"), ()),
+    _Figure("transformers", _from_result("environment", "transformers"), ()),
+    _Figure("peft", _from_result("environment", "peft"), ()),
+    _Figure("machine", _from_result("environment", "machine"), ()),
+)
+"""What is compared beside the settings. An untuned arm has no training: that follows."""

@@ -1,0 +1,121 @@
+"""Find the problem that a sample from elsewhere answers: in a gold file, or in its own row.
+
+    gold = read_gold(Path("data/test.jsonl"), group_by=None)
+    gold.find(sample)           # the Problem, or None: the file does not know it
+
+A gold file holds JSON lines `{"question": ..., "answer": "... #### 7"}` as GSM8K does; `answer`
+may be the bare number, with `solution` beside it. A problem is named by its question. Where a
+sample states an id alone, that is the gold row's `id`; if gold has none, the row's place in the
+file, from 0; or the problem's id in paribus, 16 hex digits.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from paribus import numerals
+from paribus.analysis.samples import Sample, label_of, read_objects, text_of
+from paribus.data import gsm8k
+from paribus.errors import DataError
+from paribus.records import Problem, problem_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gold:
+    """The problems of a gold file.
+
+    Attributes:
+        path: the file.
+        problems: problem id -> problem, in the file's order; equal questions are one problem.
+        ids: what a sample may call a problem -> its problem id.
+        rows: lines in the file, if they have no ids and their places are the ids; else 0.
+    """
+
+    path: Path
+    problems: dict[str, Problem]
+    ids: dict[str, str]
+    rows: int
+
+    def find(self, sample: Sample) -> Problem | None:
+        """Return the problem that `sample` answers, None if it is not in the file."""
+        if sample.question is not None:
+            return self.problems.get(problem_id(sample.question))
+        return self.problems.get(self.ids.get(sample.id or "", ""))
+
+    def check_ids(self, samples: list[Sample], path: Path) -> None:
+        """Raise DataError if ids that should be places count from 1, which would shift them all."""
+        ids = {sample.id for sample in samples}
+        if self.rows and str(self.rows) in ids and "0" not in ids:
+            raise DataError(
+                f"{path}: ids go up to {self.rows} and there is no 0, but the {self.rows} lines "
+                f"of {self.path} count from 0",
+                "count from 0, or give each line of the gold file its 'id'",
+            )
+
+
+def read_gold(path: Path, group_by: str | None) -> Gold:
+    """Return the problems in `path`; `group_by` is the key that says which belong together.
+
+    Raises DataError naming the line: no question, no gold number, an id used twice, or one
+    question with two answers.
+    """
+    problems: dict[str, Problem] = {}
+    named: dict[str, str] = {}
+    rows = own_ids = 0
+    for number, row in read_objects(path):
+        where = f"{path}:{number}"
+        problem = stated_problem(row, where, group_by)
+        agree(problems.setdefault(problem.id, problem), problem, where)
+        name = label_of(row, "id", where) if "id" in row else str(rows)
+        if named.setdefault(name, problem.id) != problem.id:
+            raise DataError(f"{where}: id {name!a} is also another problem's", "make ids unique")
+        rows += 1
+        own_ids += "id" in row
+    if not problems:
+        raise DataError(f"{path} holds no problem", "give a gold file with at least one problem")
+    if own_ids not in (0, rows):
+        raise DataError(
+            f"{path}: {own_ids} of {rows} lines have an 'id'", "give every line an 'id', or none"
+        )
+    ids = {problem: problem for problem in problems} | named
+    return Gold(path=path, problems=problems, ids=ids, rows=0 if own_ids else rows)
+
+
+def stated_problem(row: dict[str, Any], where: str, group_by: str | None) -> Problem:
+    """Return the problem in `row`: `question`, and `answer` as `... #### N` or as a number.
+
+    Raises DataError naming `where` if there is no question, no gold number or no group.
+    """
+    question, answer = text_of(row, "question", where), row.get("answer")
+    if "answer" not in row:
+        raise DataError(f"{where}: no gold 'answer'", "give the gold file: --gold FILE")
+    if isinstance(answer, str) and "####" in answer:
+        return replace(gsm8k.problem(question, answer, where), group=_group(row, where, group_by))
+    number = numerals.canonical(str(answer))
+    if number is None:
+        raise DataError(
+            f"{where}: 'answer' is {str(answer)[:60]!a}, neither '... #### N' nor a number",
+            "give the gold file: --gold FILE, or mend the line",
+        )
+    return Problem(
+        question=question,
+        solution=text_of(row, "solution", where) if row.get("solution") is not None else "",
+        answer=number,
+        group=_group(row, where, group_by),
+    )
+
+
+def agree(known: Problem, problem: Problem, where: str) -> None:
+    """Raise DataError if one question has two gold answers."""
+    if known.answer != problem.answer:
+        raise DataError(
+            f"{where}: the gold answer {problem.answer} of {problem.question[:60]!a} is elsewhere "
+            f"{known.answer}",
+            "say which holds with --gold FILE, or mend the gold file",
+        )
+
+
+def _group(row: dict[str, Any], where: str, group_by: str | None) -> str:
+    if group_by is not None:
+        return label_of(row, group_by, where)
+    return "" if row.get("group") is None else label_of(row, "group", where)

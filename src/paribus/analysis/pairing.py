@@ -1,0 +1,88 @@
+"""Line arms up problem by problem: the tables of seeds x problems that comparisons start from.
+
+    pair = align([a_runs, b_runs])
+    pair.solved[0]          # [R, n] booleans: seeds of A in rows, problems both arms share
+    pair.left_out           # problems that not every run was tested on
+
+Problems are joined on the hash of their question, so files, order and variant do not matter. A
+question asked twice is two problems: (id, 0) and (id, 1).
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from paribus.analysis.tables import Run
+from paribus.records import Outcome
+from paribus.statistics.crossed import Groups, numbered
+
+Key = tuple[str, int]
+"""Problem id, and how often it came before in the same run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Aligned:
+    """Arms over the problems that all their runs share, in a fixed order.
+
+    Attributes:
+        keys: the n problems.
+        solved: by arm, [R, n]: whether each run solved each problem.
+        groups: the group of each problem; None if every problem stands alone.
+        left_out: problems that only some of the runs were tested on.
+    """
+
+    keys: tuple[Key, ...]
+    solved: tuple[NDArray[np.bool_], ...]
+    groups: Groups | None
+    left_out: int
+
+
+def align(arms: Sequence[Sequence[Run]]) -> Aligned:
+    """Return the runs of each arm over the problems they share. Every arm has a run at least."""
+    tables = [[solved_by_key(run) for run in runs] for runs in arms]
+    sets = [set(table) for tables_of_arm in tables for table in tables_of_arm]
+    common, every = set.intersection(*sets), set.union(*sets)
+    # In the order of the first run, so that the same experiment gives the same bytes.
+    shared = tuple(key for key in tables[0][0] if key in common)
+    return Aligned(
+        keys=shared,
+        solved=tuple(
+            np.array([[table[key] for key in shared] for table in tables_of_arm], dtype=bool)
+            for tables_of_arm in tables
+        ),
+        groups=_groups([run for runs in arms for run in runs], shared),
+        left_out=len(every) - len(common),
+    )
+
+
+def solved_by_key(run: Run) -> dict[Key, bool]:
+    """Return whether `run` solved each problem."""
+    outcomes = zip(keys_of(run), run.judged, strict=True)
+    return {key: outcome is Outcome.CORRECT for key, outcome in outcomes}
+
+
+def keys_of(run: Run) -> list[Key]:
+    """Return the key of each generation of `run`, in its order."""
+    return keys([generation.problem_id for generation in run.generations])
+
+
+def keys(ids: Sequence[str]) -> list[Key]:
+    """Return the key of each problem id, in their order."""
+    seen: Counter[str] = Counter()
+    found = []
+    for each in ids:
+        found.append((each, seen[each]))
+        seen[each] += 1
+    return found
+
+
+def _groups(runs: Sequence[Run], shared: Sequence[Key]) -> Groups | None:
+    """Return the groups of the shared problems, by whichever run knows them."""
+    named: dict[Key, str] = {}
+    for run in runs:
+        for key, generation in zip(keys_of(run), run.generations, strict=True):
+            named[key] = named.get(key) or generation.group
+    return numbered([named[key] for key in shared])

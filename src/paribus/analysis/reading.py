@@ -1,0 +1,156 @@
+"""Read an experiment's folder into tables.
+
+    tables = load(ExperimentFolder(Path("runs/gsm8k")))
+
+Whatever keeps a run from being scored becomes its note; nothing is guessed and nothing is zero.
+"""
+
+import json
+from collections.abc import Sequence
+from math import ceil
+from typing import Any
+
+from paribus.analysis.tables import (
+    Arm,
+    Likelihood,
+    LossPoint,
+    Run,
+    Tables,
+    with_generations,
+)
+from paribus.errors import StoreError
+from paribus.files import read_json, read_json_lines
+from paribus.records import Generation
+from paribus.store.experiments import read_description, read_tuning
+from paribus.store.layout import ExperimentFolder, RunFolder
+from paribus.store.ledger import read_ledger
+from paribus.store.runs import RunState, read_events, read_generations, state
+
+DAMAGED = "damaged"
+"""State of a run that has a manifest but whose files cannot be read."""
+
+MAX_CURVE_POINTS = 80
+"""A loss curve is drawn with at most this many points; longer ones are averaged in blocks."""
+
+_NOTES = {
+    RunState.MISSING: "not run.",
+    RunState.UNFINISHED: "unfinished: it is still running, or was stopped.",
+}
+
+
+def load(folder: ExperimentFolder) -> Tables:
+    """Read the experiment in `folder`. Raises StoreError only if its description is unreadable."""
+    description = read_description(folder)
+    config: dict[str, Any] = description["config"]
+    arms = tuple(
+        Arm(name=arm["name"], factors=arm["factors"], identity=arm["identity"])
+        for arm in description["arms"]
+    )
+    declared = tuple((each["a"], each["b"], each["factor"]) for each in description["contrasts"])
+    runs = tuple(
+        read_run(folder.run(arm.name, seed))
+        for arm in arms
+        for seed in range(1 if arm.untuned else int(config.get("seeds", 1)))
+    )
+    origins: dict[str, str] = description["origins"]
+    return Tables(
+        config=config,
+        origins=origins,
+        arms=arms,
+        declared=declared,
+        runs=runs,
+        reads=tuple(read_ledger(folder.ledger)),
+        tuning=read_tuning(folder),
+    )
+
+
+def read_run(folder: RunFolder) -> Run:
+    """Return the run in `folder`; what keeps it from being scored becomes its note."""
+    arm, seed, reached = folder.arm, folder.replicate, state(folder)
+    if reached is RunState.FAILED:
+        return Run(arm=arm, seed=seed, state=reached, note=f"failed: {_failure(folder)}")
+    if reached is not RunState.COMPLETE:
+        return Run(arm=arm, seed=seed, state=reached, note=_NOTES[reached])
+    try:
+        return _read_complete(folder)
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+        StoreError,
+    ) as error:
+        reason = error.message if isinstance(error, StoreError) else repr(error)
+        return Run(arm=arm, seed=seed, state=DAMAGED, note=f"damaged: {reason}")
+
+
+def loss_curve(events: Sequence[dict[str, Any]]) -> tuple[LossPoint, ...]:
+    """Return the loss of the steps in `events`, in blocks weighted by their target tokens."""
+    steps = [event for event in events if event.get("loss") is not None]
+    size = max(1, ceil(len(steps) / MAX_CURVE_POINTS))
+    blocks = [steps[start : start + size] for start in range(0, len(steps), size)]
+    return tuple(LossPoint(step=block[-1]["step"], loss=_mean_loss(block)) for block in blocks)
+
+
+def _mean_loss(block: Sequence[dict[str, Any]]) -> float:
+    tokens = [event.get("target_tokens") or 1 for event in block]
+    total = sum(event["loss"] * count for event, count in zip(block, tokens, strict=True))
+    return float(total / sum(tokens))
+
+
+def _read_complete(folder: RunFolder) -> Run:
+    """Read a complete run. Raises StoreError if generations were lost after it was measured.
+
+    The manifest is not checked whole: deleting `weights/` to save room must not cost the scores.
+    """
+    result: dict[str, Any] = _finite(read_json(folder.result))
+    run = Run(
+        arm=folder.arm,
+        seed=folder.replicate,
+        state=RunState.COMPLETE,
+        result=result,
+        losses=loss_curve(_finite(read_events(folder, "step"))),
+        also={
+            name: _read_protocol(folder, measured)
+            for name, measured in (result.get("also") or {}).items()
+        },
+        heldout=_read_heldout(folder),
+    )
+    return with_generations(run, _read_protocol(folder, result["evaluation"]))
+
+
+def _read_protocol(folder: RunFolder, measured: dict[str, Any]) -> tuple[Generation, ...]:
+    path = folder.generations(measured["protocol"])
+    generations = tuple(read_generations(path))
+    if len(generations) != measured["problems"]:
+        raise StoreError(
+            f"{path} holds {len(generations)} generations, the result speaks of "
+            f"{measured['problems']}"
+        )
+    return generations
+
+
+def _read_heldout(folder: RunFolder) -> tuple[Likelihood, ...]:
+    if not folder.heldout.exists():
+        return ()
+    return tuple(Likelihood(**row) for row in _finite(list(read_json_lines(folder.heldout))))
+
+
+def _finite(value: Any) -> Any:
+    """Return `value`, which was read from JSON. Raises ValueError if it holds NaN or infinity.
+
+    paribus writes neither, but Python's reader takes them for numbers.
+    """
+    json.dumps(value, allow_nan=False)
+    return value
+
+
+def _failure(folder: RunFolder) -> str:
+    """The first line of what went wrong."""
+    try:
+        error = str(read_json(folder.failure)["error"])
+    except (OSError, json.JSONDecodeError, KeyError):
+        return "the reason was not recorded."
+    return error.strip().partition("\n")[0] or "no reason given."

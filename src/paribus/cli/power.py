@@ -1,0 +1,155 @@
+"""`paribus power`: how many problems and seeds a difference takes, before anything is run."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from paribus.errors import UserError
+from paribus.statistics.power import (
+    ALPHA,
+    MAX_PROBLEMS,
+    POWER,
+    Design,
+    detectable,
+    highest_correlation,
+    problems_needed,
+)
+
+SEEDS = (1, 3, 5, 10)
+"""Listed beside the number asked for."""
+SIZES = (100, 200, 500, 1319)
+"""Problems for which the smallest difference is told; 1,319 is GSM8K's test set."""
+
+
+def power(design: Design, baseline: float, difference: float, *, as_json: bool) -> int:
+    """Print how many problems show `difference` over `baseline`, for several numbers of seeds.
+
+    `design.n` is not read. Raises UserError on values that no experiment can have.
+    """
+    _check(design)
+    made = answer(design, baseline, difference)
+    if as_json:
+        print(json.dumps(made, indent=2))
+    else:
+        _show(made, Console(highlight=False, soft_wrap=True))
+    return 0
+
+
+def design_of(
+    baseline: float,
+    difference: float,
+    *,
+    seeds: int,
+    correlation: float | None,
+    seed_correlation: float | None,
+    seed_spread: float,
+    comparisons: int,
+) -> Design:
+    """Return the design to ask about; what is None is assumed, as far as it is possible."""
+    _check_accuracies(baseline, difference)
+    usual = Design(n=0)
+    if correlation is None:
+        # Arms that differ much cannot correlate much.
+        highest = highest_correlation(baseline, baseline + difference)
+        correlation = min(usual.correlation, int(100 * highest) / 100)
+    if seed_correlation is None:
+        seed_correlation = max(usual.same_arm, correlation)
+    return Design(
+        n=0,
+        seeds=seeds,
+        correlation=correlation,
+        same_arm=seed_correlation,
+        spread=seed_spread,
+        comparisons=comparisons,
+    )
+
+
+def answer(design: Design, baseline: float, difference: float) -> dict[str, Any]:
+    """Return what `--json` prints. Shares are 0..1; null: no number of problems is enough."""
+    by_seeds = {
+        seeds: problems_needed(replace(design, seeds=seeds), baseline, difference)
+        for seeds in sorted({*SEEDS, design.seeds})
+    }
+    return {
+        "baseline": baseline,
+        "difference": difference,
+        "seeds": design.seeds,
+        "correlation": design.correlation,
+        "seed_correlation": design.same_arm,
+        "seed_spread": design.spread,
+        "comparisons": design.comparisons,
+        "alpha": ALPHA,
+        "power": POWER,
+        "problems": by_seeds[design.seeds],
+        "by_seeds": [{"seeds": seeds, "problems": n} for seeds, n in by_seeds.items()],
+        "detectable": [
+            {"problems": n, "difference": detectable(replace(design, n=n), baseline)} for n in SIZES
+        ],
+    }
+
+
+def _check_accuracies(baseline: float, difference: float) -> None:
+    for name, value in (("baseline", baseline), ("baseline + difference", baseline + difference)):
+        if not 0 < value < 1:
+            raise UserError(
+                f"{name} is {value:g}; an accuracy is a share between 0 and 1, both left out",
+                "write 31 % as 0.31 and 5 points as 0.05",
+            )
+    if difference == 0:
+        raise UserError("a difference of 0 cannot be shown", "give the smallest that matters")
+
+
+def _check(design: Design) -> None:
+    for name, low, value, high in (
+        ("seeds", 1, design.seeds, 1000),
+        ("comparisons", 1, design.comparisons, 10_000),
+        ("correlation", 0, design.correlation, 0.999),
+        ("seed correlation", 0, design.same_arm, 0.999),
+        ("seed spread", 0, design.spread, 0.5),
+    ):
+        if not low <= value <= high:
+            raise UserError(f"{name} is {value:g}, outside {low:g} to {high:g}", "give another")
+    if design.same_arm < design.correlation:
+        raise UserError(
+            f"two seeds of one arm correlate by {design.same_arm:g}, less than two arms do "
+            f"({design.correlation:g})",
+            "raise --seed-correlation: seeds of one arm are at least as alike as two arms",
+        )
+
+
+def _show(made: dict[str, Any], console: Console) -> None:
+    difference = 100 * made["difference"]
+    what = "two trained models" if made["seeds"] == 1 else "two methods"
+    console.print(
+        f"To show {difference:+.1f} points over {100 * made['baseline']:.1f} % between {what}, "
+        f"8 times in 10 at the {100 * ALPHA:g} % level"
+        + (f" divided among {made['comparisons']} comparisons" if made["comparisons"] > 1 else "")
+        + ":"
+    )
+    table = Table(box=None, pad_edge=False)
+    for heading in ("seeds of each arm", "problems needed", "speaks of"):
+        table.add_column(heading, justify="left" if heading == "speaks of" else "right")
+    for row in made["by_seeds"]:
+        needed = row["problems"]
+        shown = f"{needed:,}" if needed else f"over {MAX_PROBLEMS:,}"
+        scope = "the trained models" if row["seeds"] == 1 else "the methods"
+        mark = "[bold]" if row["seeds"] == made["seeds"] else ""
+        table.add_row(*(f"{mark}{cell}" for cell in (str(row["seeds"]), shown, scope)))
+    console.print(table)
+    seen = [
+        f"{row['problems']:,} problems: "
+        + ("none" if row["difference"] is None else f"{100 * row['difference']:.1f} points")
+        for row in made["detectable"]
+    ]
+    plural = "s" if made["seeds"] > 1 else ""
+    console.print(
+        f"\nSmallest difference seen with {made['seeds']} seed{plural}: {'; '.join(seen)}."
+    )
+    console.print(
+        f"Assumed: correlation {made['correlation']:g} between arms over problems, "
+        f"{made['seed_correlation']:g} between seeds of an arm, seeds scatter by "
+        f"{100 * made['seed_spread']:g} points."
+    )

@@ -1,0 +1,78 @@
+"""`paribus score FILE`, `paribus compare FILE FILE...`: generations made anywhere, judged.
+
+Same scorers, tests and report as for paribus's own experiments; no model, no torch.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from paribus.analysis.findings import Analysis, conclude, payload
+from paribus.analysis.foreign import Collected, collect
+from paribus.files import write_text
+from paribus.report.terminal import summary_table
+from paribus.store.runs import writing
+
+_ARM = ("name", "n", "scores", "outcomes", "signals")
+_CONTRAST = (
+    *("a", "b", "n", "only_a", "only_b", "difference", "interval"),
+    *("p_value", "p_holm", "detectable", "verdict"),
+)
+"""Of the values in findings.json, those that `--json` prints."""
+
+
+def score(
+    files: Sequence[str],
+    *,
+    gold: Path | None,
+    group_by: str | None,
+    common: bool,
+    page: Path | None,
+    as_json: bool,
+) -> int:
+    """Print what `files` (`FILE` or `NAME=FILE`) score and how they differ.
+
+    Every pair of arms is compared, the later one as A. The report is written to `page`, if given.
+    """
+    found = collect(files, gold=gold, group_by=group_by, common=common)
+    analysis = conclude(found.tables)
+    analysis = replace(analysis, limits=[*analysis.limits, *found.notes])
+    if as_json:
+        print(json.dumps(_json(found, analysis), indent=2, ensure_ascii=False, allow_nan=False))
+    # A program reads stdout then; what is for people goes to stderr.
+    console = Console(highlight=False, soft_wrap=True, stderr=as_json)
+    if not as_json:
+        console.print(summary_table(payload(analysis)))
+    for line in (*found.tables.missing, *found.notes):
+        console.print(f"[yellow]note:[/] {escape(line)}")
+    if page is not None:
+        # Imported here: only a page needs matplotlib, which is slow to import.
+        from paribus.report.page import render
+
+        with writing(page):
+            write_text(page, render(analysis))
+        console.print(f"report: {escape(str(page))}")
+    return 0
+
+
+def _json(found: Collected, analysis: Analysis) -> dict[str, Any]:
+    """The contract of `--json`: an entry for each run, with its `seed` where there are several."""
+    findings = payload(analysis)
+    runs = found.tables.runs
+    keys = (*_ARM, "seed") if len({run.seed for run in runs}) > 1 else _ARM
+    made = {
+        "arms": [
+            {key: arm[key] for key in keys}
+            for arm, run in zip(findings["arms"], runs, strict=True)
+            if run.complete
+        ],
+        "contrasts": [{key: each[key] for key in _CONTRAST} for each in findings["contrasts"]],
+    }
+    if any(each.faulty for each in found.left_out):
+        made["left_out"] = [asdict(each) for each in found.left_out]
+    return made

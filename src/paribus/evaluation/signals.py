@@ -1,0 +1,180 @@
+"""What may have gone wrong in a generation: the first of these signals that fires.
+
+For "Tom has 3 boxes of 4 pens and 5 more. How many pens?" with the gold solution
+`<<3*4=12>> <<12+5=17>> #### 17` (in the row of `unknown` it is not known):
+
+| signal                    | fires when                 | on a text such as                       |
+|---------------------------|----------------------------|-----------------------------------------|
+| failed                    | nothing usable was written |                                         |
+| repetition_loop           | no answer, ends in copies  | 12 pens, 12 pens, 12 pens, 12           |
+| truncated                 | no answer at the limit     | 3*4=<<3*4=12>>12 and then               |
+| no_answer                 | ended without an answer    | It is 3*4=<<3*4=12>>12.                 |
+| no_steps                  | nothing is computed        | It is #### 19                           |
+| stopped_early             | answer is a step of gold's | <<3*4=12>> #### 12                      |
+| arithmetic_slip           | a result is not its value  | <<3*4=14>> <<14+5=19>> #### 19          |
+| copy_slip                 | answer is nowhere computed | <<3*4=12>> <<12+5=17>> #### 71          |
+| ungrounded_number         | an operand from nowhere    | <<3*4=12>> <<12+8=20>> #### 20          |
+| unknown                   | gold's steps are not known | <<3+5=8>> #### 8                        |
+| fewer_steps               | fewer steps than gold      | <<3+5=8>> #### 8                        |
+| more_steps                | more steps than gold       | <<3*5=15>><<4+5=9>><<15+9=24>> #### 24  |
+| same_steps_wrong_relation | as many steps as gold      | <<3*5=15>> <<15-4=11>> #### 11          |
+
+A signal is not a diagnosis: the rules are blunt, and a problem has more than one solution. The last
+three count steps as a stand-in for reasoning; and one in eight of GSM8K's own gold solutions uses
+a number that `ungrounded_number` cannot place. An operand is placed if the question has it, in
+digits, in words, as a fraction, or as a percentage (20 % off: 0.2, 0.8, 80), if it is an earlier
+result, or if it is a count up to 4 or a common unit (7 days, 60 minutes, 100 cents).
+
+Steps and slips are those of `annotations`. Of the 1,894 wrong solutions that OpenAI published for
+two fine-tuned GPT-3 models 27 % have fewer steps, 20 % more, 22 % as many; 11 % have an ungrounded
+number, 9 % a copy slip, 8 % stop early, 1 % have an arithmetic slip (a calculator was on).
+"""
+
+import re
+from enum import StrEnum
+from fractions import Fraction
+
+from paribus.evaluation.annotations import Step, annotated_steps, steps
+from paribus.evaluation.answers import canonical, own_text
+from paribus.evaluation.calculator import numbers
+from paribus.numerals import parse
+from paribus.records import Generation, Outcome
+
+COPIES = 3
+"""Copies of one piece of text, one after the other, that make a loop."""
+LOOP_LENGTH = 24
+"""Characters that the copies take at least: `1000` and `...` are no loops."""
+LOOP_TAIL = 1500
+"""Characters at the end of a text in which a loop is looked for."""
+
+_CONSTANTS = frozenset(map(Fraction, (0, 1, 2, 3, 4, 7, 12, 16, 24, 30, 52, 60, 100, 365, 1000)))
+_CARDINALS = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
+    "fifteen sixteen seventeen eighteen nineteen twenty"
+)
+_WORDS = {word: Fraction(value) for value, word in enumerate(_CARDINALS.split())} | {
+    word: Fraction(value)
+    for word, value in {
+        **{"thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "seventy": 70, "eighty": 80},
+        **{"ninety": 90, "hundred": 100, "thousand": 1000, "million": 10**6, "dozen": 12},
+        **{"twice": 2, "double": 2, "triple": 3, "half": 2, "third": 3, "quarter": 4, "fourth": 4},
+        **{"fifth": 5, "sixth": 6, "seventh": 7, "eighth": 8, "ninth": 9, "tenth": 10},
+    }.items()
+}
+_SCALES = frozenset(map(Fraction, (100, 1000, 10**6)))
+_FRACTION = re.compile(r"([0-9]{1,9}+)/([1-9][0-9]{0,8}+)")
+
+
+class Signal(StrEnum):
+    """Kinds of failure in the order in which they are looked for; the module has the rules."""
+
+    FAILED = "failed"
+    REPETITION_LOOP = "repetition_loop"
+    TRUNCATED = "truncated"
+    NO_ANSWER = "no_answer"
+    NO_STEPS = "no_steps"
+    STOPPED_EARLY = "stopped_early"
+    ARITHMETIC_SLIP = "arithmetic_slip"
+    COPY_SLIP = "copy_slip"
+    UNGROUNDED_NUMBER = "ungrounded_number"
+    UNKNOWN = "unknown"
+    FEWER_STEPS = "fewer_steps"
+    MORE_STEPS = "more_steps"
+    SAME_STEPS_WRONG_RELATION = "same_steps_wrong_relation"
+
+
+def signal(generation: Generation, outcome: Outcome) -> Signal | None:
+    """Return the first signal that fires, None for a correct generation.
+
+    `outcome` is the canonical scorer's.
+    """
+    if outcome is Outcome.CORRECT:
+        return None
+    if outcome is Outcome.FAILED:
+        return Signal.FAILED
+    text = own_text(generation.text)
+    if outcome is Outcome.WRONG:
+        return _of_wrong(text, generation.question, annotated_steps(generation.solution))
+    if _loops(text):
+        return Signal.REPETITION_LOOP
+    return Signal.TRUNCATED if outcome is Outcome.TRUNCATED else Signal.NO_ANSWER
+
+
+def _of_wrong(text: str, question: str, gold: tuple[Step, ...]) -> Signal:
+    """Return the signal of a text whose final answer is wrong."""
+    wrote, answer = steps(text), _answer(text)
+    if not wrote:
+        return Signal.NO_STEPS
+    if answer in {step.written for step in gold}:
+        return Signal.STOPPED_EARLY
+    if any(step.consistent is False for step in wrote):
+        return Signal.ARITHMETIC_SLIP
+    if not any(answer in (step.value, step.written) for step in wrote):
+        return Signal.COPY_SLIP
+    if _has_ungrounded(wrote, question):
+        return Signal.UNGROUNDED_NUMBER
+    if not gold:
+        return Signal.UNKNOWN
+    if len(wrote) == len(gold):
+        return Signal.SAME_STEPS_WRONG_RELATION
+    return Signal.FEWER_STEPS if len(wrote) < len(gold) else Signal.MORE_STEPS
+
+
+def _answer(text: str) -> Fraction | None:
+    number = parse(canonical(text) or "")
+    return None if number is None else Fraction(number)
+
+
+def _loops(text: str) -> bool:
+    """Return whether `text` ends in `COPIES` copies of one piece, the last of them perhaps cut.
+
+    Read backwards, such a text begins with a stretch of period p; the periods of all beginnings
+    are found in one pass: D. E. Knuth, J. H. Morris, V. R. Pratt (1977), SIAM J. Comput. 6.
+    """
+    backwards = text[: -LOOP_TAIL - 1 : -1]
+    borders, border = [0], 0
+    for length, letter in enumerate(backwards[1:], 2):
+        while border and letter != backwards[border]:
+            border = borders[border - 1]
+        border += letter == backwards[border]
+        borders.append(border)
+        if length >= max(LOOP_LENGTH, COPIES * (length - border)):
+            return True
+    return False
+
+
+def _has_ungrounded(wrote: tuple[Step, ...], question: str) -> bool:
+    """Return whether an operand is not from the question, a constant or an earlier result."""
+    known: set[Fraction | None] = {*_CONSTANTS, *_grounded(question)}
+    for step in wrote:
+        if not known.issuperset(step.operands):
+            return True
+        known |= {step.value, step.written}
+    return False
+
+
+def _grounded(question: str) -> set[Fraction]:
+    """Return the numbers a question gives: digits, words, fractions, and each as a percentage."""
+    found = {*numbers(question), *_spelled_out(question)}
+    shares = {n / 100 for n in found}
+    parts = {Fraction(int(a), int(b)) for a, b in _FRACTION.findall(question)}
+    changes = {1 - share for share in shares} | {1 + share for share in shares}
+    return found | parts | shares | changes | {100 * change for change in changes}
+
+
+def _spelled_out(question: str) -> set[Fraction]:
+    """Return the numbers in words, `half` as 2 and 1/2, `two hundred fifty` with its parts."""
+    found, running = set(), Fraction(0)
+    for word in re.findall(r"[a-z]++", question.lower()):
+        value = _WORDS.get(word, _WORDS.get(word.removesuffix("s")))
+        if value is None:
+            running = running if word == "and" else Fraction(0)
+            continue
+        if 0 < running < value and value in _SCALES:
+            running *= value
+        elif running >= 20 and value < running:
+            running += value
+        else:
+            running = value
+        found |= {value, running, 1 / value if value else value}
+    return found

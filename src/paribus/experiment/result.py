@@ -1,0 +1,81 @@
+"""The content of a run's `spec.json` and `result.json`. Scores are derived later, not stored."""
+
+import platform
+from dataclasses import asdict
+from importlib.metadata import version
+from typing import Any
+
+import torch
+
+from paribus.config.spec import RunSpec
+from paribus.data.overlap import contained_13gram, contained_exactly, overlaps
+from paribus.experiment.measurement import Measured
+from paribus.models.device import describe
+from paribus.planning.inputs import Inputs
+from paribus.store.runs import FORMAT
+
+
+def spec_record(spec: RunSpec, inputs: Inputs) -> dict[str, Any]:
+    """Return the content of `spec.json`."""
+    return {
+        "format": FORMAT,
+        "fingerprint": spec.fingerprint,
+        "arm": spec.arm,
+        "replicate": spec.replicate,
+        "identity": spec.identity(),
+        "inputs": inputs.identity(),
+    }
+
+
+def result_record(
+    spec: RunSpec,
+    inputs: Inputs,
+    training: dict[str, Any] | None,
+    measured: Measured,
+    device: torch.device,
+) -> dict[str, Any]:
+    """Return the content of `result.json`: what was measured."""
+    config = spec.config
+    reduced = config.training.precision
+    frozen = {"full": "none", "lora": reduced, "none": reduced}[config.method]
+    if training is not None:
+        training = {
+            **training,
+            "train_examples": len(inputs.examples),
+            "dropped_too_long": inputs.dropped,
+        }
+    return {
+        "training": training,
+        **asdict(measured),
+        "data": _data(inputs),
+        "precision": {
+            "compute": reduced,
+            "trainable": "none" if config.method == "none" else "fp32",
+            "frozen": frozen,
+        },
+        "weights_note": inputs.source.note,
+        "environment": {
+            **{name: version(name) for name in ("paribus", "torch", "transformers", "peft")},
+            "python": platform.python_version(),
+            "device": device.type,
+            "machine": f"{describe(device)}, {platform.system()} {platform.machine()}",
+        },
+    }
+
+
+def _data(inputs: Inputs) -> dict[str, Any]:
+    """Return counts of the problems, and of what occurs in more than one set."""
+    problems = inputs.problems
+    sets = (inputs.tested, problems.train, problems.shots)
+    return {
+        "train_problems": len(problems.train),
+        "test_problems": len(problems.test),
+        "validation_problems": len(problems.validation),
+        "train_duplicates": problems.train_duplicates,
+        "test_duplicates": problems.test_duplicates,
+        "overlap": problems.overlap,
+        "overlap_exact": overlaps(*sets, contained_exactly),
+        "overlap_13gram": overlaps(*sets, contained_13gram),
+        "test_variant": problems.test_variant.value,
+        "shot_id": problems.shot.id,
+    }

@@ -1,0 +1,80 @@
+"""What an experiment will be able to see, told before it is run.
+
+    foresee(n=100, seeds=1, comparisons=8, hypothesis="LoRA comes within 2 points.")
+    # Foresight(detectable=0.27, claimed=0.02), and .warning says that this is not enough
+
+A hypothesis speaks of a size when it names points: the smallest it names is held against the
+smallest difference the design shows 8 times in 10. Accuracies are not known yet, so they are taken
+to be near 50 %, where differences are hardest to see.
+"""
+
+import re
+from dataclasses import dataclass
+
+from paribus.statistics.crossed import MIN_SEEDS
+from paribus.statistics.power import Design, detectable
+
+ASSUMED = 0.5
+"""Accuracy of the weaker arm. Nearer 0 or 1 a smaller difference can be seen."""
+
+_POINTS = re.compile(
+    r"(?<![\d.])(\d{1,3}(?:\.\d{1,3})?)[ \t]{1,4}(?:percentage[ \t]{1,4})?points?\b"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Foresight:
+    """Differences as shares.
+
+    Attributes:
+        design: what was assumed.
+        detectable: the smallest difference shown 8 times in 10; None if there is none.
+        claimed: the smallest difference that the hypothesis names; None if it names none.
+    """
+
+    design: Design
+    detectable: float | None
+    claimed: float | None
+
+    @property
+    def sentence(self) -> str:
+        """What the design can see."""
+        design = self.design
+        plural = "s" if design.seeds > 1 else ""
+        given = f"{design.n:,} test problems, {design.seeds} seed{plural}"
+        if design.comparisons > 1:
+            given += f", {design.comparisons} comparisons"
+        if 1 < design.seeds < MIN_SEEDS:
+            return (
+                f"{design.seeds} seeds give no verdicts: too few to say how much the seed "
+                f"matters. 1 compares the trained models, {MIN_SEEDS} or more the methods."
+            )
+        if self.detectable is None:
+            return f"With {given}, no difference is large enough to be shown 8 times in 10."
+        return (
+            f"With {given}, a difference of {100 * self.detectable:.1f} points or more is shown "
+            "8 times in 10; smaller ones are likely to be missed."
+        )
+
+    @property
+    def warning(self) -> str:
+        """Why the hypothesis cannot be tested by this design, or ""."""
+        if self.claimed is None or (self.detectable or 1.0) <= self.claimed:
+            return ""
+        return (
+            f"The hypothesis speaks of {100 * self.claimed:g} points, which this experiment "
+            "would most likely miss: raise data.test_size or seeds, or declare fewer contrasts "
+            "(`paribus power` says how many)."
+        )
+
+
+def foresee(*, n: int, seeds: int, comparisons: int, hypothesis: str) -> Foresight:
+    """Return what `comparisons` pairs of arms over n problems can show."""
+    design = Design(n=n, seeds=seeds, comparisons=max(1, comparisons))
+    named = [float(found) / 100 for found in _POINTS.findall(hypothesis)]
+    claimed = [points for points in named if points > 0]
+    return Foresight(
+        design=design,
+        detectable=detectable(design, ASSUMED),
+        claimed=min(claimed, default=None),
+    )

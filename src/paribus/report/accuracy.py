@@ -1,0 +1,148 @@
+"""What each arm solves: the figure and the tables of the first screen.
+
+over_seeds(analysis).rows[1]    # ["full-main", "3", "31 % [27.4 to 34.8]", "1.2"]
+runs(analysis).rows[1]          # ["full-main, seed 0", "31 of 100", "31 % [22.8 to 40.6]", ...]
+"""
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from paribus.analysis import wording
+from paribus.analysis.findings import Analysis
+from paribus.analysis.summary import ArmSummary
+from paribus.analysis.tables import MAIN_SCORER, Run, Tables
+from paribus.records import Outcome
+from paribus.report import svg
+from paribus.report.arms import colour, name_rows, run_name, several_seeds
+from paribus.report.rows import Table
+from paribus.report.svg import Picture
+from paribus.report.units import UNKNOWN, accuracy_cell
+
+_SEED_BELOW = 0.27
+"""Rows between an arm's mean and its seeds."""
+
+
+def runs(analysis: Analysis) -> Table:
+    """What each run solved; runs without scores say why."""
+    tables = analysis.tables
+    faults = any(run.outcomes[Outcome.FAILED] for run in tables.complete)
+    headings = ["arm", "solved", "accuracy [95 % interval]", "no answer", "trun\u00adcated"]
+    return Table(headings + ["failed"] * faults, [_run(tables, run, faults) for run in tables.runs])
+
+
+def over_seeds(analysis: Analysis) -> Table:
+    """What each arm solves over its seeds; empty if every arm has one seed only."""
+    tables = analysis.tables
+    if not several_seeds(tables):
+        return Table([], [])
+    return Table(
+        ["arm", "seeds", "accuracy [95 % interval]", "spread, points"],
+        [
+            [
+                each.name,
+                _seeds_of(tables, each),
+                accuracy_cell(each.mean, each.interval),
+                UNKNOWN if each.spread is None else f"{100 * each.spread:.1f}",
+            ]
+            for each in analysis.arms
+        ],
+    )
+
+
+def without_interval(analysis: Analysis) -> list[str]:
+    """Say which arms have no interval, and why: a sentence for each reason."""
+    by_reason: dict[str, list[str]] = {}
+    for each in analysis.arms:
+        if each.reason:
+            by_reason.setdefault(each.reason, []).append(each.name)
+    return [
+        f"No interval for {wording.join(names)}: {reason}." for reason, names in by_reason.items()
+    ]
+
+
+def figure(analysis: Analysis) -> Picture | None:
+    """Accuracy of each arm as a dot with its 95 % interval, its seeds as small hollow dots."""
+    arms = [arm for arm in analysis.arms if arm.mean is not None]
+    if not arms:
+        return None
+    tables = analysis.tables
+    several = several_seeds(tables)
+    with svg.style("accuracy"):
+        drawing = Figure(figsize=(svg.WIDTH, 0.75 + (0.46 if several else 0.36) * len(arms)))
+        axes = drawing.add_subplot()
+        for y, arm in enumerate(arms):
+            _draw(axes, y, arm, _seeds(tables, arm), colour(tables, arm.name))
+        name_rows(axes, [svg.short(arm.name) for arm in arms])
+        axes.set_xlim(left=0)
+        # Labels need room to the right of 100 %, where the axis has no meaning.
+        axes.set_xticks([tick for tick in axes.get_xticks() if 0 <= tick <= 100])
+        axes.set_xlabel("problems solved, %")
+        axes.grid(axis="x")
+        said = "; ".join(f"{arm.name} {_said(arm)}" for arm in arms)
+        drawn = svg.to_svg(drawing, "accuracy", f"Accuracy with 95 % interval: {said}.")
+    return Picture("accuracy", drawn, _OVER_SEEDS if several else _ONE_SEED)
+
+
+_SHARPER = (
+    "Arms are compared problem by problem below, which is sharper than looking at whether bars "
+    "overlap."
+)
+_ONE_SEED = (
+    "Share of the test problems that each arm solves. The bar is the 95 % interval of that share. "
+    + _SHARPER
+)
+_OVER_SEEDS = (
+    "Share of the test problems that each arm solves, averaged over its seeds, which are the "
+    "hollow dots. The bar is the 95 % interval for other seeds and other problems; for an arm "
+    "with one run, for other problems. " + _SHARPER
+)
+
+
+def _draw(axes: Axes, y: int, arm: ArmSummary, seeds: list[float], paint: str) -> None:
+    mean, ends = 100 * (arm.mean or 0.0), [100 * (arm.mean or 0.0)]
+    axes.plot(mean, y, marker="o", color=paint, markersize=6)
+    if arm.interval is not None:
+        low, high = 100 * arm.interval.low, 100 * arm.interval.high
+        # An interval may end at the share itself: never a distance below zero.
+        errors = [[max(0.0, mean - low)], [max(0.0, high - mean)]]
+        axes.errorbar(mean, y, xerr=errors, fmt="none", color=paint, capsize=3, lw=1.5)
+        ends.append(high)
+    if len(seeds) > 1:
+        places = [y + _SEED_BELOW] * len(seeds)
+        axes.plot(seeds, places, "o", color=paint, markersize=4, markerfacecolor="none", lw=0)
+    axes.annotate(
+        wording.percent(arm.mean),
+        (max(ends), y),
+        xytext=(7, 0),
+        textcoords="offset points",
+        va="center",
+    )
+    axes.margins(x=0.16)
+
+
+def _seeds(tables: Tables, arm: ArmSummary) -> list[float]:
+    scores = [run.scores[MAIN_SCORER] for run in tables.complete if run.arm == arm.name]
+    return [100 * score.accuracy for score in scores if score.accuracy is not None]
+
+
+def _seeds_of(tables: Tables, arm: ArmSummary) -> str:
+    """The seeds that are complete, and of how many if some are not."""
+    planned = sum(run.arm == arm.name for run in tables.runs)
+    return str(planned) if arm.seeds == planned else f"{arm.seeds} of {planned}"
+
+
+def _run(tables: Tables, run: Run, faults: bool) -> list[str]:
+    if not run.complete:
+        return [run_name(tables, run), UNKNOWN, str(run.state)] + [UNKNOWN] * (3 if faults else 2)
+    score, outcomes = run.scores[MAIN_SCORER], run.outcomes
+    shown = [Outcome.NO_ANSWER, Outcome.TRUNCATED] + [Outcome.FAILED] * faults
+    return [
+        run_name(tables, run),
+        f"{score.correct} of {score.n}",
+        accuracy_cell(score.accuracy, score.interval),
+        *(str(outcomes[outcome]) for outcome in shown),
+    ]
+
+
+def _said(arm: ArmSummary) -> str:
+    return f"{wording.percent(arm.mean)} ({wording.percent_range(arm.interval)})"

@@ -1,0 +1,75 @@
+"""The findings on the first screen, and what differs between the arms of each contrast.
+
+findings(analysis).rows[0]    # ["full-main solves more than lora-main", "not shown", "+4 [...]"]
+"""
+
+from dataclasses import dataclass
+
+from paribus.analysis import wording
+from paribus.analysis.claims import Finding
+from paribus.analysis.fairness import Status, table
+from paribus.analysis.findings import Analysis
+from paribus.report.rows import Table
+from paribus.statistics.intervals import Interval
+from paribus.statistics.verdicts import Verdict
+
+VERDICTS = {
+    Verdict.SUPPORTED: "supported",
+    Verdict.REFUTED: "refuted",
+    Verdict.NOT_SHOWN: "not shown",
+}
+
+_SIZED = ("tuning", "contrast", "effect", "interaction")
+"""Kinds whose finding is a difference: its sentence stands among the comparisons."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fairness:
+    """What differs between the arms of one contrast; `unlike` counts what should not."""
+
+    title: str
+    unlike: int
+    table: Table
+
+
+def findings(analysis: Analysis) -> Table:
+    """Return every finding: the claim, its verdict and what was found."""
+    rows = [[each.claim, VERDICTS[each.verdict], _found(each)] for each in analysis.findings]
+    return Table(["claim", "verdict", "what was found"], rows)
+
+
+def fairness(analysis: Analysis) -> list[Fairness]:
+    """Return a table for each contrast whose arms' settings are known."""
+    made = []
+    for each in analysis.contrasts:
+        rows = table(analysis.tables, each)
+        if rows:
+            made.append(
+                Fairness(
+                    title=f"{each.a} and {each.b}, compared for {each.factor}",
+                    unlike=sum(row.status is Status.DIFFERS for row in rows),
+                    table=Table(
+                        ["setting or figure", each.a, each.b, "status"],
+                        [[row.name, row.a, row.b, row.status.value] for row in rows],
+                    ),
+                )
+            )
+    return made
+
+
+def _found(finding: Finding) -> str:
+    """The size of a difference, or the sentence; and what else differed between the arms."""
+    evidence, found = finding.evidence, finding.sentence
+    if finding.kind in _SIZED and evidence["interval"] is not None:
+        low, high = evidence["interval"]
+        span = wording.points_range(Interval(low, high))
+        size = wording.points(evidence["difference"])
+        found = f"{size} [{span}], p {_p(evidence['p_holm'])}."
+    if finding.caveats:
+        found += f" Not alone: {'; '.join(finding.caveats)}."
+    return found
+
+
+def _p(value: float | None) -> str:
+    text = wording.p_value(value)
+    return text if value is None or text.startswith("<") else f"= {text}"

@@ -1,0 +1,63 @@
+"""How often the test problems were read, from the ledger.
+
+section(tables).warnings      # ["full-main, seed 0 read the test problems more than once: ..."]
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from paribus.analysis import wording
+from paribus.analysis.reads import RunReads, reads_by_run
+from paribus.analysis.tables import Tables
+from paribus.report.arms import several_seeds
+from paribus.report.rows import Table
+from paribus.report.words import protocol_words
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ledger:
+    """The section: a sentence if all is well, else warnings."""
+
+    sentence: str
+    warnings: list[str]
+    table: Table
+
+
+def section(tables: Tables) -> Ledger | None:
+    """Return the section, None if there is no ledger."""
+    rows = reads_by_run(tables)
+    if not rows:
+        return None
+    several = several_seeds(tables)
+    warnings = _warnings(rows, several)
+    protocols = list(dict.fromkeys(name for row in rows for name in row.counts))
+    return Ledger(
+        sentence="" if warnings else "Each run read the test problems once per protocol.",
+        warnings=warnings,
+        table=Table(
+            ["run", *map(protocol_words, protocols)],
+            [
+                [_name(row, several), *(str(row.counts.get(each, 0)) for each in protocols)]
+                for row in rows
+            ],
+        ),
+    )
+
+
+def _warnings(rows: Sequence[RunReads], several: bool) -> list[str]:
+    repeated = [_name(row, several) for row in rows if row.repeated]
+    unknown = [_name(row, several) for row in rows if not row.counts]
+    said = []
+    if repeated:
+        said.append(
+            f"{wording.join(repeated)} read the test problems more than once under one protocol. "
+            "A run that is deleted and repeated does so; whoever chose between the results chose "
+            "by the test problems."
+        )
+    if unknown:
+        said.append(f"The ledger has no line for {wording.join(unknown)}.")
+    return said
+
+
+def _name(row: RunReads, several: bool) -> str:
+    return f"{row.arm}, seed {row.seed}" if several else row.arm

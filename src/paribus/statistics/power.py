@@ -1,0 +1,232 @@
+"""What an experiment could see: power, the smallest detectable difference, problems needed.
+
+    power_of_models(0.36, 0.31, n=1319, correlation=0.4)               # 0.93
+    detectable(Design(n=1319, seeds=3), baseline=0.31)                 # 0.050
+    problems_needed(Design(n=0, seeds=1), baseline=0.31, difference=0.05)      # 878
+
+For one seed it is the power of the exact McNemar test, summed over all numbers of problems that
+only one arm may solve. Over seeds it is that of the Behrens-Fisher test, averaged over what the
+estimated variances may turn out to be. `benchmarks/calibration.py` holds both against experiments.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from math import sqrt
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr
+from scipy.stats import binom, chi2, qmc
+
+from paribus.errors import UserError
+from paribus.statistics.crossed import MIN_GROUPS, MIN_SEEDS, pooled, possible, tail
+
+POWER = 0.8
+"""A difference is called detectable if it would be shown this often."""
+ALPHA = 0.05
+"""Level of the tests, for the whole family of comparisons."""
+MAX_PROBLEMS = 1_000_000
+_POINTS = 64
+"""What the estimated variances may turn out to be: so many cases are averaged over, evenly spread
+and always the same. Power is then found to half a point."""
+_HALVINGS = 16
+"""Bisections of [0, 1]: differences are found to 0.002 points."""
+_TAIL = 1e-9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Design:
+    """How two arms would be compared.
+
+    Attributes:
+        n: test problems.
+        seeds: of each arm; 1 compares two trained models, more compare methods.
+        correlation: between two arms, of whether they solve a problem.
+        same_arm: between two seeds of one arm, likewise.
+        spread: standard deviation of an arm's true accuracy among seeds, as a share.
+        comparisons: size of the family that alpha is divided by.
+    """
+
+    n: int
+    seeds: int = 1
+    correlation: float = 0.4
+    same_arm: float = 0.6
+    spread: float = 0.01
+    comparisons: int = 1
+
+
+def power(design: Design, baseline: float, difference: float) -> float:
+    """Return how often `design` would show `difference` over an arm that solves `baseline`."""
+    alpha = ALPHA / design.comparisons
+    other = baseline + difference
+    if 1 < design.seeds < MIN_SEEDS:
+        return 0.0  # no verdict is given
+    if design.seeds == 1:
+        return power_of_models(
+            other, baseline, n=design.n, correlation=design.correlation, alpha=alpha
+        )
+    if design.n < MIN_GROUPS:
+        return 0.0
+    return power_of_methods(difference, *_expected(design, other, baseline), alpha)
+
+
+def power_of_models(
+    a: float, b: float, *, n: int, correlation: float, alpha: float = ALPHA
+) -> float:
+    """Return the power of the exact McNemar test between models that solve shares a and b."""
+    only_a, only_b = discordant(a, b, correlation)
+    either = only_a + only_b
+    if either <= 0.0 or n < 1:
+        return 0.0
+    low, high = binom.ppf(_TAIL, n, either), binom.isf(_TAIL, n, either)
+    tosses = np.arange(int(low), int(high) + 1)
+    # The largest count of the rarer side that is still significant: 2 P(X <= c) <= alpha.
+    limits = binom.ppf(alpha / 2, tosses, 0.5)
+    limits -= 2 * binom.cdf(limits, tosses, 0.5) > alpha
+    heads = only_a / either
+    shown = binom.cdf(limits, tosses, heads) + binom.cdf(limits, tosses, 1 - heads)
+    return float(np.sum(binom.pmf(tosses, n, either) * np.where(limits >= 0, shown, 0.0)))
+
+
+def power_of_methods(
+    difference: float,
+    shared: tuple[float, int],
+    seeds: Sequence[tuple[float, int]],
+    alpha: float = ALPHA,
+) -> float:
+    """Return the power of the test of an estimate with these variances.
+
+    `shared` and `seeds` are those of `crossed.Estimate`, taken as the true ones.
+    """
+    return _shown(difference, _reaches(shared, seeds, alpha))
+
+
+@dataclass(frozen=True, slots=True)
+class _Reaches:
+    """Distances that must be reached to be shown, for what the variances may be found to be."""
+
+    distances: NDArray[np.float64]
+    error: float
+
+
+def _reaches(
+    shared: tuple[float, int], seeds: Sequence[tuple[float, int]], alpha: float
+) -> _Reaches:
+    # Not every combination of quantiles: a matrix of eight arms would have millions.
+    points = qmc.Sobol(max(1, len(seeds)), rng=0).random(_POINTS)
+    found = [
+        (variance * chi2.ppf(points[:, at], df) / df, df) for at, (variance, df) in enumerate(seeds)
+    ]
+    total, freedom = pooled(found) if found else (np.zeros(1), np.ones(1))
+    variances = possible(total, freedom)
+    low, high = np.zeros_like(total), np.full_like(total, 1.0)
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        shown = tail(middle, shared, variances) < alpha
+        low, high = np.where(shown, low, middle), np.where(shown, middle, high)
+    error = sqrt(shared[0] + sum(variance for variance, _ in seeds))
+    return _Reaches(distances=high, error=error)
+
+
+def _shown(difference: float, reaches: _Reaches) -> float:
+    above = ndtr((difference - reaches.distances) / reaches.error)
+    below = ndtr((-difference - reaches.distances) / reaches.error)
+    return float(np.mean(above + below))
+
+
+def detectable(design: Design, baseline: float) -> float | None:
+    """Return the smallest difference from `baseline` with enough power, or None if none has it."""
+
+    def reached(difference: float) -> float:
+        # Arms that differ much cannot correlate much.
+        highest = highest_correlation(baseline + difference, baseline)
+        kept = replace(design, correlation=min(design.correlation, highest))
+        return power(kept, baseline, difference)
+
+    return _smallest(reached, 1 - baseline)
+
+
+def detectable_between_models(
+    a: float, b: float, *, n: int, correlation: float, alpha: float
+) -> float | None:
+    """Return the smallest detectable difference of two models, about the mean of a and b."""
+
+    def reached(difference: float) -> float:
+        low = min(max((a + b - difference) / 2, 0.0), 1 - difference)
+        kept = min(correlation, highest_correlation(low + difference, low))
+        return power_of_models(low + difference, low, n=n, correlation=kept, alpha=alpha)
+
+    return _smallest(reached, 1.0)
+
+
+def detectable_between_methods(
+    shared: tuple[float, int], seeds: Sequence[tuple[float, int]], alpha: float
+) -> float | None:
+    """Return the smallest detectable difference of an estimate over seeds or groups."""
+    reaches = _reaches(shared, seeds, alpha)
+    return _smallest(lambda difference: _shown(difference, reaches), 1.0)
+
+
+def problems_needed(design: Design, baseline: float, difference: float) -> int | None:
+    """Return the fewest problems with enough power, or None if seeds alone hide the difference."""
+
+    def enough(n: int) -> bool:
+        return power(replace(design, n=n), baseline, difference) >= POWER
+
+    low, high = 1, 2
+    while not enough(high):
+        if high == MAX_PROBLEMS:
+            return None
+        low, high = high, min(2 * high, MAX_PROBLEMS)
+    while high - low > max(1, high // 500):  # half a percent: the exact power is a saw
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return high
+
+
+def discordant(a: float, b: float, correlation: float) -> tuple[float, float]:
+    """Return the shares of problems that only A and only B solve. Raises UserError."""
+    highest = highest_correlation(a, b)
+    if correlation > highest + 1e-9:
+        raise UserError(
+            f"a correlation of {correlation:g} is impossible between accuracies of {a:.3g} and "
+            f"{b:.3g}: at most {highest:.3f}",
+            f"give a correlation of {int(highest * 100) / 100} or less",
+        )
+    both = a * b + correlation * sqrt(a * (1 - a) * b * (1 - b))
+    both = min(max(both, a + b - 1, 0.0), a, b)
+    return a - both, b - both
+
+
+def highest_correlation(a: float, b: float) -> float:
+    """Return the correlation of two arms of which the weaker solves nothing of its own."""
+    low, high = sorted((a, b))
+    if low <= 0.0 or high >= 1.0:
+        return 0.0
+    return sqrt(low * (1 - high) / (high * (1 - low)))
+
+
+def _expected(
+    design: Design, a: float, b: float
+) -> tuple[tuple[float, int], list[tuple[float, int]]]:
+    """Return the variances of mean(A) - mean(B) that `design` would find: problems, seeds."""
+    of_a, of_b = a * (1 - a), b * (1 - b)
+    discordant(a, b, design.correlation)  # raises if impossible
+    both = design.correlation * sqrt(of_a * of_b)
+    apart = max(0.0, design.same_arm * (of_a + of_b) - 2 * both)
+    # A pseudo-problem on each side: see `crossed.estimate`.
+    shared = (apart * design.n + 1 / design.seeds) / design.n**2
+    chance = [(1 - design.same_arm) * variance / design.n for variance in (of_a, of_b)]
+    seeds = [((design.spread**2 + each) / design.seeds, design.seeds - 1) for each in chance]
+    return (shared, max(1, design.n - 1)), seeds
+
+
+def _smallest(reached: Callable[[float], float], room: float) -> float | None:
+    """Return the smallest difference in (0, room] at which `reached` gives enough power."""
+    if reached(room) < POWER:
+        return None
+    low, high = 0.0, room
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        low, high = (low, middle) if reached(middle) >= POWER else (middle, high)
+    return high

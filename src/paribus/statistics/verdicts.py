@@ -1,0 +1,129 @@
+"""Compare two tables of solved problems: interval, test, verdict, smallest detectable difference.
+
+    tested = compare(a, b)                  # [R, n] booleans each, the same problems in columns
+    decide(holm([tested.p_value])[0], 0.04)             # Verdict.NOT_SHOWN
+
+| runs                              | speaks of          | interval       | test              |
+|-----------------------------------|--------------------|----------------|-------------------|
+| one of each arm                   | two trained models | score, paired  | McNemar, exact    |
+| several seeds of each tuned arm   | the methods        | crossed, t     | Behrens-Fisher    |
+| one of each, problems in groups   | two trained models | clustered, t   | t                 |
+
+Where a test would mean nothing there is none, and `reason` says why.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+from statsmodels.stats.multitest import multipletests
+
+from paribus.statistics import power
+from paribus.statistics.crossed import Estimate, Groups, components, estimate, too_uncertain
+from paribus.statistics.intervals import Interval, mcnemar, paired_difference
+from paribus.statistics.power import ALPHA
+
+
+class Verdict(StrEnum):
+    """What a test says of "a is better than b"."""
+
+    SUPPORTED = "supported"
+    REFUTED = "refuted"
+    """b is better than a."""
+    NOT_SHOWN = "not_shown"
+
+
+class Scope(StrEnum):
+    """What a verdict speaks of."""
+
+    MODELS = "models"
+    """These two trained models, on problems like these."""
+    METHODS = "methods"
+    """The two ways to make a model, over their seeds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tested:
+    """What a comparison gives; `crossed` if it was made over seeds or groups."""
+
+    interval: Interval | None = None
+    p_value: float | None = None
+    reason: str = ""
+    crossed: Estimate | None = None
+
+
+SAME = "both solve the very same problems"
+"""Why there is no test: nothing tells the arms apart."""
+
+Solved = NDArray[np.bool_]
+"""[R, n]: whether each of R runs solved each of n problems."""
+
+
+def compare(a: Solved, b: Solved, groups: Groups | None = None) -> Tested:
+    """Return the interval and the test of mean(a) - mean(b), [R, n] each over the same problems.
+
+    One seed is a model that exists; see the table above.
+    """
+    if len(a) == len(b) == 1 and groups is None:
+        only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
+        p = mcnemar(only_a=only_a, only_b=only_b)
+        interval = paired_difference(only_a=only_a, only_b=only_b, n=a.shape[1])
+        reason = SAME if p is None else ""
+        return Tested(interval=interval, p_value=p, reason=reason)
+    arms = components(a), components(b)
+    reason = too_uncertain(arms, groups)
+    if reason:
+        return Tested(reason=reason)
+    found = estimate([(1.0, arms[0]), (-1.0, arms[1])], groups)
+    low, high = found.interval.low, found.interval.high
+    return Tested(
+        interval=Interval(max(-1.0, low), min(1.0, high)),
+        p_value=found.p_value,
+        reason="" if found.varies else SAME,
+        crossed=found,
+    )
+
+
+def holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """Return the p-values corrected for their number. None, no test, counts as a test failed.
+
+    S. Holm (1979), Scand. J. Statist. 6: 65-70, by statsmodels. The whole family counts, also
+    comparisons that could not be made: else a missing run would sharpen the others.
+    """
+    if not p_values:
+        return []
+    known = [1.0 if p is None else p for p in p_values]
+    corrected = multipletests(known, alpha=ALPHA, method="holm")[1]
+    return [None if p is None else float(q) for p, q in zip(p_values, corrected, strict=True)]
+
+
+def decide(p_holm: float | None, difference: float | None) -> Verdict:
+    """Return the verdict: supported or refuted if the corrected p is below ALPHA."""
+    if p_holm is None or p_holm >= ALPHA or not difference:
+        return Verdict.NOT_SHOWN
+    return Verdict.SUPPORTED if difference > 0 else Verdict.REFUTED
+
+
+def detectable(tested: Tested, a: Solved, b: Solved, alpha: float) -> float | None:
+    """Return the smallest difference that would be shown 8 times in 10 at level `alpha`."""
+    if tested.crossed is not None:
+        found = tested.crossed
+        return power.detectable_between_methods(found.shared, found.seeds, alpha)
+    if tested.interval is None:
+        return None
+    return power.detectable_between_models(
+        float(a.mean()),
+        float(b.mean()),
+        n=a.shape[1],
+        correlation=_correlation(a[0], b[0]),
+        alpha=alpha,
+    )
+
+
+def _correlation(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
+    """Correlation of two columns of booleans; 0 where one of them does not vary."""
+    if a.std() == 0 or b.std() == 0:
+        return 0.0
+    return float(np.corrcoef(a, b)[0, 1])

@@ -1,0 +1,84 @@
+"""Experiments written as strings: a row is a run, a character is a problem.
+
+    tables({"untuned": ["0100"], "full": ["1100", None, "1110"]}, [("full", "untuned")])
+
+`1` solved, `0` wrong, `.` not tested, `x` failed (the model gave no valid distribution). A row of
+None is a run that was interrupted. The arm called `untuned` trains nothing.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from paribus.analysis.tables import Arm, Run, Tables, with_generations
+from paribus.records import Generation, Stop
+from paribus.store.runs import RunState
+
+INTERRUPTED = "unfinished: it is still running, or was stopped."
+
+
+def solved(*rows: str) -> NDArray[np.bool_]:
+    """`solved("101", "110")` is the table [2, 3] of two seeds on three problems."""
+    return np.array([[each == "1" for each in row] for row in rows])
+
+
+def generation(number: int, text: str, stop: str = "answer", group: str = "") -> Generation:
+    """What a model wrote for problem `number`, whose answer is 7."""
+    return Generation(
+        problem_id=f"{number:016x}",
+        question=f"Question {number}?",
+        answer="7",
+        prompt_sha256="0" * 64,
+        text=text,
+        num_tokens=5,
+        stop=Stop(stop),
+        group=group,
+    )
+
+
+def run(arm: str, seed: int, row: str | None, groups: str = "") -> Run:
+    """One run; `groups` has a letter for each problem: "aab"."""
+    if row is None:
+        return Run(arm=arm, seed=seed, state=RunState.UNFINISHED, note=INTERRUPTED)
+    made = [
+        generation(
+            number,
+            f"#### {7 if mark == '1' else 8}",
+            "failed" if mark == "x" else "answer",
+            groups[number] if groups else "",
+        )
+        for number, mark in enumerate(row)
+        if mark != "."
+    ]
+    return with_generations(Run(arm=arm, seed=seed, state=RunState.COMPLETE), made)
+
+
+def tables(
+    rows: dict[str, Sequence[str | None]],
+    declared: Sequence[tuple[str, str]] = (),
+    *,
+    groups: str = "",
+    factors: dict[str, dict[str, Any]] | None = None,
+    matrix: dict[str, list[Any]] | None = None,
+) -> Tables:
+    """An experiment with these runs, arm by arm, seed by seed."""
+    return Tables(
+        config={"name": "by hand", "matrix": matrix or {}},
+        origins={},
+        arms=tuple(
+            Arm(
+                name=name,
+                factors=(factors or {}).get(name, {}),
+                identity={"method": "none" if name == "untuned" else "full"},
+            )
+            for name in rows
+        ),
+        declared=tuple((a, b, "method") for a, b in declared),
+        runs=tuple(
+            run(name, seed, row, groups)
+            for name, of_arm in rows.items()
+            for seed, row in enumerate(of_arm)
+        ),
+    )

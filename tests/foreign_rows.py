@@ -1,0 +1,53 @@
+"""The same answers to twelve questions in every layout that `paribus compare` reads."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from paribus.records import problem_id
+
+QUESTIONS = [f"Tom has {n} pens and buys 1. How many?" for n in range(12)]
+GOLD = [
+    {"question": asked, "answer": f"{n}+1=<<{n}+1={n + 1}>>{n + 1} pens\n#### {n + 1}"}
+    for n, asked in enumerate(QUESTIONS)
+]
+RIGHT = {n: f"#### {n + 1}" for n in range(12)}
+FIRST = {**RIGHT, 3: "#### 0", 4: "#### 0", 5: "", 6: "It is 7."}
+SECOND = {**RIGHT, 0: "#### 0", 6: "####7"}
+
+
+def write(path: Path, rows: list[Any]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def plain(texts: dict[int, str]) -> list[dict[str, Any]]:
+    return [{"id": n, "completion": text} for n, text in texts.items()]
+
+
+def asked(texts: dict[int, str]) -> list[dict[str, Any]]:
+    return [{**GOLD[n], "completion": text} for n, text in texts.items()]
+
+
+def harness(texts: dict[int, str]) -> list[dict[str, Any]]:
+    return [
+        {"doc_id": n, "doc": GOLD[n], "resps": [[text]], "filter": name}
+        for name in ("strict-match", "flexible-extract")
+        for n, text in texts.items()
+    ]
+
+
+def own(texts: dict[int, str]) -> list[dict[str, Any]]:
+    return [
+        {
+            "problem_id": problem_id(QUESTIONS[n]),
+            "question": QUESTIONS[n],
+            "answer": str(n + 1),
+            "prompt_sha256": "0" * 64,
+            "text": text,
+            "num_tokens": 5,
+            "stop": "stop_token",
+        }
+        for n, text in texts.items()
+    ]

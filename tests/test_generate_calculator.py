@@ -1,0 +1,116 @@
+"""The calculator at decode time: what it writes, that a model goes on behind it, any batch size."""
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from paribus.evaluation.annotations import annotated_steps
+from paribus.evaluation.generate import _Decoder, _Row, generate
+from paribus.models.load import for_inference
+from paribus.prompts.encode import Prompt, encode_prompt
+from paribus.records import Generation, Problem, Stop
+from paribus.testing.tiny import tiny_tokenizer
+
+SUMS = {  # question: what the model is taught to write; its sums are wrong, or no sums
+    "5?": " 6*7=<<6*7=40>>40.\n#### 40<eos>",
+    "6?": " <<1+1=3>>3 <<2-9=7>>7<eos>",
+    "7 8 9?": " <<x+1=5>> 6*7=5<eos>",
+    "10?": " <<1/8=8>>8<eos>",
+}
+
+
+def prompt_of(question: str, tokenizer) -> Prompt:
+    problem = Problem(question=question, solution="#### 4", answer="4")
+    return Prompt(problem=problem, text=question, ids=encode_prompt(question, tokenizer))
+
+
+@pytest.fixture(scope="module")
+def taught(tiny, tokenizer):
+    """A tiny model that has learnt SUMS by heart, in fp32."""
+    model = AutoModelForCausalLM.from_pretrained(tiny)
+    rows = [
+        torch.tensor([*encode_prompt(question, tokenizer), *tokenizer.encode(text)])
+        for question, text in SUMS.items()
+    ]
+    batch = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=0)
+    labels = batch.masked_fill(batch == 0, -100)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
+    for _ in range(120):
+        model(batch, labels=labels).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    return for_inference(model, torch.float32)
+
+
+def written(model, tokenizer, *, calculator: bool, batch_size=4, new=60) -> list[Generation]:
+    return generate(
+        model,
+        tokenizer,
+        [prompt_of(question, tokenizer) for question in SUMS],
+        stop_ids=frozenset({tokenizer.eos_token_id}),
+        max_new_tokens=new,
+        batch_size=batch_size,
+        on_batch=lambda _done: None,
+        calculator=calculator,
+    )
+
+
+def test_without_the_calculator_a_model_writes_its_own_sums(taught, tokenizer):
+    found = written(taught, tokenizer, calculator=False)
+    assert [each.text + "<eos>" for each in found] == list(SUMS.values())
+
+
+def test_the_calculator_writes_results_and_the_model_goes_on(taught, tokenizer):
+    found = written(taught, tokenizer, calculator=True)
+    starts = [" 6*7=<<6*7=42>>", " <<1+1=2>>", " <<x+1=5>> 6*7=5", " <<1/8=0.125>>"]
+    for each, start in zip(found, starts, strict=True):
+        assert each.text.startswith(start)
+        assert all(step.consistent is not False for step in annotated_steps(each.text))
+    assert [len(each.text) > len(start) for each, start in zip(found, starts, strict=True)] == [
+        True, True, False, True,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3])
+def test_with_the_calculator_too_the_batch_size_changes_nothing(taught, tokenizer, batch_size):
+    together = written(taught, tokenizer, calculator=True)
+    assert written(taught, tokenizer, calculator=True, batch_size=batch_size) == together
+
+
+def test_forced_tokens_count_towards_the_limit(taught, tokenizer):
+    whole = " <<1/8=0.125>>"
+    for new in range(len(" <<1/8="), len(whole) + 1):
+        cut = written(taught, tokenizer, calculator=True, new=new)[3]
+        assert (cut.text, cut.num_tokens, cut.stop) == (whole[:new], new, Stop.LENGTH)
+
+
+@pytest.mark.parametrize(
+    ("merges", "before", "chosen", "text"),
+    [
+        ((), "12*3=<<12*3=", "zzzzzz", "12*3=<<12*3=36>>zz"),
+        ((), "<<" + "1+" * 99 + "1=", "zzzzzzz", "<<" + "1+" * 99 + "1=100>>zz"),
+        ((), "<<12*x=", "zz", "<<12*x=zz"),
+        ((), "<<1/0=", "zz", "<<1/0=zz"),
+        ((), "12*3=", "zz", "12*3=zz"),
+        ((), "<<7-7=", "<eos>", "<<7-7=0"),
+        ((("=", "3"),), "<<12*3=", "zzzzz", "<<12*3=36>>z"),
+        ((("3", "6"), (">", ">")), "<<12*3=", "zzz", "<<12*3=36>>z"),
+    ],
+)
+def test_while_tokens_are_forced_the_models_choice_is_of_no_account(
+    taught, merges, before, chosen, text
+):
+    tokenizer = tiny_tokenizer(merges)
+    decoder = _Decoder(taught, tokenizer, frozenset({tokenizer.eos_token_id}), 99, True)
+    row = _Row(prompt_of("5?", tokenizer))
+    for token in [*tokenizer.encode(before), *tokenizer.encode(chosen)]:
+        decoder._advance([row], torch.tensor([token]), torch.tensor([True]))
+    assert decoder._text(row.generated) == text
+    assert row.stop is None
+
+
+def test_a_broken_distribution_fails_a_row_within_a_result(taught, tokenizer):
+    row = _Row(prompt_of("5?", tokenizer), generated=tokenizer.encode("<<12*3="), forced=[5, 6])
+    decoder = _Decoder(taught, tokenizer, frozenset(), 99, True)
+    decoder._advance([row], torch.tensor([7]), torch.tensor([False]))
+    assert row.stop is Stop.FAILED

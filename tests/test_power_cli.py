@@ -1,0 +1,152 @@
+"""`paribus power` as a person calls it: the answer, strict JSON, every mistake with a way out."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from paribus.cli.main import main
+from paribus.statistics.power import Design, detectable, problems_needed
+
+ISSUE = ["--baseline", "0.31", "--difference", "0.05"]
+
+
+def call(*words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "paribus.cli.main", "power", *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def parsed(capsys, *words: str):
+    assert main(["power", *words, "--json"]) == 0
+    return json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+
+
+def test_the_command_of_the_issue():
+    made = call(*ISSUE, "--seeds", "3", "--correlation", "0.4")
+    assert (made.returncode, made.stderr) == (0, "")
+    needed = {seeds: problems_needed(Design(n=0, seeds=seeds), 0.31, 0.05) for seeds in (1, 3)}
+    assert made.stdout.startswith(
+        "To show +5.0 points over 31.0 % between two methods, 8 times in 10 at the 5 % level:\n"
+    )
+    rows = [line.split() for line in made.stdout.splitlines()]
+    assert ["1", f"{needed[1]:,}", "the", "trained", "models"] in rows
+    assert ["3", f"{needed[3]:,}", "the", "methods"] in rows
+    assert "correlation 0.4 between arms over problems" in made.stdout
+
+
+def test_a_mistake_ends_the_process_with_two_and_no_traceback():
+    made = call("--baseline", "31", "--difference", "0.05")
+    assert (made.returncode, made.stdout) == (2, "")
+    assert made.stderr.splitlines() == [
+        "error: baseline is 31; an accuracy is a share between 0 and 1, both left out",
+        "  → write 31 % as 0.31 and 5 points as 0.05",
+    ]
+
+
+def test_json(capsys):
+    found = parsed(capsys, *ISSUE, "--seeds", "3", "--correlation", "0.4")
+    assert {key: found[key] for key in ("baseline", "difference", "seeds", "correlation")} == {
+        "baseline": 0.31,
+        "difference": 0.05,
+        "seeds": 3,
+        "correlation": 0.4,
+    }
+    assert (found["alpha"], found["power"], found["comparisons"]) == (0.05, 0.8, 1)
+    assert (found["seed_spread"], found["seed_correlation"]) == (0.01, 0.6)
+    design = Design(n=0, seeds=3)
+    assert found["problems"] == problems_needed(design, 0.31, 0.05)
+    by_seeds = {row["seeds"]: row["problems"] for row in found["by_seeds"]}
+    assert by_seeds[3] == found["problems"]
+    assert by_seeds[1] == 878
+    by_size = {row["problems"]: row["difference"] for row in found["detectable"]}
+    assert by_size[1319] == detectable(Design(n=1319, seeds=3), 0.31)
+
+
+def test_what_no_number_of_problems_can_show_is_null(capsys):
+    found = parsed(capsys, *ISSUE, "--seeds", "3", "--seed-spread", "0.45")
+    assert found["problems"] is None
+    assert {row["difference"] for row in found["detectable"]} == {None}
+    assert main(["power", *ISSUE, "--seeds", "3", "--seed-spread", "0.45"]) == 0
+    assert "over 1,000,000" in capsys.readouterr().out
+
+
+def test_a_family_needs_more(capsys):
+    alone = parsed(capsys, *ISSUE)["problems"]
+    family = parsed(capsys, *ISSUE, "--comparisons", "8")["problems"]
+    assert family > 1.3 * alone
+
+
+@pytest.mark.parametrize("baseline", ["0.005", "0.97"])
+def test_a_baseline_near_the_ends_has_an_answer(capsys, baseline):
+    """Arms far apart cannot correlate by 0.4: the table of differences allows for it."""
+    found = parsed(capsys, "--baseline", baseline, "--difference", "0.01")
+    assert found["problems"] > 500
+    assert 0 < found["detectable"][-1]["difference"] < 0.03
+
+
+A, B = ISSUE[:2], ISSUE[2:]
+
+
+@pytest.mark.parametrize(
+    ("words", "said", "remedy"),
+    [
+        (["--baseline", "31", *B], "baseline is 31", "write 31 % as 0.31"),
+        (["--baseline", "nan", *B], "baseline is nan", "write 31 % as 0.31"),
+        (["--baseline", "0", *B], "baseline is 0", "write 31 % as 0.31"),
+        (["--baseline", "1", *B], "baseline is 1", "write 31 % as 0.31"),
+        (["--baseline", "-0.1", *B], "baseline is -0.1", "write 31 % as 0.31"),
+        ([*A, "--difference", "inf"], "baseline + difference is inf", "5 points as 0.05"),
+        ([*A, "--difference", "nan"], "baseline + difference is nan", "5 points as 0.05"),
+        ([*A, "--difference", "5"], "baseline + difference is 5.31", "5 points as 0.05"),
+        ([*A, "--difference", "-0.31"], "baseline + difference is 0", "5 points as 0.05"),
+        ([*A, "--difference", "0"], "a difference of 0 cannot be shown", "smallest that matters"),
+        ([*ISSUE, "--seeds", "0"], "seeds is 0, outside 1 to 1000", "give another"),
+        ([*ISSUE, "--seeds", "-3"], "seeds is -3, outside 1 to 1000", "give another"),
+        ([*ISSUE, "--comparisons", "0"], "comparisons is 0, outside 1 to", "give another"),
+        ([*ISSUE, "--correlation", "nan"], "correlation is nan, outside 0 to", "give another"),
+        ([*ISSUE, "--correlation", "-0.2"], "correlation is -0.2, outside 0 to", "give another"),
+        ([*ISSUE, "--correlation", "0.95"], "0.95 is impossible", "correlation of 0.89 or less"),
+        ([*ISSUE, "--seed-spread", "nan"], "seed spread is nan", "give another"),
+        ([*ISSUE, "--seed-spread", "1"], "seed spread is 1, outside 0 to 0.5", "give another"),
+        ([*ISSUE, "--seed-correlation", "0.2"], "less than two arms do", "--seed-correlation"),
+    ],
+)
+def test_a_mistake_is_told_with_a_way_out(capsys, words, said, remedy):
+    assert main(["power", *words]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    first, second = printed.err.splitlines()
+    assert first.startswith("error: ")
+    assert said in first
+    assert second.startswith("  → ")
+    assert remedy in second
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([*A, "--difference", "five"], "argument --difference: invalid float value: 'five'"),
+        ([*ISSUE, "--seeds", "2.5"], "argument --seeds: invalid int value: '2.5'"),
+        (A, "the following arguments are required: --difference"),
+    ],
+)
+def test_text_where_a_number_belongs_is_refused_with_the_usage(capsys, words, said):
+    with pytest.raises(SystemExit) as stopped:
+        main(["power", *words])
+    assert stopped.value.code == 2
+    printed = capsys.readouterr().err
+    assert printed.startswith("usage: paribus power")
+    assert said in printed
+
+
+def test_power_does_without_torch():
+    code = (
+        "import sys; from paribus.cli.main import main; "
+        f"code = main(['power', *{ISSUE!r}, '--json']); "
+        "sys.exit(code or any(name in sys.modules for name in ('torch', 'transformers', 'peft')))"
+    )
+    made = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, timeout=60, check=False
+    )
+    assert made.returncode == 0, made.stderr

@@ -1,0 +1,278 @@
+"""From p-values to verdicts, and from verdicts to sentences."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from by_hand import tables
+from paribus.analysis import wording
+from paribus.analysis.answer import answer
+from paribus.analysis.contrasts import Contrast, contrasts
+from paribus.analysis.effects import Effect
+from paribus.statistics.intervals import Interval
+from paribus.statistics.verdicts import Scope, Verdict, holm
+
+P_VALUES = st.none() | st.floats(0, 1)
+
+
+# --- Holm ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("p_values", "corrected"),
+    [
+        ([], []),
+        ([None], [None]),
+        ([0.02], [0.02]),
+        ([0.01, 0.02, 0.03], [0.03, 0.04, 0.04]),
+        # A comparison without a test counts: 4 * 0.01, 3 * 0.02, and 2 * 0.03 is no larger.
+        ([0.01, 0.02, 0.03, None], [0.04, 0.06, 0.06, None]),
+        ([None, 0.03, 0.01, 0.02], [None, 0.06, 0.04, 0.06]),
+        ([0.6, 0.6], [1.0, 1.0]),
+        ([0.04, 0.001], [0.04, 0.002]),
+    ],
+)
+def test_holm_by_hand(p_values, corrected):
+    assert holm(p_values) == pytest.approx(corrected)
+
+
+@settings(deadline=None, max_examples=15)
+@given(st.lists(P_VALUES, max_size=12))
+def test_holm_never_lowers_and_keeps_the_order(p_values):
+    found = holm(p_values)
+    pairs = [
+        (p, q) for p, q in zip(p_values, found, strict=True) if p is not None and q is not None
+    ]
+    assert [p is None for p in p_values] == [q is None for q in found]
+    assert all(p <= q <= 1 for p, q in pairs)
+    ordered = [q for _, q in sorted(pairs)]
+    assert ordered == sorted(ordered)
+
+
+def test_a_comparison_that_could_not_be_made_counts_in_the_family():
+    rows = {"full": ["1" * 10], "lora": ["1" + "0" * 9], "untuned": [None]}
+    made = tables(rows, [("full", "lora"), ("full", "untuned"), ("lora", "untuned")])
+    found = contrasts(made)
+    assert found[0].p_value == pytest.approx(2 / 2**9)
+    assert [each.p_holm for each in found] == [pytest.approx(3 * 2 / 2**9), None, None]
+
+
+# --- verdicts --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [Contrast, Effect])
+@pytest.mark.parametrize(
+    ("difference", "p_value", "p_holm", "verdict"),
+    [
+        (0.1, 0.01, 0.04, Verdict.SUPPORTED),
+        (-0.1, 0.01, 0.04, Verdict.REFUTED),
+        (0.1, 0.0126, 0.0504, Verdict.NOT_SHOWN),  # one of four: significant only by itself
+        (0.1, 0.05, 0.05, Verdict.NOT_SHOWN),
+        (-0.1, 0.4, 1.0, Verdict.NOT_SHOWN),
+        (0.1, None, None, Verdict.NOT_SHOWN),
+        (0.0, 1.0, 1.0, Verdict.NOT_SHOWN),
+        (None, None, None, Verdict.NOT_SHOWN),
+    ],
+)
+def test_the_verdict_is_read_off_the_corrected_p(kind, difference, p_value, p_holm, verdict):
+    given_by = (
+        {"a": "full", "b": "lora", "factor": "method"}
+        if kind is Contrast
+        else {"factors": ("method",), "levels": (("full", "lora"),), "weights": {}}
+    )
+    found = kind(**given_by, difference=difference, p_value=p_value, p_holm=p_holm)
+    assert found.verdict is verdict
+
+
+# --- sentences -------------------------------------------------------------------------------
+
+
+def compared(**more) -> Contrast:
+    values = {
+        "n": 100,
+        "seeds": (1, 1),
+        "only_a": 12,
+        "only_b": 2,
+        "difference": 0.1,
+        "interval": Interval(0.024, 0.186),
+        "p_value": 0.013,
+        "p_holm": 0.013,
+        "detectable": 0.104,
+    }
+    return Contrast(a="full", b="lora", factor="method", **(values | more))
+
+
+METHODS = {"scope": Scope.METHODS, "seeds": (3, 3)}
+
+
+@pytest.mark.parametrize(
+    ("contrast", "sentence"),
+    [
+        (
+            compared(),
+            "Of these two models, full is better than lora on these 100 problems: it solves 10 "
+            "more.",
+        ),
+        (
+            compared(difference=-0.1, only_a=2, only_b=12),
+            "Of these two models, lora is better than full on these 100 problems: it solves 10 "
+            "more.",
+        ),
+        (
+            compared(**METHODS),
+            "As methods, over 3 seeds: full solves 10 points more than lora on average.",
+        ),
+        (
+            compared(scope=Scope.METHODS, seeds=(3, 2), difference=-0.01),
+            "As methods, over 3 and 2 seeds: lora solves 1 point more than full on average.",
+        ),
+        (
+            compared(p_holm=0.052),
+            "Not shown: the difference may be +2.4 to +18.6 points. The interval alone leaves out "
+            "0; the corrected test does not. 10.4 points or more would be seen 8 times in 10.",
+        ),
+        (
+            compared(p_value=None, p_holm=None, interval=Interval(-0.04, 0.04), reason="why"),
+            "Not shown: why, so there is no test; the difference may be −4.0 to +4.0 points.",
+        ),
+        (
+            compared(**METHODS, interval=None, p_holm=None, reason="2 seeds are too few"),
+            "No verdict: 2 seeds are too few.",
+        ),
+        (Contrast(a="full", b="lora", factor="method", reason="why"), "Not compared: why."),
+        (
+            compared(left_out=7),
+            "Of these two models, full is better than lora on these 100 problems: it solves 10 "
+            "more. The arms were tested on different problems: compared on the 100 they share, 7 "
+            "left out.",
+        ),
+    ],
+)
+def test_what_a_contrast_says(contrast, sentence):
+    assert wording.verdict(contrast) == sentence
+
+
+@pytest.mark.parametrize("difference", [0.2, -0.2])
+@pytest.mark.parametrize(
+    ("scope", "seeds", "said", "never"),
+    [
+        (Scope.MODELS, (1, 1), "these two models", ("methods", "seeds", "average")),
+        (Scope.METHODS, (3, 3), "As methods, over 3 seeds", ("these two models", "these 100")),
+        (Scope.METHODS, (3, 1), "As methods, over 3 seeds", ("these two models", "these 100")),
+    ],
+)
+def test_models_and_methods_are_never_confused(scope, seeds, difference, said, never):
+    sentence = wording.verdict(compared(scope=scope, seeds=seeds, difference=difference))
+    assert said in sentence
+    assert not [word for word in never if word in sentence]
+
+
+def effect(*levels: tuple[str, str], **more) -> Effect:
+    values = {"n": 100, "difference": 0.07, "interval": Interval(0.01, 0.13), "p_holm": 0.02}
+    names = ("method", "data.variant")[: len(levels)]
+    return Effect(factors=names, levels=levels, weights={}, **(values | more))
+
+
+METHOD, DATA = ("full", "lora"), ("main", "socratic")
+
+
+@pytest.mark.parametrize(
+    ("effect", "sentence"),
+    [
+        (
+            effect(METHOD),
+            "Of these trained models, those with full solve 7 points more on average than those "
+            "with lora.",
+        ),
+        (
+            effect(METHOD, scope=Scope.METHODS, difference=-0.07),
+            "As methods, those with lora solve 7 points more on average than those with full.",
+        ),
+        (
+            effect(METHOD, p_holm=0.06, detectable=0.09),
+            "Not shown: the average difference may be +1.0 to +13.0 points. 9.0 points or more "
+            "would be seen 8 times in 10.",
+        ),
+        (effect(METHOD, interval=None, reason="why"), "Not measured: why."),
+        (
+            effect(METHOD, DATA),
+            "Of these trained models, the difference full − lora is 7 points higher with "
+            "data.variant main than with socratic.",
+        ),
+        (
+            effect(METHOD, DATA, scope=Scope.METHODS, difference=-0.07),
+            "As methods, the difference full − lora is 7 points higher with data.variant "
+            "socratic than with main.",
+        ),
+    ],
+)
+def test_what_an_effect_says(effect, sentence):
+    assert wording.effect(effect) == sentence
+
+
+def test_figures_in_words():
+    assert [wording.percent(share) for share in (0.31, 0.3085, 0.0, None)] == [
+        "31 %",
+        "30.9 %",
+        "0 %",
+        "–",
+    ]
+    assert [wording.points(each) for each in (0.09, -0.052, 0.0, -0.00001, 0.01, None)] == [
+        "+9 points",
+        "−5.2 points",
+        "0 points",
+        "0 points",
+        "+1 point",
+        "–",
+    ]
+    assert wording.points_range(Interval(-0.05, 0.11)) == "−5.0 to +11.0"
+    assert wording.points_range(Interval(-0.0001, 0.0)) == "0.0 to 0.0"
+    assert [wording.p_value(p) for p in (0.0213, 0.00004, None)] == ["0.021", "< 0.001", "no test"]
+
+
+# --- the answer ------------------------------------------------------------------------------
+
+
+PAIRS = [("full", "untuned"), ("lora", "untuned"), ("full", "lora")]
+
+
+@pytest.mark.parametrize(
+    ("rows", "sentences"),
+    [
+        (
+            {"untuned": ["1000000000"], "full": ["1" * 10], "lora": ["1000000001"]},
+            [
+                "full (100 %) solves more of the 10 test problems than the untuned model (10 %).",
+                "For lora (20 %) a difference from the untuned model (10 %) is not shown.",
+                "For method: full is better than lora (+80 points, +30.0 to +94.3).",
+            ],
+        ),
+        (
+            {"untuned": ["0" * 12], "full": ["1" * 12], "lora": ["1" * 11 + "0"]},
+            [
+                "All 2 tuned arms solve more of the 12 test problems than the untuned model "
+                "(0 %): full (100 %) and lora (91.7 %).",
+                "For method: a difference is not shown between full and lora (+8.3 points, −17.9 "
+                "to +35.4).",
+            ],
+        ),
+        (
+            {"untuned": ["1" * 12], "full": ["0" * 12], "lora": [None]},
+            [
+                "full (0 %) solves fewer of the 12 test problems than the untuned model (100 %).",
+                "2 of 3 comparisons could not be made: there are no results of both arms.",
+            ],
+        ),
+        ({"untuned": [None], "full": [None], "lora": [None]}, ["No two arms could be compared."]),
+    ],
+)
+def test_the_answer_in_words(rows, sentences):
+    made = tables(rows, PAIRS)
+    assert answer(made, contrasts(made)) == sentences
+
+
+def test_the_answer_says_over_how_many_seeds_methods_were_compared():
+    made = tables({"full": ["1" * 20] * 3, "lora": ["0" * 20] * 3}, [("full", "lora")])
+    (sentence,) = answer(made, contrasts(made))
+    assert sentence.startswith("For method: full is better than lora (+100 points, ")
+    assert sentence.endswith(", over 3 seeds).")
