@@ -1,4 +1,4 @@
-"""Generate docs/config.md and docs/cli.md from the code, or with --check say what is stale."""
+"""Generate docs/{config,cli,calibration}.md, or with --check say what is stale."""
 
 import ast
 import os
@@ -6,6 +6,8 @@ import subprocess
 import sys
 from dataclasses import fields
 from pathlib import Path
+
+from calibration import calibration_page
 
 from paribus.config import schema
 
@@ -79,7 +81,12 @@ def main() -> int:
     """Write the pages, or with --check compare them."""
     check = "--check" in sys.argv[1:]
     stale = []
-    for name, text in {"config.md": config_page(), "cli.md": cli_page()}.items():
+    pages = {
+        "config.md": config_page(),
+        "cli.md": cli_page(),
+        "calibration.md": calibration_page(),
+    }
+    for name, text in pages.items():
         path = DOCS / name
         if check and (not path.exists() or path.read_text(encoding="utf-8") != text):
             stale.append(name)

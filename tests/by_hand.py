@@ -2,8 +2,9 @@
 
     tables({"untuned": ["0100"], "full": ["1100", None, "1110"]}, [("full", "untuned")])
 
-`1` solved, `0` wrong, `.` not tested, `x` failed (the model gave no valid distribution). A row of
-None is a run that was interrupted. The arm called `untuned` trains nothing.
+`1` solved, `0` wrong, `f` right but not in the answer's form (the flexible scorer takes it), `.`
+not tested, `x` failed (the model gave no valid distribution). A row of None is a run that was
+interrupted. The arm called `untuned` trains nothing.
 """
 
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from paribus.analysis.tables import Arm, Run, Tables, with_generations
 from paribus.records import Generation, Stop
 from paribus.store.runs import RunState
 
+TEXTS = {"1": "#### 7", "f": "The answer is 7"}
 INTERRUPTED = "unfinished: it is still running, or was stopped."
 
 
@@ -45,7 +47,7 @@ def run(arm: str, seed: int, row: str | None, groups: str = "") -> Run:
     made = [
         generation(
             number,
-            f"#### {7 if mark == '1' else 8}",
+            TEXTS.get(mark, "#### 8"),
             "failed" if mark == "x" else "answer",
             groups[number] if groups else "",
         )

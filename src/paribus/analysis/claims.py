@@ -185,7 +185,7 @@ def _cheaper(
     )
     verdict, interval = contrast.verdict, contrast.interval
     assert interval is not None
-    loses = -interval.low if cheap.name == contrast.a else interval.high
+    loses = max(0.0, -interval.low if cheap.name == contrast.a else interval.high)
     if verdict is not Verdict.NOT_SHOWN:
         wins = (verdict is Verdict.SUPPORTED) == (cheap.name == contrast.a)
         verdict = Verdict.SUPPORTED if wins else Verdict.REFUTED
@@ -247,8 +247,10 @@ def _of_skill(tables: Tables, found: Sequence[Contrast]) -> Iterator[Finding]:
 
 def _of_variations(found: Sequence[Contrast], varied: Sequence[Variation]) -> Iterator[Finding]:
     changed = changes(found, varied)
-    for by in dict.fromkeys(each.by for each in varied):
-        under = [each.under for each in varied if each.by == by]
+    # Where nothing could be compared nothing can have held either.
+    made = [v for v in varied if any(a.n and b.n for a, b in zip(found, v.contrasts, strict=True))]
+    for by in dict.fromkeys(each.by for each in made):
+        under = [each.under for each in made if each.by == by]
         what = "corrected labels" if by == "labels" else f"the {by}"
         those = [each for each in changed if each.by == by]
         yield Finding(

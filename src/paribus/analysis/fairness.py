@@ -31,8 +31,9 @@ TUNING = "tuning"
 _NOT_SETTINGS = frozenset({"format", "replicate", "evaluation.also"})
 """Parts of an identity that cannot change how the main protocol comes out."""
 
-
-_TRAINED = ("training.", "lora.")
+_TRAINED = ("training.", "lora.", "data.variant", "data.train_size", "data.validation_size")
+"""What an untuned model does not read, save for solved examples: the prompts' hash tells of those.
+"""
 
 
 class Status(StrEnum):
@@ -77,7 +78,8 @@ def table(tables: Tables, contrast: Contrast) -> list[Row]:
     runs = [[run for run in tables.complete if run.arm == arm.name] for arm in (a, b)]
     if not all(runs):
         return settings
-    return settings + [_measured(figure, runs[0], runs[1], changed) for figure in _FIGURES]
+    causes = [*told, contrast.factor]
+    return settings + [_measured(figure, runs[0], runs[1], causes) for figure in _FIGURES]
 
 
 def unexplained(tables: Tables, contrast: Contrast) -> list[Row]:
@@ -159,7 +161,10 @@ def _replicates(runs: Sequence[Run]) -> str:
     return str(len(runs))
 
 
-_TRAINING = ("method", "training.", "data.", "prompt.")
+_TRAINING = (
+    *(TUNING, "model", "data.", "prompt."),
+    *("training.epochs", "training.max_steps", "training.batch_size", "training.target_tokens"),
+)
 _FIGURES = (
     _Figure("test problems (hash)", _problems, ()),
     _Figure("prompts (hash)", _prompts, ("evaluation.protocol", "prompt.format", "data.variant")),
@@ -182,7 +187,7 @@ _FIGURES = (
         _from_result("precision", "trainable"),
         ("method", "training.precision"),
     ),
-    _Figure("complete seeds", _replicates, ("method",)),
+    _Figure("complete seeds", _replicates, (TUNING,)),
     _Figure("paribus", _from_result("environment", "paribus"), ()),
     _Figure("torch", _from_result("environment", "torch"), ()),
     _Figure("transformers", _from_result("environment", "transformers"), ()),

@@ -52,8 +52,9 @@ def variations(tables: Tables) -> list[Variation]:
     made = [("scorer", each, _rescored(tables, each)) for each in SCORERS if each != MAIN_SCORER]
     made += [("protocol", name, asked) for name, asked in _by_protocol(tables)]
     if labels := tables.config.get("labels"):
-        corrected = _relabelled(tables, read_labels(Path(labels)))
-        made.append(("labels", Path(labels).name, corrected))
+        answers = read_labels(Path(labels))
+        said = f"{Path(labels).name} ({_counted(tables, answers)})"
+        made.append(("labels", said, _relabelled(tables, answers)))
     return [
         Variation(by=by, under=under, tables=varied, contrasts=contrasts(varied))
         for by, under, varied in made
@@ -94,6 +95,14 @@ def _by_protocol(tables: Tables) -> Iterator[tuple[str, Tables]]:
                 for run, written in zip(tables.complete, asked, strict=True)
             ]
             yield name, _with_runs(tables, runs)
+
+
+def _counted(tables: Tables, labels: Mapping[str, str]) -> str:
+    """How many problems the labels know, and how many they answer otherwise."""
+    asked = {each.problem_id: each.answer for run in tables.complete for each in run.generations}
+    known = asked.keys() & labels.keys()
+    other = sum(labels[key] != asked[key] for key in known)
+    return f"{len(known)} of {len(asked)} problems, {other} with another answer"
 
 
 def _relabelled(tables: Tables, labels: Mapping[str, str]) -> Tables:

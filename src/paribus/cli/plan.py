@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from paribus.analysis.robustness import read_labels
 from paribus.config.load import Loaded, load
 from paribus.config.spec import RunSpec, flatten
 from paribus.errors import UserError
@@ -31,6 +32,8 @@ def plan(file: Path, values: Sequence[str], root: Path, *, explain: bool, as_jso
     """Print the plan of the experiment in `file`."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     loaded = load(file, values)
+    if loaded.config.labels:
+        read_labels(Path(loaded.config.labels))  # a fault is told before anything is spent
     design = expand(loaded)
     folder = ExperimentFolder(root / loaded.config.name)
     design = settle(design, known_rates(design, folder))

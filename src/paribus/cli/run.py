@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
+from paribus.analysis.robustness import read_labels
 from paribus.cli.display import Display
 from paribus.cli.report import conclude
 from paribus.config.load import load
@@ -25,6 +26,8 @@ def run(file: Path, values: Sequence[str], root: Path) -> int:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
     loaded = load(file, values)
+    if loaded.config.labels:
+        read_labels(Path(loaded.config.labels))  # a fault is told before anything is spent
     design = expand(loaded)
     folder = ExperimentFolder(root / loaded.config.name)
     with Display(console, loaded.config.name, [*design.trials, *design.runs]) as display:

@@ -1,7 +1,7 @@
 """What an experiment will be able to see, told before it is run.
 
     foresee(n=100, seeds=1, comparisons=8, hypothesis="LoRA comes within 2 points.")
-    # Foresight(detectable=0.27, claimed=0.02), and .warning says that this is not enough
+    # Foresight(detectable=0.20, claimed=0.02), and .warning says that this is not enough
 
 A hypothesis speaks of a size when it names points: the smallest it names is held against the
 smallest difference the design shows 8 times in 10. Accuracies are not known yet, so they are taken
@@ -18,7 +18,9 @@ ASSUMED = 0.5
 """Accuracy of the weaker arm. Nearer 0 or 1 a smaller difference can be seen."""
 
 _POINTS = re.compile(
-    r"(?<![\d.])(\d{1,3}(?:\.\d{1,3})?)[ \t]{1,4}(?:percentage[ \t]{1,4})?points?\b"
+    r"(?<![\d.,])(\d{1,3}(?:\.\d{1,3})?)[ \t]{1,4}(?:or (?:more|fewer|less)[ \t]{1,4})?"
+    r"(?:percentage[ \t]{1,4})?points?\b",
+    re.IGNORECASE,
 )
 
 

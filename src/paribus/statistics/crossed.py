@@ -205,7 +205,8 @@ def too_uncertain(arms: Sequence[Components], groups: Groups | None) -> str:
     """Return why no interval of these arms can be believed, or ""."""
     fewest = min((arm.seeds for arm in arms if arm.seeds > 1), default=MIN_SEEDS)
     if fewest < MIN_SEEDS:
-        return f"{fewest} seeds are too few to say how much the seed matters: 1 or {MIN_SEEDS}"
+        few = f"{fewest} seeds are too few to say how much the seed matters"
+        return f"{few}: use 1, or {MIN_SEEDS} and more"
     alone = groups is None
     units = len(arms[0].problems) if groups is None else _count(groups)
     if units < MIN_GROUPS:
