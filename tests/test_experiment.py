@@ -161,6 +161,8 @@ def test_interrupted_and_gone_on(folder):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # Whoever runs the tests in the background has SIGINT ignored, and so would the child.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     done = folder / "stopped" / "tiny" / "baseline" / "seed-0" / "manifest.json"
     begun = folder / "stopped" / "tiny" / "full-main" / "seed-0" / "spec.json"

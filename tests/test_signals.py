@@ -153,7 +153,7 @@ def test_gold_solutions_have_no_signal_and_spoilt_ones_theirs():
         assert judged(f"{body}<<2+2=5>> #### 98765431", **of) is Signal.ARITHMETIC_SLIP
         assert judged(f"{body}#### 98765431", **of) is Signal.COPY_SLIP
         assert judged(body, stop=Stop.LENGTH, **of) is Signal.TRUNCATED
-    assert kept > 100
+    assert kept > 50  # with GSM8K beside the checkout there are many more
 
 
 # --- a run -----------------------------------------------------------------------------------
