@@ -1,9 +1,7 @@
 """`strict` from outside by the command line, on a tiny model: before a run and after it."""
 
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from outside import paribus
 from paribus.analysis.contrasts import contrasts
 from paribus.analysis.fairness import Status, table, unexplained
 from paribus.analysis.findings import analyse
@@ -38,17 +37,6 @@ EXPERIMENT = {
 }
 STORE = Path("runs/strict")
 LORA = "matrix.method=[lora]"
-
-
-def paribus(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "paribus.cli.main", *words],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        env={**os.environ, "HF_HUB_OFFLINE": "1", "COLUMNS": "120"},
-    )
 
 
 @pytest.fixture(scope="module")

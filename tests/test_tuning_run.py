@@ -1,14 +1,13 @@
 """An experiment with `tune`, from outside by the command line, on a tiny model."""
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
+from outside import paribus
 from paribus.cli.run import describe_tuning
 from paribus.config.load import load
 from paribus.experiment.local import run_experiment
@@ -33,17 +32,6 @@ EXPERIMENT = {
     "tune": {"learning_rates": RATES},
     "baseline": None,
 }
-
-
-def paribus(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "paribus.cli.main", *words],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        env={**os.environ, "HF_HUB_OFFLINE": "1", "COLUMNS": "120"},
-    )
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from paribus.analysis.contrasts import Contrast
+from paribus.analysis.protocols import main_protocol
 from paribus.analysis.tables import Run, Tables
 from paribus.config.spec import flatten
 from paribus.statistics.verdicts import Scope
@@ -97,7 +98,7 @@ def _read(values: Mapping[str, str]) -> set[str]:
 
 def _facts(run: Run) -> dict[str, str]:
     """The circumstances of one run, by the words the report uses."""
-    facts = {} if _protocol(run) is None else {"prompt protocol": str(_protocol(run))}
+    facts = {} if main_protocol(run) is None else {"prompt protocol": str(main_protocol(run))}
     for section in ("data", "precision", "environment"):
         values: Mapping[str, Any] = run.result.get(section) or {}
         told = {key: value for key, value in values.items() if not isinstance(value, Mapping)}
@@ -157,7 +158,7 @@ def _about_tests(found: Sequence[Contrast]) -> list[str]:
 def _about_prompts(tables: Tables) -> list[str]:
     protocols: dict[str, list[str]] = {}
     for run in tables.complete:
-        if (protocol := _protocol(run)) is not None:
+        if (protocol := main_protocol(run)) is not None:
             protocols.setdefault(protocol, []).append(run.arm)
     if len(protocols) < 2:
         return []
@@ -168,12 +169,6 @@ def _about_prompts(tables: Tables) -> list[str]:
         f"Not all arms were prompted alike ({listed}). The prompt is part of every comparison "
         "across these groups."
     ]
-
-
-def _protocol(run: Run) -> str | None:
-    """The run's prompt protocol; None for generations made elsewhere."""
-    evaluation: Mapping[str, Any] = run.result.get("evaluation") or {}
-    return evaluation.get("protocol")
 
 
 def _overlaps(run: Run) -> dict[str, tuple[int, int]]:

@@ -4,11 +4,9 @@ paribus plan   FILE [key=value …]    what would be run, and whether it can be
 paribus run    FILE [key=value …]    run what is not complete yet, then report
 paribus status [FILE]                how far every run has come
 paribus report FILE                  draw the conclusions from the store
-paribus score FILE                   score generations made elsewhere
-paribus compare FILE FILE ...        compare them, problem by problem
-paribus power --baseline --difference   how many problems and seeds that takes
 paribus score  FILE                  what generations made elsewhere solve
 paribus compare FILE FILE …          how they differ, problem by problem
+paribus power  --baseline --difference   how many problems and seeds that takes
 """
 
 import argparse
@@ -157,16 +155,17 @@ def _add_foreign(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -
 def _add_power(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     summary = "how many problems and seeds a difference takes, before anything is run"
     one = verbs.add_parser("power", help=summary, description=summary)
-    share = "a share: 0.05 is 5 points"
     one.add_argument("--baseline", type=float, required=True, help="accuracy to compare with, 0..1")
-    one.add_argument("--difference", type=float, required=True, help=f"to be shown, {share}")
+    one.add_argument(
+        "--difference", type=float, required=True, help="to be shown, a share: 0.05 is 5 points"
+    )
     one.add_argument("--seeds", type=int, default=1, help="of each arm (default: 1)")
-    for option, default, meaning in (
-        ("--seed-spread", 0.01, "standard deviation of accuracy among seeds, a share"),
-    ):
-        one.add_argument(
-            option, type=float, default=default, help=f"{meaning} (default: {default:g})"
-        )
+    one.add_argument(
+        "--seed-spread",
+        type=float,
+        default=0.01,
+        help="standard deviation of accuracy among seeds, a share (default: 0.01)",
+    )
     one.add_argument(
         "--correlation",
         type=float,
