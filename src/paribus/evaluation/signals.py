@@ -33,6 +33,7 @@ number, 9 % a copy slip, 8 % stop early, 1 % have an arithmetic slip (a calculat
 import re
 from enum import StrEnum
 from fractions import Fraction
+from functools import lru_cache
 
 from paribus.evaluation.annotations import Step, annotated_steps, steps
 from paribus.evaluation.answers import canonical, own_text
@@ -83,10 +84,11 @@ class Signal(StrEnum):
     SAME_STEPS_WRONG_RELATION = "same_steps_wrong_relation"
 
 
+@lru_cache(maxsize=2**16)
 def signal(generation: Generation, outcome: Outcome) -> Signal | None:
     """Return the first signal that fires, None for a correct generation.
 
-    `outcome` is the canonical scorer's.
+    `outcome` is the canonical scorer's. Kept: findings, table and browser of one report all ask.
     """
     if outcome is Outcome.CORRECT:
         return None
