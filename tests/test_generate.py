@@ -4,7 +4,13 @@ import hashlib
 
 import pytest
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, Gemma3ForCausalLM
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    Gemma3ForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+)
 
 from paribus.evaluation import generate as module
 from paribus.evaluation.generate import _Decoder, _Row, generate, measure
@@ -123,11 +129,32 @@ def test_every_row_is_what_hf_generates_alone(tiny, tokenizer, layer_types, shot
         assert brief(found) == expected
 
 
+def test_a_window_without_kinds_of_layers_is_every_layers(tokenizer):
+    """Mistral's config: a sliding_window, and no layer_types."""
+    config = MistralConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=32,
+        sliding_window=16,
+        initializer_range=0.3,
+    )
+    assert not hasattr(config, "layer_types")
+    torch.manual_seed(3)
+    model = for_inference(MistralForCausalLM(config), torch.float32)
+    prompts = prompts_of(tokenizer, 0)
+    assert max(len(prompt.ids) for prompt in prompts) > 16
+    assert brief(run(model, Ids(), prompts, stops=STOPS)) == reference(model, prompts)
+
+
 def test_the_shared_prefix_changes_no_text(model, tokenizer, monkeypatch):
     prompts = prompts_of(tokenizer, 1)
     with_prefix = brief(run(model, Ids(), prompts))
     assert brief([run(model, Ids(), [prompt])[0] for prompt in prompts]) == with_prefix
-    monkeypatch.setattr(module, "_shared_length", lambda _sequences: 0)
+    monkeypatch.setattr(module, "shared_length", lambda _sequences: 0)
     assert brief(run(model, Ids(), prompts)) == with_prefix
 
 
@@ -144,12 +171,12 @@ def test_the_shared_prefix_changes_no_text(model, tokenizer, monkeypatch):
     ],
 )
 def test_shared_length_leaves_each_prompt_a_token(sequences, length):
-    assert module._shared_length(sequences) == length
+    assert module.shared_length(sequences) == length
 
 
 def test_the_prefix_is_computed_once_and_stopped_rows_leave(model, tokenizer, forwards):
     prompts = prompts_of(tokenizer, 1)
-    shared = module._shared_length([prompt.ids for prompt in prompts])
+    shared = module.shared_length([prompt.ids for prompt in prompts])
     done = []
     found = run(model, Ids(), prompts, stops=STOPS, batch_size=4, on_batch=done.append)
     assert done == [4, 8, 10]
@@ -188,7 +215,7 @@ def test_a_taught_model_stops_for_every_reason(tiny, tokenizer):
     model = AutoModelForCausalLM.from_pretrained(tiny)
     prompts = prompts_of(tokenizer, 0, list(ENDINGS))
     rows = [
-        torch.tensor([*prompt.ids, *tokenizer.encode(taught)])
+        torch.tensor([*prompt.ids, *tokenizer.encode(taught, add_special_tokens=False)])
         for prompt, (taught, *_) in zip(prompts, ENDINGS.values(), strict=True)
     ]
     batch = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=0)
@@ -228,7 +255,7 @@ def test_stop_rules(model, tokenizer, written, kept, stop):
     """Token by token, as the model would write it: byte by byte."""
     row = _Row(prompts_of(tokenizer, 0)[0])
     decoder = _Decoder(model, tokenizer, frozenset({tokenizer.eos_token_id}), 99)
-    for token in tokenizer.encode(written):
+    for token in tokenizer.encode(written, add_special_tokens=False):
         assert row.stop is None
         decoder._advance([row], torch.tensor([token]), torch.tensor([True]))
         if row.stop is not None:
@@ -240,10 +267,12 @@ def test_stop_rules(model, tokenizer, written, kept, stop):
 def test_a_row_without_a_distribution_fails_and_takes_no_other_along(model, tokenizer, tiny):
     """The letter Z is not a number to this model; its head is whole."""
     broken = wild(tiny, [SLIDING, FULL])
-    broken.get_input_embeddings().weight[tokenizer.encode("Z")] = float("nan")
+    broken.get_input_embeddings().weight[tokenizer.encode("Z", add_special_tokens=False)] = float(
+        "nan"
+    )
     prompts = prompts_of(tokenizer, 1)
-    healthy = run(model, Ids(), prompts, stops=tokenizer.encode("Z"))
-    found = run(broken, Ids(), prompts, stops=tokenizer.encode("Z"))
+    healthy = run(model, Ids(), prompts, stops=tokenizer.encode("Z", add_special_tokens=False))
+    found = run(broken, Ids(), prompts, stops=tokenizer.encode("Z", add_special_tokens=False))
     zoe = QUESTIONS.index("Zoe!")
     assert (found[zoe].text, found[zoe].num_tokens, found[zoe].stop) == ("", 0, Stop.FAILED)
     del found[zoe], healthy[zoe]

@@ -29,7 +29,9 @@ def taught(tiny, tokenizer):
     """A tiny model that has learnt SUMS by heart, in fp32."""
     model = AutoModelForCausalLM.from_pretrained(tiny)
     rows = [
-        torch.tensor([*encode_prompt(question, tokenizer), *tokenizer.encode(text)])
+        torch.tensor(
+            [*encode_prompt(question, tokenizer), *tokenizer.encode(text, add_special_tokens=False)]
+        )
         for question, text in SUMS.items()
     ]
     batch = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=0)
@@ -103,14 +105,21 @@ def test_while_tokens_are_forced_the_models_choice_is_of_no_account(
     tokenizer = tiny_tokenizer(merges)
     decoder = _Decoder(taught, tokenizer, frozenset({tokenizer.eos_token_id}), 99, True)
     row = _Row(prompt_of("5?", tokenizer))
-    for token in [*tokenizer.encode(before), *tokenizer.encode(chosen)]:
+    for token in [
+        *tokenizer.encode(before, add_special_tokens=False),
+        *tokenizer.encode(chosen, add_special_tokens=False),
+    ]:
         decoder._advance([row], torch.tensor([token]), torch.tensor([True]))
     assert decoder._text(row.generated) == text
     assert row.stop is None
 
 
 def test_a_broken_distribution_fails_a_row_within_a_result(taught, tokenizer):
-    row = _Row(prompt_of("5?", tokenizer), generated=tokenizer.encode("<<12*3="), forced=[5, 6])
+    row = _Row(
+        prompt_of("5?", tokenizer),
+        generated=tokenizer.encode("<<12*3=", add_special_tokens=False),
+        forced=[5, 6],
+    )
     decoder = _Decoder(taught, tokenizer, frozenset(), 99, True)
     decoder._advance([row], torch.tensor([7]), torch.tensor([False]))
     assert row.stop is Stop.FAILED

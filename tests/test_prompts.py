@@ -5,6 +5,7 @@ import copy
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import processors
 
 from paribus.errors import PromptError
 from paribus.prompts.encode import Encoded, encode_example, encode_prompt
@@ -147,8 +148,18 @@ def test_the_stop_token_in_a_solution_is_refused(tokenizer, format, stop):
 
 def test_a_tokenizer_without_bos_adds_none(tokenizer):
     bare = without(tokenizer, bos_token=None)
-    assert encode_prompt("Answer:", bare) == tuple(tokenizer.encode("Answer:"))
+    plain = tokenizer.encode("Answer:", add_special_tokens=False)
+    assert encode_prompt("Answer:", bare) == tuple(plain)
     assert len(encode_prompt("Answer:", bare)) == len("Answer:")
+
+
+def test_a_tokenizer_that_begins_no_text_with_its_bos_adds_none():
+    """SmolLM2's <bos> is what each turn begins with; no text of its training began with it."""
+    unled = tiny_tokenizer()
+    unled.backend_tokenizer.post_processor = processors.Sequence([])
+    ids = encode_prompt("Answer:", unled)
+    assert unled.bos_token_id not in ids
+    assert len(ids) == len("Answer:")
 
 
 def test_without_a_template_chat_is_refused_and_raw_is_not(tokenizer):

@@ -16,7 +16,6 @@ Shapes: B rows, Q query slots, K cache slots.
 """
 
 import hashlib
-import os.path
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -30,7 +29,7 @@ from paribus.evaluation.answers import NEXT_QUESTION, answer_is_complete
 from paribus.evaluation.calculator import MAX_LENGTH, complete
 from paribus.models.device import peak_memory_bytes, reset_peak_memory
 from paribus.models.load import decoder_and_head
-from paribus.prompts.encode import Prompt
+from paribus.prompts.encode import Prompt, shared_length
 from paribus.records import Generation, Stop
 
 _TAIL = 24
@@ -65,7 +64,7 @@ def generate(
     problems done so far. `calculator` completes every `<<EXPRESSION=` that has a value; its tokens
     count in `num_tokens` and in `max_new_tokens`.
     """
-    shared = _shared_length([prompt.ids for prompt in prompts])
+    shared = shared_length([prompt.ids for prompt in prompts])
     order = sorted(range(len(prompts)), key=lambda index: len(prompts[index].ids))
     done: dict[int, Generation] = {}
     decoder = _Decoder(model, tokenizer, stop_ids, max_new_tokens, calculator)
@@ -95,12 +94,6 @@ def measure(
         "generated_tokens": sum(generation.num_tokens for generation in generations),
         "peak_memory_bytes": peak_memory_bytes(device),
     }
-
-
-def _shared_length(sequences: Sequence[tuple[int, ...]]) -> int:
-    """Return how many leading ids all share, leaving each at least one of its own."""
-    common = os.path.commonprefix([list(min(sequences)), list(max(sequences))])
-    return min(len(common), min(map(len, sequences)) - 1)
 
 
 class _Decoder:
@@ -210,7 +203,10 @@ class _Decoder:
         query_BQ1, slot_B1K = positions_BQ[:, :, None], slots_BK[:, None, :]
         causal_BQK = (slot_B1K >= 0) & (slot_B1K <= query_BQ1)
         causal_BQK[:, :, 0] |= positions_BQ < 0
-        kinds = set(getattr(self.config, "layer_types", None) or ["full_attention"])
+        window = getattr(self.config, "sliding_window", None)
+        # Where a model has a window and says nothing of layers, all of them have it: Mistral.
+        every = "sliding_attention" if window else "full_attention"
+        kinds = set(getattr(self.config, "layer_types", None) or [every])
         masks = {"full_attention": self._additive(causal_BQK)}
         if "sliding_attention" in kinds:
             near_BQK = query_BQ1 - slot_B1K < self.config.sliding_window

@@ -5,9 +5,11 @@
     loss     .     .        . .  .      .  x    x    x  x  x    x  x
 
 Each example proves that no token merges across the boundary, that it has one <bos> (if the
-tokenizer has any), and that it ends with the token generation stops on.
+tokenizer begins texts with it), and that it ends with the token generation stops on.
 """
 
+import os.path
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,9 +45,9 @@ class Prompt:
 
 
 def encode_prompt(prompt: str, tokenizer: Any) -> tuple[int, ...]:
-    """Return the prompt's ids, led by exactly one <bos> if the tokenizer has one."""
+    """Return the prompt's ids, led by exactly one <bos> if the tokenizer begins texts with it."""
     ids = _ids(prompt, tokenizer)
-    bos = tokenizer.bos_token_id
+    bos = leading_bos(tokenizer)
     if bos is None:
         return ids
     if not ids or ids[0] != bos:  # chat templates write it themselves
@@ -79,6 +81,21 @@ def encode_example(prompt: str, solution: str, stop: int, tokenizer: Any) -> Enc
             "remove it from the data",
         )
     return Encoded((*head, *tail, stop), len(head))
+
+
+def leading_bos(tokenizer: Any) -> int | None:
+    """Return the id that the tokenizer begins texts with, or None.
+
+    Some have a <bos> that begins no text: SmolLM2's is what each turn of a chat begins with.
+    """
+    bos: int | None = tokenizer.bos_token_id
+    return bos if bos in tokenizer.encode("") else None
+
+
+def shared_length(sequences: Sequence[tuple[int, ...]]) -> int:
+    """Return how many leading ids all share, leaving each at least one of its own."""
+    common = os.path.commonprefix([list(min(sequences)), list(max(sequences))])
+    return min(len(common), min(map(len, sequences)) - 1)
 
 
 def _ids(text: str, tokenizer: Any) -> tuple[int, ...]:

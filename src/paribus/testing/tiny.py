@@ -23,7 +23,7 @@ def tiny_tokenizer(merges: tuple[tuple[str, str], ...] = ()) -> Any:
 
     `merges` adds byte-pair merges, to test what happens where tokens join.
     """
-    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
@@ -32,6 +32,9 @@ def tiny_tokenizer(merges: tuple[tuple[str, str], ...] = ()) -> Any:
     backend = Tokenizer(model)
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     backend.decoder = decoders.ByteLevel()
+    backend.post_processor = processors.TemplateProcessing(
+        single="<bos> $A", special_tokens=[("<bos>", _SPECIAL.index("<bos>"))]
+    )
     backend.add_special_tokens([AddedToken(text, special=True) for text in _SPECIAL])
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=backend,
