@@ -1,4 +1,4 @@
-"""Generate docs/{config,cli,calibration}.md, or with --check say what is stale."""
+"""Generate docs/{config,cli,calibration,memory,rules}.md, or with --check say what is stale."""
 
 import ast
 import os
@@ -8,11 +8,14 @@ from dataclasses import fields
 from pathlib import Path
 
 from calibration import calibration_page
+from rules import rules_page
 
 from paribus.config import schema
 
 DOCS = Path(__file__).parent
-VERBS = ("plan", "run", "status", "report", "score", "compare", "power")
+VERBS = (
+    "plan", "run", "status", "report", "score", "compare", "power", "baseline", "explain", "doctor",
+)  # fmt: skip
 
 
 def config_page() -> str:
@@ -85,6 +88,7 @@ def main() -> int:
         "config.md": config_page(),
         "cli.md": cli_page(),
         "calibration.md": calibration_page(),
+        "rules.md": rules_page(),
     }
     for name, text in pages.items():
         path = DOCS / name

@@ -77,11 +77,12 @@ def test_what_a_run_leaves_behind(first, folder):
     run = folder / "runs" / "tiny" / "lora-main" / "seed-0"
     events = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
     kinds = [event["event"] for event in events]
-    assert kinds == ["step"] * 4 + ["trained", "tested", "likelihood"]
-    assert [event["step"] for event in events[:4]] == [1, 2, 3, 4]
-    assert {"loss", "grad_norm", "learning_rate", "seconds", "target_tokens"} <= events[0].keys()
-    assert [event["examples_per_second"] is None for event in events[:4]] == [True] + [False] * 3
-    assert all(event["peak_memory_bytes"] > 50_000_000 for event in events[:-1])
+    assert kinds == ["planned", "probed"] + ["step"] * 4 + ["trained", "tested", "likelihood"]
+    steps = [event for event in events if event["event"] == "step"]
+    assert [step["step"] for step in steps] == [1, 2, 3, 4]
+    assert {"loss", "grad_norm", "learning_rate", "seconds", "target_tokens"} <= steps[0].keys()
+    assert [step["examples_per_second"] is None for step in steps] == [True] + [False] * 3
+    assert all(event["peak_memory_bytes"] > 50_000_000 for event in events[-6:-1])
     generations = (run / "generations" / "zero_shot-raw.jsonl").read_text().splitlines()
     heldout = (run / "heldout.jsonl").read_text().splitlines()
     result = json.loads((run / "result.json").read_text())
@@ -209,13 +210,13 @@ def test_a_failed_run_leaves_the_others_and_exits_with_1(folder):
 def test_a_killed_run_is_a_failed_run_and_the_others_go_on(tiny, tmp_path, monkeypatch):
     """As the kernel does when memory runs out; and with processes started as beside a GPU."""
     from paribus.config.load import load
-    from paribus.experiment import isolated
+    from paribus.experiment import process
     from paribus.experiment.local import run_experiment
     from paribus.experiment.matrix import expand
     from paribus.store.layout import ExperimentFolder
     from paribus.store.runs import RunState, state
 
-    monkeypatch.setattr(isolated, "_may_have_gpu", lambda: True)
+    monkeypatch.setattr(process, "_may_have_gpu", lambda: True)
     file = tmp_path / "tiny.yaml"
     file.write_text(yaml.safe_dump({**EXPERIMENT, "model": str(tiny)}, sort_keys=False))
     loaded = load(file, ["matrix.method=[lora]", "baseline=null"])
@@ -225,8 +226,8 @@ def test_a_killed_run_is_a_failed_run_and_the_others_go_on(tiny, tmp_path, monke
             for child in multiprocessing.active_children():
                 os.kill(child.pid, signal.SIGKILL)
 
-    outcome = run_experiment(loaded, expand(loaded), tmp_path / "runs", kill_main)
-    assert [name for name, _ in outcome.failed] == ["lora-main/seed-0"]
+    outcome = run_experiment(loaded, expand(loaded), tmp_path / "runs", kill_main, lambda _: None)
+    assert [spec.title for spec, _ in outcome.failed] == ["lora-main seed 0"]
     assert "out-of-memory" in outcome.failed[0][1]
     folder = ExperimentFolder(tmp_path / "runs" / "tiny")
     assert state(folder.run("lora-main", 0)) is RunState.FAILED

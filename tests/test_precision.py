@@ -90,7 +90,9 @@ def test_parameters_are_counted_once(tiny):
 
 def test_adapters_for_no_layer_of_the_model_are_refused(tiny):
     lora = LoraConfig(targets=("q_proj", "k_prj"))
-    with pytest.raises(ConfigError, match="names no linear layer of this model: k_prj") as caught:
+    with pytest.raises(
+        ConfigError, match="names no linear layer of this model's decoder: k_prj"
+    ) as caught:
         make_trainable(loaded(tiny, "fp32"), "lora", lora, torch.float32)
     assert caught.value.remedy.startswith("choose from down_proj, gate_proj, k_proj")
 

@@ -133,7 +133,9 @@ def store(tiny, tmp_path_factory) -> ExperimentFolder:
         yaml.safe_dump({**EXPERIMENT, "model": str(tiny)}, sort_keys=False)
     )
     loaded = load(folder / "x.yaml")
-    outcome = run_experiment(loaded, expand(loaded), folder, lambda *_: None, isolate=False)
+    outcome = run_experiment(
+        loaded, expand(loaded), folder, lambda *_: None, lambda _: None, isolate=False
+    )
     assert outcome.failed == ()
     return ExperimentFolder(folder / "x")
 
@@ -220,7 +222,9 @@ def test_a_deleted_run_stays_in_the_ledger(store):
     before = read_ledger(store.ledger)
     shutil.rmtree(store.run("baseline", 0).path)
     loaded = load(store.path.parent / "x.yaml")
-    run_experiment(loaded, expand(loaded), store.path.parent, lambda *_: None, isolate=False)
+    run_experiment(
+        loaded, expand(loaded), store.path.parent, lambda *_: None, lambda _: None, isolate=False
+    )
     after = read_ledger(store.ledger)
     assert after[: len(before)] == before
     assert [line.arm for line in after[len(before) :]] == ["baseline"] * (len(ALSO) + 2)

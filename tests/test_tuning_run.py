@@ -148,15 +148,15 @@ def run_tuned(folder: Path, *words: str, on_progress=lambda spec, progress: None
     """Run without the command line; return the outcome and the experiment's folder."""
     loaded = load(folder / "tuned.yaml", words)
     root = folder / "runs"
-    outcome = run_experiment(loaded, expand(loaded), root, on_progress)
+    outcome = run_experiment(loaded, expand(loaded), root, on_progress, lambda _: None)
     return outcome, ExperimentFolder(root / loaded.config.name)
 
 
 def test_an_arm_all_of_whose_trials_fail_is_a_failed_arm_and_the_others_run(folder):
     words = ["name=hot", "tune.learning_rates.full=[1e30,1e31]", "tune.fixed=[lora-main]"]
     outcome, store = run_tuned(folder, *words)
-    ((name, message),) = outcome.failed
-    assert name == "full-main/seed-0"
+    ((spec, message),) = outcome.failed
+    assert spec.title == "full-main seed 0"
     assert "all its trials failed" in message
     assert (outcome.ran, outcome.kept) == (1, 0)
     assert state(store.run("full-main", 0)) is RunState.FAILED

@@ -8,6 +8,7 @@
     │   ├── ModelError           weights that cannot be had: missing, gated, offline, damaged
     │   └── StoreError           the run store: another spec, no room, no permission
     └── RunFailed                a run stopped half-way; exit code 1
+        └── OutOfMemory          it needed more memory than the device has
 
 Each message names the values and the limit; `remedy` says what to do. Anything else that
 escapes is a bug in paribus and is shown with its traceback.
@@ -56,3 +57,7 @@ class StoreError(UserError):
 
 class RunFailed(ParibusError):
     """One or more runs did not finish. What finished is kept."""
+
+
+class OutOfMemory(RunFailed):
+    """A run needed more memory than the device has."""

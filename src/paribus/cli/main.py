@@ -7,24 +7,26 @@ paribus report FILE                  draw the conclusions from the store
 paribus score  FILE                  what generations made elsewhere solve
 paribus compare FILE FILE …          how they differ, problem by problem
 paribus power  --baseline --difference   how many problems and seeds that takes
+paribus baseline MODEL …             what models solve before any tuning
+paribus explain [PB014]              a known-bad combination: what, why, what to do instead
+paribus doctor                       what this machine is, and what will not work here
 """
 
 import argparse
 import shlex
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
-from pathlib import Path
 
 from rich.console import Console
 
+from paribus.cli.arguments import parser
 from paribus.errors import ParibusError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb and return its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    options = _parser().parse_args(words)
+    options = _parse(words)
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
     try:
         return _run_verb(options)
@@ -42,6 +44,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
 
 
+def _parse(words: Sequence[str]) -> argparse.Namespace:
+    """Return the options. argparse alone takes no `key=value` behind an option."""
+    whole = parser()
+    options, rest = whole.parse_known_args(words)
+    more: list[str] | None = getattr(options, "words", getattr(options, "values", None))
+    if rest and (more is None or any(word.startswith("-") for word in rest)):
+        whole.error(f"unrecognized arguments: {' '.join(rest)}")
+    if more is not None:
+        more += rest
+    return options
+
+
 def _run_verb(options: argparse.Namespace) -> int:
     # Imported here: `paribus --help` must not wait for what only one verb needs.
     if options.verb == "plan":
@@ -51,6 +65,8 @@ def _run_verb(options: argparse.Namespace) -> int:
             options.file,
             options.values,
             options.runs,
+            on=options.device,
+            probing=options.probe,
             explain=options.explain,
             as_json=options.json,
         )
@@ -86,100 +102,29 @@ def _run_verb(options: argparse.Namespace) -> int:
             comparisons=options.comparisons,
         )
         return power(design, options.baseline, options.difference, as_json=options.json)
+    if options.verb == "baseline":
+        from paribus.cli.baseline import baseline
+
+        return baseline(
+            options.words,
+            options.runs,
+            data=options.data,
+            problems=options.problems,
+            protocols=options.protocols,
+            experiment=options.experiment,
+            as_json=options.json,
+        )
+    if options.verb == "explain":
+        from paribus.cli.explain import explain
+
+        return explain(options.id, as_json=options.json)
+    if options.verb == "doctor":
+        from paribus.cli.doctor import doctor
+
+        return doctor(options.runs, as_json=options.json)
     from paribus.cli.report import report
 
     return report(options.file, options.values, options.runs)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="paribus",
-        description="Runs fine-tuning experiments with all else held equal, and says which "
-        "differences are real.",
-    )
-    parser.add_argument("--version", action="version", version=f"paribus {version('paribus')}")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    for verb, summary in {
-        "plan": "list arms, runs, what is complete, token counts; spends nothing",
-        "run": "run what is not complete yet, then write the report",
-        "status": "show how far every run has come",
-        "report": "write the report from what is in the store",
-    }.items():
-        one = verbs.add_parser(verb, help=summary, description=summary)
-        if verb in {"plan", "run"}:
-            one.add_argument("file", type=Path, help="experiment file (YAML)")
-        else:
-            nargs = "?" if verb == "status" else None
-            one.add_argument(
-                "file", type=Path, nargs=nargs, help="experiment file, or its folder of runs"
-            )
-        one.add_argument(
-            "values", nargs="*", metavar="key=value", help="values that override the file's"
-        )
-        one.add_argument(
-            "--runs", type=Path, default=Path("runs"), help="where runs are kept (default: runs)"
-        )
-        if verb == "plan":
-            one.add_argument("--explain", action="store_true", help="where each value comes from")
-        if verb in {"plan", "status"}:
-            one.add_argument("--json", action="store_true", help="print JSON")
-    _add_foreign(verbs)
-    _add_power(verbs)
-    return parser
-
-
-def _add_foreign(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the verbs that take generations made anywhere."""
-    for verb, summary in {
-        "score": "score generations: lm-eval samples, JSON lines, or paribus's own",
-        "compare": "compare generations problem by problem, every pair, the later file as A",
-    }.items():
-        one = verbs.add_parser(verb, help=summary, description=summary)
-        one.set_defaults(others=[])
-        files = "generations (JSON lines), or a run's or an arm's folder; NAME=FILE names the arm"
-        one.add_argument("file", metavar="FILE", help=files)
-        if verb == "compare":
-            one.add_argument("others", metavar="FILE", nargs="+", help="the same, one or more")
-        for option, kind, value, meaning in (
-            ("--gold", Path, "FILE", "the problems asked: JSON lines of question and answer"),
-            ("--group-by", str, "KEY", "gold's key that says which problems belong together"),
-            ("--report", Path, "FILE", "write the report, one HTML page, here"),
-        ):
-            one.add_argument(option, type=kind, metavar=value, help=meaning)
-        one.add_argument(
-            "--common", action="store_true", help="use only the problems that all files answer"
-        )
-        one.add_argument("--json", action="store_true", help="print JSON")
-
-
-def _add_power(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    summary = "how many problems and seeds a difference takes, before anything is run"
-    one = verbs.add_parser("power", help=summary, description=summary)
-    one.add_argument("--baseline", type=float, required=True, help="accuracy to compare with, 0..1")
-    one.add_argument(
-        "--difference", type=float, required=True, help="to be shown, a share: 0.05 is 5 points"
-    )
-    one.add_argument("--seeds", type=int, default=1, help="of each arm (default: 1)")
-    one.add_argument(
-        "--seed-spread",
-        type=float,
-        default=0.01,
-        help="standard deviation of accuracy among seeds, a share (default: 0.01)",
-    )
-    one.add_argument(
-        "--correlation",
-        type=float,
-        help="between two arms, of which problems they solve (default: 0.4, or what is possible)",
-    )
-    one.add_argument(
-        "--seed-correlation",
-        type=float,
-        help="between two seeds of one arm, likewise (default: 0.6, or --correlation if higher)",
-    )
-    one.add_argument(
-        "--comparisons", type=int, default=1, help="made at once, which Holm corrects for"
-    )
-    one.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _plain(text: str) -> str:

@@ -1,60 +1,101 @@
-"""`paribus plan FILE`: what would be run, what is complete, what each arm reads. Spends nothing."""
+"""`paribus plan FILE`: what would be run, what it takes, what is known to go wrong. Spends nothing.
+
+With `--probe` it spends a little: two real steps and one evaluation batch of each arm.
+"""
 
 import json
 import os
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from paribus.analysis.robustness import read_labels
+from paribus.cli.plan_estimates import estimate_row, other_ways, probe_arms, total_seconds
+from paribus.cli.plan_view import origins_table, show
 from paribus.config.load import Loaded, load
-from paribus.config.spec import RunSpec, flatten
-from paribus.errors import UserError
+from paribus.config.spec import RunSpec
 from paribus.experiment.arms import Arm
 from paribus.experiment.local import is_complete
 from paribus.experiment.matrix import Design, expand
-from paribus.experiment.tuning import known_rates, settle
+from paribus.experiment.preflight import Warned, disk_bytes, preflight, refuse
+from paribus.experiment.survey import Prospect, settle_design, survey
+from paribus.planning.devices import Device, device
 from paribus.planning.foresight import foresee
 from paribus.planning.inputs import prepare
+from paribus.planning.machine import here
+from paribus.planning.rules.card import Severity
+from paribus.planning.rules.limits import OVER_MEMORY
 from paribus.prompts.protocols import main_protocol, protocols
 from paribus.store.layout import ExperimentFolder
 from paribus.store.runs import state
 from paribus.training.batching import order_seed, training_length
 
 
-def plan(file: Path, values: Sequence[str], root: Path, *, explain: bool, as_json: bool) -> int:
-    """Print the plan of the experiment in `file`."""
+def plan(
+    file: Path,
+    values: Sequence[str],
+    root: Path,
+    *,
+    on: str | None,
+    probing: bool,
+    explain: bool,
+    as_json: bool,
+) -> int:
+    """Print the plan of the experiment in `file` for the device `on`, or for this machine.
+
+    Raises UserError, after the plan is printed, if a rule refuses the experiment.
+    """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     loaded = load(file, values)
     if loaded.config.labels:
         read_labels(Path(loaded.config.labels))  # a fault is told before anything is spent
-    design = expand(loaded)
+    elsewhere = device(on) if on else None
+    machine = here(root)
+    target = elsewhere or machine.device
     folder = ExperimentFolder(root / loaded.config.name)
-    design = settle(design, known_rates(design, folder))
+    design = settle_design(expand(loaded), folder, lambda: target)
     console = Console(highlight=False)
     if explain:
-        console.print(_origins(loaded, design))
+        console.print(origins_table(loaded, design))
         return 0
-    made = _plan(loaded, design, folder)
+    seed = design.runs[0].seed
+    prospects = survey(design, target, lambda arm: prepare(arm.config, seed))
+    found = preflight(prospects, design, loaded.config, machine, elsewhere)
+    made = _plan(loaded, design, folder, prospects, found, target)
+    if probing:
+        probe_arms(made, prospects, Console(stderr=True))
+    # That an arm does not fit is the answer to a question; all else is a mistake.
+    wrong = [one for one in found if one.rule is not OVER_MEMORY]
     if as_json:
         print(json.dumps(made, indent=2, ensure_ascii=False))
     else:
-        _show(made, console)
+        refused = {one.rule.id for one in wrong if one.rule.severity is Severity.ERROR}
+        show(made, console, frozenset(refused))
+    refuse(wrong)
     return 0
 
 
-def _plan(loaded: Loaded, design: Design, folder: ExperimentFolder) -> dict[str, Any]:
-    arms = [_arm(arm, design) for arm in design.arms]
+def _plan(
+    loaded: Loaded,
+    design: Design,
+    folder: ExperimentFolder,
+    prospects: Sequence[Prospect],
+    found: Sequence[Warned],
+    target: Device,
+) -> dict[str, Any]:
+    arms = [_arm(arm, one, design) for arm, one in zip(design.arms, prospects, strict=True)]
     return {
         "experiment": loaded.config.name,
         "question": loaded.config.question,
+        "device": asdict(target),
         "arms": arms,
+        "alternatives": other_ways(prospects),
+        "disk_bytes": disk_bytes(prospects, design.runs),
+        "seconds": total_seconds(design, prospects),
+        "violations": [one.row() for one in found],
         "foresight": _foresight(loaded, design, arms),
         "trials": [
             {"learning_rate": spec.config.training.learning_rate, **_run(spec, folder)}
@@ -89,8 +130,8 @@ def _foresight(
     }
 
 
-def _arm(arm: Arm, design: Design) -> dict[str, Any]:
-    """Return what an arm is and reads; `unknown` says why it cannot be known what it reads."""
+def _arm(arm: Arm, prospect: Prospect, design: Design) -> dict[str, Any]:
+    """Return what an arm is, reads and takes; `unknown` says why something cannot be known."""
     config = arm.config
     rates = [t.config.training.learning_rate for t in design.trials if t.arm == arm.name]
     trains, is_open = config.method != "none", arm.name in design.open
@@ -105,17 +146,16 @@ def _arm(arm: Arm, design: Design) -> dict[str, Any]:
         "steps": None,
         "planned_target_tokens": None,
         "tokens": None,
-        "unknown": None,
+        "estimate": estimate_row(prospect.forecast) if prospect.forecast else None,
+        "probe": None,
+        "unknown": str(prospect.unknown) if prospect.unknown else None,
     }
-    first = next(run for run in design.runs if run.arm == arm.name)
-    try:
-        inputs = prepare(config, first.seed)
-    except UserError as error:
-        return row | {"unknown": str(error)}
-    row["tokens"] = inputs.tokens()
+    if prospect.inputs is None:
+        return row
+    row["tokens"] = prospect.inputs.tokens()
     if trains:
-        lengths = [example.target_length for example in inputs.examples]
-        planned = training_length(lengths, config.training, order_seed(first.stream))
+        lengths = [example.target_length for example in prospect.inputs.examples]
+        planned = training_length(lengths, config.training, order_seed(prospect.first.stream))
         row["steps"], row["planned_target_tokens"] = planned
     return row
 
@@ -128,103 +168,3 @@ def _run(spec: RunSpec, folder: ExperimentFolder, *, known: bool = True) -> dict
         "fingerprint": spec.fingerprint if known else None,
         "state": "complete" if complete else state(folder.of(spec)).value,
     }
-
-
-def _show(made: dict[str, Any], console: Console) -> None:
-    complete = sum(run["state"] == "complete" for run in made["runs"])
-    console.print(f"[bold]{made['experiment']}[/]  {escape(made['question'])}")
-    console.print(
-        f"{len(made['arms'])} arms, {len(made['runs'])} runs, {complete} complete, "
-        f"{len(made['contrasts'])} contrasts"
-    )
-    if made["trials"]:
-        states = Counter(trial["state"] for trial in made["trials"])
-        counts = ", ".join(f"{count} {name}" for name, count in states.items())
-        console.print(f"{len(made['trials'])} trials of learning rates: {counts}")
-    console.print()
-    console.print(_arms(made))
-    console.print()
-    console.print(_tokens(made))
-    for reason in dict.fromkeys(arm["unknown"] for arm in made["arms"] if arm["unknown"]):
-        names = ", ".join(arm["name"] for arm in made["arms"] if arm["unknown"] == reason)
-        console.print(f"\n[yellow]not known[/] for {names}: {escape(reason)}")
-    if made["foresight"]:
-        console.print(f"\n{made['foresight']['sentence']}", soft_wrap=True)
-        if made["foresight"]["warning"]:
-            console.print(f"[yellow]warning:[/] {made['foresight']['warning']}", soft_wrap=True)
-
-
-def _arms(made: dict[str, Any]) -> Table:
-    table = _table(["arm", "method", "variant", "protocol", "learning rate", "runs complete"])
-    for arm in made["arms"]:
-        runs = [run for run in made["runs"] if run["arm"] == arm["name"]]
-        done = sum(run["state"] == "complete" for run in runs)
-        table.add_row(
-            arm["name"],
-            arm["method"],
-            arm["variant"],
-            arm["protocol"],
-            _rate(arm),
-            f"{done} of {len(runs)}",
-        )
-    return table
-
-
-def _rate(arm: dict[str, Any]) -> str:
-    """Return an arm's learning rate in words: stated, found, or still to be found."""
-    rate, tried = arm["learning_rate"], len(arm["learning_rates"] or [])
-    if rate is None:
-        return f"tuned over {tried}" if tried else ""
-    return f"{rate:g}, best of {tried}" if tried else f"{rate:g}"
-
-
-def _tokens(made: dict[str, Any]) -> Table:
-    """Return what each arm reads: problems and tokens, and what had to be left out."""
-    table = _table(
-        ["arm"], ["steps", "examples", "too long", "targets", "planned", "tests", "longest"]
-    )
-    for arm in made["arms"]:
-        tokens = arm["tokens"]
-        if tokens is None:
-            table.add_row(arm["name"], *["?"] * 7)
-            continue
-        longest = max(tokens["longest_example"], tokens["longest_prompt"])
-        table.add_row(
-            arm["name"],
-            "" if arm["steps"] is None else str(arm["steps"]),
-            f"{tokens['train_examples']:,}",
-            f"{tokens['train_dropped_too_long']:,}",
-            f"{tokens['target_tokens']:,}",
-            "" if arm["steps"] is None else f"{arm['planned_target_tokens']:,}",
-            f"{tokens['test_prompts']:,}",
-            f"{longest:,}",
-        )
-    table.caption = (
-        "too long: training examples over prompt.max_tokens, left out. targets: tokens with "
-        "loss per epoch; planned: in all steps. longest: tokens of the longest training example "
-        "or test prompt."
-    )
-    table.caption_justify = "left"
-    return table
-
-
-def _table(headings: Sequence[str], numbers: Sequence[str] = ()) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for heading in headings:
-        table.add_column(heading, overflow="fold")
-    for heading in numbers:
-        table.add_column(heading, justify="right", no_wrap=True)
-    return table
-
-
-def _origins(loaded: Loaded, design: Design) -> Table:
-    """Return every value with its origin, the experiment's first, then what each arm changes."""
-    table = _table(["key", "value", "from"])
-    for key, value in flatten(asdict(loaded.config)).items():
-        table.add_row(key, escape(json.dumps(value)), escape(str(loaded.origins.get(key, ""))))
-    for arm in design.arms:
-        for key, value in flatten(asdict(arm.config)).items():
-            origin = arm.origins.get(key)
-            if origin is not None and str(origin) != str(loaded.origins.get(key)):
-                table.add_row(f"{arm.name}: {key}", escape(json.dumps(value)), escape(str(origin)))
-    return table

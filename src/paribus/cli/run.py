@@ -12,10 +12,13 @@ from rich.markup import escape
 from paribus.analysis.robustness import read_labels
 from paribus.cli.display import Display
 from paribus.cli.report import conclude
+from paribus.cli.warnings import violation_lines
 from paribus.config.load import load
 from paribus.errors import RunFailed
 from paribus.experiment.local import run_experiment
 from paribus.experiment.matrix import expand
+from paribus.experiment.preflight import Warned
+from paribus.planning.rules.card import Severity
 from paribus.store.experiments import read_tuning
 from paribus.store.layout import ExperimentFolder
 
@@ -31,12 +34,18 @@ def run(file: Path, values: Sequence[str], root: Path) -> int:
     design = expand(loaded)
     folder = ExperimentFolder(root / loaded.config.name)
     with Display(console, loaded.config.name, [*design.trials, *design.runs]) as display:
-        outcome = run_experiment(loaded, design, root, display)
+
+        def warn(found: Sequence[Warned]) -> None:
+            serious = [one for one in found if one.rule.severity is not Severity.NOTE]
+            for line in violation_lines([one.row() for one in serious]):
+                console.print(line)
+
+        outcome = run_experiment(loaded, design, root, display, warn)
     if design.trials:
         for line in describe_tuning(read_tuning(folder)):
             console.print(escape(line))
-    for name, message in outcome.failed:
-        console.print(f"[red]failed[/] {name}: {escape(message)}")
+    for spec, message in outcome.failed:
+        console.print(f"[red]failed[/] {spec.arm}/seed-{spec.replicate}: {escape(message)}")
     conclude(folder, console)
     if outcome.failed:
         raise RunFailed(

@@ -97,7 +97,7 @@ def _cross_problems(
             f"{find_origin('method', origins)}: {arm}method='none' trains nothing; {remedy}"
         )
     for small, large in _PAIRS:
-        if small in bad or large in bad:
+        if small in bad or large in bad or value[small] == "auto":
             continue
         low, high = value[small], value[large]
         if small == "training.micro_batch":

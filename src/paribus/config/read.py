@@ -32,7 +32,7 @@ MAX_DIGITS = 18
 class Origin:
     """Where a value was said: `str()` is a kind without a file, or `configs/base.yaml:12`."""
 
-    kind: Literal["default", "file", "command line", "tune"]
+    kind: Literal["default", "file", "command line", "tune", "auto"]
     file: Path | None = None
     line: int = 0
 

@@ -95,8 +95,9 @@ class TrainingConfig:
     """Train until this many tokens have had a loss, in place of `epochs`: equal tokens per arm."""
     batch_size: Count = 16
     """Examples per optimizer step; must be a multiple of `micro_batch`."""
-    micro_batch: Count = 8
-    """Examples per forward and backward pass; the rest is accumulated."""
+    micro_batch: Count | Literal["auto"] = 8
+    """Examples per forward and backward pass; the rest is accumulated. `auto`: the fastest that
+    fits the device, with a tenth of its memory to spare."""
     learning_rate: Positive = 1e-5
     """Peak learning rate. LoRA wants about 10 times what full SFT wants."""
     min_learning_rate: NonNegative = 0.0
@@ -113,12 +114,27 @@ class TrainingConfig:
     """AdamW by torch, or with 8-bit states by bitsandbytes."""
     precision: Literal["bf16", "fp32"] = "bf16"
     """Compute dtype. Trainable weights have an fp32 master in either."""
-    checkpointing: bool = False
-    """Recompute activations in the backward pass (never re-entrant): less memory, more time."""
+    checkpointing: bool | Literal["auto"] = False
+    """Recompute activations in the backward pass (never re-entrant): less memory, more time.
+    `auto`: only where the arm does not fit without."""
     save_weights: bool = True
     """Keep the tuned weights (full SFT) or adapter (LoRA) in the run's folder."""
     trackers: tuple[Literal["tensorboard", "wandb"], ...] = ()
     """Also log to these, through the trainer's own integrations."""
+
+    @property
+    def pass_size(self) -> int:
+        """`micro_batch` once it is settled. Raises ValueError while it is "auto"."""
+        if self.micro_batch == "auto":
+            raise ValueError("training.micro_batch is not settled yet")
+        return self.micro_batch
+
+    @property
+    def recomputes(self) -> bool:
+        """`checkpointing` once it is settled. Raises ValueError while it is "auto"."""
+        if self.checkpointing == "auto":
+            raise ValueError("training.checkpointing is not settled yet")
+        return self.checkpointing
 
 
 @dataclass(config=_STRICT, frozen=True, kw_only=True)
@@ -145,6 +161,8 @@ class ArmConfig:
     """Commit or tag of the model on the Hub; null: its newest."""
     method: Literal["full", "lora", "none"] = "lora"
     """Train all weights, low-rank adapters, or nothing."""
+    quantization: Literal["nf4"] | None = None
+    """`nf4`: LoRA's frozen base in 4 bits (QLoRA, by bitsandbytes); null: as `precision` says."""
     data: DataConfig = field(default_factory=DataConfig)
     prompt: PromptConfig = field(default_factory=PromptConfig)
     lora: LoraConfig = field(default_factory=LoraConfig)

@@ -12,11 +12,11 @@ counts by its name alone, as it may move: the store keeps its content's hash bes
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from paribus.config.schema import ArmConfig
+from paribus.config.schema import ArmConfig, TrainingConfig
 from paribus.files import sha256_of_json
 from paribus.seeds import derive
 
@@ -90,11 +90,13 @@ def _unread(config: ArmConfig, *, trial: bool) -> list[str]:
     """Return the dotted keys that cannot change the result of a run of `config`."""
     keys = list(_EXECUTION)
     if config.method == "none":
-        keys = ["data.path", "training"]
+        keys = ["data.path", *_training(config.training)]
     elif config.training.target_tokens is not None:
         keys.append("training.epochs")
     if config.method != "lora":
         keys.append("lora")
+    if config.quantization is None:  # as before there was such a key
+        keys.append("quantization")
     if config.data.train_size != "all" and not trial:
         keys.append("data.validation_size")
     if config.data.source == "wordproblems":
@@ -102,6 +104,16 @@ def _unread(config: ArmConfig, *, trial: bool) -> list[str]:
     else:
         keys.extend(_GENERATED_ONLY)
     return keys
+
+
+def _training(config: TrainingConfig) -> list[str]:
+    """Return the keys of `config` that do not matter where nothing is trained: all but precision.
+
+    bf16 goes without saying, as it did before there was another.
+    """
+    if config.precision == "bf16":
+        return ["training"]
+    return [f"training.{field.name}" for field in fields(config) if field.name != "precision"]
 
 
 def flatten(nested: Mapping[Any, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ Everything is checked first. Trials find the learning rates that are open, then 
 Finished runs are kept; a failed run does not stop the others.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,14 +13,19 @@ from typing import Any
 from paribus.config.load import Loaded
 from paribus.config.spec import RunSpec, differences
 from paribus.errors import RunFailed, StoreError, UserError
+from paribus.experiment.forecast import Planned
 from paribus.experiment.isolated import run_here, run_isolated
 from paribus.experiment.matrix import Design
+from paribus.experiment.preflight import Warned, preflight, refuse
 from paribus.experiment.progress import Progress
+from paribus.experiment.survey import settle_design, survey
 from paribus.experiment.trials import with_rate
-from paribus.experiment.tuning import conclude, known_rates, settle
+from paribus.experiment.tuning import conclude, settle
 from paribus.files import read_json
 from paribus.models.quiet import quiet_libraries
+from paribus.planning import devices
 from paribus.planning.inputs import Inputs, prepare
+from paribus.planning.machine import here
 from paribus.store.experiments import write_description
 from paribus.store.layout import ExperimentFolder, RunFolder
 from paribus.store.runs import RunState, check, fail, state
@@ -35,31 +40,46 @@ class Outcome:
     Attributes:
         ran: runs finished now.
         kept: runs that were complete before.
-        failed: run name and message of each failure.
+        failed: each run that failed, and why.
     """
 
     ran: int
     kept: int
-    failed: tuple[tuple[str, str], ...]
+    failed: tuple[tuple[RunSpec, str], ...]
 
 
 def run_experiment(
-    loaded: Loaded, design: Design, root: Path, on_progress: OnRun, *, isolate: bool = True
+    loaded: Loaded,
+    design: Design,
+    root: Path,
+    on_progress: OnRun,
+    on_warnings: Callable[[Sequence[Warned]], None],
+    *,
+    isolate: bool = True,
 ) -> Outcome:
     """Run what is not complete yet under `root`, and return how it went.
 
-    Raises UserError before any compute is spent if something cannot work, StoreError if a
-    complete run there was made from another spec or nothing can be written. Failures of single
-    runs are in the result; a failed trial is only a rate that cannot be chosen.
+    `on_warnings` is told what the rules found before the first run begins. Raises UserError before
+    any compute is spent if something cannot work, StoreError if a complete run there was made from
+    another spec or nothing can be written. Failures of single runs are in the result; a failed
+    trial is only a rate that cannot be chosen.
     """
     folder = ExperimentFolder(root / loaded.config.name)
-    design = settle(design, known_rates(design, folder))
+    design = settle_design(design, folder, devices.here)
+    planned: dict[str, Planned] = {}
     trials = _pending([trial for trial in design.trials if trial.arm in design.open], folder)
     _check_open(design, folder)
     if design.open or _pending(_ready(design), folder):
-        check_inputs(design, folder)
+        inputs = check_inputs(design, folder)
+        machine = here(root)
+        prospects = survey(design, machine.device, lambda arm: inputs[arm.name])
+        found = preflight(prospects, design, loaded.config, machine)
+        refuse(found)
+        on_warnings(found)
+        planned = {p.arm: p.forecast.planned for p in prospects if p.forecast}
     write_description(folder, description(loaded, design))
-    execute = partial(_execute, folder, on_progress, run_isolated if isolate else run_here)
+    run = run_isolated if isolate else run_here
+    execute = partial(execute_runs, folder, on_progress, run, planned)
     if design.open:
         execute(trials)
         design = settle(design, conclude(design, folder))
@@ -79,28 +99,32 @@ def _pending(specs: Sequence[RunSpec], folder: ExperimentFolder) -> list[RunSpec
     return [spec for spec in specs if not is_complete(spec, folder)]
 
 
-def _execute(
+def execute_runs(
     folder: ExperimentFolder,
     on_progress: OnRun,
-    run: Callable[[RunSpec, RunFolder, Callable[[Progress], None]], None],
+    run: Callable[[RunSpec, RunFolder, Callable[[Progress], None], Planned | None], None],
+    planned: Mapping[str, Planned],
     specs: Sequence[RunSpec],
-) -> list[tuple[str, str]]:
-    """Run `specs` one after the other; return name and message of each that failed."""
-    failed: list[tuple[str, str]] = []
+) -> list[tuple[RunSpec, str]]:
+    """Run `specs` one after the other; return each that failed, and why.
+
+    `planned` is what is expected of each arm. Raises StoreError if the store cannot be used.
+    """
+    failed: list[tuple[RunSpec, str]] = []
     for spec in specs:
         try:
-            run(spec, folder.of(spec), partial(on_progress, spec))
+            run(spec, folder.of(spec), partial(on_progress, spec), planned.get(spec.arm))
         except StoreError:  # the disk: the next run would fail as this one did
             raise
         except (RunFailed, UserError) as error:
-            failed.append((f"{spec.arm}/seed-{spec.replicate}", str(error)))
+            failed.append((spec, str(error)))
             on_progress(spec, Progress(stage="failed"))
         else:
             on_progress(spec, Progress(stage="complete"))
     return failed
 
 
-def _fail_open(design: Design, folder: ExperimentFolder) -> list[tuple[str, str]]:
+def _fail_open(design: Design, folder: ExperimentFolder) -> list[tuple[RunSpec, str]]:
     """Record that the runs of arms without a learning rate cannot be done."""
     failed = []
     for spec in design.runs:
@@ -110,7 +134,7 @@ def _fail_open(design: Design, folder: ExperimentFolder) -> list[tuple[str, str]
                 f"{folder.tuning} holds their errors; change tune.learning_rates",
             )
             fail(folder.of(spec), str(error), "")
-            failed.append((f"{spec.arm}/seed-{spec.replicate}", str(error)))
+            failed.append((spec, str(error)))
     return failed
 
 

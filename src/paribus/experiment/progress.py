@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-Stage = Literal["loading", "training", "testing", "likelihood", "complete", "failed"]
+Stage = Literal["loading", "probing", "training", "testing", "likelihood", "complete", "failed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ import torch
 
 from paribus.config.spec import RunSpec
 from paribus.data.overlap import contained_13gram, contained_exactly, overlaps
+from paribus.experiment.forecast import Planned
 from paribus.experiment.measurement import Measured
 from paribus.models.device import describe
 from paribus.planning.inputs import Inputs
@@ -33,11 +34,12 @@ def result_record(
     training: dict[str, Any] | None,
     measured: Measured,
     device: torch.device,
+    planned: Planned | None = None,
 ) -> dict[str, Any]:
     """Return the content of `result.json`: what was measured."""
     config = spec.config
     reduced = config.training.precision
-    frozen = {"full": "none", "lora": reduced, "none": reduced}[config.method]
+    frozen = "none" if config.method == "full" else config.quantization or reduced
     if training is not None:
         training = {
             **training,
@@ -53,6 +55,7 @@ def result_record(
             "trainable": "none" if config.method == "none" else "fp32",
             "frozen": frozen,
         },
+        "predicted_peak_bytes": planned.peak_bytes if planned else None,
         "weights_note": inputs.source.note,
         "environment": {
             **{name: version(name) for name in ("paribus", "torch", "transformers", "peft")},

@@ -53,6 +53,17 @@ def peak_memory_bytes(device: torch.device) -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
+def is_out_of_memory(error: Exception) -> bool:
+    """Return whether `error` says that memory could not be had, on a GPU or on the CPU."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    # The CPU's allocator and bitsandbytes have no error class of their own.
+    said = str(error).lower()
+    return isinstance(error, RuntimeError) and (
+        "can't allocate memory" in said or "not enough memory" in said or "out of memory" in said
+    )
+
+
 def describe(device: torch.device) -> str:
     """Return the device's name for the report."""
     if device.type == "cuda":

@@ -173,7 +173,9 @@ def _gold(asked: PromptSet, tokenizer: Any) -> tuple[Encoded, ...]:
 def _check_packages(config: ArmConfig) -> None:
     """Raise UserError if an optional package that the arm needs is not installed."""
     needed: list[tuple[str, str]] = [(tracker, tracker) for tracker in config.training.trackers]
-    if config.method != "none" and config.training.optimizer == "adamw_8bit":
+    if config.quantization or (
+        config.method != "none" and config.training.optimizer == "adamw_8bit"
+    ):
         needed.append(("bitsandbytes", "8bit"))
     for package, extra in needed:
         if importlib.util.find_spec(package) is None:

@@ -147,10 +147,28 @@ def finish(folder: RunFolder, result: dict[str, Any]) -> None:
         )
 
 
-def fail(folder: RunFolder, error: str, traceback: str) -> None:
-    """Record why the run stopped. It stays unfinished: the next `run` starts it anew."""
+def fail(
+    folder: RunFolder,
+    error: str,
+    traceback: str,
+    *,
+    kind: str = "failed",
+    predicted_peak_bytes: int | None = None,
+) -> None:
+    """Record why the run stopped. It stays unfinished: the next `run` starts it anew.
+
+    `kind` is `failed` or `out of memory`; the prediction stands beside either.
+    """
     with writing(folder.failure):
-        write_json(folder.failure, {"error": error, "traceback": traceback})
+        write_json(
+            folder.failure,
+            {
+                "error": error,
+                "kind": kind,
+                "predicted_peak_bytes": predicted_peak_bytes,
+                "traceback": traceback,
+            },
+        )
 
 
 def state(folder: RunFolder) -> RunState:

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from itertools import count, groupby, islice
 
 from paribus.config.schema import TrainingConfig
+from paribus.prompts.encode import Encoded
 from paribus.seeds import derive
 
 WINDOW = 8
@@ -62,6 +63,23 @@ def training_length(
     # Batches are sorted within windows only, so n steps hold the stream's first n batches.
     stream = islice(_stream(len(target_lengths), seed), steps * batch_size)
     return steps, sum(target_lengths[index] for index in stream)
+
+
+def plan_training(
+    examples: Sequence[Encoded], config: TrainingConfig, seed: int
+) -> list[list[list[int]]]:
+    """Return a whole training: steps of micro-batches of indices into `examples`.
+
+    `seed` is the one of `order_seed`.
+    """
+    num_steps, _ = training_length([example.target_length for example in examples], config, seed)
+    return plan_batches(
+        [example.prompt_length for example in examples],
+        num_steps=num_steps,
+        batch_size=config.batch_size,
+        micro_batch=config.pass_size,
+        seed=seed,
+    )
 
 
 def plan_batches(

@@ -19,7 +19,7 @@ from paribus.models.device import peak_memory_bytes, reset_peak_memory
 from paribus.models.load import count_parameters
 from paribus.prompts.encode import Encoded
 from paribus.seeds import derive
-from paribus.training.batching import order_seed, plan_batches, training_length
+from paribus.training.batching import order_seed, plan_training
 from paribus.training.trainer import CompletionTrainer
 
 _SCHEDULES = {
@@ -80,7 +80,7 @@ def train(
 
     `folder` is for trackers' files. Raises RunFailed on a loss that is not a number.
     """
-    steps = _plan(examples, config, order_seed(seed))
+    steps = plan_training(examples, config, order_seed(seed))
     num_steps = len(steps)
     records: list[StepRecord] = []
     started = time.perf_counter()
@@ -97,7 +97,7 @@ def train(
     reset_peak_memory(device)
     trainer = CompletionTrainer(
         model,
-        _arguments(config, num_steps, derive(seed, "dropout"), device, folder),
+        arguments(config, num_steps, derive(seed, "dropout"), device, folder),
         examples=examples,
         micro_batches=[batch for step in steps for batch in step],
         compute=compute,
@@ -108,26 +108,15 @@ def train(
     return _cost(records, *count_parameters(model))
 
 
-def _plan(examples: Sequence[Encoded], config: TrainingConfig, seed: int) -> list[list[list[int]]]:
-    """Return the whole training: steps of micro-batches of indices into `examples`."""
-    num_steps, _ = training_length([e.target_length for e in examples], config, seed)
-    return plan_batches(
-        [example.prompt_length for example in examples],
-        num_steps=num_steps,
-        batch_size=config.batch_size,
-        micro_batch=config.micro_batch,
-        seed=seed,
-    )
-
-
-def _arguments(
+def arguments(
     config: TrainingConfig, num_steps: int, seed: int, device: torch.device, folder: Path
 ) -> TrainingArguments:
-    arguments = TrainingArguments(
+    """Return what `config` means to the Trainer: every value said, none left to its defaults."""
+    made = TrainingArguments(
         output_dir=str(folder),
         max_steps=num_steps,
-        per_device_train_batch_size=config.micro_batch,
-        gradient_accumulation_steps=config.batch_size // config.micro_batch,
+        per_device_train_batch_size=config.pass_size,
+        gradient_accumulation_steps=config.batch_size // config.pass_size,
         learning_rate=config.learning_rate,
         lr_scheduler_type=_SCHEDULES[config.schedule],
         lr_scheduler_kwargs=(
@@ -137,8 +126,8 @@ def _arguments(
         weight_decay=config.weight_decay,
         max_grad_norm=config.max_grad_norm,
         optim=_OPTIMIZERS[config.optimizer],
-        activation_checkpointing=config.checkpointing,
-        activation_checkpointing_kwargs={"use_reentrant": False} if config.checkpointing else None,
+        activation_checkpointing=config.recomputes,
+        activation_checkpointing_kwargs={"use_reentrant": False} if config.recomputes else None,
         bf16=False,  # autocast is applied where the loss is computed, for every arm alike
         use_cpu=device.type == "cpu",
         seed=seed % 2**32,
@@ -151,8 +140,8 @@ def _arguments(
         dataloader_pin_memory=device.type == "cuda",
     )
     # Where several GPUs are visible the Trainer would split batches over them by DataParallel.
-    arguments._n_gpu = min(arguments.n_gpu, 1)
-    return arguments
+    made._n_gpu = min(made.n_gpu, 1)
+    return made
 
 
 def _record(

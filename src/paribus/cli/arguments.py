@@ -1,0 +1,164 @@
+"""The words of the command line: every verb, its arguments and their help.
+
+    parser().parse_args(["plan", "x.yaml", "--device", "rtx-4090"])
+
+What a verb does is in its own file; nothing slow is imported here.
+"""
+
+import argparse
+from importlib.metadata import version
+from pathlib import Path
+from typing import TypeAlias
+
+_Verbs: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    whole = argparse.ArgumentParser(
+        prog="paribus",
+        description="Runs fine-tuning experiments with all else held equal, and says which "
+        "differences are real.",
+    )
+    whole.add_argument("--version", action="version", version=f"paribus {version('paribus')}")
+    verbs = whole.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for verb, summary in {
+        "plan": "list arms, runs, memory, time and what is known to go wrong; spends nothing",
+        "run": "run what is not complete yet, then write the report",
+        "status": "show how far every run has come",
+        "report": "write the report from what is in the store",
+    }.items():
+        one = verbs.add_parser(verb, help=summary, description=summary)
+        if verb in {"plan", "run"}:
+            one.add_argument("file", type=Path, help="experiment file (YAML)")
+        else:
+            nargs = "?" if verb == "status" else None
+            one.add_argument(
+                "file", type=Path, nargs=nargs, help="experiment file, or its folder of runs"
+            )
+        one.add_argument(
+            "values", nargs="*", metavar="key=value", help="values that override the file's"
+        )
+        one.add_argument(
+            "--runs", type=Path, default=Path("runs"), help="where runs are kept (default: runs)"
+        )
+        if verb == "plan":
+            _add_plan(one)
+        if verb in {"plan", "status"}:
+            one.add_argument("--json", action="store_true", help="print JSON")
+    _add_foreign(verbs)
+    _add_power(verbs)
+    _add_baseline(verbs)
+    _add_explain(verbs)
+    _add_doctor(verbs)
+    return whole
+
+
+def _add_plan(one: argparse.ArgumentParser) -> None:
+    one.add_argument("--explain", action="store_true", help="where each value comes from")
+    where = one.add_mutually_exclusive_group()
+    where.add_argument(
+        "--device",
+        metavar="NAME",
+        help="plan for this device: h100-80gb, rtx-4090, cpu-24gb, ... (default: what is here)",
+    )
+    where.add_argument(
+        "--probe",
+        action="store_true",
+        help="run two real steps and one evaluation batch of each arm, and correct the estimates",
+    )
+
+
+def _add_foreign(verbs: _Verbs) -> None:
+    """Add the verbs that take generations made anywhere."""
+    for verb, summary in {
+        "score": "score generations: lm-eval samples, JSON lines, or paribus's own",
+        "compare": "compare generations problem by problem, every pair, the later file as A",
+    }.items():
+        one = verbs.add_parser(verb, help=summary, description=summary)
+        one.set_defaults(others=[])
+        files = "generations (JSON lines), or a run's or an arm's folder; NAME=FILE names the arm"
+        one.add_argument("file", metavar="FILE", help=files)
+        if verb == "compare":
+            one.add_argument("others", metavar="FILE", nargs="+", help="the same, one or more")
+        for option, kind, value, meaning in (
+            ("--gold", Path, "FILE", "the problems asked: JSON lines of question and answer"),
+            ("--group-by", str, "KEY", "gold's key that says which problems belong together"),
+            ("--report", Path, "FILE", "write the report, one HTML page, here"),
+        ):
+            one.add_argument(option, type=kind, metavar=value, help=meaning)
+        one.add_argument(
+            "--common", action="store_true", help="use only the problems that all files answer"
+        )
+        one.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _add_power(verbs: _Verbs) -> None:
+    summary = "how many problems and seeds a difference takes, before anything is run"
+    one = verbs.add_parser("power", help=summary, description=summary)
+    one.add_argument("--baseline", type=float, required=True, help="accuracy to compare with, 0..1")
+    one.add_argument(
+        "--difference", type=float, required=True, help="to be shown, a share: 0.05 is 5 points"
+    )
+    one.add_argument("--seeds", type=int, default=1, help="of each arm (default: 1)")
+    one.add_argument(
+        "--seed-spread",
+        type=float,
+        default=0.01,
+        help="standard deviation of accuracy among seeds, a share (default: 0.01)",
+    )
+    one.add_argument(
+        "--correlation",
+        type=float,
+        help="between two arms, of which problems they solve (default: 0.4, or what is possible)",
+    )
+    one.add_argument(
+        "--seed-correlation",
+        type=float,
+        help="between two seeds of one arm, likewise (default: 0.6, or --correlation if higher)",
+    )
+    one.add_argument(
+        "--comparisons", type=int, default=1, help="made at once, which Holm corrects for"
+    )
+    one.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _add_baseline(verbs: _Verbs) -> None:
+    summary = "what models solve before any tuning, and which leave room to improve"
+    one = verbs.add_parser("baseline", help=summary, description=summary)
+    one.add_argument(
+        "words",
+        nargs="*",
+        metavar="MODEL",
+        help="models: gemma-3-270m, a folder, a Hub id; key=value sets a key of the experiment",
+    )
+    one.add_argument(
+        "--data", metavar="SOURCE", help="gsm8k, wordproblems, gsm8k_swapped, or GSM8K's folder"
+    )
+    one.add_argument("--problems", type=int, metavar="N", help="test problems (default: 200)")
+    one.add_argument(
+        "--protocols", metavar="A,B", help="such as zero_shot/raw,one_shot/chat (default: all)"
+    )
+    one.add_argument(
+        "--experiment", type=Path, metavar="FILE", help="take data, prompts and models from this"
+    )
+    one.add_argument(
+        "--runs", type=Path, default=Path("runs"), help="where runs are kept (default: runs)"
+    )
+    one.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _add_explain(verbs: _Verbs) -> None:
+    summary = "a rule card: what goes wrong, why, what to do instead; without an id, all of them"
+    one = verbs.add_parser("explain", help=summary, description=summary)
+    one.add_argument("id", nargs="?", metavar="PB014", help="the rule's id")
+    one.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _add_doctor(verbs: _Verbs) -> None:
+    summary = "what this machine is, and what will not work here"
+    one = verbs.add_parser("doctor", help=summary, description=summary)
+    one.add_argument(
+        "--runs", type=Path, default=Path("runs"), help="where runs are kept (default: runs)"
+    )
+    one.add_argument("--json", action="store_true", help="print JSON")

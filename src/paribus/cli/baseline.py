@@ -1,0 +1,191 @@
+"""`paribus baseline MODEL …`: what models solve before any tuning, and which leave headroom."""
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from paribus.analysis.candidates import ProtocolScore, judge, read
+from paribus.cli.display import Display
+from paribus.config.load import Loaded, load
+from paribus.data.problems import load as load_problems
+from paribus.errors import RunFailed, UserError
+from paribus.experiment.candidates import NAME, Candidate, evaluate, plan
+from paribus.experiment.matrix import expand
+from paribus.planning.foresight import Foresight, foresee
+from paribus.report.units import accuracy_cell
+from paribus.statistics.intervals import Interval
+from paribus.store.layout import ExperimentFolder
+
+DIFFERENCE = 0.05
+"""Of interest where no hypothesis names a size."""
+PROBLEMS = 200
+"""ProtocolScore where neither an experiment nor `--problems` says how many."""
+SOURCES = ("gsm8k", "wordproblems", "gsm8k_swapped")
+
+
+def baseline(
+    words: Sequence[str],
+    root: Path,
+    *,
+    data: str | None,
+    problems: int | None,
+    protocols: str | None,
+    experiment: Path | None,
+    as_json: bool,
+) -> int:
+    """Test the models among `words` (the others are `key=value`) and print what they leave to show.
+
+    With `experiment` all values are that file's, and the models too if none is named; else `data`
+    names the problems. Raises UserError if no model could be tested, RunFailed if one could not.
+    """
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    models = [word for word in words if "=" not in word]
+    values = [word for word in words if "=" in word]
+    size = [] if problems is None else [f"data.test_size={problems}"]
+    if experiment is None:
+        if not models:
+            raise UserError("no model is named", "paribus baseline MODEL … --data gsm8k")
+        whole = tested = _typed([*_source(data), *size, *values])
+    else:
+        if data is not None:
+            raise UserError(
+                f"--data {data}: {experiment} says which problems are asked",
+                "leave --data out; data.source=… changes what the file says",
+            )
+        whole, tested = load(experiment, values), load(experiment, [*values, *size])
+    foreseen = _foresee(whole)
+    load_problems(tested.config.data, tested.config.seed)  # their fault is no model's
+    asked = [name.strip() for name in protocols.split(",")] if protocols is not None else []
+    # A program reads stdout then; what is for people goes to stderr.
+    console = Console(highlight=False, soft_wrap=True, stderr=as_json)
+    with console.status("fetching weights, checking prompts"):
+        planned = plan(tested, models, asked)
+    runs = [run for candidate in planned for run in candidate.runs]
+    with Display(console, NAME, runs) as display:
+        failed = evaluate(planned, tested, root, display)
+    found = [_row(candidate, failed, root, foreseen) for candidate in planned]
+    if as_json:
+        made = {
+            "problems": foreseen.design.n,
+            "difference": foreseen.claimed or DIFFERENCE,
+            "candidates": found,
+        }
+        print(json.dumps(made, indent=2, ensure_ascii=False, allow_nan=False))
+    else:
+        _show(planned, found, console)
+    return _end(found)
+
+
+def _source(data: str | None) -> list[str]:
+    """Return the values that say which problems `--data` names."""
+    if data in SOURCES:
+        # Generated problems have no end, and an untuned model learns from none.
+        sizes = ["data.train_size=1"] if data == "wordproblems" else []
+        return [f"data.source={data}", f"data.test_size={PROBLEMS}", *sizes]
+    if data is None or not Path(data).is_dir():
+        said = "--data is not given" if data is None else f"--data {data} is no folder"
+        raise UserError(
+            said, f"give {', '.join(SOURCES)}, or a folder with train.jsonl and test.jsonl"
+        )
+    path = f"data.path={json.dumps(data)}"
+    return ["data.source=gsm8k", f"data.test_size={PROBLEMS}", path]
+
+
+def _typed(items: Sequence[str]) -> Loaded:
+    """Return the experiment that consists of what was typed. Raises ConfigError."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / f"{NAME}.yaml"
+        file.write_text(f"name: {NAME}\n", encoding="utf-8")
+        return load(file, items)
+
+
+def _foresee(whole: Loaded) -> Foresight:
+    """Return what the experiment can show. Raises UserError if that is nothing at all."""
+    config = whole.config
+    found = foresee(
+        n=len(load_problems(config.data, config.seed).test),
+        seeds=config.seeds,
+        comparisons=len(expand(whole).contrasts),
+        hypothesis=config.hypothesis,
+    )
+    if found.detectable is None:
+        raise UserError(
+            f"no model can be judged: {found.sentence}", "test more problems, or change seeds"
+        )
+    return found
+
+
+def _row(
+    candidate: Candidate, failed: Mapping[str, str], root: Path, foreseen: Foresight
+) -> dict[str, Any]:
+    """Return what is known of one model: the contract of `--json`."""
+    folder = ExperimentFolder(root / NAME)
+    tested = [each for run in candidate.runs for each in read(folder.of(run))]
+    errors = [*candidate.errors, *(failed[r.arm] for r in candidate.runs if r.arm in failed)]
+    judged = judge(tested, foreseen.design, foreseen.claimed or DIFFERENCE) if tested else None
+    return {
+        "model": candidate.model,
+        "protocols": [_protocol(each) for each in tested],
+        "best_protocol": judged and judged.best.protocol,
+        "verdict": judged.verdict if judged else "not run",
+        "reason": judged.reason if judged else "; ".join(candidate.skipped) or None,
+        "detectable": judged and judged.detectable,
+        "problems_needed": judged and judged.problems_needed,
+        "error": "\n".join(errors) or None,
+    }
+
+
+def _protocol(tested: ProtocolScore) -> dict[str, Any]:
+    return {
+        "protocol": tested.protocol,
+        "solved": tested.solved,
+        "n": tested.n,
+        "accuracy": tested.accuracy,
+        "low": tested.interval.low,
+        "high": tested.interval.high,
+    }
+
+
+def _show(planned: Sequence[Candidate], found: Sequence[dict[str, Any]], console: Console) -> None:
+    table = Table(box=None, pad_edge=False)
+    for heading in ("model", "protocol", "solved", "accuracy [95 % interval]"):
+        table.add_column(heading, overflow="fold")
+    for row in found:
+        for each in row["protocols"]:
+            interval = Interval(each["low"], each["high"])
+            table.add_row(
+                escape(row["model"]),
+                each["protocol"],
+                f"{each['solved']} of {each['n']}",
+                accuracy_cell(each["accuracy"], interval),
+            )
+    if table.row_count:
+        console.print(table)
+    for candidate, row in zip(planned, found, strict=True):
+        name = f"[bold]{escape(row['model'])}[/]"
+        console.print(
+            f"\n{name}: {row['verdict']}" + (f"; {row['reason']}" if row["reason"] else "")
+        )
+        if row["protocols"]:
+            for line in candidate.skipped:
+                console.print(f"  not under {line}")
+        if row["error"]:
+            console.print(f"  [red]failed[/] {escape(row['error'])}")
+
+
+def _end(found: Sequence[dict[str, Any]]) -> int:
+    """Return 0 if all went well; raise what the exit code follows from otherwise."""
+    remedy = "mend what is named above, then give the same command again"
+    if all(row["verdict"] == "not run" for row in found):
+        raise UserError("no model could be tested", remedy)
+    faulty = sum(row["error"] is not None for row in found)
+    if faulty:
+        raise RunFailed(f"{faulty} of {len(found)} models could not be tested in full", remedy)
+    return 0

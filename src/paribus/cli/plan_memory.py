@@ -1,0 +1,157 @@
+"""Memory and time of a plan, as tables."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from paribus.cli.tables import captioned, table_of
+from paribus.planning.devices import GB
+from paribus.report.units import duration
+
+
+def show_memory(made: dict[str, Any], console: Console) -> None:
+    """Print what each arm takes, what other ways would take, and the whole."""
+    if not any(arm["estimate"] for arm in made["arms"]):
+        return
+    device = made["device"]
+    console.print(
+        f"\n[bold]Memory and time[/] on {escape(device['title'])}, "
+        f"{device['memory_bytes'] / GB:.1f} GB. Estimates"
+        + ("; --probe measures." if device["name"] == "here" else ".")
+    )
+    console.print(_memory(made))
+    console.print()
+    console.print(_times(made))
+    if any(arm["probe"] for arm in made["arms"]):
+        console.print()
+        console.print(_probed(made))
+    if made["alternatives"]:
+        console.print()
+        console.print(_alternatives(made))
+    total, disk = made["seconds"], made["disk_bytes"]
+    whole = [] if total is None else [f"about {duration(total)} for all runs and trials"]
+    whole += [] if disk is None else [f"{disk / GB:.2g} GB of disk for weights"]
+    notes = dict.fromkeys(
+        arm["estimate"]["assumed_lengths"] for arm in made["arms"] if arm["estimate"]
+    )
+    whole += [f"lengths of texts are assumed: {note}" for note in notes if note]
+    if device["assumed"]:
+        whole.append(f"speed of the device: {device['assumed']}")
+    for sentence in whole:
+        console.print(f"{escape(sentence[0].upper() + sentence[1:])}.", soft_wrap=True)
+
+
+def _memory(made: dict[str, Any]) -> Table:
+    """Return each arm's peaks in GB, that of training by part."""
+    parts = ("weights", "gradients", "optimizer", "activations", "logits")
+    table = table_of(
+        ["arm"], ["weights", "grads", "states", "activ.", "logits", "other", "train", "test"]
+    )
+    for arm in made["arms"]:
+        row = arm["estimate"]
+        if row is None:
+            table.add_row(arm["name"], *["?"] * 8)
+            continue
+        training, sizes = row["training"], [""] * 7
+        if training is not None:
+            named = [training[name] for name in parts]
+            named.append(training["total"] - sum(named))
+            sizes = [*(f"{size / GB:.1f}" for size in named), _peak(training["total"], made)]
+        table.add_row(arm["name"], *sizes, _peak(row["evaluation"]["total"], made))
+    return captioned(
+        table,
+        "GB at the peak of training by part, then the peaks of training and of testing. other: "
+        "working copies of weights, libraries, CUDA context. ! does not fit.",
+    )
+
+
+def _times(made: dict[str, Any]) -> Table:
+    """Return what each arm trains, in which batches, and how long that takes."""
+    table = table_of(["arm"], ["parameters", "trained", "batch", "ex./s", "train", "test"])
+    for arm in made["arms"]:
+        row = arm["estimate"]
+        if row is None:
+            continue
+        trained = ["", "", "", ""]
+        if row["training"] is not None:
+            recomputed = "r" if row["checkpointing"] else ""
+            trained = [
+                _count(row["trainable_parameters"]),
+                f"{row['micro_batch']}×{row['accumulation']}{recomputed}",
+                f"{row['examples_per_second']:.3g}",
+                duration(row["train_seconds"]),
+            ]
+        table.add_row(
+            arm["name"], _count(row["parameters"]), *trained, duration(row["eval_seconds"])
+        )
+    return captioned(
+        table,
+        "batch: examples of a pass × passes of a step, r: activations recomputed. Times of one "
+        "run, loading left out.",
+    )
+
+
+def _probed(made: dict[str, Any]) -> Table:
+    """Return what probes measured beside what was predicted."""
+    table = table_of(
+        ["measured"], ["train GB", "predicted", "test GB", "predicted", "s/step", "run"]
+    )
+    stopped = []
+    for arm in made["arms"]:
+        probe, row = arm["probe"], arm["estimate"]
+        if probe is None or row is None:
+            continue
+        if probe["error"]:
+            stopped.append(f"{arm['name']}: {probe['error']}")
+            continue
+        trained = probe["training_peak_bytes"]
+        table.add_row(
+            arm["name"],
+            _peak(trained, made) if trained else "",
+            f"{row['training']['total'] / GB:.1f}" if trained else "",
+            _peak(probe["evaluation_peak_bytes"], made),
+            f"{row['evaluation']['total'] / GB:.1f}",
+            f"{probe['step_seconds']:.1f}" if trained else "",
+            duration(probe["train_seconds"] + probe["eval_seconds"]),
+        )
+    words = ["two steps at the longest batch and one evaluation batch of each arm."]
+    words += [f"Stopped: {escape(reason)}" for reason in stopped]
+    return captioned(table, "\n".join(words))
+
+
+def _alternatives(made: dict[str, Any]) -> Table:
+    """Return peak and speed of each way to train the model, plain and with recomputation."""
+    table = table_of(
+        ["other ways", "optimizer"],
+        ["peak GB", "examples/s", "recomputing: GB", "examples/s"],
+    )
+    models = {row["model"] for row in made["alternatives"]}
+    rows = made["alternatives"]
+    for plain, recomputed in zip(rows[::2], rows[1::2], strict=True):
+        name = (
+            "QLoRA" if plain["quantization"] else {"full": "full SFT"}.get(plain["method"], "LoRA")
+        )
+        cells = []
+        for row in (plain, recomputed):
+            cells += [_peak(row["peak_bytes"], made), _speed(row["examples_per_second"])]
+        title = f"{name}, {plain['model']}" if len(models) > 1 else name
+        table.add_row(title, plain["optimizer"].replace("_", " "), *cells)
+    return table
+
+
+def _peak(size: int, made: dict[str, Any]) -> str:
+    mark = "!" if size > made["device"]["memory_bytes"] else ""
+    return f"{size / GB:.1f}{mark}"
+
+
+def _count(parameters: int) -> str:
+    for size, unit in ((1_000_000_000, "B"), (1_000_000, "M"), (1_000, "k")):
+        if parameters >= size:
+            return f"{parameters / size:.3g} {unit}"
+    return str(parameters)
+
+
+def _speed(examples_per_second: float) -> str:
+    return f"{examples_per_second:.3g}"

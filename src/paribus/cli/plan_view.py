@@ -1,0 +1,118 @@
+"""The plan as it is read in a terminal: arms, texts, memory and time, then what to mind."""
+
+import json
+from collections import Counter
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from paribus.cli.plan_memory import show_memory
+from paribus.cli.tables import captioned, table_of
+from paribus.cli.warnings import violation_lines
+from paribus.config.load import Loaded
+from paribus.config.spec import flatten
+from paribus.experiment.matrix import Design
+
+
+def show(made: dict[str, Any], console: Console, refused: frozenset[str]) -> None:
+    """Print the plan `made` by `plan`, as `--json` holds it.
+
+    `refused` are the rules whose errors are said elsewhere.
+    """
+    complete = sum(run["state"] == "complete" for run in made["runs"])
+    console.print(f"[bold]{made['experiment']}[/]  {escape(made['question'])}")
+    console.print(
+        f"{len(made['arms'])} arms, {len(made['runs'])} runs, {complete} complete, "
+        f"{len(made['contrasts'])} contrasts"
+    )
+    if made["trials"]:
+        states = Counter(trial["state"] for trial in made["trials"])
+        counts = ", ".join(f"{count} {name}" for name, count in states.items())
+        console.print(f"{len(made['trials'])} trials of learning rates: {counts}")
+    console.print()
+    console.print(_arms(made))
+    if any(arm["tokens"] for arm in made["arms"]):
+        console.print()
+        console.print(_tokens(made))
+    show_memory(made, console)
+    for reason in dict.fromkeys(arm["unknown"] for arm in made["arms"] if arm["unknown"]):
+        names = ", ".join(arm["name"] for arm in made["arms"] if arm["unknown"] == reason)
+        console.print(f"\n[yellow]not known[/] for {names}: {escape(reason)}", soft_wrap=True)
+    if made["foresight"]:
+        console.print(f"\n{made['foresight']['sentence']}", soft_wrap=True)
+        if made["foresight"]["warning"]:
+            console.print(f"[yellow]warning:[/] {made['foresight']['warning']}", soft_wrap=True)
+    lines = violation_lines([one for one in made["violations"] if one["id"] not in refused])
+    if lines:
+        console.print()
+    for line in lines:
+        console.print(line, soft_wrap=True)
+
+
+def _arms(made: dict[str, Any]) -> Table:
+    table = table_of(["arm", "method", "variant", "protocol", "learning rate", "runs complete"])
+    for arm in made["arms"]:
+        runs = [run for run in made["runs"] if run["arm"] == arm["name"]]
+        done = sum(run["state"] == "complete" for run in runs)
+        table.add_row(
+            arm["name"],
+            arm["method"],
+            arm["variant"],
+            arm["protocol"],
+            _rate(arm),
+            f"{done} of {len(runs)}",
+        )
+    return table
+
+
+def _rate(arm: dict[str, Any]) -> str:
+    """Return an arm's learning rate in words: stated, found, or still to be found."""
+    rate, tried = arm["learning_rate"], len(arm["learning_rates"] or [])
+    if rate is None:
+        return f"tuned over {tried}" if tried else ""
+    return f"{rate:g}, best of {tried}" if tried else f"{rate:g}"
+
+
+def _tokens(made: dict[str, Any]) -> Table:
+    """Return what each arm reads: problems and tokens, and what had to be left out."""
+    table = table_of(
+        ["arm"], ["steps", "examples", "too long", "targets", "planned", "tests", "longest"]
+    )
+    for arm in made["arms"]:
+        tokens = arm["tokens"]
+        if tokens is None:
+            table.add_row(arm["name"], *["?"] * 7)
+            continue
+        longest = max(tokens["longest_example"], tokens["longest_prompt"])
+        table.add_row(
+            arm["name"],
+            "" if arm["steps"] is None else str(arm["steps"]),
+            f"{tokens['train_examples']:,}",
+            f"{tokens['train_dropped_too_long']:,}",
+            f"{tokens['target_tokens']:,}",
+            "" if arm["steps"] is None else f"{arm['planned_target_tokens']:,}",
+            f"{tokens['test_prompts']:,}",
+            f"{longest:,}",
+        )
+    return captioned(
+        table,
+        "too long: training examples over prompt.max_tokens, left out. targets: tokens with "
+        "loss per epoch; planned: in all steps. longest: tokens of the longest training example "
+        "or test prompt.",
+    )
+
+
+def origins_table(loaded: Loaded, design: Design) -> Table:
+    """Return every value with its origin, the experiment's first, then what each arm changes."""
+    table = table_of(["key", "value", "from"])
+    for key, value in flatten(asdict(loaded.config)).items():
+        table.add_row(key, escape(json.dumps(value)), escape(str(loaded.origins.get(key, ""))))
+    for arm in design.arms:
+        for key, value in flatten(asdict(arm.config)).items():
+            origin = arm.origins.get(key)
+            if origin is not None and str(origin) != str(loaded.origins.get(key)):
+                table.add_row(f"{arm.name}: {key}", escape(json.dumps(value)), escape(str(origin)))
+    return table

@@ -1,0 +1,186 @@
+"""What a run will take, from its config and its texts' lengths: memory by part, and time.
+
+    inputs or assumed lengths  ->  Workload  ->  planning/memory, planning/speed  ->  Forecast
+
+The batches are planned as training plans them, so the longest of them is known, not guessed.
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+from paribus.config.schema import ArmConfig
+from paribus.models.shapes import Shape
+from paribus.planning.devices import Device
+from paribus.planning.inputs import Inputs
+from paribus.planning.lengths import Lengths, assumed_lengths, count_lengths
+from paribus.planning.memory import Estimate, estimate
+from paribus.planning.speed import Speed, speed
+from paribus.planning.workload import Workload
+from paribus.training.batching import count_steps, order_seed, plan_training
+
+PLANNED = "planned"
+"""The event that holds what was predicted for a run."""
+
+SPARE = 0.1
+"""Share of a device's memory that a setting chosen by `auto` leaves free."""
+
+Batches = list[list[tuple[int, int]]]
+"""Optimizer steps of micro-batches, each its padded length and its tokens with loss."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """What a run was expected to take, stored beside what it took.
+
+    Attributes:
+        peak_bytes: the predicted peak of memory.
+        device: what it was planned for.
+        device_bytes: memory of that.
+    """
+
+    peak_bytes: int
+    device: str
+    device_bytes: int
+
+    def event(self) -> dict[str, Any]:
+        """Return the line of `events.jsonl`."""
+        return {"event": PLANNED, **asdict(self)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast:
+    """What one run of an arm takes on a device.
+
+    Attributes:
+        config: the arm's values, `micro_batch` and `checkpointing` settled.
+        device: where it would run.
+        load: what decides memory and time.
+        lengths: of its texts.
+        memory: its peaks.
+        speed: its time, an estimate without a promise.
+    """
+
+    config: ArmConfig
+    device: Device
+    load: Workload
+    lengths: Lengths
+    memory: Estimate
+    speed: Speed
+
+    @property
+    def planned(self) -> "Planned":
+        """What a run keeps of it."""
+        device = self.device
+        return Planned(
+            peak_bytes=self.memory.peak_bytes,
+            device=device.title,
+            device_bytes=device.memory_bytes,
+        )
+
+    @property
+    def fits(self) -> bool:
+        """Whether its peak is within the device's memory."""
+        return self.memory.peak_bytes <= self.device.memory_bytes
+
+    @property
+    def fits_easily(self) -> bool:
+        """Whether it leaves `SPARE` of the memory free."""
+        return self.memory.peak_bytes <= (1 - SPARE) * self.device.memory_bytes
+
+
+def forecast(
+    config: ArmConfig, inputs: Inputs | None, stream: int, shape: Shape, device: Device
+) -> Forecast:
+    """Return what a run of a settled `config` takes; `stream` is the root of its random streams.
+
+    Without inputs the lengths are assumed.
+    """
+    lengths = count_lengths(inputs) if inputs else assumed_lengths(config)
+    batches = _batches(config, inputs, stream) if inputs else None
+    load = _workload(config, lengths, batches)
+    return Forecast(
+        config=config,
+        device=device,
+        load=load,
+        lengths=lengths,
+        memory=estimate(shape, load, device),
+        speed=speed(shape, load, device),
+    )
+
+
+def alternatives(config: ArmConfig) -> Iterator[ArmConfig]:
+    """Yield the ways to train the same model on the same texts: method, states, recomputation."""
+    kinds: tuple[tuple[Literal["full", "lora"], Literal["nf4"] | None, str], ...] = (
+        ("full", None, "adamw"),
+        ("full", None, "adamw_8bit"),
+        ("lora", None, "adamw"),
+        ("lora", "nf4", "adamw"),
+    )
+    for method, quantization, optimizer in kinds:
+        for checkpointing in (False, True):
+            training = replace(
+                config.training,
+                optimizer="adamw_8bit" if optimizer == "adamw_8bit" else "adamw",
+                checkpointing=checkpointing,
+            )
+            yield replace(config, method=method, quantization=quantization, training=training)
+
+
+def _batches(config: ArmConfig, inputs: Inputs, stream: int) -> Batches:
+    """Return every micro-batch of the training; none for a baseline."""
+    if config.method == "none":
+        return []
+    steps = plan_training(inputs.examples, config.training, order_seed(stream))
+    examples = inputs.examples
+    return [
+        [
+            (
+                max(len(examples[index].ids) for index in batch),
+                sum(examples[index].target_length for index in batch),
+            )
+            for batch in step
+        ]
+        for step in steps
+    ]
+
+
+def _workload(config: ArmConfig, lengths: Lengths, batches: Batches | None) -> Workload:
+    training, evaluation = config.training, config.evaluation
+    size, trains = training.pass_size, config.method != "none"
+    if batches is None:
+        # As when all examples of a pass were twice as long as the mean: sorting makes them alike.
+        passes = [(lengths.longest_example, round(2 * size * lengths.mean_target))]
+        steps = count_steps(
+            lengths.examples,
+            epochs=training.epochs,
+            batch_size=training.batch_size,
+            max_steps=training.max_steps,
+        )
+    else:
+        passes = [one for step in batches for one in step]
+        steps = len(batches)
+    return Workload(
+        method=config.method,
+        quantization=config.quantization,
+        optimizer=training.optimizer,
+        precision=training.precision,
+        checkpointing=training.recomputes and trains,
+        lora_r=config.lora.r,
+        lora_targets=config.lora.targets,
+        lora_dropout=config.lora.dropout,
+        micro_batch=size,
+        accumulation=training.batch_size // size,
+        train_length=max((length for length, _ in passes), default=0),
+        train_targets=max((targets for _, targets in passes), default=0),
+        train_tokens=lengths.mean_example,
+        target_tokens=lengths.mean_target,
+        steps=steps if trains else 0,
+        eval_batch=min(evaluation.batch_size, lengths.problems),
+        eval_problems=lengths.problems,
+        prompt_length=lengths.longest_prompt,
+        shared_prefix=lengths.shared_prefix,
+        gold_length=lengths.longest_gold,
+        gold_targets=round(evaluation.batch_size * lengths.mean_gold),
+        new_tokens=evaluation.max_new_tokens,
+    )

@@ -1,0 +1,121 @@
+"""Everything known to go wrong, looked up before anything is spent: all arms, all rules, at once.
+
+    found = preflight(prospects, loaded.config, machine)
+    refuse(found)                                   # raises if any of them is an error
+
+A rule sees one arm's facts. What it finds in several arms alike is said once, with their names.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from paribus.config.schema import ArmConfig, ExperimentConfig
+from paribus.config.spec import RunSpec
+from paribus.errors import UserError
+from paribus.experiment.forecast import Forecast
+from paribus.experiment.matrix import Design
+from paribus.experiment.survey import Prospect
+from paribus.planning.devices import Device
+from paribus.planning.machine import Machine
+from paribus.planning.rules.card import Facts, Rule, Severity, TokenFacts
+from paribus.planning.rules.cards import violations
+from paribus.planning.texts import token_facts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Warned:
+    """A rule that arms break alike.
+
+    Attributes:
+        rule: the card.
+        arms: their names, in the experiment's order.
+        found: what was found, with the values.
+    """
+
+    rule: Rule
+    arms: tuple[str, ...]
+    found: str
+
+    def row(self) -> dict[str, Any]:
+        """Return it as `plan --json` prints it."""
+        return {
+            "id": self.rule.id,
+            "severity": self.rule.severity.value,
+            "title": self.rule.title,
+            "arms": list(self.arms),
+            "found": self.found,
+            "instead": self.rule.instead,
+        }
+
+
+def preflight(
+    prospects: Sequence[Prospect],
+    design: Design,
+    experiment: ExperimentConfig,
+    machine: Machine,
+    elsewhere: Device | None = None,
+) -> list[Warned]:
+    """Return all that the rules find, errors first.
+
+    Planned for a device `elsewhere`, only this machine's package versions count.
+    """
+    configs = {arm.name: arm.config for arm in design.arms}
+    disk = disk_bytes(prospects, design.runs)
+    found: dict[tuple[str, str], tuple[Rule, list[str]]] = {}
+    for prospect in prospects:
+        steps = prospect.forecast.load.steps if prospect.forecast else None
+        facts = Facts(
+            arm=prospect.arm,
+            config=configs[prospect.arm],
+            arms=configs,
+            experiment=experiment,
+            shape=prospect.shape,
+            tokens=_tokens(prospect, configs[prospect.arm]),
+            steps=steps,
+            estimate=prospect.forecast.memory if prospect.forecast else None,
+            device=elsewhere or machine.device,
+            machine=None if elsewhere else machine,
+            disk_bytes=disk,
+        )
+        for each in violations(facts, machine.versions):
+            _, arms = found.setdefault((each.rule.id, each.found), (each.rule, []))
+            arms.append(prospect.arm)
+    order = list(Severity)
+    made = [Warned(rule=r, arms=tuple(a), found=text) for (_, text), (r, a) in found.items()]
+    return sorted(made, key=lambda one: (order.index(one.rule.severity), one.rule.id))
+
+
+def refuse(found: Sequence[Warned]) -> None:
+    """Raise UserError, which lists all violations that are errors, if there are any."""
+    errors = [one for one in found if one.rule.severity is Severity.ERROR]
+    if errors:
+        lines = [f"{one.rule.id} {', '.join(one.arms)}: {one.found}" for one in errors]
+        ids = list(dict.fromkeys(one.rule.id for one in errors))
+        remedies = [one.rule.instead for one in {one.rule.id: one for one in errors}.values()]
+        raise UserError(
+            "\n".join(lines),
+            "\n    ".join(remedies) + f"\n    more: paribus explain {ids[0]}",
+        )
+
+
+def disk_bytes(prospects: Sequence[Prospect], runs: Sequence[RunSpec]) -> int | None:
+    """Return what the runs' weights will take on disk; None if a model's shape is not known.
+
+    Full SFT saves every weight in the compute dtype, LoRA its adapters only. Texts are small.
+    """
+    sizes: Mapping[str, Forecast | None] = {one.arm: one.forecast for one in prospects}
+    total = 0
+    for run in runs:
+        found = sizes[run.arm]
+        if found is None:
+            return None
+        training = found.config.training
+        if found.load.steps and training.save_weights:
+            width = 2 if training.precision == "bf16" else 4
+            total += width * found.memory.trainable_parameters
+    return total
+
+
+def _tokens(prospect: Prospect, config: ArmConfig) -> TokenFacts | None:
+    return None if prospect.inputs is None else token_facts(prospect.inputs, config)

@@ -1,0 +1,102 @@
+"""Work in a process of its own, and hear from it while it goes on.
+
+A process returns all of its memory, has a peak of its own, and confines a crash, an out-of-memory
+kill or a library's global state. On the CPU the processes are forked from a server that has the
+heavy imports done, so one starts in milliseconds. A GPU's driver does not survive a fork, and some
+libraries wake it when imported: there each process imports anew.
+"""
+
+import multiprocessing
+import os
+import sys
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from paribus.errors import ParibusError
+
+Send = Callable[[Any], None]
+
+
+class Died(Exception):  # noqa: N818  # it says what happened, and is always caught
+    """The process ended without saying why.
+
+    Attributes:
+        code: its exit code, negative for a signal.
+        out_of_memory: whether the kernel killed some process for memory meanwhile.
+    """
+
+    def __init__(self, code: int | None, out_of_memory: bool) -> None:
+        super().__init__(code, out_of_memory)
+        self.code = code
+        self.out_of_memory = out_of_memory
+
+
+def in_child(work: Callable[[Send], None], on_message: Callable[[Any], None]) -> None:
+    """Call `work`, which must be picklable, in a child process; hand on what it sends.
+
+    Raises the ParibusError that `work` raised, or Died. An interrupt kills the child.
+    """
+    # Read by the server's OpenMP when it starts. By default a waiting thread spins for
+    # milliseconds; where anything else runs it then takes the core from the thread it waits for.
+    # LOG.md has the figures.
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    context: Any = multiprocessing.get_context("spawn" if _may_have_gpu() else "forkserver")
+    context.set_forkserver_preload(["paribus.experiment.preload"])
+    receiver, sender = context.Pipe(duplex=False)
+    killed_before = _kills()
+    child = context.Process(target=_child, args=(work, sender), daemon=True)
+    child.start()
+    sender.close()
+    try:
+        failure = _listen(receiver, on_message)
+        child.join()
+    finally:
+        if child.is_alive():
+            child.kill()
+            child.join()
+    if failure is not None:
+        raise failure
+    if child.exitcode != 0:
+        raise Died(child.exitcode, out_of_memory=_kills() > killed_before)
+
+
+def _may_have_gpu() -> bool:
+    """Return whether a GPU's device file is there. Asking torch would wake the driver."""
+    if sys.platform != "linux":
+        return True
+    dev = Path("/dev")
+    return any(dev.glob("nvidia[0-9]*")) or (dev / "kfd").exists() or (dev / "dxg").exists()
+
+
+def _kills() -> int:
+    """Return how many processes the kernel has killed for memory; 0 where it does not say."""
+    counters = Path("/proc/vmstat")
+    lines = counters.read_text().splitlines() if counters.exists() else []
+    return sum(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))
+
+
+def _listen(receiver: Connection, on_message: Callable[[Any], None]) -> ParibusError | None:
+    """Pass messages on until the child hangs up; return the error it sent, if any."""
+    while True:
+        try:
+            message = receiver.recv()
+        except EOFError:
+            return None
+        if isinstance(message, ParibusError):
+            return message
+        on_message(message)
+
+
+def _child(work: Callable[[Send], None], sender: Connection) -> None:
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides, and kills
+    import paribus.experiment.preload  # noqa: F401  # done already where the process was forked
+
+    try:
+        work(sender.send)
+    except ParibusError as error:
+        error.__cause__ = None  # causes need not be picklable
+        sender.send(error)

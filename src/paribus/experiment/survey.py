@@ -1,0 +1,88 @@
+"""What is known of every arm before anything is spent: inputs, the model's shape, a forecast.
+
+`plan` goes on where something cannot be had (no network, a gated model) and says what is missing;
+`run` stops there. Both ask here.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from paribus.config.spec import RunSpec
+from paribus.errors import UserError
+from paribus.experiment.arms import Arm
+from paribus.experiment.fitting import fit
+from paribus.experiment.forecast import Forecast, forecast
+from paribus.experiment.matrix import Design
+from paribus.experiment.tuning import known_rates, settle
+from paribus.models.shapes import Shape, shape_of
+from paribus.planning.devices import Device
+from paribus.planning.inputs import Inputs, prepare
+from paribus.store.layout import ExperimentFolder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prospect:
+    """What is known of one arm before it runs.
+
+    Attributes:
+        arm: its name.
+        first: its first run.
+        inputs: what it reads; None if model or data are not here.
+        shape: of its model; None if not known.
+        forecast: of its first run; None without a shape.
+        unknown: why inputs or shape are missing, or None.
+    """
+
+    arm: str
+    first: RunSpec
+    inputs: Inputs | None
+    shape: Shape | None
+    forecast: Forecast | None
+    unknown: UserError | None
+
+
+def settle_design(design: Design, folder: ExperimentFolder, device: Callable[[], Device]) -> Design:
+    """Return the design with what earlier runs or the device decide: `auto`, learning rates.
+
+    `device` is asked only if something is left to choose.
+    """
+    seed = design.runs[0].seed
+
+    def inputs_of(arm: Arm) -> Inputs | None:
+        try:
+            return prepare(arm.config, seed)
+        except UserError:  # lengths are assumed; whoever runs the arm is told when it is surveyed
+            return None
+
+    design = fit(design, folder, device, inputs_of)
+    return settle(design, known_rates(design, folder))
+
+
+def survey(design: Design, device: Device, prepare: Callable[[Arm], Inputs]) -> list[Prospect]:
+    """Return what is known of each arm of a settled design; `prepare` makes an arm's inputs."""
+    prospects = []
+    for arm in design.arms:
+        first = next(run for run in design.runs if run.arm == arm.name)
+        inputs, shape, unknown = None, None, None
+        try:
+            inputs = prepare(arm)
+        except UserError as error:
+            unknown = error
+        try:
+            # A model that is here is read where it lies.
+            model = str(inputs.source.path) if inputs else arm.config.model
+            shape = shape_of(model, arm.config.revision)
+        except UserError as error:
+            unknown = unknown or error
+        found = forecast(arm.config, inputs, first.stream, shape, device) if shape else None
+        prospects.append(
+            Prospect(
+                arm=arm.name,
+                first=first,
+                inputs=inputs,
+                shape=shape,
+                forecast=found,
+                unknown=unknown,
+            )
+        )
+    return prospects

@@ -1,0 +1,193 @@
+"""Devices by name: how much memory they have, and how fast they are on paper.
+
+    device("rtx-4090")        # 24 GB, 165 TFLOP/s in bf16
+    device("cpu-24gb")        # a CPU with 24 GB; its speed is assumed, and said to be
+    here()                    # this machine's first GPU, or its CPU with a speed measured now
+
+The table is from the vendors' data sheets: dense matrix products in bf16 with fp32 sums, without
+sparsity; fp32 for GPUs that have no bf16. A gigabyte is 10⁹ bytes: drivers report a little more.
+"""
+
+import re
+import time
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Literal
+
+from paribus.errors import UserError
+
+GB = 10**9
+MOST_CPU_GB = 4096
+_CPU = re.compile(r"cpu-([1-9][0-9]{0,3})gb")
+
+# Two cores with AMX, as measured where paribus was developed (benchmarks/results/memory.json).
+_CPU_FLOPS, _CPU_BANDWIDTH = 4e11, 2e10
+_UNPUBLISHED = "it is not in the table of devices; taken to be as fast as an L4"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """What a run would be put on.
+
+    Attributes:
+        name: as typed after `--device`, or `here` for this machine's.
+        title: in words, for tables: `NVIDIA GeForce RTX 4090`.
+        kind: `cuda` or `cpu`.
+        memory_bytes: of the device; on a CPU, of the machine.
+        flops: matrix products per second in bf16 (fp32 without it), dense, as published or assumed.
+        bandwidth: bytes per second of its memory, as published or assumed.
+        bf16: whether it computes in bf16.
+        assumed: why its speed is an assumption, or "".
+    """
+
+    name: str
+    title: str
+    kind: Literal["cuda", "cpu"]
+    memory_bytes: int
+    flops: float
+    bandwidth: float
+    bf16: bool
+    assumed: str = ""
+
+
+# name, title, GB, TFLOP/s, GB/s, bf16
+_GPUS = (
+    ("b200", "NVIDIA B200", 180, 2250, 8000, True),
+    ("h200-141gb", "NVIDIA H200", 141, 989, 4800, True),
+    ("h100-80gb", "NVIDIA H100 SXM", 80, 989, 3350, True),
+    ("a100-80gb", "NVIDIA A100 80GB SXM", 80, 312, 2039, True),
+    ("a100-40gb", "NVIDIA A100 40GB SXM", 40, 312, 1555, True),
+    ("l40s-48gb", "NVIDIA L40S", 48, 362, 864, True),
+    ("rtx-6000-ada", "NVIDIA RTX 6000 Ada", 48, 364, 960, True),
+    ("l4-24gb", "NVIDIA L4", 24, 121, 300, True),
+    ("a10g-24gb", "NVIDIA A10G", 24, 70, 600, True),
+    ("rtx-5090", "NVIDIA GeForce RTX 5090", 32, 209, 1792, True),
+    ("rtx-4090", "NVIDIA GeForce RTX 4090", 24, 165, 1008, True),
+    ("rtx-4080", "NVIDIA GeForce RTX 4080", 16, 97, 717, True),
+    ("rtx-4070-12gb", "NVIDIA GeForce RTX 4070", 12, 58, 504, True),
+    ("rtx-3090", "NVIDIA GeForce RTX 3090", 24, 71, 936, True),
+    ("rtx-3060-12gb", "NVIDIA GeForce RTX 3060", 12, 25, 360, True),
+    ("v100-32gb", "NVIDIA V100 32GB SXM2", 32, 15.7, 900, False),
+    ("v100-16gb", "NVIDIA V100 16GB SXM2", 16, 15.7, 900, False),
+    ("t4-16gb", "NVIDIA T4", 16, 8.1, 320, False),
+)
+
+DEVICES: dict[str, Device] = {
+    name: Device(
+        name=name,
+        title=title,
+        kind="cuda",
+        memory_bytes=memory * GB,
+        flops=tera * 1e12,
+        bandwidth=giga * 1e9,
+        bf16=bf16,
+    )
+    for name, title, memory, tera, giga, bf16 in _GPUS
+}
+"""All but CPUs, which are named by their memory: `cpu-16gb`."""
+
+
+def device(name: str) -> Device:
+    """Return the device called `name`, in any case. Raises UserError if there is none."""
+    wanted = name.strip().lower()
+    if wanted in DEVICES:
+        return DEVICES[wanted]
+    found = _CPU.fullmatch(wanted)
+    if found and int(found.group(1)) <= MOST_CPU_GB:
+        return Device(
+            name=wanted,
+            title=f"CPU, {found.group(1)} GB",
+            kind="cpu",
+            memory_bytes=int(found.group(1)) * GB,
+            flops=_CPU_FLOPS,
+            bandwidth=_CPU_BANDWIDTH,
+            bf16=True,
+            assumed="a CPU's memory says nothing of its speed; taken to be two cores with AMX",
+        )
+    near = get_close_matches(wanted, DEVICES, n=3, cutoff=0.4)
+    nearest = f"the nearest: {', '.join(near)}; " if near else ""
+    raise UserError(
+        f"no device is called {name!r}",
+        f"{nearest}all: {', '.join(DEVICES)}, and cpu-1gb to cpu-{MOST_CPU_GB}gb",
+    )
+
+
+def here() -> Device:
+    """Return this machine's first CUDA device, or its CPU; a CPU's speed is timed for 0.3 s."""
+    import torch
+
+    if torch.cuda.is_available():
+        return _gpu_here()
+    flops = _timed_flops()
+    return Device(
+        name="here",
+        title=f"this machine's CPU, {torch.get_num_threads()} threads",
+        kind="cpu",
+        memory_bytes=machine_memory(),
+        flops=flops,
+        bandwidth=_CPU_BANDWIDTH,
+        bf16=True,
+        assumed=f"{flops / 1e9:.0f} GFLOP/s were timed just now, with whatever else was running; "
+        f"{_CPU_BANDWIDTH / 1e9:.0f} GB/s of memory are assumed",
+    )
+
+
+def machine_memory() -> int:
+    """Return the bytes of memory this process may have: the machine's, or its cgroup's limit."""
+    import os
+
+    sizes = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    # version 2, then version 1, as a container sees its own
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        limit = Path("/sys/fs/cgroup") / name
+        if limit.exists() and limit.read_text().strip().isdigit():
+            sizes.append(int(limit.read_text()))
+    return min(sizes)
+
+
+def _gpu_here() -> Device:
+    import torch
+
+    found = torch.cuda.get_device_properties(0)
+    known = [known for known in DEVICES.values() if _same(known.title, found.name)]
+    # Where two sizes have one title, such as the A100's, the nearer one.
+    known.sort(key=lambda one: abs(one.memory_bytes - found.total_memory))
+    return replace(
+        known[0] if known else DEVICES["l4-24gb"],
+        name="here",
+        title=found.name,
+        memory_bytes=found.total_memory,
+        bf16=torch.cuda.is_bf16_supported(including_emulation=False),
+        assumed="" if known else _UNPUBLISHED,
+    )
+
+
+def _same(title: str, reported: str) -> bool:
+    """Return whether a driver's name for a GPU is a title's: vendor, size and socket aside."""
+
+    def model(text: str) -> set[str]:
+        words = re.sub(r"[-\s]+", " ", text.lower()).split()
+        plain = {word for word in words if not re.fullmatch(r"\d+gb", word)}
+        return plain - {"nvidia", "geforce", "tesla", "generation", "hbm3", "pcie"} - {
+            "sxm", "sxm2", "sxm4",
+        }  # fmt: skip
+
+    return model(title) == model(reported)
+
+
+def _timed_flops() -> float:
+    """Return the matrix products per second of the CPU in bf16, over 0.3 s.
+
+    Matrices are larger than a processor's caches, as a model's are.
+    """
+    import torch
+
+    size = 2048
+    one = torch.randn(size, size, generator=torch.Generator().manual_seed(0)).to(torch.bfloat16)
+    one @ one  # the first sets up threads and kernels
+    products, started = 0, time.perf_counter()
+    while time.perf_counter() - started < 0.3:
+        one @ one
+        products += 1
+    return products * 2 * size**3 / (time.perf_counter() - started)

@@ -1,0 +1,1 @@
+"""Known-bad combinations, one card each."""

@@ -1,0 +1,68 @@
+"""All rule cards, and what an arm breaks of them.
+
+card("pb014").title                                    # "The GPU has no bf16"
+violations(facts, {"torch": "2.13.0"})[0].found        # "method=full with quantization=nf4"
+"""
+
+from collections.abc import Mapping
+
+from paribus.config.explain import nearest
+from paribus.errors import UserError
+from paribus.planning.rules import (
+    design,
+    environment,
+    limits,
+    method,
+    models,
+    precision,
+    probes,
+    quantization,
+    texts,
+    training,
+)
+from paribus.planning.rules.card import Facts, Rule, Severity, Violation
+
+RULES: tuple[Rule, ...] = tuple(
+    sorted(
+        (
+            *method.RULES,
+            *quantization.RULES,
+            *precision.RULES,
+            *environment.RULES,
+            *texts.RULES,
+            *models.RULES,
+            *training.RULES,
+            *design.RULES,
+            *probes.RULES,
+            *limits.RULES,
+        ),
+        key=lambda rule: rule.id,
+    )
+)
+"""Every card, by id."""
+
+
+def violations(facts: Facts, installed: Mapping[str, str]) -> list[Violation]:
+    """Return all that the arm breaks: errors first, then warnings, then notes, each by id.
+
+    `installed` is distribution to version; cards about other versions are left out.
+    """
+    broken = []
+    for rule in RULES:
+        found = rule.check(facts) if rule.check and rule.applies(installed) else None
+        if found is not None:
+            broken.append(Violation(rule=rule, arm=facts.arm, found=found))
+    severities = list(Severity)
+    return sorted(broken, key=lambda each: severities.index(each.rule.severity))
+
+
+def card(id: str) -> Rule:
+    """Return the card called `id`, in any case. Raises UserError, with the nearest id, if none."""
+    wanted = id.strip().upper()
+    known = {rule.id: rule for rule in RULES}
+    if wanted not in known:
+        raise UserError(
+            f"there is no rule {id!r}{nearest(wanted, list(known))}",
+            "`paribus explain` lists them all",
+        )
+    return known[wanted]

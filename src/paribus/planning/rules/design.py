@@ -1,0 +1,171 @@
+"""Rules about seeds, test problems, protocols and sources: what an experiment can show at all.
+
+violation: PB046 data.test_size=50: 23 points or more would be shown 8 times in 10, for two models
+"""
+
+from pathlib import Path
+
+from paribus.config.schema import ArmConfig
+from paribus.models import packaged
+from paribus.planning.foresight import foresee
+from paribus.planning.rules.card import Facts, Rule, Severity
+from paribus.prompts.protocols import protocols
+from paribus.statistics.crossed import MIN_SEEDS
+
+_FEW_PROBLEMS = 100
+
+
+def _trained(facts: Facts) -> list[ArmConfig]:
+    return [arm for arm in facts.arms.values() if arm.method != "none"]
+
+
+def _two_seeds(facts: Facts) -> str | None:
+    seeds = facts.experiment.seeds
+    return f"seeds={seeds}" if _trained(facts) and 1 < seeds < MIN_SEEDS else None
+
+
+def _one_seed(facts: Facts) -> str | None:
+    several = len(_trained(facts)) > 1
+    if facts.experiment.seeds != 1 or not facts.experiment.hypothesis or not several:
+        return None
+    return f"seeds=1, and a hypothesis about {len(_trained(facts))} ways to tune"
+
+
+def _few_problems(facts: Facts) -> str | None:
+    size = facts.config.data.test_size
+    if size == "all" or size >= _FEW_PROBLEMS:
+        return None
+    seen = foresee(n=size, seeds=1, comparisons=1, hypothesis="").detectable
+    missed = "no difference would" if seen is None else f"{100 * seen:.0f} points or more would"
+    return f"data.test_size={size}: {missed} be shown 8 times in 10, for two models"
+
+
+def _shots_for_tuned(facts: Facts) -> str | None:
+    protocol = facts.config.evaluation.protocol
+    if facts.config.method == "none" or protocol == "zero_shot":
+        return None
+    return f"method={facts.config.method} with evaluation.protocol={protocol}"
+
+
+def _format_unknown(facts: Facts) -> str | None:
+    if facts.config.method != "none" or facts.tokens is None or facts.tokens.instruction_tuned:
+        return None
+    if any(protocol.shots != "zero_shot" for protocol in protocols(facts.config)):
+        return None
+    return f"{facts.config.model}, untuned, is asked without a solved example"
+
+
+def _unpinned(facts: Facts) -> str | None:
+    config, open_ends = facts.config, []
+    local = config.model == packaged.NAME or Path(config.model).is_absolute()
+    if not local and config.revision is None:
+        open_ends.append(f"model={config.model} without revision")
+    if config.data.source != "wordproblems" and not (config.data.path or config.data.revision):
+        open_ends.append(f"data.source={config.data.source} without data.revision")
+    return ", ".join(open_ends) or None
+
+
+RULES: tuple[Rule, ...] = (
+    Rule(
+        id="PB044",
+        title="Two seeds give no verdict",
+        severity=Severity.WARNING,
+        what="Every comparison will say `not shown`, whatever comes out.",
+        why=(
+            "Two values do not say how much the seed matters, so no interval over them can be "
+            "relied on. One seed compares the trained models, three compare the methods."
+        ),
+        evidence=(
+            "measured here (docs/statistics.md, simulated experiments): over two seeds a 95 % "
+            "interval held the truth less than 9 times in 10",
+        ),
+        instead="Set seeds=3 or more; or seeds=1, and speak of these trained models only.",
+        check=_two_seeds,
+    ),
+    Rule(
+        id="PB045",
+        title="A hypothesis about methods, and one seed",
+        severity=Severity.NOTE,
+        what=(
+            "Every verdict will speak of these trained models. Whether the method is better stays "
+            "open: with another seed the same arms may come out the other way round."
+        ),
+        why="One run of an arm does not tell what the method does from what this seed did.",
+        evidence=(
+            "measured here: at four more base seeds of the quickstart, LoRA on socratic solutions "
+            "fell 15 to 22 points behind a neighbour in three (README.md)",
+        ),
+        instead="Set seeds=3 where you can afford it; else read every verdict as one on models.",
+        check=_one_seed,
+    ),
+    Rule(
+        id="PB046",
+        title="Too few test problems for verdicts",
+        severity=Severity.WARNING,
+        what=(
+            "Only very large differences can be shown, and `not shown` says next to nothing. The "
+            "project that paribus grew from tested 100 problems."
+        ),
+        why="The interval of a difference narrows with the square root of the problems only.",
+        evidence=(
+            "computed here by statistics/power, for two models near 50 % and one comparison: 50 "
+            "problems show 23 points, 100 show 16, 200 show 11, 1,319 show 4 (8 times in 10)",
+        ),
+        instead=(
+            "Raise data.test_size: testing costs little beside training. `paribus power` says how "
+            "many problems a difference needs."
+        ),
+        check=_few_problems,
+    ),
+    Rule(
+        id="PB047",
+        title="A tuned arm is tested with solved examples in its prompt",
+        severity=Severity.WARNING,
+        what=(
+            "The arm is tested in a format it was not trained on, so part of what it learnt does "
+            "not show, and prompts cost several times the tokens."
+        ),
+        why="Training examples never hold solved examples, whatever the test protocol is.",
+        evidence=("read in planning/inputs: training prompts are always zero-shot",),
+        instead=(
+            "Set evaluation.protocol=zero_shot, and put one_shot or few_shot protocols into "
+            "evaluation.also, where they are tested beside it."
+        ),
+        check=_shots_for_tuned,
+    ),
+    Rule(
+        id="PB048",
+        title="An untuned base model is not shown the answer format",
+        severity=Severity.NOTE,
+        what=(
+            "The baseline scores near zero under rules that look for `#### N`, whatever it can "
+            "calculate, and tuning seems to teach all that it scores."
+        ),
+        why="A base model cannot know that an answer is to end in `#### N` unless it is shown one.",
+        evidence=(
+            "measured here on Gemma 3 270M and 48 generated problems: none of its texts held "
+            "`####` without a solved example, all 48 did with one",
+        ),
+        instead=(
+            "Set baseline: {protocol: one_shot}; where `strict` asks for zero_shot, add "
+            "evaluation.also=[one_shot/raw]."
+        ),
+        check=_format_unknown,
+    ),
+    Rule(
+        id="PB035",
+        title="Weights or problems from the Hub without a pinned revision",
+        severity=Severity.NOTE,
+        what=(
+            "Started anew elsewhere or later, the same file may mean other weights or problems. An "
+            "experiment that is half done is refused then, and never mixed."
+        ),
+        why="Without a revision the Hub gives the newest commit of its main branch.",
+        evidence=(
+            "read in models/source and experiment/local: spec.json keeps the commit and hashes of "
+            "problems, and a complete run that had others stops the experiment",
+        ),
+        instead="Set `revision` and `data.revision` to a commit; the Hub shows those of each page.",
+        check=_unpinned,
+    ),
+)

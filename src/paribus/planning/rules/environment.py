@@ -1,0 +1,186 @@
+"""Cards about where a run would run: launchers, variables, packages, GPUs.
+
+PB019   WORLD_SIZE says 4 processes
+"""
+
+from packaging.version import Version
+
+from paribus.planning.rules.card import Facts, Rule, Severity
+
+TESTED = {
+    "torch": "2.13.0",
+    "accelerate": "1.15.0",
+    "bitsandbytes": "0.50.2",
+    "peft": "0.21.2",
+    "tokenizers": "0.23.3",
+    "transformers": "5.23.0",
+}
+"""Versions that decide numbers, as in constraints.txt."""
+
+_OTHER_TRAINERS = (
+    "ACCELERATE_USE_DEEPSPEED", "ACCELERATE_USE_MEGATRON_LM", "ACCELERATE_USE_SAGEMAKER",
+)  # fmt: skip
+_BEHIND_THE_FILE = (
+    "ACCELERATE_MIXED_PRECISION", "ACCELERATE_TORCH_DEVICE", "NVIDIA_TF32_OVERRIDE",
+    "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
+)  # fmt: skip
+
+
+def _launched(facts: Facts) -> str | None:
+    if facts.machine is None:
+        return None
+    if facts.machine.world_size != 1:
+        size = facts.machine.world_size or "something that is no number of"
+        return f"WORLD_SIZE, or its like, says {size} processes"
+    return "LOCAL_RANK is set" if "LOCAL_RANK" in facts.machine.environment else None
+
+
+def _other_trainer(facts: Facts) -> str | None:
+    return _set(facts, _OTHER_TRAINERS)
+
+
+def _behind_the_file(facts: Facts) -> str | None:
+    return _set(facts, _BEHIND_THE_FILE)
+
+
+def _idle_gpus(facts: Facts) -> str | None:
+    if facts.machine is None or facts.device.kind != "cuda" or len(facts.machine.gpus) < 2:
+        return None
+    return f"{len(facts.machine.gpus)} GPUs are visible; runs use the first"
+
+
+def _downloads_code(facts: Facts) -> str | None:
+    if facts.machine is None or facts.machine.offline:
+        return None
+    wanted = {"kernels", "bitsandbytes"} <= facts.machine.versions.keys()
+    if not wanted or "avx512_bf16" not in facts.machine.cpu_flags:
+        return None
+    return f"kernels {facts.machine.versions['kernels']} is installed, the CPU has avx512_bf16"
+
+
+def _untested(facts: Facts) -> str | None:
+    if facts.machine is None:
+        return None
+    installed = facts.machine.versions
+    others = [
+        f"{name} {installed[name]} (tested: {tested})"
+        for name, tested in TESTED.items()
+        if name in installed and Version(installed[name]).release[:2] != Version(tested).release[:2]
+    ]
+    if not others:
+        return None
+    more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+    return ", ".join(others[:3]) + more
+
+
+def _set(facts: Facts, names: tuple[str, ...]) -> str | None:
+    """Return which of the variables `names` are set, in words, or None."""
+    found = [name for name in names if facts.machine and name in facts.machine.environment]
+    if not found:
+        return None
+    return f"{' and '.join(found)} {'is' if len(found) == 1 else 'are'} set"
+
+
+RULES: tuple[Rule, ...] = (
+    Rule(
+        id="PB019",
+        title="Started by a launcher of several processes",
+        severity=Severity.ERROR,
+        what="The run would wait for ever for processes that do not come, or stop at its first "
+        "step; with as many copies of paribus as processes all would write into the same folders.",
+        why="paribus is one process on one device. WORLD_SIZE, LOCAL_RANK and their likes, which "
+        "torchrun, accelerate launch and mpirun set, make accelerate join a group of processes "
+        "and wrap the model, whatever the experiment file says.",
+        evidence=(
+            "Re-run here on a CPU: accelerate 1.15.0, transformers 5.23.0: WORLD_SIZE=2 alone "
+            "stops; with a rank and an address it waits until it is killed; torchrun's variables "
+            "for one process (WORLD_SIZE=1, LOCAL_RANK=0) stop at the first step, because the "
+            "model is wrapped in DistributedDataParallel.",
+        ),
+        instead="Start `paribus run` plainly; `unset WORLD_SIZE RANK LOCAL_RANK` if a shell or "
+        "job script has set them.",
+        check=_launched,
+    ),
+    Rule(
+        id="PB020",
+        title="accelerate is told to use another trainer",
+        severity=Severity.ERROR,
+        what="Training would stop before its first step, or be done by a library that paribus's "
+        "loss, batches and precision were never made for.",
+        why="accelerate reads these variables itself, behind the experiment file. `accelerate "
+        "launch` sets them from its own configuration file.",
+        evidence=(
+            "Re-run here on a CPU: accelerate 1.15.0: each of the three set to true stops "
+            "training, as its library is not installed. ACCELERATE_USE_FSDP, _DYNAMO_BACKEND, "
+            "_GRADIENT_ACCUMULATION_STEPS and _USE_PARALLELISM_CONFIG change nothing: the trained "
+            "weights are the same to the bit.",
+        ),
+        instead="Unset the variable; start `paribus run` plainly, not by `accelerate launch`.",
+        check=_other_trainer,
+    ),
+    Rule(
+        id="PB021",
+        title="A variable changes precision or device behind the experiment file",
+        severity=Severity.WARNING,
+        what="Two machines run the same file and compute different things; nothing in the report "
+        "says so.",
+        why="TORCH_ALLOW_TF32_CUBLAS_OVERRIDE and NVIDIA_TF32_OVERRIDE let fp32 products of a GPU "
+        "be computed in TF32, with 10 bits. ACCELERATE_MIXED_PRECISION=fp16 scales the loss on a "
+        "GPU and may skip steps. ACCELERATE_TORCH_DEVICE sends batches to another device.",
+        evidence=(
+            "Re-run here: torch 2.13.0 with TORCH_ALLOW_TF32_CUBLAS_OVERRIDE=1 has allow_tf32 on. "
+            "accelerate 1.15.0 with ACCELERATE_TORCH_DEVICE=cuda:1 on a CPU stops.",
+            "Read here in accelerate 1.15.0: the gradient scaler for fp16, not used on a CPU, "
+            "where fp16 and bf16 left the trained weights the same to the bit.",
+        ),
+        instead="Unset it; training.precision says what is computed in.",
+        versions={"accelerate": ">=1.15,<1.16", "torch": ">=2.13,<2.14"},
+        check=_behind_the_file,
+    ),
+    Rule(
+        id="PB022",
+        title="Only one of the GPUs is used",
+        severity=Severity.NOTE,
+        what="The other GPUs stand idle, and are paid for.",
+        why="Runs follow one another on the first visible GPU, and the Trainer's DataParallel, "
+        "which would split batches over all, is switched off.",
+        evidence=("Read here in paribus 0.1.0 (training/train.py, models/device.py).",),
+        instead="Rent one GPU, or give each a part of the experiment: CUDA_VISIBLE_DEVICES=0 and "
+        "another --runs folder for each.",
+        check=_idle_gpus,
+    ),
+    Rule(
+        id="PB023",
+        title="The package kernels downloads code that then runs",
+        severity=Severity.WARNING,
+        what="Every run fetches compiled code from the Hub, of a version that is not pinned to a "
+        "commit, and runs it with your rights.",
+        why="On CPUs with avx512_bf16 bitsandbytes asks `kernels` for a 4-bit product when it is "
+        "imported, and peft imports bitsandbytes, also for runs without 4 bits. paribus does not "
+        "use that product.",
+        evidence=(
+            "Re-run here: bitsandbytes 0.50.2, peft 0.21.2, kernels 0.17.2: `import peft` asks for "
+            "kernels-community/quantization-bitsandbytes, version 1. Without the package the "
+            "import goes on as usual.",
+        ),
+        instead="pip uninstall kernels, or set HF_HUB_OFFLINE=1.",
+        versions={"bitsandbytes": ">=0.50,<0.51", "peft": ">=0.21,<0.22"},
+        check=_downloads_code,
+    ),
+    Rule(
+        id="PB024",
+        title="Other versions than paribus was tested with",
+        severity=Severity.NOTE,
+        what="Things may have been renamed or may compute other bits. Cards that state a range of "
+        "versions are silent outside it.",
+        why="These packages hold the models, the loop and the optimizers. torch before 2.10 also "
+        "has CVE-2026-24747, in reading pickled weights; paribus reads none, other tools may.",
+        evidence=(
+            "constraints.txt, and the tests, which were run with it.",
+            "GHSA-63cw-57p8-fm3p (CVE-2026-24747), fixed in torch 2.10.0.",
+        ),
+        instead="pip install -c constraints.txt -e . in a fresh environment, and use the same "
+        "versions for all runs that are compared.",
+        check=_untested,
+    ),
+)

@@ -1,0 +1,237 @@
+"""Cards about the method: learning rates, adapters, checkpointing.
+
+PB001   training.learning_rate=1e-05 with method=lora; what works is 5e-05 to 0.002
+"""
+
+from paribus.planning.rules.card import Facts, Rule, Severity
+
+_LORA_RATES = (5e-5, 2e-3)
+_HIGHEST_FULL_RATE = 1e-4
+_SCALES = (1 / 16, 32)
+_ATTENTION = frozenset({"q_proj", "k_proj", "v_proj", "o_proj"})
+_HEADS = frozenset({"lm_head", "embed_out"})
+_SHARE = 0.9
+"""Of the device's memory may be used: a tenth is kept to spare."""
+
+
+def _lora_rate(facts: Facts) -> str | None:
+    rate, (low, high) = facts.config.training.learning_rate, _LORA_RATES
+    if facts.config.method != "lora" or low <= rate <= high or _is_found(facts):
+        return None
+    return f"training.learning_rate={rate:g} with method=lora; what works is {low:g} to {high:g}"
+
+
+def _is_found(facts: Facts) -> bool:
+    """Return whether trials will find the arm's learning rate: what it states is not used."""
+    tune = facts.experiment.tune
+    return tune is not None and facts.arm not in tune.fixed
+
+
+def _full_rate(facts: Facts) -> str | None:
+    rate = facts.config.training.learning_rate
+    if facts.config.method != "full" or rate <= _HIGHEST_FULL_RATE or _is_found(facts):
+        return None
+    return f"training.learning_rate={rate:g} with method=full, over {_HIGHEST_FULL_RATE:g}"
+
+
+def _attention_only(facts: Facts) -> str | None:
+    def only(targets: tuple[str, ...]) -> bool:
+        return set(targets) <= _ATTENTION
+
+    targets = facts.config.lora.targets
+    if facts.config.method != "lora" or not only(targets):
+        return None
+    if any(arm.method == "lora" and not only(arm.lora.targets) for arm in facts.arms.values()):
+        return None  # which layers get an adapter is what the experiment asks
+    return f"lora.targets=[{', '.join(targets)}], none of them in an MLP"
+
+
+def _head(facts: Facts) -> str | None:
+    targets = facts.config.lora.targets
+    if facts.config.method != "lora" or not _HEADS & set(targets):
+        return None
+    return f"lora.targets=[{', '.join(targets)}] has the output head"
+
+
+def _rank(facts: Facts) -> str | None:
+    if facts.config.method != "lora" or facts.shape is None:
+        return None
+    shape, lora = facts.shape, facts.config.lora
+    queries, keys = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
+    others = {"q_proj": queries, "o_proj": queries, "k_proj": keys, "v_proj": keys}
+    others |= dict.fromkeys(("gate_proj", "up_proj", "down_proj"), shape.intermediate)
+    widths = {name: min(shape.hidden, others[name]) for name in lora.targets if name in others}
+    narrow = [name for name, width in widths.items() if width <= lora.r]
+    if not narrow:
+        return None
+    return f"lora.r={lora.r}, and {' and '.join(narrow[:2])} have a width of {widths[narrow[0]]}"
+
+
+def _scale(facts: Facts) -> str | None:
+    lora, (low, high) = facts.config.lora, _SCALES
+    scale = lora.alpha / lora.r
+    if facts.config.method != "lora" or low <= scale <= high:
+        return None
+    return f"lora.alpha={lora.alpha:g} / lora.r={lora.r} = {scale:g}, outside {low:g} to {high:g}"
+
+
+def _idle_lora(facts: Facts) -> str | None:
+    own, shared = facts.config.lora, facts.experiment.lora
+    if facts.config.method != "full" or own == shared:
+        return None
+    keys = ("r", "alpha", "dropout", "targets")
+    changed = [f"lora.{key}" for key in keys if getattr(own, key) != getattr(shared, key)]
+    return f"method=full never reads {', '.join(changed)}, which this arm sets"
+
+
+def _needless_checkpointing(facts: Facts) -> str | None:
+    if facts.estimate is None or facts.estimate.training is None or facts.shape is None:
+        return None
+    if not facts.config.training.recomputes:
+        return None
+    # Without recomputing each layer keeps what now only one does: at most so many times as much.
+    parts = facts.estimate.training
+    most = parts.total + (facts.shape.layers - 1) * parts.activations
+    if most > _SHARE * facts.device.memory_bytes:
+        return None
+    gib, room = most / 2**30, facts.device.memory_bytes / 2**30
+    return f"training.checkpointing=true; without it at most {gib:.1f} of {room:.0f} GiB are used"
+
+
+RULES: tuple[Rule, ...] = (
+    Rule(
+        id="PB001",
+        title="LoRA's learning rate is outside what works for LoRA",
+        severity=Severity.WARNING,
+        what="Too low, and the adapters have hardly moved when training ends; too high, and the "
+        "loss jumps. Either way the arm loses for its rate, not for being LoRA.",
+        why="One of an adapter's two matrices starts at zero, so its first steps do little. The "
+        "best rate for LoRA is about ten times the best one for full SFT, whatever the rank. A "
+        "rate copied from full SFT starves it.",
+        evidence=(
+            "Schulman et al., LoRA Without Regret (Thinking Machines, 2025): the best rate is "
+            "about 10 times full SFT's, 15 times in short runs.",
+            "Measured here: Gemma 3 270M, 160 short word problems, 20 steps of 8, mean loss of the "
+            "last five steps: 2.63 at 1e-5 (the first step's was 2.29), 0.13 at 2e-4, 2.58 at 5e-3 "
+            "after a peak of 10.7.",
+            "LOG.md, choosing the quickstart: 320 examples, LoRA at 2e-4 solves 73 and at 5e-4 "
+            "88 of 100.",
+        ),
+        instead="Start at ten times full SFT's rate (2e-4), or let `tune: {}` find each arm's.",
+        check=_lora_rate,
+    ),
+    Rule(
+        id="PB002",
+        title="The learning rate is too high for full fine-tuning",
+        severity=Severity.WARNING,
+        what="The model forgets more than it learns: the loss falls, and accuracy ends below that "
+        "of a lower rate, sometimes near the untrained model's.",
+        why="Every weight moves by about the learning rate in every step of AdamW. What the model "
+        "knew from pre-training is overwritten before the new data can take its place.",
+        evidence=(
+            "LOG.md, choosing the quickstart: Gemma 3 270M, 320 to 384 examples: 78 of 100 solved "
+            "at 2e-5, 53 at 5e-5; on one-step problems 55 at 5e-5 and 6 at 1e-4 (baseline 5).",
+            "Measured here, 160 short word problems, 20 steps of 8: at 2e-5 the loss ends at 0.10 "
+            "and 7 of 16 are solved; at 3e-4 it rises to 5.9, ends at 0.28, and 2 are.",
+        ),
+        instead="Use 5e-6 to 5e-5, or let `tune: {}` find the rate by trials.",
+        check=_full_rate,
+    ),
+    Rule(
+        id="PB003",
+        title="LoRA adapts attention only",
+        severity=Severity.WARNING,
+        what="The arm learns less than LoRA on all layers would, also at a higher rank, and a "
+        "comparison with full SFT then blames LoRA for it.",
+        why="Most of a decoder layer is its MLP: 71 % of the weights in Gemma 3 270M, 91 % in "
+        "Gemma 2B. Many defaults (peft's for Gemma among them) name q_proj and v_proj only.",
+        evidence=(
+            "Schulman et al., LoRA Without Regret (Thinking Machines, 2025): attention-only LoRA "
+            "is behind LoRA on the MLPs, also with as many parameters.",
+            "Dettmers et al., QLoRA (arXiv:2305.14314), section 4: adapters on all linear layers "
+            "are needed to come level with full fine-tuning.",
+            "Read here in peft 0.21.2: its default for gemma is q_proj and v_proj.",
+        ),
+        instead="Leave lora.targets at its default, all seven linear layers, or make the targets "
+        "a factor of the experiment.",
+        check=_attention_only,
+    ),
+    Rule(
+        id="PB004",
+        title="An adapter on the output head would never train",
+        severity=Severity.ERROR,
+        what="The run would count the head's adapter among the trained parameters, and it would "
+        "stay exactly zero. The file would say one thing and the run do another.",
+        why="The loss works on hidden states and the head's own weight, 256 rows at a time, to "
+        "save memory; an adapter around the head is not in that path. In most models the head is "
+        "also the input embedding, and adapting one of two tied uses unties them.",
+        evidence=(
+            "Re-run here: peft 0.21.2, transformers 5.23.0, 4 steps with lora.targets=[q_proj, "
+            "lm_head] on the tiny model: lm_head's lora_B has no gradient and sums to 0.0.",
+            "huggingface/peft#2777: trouble with adapters on tied layers, merging among it.",
+        ),
+        instead="Leave lm_head out of lora.targets; to train the head use method: full.",
+        check=_head,
+    ),
+    Rule(
+        id="PB005",
+        title="LoRA's rank is as large as a layer",
+        severity=Severity.NOTE,
+        what="The adapter has more weights than the layer that it adapts, so it is no longer a "
+        "small update: memory and time go up and nothing more can be learnt.",
+        why="A product of two matrices has no higher rank than the narrowest side of the layer. "
+        "Keys and values are narrow where query heads share them.",
+        evidence=(
+            "Counted: Gemma 2B's k_proj is 2,048 x 256, 524,288 weights; its adapter of rank 256 "
+            "has 256 x (2,048 + 256) = 589,824.",
+        ),
+        instead="Lower lora.r under the width, or use method: full.",
+        check=_rank,
+    ),
+    Rule(
+        id="PB006",
+        title="LoRA's scale alpha / r is extreme",
+        severity=Severity.WARNING,
+        what="Too small, and the adapters hardly change the output; too large, and the first steps "
+        "throw the model off.",
+        why="The update is alpha / r times the product of the two matrices, so the scale acts much "
+        "like another learning rate, one that nobody looks at.",
+        evidence=(
+            "Schulman et al., LoRA Without Regret (2025): alpha 32 with ranks 1 to 512, so scales "
+            "of 32 to 1/16, at rates that hardly depend on the rank.",
+            "Read here in peft 0.21.2: scaling is lora_alpha / r.",
+        ),
+        instead="Keep lora.alpha=32 for every rank, or alpha at one to two times r.",
+        check=_scale,
+    ),
+    Rule(
+        id="PB007",
+        title="An arm of full fine-tuning sets LoRA's keys",
+        severity=Severity.NOTE,
+        what="The keys do nothing: the run is the same with or without them.",
+        why="lora.* is read by method: lora only. Whoever wrote them for this arm probably meant "
+        "method: lora.",
+        evidence=(
+            "Re-run here: `paribus plan` takes `full: {method: full, lora.r: 64}`; the run's "
+            "identity has no lora.",
+        ),
+        instead="Set method: lora for the arm, or take the keys out.",
+        check=_idle_lora,
+    ),
+    Rule(
+        id="PB008",
+        title="Checkpointing where memory is plentiful",
+        severity=Severity.NOTE,
+        what="Every training step does its forward pass twice and takes about a third longer, to "
+        "save memory that nothing else wants.",
+        why="With checkpointing activations are dropped in the forward pass and computed again in "
+        "the backward pass. Results are the same; only memory and time change.",
+        evidence=(
+            "Chen et al., Training Deep Nets with Sublinear Memory Cost (arXiv:1604.06174): one "
+            "more forward pass for each step.",
+            "The bound is `paribus plan`'s own estimate: activations times the number of layers.",
+        ),
+        instead="Set training.checkpointing: false, or auto to decide by the device's memory.",
+        check=_needless_checkpointing,
+    ),
+)

@@ -1,0 +1,203 @@
+"""Rules about tokenizers, chat templates and the texts of a data set.
+
+    violation: PB025 the chat template of meta-llama/Llama-3.2-1B-Instruct asks for today's date
+
+What cannot happen needs no rule: `prompts/encode` proves one <bos>, no merge across the boundary of
+prompt and solution, and the stop token at the end; nothing is ever cut; padding has no loss by
+its position, so a padding token that equals the stop token does no harm.
+"""
+
+from paribus.config.schema import ArmConfig
+from paribus.planning.rules.card import Facts, Rule, Severity
+from paribus.prompts.protocols import protocols
+
+
+def _chats(config: ArmConfig) -> bool:
+    """Return whether any of the arm's protocols uses the chat template."""
+    return any(protocol.format == "chat" for protocol in protocols(config))
+
+
+def _dated_prompt(facts: Facts) -> str | None:
+    if facts.tokens is None or not facts.tokens.template_dates or not _chats(facts.config):
+        return None
+    return f"the chat template of {facts.config.model} asks for today's date"
+
+
+def _raw_for_chat_model(facts: Facts) -> str | None:
+    tokens = facts.tokens
+    if facts.config.method != "none" or tokens is None or _chats(facts.config):
+        return None
+    if not (tokens.instruction_tuned and tokens.chat_template):
+        return None
+    return f"{facts.config.model} is tuned for chat, and untuned it is only asked in raw format"
+
+
+def _chat_for_base_model(facts: Facts) -> str | None:
+    tokens = facts.tokens
+    if tokens is None or facts.config.prompt.format != "chat" or not tokens.model_eos:
+        return None
+    if tokens.stop in tokens.model_eos:
+        return None
+    own = ", ".join(map(str, tokens.model_eos))
+    return f"the template ends a turn with token {tokens.stop}, the model its texts with {own}"
+
+
+def _left_out(facts: Facts) -> str | None:
+    tokens = facts.tokens
+    if tokens is None or not tokens.dropped:
+        return None
+    return (
+        f"{tokens.dropped} of {tokens.dropped + tokens.train_examples} training examples exceed "
+        f"prompt.max_tokens={facts.config.prompt.max_tokens} and are left out"
+    )
+
+
+def _answers_cut(facts: Facts) -> str | None:
+    tokens, limit = facts.tokens, facts.config.evaluation.max_new_tokens
+    if tokens is None or limit >= tokens.longest_gold:
+        return None
+    return (
+        f"evaluation.max_new_tokens={limit}, and the longest gold solution has "
+        f"{tokens.longest_gold} tokens"
+    )
+
+
+def _test_in_train(facts: Facts) -> str | None:
+    if facts.tokens is None or not facts.tokens.overlap:
+        return None
+    return f"test questions that are training problems too: {facts.tokens.overlap}"
+
+
+RULES: tuple[Rule, ...] = (
+    Rule(
+        id="PB025",
+        title="The chat template writes today's date into every prompt",
+        severity=Severity.WARNING,
+        what=(
+            "Arms that run on different days are asked with different prompts, and a model tuned "
+            "on Monday is tested on Tuesday with a prompt it never saw. The configuration, and so "
+            "the run's fingerprint, stays the same."
+        ),
+        why=(
+            "Templates such as Llama 3.2's call `strftime_now`, which transformers answers with "
+            "the date of the machine. Nothing pins it."
+        ),
+        evidence=(
+            "re-run here with transformers 5.23.0: with the clock moved, the renderer's prompt "
+            "said 'Today Date: 02 Jan 2031' in place of '23 Nov 2026'",
+            "sgl-project/sglang#3296: Llama 3.1's template takes `date_string`, with a fixed date "
+            "where it is not given; Llama 3.2's falls back to the clock instead",
+        ),
+        instead=(
+            "Set prompt.format=raw, or save the model with a template whose date is fixed and "
+            "name that folder as the model. Else finish all arms on one day."
+        ),
+        versions={"transformers": ">=5.23,<5.24"},
+        check=_dated_prompt,
+    ),
+    Rule(
+        id="PB026",
+        title="A model tuned for chat is the baseline, and is never asked in its own format",
+        severity=Severity.NOTE,
+        what=(
+            "What the untuned model can do is known for one format only, and the other may suit it "
+            "better: what tuning gains then looks larger than it is."
+        ),
+        why=(
+            "It was last trained to answer within its turn markers, and the raw `Question: … "
+            "Answer:` has none. How much that matters differs from model to model."
+        ),
+        evidence=(
+            "huggingface/lighteval#82: gemma-2b-it on GSM8K, five shots, 3.4 % in chat format and "
+            "5.5 % without",
+            "EleutherAI/lm-evaluation-harness#1841: other accuracies of Llama 3 8B Instruct on "
+            "GSM8K with its template than without",
+        ),
+        instead=(
+            "Add a chat protocol beside the main one: evaluation.also=[zero_shot/chat]. The report "
+            "then shows both for every arm."
+        ),
+        check=_raw_for_chat_model,
+    ),
+    Rule(
+        id="PB027",
+        title="Chat format for a model that does not end its own texts as the template does",
+        severity=Severity.WARNING,
+        what=(
+            "A base model meets turn markers it hardly knows: untuned it does not stop after its "
+            "answer, LoRA cannot train the markers' embeddings, and the saved weights do not stop "
+            "in other programs."
+        ),
+        why=(
+            "Training ends solutions with the template's end of turn. The model's "
+            "generation_config, which other programs stop by, does not list that token, and saving "
+            "does not add it; paribus itself stops on both."
+        ),
+        evidence=(
+            "re-run here with transformers 5.23.0: the stop token of the chat format was 5, and "
+            "generation_config.json of the saved model still said eos_token_id 1",
+            "hiyouga/LlamaFactory#7454, huggingface/open-r1#663: base models tuned on chats that "
+            "do not stop, because generation_config names another token",
+            "QwenLM/Qwen3#927: the makers say that base models know no turn marker",
+        ),
+        instead=(
+            "Set prompt.format=raw for a base model, or use its instruction-tuned sibling. To use "
+            "saved weights elsewhere, add the token to eos_token_id in generation_config.json."
+        ),
+        check=_chat_for_base_model,
+    ),
+    Rule(
+        id="PB028",
+        title="Training examples are left out because they are too long",
+        severity=Severity.WARNING,
+        what=(
+            "The arm learns from fewer problems, and only from short ones. Where the variants "
+            "differ in length, their arms no longer learn from the same problems."
+        ),
+        why=(
+            "prompt.too_long=drop leaves out whole examples over prompt.max_tokens. Socratic "
+            "solutions are longer than main ones, so they lose more."
+        ),
+        evidence=(
+            "read in planning/inputs: what is dropped depends on the prompt and its solution, "
+            "and so on the variant",
+        ),
+        instead="Raise prompt.max_tokens to the longest example, which `paribus plan` prints.",
+        check=_left_out,
+    ),
+    Rule(
+        id="PB029",
+        title="Solutions as long as the gold ones would be cut while they are tested",
+        severity=Severity.WARNING,
+        what=(
+            "Problems with long solutions count as truncated even for a model that reasons "
+            "exactly as the gold solution does. Arms that write more are hit harder."
+        ),
+        why="Decoding stops after evaluation.max_new_tokens, and GSM8K's answer comes last.",
+        evidence=(
+            "read in evaluation/generate: a row that reaches the limit stops with `length`",
+            "the same fault in training libraries, which cut examples: huggingface/trl#6320",
+        ),
+        instead="Raise evaluation.max_new_tokens above the longest gold solution.",
+        check=_answers_cut,
+    ),
+    Rule(
+        id="PB039",
+        title="Test questions stand among the training problems",
+        severity=Severity.WARNING,
+        what=(
+            "They are left out of training, so that the test stays unseen; but files that share "
+            "questions are likely to share near copies too, which are trained on."
+        ),
+        why="Two questions count as one if they are equal but for blanks; other numbers hide them.",
+        evidence=(
+            "counted here: GSM8K as OpenAI publishes it has no such question, and 3 of 1,319 test "
+            "problems share 13 words in a row with a training problem",
+        ),
+        instead=(
+            "Look where the files come from, and read in the report how many problems share 13 "
+            "words in a row."
+        ),
+        check=_test_in_train,
+    ),
+)

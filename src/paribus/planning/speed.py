@@ -1,0 +1,109 @@
+"""How long a run takes: an estimate from operations and bytes, without a promise.
+
+    speed(shape, load, device("rtx-4090")).seconds      # training and evaluation, of one run
+
+A matrix of P weights costs 2·P operations per token forward, 2·P for the gradient of its input and
+2·P for its own, which frozen weights spare. Recomputation adds a forward pass. The output head
+is computed at tokens with loss only. No device reaches the speed of its data sheet: `EFFICIENCY`
+is the share that was measured or is assumed.
+"""
+
+from dataclasses import dataclass
+from math import ceil
+
+from paribus.models.shapes import Shape
+from paribus.planning.devices import Device
+from paribus.planning.memory import Workload
+
+EFFICIENCY = {"cpu": 0.44, "cuda": 0.35}
+"""Share of a device's matrix speed that a run reaches. The CPU's was measured: training Gemma 3
+270M did 176 of 400 GFLOP/s on 2 cores. The GPU's is assumed: nothing was measured on one."""
+
+LAYER_SECONDS = {"cpu": 4e-4, "cuda": 1e-3}
+"""Least time of one layer's forward pass for one token, however fast the device: Python and the
+start of kernels. Assumed."""
+
+_ADAM_BYTES = {"adamw": 28, "adamw_8bit": 18}
+"""Read and written per trained weight and step: weight, gradient and both states."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Speed:
+    """Estimated times of one run, loading and saving left out.
+
+    Attributes:
+        train_examples_per_second: 0 for a baseline.
+        train_seconds: all optimizer steps.
+        eval_seconds: decoding under all protocols and the likelihood pass, if every solution is
+            as long as the mean gold one.
+    """
+
+    train_examples_per_second: float
+    train_seconds: float
+    eval_seconds: float
+
+    @property
+    def seconds(self) -> float:
+        """Training and evaluation."""
+        return self.train_seconds + self.eval_seconds
+
+
+def speed(shape: Shape, load: Workload, device: Device) -> Speed:
+    """Return the estimated time of a run of `load` on `device`."""
+    batch = load.micro_batch * load.accumulation
+    train = load.steps * _step_seconds(shape, load, device)
+    return Speed(
+        train_examples_per_second=load.steps * batch / train if train else 0.0,
+        train_seconds=train,
+        eval_seconds=_decode_seconds(shape, load, device) + _gold_seconds(shape, load, device),
+    )
+
+
+def _step_seconds(shape: Shape, load: Workload, device: Device) -> float:
+    """Return the time of one optimizer step."""
+    full = load.method == "full"
+    adapters = 0 if full else shape.adapter_parameters(load.lora_r, load.lora_targets)
+    tokens, head = load.train_tokens, shape.vocab * shape.hidden * load.target_tokens
+    forward = 2 * (shape.linear_parameters + adapters) * tokens + _attention(shape, tokens)
+    backward = 2 * forward if full else forward + 2 * adapters * tokens + _attention(shape, tokens)
+    passes = forward * (2 if load.checkpointing else 1) + backward + head * (6 if full else 4)
+    computing = load.micro_batch * load.accumulation * passes / _reached(device)
+    trained = shape.parameters if full else adapters
+    return computing + trained * _ADAM_BYTES[load.optimizer] / device.bandwidth
+
+
+def _decode_seconds(shape: Shape, load: Workload, device: Device) -> float:
+    """Return the time to read the prompts and write solutions of the gold ones' mean length."""
+    if not load.eval_problems:
+        return 0.0
+    head, stored = shape.vocab * shape.hidden, 2 if load.precision == "bf16" else 4
+    written = min(load.new_tokens, load.gold_targets / load.eval_batch)
+    own = load.prompt_length - load.shared_prefix
+    reading = 2 * shape.linear_parameters * own + _attention(shape, load.prompt_length)
+    cached = load.eval_batch * (load.prompt_length + written / 2)
+    moved = shape.parameters * stored + cached * shape.kv_bytes_per_token(stored)
+    token = max(
+        moved / device.bandwidth,
+        load.eval_batch * 2 * (shape.linear_parameters + head) / _reached(device),
+        shape.layers * LAYER_SECONDS[device.kind],
+    )
+    batches = ceil(load.eval_problems / load.eval_batch)
+    return load.eval_problems * reading / _reached(device) + batches * written * token
+
+
+def _gold_seconds(shape: Shape, load: Workload, device: Device) -> float:
+    """Return the time of the likelihood pass, as if every gold solution followed each protocol."""
+    targets = load.gold_targets / max(1, load.eval_batch)
+    one = 2 * shape.linear_parameters * load.gold_length + _attention(shape, load.gold_length)
+    one += 2 * shape.vocab * shape.hidden * targets
+    return load.eval_problems * one / _reached(device)
+
+
+def _attention(shape: Shape, length: float) -> float:
+    """Return the operations of causal attention over a text: half of both products' squares."""
+    return 2 * shape.layers * shape.heads * shape.head_dim * length**2
+
+
+def _reached(device: Device) -> float:
+    """Return the operations per second that a run gets out of `device`."""
+    return device.flops * EFFICIENCY[device.kind]

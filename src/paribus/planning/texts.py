@@ -1,0 +1,41 @@
+"""What the rules need to know of an arm's tokenizer and texts, from its inputs."""
+
+import re
+from typing import Any
+
+from paribus.config.schema import ArmConfig
+from paribus.files import read_json
+from paribus.planning.inputs import Inputs
+from paribus.planning.rules.card import TokenFacts
+from paribus.prompts.encode import leading_bos
+
+_TUNED = re.compile(r"(^|[-_/.])(it|instruct|chat)($|[-_/.])", re.IGNORECASE)
+
+
+def token_facts(inputs: Inputs, config: ArmConfig) -> TokenFacts:
+    """Return the facts about what `inputs` of an arm with `config` hold."""
+    tokenizer, counts = inputs.tokenizer, inputs.tokens()
+    return TokenFacts(
+        bos=leading_bos(tokenizer),
+        eos=tokenizer.eos_token_id,
+        pad=tokenizer.pad_token_id,
+        stop=inputs.prompt_sets[0].stop,
+        model_eos=_model_eos(inputs),
+        chat_template=bool(tokenizer.chat_template),
+        instruction_tuned=bool(_TUNED.search(config.model)),
+        train_examples=counts["train_examples"],
+        dropped=counts["train_dropped_too_long"],
+        longest_example=counts["longest_example"],
+        longest_prompt=counts["longest_prompt"],
+        median_target=counts["median_target"],
+        longest_gold=max(example.target_length for example in inputs.gold),
+        overlap=counts["train_test_overlap"],
+        model_type=str(read_json(inputs.source.path / "config.json").get("model_type") or ""),
+        template_dates="strftime_now" in str(tokenizer.chat_template or ""),
+    )
+
+
+def _model_eos(inputs: Inputs) -> tuple[int, ...]:
+    path = inputs.source.path / "generation_config.json"
+    found: Any = read_json(path).get("eos_token_id") if path.exists() else None
+    return tuple(found) if isinstance(found, list) else () if found is None else (found,)

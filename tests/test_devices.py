@@ -1,0 +1,119 @@
+"""Devices by name, and what speed is estimated on them."""
+
+import sys
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from paribus.errors import UserError
+from paribus.planning.devices import DEVICES, GB, device, here, machine_memory
+from paribus.planning.speed import speed
+from paribus.planning.workload import Workload
+from test_memory import GEMMA_2B, LOAD, LORA
+
+# name, GB, TFLOP/s, GB/s, bf16: as on the vendors' data sheets
+PUBLISHED = [
+    ("h100-80gb", 80, 989, 3350, True),
+    ("h200-141gb", 141, 989, 4800, True),
+    ("a100-40gb", 40, 312, 1555, True),
+    ("rtx-4090", 24, 165, 1008, True),
+    ("t4-16gb", 16, 8.1, 320, False),
+    ("v100-32gb", 32, 15.7, 900, False),
+]
+
+
+@pytest.mark.parametrize(("name", "memory", "tera", "giga", "bf16"), PUBLISHED)
+def test_devices_are_as_published(
+    name: str, memory: int, tera: float, giga: float, bf16: bool
+) -> None:
+    found = device(name)
+    assert (found.name, found.kind, found.assumed) == (name, "cuda", "")
+    assert (found.memory_bytes, found.bf16) == (memory * GB, bf16)
+    assert (found.flops, found.bandwidth) == pytest.approx((tera * 1e12, giga * 1e9))
+
+
+def test_names_are_taken_in_any_case() -> None:
+    assert device(" RTX-4090 ") is DEVICES["rtx-4090"]
+
+
+@pytest.mark.parametrize(("name", "gigabytes"), [("cpu-1gb", 1), ("CPU-24gb", 24)])
+def test_a_cpu_is_named_by_its_memory_and_its_speed_is_assumed(name: str, gigabytes: int) -> None:
+    found = device(name)
+    assert (found.kind, found.memory_bytes) == ("cpu", gigabytes * GB)
+    assert "two cores" in found.assumed
+
+
+UNKNOWN = [
+    ("rtx-4091", "rtx-4090"),
+    ("h100", "h100-80gb"),
+    ("cpu-5000gb", "cpu-1gb to cpu-4096gb"),
+    ("cpu-0gb", "cpu-1gb to cpu-4096gb"),
+    ("cpu-8", "cpu-1gb to cpu-4096gb"),
+    ("", "h200-141gb"),
+]
+
+
+@pytest.mark.parametrize(("name", "says"), UNKNOWN)
+def test_an_unknown_device_is_refused_with_what_there_is(name: str, says: str) -> None:
+    with pytest.raises(UserError) as caught:
+        device(name)
+    assert repr(name) in caught.value.message
+    assert says in caught.value.remedy
+
+
+def test_this_machine_is_a_device_whose_speed_was_timed() -> None:
+    import torch
+
+    found = here()
+    assert found.name == "here"
+    assert found.flops > 1e9
+    if not torch.cuda.is_available():
+        assert found.kind == "cpu"
+        assert found.memory_bytes == machine_memory()
+        assert "timed just now" in found.assumed
+    assert sys.modules["torch"] is torch
+
+
+SLOWER: list[tuple[str, Workload, dict[str, Any]]] = [
+    ("full after LoRA", LORA, {"method": "full"}),
+    ("recomputation", LOAD, {"checkpointing": True}),
+    ("longer texts", LOAD, {"train_tokens": 400.0}),
+    ("more loss", LOAD, {"target_tokens": 199.0}),
+]
+
+
+@pytest.mark.parametrize(("what", "load", "change"), SLOWER, ids=lambda value: str(value)[:20])
+def test_what_makes_training_slower(what: str, load: Workload, change: dict[str, Any]) -> None:
+    on = device("rtx-4090")
+    before, after = speed(GEMMA_2B, load, on), speed(GEMMA_2B, replace(load, **change), on)
+    assert after.train_examples_per_second < before.train_examples_per_second, what
+    assert after.train_seconds > before.train_seconds
+
+
+def test_training_costs_six_operations_for_each_weight_and_token() -> None:
+    """Long ago counted by hand: 2 forward, 4 backward; attention and the head are little here."""
+    on = replace(device("rtx-4090"), bandwidth=1e30)
+    found = speed(GEMMA_2B, replace(LOAD, target_tokens=0.0), on)
+    weights = 6 * GEMMA_2B.linear_parameters * LOAD.train_tokens
+    attention = 3 * 2 * 18 * 2048 * LOAD.train_tokens**2
+    per_second = 0.35 * 165e12 / (weights + attention)
+    assert found.train_examples_per_second == pytest.approx(per_second, rel=1e-6)
+    assert found.train_seconds == pytest.approx(100 * 8 / per_second)
+
+
+def test_a_baseline_has_no_training_and_takes_the_time_of_evaluation() -> None:
+    found = speed(GEMMA_2B, replace(LOAD, method="none", steps=0), device("rtx-4090"))
+    assert (found.train_examples_per_second, found.train_seconds) == (0.0, 0.0)
+    assert found.seconds == found.eval_seconds > 0
+
+
+def test_decoding_is_bound_by_memory_on_small_batches_and_by_operations_on_large_ones() -> None:
+    on = replace(device("rtx-4090"), bandwidth=1e9)
+    slow_memory = speed(GEMMA_2B, LOAD, on).eval_seconds
+    assert slow_memory > 20 * speed(GEMMA_2B, LOAD, device("rtx-4090")).eval_seconds
+    wide = replace(LOAD, eval_batch=4096, eval_problems=4096, gold_targets=4096 * 125)
+    quick = replace(device("rtx-4090"), flops=1e13)
+    assert speed(GEMMA_2B, wide, quick).eval_seconds > 5 * (
+        speed(GEMMA_2B, wide, device("rtx-4090")).eval_seconds
+    )

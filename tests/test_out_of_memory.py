@@ -1,0 +1,59 @@
+"""A run that needs more memory than there is: recorded as that, with what was predicted."""
+
+import pytest
+import torch
+
+from paribus.config.schema import ArmConfig, DataConfig, LoraConfig, PromptConfig
+from paribus.config.spec import RunSpec
+from paribus.errors import OutOfMemory
+from paribus.experiment.forecast import Planned
+from paribus.experiment.isolated import run_isolated
+from paribus.files import read_json
+from paribus.models.device import is_out_of_memory
+from paribus.store.layout import ExperimentFolder
+from paribus.store.runs import RunState, state
+
+PLANNED = Planned(peak_bytes=7_000_000_000, device="a CPU", device_bytes=24_000_000_000)
+
+
+def caught(work) -> Exception:
+    with pytest.raises(Exception) as found:  # noqa: PT011  # its kind is what is tested
+        work()
+    return found.value
+
+
+@pytest.mark.parametrize(
+    ("work", "is_one"),
+    [
+        (lambda: torch.empty(2**60), True),  # the CPU's allocator: a RuntimeError
+        (lambda: bytearray(2**62), True),  # Python's: a MemoryError
+        (lambda: torch.empty(2) @ torch.empty(3), False),
+        (lambda: int("x"), False),
+    ],
+    ids=["tensor", "bytes", "shapes", "value"],
+)
+def test_what_counts_as_out_of_memory(work, is_one):
+    assert is_out_of_memory(caught(work)) is is_one
+
+
+def test_a_run_out_of_memory_says_what_was_predicted(tiny, tmp_path):
+    """Adapters of rank 10¹² are a real request that no machine can meet."""
+    config = ArmConfig(
+        model=str(tiny),
+        method="lora",
+        data=DataConfig(source="wordproblems", train_size=4, test_size=2),
+        prompt=PromptConfig(max_tokens=600),
+        lora=LoraConfig(r=10**12),
+    )
+    spec = RunSpec(experiment="x", arm="lora", replicate=0, seed=0, config=config)
+    folder = ExperimentFolder(tmp_path / "x").of(spec)
+    with pytest.raises(OutOfMemory) as failed:
+        run_isolated(spec, folder, lambda _: None, PLANNED)
+    assert failed.value.message.startswith(
+        "lora seed 0 ran out of memory; 7.0 GB were predicted, and a CPU has 24.0: "
+    )
+    assert "training.micro_batch=auto" in failed.value.remedy
+    recorded = read_json(folder.failure)
+    assert recorded["kind"] == "out of memory"
+    assert recorded["predicted_peak_bytes"] == 7_000_000_000
+    assert state(folder) is RunState.FAILED

@@ -1,0 +1,208 @@
+"""Rules about method, quantisation, precision and environment: what fires each, what just not.
+
+The table is the specification: of each rule the facts it is about, and a near miss. Further cases
+are in test_rules_edges.py.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+
+from facts import CPU, ESTIMATE, GIB, GPU, OLD_GPU, VERSIONS, facts
+from paribus.planning.memory import Parts
+from paribus.planning.rules import environment, method, precision, quantization
+from paribus.planning.rules.card import Facts, Rule
+
+RULES: dict[str, Rule] = {
+    rule.id: rule
+    for module in (method, quantization, precision, environment)
+    for rule in module.RULES
+}
+BASELINE = {"method": "none"}
+FULL = {"method": "full", "training.learning_rate": 2e-5}
+NF4 = {"quantization": "nf4"}
+EIGHT_BIT = {"training.optimizer": "adamw_8bit"}
+RATE = "training.learning_rate"
+AMX = frozenset({"avx2", "avx512f", "avx512_bf16", "amx_bf16"})
+
+
+def weights(total: int) -> Facts:
+    """LoRA in 4 bits on a model of so many weights; 2B's embedding has 524,288,000."""
+    return facts(NF4, estimate=replace(ESTIMATE, total_parameters=total))
+
+
+def full_8bit(total: int) -> Facts:
+    return facts({**FULL, **EIGHT_BIT}, estimate=replace(ESTIMATE, total_parameters=total))
+
+
+def recomputing(gib: float) -> Facts:
+    """Checkpointing on an 80 GiB GPU: 6 GiB stay, and 18 layers have activations of so many."""
+    parts = Parts(weights=5 * GIB, activations=int(gib * GIB), runtime=GIB)
+    estimate = replace(ESTIMATE, training=parts)
+    return facts({"training.checkpointing": True}, estimate=estimate)
+
+
+def variables(*names: str) -> Facts:
+    return facts(machine={"environment": frozenset(names)})
+
+
+def versions(**changes: str) -> Facts:
+    return facts(machine={"versions": {**VERSIONS, **changes}})
+
+
+def on_cpu(*flags: str, values: Mapping[str, str] = {}) -> Facts:  # noqa: B006  # read only
+    return facts(values, device=CPU, machine={"cpu_flags": frozenset(flags)})
+
+
+Case = tuple[Facts, Facts, str]
+"""What fires the rule, the near miss, and a part of what is found."""
+
+CASES: dict[str, Case] = {
+    "PB001": (
+        facts({RATE: 4.9e-5}),
+        facts({RATE: 5e-5}),
+        "training.learning_rate=4.9e-05 with method=lora; what works is 5e-05 to 0.002",
+    ),
+    "PB002": (
+        facts({**FULL, RATE: 1.1e-4}),
+        facts({**FULL, RATE: 1e-4}),
+        "training.learning_rate=0.00011 with method=full, over 0.0001",
+    ),
+    "PB003": (
+        facts({"lora.targets": ["q_proj", "v_proj"]}),
+        facts({"lora.targets": ["q_proj", "v_proj", "up_proj"]}),
+        "lora.targets=[q_proj, v_proj]",
+    ),
+    "PB004": (
+        facts({"lora.targets": ["up_proj", "lm_head"]}),
+        facts({"lora.targets": ["up_proj"]}),
+        "lora.targets=[up_proj, lm_head] has the output head",
+    ),
+    "PB005": (
+        facts({"lora.r": 256}),
+        facts({"lora.r": 255}),
+        "lora.r=256, and k_proj and v_proj have a width of 256",
+    ),
+    "PB006": (
+        facts({"lora.r": 1, "lora.alpha": 33}),
+        facts({"lora.r": 1, "lora.alpha": 32}),
+        "lora.alpha=33 / lora.r=1 = 33, outside 0.0625 to 32",
+    ),
+    "PB007": (
+        facts({**FULL, "lora.r": 64}),
+        facts({**FULL, "lora.r": 16}),
+        "method=full never reads lora.r",
+    ),
+    "PB008": (
+        recomputing(3.6),
+        recomputing(3.7),
+        "training.checkpointing=true; without it at most 70.8 of 80 GiB are used",
+    ),
+    "PB009": (facts({**FULL, **NF4}), facts(NF4), "method=full with quantization=nf4"),
+    "PB010": (facts(NF4, device=CPU), facts(NF4, device=GPU), "quantization=nf4 on CPU, 24 GB"),
+    "PB011": (
+        weights(1_048_575_999),
+        weights(1_048_576_000),
+        "50% of the weights (524,288,000) are embedding",
+    ),
+    "PB012": (facts(NF4), facts(), "quantization=nf4: the adapter is made for the 4-bit base"),
+    "PB013": (
+        full_8bit(2_621_439_999),
+        full_8bit(2_621_440_000),
+        "20% of the weights are embedding: 3.9 GiB of 32-bit states",
+    ),
+    "PB014": (
+        facts(device=OLD_GPU),
+        facts({"training.precision": "fp32"}, device=OLD_GPU),
+        "training.precision=bf16 on Tesla T4, which has no bf16",
+    ),
+    "PB015": (
+        on_cpu("avx2", "avx512_bf16"),
+        on_cpu("avx2", "avx512_bf16", "amx_bf16"),
+        "training.precision=bf16 on a CPU with only avx512_bf16",
+    ),
+    "PB016": (
+        facts({"training.precision": "fp32"}, device=GPU),
+        facts({"training.precision": "bf16"}, device=GPU),
+        "training.precision=fp32 on NVIDIA H100 80GB HBM3",
+    ),
+    "PB017": (
+        facts({**FULL, "training.schedule": "constant", RATE: 1e-5}, steps=4),
+        facts({**FULL, "training.schedule": "constant", RATE: 1e-5}, steps=5),
+        "4 steps at 1e-05 on average move a weight by 4e-05 at most",
+    ),
+    "PB018": (
+        facts(arms={"full": {**FULL, **EIGHT_BIT}}),
+        facts(arms={"full": {**FULL, **EIGHT_BIT}, "full-32": FULL}),
+        "adamw and bf16 here, adamw_8bit and bf16 in full",
+    ),
+    "PB019": (
+        facts(machine={"world_size": 2}),
+        facts(machine={"world_size": 1}),
+        "WORLD_SIZE, or its like, says 2 processes",
+    ),
+    "PB020": (
+        variables("ACCELERATE_USE_DEEPSPEED"),
+        variables("ACCELERATE_USE_FSDP", "ACCELERATE_GRADIENT_ACCUMULATION_STEPS"),
+        "ACCELERATE_USE_DEEPSPEED is set",
+    ),
+    "PB021": (
+        variables("NVIDIA_TF32_OVERRIDE", "ACCELERATE_MIXED_PRECISION"),
+        variables("NVIDIA_VISIBLE_DEVICES", "ACCELERATE_USE_CPU"),
+        "ACCELERATE_MIXED_PRECISION and NVIDIA_TF32_OVERRIDE are set",
+    ),
+    "PB022": (
+        facts(machine={"gpus": (GPU.title,) * 2}),
+        facts(machine={"gpus": (GPU.title,)}),
+        "2 GPUs are visible; runs use the first",
+    ),
+    "PB023": (
+        versions(kernels="0.17.2"),
+        facts(machine={"versions": {**VERSIONS, "kernels": "0.17.2"}, "offline": True}),
+        "kernels 0.17.2 is installed, the CPU has avx512_bf16",
+    ),
+    "PB024": (
+        versions(torch="2.14.0", peft="0.21.9"),
+        versions(torch="2.13.1+cu128"),
+        "torch 2.14.0 (tested: 2.13.0)",
+    ),
+}
+
+
+def found(id: str, facts: Facts) -> str | None:
+    check = RULES[id].check
+    assert check is not None
+    return check(facts)
+
+
+def test_every_rule_has_a_case_and_every_id_is_taken_once() -> None:
+    modules = (method, quantization, precision, environment)
+    given = [rule.id for module in modules for rule in module.RULES]
+    assert given == [f"PB{number:03d}" for number in range(1, 25)]
+    assert list(CASES) == given
+
+
+@pytest.mark.parametrize("id", CASES)
+def test_what_fires_a_rule_and_what_just_does_not(id: str) -> None:
+    fires, near_miss, part = CASES[id]
+    said = found(id, fires)
+    assert said is not None
+    assert part in said
+    assert len(said) <= 160
+    assert found(id, near_miss) is None
+
+
+@pytest.mark.parametrize("id", CASES)
+def test_nothing_is_said_of_what_is_not_known(id: str) -> None:
+    unknown = {"shape": None, "tokens": None, "steps": None, "estimate": None, "machine": None}
+    assert found(id, facts(**unknown)) is None
+
+
+@pytest.mark.parametrize("id", CASES)
+def test_sound_arms_are_left_alone(id: str) -> None:
+    arms = {"full": FULL, "baseline": BASELINE}
+    assert found(id, facts(arms=arms)) is None
+    assert found(id, facts(FULL, arms=arms)) is None
+    assert found(id, facts(BASELINE, arms=arms, steps=0)) is None
+    assert found(id, facts(arms=arms, device=CPU, machine={"cpu_flags": AMX, "gpus": ()})) is None
