@@ -1,6 +1,6 @@
 """Experiments of `by_hand` whose runs cost something: memory, time, loss.
 
-pair("1100", "1000", (4, 1, 0.5), (1, 2, 0.4))     # GiB, examples/s, loss of `full` and `lora`
+pair("1100", "1000", (4, 1, 0.5), (1, 2, 0.4))     # GB, examples/s, loss of `full` and `lora`
 """
 
 from dataclasses import replace
@@ -10,10 +10,10 @@ from by_hand import tables
 from paribus.analysis.findings import Analysis, conclude
 from paribus.analysis.tables import Tables
 
-GIB = 2**30
+GB = 10**9
 
 
-def result(gib: float, speed: float, loss: float, **environment: str) -> dict[str, Any]:
+def result(gb: float, speed: float, loss: float, **environment: str) -> dict[str, Any]:
     """What a tuned run cost and lost."""
     return {
         "training": {
@@ -22,7 +22,7 @@ def result(gib: float, speed: float, loss: float, **environment: str) -> dict[st
             "target_tokens": 1000,
             "examples": 10,
             "examples_per_second": speed,
-            "peak_memory_bytes": gib * GIB,
+            "peak_memory_bytes": gb * GB,
         },
         "environment": {"torch": "2.13.0", "machine": "2 cores"} | environment,
     }
@@ -42,7 +42,7 @@ def measured(made: Tables, results: dict[str, dict[str, Any]]) -> Tables:
 
 
 def pair(a: str, b: str, costs_a=(4, 1, 0.5), costs_b=(4, 1, 0.4), **environment: str) -> Analysis:
-    """Two tuned arms, solved as in `a` and `b`; costs are GiB, examples/s and loss."""
+    """Two tuned arms, solved as in `a` and `b`; costs are GB, examples/s and loss."""
     made = tables({"full": [a], "lora": [b]}, [("full", "lora")])
     results = {"full": result(*costs_a), "lora": result(*costs_b, **environment)}
     return conclude(measured(made, results))

@@ -21,7 +21,7 @@ from paribus.planning.machine import Machine
 from paribus.planning.memory import Estimate, Parts
 from paribus.planning.rules.card import Facts, TokenFacts
 
-GIB = 2**30
+GB = 10**9
 Values = Mapping[str, Any]
 
 VERSIONS = {
@@ -40,17 +40,17 @@ GPU = Device(
     name="h100-80gb",
     title="NVIDIA H100 80GB HBM3",
     kind="cuda",
-    memory_bytes=80 * GIB,
+    memory_bytes=80 * GB,
     flops=989e12,
     bandwidth=3.35e12,
     bf16=True,
 )
-OLD_GPU = replace(GPU, name="t4", title="Tesla T4", memory_bytes=16 * GIB, bf16=False)
+OLD_GPU = replace(GPU, name="t4", title="Tesla T4", memory_bytes=16 * GB, bf16=False)
 CPU = Device(
     name="cpu-24gb",
     title="CPU, 24 GB",
     kind="cpu",
-    memory_bytes=24 * GIB,
+    memory_bytes=24 * GB,
     flops=2e11,
     bandwidth=4e10,
     bf16=True,
@@ -99,8 +99,8 @@ TOKENS = TokenFacts(
 ESTIMATE = Estimate(
     total_parameters=2_525_784_064,
     trainable_parameters=19_611_648,
-    training=Parts(weights=5 * GIB, activations=20 * GIB, logits=GIB, runtime=GIB),
-    evaluation=Parts(weights=5 * GIB, kv_cache=2 * GIB, runtime=GIB),
+    training=Parts(weights=5 * GB, activations=20 * GB, logits=GB, runtime=GB),
+    evaluation=Parts(weights=5 * GB, kv_cache=2 * GB, runtime=GB),
 )
 
 MACHINE = Machine(
@@ -111,8 +111,8 @@ MACHINE = Machine(
     gpus=(GPU.title,),
     cpu_flags=frozenset({"avx512f", "avx512_bf16"}),
     threads=16,
-    free_disk_bytes=500 * GIB,
-    free_cache_bytes=500 * GIB,
+    free_disk_bytes=500 * GB,
+    free_cache_bytes=500 * GB,
     offline=False,
     environment=frozenset(),
     world_size=1,
@@ -144,7 +144,7 @@ def facts(
     estimate: Estimate | None = ESTIMATE,
     device: Device = GPU,
     machine: Values | None = {},  # noqa: B006
-    disk_bytes: int | None = 40 * GIB,
+    disk_bytes: int | None = 40 * GB,
 ) -> Facts:
     """Facts of the arm `arm(values)`, named `it`, in an experiment with the further `arms`.
 

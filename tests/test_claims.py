@@ -7,7 +7,7 @@ import pytest
 
 from by_hand import run as by_hand_run
 from by_hand import tables
-from costed import GIB, UNTUNED, measured, pair, result
+from costed import GB, UNTUNED, measured, pair, result
 from paribus.analysis.findings import Analysis, conclude, payload
 from paribus.records import problem_id
 from paribus.report.findings import fairness, findings
@@ -158,7 +158,7 @@ def test_the_cheaper_arm(full, lora, verdict, sentence):
     assert found.claim == "lora is cheaper in memory than full and solves no fewer"
     assert found.verdict.value == verdict
     assert found.sentence.startswith(sentence)
-    assert found.evidence["peak_memory_bytes"] == {"lora": 1 * GIB, "full": 4 * GIB}
+    assert found.evidence["peak_memory_bytes"] == {"lora": 1 * GB, "full": 4 * GB}
     frontier = {"supported": ["lora"], "refuted": ["full", "lora"], "not_shown": ["lora"]}
     assert found.evidence["pareto_frontier"] == frontier[verdict]
 
@@ -284,7 +284,7 @@ def test_the_page_tells_findings_and_pairs():
 def test_the_tradeoff_needs_two_measured_arms():
     analysis = pair(HALF, OFF, costs_b=(1, 2, 0.4))
     picture = tradeoff(analysis)
-    assert "full 50 %, 4 GiB, 1 examples per second; lora 0 %, 1 GiB, 2 examples" in picture.svg
+    assert "full 50 %, 4 GB, 1 examples per second; lora 0 %, 1 GB, 2 examples" in picture.svg
     assert picture.svg in render(analysis)
     alone = tables({"full": [HALF], "untuned": [OFF]}, [("full", "untuned")])
     one = conclude(measured(alone, {"full": result(4, 1, 0.5), "untuned": UNTUNED}))

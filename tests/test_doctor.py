@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from facts import CPU, GIB, MACHINE, OLD_GPU
+from facts import CPU, GB, MACHINE, OLD_GPU
 from paribus.cli.doctor import doctor
 from paribus.planning import health
 from paribus.planning.health import find_problems
@@ -50,8 +50,8 @@ def test_nothing_is_wrong_with_a_good_machine(tmp_path):
         ({"versions": ALL | {"torch": "2.9.1+cu128"}}, "torch 2.9.1+cu128", "torch>=2.10"),
         ({"versions": ALL | {"kernels": "0.11.1"}}, "fetches a binary", "uninstall kernels"),
         ({"offline": True}, "the Hub is switched off", "unset it"),
-        ({"free_disk_bytes": GIB}, "1.0 GiB are free where runs are kept", "save_weights=false"),
-        ({"free_cache_bytes": GIB}, "1.0 GiB are free where models are cached", "HF_HOME"),
+        ({"free_disk_bytes": GB}, "1.0 GB are free where runs are kept", "save_weights=false"),
+        ({"free_cache_bytes": GB}, "1.0 GB are free where models are cached", "HF_HOME"),
     ],
 )
 def test_what_will_not_work(changes, what, remedy, tmp_path):

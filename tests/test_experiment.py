@@ -226,7 +226,7 @@ def test_a_killed_run_is_a_failed_run_and_the_others_go_on(tiny, tmp_path, monke
             for child in multiprocessing.active_children():
                 os.kill(child.pid, signal.SIGKILL)
 
-    outcome = run_experiment(loaded, expand(loaded), tmp_path / "runs", kill_main, lambda _: None)
+    outcome = run_experiment(loaded, expand(loaded), tmp_path / "runs", kill_main, lambda *_: None)
     assert [spec.title for spec, _ in outcome.failed] == ["lora-main seed 0"]
     assert "out-of-memory" in outcome.failed[0][1]
     folder = ExperimentFolder(tmp_path / "runs" / "tiny")
@@ -260,7 +260,7 @@ def test_tensorboard_gets_the_figures(folder):
     losses = [step["loss"] for step in steps if step["event"] == "step"]
     assert [point.value for point in read.Scalars("train/loss")] == pytest.approx(losses, rel=1e-4)
     assert len(read.Scalars("train/examples_per_second")) == len(losses) - 1  # not the first
-    assert read.Scalars("train/peak_memory_gib")
+    assert read.Scalars("train/peak_memory_gb")
 
 
 @pytest.mark.parametrize(
@@ -289,6 +289,14 @@ def test_mistakes_get_one_clear_message_and_exit_code_2(words, expected, folder)
     assert "→" in made.stderr
     assert "Traceback" not in made.stderr
     assert not (folder / "runs" / "x").exists()
+
+
+def test_a_run_imports_no_statistics():
+    """They would be 100 MB of every run's peak."""
+    code = "import sys, paribus.experiment.preload; print(sorted(sys.modules))"
+    made = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "paribus.planning.rules.design" in made.stdout
+    assert not {"scipy.stats", "statsmodels", "matplotlib"} & set(made.stdout.split("'"))
 
 
 def test_help_and_report_import_nothing_heavy():

@@ -134,7 +134,7 @@ def store(tiny, tmp_path_factory) -> ExperimentFolder:
     )
     loaded = load(folder / "x.yaml")
     outcome = run_experiment(
-        loaded, expand(loaded), folder, lambda *_: None, lambda _: None, isolate=False
+        loaded, expand(loaded), folder, lambda *_: None, lambda *_: None, isolate=False
     )
     assert outcome.failed == ()
     return ExperimentFolder(folder / "x")
@@ -223,7 +223,7 @@ def test_a_deleted_run_stays_in_the_ledger(store):
     shutil.rmtree(store.run("baseline", 0).path)
     loaded = load(store.path.parent / "x.yaml")
     run_experiment(
-        loaded, expand(loaded), store.path.parent, lambda *_: None, lambda _: None, isolate=False
+        loaded, expand(loaded), store.path.parent, lambda *_: None, lambda *_: None, isolate=False
     )
     after = read_ledger(store.ledger)
     assert after[: len(before)] == before

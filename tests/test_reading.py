@@ -81,7 +81,7 @@ def test_what_is_missing_is_said_and_never_scored(folder):
     describe(folder, seeds=3)
     runs.begin(folder.run("full", 1), {"fingerprint": "f"})
     runs.begin(folder.run("lora", 1), {"fingerprint": "f"})
-    runs.fail(folder.run("lora", 1), "OutOfMemory: 8 GiB wanted\nsecond line", "traceback")
+    runs.fail(folder.run("lora", 1), "OutOfMemory: 8 GB wanted\nsecond line", "traceback")
     finish(folder, "lora", answers({0}), seed=2)
     path = folder.run("lora", 2).generations("zero_shot")
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:4]))
@@ -89,7 +89,7 @@ def test_what_is_missing_is_said_and_never_scored(folder):
     assert tables.missing[:3] == [
         "full, seed 1: unfinished: it is still running, or was stopped.",
         "full, seed 2: not run.",
-        "lora, seed 1: failed: OutOfMemory: 8 GiB wanted",
+        "lora, seed 1: failed: OutOfMemory: 8 GB wanted",
     ]
     assert tables.missing[3].startswith("lora, seed 2: damaged: ")
     assert "holds 4 generations, the result speaks of 10" in tables.missing[3]

@@ -19,7 +19,7 @@ from paribus.analysis.tables import Tables
 from paribus.statistics.intervals import paired_difference
 from paribus.statistics.verdicts import Verdict
 
-GIB = 2**30
+GB = 10**9
 
 
 def trained(rows, training, declared=(), machine="2 cores") -> Tables:
@@ -154,16 +154,16 @@ def test_losses_are_averaged_over_seeds():
     assert loss_against_accuracy(made, [], "example").losses["a"] == pytest.approx(50.0)
 
 
-def cost(speed: float, gib: float, **more: str):
-    return {"examples_per_second": speed, "peak_memory_bytes": gib * GIB, **more}
+def cost(speed: float, gb: float, **more: str):
+    return {"examples_per_second": speed, "peak_memory_bytes": gb * GB, **more}
 
 
 def test_costs_are_of_tuned_arms_on_one_machine():
     rows = {"untuned": ["10"], "a": ["11", "10"], "b": ["00"], "c": [None]}
     found = costs(trained(rows, {"a": cost(2.0, 4), "b": cost(4.0, 1)}))
     assert found == [
-        Cost(name="a", accuracy=0.75, examples_per_second=2.0, peak_memory_bytes=4 * GIB),
-        Cost(name="b", accuracy=0.0, examples_per_second=4.0, peak_memory_bytes=1 * GIB),
+        Cost(name="a", accuracy=0.75, examples_per_second=2.0, peak_memory_bytes=4 * GB),
+        Cost(name="b", accuracy=0.0, examples_per_second=4.0, peak_memory_bytes=1 * GB),
     ]
     assert costs(trained(rows, {"a": cost(2.0, 4), "b": cost(4.0, 1, machine="an H100")})) == []
     assert costs(tables(rows)) == []

@@ -143,10 +143,10 @@ def test_the_same_store_gives_the_same_bytes(folder):
 def test_what_is_missing_is_said(folder):
     finish(folder, "baseline", 1)
     runs.begin(folder.run("full-main", 0), {"fingerprint": "f"})
-    runs.fail(folder.run("full-main", 0), "OutOfMemory: <8 GiB> wanted", "traceback")
+    runs.fail(folder.run("full-main", 0), "OutOfMemory: <8 GB> wanted", "traceback")
     text = Page(write_report(folder).read_text(encoding="utf-8")).text
     assert "Not everything was run." in text
-    assert "full-main, seed 0: failed: OutOfMemory: <8 GiB> wanted" in text
+    assert "full-main, seed 0: failed: OutOfMemory: <8 GB> wanted" in text
     assert "lora-main, seed 0: not run." in text
     assert "No two arms could be compared." in text
     found = strict_json(folder.findings)

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from facts import CPU, ESTIMATE, GIB, GPU, OLD_GPU, VERSIONS, facts
+from facts import CPU, ESTIMATE, GB, GPU, OLD_GPU, VERSIONS, facts
 from paribus.planning.memory import Parts
 from paribus.planning.rules import environment, method, precision, quantization
 from paribus.planning.rules.card import Facts, Rule
@@ -36,9 +36,9 @@ def full_8bit(total: int) -> Facts:
     return facts({**FULL, **EIGHT_BIT}, estimate=replace(ESTIMATE, total_parameters=total))
 
 
-def recomputing(gib: float) -> Facts:
-    """Checkpointing on an 80 GiB GPU: 6 GiB stay, and 18 layers have activations of so many."""
-    parts = Parts(weights=5 * GIB, activations=int(gib * GIB), runtime=GIB)
+def recomputing(gb: float) -> Facts:
+    """Checkpointing on an 80 GB GPU: 6 GB stay, and 18 layers have activations of so many."""
+    parts = Parts(weights=5 * GB, activations=int(gb * GB), runtime=GB)
     estimate = replace(ESTIMATE, training=parts)
     return facts({"training.checkpointing": True}, estimate=estimate)
 
@@ -97,7 +97,7 @@ CASES: dict[str, Case] = {
     "PB008": (
         recomputing(3.6),
         recomputing(3.7),
-        "training.checkpointing=true; without it at most 70.8 of 80 GiB are used",
+        "training.checkpointing=true; without it at most 70.8 of 80 GB are used",
     ),
     "PB009": (facts({**FULL, **NF4}), facts(NF4), "method=full with quantization=nf4"),
     "PB010": (facts(NF4, device=CPU), facts(NF4, device=GPU), "quantization=nf4 on CPU, 24 GB"),
@@ -110,7 +110,7 @@ CASES: dict[str, Case] = {
     "PB013": (
         full_8bit(2_621_439_999),
         full_8bit(2_621_440_000),
-        "20% of the weights are embedding: 3.9 GiB of 32-bit states",
+        "20% of the weights are embedding: 4.2 GB of 32-bit states",
     ),
     "PB014": (
         facts(device=OLD_GPU),

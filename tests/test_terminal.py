@@ -15,7 +15,7 @@ from paribus.report.units import (
     accuracy_cell,
     count,
     duration,
-    gib,
+    gb,
     nats,
     points_cell,
     rate,
@@ -71,7 +71,7 @@ def test_units():
         "2 h 3 min",
         "45 s",
     ]
-    assert (count(1319), rounded(150.2), rounded(2.134), gib(2**30)) == (
+    assert (count(1319), rounded(150.2), rounded(2.134), gb(10**9)) == (
         "1,319",
         "150",
         "2.13",

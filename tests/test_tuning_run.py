@@ -148,7 +148,7 @@ def run_tuned(folder: Path, *words: str, on_progress=lambda spec, progress: None
     """Run without the command line; return the outcome and the experiment's folder."""
     loaded = load(folder / "tuned.yaml", words)
     root = folder / "runs"
-    outcome = run_experiment(loaded, expand(loaded), root, on_progress, lambda _: None)
+    outcome = run_experiment(loaded, expand(loaded), root, on_progress, lambda *_: None)
     return outcome, ExperimentFolder(root / loaded.config.name)
 
 

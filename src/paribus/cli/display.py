@@ -1,7 +1,7 @@
 """What `paribus run` shows while it works: one live line on a terminal, plain lines elsewhere.
 
 quickstart  run 2 of 5  full-main seed 0
-training ━━━━━━━━━━━━━━╸━━━━━━━  12/24 steps  loss 0.412  2.1 examples/s  7.9 GiB  0:00:31 left
+training ━━━━━━━━━━━━━━╸━━━━━━━  12/24 steps  loss 0.412  2.1 examples/s  7.9 GB  0:00:31 left
 """
 
 import time
@@ -17,6 +17,7 @@ from rich.text import Text
 
 from paribus.config.spec import RunSpec
 from paribus.experiment.progress import Progress
+from paribus.report.units import GB
 
 _PLAIN_SECONDS = 15.0
 """Between two lines of the same stage where there is no terminal."""
@@ -100,7 +101,7 @@ def _figures(progress: Progress) -> str:
         ""
         if progress.examples_per_second is None
         else f"{progress.examples_per_second:.2f} {rate}",
-        "" if progress.memory_bytes is None else f"{progress.memory_bytes / 2**30:.1f} GiB",
+        "" if progress.memory_bytes is None else f"{progress.memory_bytes / GB:.1f} GB",
         "" if progress.seconds_left is None else f"{_clock(progress.seconds_left)} left",
     ]
     return "  ".join(part for part in parts if part)

@@ -1,6 +1,6 @@
 """`paribus doctor`: this machine, what paribus finds on it, and what will not work here.
 
-device    Intel(R) Xeon(R) Processor, 2 threads, 23.5 GiB
+device    Intel(R) Xeon(R) Processor, 2 threads, 23.5 GB
 tokens    HF_TOKEN absent, hf auth login absent, WANDB_API_KEY absent
 …
 What will not work here:
@@ -35,6 +35,7 @@ from paribus.planning.machine import (
     packages,
     tokens,
 )
+from paribus.report.units import GB
 
 
 def doctor(root: Path, *, as_json: bool) -> int:
@@ -153,22 +154,22 @@ def _rows(found: dict[str, Any]) -> list[tuple[str, str]]:
     disk, cache = found["disk"], found["cache"]
     installed = {name: each["installed"] for name, each in found["versions"].items()}
     present = (f"{name} {version}" for name, version in installed.items() if version)
-    unpacked = [f"{name}, {_gib(size)}" for name, size in cache["packaged"].items()]
-    models = [f"{name}, {_gib(size)}" for name, size in cache["hub"].items()]
-    gpus = [f"{gpu['name']}, {_gib(gpu['memory_bytes'])}" for gpu in found["gpus"]]
+    unpacked = [f"{name}, {_gb(size)}" for name, size in cache["packaged"].items()]
+    models = [f"{name}, {_gb(size)}" for name, size in cache["hub"].items()]
+    gpus = [f"{gpu['name']}, {_gb(gpu['memory_bytes'])}" for gpu in found["gpus"]]
     return [
         ("paribus", f"{found['paribus']}, Python {found['python']}, {found['system']}"),
         (
             "device",
-            f"{found['device']}, {found['threads']} threads, {_gib(found['memory_bytes'])}",
+            f"{found['device']}, {found['threads']} threads, {_gb(found['memory_bytes'])}",
         ),
         ("GPUs", "; ".join(gpus) or "none"),
         ("bf16", "yes" if found["bf16"] else "no"),
         ("packages", ", ".join(present)),
-        ("runs", f"{disk['runs']['path']}, {_gib(disk['runs']['free_bytes'])} free"),
-        ("cache", f"{disk['paribus']['path']}, {_gib(disk['paribus']['free_bytes'])} free"),
+        ("runs", f"{disk['runs']['path']}, {_gb(disk['runs']['free_bytes'])} free"),
+        ("cache", f"{disk['paribus']['path']}, {_gb(disk['paribus']['free_bytes'])} free"),
         ("", "; ".join(unpacked) or f"{packaged.NAME} is not unpacked yet"),
-        ("Hub", f"{disk['hub']['path']}, {_gib(disk['hub']['free_bytes'])} free"),
+        ("Hub", f"{disk['hub']['path']}, {_gb(disk['hub']['free_bytes'])} free"),
         ("", "; ".join(models) or "no models"),
         (
             "tokens",
@@ -178,5 +179,5 @@ def _rows(found: dict[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-def _gib(size: int) -> str:
-    return f"{size / 2**30:.1f} GiB"
+def _gb(size: int) -> str:
+    return f"{size / GB:.1f} GB"

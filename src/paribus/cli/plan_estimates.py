@@ -26,6 +26,7 @@ def estimate_row(found: Forecast) -> dict[str, Any]:
         "checkpointing": found.load.checkpointing if trains else None,
         "training": _parts(memory.training),
         "evaluation": _parts(memory.evaluation),
+        "kv_cache_bytes": found.kv_cache_bytes,
         "peak_bytes": memory.peak_bytes,
         "fits": found.fits,
         "fits_with_a_tenth_to_spare": found.fits_easily,

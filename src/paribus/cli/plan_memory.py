@@ -47,23 +47,26 @@ def _memory(made: dict[str, Any]) -> Table:
     """Return each arm's peaks in GB, that of training by part."""
     parts = ("weights", "gradients", "optimizer", "activations", "logits")
     table = table_of(
-        ["arm"], ["weights", "grads", "states", "activ.", "logits", "other", "train", "test"]
+        ["arm"],
+        ["weights", "grads", "states", "activ.", "logits", "other", "train", "cache", "test"],
     )
     for arm in made["arms"]:
         row = arm["estimate"]
         if row is None:
-            table.add_row(arm["name"], *["?"] * 8)
+            table.add_row(arm["name"], *["?"] * 9)
             continue
         training, sizes = row["training"], [""] * 7
         if training is not None:
             named = [training[name] for name in parts]
             named.append(training["total"] - sum(named))
             sizes = [*(f"{size / GB:.1f}" for size in named), _peak(training["total"], made)]
-        table.add_row(arm["name"], *sizes, _peak(row["evaluation"]["total"], made))
+        cache, test = f"{row['kv_cache_bytes'] / GB:.1f}", row["evaluation"]["total"]
+        table.add_row(arm["name"], *sizes, cache, _peak(test, made))
     return captioned(
         table,
-        "GB at the peak of training by part, then the peaks of training and of testing. other: "
-        "working copies of weights, libraries, CUDA context. ! does not fit.",
+        "GB at the peak of training by part, and all of them; then the keys and values of a test "
+        "batch, and the peak of testing. other: working copies of weights, libraries, CUDA "
+        "context. ! does not fit.",
     )
 
 

@@ -16,7 +16,7 @@ from paribus.cli.warnings import violation_lines
 from paribus.config.load import load
 from paribus.errors import RunFailed
 from paribus.experiment.local import run_experiment
-from paribus.experiment.matrix import expand
+from paribus.experiment.matrix import Design, expand
 from paribus.experiment.preflight import Warned
 from paribus.planning.rules.card import Severity
 from paribus.store.experiments import read_tuning
@@ -35,12 +35,14 @@ def run(file: Path, values: Sequence[str], root: Path) -> int:
     folder = ExperimentFolder(root / loaded.config.name)
     with Display(console, loaded.config.name, [*design.trials, *design.runs]) as display:
 
-        def warn(found: Sequence[Warned]) -> None:
+        def tell(settled: Design, found: Sequence[Warned]) -> None:
+            for line in chosen_lines(settled):
+                console.print(line)
             serious = [one for one in found if one.rule.severity is not Severity.NOTE]
             for line in violation_lines([one.row() for one in serious]):
                 console.print(line)
 
-        outcome = run_experiment(loaded, design, root, display, warn)
+        outcome = run_experiment(loaded, design, root, display, tell)
     if design.trials:
         for line in describe_tuning(read_tuning(folder)):
             console.print(escape(line))
@@ -53,6 +55,22 @@ def run(file: Path, values: Sequence[str], root: Path) -> int:
             "mend the cause named above, then give the same command again",
         )
     return 0
+
+
+def chosen_lines(design: Design) -> list[str]:
+    """Return one line for each arm of which `auto` settled something."""
+    lines = []
+    for arm in design.arms:
+        training = arm.config.training
+        values = {
+            "training.micro_batch": training.micro_batch,
+            "training.checkpointing": str(training.checkpointing).lower(),
+        }
+        chosen = [f"{key}={value}" for key, value in values.items()
+                  if arm.origins[key].kind == "auto"]  # fmt: skip
+        if chosen and arm.config.method != "none":
+            lines.append(f"{arm.name}: {', '.join(chosen)} (auto)")
+    return lines
 
 
 def describe_tuning(arms: dict[str, Any]) -> list[str]:

@@ -58,6 +58,7 @@ class Forecast:
         load: what decides memory and time.
         lengths: of its texts.
         memory: its peaks.
+        kv_cache_bytes: keys and values at the last token of a test batch.
         speed: its time, an estimate without a promise.
     """
 
@@ -66,6 +67,7 @@ class Forecast:
     load: Workload
     lengths: Lengths
     memory: Estimate
+    kv_cache_bytes: int
     speed: Speed
 
     @property
@@ -94,8 +96,10 @@ def forecast(
 ) -> Forecast:
     """Return what a run of a settled `config` takes; `stream` is the root of its random streams.
 
-    Without inputs the lengths are assumed.
+    Without inputs the lengths are assumed. Raises ConfigError if `lora.targets` names no layer.
     """
+    if config.method == "lora":
+        shape.adapter_parameters(config.lora.r, config.lora.targets)  # names that no layer has
     lengths = count_lengths(inputs) if inputs else assumed_lengths(config)
     batches = _batches(config, inputs, stream) if inputs else None
     load = _workload(config, lengths, batches)
@@ -105,8 +109,15 @@ def forecast(
         load=load,
         lengths=lengths,
         memory=estimate(shape, load, device),
+        kv_cache_bytes=cache_bytes(shape, load, load.prompt_length + load.new_tokens),
         speed=speed(shape, load, device),
     )
+
+
+def cache_bytes(shape: Shape, load: Workload, tokens: int) -> int:
+    """Return the size of keys and values of a test batch, `tokens` long."""
+    width = 2 if load.precision == "bf16" else 4
+    return shape.kv_bytes_per_token(width) * load.eval_batch * tokens
 
 
 def alternatives(config: ArmConfig) -> Iterator[ArmConfig]:

@@ -53,16 +53,16 @@ def run_experiment(
     design: Design,
     root: Path,
     on_progress: OnRun,
-    on_warnings: Callable[[Sequence[Warned]], None],
+    on_checked: Callable[[Design, Sequence[Warned]], None],
     *,
     isolate: bool = True,
 ) -> Outcome:
     """Run what is not complete yet under `root`, and return how it went.
 
-    `on_warnings` is told what the rules found before the first run begins. Raises UserError before
-    any compute is spent if something cannot work, StoreError if a complete run there was made from
-    another spec or nothing can be written. Failures of single runs are in the result; a failed
-    trial is only a rate that cannot be chosen.
+    `on_checked` is told the settled design and what the rules found, before the first run begins.
+    Raises UserError before any compute is spent if something cannot work, StoreError if a complete
+    run there was made from another spec or nothing can be written. Failures of single runs are in
+    the result; a failed trial is only a rate that cannot be chosen.
     """
     folder = ExperimentFolder(root / loaded.config.name)
     design = settle_design(design, folder, devices.here)
@@ -75,7 +75,7 @@ def run_experiment(
         prospects = survey(design, machine.device, lambda arm: inputs[arm.name])
         found = preflight(prospects, design, loaded.config, machine)
         refuse(found)
-        on_warnings(found)
+        on_checked(design, found)
         planned = {p.arm: p.forecast.planned for p in prospects if p.forecast}
     write_description(folder, description(loaded, design))
     run = run_isolated if isolate else run_here

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from paribus.config.spec import RunSpec
 from paribus.errors import OutOfMemory, ParibusError, RunFailed
+from paribus.experiment.forecast import cache_bytes
 from paribus.experiment.process import Died, in_child
 from paribus.experiment.survey import Prospect
 from paribus.planning.inputs import Inputs, prepare
@@ -70,9 +71,8 @@ def correct(prospect: Prospect, found: Rehearsal) -> Corrected:
     assert prospect.forecast is not None
     assert prospect.shape is not None
     load, lengths = prospect.forecast.load, prospect.forecast.lengths
-    width = 2 if load.precision == "bf16" else 4
-    cache = prospect.shape.kv_bytes_per_token(width) * load.eval_batch
-    testing = found.evaluation_peak_bytes + cache * max(0, load.new_tokens - DECODED)
+    rest = max(0, load.new_tokens - DECODED)
+    testing = found.evaluation_peak_bytes + cache_bytes(prospect.shape, load, rest)
     peak = max(found.training_peak_bytes or 0, testing)
     train = 0.0
     if found.step_seconds is not None and found.step_tokens is not None:

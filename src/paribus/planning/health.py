@@ -11,6 +11,7 @@ from pathlib import Path
 
 from packaging.version import Version
 
+from paribus.planning.devices import GB
 from paribus.planning.machine import Machine, packages
 
 _DRIVER = Path("/proc/driver/nvidia/version")
@@ -179,7 +180,7 @@ def _of_models(machine: Machine, *, hub_token: bool) -> Iterator[Problem]:
     ):
         if free < _GEMMA_2B_BYTES:
             yield Problem(
-                what=f"{free / 2**30:.1f} GiB are free where {what}; Gemma 2B in bf16 takes "
-                f"{_GEMMA_2B_BYTES / 2**30:.1f}",
+                what=f"{free / GB:.1f} GB are free where {what}; Gemma 2B in bf16 takes "
+                f"{_GEMMA_2B_BYTES / GB:.1f}",
                 remedy=remedy,
             )

@@ -3,17 +3,15 @@
     estimate(shape, load, device("cpu-24gb")).training.total       # bytes
     estimate(shape, load, device("rtx-4090")).peak_bytes
 
-`planning/moments` lists the tensors alive at each moment that can be the peak. On a GPU the peak is
-the largest moment. On a CPU it is what the kernel counts, and that depends on where a tensor lies:
-one over `LARGE` bytes has pages of its own and returns them when it is freed; smaller ones share
-the heap, whose pages stay with the process once they were used.
+`planning/moments` lists the tensors alive at each moment that can be the peak; the peak is the
+largest moment and what the process has beside its tensors. That holds on a CPU because a run's
+allocator returns every tensor of some size when it is freed (`MALLOC_MMAP_THRESHOLD_`).
 """
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from paribus.models.shapes import Shape
-from paribus.planning.activations import recomputed
 from paribus.planning.devices import Device
 from paribus.planning.moments import (
     Moment,
@@ -25,25 +23,15 @@ from paribus.planning.workload import Workload
 
 __all__ = ["Estimate", "Parts", "Workload", "estimate"]
 
-LARGE = 32 * 2**20
-"""Bytes from which glibc maps an allocation by itself: its DEFAULT_MMAP_THRESHOLD_MAX."""
-
 LIBRARIES = 428 * 2**20
 """Resident memory of a run's process before it has a model, on Linux with torch 2.13 for CPUs:
 measured."""
 
+TRAINER = 150 * 2**20
+"""What such a process has more once it trains, and keeps: more libraries, small tensors: measured."""
+
 TOKENIZER_BYTES = 1284
 """Resident memory of a tokenizer per token of its vocabulary: measured with Gemma 3's."""
-
-GRADIENT_GAPS = 0.35
-"""Of the heap that a backward pass frees, what its gradients do not fit into: fitted."""
-
-LORA_GAPS = 4.0
-"""Layers' worth of heap between the pieces that dropout's fp32 copies leave: fitted. glibc cannot
-put an aligned tensor into the place of a freed one of the same size."""
-
-CACHE_GAPS = 0.5
-"""Of the keys and values on the heap, what is left behind as they grow by a token: fitted."""
 
 CUDA_CONTEXT = 600 * 10**6
 """What a process takes on a GPU before its first tensor: usual, not measured here."""
@@ -109,10 +97,8 @@ def estimate(shape: Shape, load: Workload, device: Device) -> Estimate:
     adapters = sum(trained_parameters(shape, load)) if load.method == "lora" else 0
     total = shape.parameters + adapters
     trained = {"full": shape.parameters, "lora": adapters, "none": 0}[load.method]
-    if device.kind == "cuda":
-        stages = [_largest(moments) for moments in (training, evaluation) if moments]
-    else:
-        stages = _resident(shape, load, training, evaluation)
+    runtime = _runtime(shape, load, device)
+    stages = [_largest(moments, runtime) for moments in (training, evaluation) if moments]
     return Estimate(
         total_parameters=total,
         trainable_parameters=trained,
@@ -121,61 +107,17 @@ def estimate(shape: Shape, load: Workload, device: Device) -> Estimate:
     )
 
 
-def _largest(moments: Mapping[str, Moment]) -> Parts:
-    """Return the parts of the moment with most bytes, on a GPU."""
-    worst = max(moments.values(), key=_bytes)
-    return _parts(worst, CUDA_CONTEXT)
+def _runtime(shape: Shape, load: Workload, device: Device) -> int:
+    """Return what a run's process takes beside its tensors."""
+    if device.kind == "cuda":
+        return CUDA_CONTEXT
+    # With nf4 the file's pages that were read to be rounded stay mapped, for the embedding's sake.
+    mapped = 2 * shape.linear_parameters if load.quantization else 0
+    trainer = 0 if load.method == "none" else TRAINER
+    return LIBRARIES + trainer + TOKENIZER_BYTES * shape.vocab + mapped
 
 
-def _resident(
-    shape: Shape,
-    load: Workload,
-    training: Mapping[str, Moment],
-    evaluation: Mapping[str, Moment],
-) -> list[Parts]:
-    """Return the parts of training, if there is any, and of evaluation, on a CPU."""
-    base = float(LIBRARIES + TOKENIZER_BYTES * shape.vocab)
-    if load.quantization:  # the file's pages, read to be rounded, stay mapped for the embedding
-        base += 2 * shape.linear_parameters
-    heap, stages = 0.0, []
-    if training:
-        heap = max(map(_small, training.values()))
-        gaps = _left_behind(shape, load, training)
-        stages.append(_on_heap(training, base, heap + gaps))
-        heap += gaps if load.method == "lora" else 0.0
-    heap = max(heap, *(_small(one) + CACHE_GAPS * _cache(one) for one in evaluation.values()))
-    return [*stages, _on_heap(evaluation, base, heap)]
-
-
-def _on_heap(moments: Mapping[str, Moment], base: float, heap: float) -> Parts:
-    """Return the parts of the moment with most bytes off the heap, which stays as it is."""
-    worst = max(moments.values(), key=lambda moment: _bytes(moment) - _small(moment))
-    return _parts(worst, base + heap - _small(worst))
-
-
-def _cache(moment: Moment) -> float:
-    return _small({"kv_cache": moment.get("kv_cache", [])})
-
-
-def _left_behind(shape: Shape, load: Workload, moments: Mapping[str, Moment]) -> float:
-    """Return the bytes of heap that training leaves in pieces which it cannot use again."""
-    if load.method == "lora":
-        return LORA_GAPS * _small({"activations": recomputed(shape, load)})
-    loss = moments["loss"]
-    freed = _small({key: loss[key] for key in ("activations", "copies")})
-    made = _small({"gradients": moments["backward"]["gradients"]})
-    # accumulated gradients are in place before the activations are
-    return 0.0 if loss["gradients"] else GRADIENT_GAPS * min(freed, made)
-
-
-def _parts(moment: Moment, runtime: float) -> Parts:
-    return Parts(runtime=round(runtime), **{part: round(sum(of)) for part, of in moment.items()})
-
-
-def _bytes(moment: Moment) -> float:
-    return sum(map(sum, moment.values()))
-
-
-def _small(moment: Moment) -> float:
-    """Return the bytes of the tensors that lie on the heap."""
-    return sum(size for tensors in moment.values() for size in tensors if size <= LARGE)
+def _largest(moments: Mapping[str, Moment], runtime: int) -> Parts:
+    """Return the parts of the moment with most bytes."""
+    worst = max(moments.values(), key=lambda moment: sum(map(sum, moment.values())))
+    return Parts(runtime=runtime, **{part: round(sum(of)) for part, of in worst.items()})

@@ -13,7 +13,7 @@ from paribus.analysis.wording import percent, percent_range
 from paribus.report import svg
 from paribus.report.arms import colour, dash, name_rows, run_name, several_seeds
 from paribus.report.svg import Picture
-from paribus.report.units import GIB
+from paribus.report.units import GB
 
 
 def losses(tables: Tables) -> Picture | None:
@@ -100,11 +100,11 @@ def cost(tables: Tables) -> Picture | None:
         figure = Figure(figsize=(svg.WIDTH, 0.85 + 0.34 * len(runs)))
         left, right = figure.subplots(1, 2, sharey=True)
         speeds = [_figure(run, "examples_per_second") for run in runs]
-        peaks = [_figure(run, "peak_memory_bytes") / GIB for run in runs]
+        peaks = [_figure(run, "peak_memory_bytes") / GB for run in runs]
         colours = [colour(tables, run.arm) for run in runs]
         for axes, values, label in (
             (left, speeds, "examples/s (more is better)"),
-            (right, peaks, "peak GiB (less is better)"),
+            (right, peaks, "peak GB (less is better)"),
         ):
             bars = axes.barh(range(len(runs)), values, height=0.55, color=colours)
             axes.bar_label(bars, fmt="%.3g", padding=2, fontsize=8.5)
@@ -114,7 +114,7 @@ def cost(tables: Tables) -> Picture | None:
         name_rows(left, [_row_name(tables, run) for run in runs])
         right.tick_params(axis="y", length=0)
         said = "; ".join(
-            f"{run_name(tables, run)} {speed:.3g} examples per second, {peak:.3g} GiB"
+            f"{run_name(tables, run)} {speed:.3g} examples per second, {peak:.3g} GB"
             for run, speed, peak in zip(runs, speeds, peaks, strict=True)
         )
         drawn = svg.to_svg(figure, "cost", f"Cost of training: {said}.")

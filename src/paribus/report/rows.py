@@ -19,7 +19,7 @@ from paribus.report.units import (
     accuracy_cell,
     count,
     duration,
-    gib,
+    gb,
     millions,
     points_cell,
     rounded,
@@ -40,7 +40,7 @@ _TRAINING: dict[str, _Column] = {
     "examples/s": lambda of: rounded(of.get("examples_per_second")),
     "target tokens/s": lambda of: rounded(of.get("target_tokens_per_second")),
     "padding": lambda of: wording.percent(of.get("padding_share")),
-    "peak memory, GiB": lambda of: gib(of.get("peak_memory_bytes")),
+    "peak memory, GB": lambda of: gb(of.get("peak_memory_bytes")),
     "loss, first → last": lambda of: (
         f"{rounded(of.get('first_loss'))} → {rounded(of.get('final_loss'))}"
     ),
@@ -54,7 +54,7 @@ _EVALUATION: dict[str, _Column] = {
     "time": lambda of: duration(of.get("seconds")),
     "problems/s": lambda of: rounded(of.get("problems_per_second")),
     "tokens written": lambda of: count(of.get("generated_tokens")),
-    "peak memory, GiB": lambda of: gib(of.get("peak_memory_bytes")),
+    "peak memory, GB": lambda of: gb(of.get("peak_memory_bytes")),
 }
 """The same for the `evaluation` part."""
 

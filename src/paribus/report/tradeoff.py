@@ -12,7 +12,7 @@ from paribus.analysis.wording import percent
 from paribus.report import svg
 from paribus.report.arms import colour
 from paribus.report.svg import Picture
-from paribus.report.units import GIB
+from paribus.report.units import GB
 
 
 def tradeoff(analysis: Analysis) -> Picture | None:
@@ -25,14 +25,14 @@ def tradeoff(analysis: Analysis) -> Picture | None:
         figure = Figure(figsize=(svg.WIDTH, 2.9))
         left, right = figure.subplots(1, 2, sharey=True)
         for axes, by, label in (
-            (left, "memory", "peak GiB (less is better)"),
+            (left, "memory", "peak GB (less is better)"),
             (right, "speed", "examples/s (more is better)"),
         ):
             best = frontier(points, "memory" if by == "memory" else "speed")
             for point in points:
                 interval = intervals[point.name]
                 paint = colour(analysis.tables, point.name)
-                x = point.peak_memory_bytes / GIB if by == "memory" else point.examples_per_second
+                x = point.peak_memory_bytes / GB if by == "memory" else point.examples_per_second
                 y = 100 * point.accuracy
                 if interval is not None:
                     axes.vlines(x, 100 * interval.low, 100 * interval.high, color=paint, lw=1)
@@ -45,7 +45,7 @@ def tradeoff(analysis: Analysis) -> Picture | None:
         left.set_ylim(bottom=0)
         _name(right, points, analysis)
         said = "; ".join(
-            f"{point.name} {percent(point.accuracy)}, {point.peak_memory_bytes / GIB:.3g} GiB, "
+            f"{point.name} {percent(point.accuracy)}, {point.peak_memory_bytes / GB:.3g} GB, "
             f"{point.examples_per_second:.3g} examples per second"
             for point in points
         )

@@ -8,7 +8,7 @@ from paribus.analysis.wording import percent, percent_range, points_range, signe
 from paribus.statistics.intervals import Interval
 
 UNKNOWN = "–"
-GIB = 2**30
+GB = 10**9
 """Bytes."""
 
 
@@ -42,9 +42,9 @@ def millions(value: float | None) -> str:
     return UNKNOWN if value is None else f"{rounded(value / 1e6)} M"
 
 
-def gib(value: float | None) -> str:
-    """Bytes as GiB, without the unit: the heading has it."""
-    return UNKNOWN if value is None else rounded(value / GIB)
+def gb(value: float | None) -> str:
+    """Bytes as GB, without the unit: the heading has it."""
+    return UNKNOWN if value is None else rounded(value / GB)
 
 
 def rate(value: float | None) -> str:

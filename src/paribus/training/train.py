@@ -173,7 +173,7 @@ def _tracked(record: StepRecord) -> dict[str, float]:
     figures = {
         "examples_per_second": record.examples_per_second,
         "tokens_per_second": record.tokens_per_second,
-        "peak_memory_gib": record.peak_memory_bytes / 2**30,
+        "peak_memory_gb": record.peak_memory_bytes / 10**9,
     }
     return {key: value for key, value in figures.items() if value is not None}
 

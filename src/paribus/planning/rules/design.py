@@ -1,16 +1,17 @@
 """Rules about seeds, test problems, protocols and sources: what an experiment can show at all.
 
 violation: PB046 data.test_size=50: 23 points or more would be shown 8 times in 10, for two models
+
+Statistics are imported where they are used: scipy and statsmodels are 100 MB and half a second that
+neither a run, which loads the cards of its probes, nor `explain` should pay.
 """
 
 from pathlib import Path
 
 from paribus.config.schema import ArmConfig
 from paribus.models import packaged
-from paribus.planning.foresight import foresee
 from paribus.planning.rules.card import Facts, Rule, Severity
 from paribus.prompts.protocols import protocols
-from paribus.statistics.crossed import MIN_SEEDS
 
 _FEW_PROBLEMS = 100
 
@@ -20,6 +21,8 @@ def _trained(facts: Facts) -> list[ArmConfig]:
 
 
 def _two_seeds(facts: Facts) -> str | None:
+    from paribus.statistics.crossed import MIN_SEEDS
+
     seeds = facts.experiment.seeds
     return f"seeds={seeds}" if _trained(facts) and 1 < seeds < MIN_SEEDS else None
 
@@ -35,6 +38,8 @@ def _few_problems(facts: Facts) -> str | None:
     size = facts.config.data.test_size
     if size == "all" or size >= _FEW_PROBLEMS:
         return None
+    from paribus.planning.foresight import foresee
+
     seen = foresee(n=size, seeds=1, comparisons=1, hypothesis="").detectable
     missed = "no difference would" if seen is None else f"{100 * seen:.0f} points or more would"
     return f"data.test_size={size}: {missed} be shown 8 times in 10, for two models"

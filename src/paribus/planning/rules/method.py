@@ -3,6 +3,7 @@
 PB001   training.learning_rate=1e-05 with method=lora; what works is 5e-05 to 0.002
 """
 
+from paribus.planning.devices import GB
 from paribus.planning.rules.card import Facts, Rule, Severity
 
 _LORA_RATES = (5e-5, 2e-3)
@@ -94,8 +95,8 @@ def _needless_checkpointing(facts: Facts) -> str | None:
     most = parts.total + (facts.shape.layers - 1) * parts.activations
     if most > _SHARE * facts.device.memory_bytes:
         return None
-    gib, room = most / 2**30, facts.device.memory_bytes / 2**30
-    return f"training.checkpointing=true; without it at most {gib:.1f} of {room:.0f} GiB are used"
+    gb, room = most / GB, facts.device.memory_bytes / GB
+    return f"training.checkpointing=true; without it at most {gb:.1f} of {room:.0f} GB are used"
 
 
 RULES: tuple[Rule, ...] = (

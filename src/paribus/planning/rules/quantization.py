@@ -3,6 +3,7 @@
 PB009   method=full with quantization=nf4
 """
 
+from paribus.planning.devices import GB
 from paribus.planning.rules.card import Facts, Rule, Severity
 
 _NOTABLE = 0.2
@@ -53,8 +54,8 @@ def _embedding_states(facts: Facts) -> str | None:
     if facts.config.training.optimizer != "adamw_8bit":
         return None
     share, weights = found
-    gib = 8 * weights / 2**30
-    return f"adamw_8bit: {share:.0%} of the weights are embedding: {gib:.1f} GiB of 32-bit states"
+    gb = 8 * weights / GB
+    return f"adamw_8bit: {share:.0%} of the weights are embedding: {gb:.1f} GB of 32-bit states"
 
 
 RULES: tuple[Rule, ...] = (
