@@ -66,7 +66,8 @@ def plan(
     found = preflight(prospects, design, loaded.config, machine, elsewhere)
     made = _plan(loaded, design, folder, prospects, found, target)
     if probing:
-        probe_arms(made, prospects, Console(stderr=True))
+        probe_arms(made["arms"], prospects, Console(stderr=True))
+        made["seconds"] = total_seconds(design, made["arms"])
     # That an arm does not fit is the answer to a question; all else is a mistake.
     wrong = [one for one in found if one.rule is not OVER_MEMORY]
     if as_json:
@@ -94,7 +95,7 @@ def _plan(
         "arms": arms,
         "alternatives": other_ways(prospects),
         "disk_bytes": disk_bytes(prospects, design.runs),
-        "seconds": total_seconds(design, prospects),
+        "seconds": total_seconds(design, arms),
         "violations": [one.row() for one in found],
         "foresight": _foresight(loaded, design, arms),
         "trials": [

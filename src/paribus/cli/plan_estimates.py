@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.console import Console
 
-from paribus.errors import RunFailed
+from paribus.errors import OutOfMemory, RunFailed
 from paribus.experiment.forecast import Forecast, alternatives, forecast
 from paribus.experiment.matrix import Design
 from paribus.experiment.rehearsal import correct, rehearse
@@ -61,16 +61,20 @@ def other_ways(prospects: Sequence[Prospect]) -> list[dict[str, Any]]:
     return rows
 
 
-def total_seconds(design: Design, prospects: Sequence[Prospect]) -> float | None:
+def total_seconds(design: Design, arms: Sequence[dict[str, Any]]) -> float | None:
     """Return the time of all runs and trials, complete ones included; None if one is unknown."""
-    taken = {one.arm: one.forecast.speed.seconds for one in prospects if one.forecast}
+    rows = {arm["name"]: arm["estimate"] for arm in arms if arm["estimate"]}
     names = [spec.arm for spec in (*design.trials, *design.runs)]
-    return sum(taken[name] for name in names) if taken.keys() >= set(names) else None
+    if not rows.keys() >= set(names):
+        return None
+    return sum(float(rows[n]["train_seconds"] + rows[n]["eval_seconds"]) for n in names)
 
 
-def probe_arms(made: dict[str, Any], prospects: Sequence[Prospect], console: Console) -> None:
-    """Measure every arm, in place; what stops a probe is said in its place."""
-    for arm, prospect in zip(made["arms"], prospects, strict=True):
+def probe_arms(
+    arms: Sequence[dict[str, Any]], prospects: Sequence[Prospect], console: Console
+) -> None:
+    """Measure every arm and correct its estimate, in place; what stops a probe is said."""
+    for arm, prospect in zip(arms, prospects, strict=True):
         if prospect.inputs is None or prospect.forecast is None:
             continue
         with console.status(f"probing {prospect.arm}"):
@@ -78,8 +82,10 @@ def probe_arms(made: dict[str, Any], prospects: Sequence[Prospect], console: Con
                 found = rehearse(prospect)
             except RunFailed as error:
                 arm["probe"] = {"error": error.message}
+                arm["estimate"]["fits"] &= not isinstance(error, OutOfMemory)
             else:
-                arm["probe"] = {**asdict(found), **asdict(correct(prospect, found)), "error": None}
+                arm["probe"] = {**asdict(found), "error": None}
+                arm["estimate"] |= asdict(correct(prospect, found))
 
 
 def _parts(parts: Parts | None) -> dict[str, int] | None:

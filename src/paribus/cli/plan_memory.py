@@ -117,7 +117,7 @@ def _probed(made: dict[str, Any]) -> Table:
             _peak(probe["evaluation_peak_bytes"], made),
             f"{row['evaluation']['total'] / GB:.1f}",
             f"{probe['step_seconds']:.1f}" if trained else "",
-            duration(probe["train_seconds"] + probe["eval_seconds"]),
+            duration(row["train_seconds"] + row["eval_seconds"]),
         )
     words = ["two steps at the longest batch and one evaluation batch of each arm."]
     words += [f"Stopped: {escape(reason)}" for reason in stopped]

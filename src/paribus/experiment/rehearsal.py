@@ -56,12 +56,14 @@ class Corrected:
     Attributes:
         peak_bytes: the larger of both peaks, the cache of all new tokens included.
         fits: whether that is within the device's memory.
+        examples_per_second: of training; None for a baseline.
         train_seconds: all steps, at the measured time per padded token.
         eval_seconds: decoding, if solutions are as long as the mean gold one; without likelihoods.
     """
 
     peak_bytes: int
     fits: bool
+    examples_per_second: float | None
     train_seconds: float
     eval_seconds: float
 
@@ -74,14 +76,17 @@ def correct(prospect: Prospect, found: Rehearsal) -> Corrected:
     rest = max(0, load.new_tokens - DECODED)
     testing = found.evaluation_peak_bytes + cache_bytes(prospect.shape, load, rest)
     peak = max(found.training_peak_bytes or 0, testing)
-    train = 0.0
+    rate, train = None, 0.0
     if found.step_seconds is not None and found.step_tokens is not None:
-        tokens = load.train_tokens * load.micro_batch * load.accumulation
-        train = load.steps * found.step_seconds * min(1.0, tokens / found.step_tokens)
+        batch = load.micro_batch * load.accumulation
+        share = min(1.0, load.train_tokens * batch / found.step_tokens)
+        rate = batch / (found.step_seconds * share)
+        train = load.steps * batch / rate
     batches = -(-load.eval_problems // load.eval_batch)
     return Corrected(
         peak_bytes=peak,
         fits=peak <= prospect.forecast.device.memory_bytes,
+        examples_per_second=rate,
         train_seconds=train,
         eval_seconds=batches * (found.prompt_seconds + lengths.mean_gold * found.decode_seconds),
     )
