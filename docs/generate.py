@@ -8,6 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from calibration import calibration_page
+from memory import memory_page
 from rules import rules_page
 
 from paribus.config import schema
@@ -88,6 +89,7 @@ def main() -> int:
         "config.md": config_page(),
         "cli.md": cli_page(),
         "calibration.md": calibration_page(),
+        "memory.md": memory_page(),
         "rules.md": rules_page(),
     }
     for name, text in pages.items():

@@ -8,8 +8,10 @@ libraries wake it when imported: there each process imports anew.
 
 import multiprocessing
 import os
+import signal
 import sys
 from collections.abc import Callable
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,7 @@ class Died(Exception):  # noqa: N818  # it says what happened, and is always cau
 
     Attributes:
         code: its exit code, negative for a signal.
-        out_of_memory: whether the kernel killed some process for memory meanwhile.
+        out_of_memory: whether it was killed while the kernel killed for memory.
     """
 
     def __init__(self, code: int | None, out_of_memory: bool) -> None:
@@ -42,24 +44,49 @@ def in_child(work: Callable[[Send], None], on_message: Callable[[Any], None]) ->
     # milliseconds; where anything else runs it then takes the core from the thread it waits for.
     # LOG.md has the figures.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-    context: Any = multiprocessing.get_context("spawn" if _may_have_gpu() else "forkserver")
+    # Read by its glibc: tensors from 256 KiB on are returned when they are freed. By default the
+    # limit rises to 32 MiB, and a fragmented heap grows from step to step (docs/memory.md).
+    os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(256 * 1024))
+    forked = not _may_have_gpu()
+    context: Any = multiprocessing.get_context("forkserver" if forked else "spawn")
     context.set_forkserver_preload(["paribus.experiment.preload"])
     receiver, sender = context.Pipe(duplex=False)
     killed_before = _kills()
     child = context.Process(target=_child, args=(work, sender), daemon=True)
-    child.start()
-    sender.close()
     try:
+        _start(child, forked)
+        sender.close()
         failure = _listen(receiver, on_message)
         child.join()
     finally:
+        receiver.close()
         if child.is_alive():
             child.kill()
             child.join()
     if failure is not None:
         raise failure
     if child.exitcode != 0:
-        raise Died(child.exitcode, out_of_memory=_kills() > killed_before)
+        # The counter is the machine's: it rises for other programs too.
+        starved = _kills() > killed_before and child.exitcode == -signal.SIGKILL
+        raise Died(child.exitcode, out_of_memory=starved)
+
+
+def _start(child: Any, forked: bool) -> None:
+    """Start `child`, deaf to Ctrl-C from its first instruction.
+
+    A terminal sends an interrupt to the whole group, and what interrupts a process's imports is a
+    traceback. That SIGINT is ignored is inherited by the program that is started.
+    """
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        if forked:
+            forkserver.ensure_running()
+        else:
+            child.start()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if forked:
+        child.start()  # waits for the server's imports: here an interrupt must get through
 
 
 def _may_have_gpu() -> bool:
@@ -90,13 +117,17 @@ def _listen(receiver: Connection, on_message: Callable[[Any], None]) -> ParibusE
 
 
 def _child(work: Callable[[Send], None], sender: Connection) -> None:
-    import signal
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides, and kills
     import paribus.experiment.preload  # noqa: F401  # done already where the process was forked
 
+    def send(message: Any) -> None:
+        try:
+            sender.send(message)
+        except BrokenPipeError:  # the parent is gone: there is nobody to work for
+            raise SystemExit from None
+
     try:
-        work(sender.send)
+        work(send)
     except ParibusError as error:
         error.__cause__ = None  # causes need not be picklable
-        sender.send(error)
+        send(error)

@@ -84,11 +84,19 @@ def kept(shape: Shape, load: Workload) -> list[float]:
     return [*(tokens * each for each in found), *_outside(shape, load)]
 
 
-def recomputed(shape: Shape, load: Workload) -> list[float]:
-    """Return the bytes of each tensor of the one layer that recomputation holds at a time."""
-    tokens = load.micro_batch * load.train_length
-    masked = _masked_layers(shape, load) > 0
-    return [tokens * each for each in layer_tensors(shape, load, masked=masked)]
+def going_back(shape: Shape, load: Workload) -> list[float]:
+    """Return the bytes of what is there beside `kept` while the gradients of one layer are made.
+
+    The widest place is the MLP: two gradients at once, in fp32 on their way through a dropout. With
+    recomputation the layer's own tensors are there again.
+    """
+    tokens, width = load.micro_batch * load.train_length, shape.intermediate
+    dropped = load.method == "lora" and load.lora_dropout > 0 and "down_proj" in load.lora_targets
+    found = [float((4 if dropped else compute_bytes(load)) * width * tokens)] * 2
+    if load.checkpointing:
+        masked = _masked_layers(shape, load) > 0
+        found += [tokens * each for each in layer_tensors(shape, load, masked=masked)]
+    return found
 
 
 def passing(shape: Shape, load: Workload, rows: int, queries: int, slots: int) -> list[float]:

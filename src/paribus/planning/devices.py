@@ -21,7 +21,7 @@ GB = 10**9
 MOST_CPU_GB = 4096
 _CPU = re.compile(r"cpu-([1-9][0-9]{0,3})gb")
 
-# Two cores with AMX, as measured where paribus was developed (benchmarks/results/memory.json).
+# About what two cores with AMX reach in matrix products; the bandwidth is a guess.
 _CPU_FLOPS, _CPU_BANDWIDTH = 4e11, 2e10
 _UNPUBLISHED = "it is not in the table of devices; taken to be as fast as an L4"
 

@@ -2,12 +2,12 @@
 
     training_moments(shape, load)["backward"]["gradients"]     # [4.2e6, …] bytes, one per tensor
 
-A moment maps the fields of `Parts` to sizes of tensors, one by one: on a CPU it matters whether a
-tensor is large (`planning/memory`). N rows of logits exist at a time, V is the vocabulary.
+A moment maps fields of `planning/memory.Parts` to sizes of tensors, one by one. N rows of logits
+exist at a time, V is the vocabulary.
 """
 
 from paribus.models.shapes import Shape
-from paribus.planning.activations import compute_bytes, kept, passing, recomputed
+from paribus.planning.activations import compute_bytes, going_back, kept, passing
 from paribus.planning.workload import Workload
 
 Moment = dict[str, list[float]]
@@ -31,7 +31,7 @@ def training_moments(shape: Shape, load: Workload, kind: str) -> dict[str, Momen
     # A tied head's gradient and the embedding's are there at once before they are added up; later
     # passes of a step add both to what has been accumulated.
     heads = [head] * (shape.tied + (load.accumulation > 1))
-    moments = {
+    return {
         "forward": {**state, "gradients": added, "copies": copies, "activations": saved},
         "loss": {
             **state,
@@ -40,6 +40,13 @@ def training_moments(shape: Shape, load: Workload, kind: str) -> dict[str, Momen
             "activations": saved,
             "logits": _loss(shape, load),
         },
+        "last layer back": {
+            **state,
+            "gradients": added,
+            "copies": copies[:: shape.layers] if load.checkpointing else copies,
+            "activations": saved + going_back(shape, load),
+            "logits": [head],
+        },
         "backward": {**state, "gradients": gradients, "logits": heads},
         "step": {
             **state,
@@ -47,15 +54,6 @@ def training_moments(shape: Shape, load: Workload, kind: str) -> dict[str, Momen
             "gradients": gradients,
         },
     }
-    if load.checkpointing:
-        moments["recomputing"] = {
-            **state,
-            "gradients": added,
-            "copies": copies[:: shape.layers],
-            "activations": saved + recomputed(shape, load),
-            "logits": [head],
-        }
-    return moments
 
 
 def evaluation_moments(shape: Shape, load: Workload) -> dict[str, Moment]:
