@@ -150,7 +150,7 @@ def test_fewer_problems_judge_for_the_whole_experiment(experiment, folder):
     assert [each["n"] for each in candidate["protocols"]] == [16]
     # 0 of 16 may be 20 %, from where 400 problems see a loss as well as a gain.
     assert candidate["verdict"] == "good"
-    assert "400 problems with 3 seeds would show" in candidate["reason"]
+    assert "the experiment's 400 problems with 3 seeds would show" in candidate["reason"]
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,9 @@ def test_fewer_problems_judge_for_the_whole_experiment(experiment, folder):
         (["./tiny", "--data", "tiny"], "train.jsonl"),
         (["./tiny", "--data", "wordproblems", "--problems", "0"], "data.test_size must be"),
         (["./tiny", "--data", "wordproblems", "--problems", "5"], "no model can be judged: With 5"),
+        (["./tiny", "--data", "wordproblems", "--problems", "5"], "→ test 978 problems"),
         (["./tiny", "--data", "wordproblems", "seeds=2"], "2 seeds give no verdicts"),
+        (["./tiny", "--data", "wordproblems", "seeds=2"], "no number of problems is enough"),
         (["./tiny", "--data", "wordproblems", "data.tset_size=3"], "data.test_size"),
         (["./tiny", "tiny", "./tiny", "--data", "wordproblems"], "./tiny is named twice"),
         (["./tiny", "--data", "wordproblems", "--protocols", "one_shot"], "is no protocol"),

@@ -68,9 +68,9 @@ def test_figures_are_those_of_the_accuracy_itself():
     assert judged.detectable == detectable(design, 0.31)
     assert judged.problems_needed == problems_needed(design, 0.31, 0.05) == 878
     assert judged.reason == (
-        "solves 62 of 200 under one_shot/raw, 31.0 % [25.0 to 37.7]: 500 problems with 1 seed "
-        f"would show a gain of {100 * judged.detectable:.3g} points or more; 5 points take 878 "
-        "problems."
+        "solves 62 of 200 under one_shot/raw, 31.0 % [25.0 to 37.7]: the experiment's 500 problems "
+        f"with 1 seed would show a gain of {100 * judged.detectable:.3g} points or more; 5 points "
+        "take 878 problems."
     )
     assert judge([scored(199, 200)], design, 0.05).problems_needed is None  # 5 points are not left
     hidden = judge([scored(62, 200)], Design(n=500, seeds=3, spread=0.1), 0.05)
@@ -101,7 +101,8 @@ def test_at_the_floor_it_says_what_is_known_of_the_cause(unanswered, said):
     judged = judge([scored(2, 200, unanswered=unanswered)], Design(n=200), 0.05)
     assert judged.reason == (
         "solves 2 of 200 under one_shot/raw, 1.0 % [0.1 to 3.6]: arms that stay there cannot be "
-        f"5 points apart. Compare held-out loss and step accuracy. {said}"
+        "5 points apart. Showing a gain of 5 points takes 157 problems. Compare held-out loss and "
+        f"step accuracy. {said}"
     )
 
 
@@ -237,6 +238,41 @@ def test_a_run_that_fails_does_not_stop_the_others_and_is_tried_again(file, tiny
     assert [(each.protocol, each.n) for each in read(folder.of(good))] == [("zero_shot/raw", 4)]
     assert stages.count((bad.arm, "failed")) == 2
     assert stages.count((good.arm, "complete")) == 1
+
+
+def test_what_a_rule_refuses_is_not_run_and_the_others_are(file, tiny, tmp_path):
+    """By its config alone the first model has heads so wide that it takes terabytes."""
+    large = Path(shutil.copytree(tiny, tmp_path / "large"))
+    config = json.loads((large / "config.json").read_text())
+    config.update({"num_key_value_heads": 4, "num_attention_heads": 4, "head_dim": 1 << 22})
+    (large / "config.json").write_text(json.dumps(config))
+    loaded, stages = load(file), []
+    planned = plan(loaded, [str(large), str(tiny)], ["zero_shot/raw", "one_shot/raw"])
+    refused, kept = ([run.arm for run in candidate.runs] for candidate in planned)
+
+    def watch(spec, progress):
+        stages.append((spec.arm, progress.stage))
+
+    failed = evaluate(planned, loaded, tmp_path / "runs", watch)
+    assert list(failed) == refused
+    assert all(message.startswith("PB060 large-") for message in failed.values())
+    assert all(arm in message for arm, message in failed.items())
+    assert all("a smaller evaluation.batch_size" in message for message in failed.values())
+    assert {stage for arm, stage in stages if arm in refused} == {"failed"}
+    folder = ExperimentFolder(tmp_path / "runs" / NAME)
+    for arm in kept:
+        events = (folder.path / arm / "seed-0" / "events.jsonl").read_text()
+        (event,) = (e for e in map(json.loads, events.splitlines()) if e["event"] == "planned")
+        assert event["peak_bytes"] > 0
+
+
+def test_a_launcher_is_refused_before_anything_is_tested(file, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "abc")
+    planned = plan(load(file), [], ["zero_shot/raw"])
+    failed = evaluate(planned, load(file), tmp_path / "runs", lambda spec, progress: None)
+    (message,) = failed.values()
+    assert message.startswith("PB019 ")
+    assert "WORLD_SIZE is no number\n  → Start `paribus run` plainly" in message
 
 
 def test_an_experiment_of_that_name_is_not_touched(file, tmp_path):

@@ -6,7 +6,7 @@ import pytest
 
 from facts import ESTIMATE, GPU, facts
 from paribus.planning.memory import Parts
-from paribus.planning.rules.limits import RULES
+from paribus.planning.rules.limits import RULES, measured
 
 GB = 10**9
 
@@ -31,7 +31,7 @@ CASES = {  # id: (fires, near miss, what is said)
     "PB062": (
         facts(disk_bytes=51 * GB, machine={"free_disk_bytes": 50 * GB}),
         facts(disk_bytes=49 * GB, machine={"free_disk_bytes": 50 * GB}),
-        "the experiment's weights take 51.0 GB; 50.0 GB of disk are free",
+        "the weights still to be saved take 51.0 GB; 50.0 GB are free",
     ),
     "PB063": (
         facts(shape=None, estimate=None),
@@ -57,3 +57,34 @@ def test_what_surely_does_not_fit_is_not_only_a_warning():
 
 def test_without_a_machine_its_disk_is_not_judged():
     assert RULES[2].check(facts(disk_bytes=51 * GB, machine=None)) is None
+
+
+@pytest.mark.parametrize(
+    "values", [{"method": "none"}, {"training.save_weights": False}], ids=["baseline", "unsaved"]
+)
+def test_an_arm_that_saves_no_weights_needs_no_disk(values):
+    full = {"disk_bytes": 51 * GB, "machine": {"free_disk_bytes": 50 * GB}}
+    assert RULES[2].check(facts(**full))
+    assert RULES[2].check(facts(values, **full)) is None
+
+
+def test_small_sizes_are_in_megabytes():
+    said = RULES[2].check(facts(disk_bytes=7_900_000, machine={"free_disk_bytes": 200_000}))
+    assert said == "the weights still to be saved take 7.9 MB; 0.2 MB are free"
+
+
+@pytest.mark.parametrize(
+    ("peak", "id", "said"),
+    [
+        (21_500_000_000, None, None),
+        (21_700_000_000, "PB061", "needs 21.7 GB at its peak, as measured; "),
+        (24_100_000_000, "PB060", "needs 24.1 GB at its peak, as measured; "),
+        (None, "PB060", "its probe ran out of memory; "),
+    ],
+)
+def test_a_measured_peak_may_not_be_wrong_by_a_tenth(peak, id, said):
+    found = measured(peak, DEVICE)
+    if id is None:
+        assert found is None
+    else:
+        assert (found[0].id, found[1]) == (id, said + "NVIDIA H100 80GB HBM3 has 24.0 GB")

@@ -36,6 +36,20 @@ def test_what_counts_as_out_of_memory(work, is_one):
     assert is_out_of_memory(caught(work)) is is_one
 
 
+SAID = [  # as the libraries word it: what it takes to hear some of them is a machine at its limit
+    (RuntimeError("could not create a primitive"), True),  # oneDNN's, under `ulimit -v`
+    (RuntimeError("could not create a memory object"), True),
+    (RuntimeError("Error out of memory at line 380 in file /src/csrc/pythonInterface.cpp"), True),
+    (RuntimeError("could not create a tensor from a str"), False),
+    (ValueError("could not create a primitive"), False),
+]
+
+
+@pytest.mark.parametrize(("error", "is_one"), SAID, ids=[str(error)[:30] for error, _ in SAID])
+def test_words_that_mean_out_of_memory(error, is_one):
+    assert is_out_of_memory(error) is is_one
+
+
 def test_a_run_out_of_memory_says_what_was_predicted(tiny, tmp_path):
     """Adapters of rank 10¹² are a real request that no machine can meet."""
     config = ArmConfig(

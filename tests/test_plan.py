@@ -87,7 +87,7 @@ def test_what_does_not_fit_is_said_with_a_remedy(flagship):
     arms = [arm for one in over for arm in one["arms"]]
     assert arms == ["full-main-original", "full-socratic-original"]
     assert all("NVIDIA GeForce RTX 4090 has 24.0 GB" in one["found"] for one in over)
-    assert all("training.checkpointing=auto" in one["instead"] for one in over)
+    assert all("other ways" in one["instead"] for one in over)
 
 
 @pytest.mark.parametrize(
@@ -124,12 +124,21 @@ def test_a_model_of_unknown_shape_is_planned_as_far_as_it_is_known(folder):
     assert made.returncode == 0, made.stderr
     plan = json.loads(made.stdout)
     assert all(arm["estimate"] is None for arm in plan["arms"])
-    assert "nobody/gemma-9-2b" in plan["arms"][0]["unknown"]
+    assert "the shape of nobody/gemma-9-2b is not known here" in plan["arms"][0]["unknown"]
+    assert "google/gemma-2-9b" in plan["arms"][0]["unknown"]  # the nearest that are built in
     assert "PB063" in {one["id"] for one in plan["violations"]}
     auto = paribus("plan", "e.yaml", *words, cwd=folder)
     assert auto.returncode == 2
     assert "shape" in auto.stderr
     assert "→" in auto.stderr
+
+
+def test_a_folder_that_is_not_there_is_a_mistake(folder):
+    words = ["model=./nope", "training.micro_batch=4", "training.checkpointing=false"]
+    made = paribus("plan", "e.yaml", *words, cwd=folder)
+    assert made.returncode == 2, made.stdout
+    assert f"there is no model folder {folder / 'nope'}" in made.stderr
+    assert "→ check the path" in made.stderr
 
 
 def test_auto_is_settled_printed_and_part_of_the_identity(folder):
@@ -179,3 +188,15 @@ def test_a_probe_measures_what_was_predicted(folder):
         )
     )
     assert not (folder / "runs" / "probed").exists()
+
+
+@pytest.mark.slow
+def test_an_arm_that_is_refused_is_not_probed_and_the_others_are(folder):
+    values = ["matrix=null", "arms={a: {method: full, quantization: nf4}, b: {method: lora}}"]
+    made = paribus("plan", "e.yaml", "name=one", *values, "--probe", "--json", cwd=folder)
+    assert made.returncode == 2
+    assert "PB009 a: method=full with quantization=nf4" in made.stderr
+    probes = {arm["name"]: arm["probe"] for arm in json.loads(made.stdout)["arms"]}
+    assert probes["a"] == {"error": "not probed: PB009", "remedy": None}
+    assert probes["b"]["error"] is None
+    assert probes["b"]["training_peak_bytes"] > 0

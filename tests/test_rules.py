@@ -92,7 +92,6 @@ def test_all_violations_come_at_once_and_errors_first() -> None:
         ("PB014", "error"),
         ("PB002", "warning"),
         ("PB007", "note"),
-        ("PB012", "note"),
     ]
 
 

@@ -12,10 +12,15 @@ import pytest
 from facts import CPU, ESTIMATE, GPU, MACHINE, OLD_GPU, VERSIONS, facts
 from paribus.config.load import load
 from paribus.config.schema import ArmConfig, ExperimentConfig
+from paribus.experiment.forecast import forecast
 from paribus.experiment.matrix import expand
+from paribus.models.known import CONFIGS
+from paribus.models.shapes import shape_of
+from paribus.planning.activations import kept
 from paribus.planning.rules import environment
 from paribus.planning.rules.card import Facts, Severity
 from paribus.planning.rules.cards import card
+from paribus.planning.rules.method import most_kept
 from test_rules_a import BASELINE, EIGHT_BIT, FULL, RATE, RULES, on_cpu, variables
 
 ALSO: dict[str, tuple[str, Facts, bool]] = {
@@ -92,6 +97,7 @@ ALSO: dict[str, tuple[str, Facts, bool]] = {
     ),
     "one process of a launcher": ("PB019", variables("LOCAL_RANK", "MASTER_ADDR"), True),
     "a world of no number": ("PB019", facts(machine={"world_size": 0}), True),
+    "full SFT makes no adapter": ("PB012", facts({**FULL, "quantization": "nf4"}), False),
     "several GPUs, and none is planned for": (
         "PB022", facts(device=CPU, machine={"gpus": (GPU.title,) * 2}), False,
     ),
@@ -116,6 +122,22 @@ def found(id: str, facts: Facts) -> str | None:
 def test_further_cases(case: str) -> None:
     id, given, fires = ALSO[case]
     assert (found(id, given) is not None) is fires
+
+
+def test_the_variable_of_no_number_is_named() -> None:
+    machine = {"world_size": 0, "environment": frozenset({"PMI_SIZE", "WORLD_SIZE", "HF_HOME"})}
+    assert found("PB019", facts(machine=machine)) == "PMI_SIZE or WORLD_SIZE is no number"
+
+
+@pytest.mark.parametrize("model", CONFIGS)
+@pytest.mark.parametrize("values", [{}, FULL, {"training.precision": "fp32"}], ids=str)
+def test_layers_keep_less_than_what_checkpointing_is_judged_by(model: str, values) -> None:
+    values = {**values, "model": model, "training.batch_size": 2, "training.micro_batch": 2}
+    shape = shape_of(model, None)
+    given = replace(facts(values, tokens=None), shape=shape)
+    load = forecast(given.config, None, 0, shape, GPU).load
+    longest = replace(load, train_length=given.config.prompt.max_tokens)
+    assert sum(kept(shape, longest)) < most_kept(given, shape)
 
 
 def test_many_versions_that_differ_are_counted_and_not_all_named() -> None:

@@ -3,6 +3,7 @@
 import json
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -11,8 +12,11 @@ import huggingface_hub
 import pytest
 from huggingface_hub import constants
 
-from paribus.errors import ModelError
+from paribus.data import gsm8k
+from paribus.errors import DataError, ModelError
+from paribus.hub import settle
 from paribus.models.source import Source, context_length, find, load_tokenizer
+from paribus.records import Variant
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 HUB_ID = "someone/tiny"
@@ -152,6 +156,43 @@ def test_offline_and_not_cached(cache):
     )
 
 
+def test_a_hub_out_of_reach_is_asked_once_and_in_silence(cache, model, monkeypatch, caplog):
+    """Port 9 refuses. The libraries would ask five times for each file, and print each try."""
+    asked = []
+    get_session = huggingface_hub.get_session
+
+    def counted():
+        asked.append(constants.HF_HUB_OFFLINE)
+        return get_session()
+
+    monkeypatch.setattr(huggingface_hub, "get_session", counted)
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    huggingface_hub.close_session()
+    began = time.monotonic()
+    for name in (HUB_ID, HUB_ID, "someone/other"):
+        with pytest.raises(ModelError, match="is not in the local cache and the Hub is out"):
+            find(name, None)
+    with pytest.raises(DataError, match="is not in the local cache and the Hub is out of reach"):
+        gsm8k.read(None, None, Variant.MAIN, "test")
+    assert time.monotonic() - began < 10
+    assert asked == [False]
+    assert constants.HF_HUB_OFFLINE is True
+    snapshot = put_in_cache(cache, model)
+    assert find(HUB_ID, None).path == snapshot
+    assert caplog.text == ""
+    huggingface_hub.close_session()
+
+
+@pytest.mark.parametrize(("status", "offline"), [(200, False), (403, False), (404, False),
+                                                 (502, True)])  # fmt: skip
+def test_a_refusal_is_an_answer(hub, status, offline):
+    hub["/"] = (status, "")
+    settle()
+    assert constants.HF_HUB_OFFLINE is offline
+
+
 @pytest.mark.parametrize("name", ["a/b/c", "no such/model", "models/", "./here"])
 def test_what_is_no_hub_id_is_said_to_be_none(cache, name):
     with pytest.raises(ModelError, match="is neither 'gemma-3-270m', a folder, nor a Hub id"):
@@ -213,6 +254,44 @@ def test_a_folder_without_a_tokenizer_that_can_be_read(model, content):
     with pytest.raises(ModelError, match="holds no tokenizer") as caught:
         load_tokenizer(find(str(model), None))
     assert caught.value.remedy == "put tokenizer.json and tokenizer_config.json beside the weights"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("[]", "config.json holds [], it must hold an object"),
+        ("{", "config.json cannot be read as JSON: Expecting property name"),
+        ('{"model_type": "gemma3_text", "hidden_size": "abc"}',
+         "config.json cannot be used: Validation error for field 'hidden_size'"),
+        (None, "there is no "),
+    ],
+    ids=["list", "not JSON", "a text for a size", "missing"],
+)  # fmt: skip
+def test_a_damaged_config_is_not_blamed_on_the_tokenizer(model, content, said):
+    source = find(str(model), None)
+    (model / "config.json").unlink()
+    if content is not None:
+        (model / "config.json").write_text(content)
+    with pytest.raises(ModelError) as caught:
+        load_tokenizer(source)
+    assert said in caught.value.message
+    assert "config.json that" in caught.value.remedy or "config.json it" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("[]", "config.json holds [], it must hold an object"),
+        ('{"max_position_embeddings": "8k"}', "max_position_embeddings is '8k', it must be"),
+        ('{"max_position_embeddings": -1}', "max_position_embeddings is -1, it must be"),
+        ('{"text_config": [1]}', "text_config is [1], it must be an object"),
+    ],
+)
+def test_a_context_length_that_cannot_be(tmp_path, content, said):
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(ModelError) as caught:
+        context_length(Source(path=tmp_path, identity="?"))
+    assert said in caught.value.message
 
 
 @pytest.mark.parametrize(

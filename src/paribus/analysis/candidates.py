@@ -104,9 +104,9 @@ def judge(tested: Sequence[ProtocolScore], design: Design, difference: float) ->
     if gain is None or 1 - high < difference or detectable(design, high) is None:
         verdict, reason = "too strong", _strong(best, design, difference)
     elif high < min(difference, FLOOR) or detectable(design, 1 - high) is None:
-        verdict, reason = "at the floor", _floor(best, design, difference)
+        verdict, reason = "at the floor", _floor(best, design, difference, needed)
     else:
-        verdict, reason = "good", _fair(design, difference, gain, needed)
+        verdict, reason = "good", _fair(best, design, difference, gain, needed)
     return Judgement(
         best=best,
         verdict=verdict,
@@ -134,17 +134,17 @@ def _strong(best: ProtocolScore, design: Design, difference: float) -> str:
     what = (
         f"{_points(difference)} are asked about"
         if room < difference
-        else f"{_sample(design)} would not show even all of them"
+        else f"{_sample(best, design)} would not show even all of them"
     )
     return f"perhaps only {_points(room)} are left to gain, and {what}. Take a weaker model."
 
 
-def _floor(best: ProtocolScore, design: Design, difference: float) -> str:
+def _floor(best: ProtocolScore, design: Design, difference: float, needed: int | None) -> str:
     """Say what accuracy cannot show there, and what is known of the cause."""
     lacks = (
         f"arms that stay there cannot be {_points(min(difference, FLOOR))} apart"
         if best.interval.high < min(difference, FLOOR)
-        else f"{_sample(design)} could not tell it from an arm that solves nothing"
+        else f"{_sample(best, design)} could not tell it from an arm that solves nothing"
     )
     misses = best.n - best.solved
     cause = (
@@ -152,14 +152,18 @@ def _floor(best: ProtocolScore, design: Design, difference: float) -> str:
         if best.unanswered > misses / 2
         else "so the format alone does not explain it; what tuning adds is not known"
     )
+    gain = f" Showing a gain of {_points(difference)} takes {needed:,} problems."
+    shown = "" if needed is None else gain
     return (
-        f"{lacks}. Compare held-out loss and step accuracy. {best.unanswered} of {misses} misses "
-        f"hold no final answer ({best.cut} cut by the token limit), {cause}."
+        f"{lacks}.{shown} Compare held-out loss and step accuracy. {best.unanswered} of {misses} "
+        f"misses hold no final answer ({best.cut} cut by the token limit), {cause}."
     )
 
 
-def _fair(design: Design, difference: float, gain: float, needed: int | None) -> str:
-    shown = f"{_sample(design)} would show a gain of {_points(gain)} or more"
+def _fair(
+    best: ProtocolScore, design: Design, difference: float, gain: float, needed: int | None
+) -> str:
+    shown = f"{_sample(best, design)} would show a gain of {_points(gain)} or more"
     if needed is None:
         return f"{shown}; no number of problems shows {_points(difference)}."
     return f"{shown}; {_points(difference)} take {needed:,} problems."
@@ -183,8 +187,11 @@ def _solves(best: ProtocolScore) -> str:
     )
 
 
-def _sample(design: Design) -> str:
-    return f"{design.n:,} problems with {design.seeds} seed{'s' if design.seeds > 1 else ''}"
+def _sample(best: ProtocolScore, design: Design) -> str:
+    """Say how many problems the design has, and whose they are if others were asked."""
+    whose = "" if design.n == best.n else "the experiment's "
+    seeds = f"{design.seeds} seed{'s' if design.seeds > 1 else ''}"
+    return f"{whose}{design.n:,} problems with {seeds}"
 
 
 def _points(difference: float) -> str:

@@ -1,6 +1,6 @@
 """The words of the command line: every verb, its arguments and their help.
 
-    parser().parse_args(["plan", "x.yaml", "--device", "rtx-4090"])
+    parser().parse_args(["plan", "x.yaml", "--device", "rtx-4090"]).device     # "rtx-4090"
 
 What a verb does is in its own file; nothing slow is imported here.
 """
@@ -37,7 +37,11 @@ def parser() -> argparse.ArgumentParser:
                 "file", type=Path, nargs=nargs, help="experiment file, or its folder of runs"
             )
         one.add_argument(
-            "values", nargs="*", metavar="key=value", help="values that override the file's"
+            "values",
+            nargs="*",
+            default=[],  # without one argparse calls them required
+            metavar="key=value",
+            help="values that override the file's",
         )
         one.add_argument(
             "--runs", type=Path, default=Path("runs"), help="where runs are kept (default: runs)"
@@ -51,6 +55,8 @@ def parser() -> argparse.ArgumentParser:
     _add_baseline(verbs)
     _add_explain(verbs)
     _add_doctor(verbs)
+    for one in verbs.choices.values():
+        one.set_defaults(parser=one)  # whose usage an error shows
     return whole
 
 

@@ -18,9 +18,10 @@ from paribus.data.problems import load as load_problems
 from paribus.errors import RunFailed, UserError
 from paribus.experiment.candidates import NAME, Candidate, evaluate, plan
 from paribus.experiment.matrix import expand
-from paribus.planning.foresight import Foresight, foresee
+from paribus.planning.foresight import ASSUMED, Foresight, foresee
 from paribus.report.units import accuracy_cell
 from paribus.statistics.intervals import Interval
+from paribus.statistics.power import problems_needed
 from paribus.store.layout import ExperimentFolder
 
 DIFFERENCE = 0.05
@@ -116,10 +117,17 @@ def _foresee(whole: Loaded) -> Foresight:
         hypothesis=config.hypothesis,
     )
     if found.detectable is None:
-        raise UserError(
-            f"no model can be judged: {found.sentence}", "test more problems, or change seeds"
-        )
+        raise UserError(f"no model can be judged: {found.sentence}", _more(found))
     return found
+
+
+def _more(foreseen: Foresight) -> str:
+    """Return how many problems would show the difference of interest, in words."""
+    difference = foreseen.claimed or DIFFERENCE
+    needed = problems_needed(foreseen.design, ASSUMED, difference)
+    if needed is None:
+        return "change seeds: no number of problems is enough"
+    return f"test {needed:,} problems: so many show {100 * difference:g} points; or change seeds"
 
 
 def _row(
@@ -138,7 +146,7 @@ def _row(
         "reason": judged.reason if judged else "; ".join(candidate.skipped) or None,
         "detectable": judged and judged.detectable,
         "problems_needed": judged and judged.problems_needed,
-        "error": "\n".join(errors) or None,
+        "error": "\n".join(dict.fromkeys(errors)) or None,
     }
 
 

@@ -13,6 +13,7 @@ paribus doctor                       what this machine is, and what will not wor
 """
 
 import argparse
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -29,7 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parse(words)
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
     try:
-        return _run_verb(options)
+        code = _run_verb(options)
+        sys.stdout.flush()  # at exit it would be too late to find that nobody reads
+        return code
     except ParibusError as error:
         errors.print(f"[bold red]error:[/] {_plain(error.message)}")
         if error.remedy:
@@ -39,18 +42,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         errors.print("\nstopped. Finished runs are kept; go on with:")
         errors.print(f"  {_plain(shlex.join(['paribus', *words]))}")
         return 130
-    except BrokenPipeError:  # the reader of our output, such as `head`, has left
-        sys.stderr.close()
+    except (BrokenPipeError, SystemExit) as left:
+        if isinstance(left, SystemExit) and not isinstance(left.__context__, BrokenPipeError):
+            raise
+        # The reader of our output, such as `head`, has left; rich makes a SystemExit of that.
+        # What is still buffered is flushed at exit, and must not fail once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
 
 
 def _parse(words: Sequence[str]) -> argparse.Namespace:
     """Return the options. argparse alone takes no `key=value` behind an option."""
-    whole = parser()
-    options, rest = whole.parse_known_args(words)
+    options, rest = parser().parse_known_args(words)
     more: list[str] | None = getattr(options, "words", getattr(options, "values", None))
     if rest and (more is None or any(word.startswith("-") for word in rest)):
-        whole.error(f"unrecognized arguments: {' '.join(rest)}")
+        options.parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if options.verb == "plan" and options.explain and (options.json or options.probe):
+        other = "--json" if options.json else "--probe"
+        options.parser.error(f"argument --explain: not allowed with argument {other}")
     if more is not None:
         more += rest
     return options

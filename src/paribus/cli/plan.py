@@ -6,14 +6,21 @@ With `--probe` it spends a little: two real steps and one evaluation batch of ea
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from paribus.analysis.robustness import read_labels
-from paribus.cli.plan_estimates import estimate_row, other_ways, probe_arms, total_seconds
+from paribus.cli.plan_estimates import (
+    estimate_row,
+    other_ways,
+    probe_arms,
+    refused,
+    total_seconds,
+)
 from paribus.cli.plan_view import origins_table, show
 from paribus.config.load import Loaded, load
 from paribus.config.spec import RunSpec
@@ -52,7 +59,7 @@ def plan(
     loaded = load(file, values)
     if loaded.config.labels:
         read_labels(Path(loaded.config.labels))  # a fault is told before anything is spent
-    elsewhere = device(on) if on else None
+    elsewhere = device(on) if on is not None else None
     machine = here(root)
     target = elsewhere or machine.device
     folder = ExperimentFolder(root / loaded.config.name)
@@ -63,18 +70,23 @@ def plan(
         return 0
     seed = design.runs[0].seed
     prospects = survey(design, target, lambda arm: prepare(arm.config, seed))
-    found = preflight(prospects, design, loaded.config, machine, elsewhere)
+    todo = [run for run in design.runs if not _is_done(run, design, folder)]
+    left = replace(design, runs=todo)
+    check = partial(preflight, prospects, left, loaded.config, machine, elsewhere)
+    found = check()
     made = _plan(loaded, design, folder, prospects, found, target)
     if probing:
-        probe_arms(made["arms"], prospects, Console(stderr=True))
+        peaks = probe_arms(made["arms"], prospects, refused(found), Console(stderr=True))
+        found = check(peaks)
+        made["violations"] = [one.row() for one in found]
         made["seconds"] = total_seconds(design, made["arms"])
     # That an arm does not fit is the answer to a question; all else is a mistake.
     wrong = [one for one in found if one.rule is not OVER_MEMORY]
     if as_json:
         print(json.dumps(made, indent=2, ensure_ascii=False))
     else:
-        refused = {one.rule.id for one in wrong if one.rule.severity is Severity.ERROR}
-        show(made, console, frozenset(refused))
+        said = {one.rule.id for one in wrong if one.rule.severity is Severity.ERROR}
+        show(made, console, frozenset(said))
     refuse(wrong)
     return 0
 
@@ -159,6 +171,11 @@ def _arm(arm: Arm, prospect: Prospect, design: Design) -> dict[str, Any]:
         planned = training_length(lengths, config.training, order_seed(prospect.first.stream))
         row["steps"], row["planned_target_tokens"] = planned
     return row
+
+
+def _is_done(spec: RunSpec, design: Design, folder: ExperimentFolder) -> bool:
+    """Return whether a run is complete; with an open learning rate it is still to do."""
+    return spec.arm not in design.open and is_complete(spec, folder)
 
 
 def _run(spec: RunSpec, folder: ExperimentFolder, *, known: bool = True) -> dict[str, Any]:

@@ -1,17 +1,19 @@
 """What a plan says of memory and time, as `--json` prints it: bytes, seconds, counts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
 
-from paribus.errors import OutOfMemory, RunFailed
-from paribus.experiment.forecast import Forecast, alternatives, forecast
+from paribus.errors import OutOfMemory, ParibusError
+from paribus.experiment.forecast import SPARE, Forecast, alternatives, forecast
 from paribus.experiment.matrix import Design
+from paribus.experiment.preflight import Warned
 from paribus.experiment.rehearsal import correct, rehearse
 from paribus.experiment.survey import Prospect
 from paribus.planning.memory import Parts
+from paribus.planning.rules.card import Severity
 
 
 def estimate_row(found: Forecast) -> dict[str, Any]:
@@ -70,22 +72,50 @@ def total_seconds(design: Design, arms: Sequence[dict[str, Any]]) -> float | Non
     return sum(float(rows[n]["train_seconds"] + rows[n]["eval_seconds"]) for n in names)
 
 
+def refused(found: Sequence[Warned]) -> dict[str, str]:
+    """Return the first rule that refuses an arm, by the names of the arms that any refuses."""
+    errors = [one for one in found if one.rule.severity is Severity.ERROR]
+    return {arm: one.rule.id for one in reversed(errors) for arm in one.arms}
+
+
 def probe_arms(
-    arms: Sequence[dict[str, Any]], prospects: Sequence[Prospect], console: Console
-) -> None:
-    """Measure every arm and correct its estimate, in place; what stops a probe is said."""
+    arms: Sequence[dict[str, Any]],
+    prospects: Sequence[Prospect],
+    skipped: Mapping[str, str],
+    console: Console,
+) -> dict[str, int | None]:
+    """Measure every arm and correct its estimate, in place; what stops a probe is said.
+
+    Returns the measured peaks in bytes, None where a probe ran out of memory. `skipped` arms are
+    not probed: it holds the rule that refuses each.
+    """
+    peaks: dict[str, int | None] = {}
     for arm, prospect in zip(arms, prospects, strict=True):
+        if prospect.arm in skipped:
+            arm["probe"] = _stopped(f"not probed: {skipped[prospect.arm]}")
+            continue
         if prospect.inputs is None or prospect.forecast is None:
             continue
         with console.status(f"probing {prospect.arm}"):
             try:
                 found = rehearse(prospect)
-            except RunFailed as error:
-                arm["probe"] = {"error": error.message}
-                arm["estimate"]["fits"] &= not isinstance(error, OutOfMemory)
-            else:
-                arm["probe"] = {**asdict(found), "error": None}
-                arm["estimate"] |= asdict(correct(prospect, found))
+            except ParibusError as error:
+                arm["probe"] = _stopped(error.message, error.remedy)
+                if isinstance(error, OutOfMemory):
+                    peaks[prospect.arm] = None
+                    arm["estimate"] |= {"fits": False, "fits_with_a_tenth_to_spare": False}
+                continue
+        right = correct(prospect, found)
+        room = (1 - SPARE) * prospect.forecast.device.memory_bytes
+        peaks[prospect.arm] = right.peak_bytes
+        arm["probe"] = {**asdict(found), "error": None, "remedy": None}
+        arm["estimate"] |= asdict(right)
+        arm["estimate"]["fits_with_a_tenth_to_spare"] = right.peak_bytes <= room
+    return peaks
+
+
+def _stopped(error: str, remedy: str = "") -> dict[str, Any]:
+    return {"error": error, "remedy": remedy or None}
 
 
 def _parts(parts: Parts | None) -> dict[str, int] | None:

@@ -8,7 +8,8 @@ from rich.table import Table
 
 from paribus.cli.tables import captioned, table_of
 from paribus.planning.devices import GB
-from paribus.report.units import duration
+from paribus.planning.rules.limits import size
+from paribus.report.units import duration, rounded
 
 
 def show_memory(made: dict[str, Any], console: Console) -> None:
@@ -32,7 +33,7 @@ def show_memory(made: dict[str, Any], console: Console) -> None:
         console.print(_alternatives(made))
     total, disk = made["seconds"], made["disk_bytes"]
     whole = [] if total is None else [f"about {duration(total)} for all runs and trials"]
-    whole += [] if disk is None else [f"{disk / GB:.2g} GB of disk for weights"]
+    whole += [] if disk is None else [f"{size(disk)} of disk for weights"]
     notes = dict.fromkeys(
         arm["estimate"]["assumed_lengths"] for arm in made["arms"] if arm["estimate"]
     )
@@ -72,7 +73,7 @@ def _memory(made: dict[str, Any]) -> Table:
 
 def _times(made: dict[str, Any]) -> Table:
     """Return what each arm trains, in which batches, and how long that takes."""
-    table = table_of(["arm"], ["parameters", "trained", "batch", "ex./s", "train", "test"])
+    table = table_of(["arm"], ["parameters", "trained", "batch", "examples/s", "train", "test"])
     for arm in made["arms"]:
         row = arm["estimate"]
         if row is None:
@@ -83,7 +84,7 @@ def _times(made: dict[str, Any]) -> Table:
             trained = [
                 _count(row["trainable_parameters"]),
                 f"{row['micro_batch']}×{row['accumulation']}{recomputed}",
-                f"{row['examples_per_second']:.3g}",
+                rounded(row["examples_per_second"]),
                 duration(row["train_seconds"]),
             ]
         table.add_row(
@@ -104,10 +105,11 @@ def _probed(made: dict[str, Any]) -> Table:
     stopped = []
     for arm in made["arms"]:
         probe, row = arm["probe"], arm["estimate"]
-        if probe is None or row is None:
+        if probe is None:
             continue
         if probe["error"]:
             stopped.append(f"{arm['name']}: {probe['error']}")
+            stopped += [f"  → {probe['remedy']}"] if probe["remedy"] else []
             continue
         trained = probe["training_peak_bytes"]
         table.add_row(
@@ -119,15 +121,16 @@ def _probed(made: dict[str, Any]) -> Table:
             f"{probe['step_seconds']:.1f}" if trained else "",
             duration(row["train_seconds"] + row["eval_seconds"]),
         )
-    words = ["two steps at the longest batch and one evaluation batch of each arm."]
-    words += [f"Stopped: {escape(reason)}" for reason in stopped]
-    return captioned(table, "\n".join(words))
+    words = "two steps at the longest batch and one evaluation batch of each arm."
+    if made["device"]["kind"] == "cuda":
+        words += " GB measured are tensors only; predictions have the CUDA context, too."
+    return captioned(table, "\n".join([words, *map(escape, stopped)]))
 
 
 def _alternatives(made: dict[str, Any]) -> Table:
     """Return peak and speed of each way to train the model, plain and with recomputation."""
     table = table_of(
-        ["other ways", "optimizer"],
+        ["other ways", "optimizer", "batch"],
         ["peak GB", "examples/s", "recomputing: GB", "examples/s"],
     )
     models = {row["model"] for row in made["alternatives"]}
@@ -138,10 +141,15 @@ def _alternatives(made: dict[str, Any]) -> Table:
         )
         cells = []
         for row in (plain, recomputed):
-            cells += [_peak(row["peak_bytes"], made), _speed(row["examples_per_second"])]
+            cells += [_peak(row["peak_bytes"], made), rounded(row["examples_per_second"])]
         title = f"{name}, {plain['model']}" if len(models) > 1 else name
-        table.add_row(title, plain["optimizer"].replace("_", " "), *cells)
-    return table
+        batch = f"{plain['micro_batch']}×{plain['accumulation']}"
+        table.add_row(title, plain["optimizer"].replace("_", " "), batch, *cells)
+    return captioned(
+        table,
+        "Predicted, whatever a probe measured. QLoRA: turning its 4-bit weights into 16-bit ones "
+        "is not counted as time. ! does not fit.",
+    )
 
 
 def _peak(size: int, made: dict[str, Any]) -> str:
@@ -150,11 +158,7 @@ def _peak(size: int, made: dict[str, Any]) -> str:
 
 
 def _count(parameters: int) -> str:
-    for size, unit in ((1_000_000_000, "B"), (1_000_000, "M"), (1_000, "k")):
-        if parameters >= size:
-            return f"{parameters / size:.3g} {unit}"
+    for many, unit in ((1_000_000_000, "B"), (1_000_000, "M"), (1_000, "k")):
+        if parameters >= many:
+            return f"{parameters / many:.3g} {unit}"
     return str(parameters)
-
-
-def _speed(examples_per_second: float) -> str:
-    return f"{examples_per_second:.3g}"

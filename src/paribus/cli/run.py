@@ -41,6 +41,10 @@ def run(file: Path, values: Sequence[str], root: Path) -> int:
             serious = [one for one in found if one.rule.severity is not Severity.NOTE]
             for line in violation_lines([one.row() for one in serious]):
                 console.print(line)
+            notes = len(found) - len(serious)
+            if notes:
+                shown = f"paribus plan {file} shows {'them' if notes > 1 else 'it'}"
+                console.print(f"{notes} note{'s' if notes > 1 else ''}: {escape(shown)}")
 
         outcome = run_experiment(loaded, design, root, display, tell)
     if design.trials:

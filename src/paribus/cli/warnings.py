@@ -15,11 +15,12 @@ _STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
 def violation_lines(violations: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return marked-up lines for violations as `plan --json` holds them; none if there are none."""
     lines = []
-    for one in violations:
+    last = {one["id"]: at for at, one in enumerate(violations)}
+    for at, one in enumerate(violations):
         severity, arms = one["severity"], ", ".join(one["arms"])
         head = f"[{_STYLES[severity]}]{severity}[/] {one['id']} {escape(arms)}"
         lines.append(f"{head}: {escape(one['found'])}")
-        if severity == "error":
+        if severity == "error" and last[one["id"]] == at:  # what to do, once for each rule
             lines.append(f"  → {escape(one['instead'])}")
     if lines:
         first = violations[0]["id"]

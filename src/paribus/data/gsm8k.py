@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from paribus import numerals
+from paribus import hub, numerals
 from paribus.errors import DataError
 from paribus.records import Problem, Variant
 
@@ -111,6 +111,7 @@ def _file_rows(
 
 
 def _hub_rows(revision: str | None, variant: Variant, split: str) -> Iterable[dict[str, Any]]:
+    hub.settle()  # before this import: it copies whether the Hub may be asked
     from datasets import load_dataset
     from huggingface_hub.errors import HfHubHTTPError
 

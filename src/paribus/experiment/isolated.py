@@ -42,7 +42,9 @@ def run_isolated(
         else:
             failure = RunFailed(
                 f"the process of {spec.title} ended with code {died.code}",
-                f"code -9 is most often the kernel's out-of-memory killer: {_LESS}",
+                f"-9 is most often the kernel's out-of-memory killer: {_LESS}"
+                if died.code == -9
+                else "give the same command again; if it ends so again, look in the kernel's log",
             )
         _record(folder, failure, "")
         raise failure from died

@@ -69,11 +69,13 @@ def run_experiment(
     planned: dict[str, Planned] = {}
     trials = _pending([trial for trial in design.trials if trial.arm in design.open], folder)
     _check_open(design, folder)
-    if design.open or _pending(_ready(design), folder):
+    pending = _pending(_ready(design), folder)
+    if design.open or pending:
         inputs = check_inputs(design, folder)
         machine = here(root)
         prospects = survey(design, machine.device, lambda arm: inputs[arm.name])
-        found = preflight(prospects, design, loaded.config, machine)
+        to_do = [run for run in design.runs if run.arm in design.open or run in pending]
+        found = preflight(prospects, replace(design, runs=to_do), loaded.config, machine)
         refuse(found)
         on_checked(design, found)
         planned = {p.arm: p.forecast.planned for p in prospects if p.forecast}

@@ -1,6 +1,6 @@
 """Everything known to go wrong, looked up before anything is spent: all arms, all rules, at once.
 
-    found = preflight(prospects, loaded.config, machine)
+    found = preflight(prospects, design, loaded.config, machine)
     refuse(found)                                   # raises if any of them is an error
 
 A rule sees one arm's facts. What it finds in several arms alike is said once, with their names.
@@ -8,6 +8,7 @@ A rule sees one arm's facts. What it finds in several arms alike is said once, w
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from paribus.config.schema import ArmConfig, ExperimentConfig
@@ -20,6 +21,7 @@ from paribus.planning.devices import Device
 from paribus.planning.machine import Machine
 from paribus.planning.rules.card import Facts, Rule, Severity, TokenFacts
 from paribus.planning.rules.cards import violations
+from paribus.planning.rules.limits import MEMORY, measured
 from paribus.planning.texts import token_facts
 
 
@@ -55,10 +57,13 @@ def preflight(
     experiment: ExperimentConfig,
     machine: Machine,
     elsewhere: Device | None = None,
+    peaks: Mapping[str, int | None] = MappingProxyType({}),
 ) -> list[Warned]:
     """Return all that the rules find, errors first.
 
-    Planned for a device `elsewhere`, only this machine's package versions count.
+    The runs of `design` are those that are still to do: their weights need room. Planned for a
+    device `elsewhere`, only this machine's package versions count. `peaks` are measured bytes of
+    memory by arm, None where the probe ran out of it: they replace what was predicted.
     """
     configs = {arm.name: arm.config for arm in design.arms}
     disk = disk_bytes(prospects, design.runs)
@@ -78,12 +83,23 @@ def preflight(
             machine=None if elsewhere else machine,
             disk_bytes=disk,
         )
-        for each in violations(facts, machine.versions):
-            _, arms = found.setdefault((each.rule.id, each.found), (each.rule, []))
+        for rule, said in _broken(facts, machine, peaks):
+            _, arms = found.setdefault((rule.id, said), (rule, []))
             arms.append(prospect.arm)
     order = list(Severity)
     made = [Warned(rule=r, arms=tuple(a), found=text) for (_, text), (r, a) in found.items()]
     return sorted(made, key=lambda one: (order.index(one.rule.severity), one.rule.id))
+
+
+def _broken(
+    facts: Facts, machine: Machine, peaks: Mapping[str, int | None]
+) -> list[tuple[Rule, str]]:
+    """Return the rules that an arm breaks, each with what was found."""
+    broken = [(one.rule, one.found) for one in violations(facts, machine.versions)]
+    if facts.arm not in peaks:
+        return broken
+    seen = measured(peaks[facts.arm], facts.device)
+    return [one for one in broken if one[0] not in MEMORY] + ([seen] if seen else [])
 
 
 def refuse(found: Sequence[Warned]) -> None:

@@ -44,9 +44,6 @@ def in_child(work: Callable[[Send], None], on_message: Callable[[Any], None]) ->
     # milliseconds; where anything else runs it then takes the core from the thread it waits for.
     # LOG.md has the figures.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-    # Read by its glibc: tensors from 256 KiB on are returned when they are freed. By default the
-    # limit rises to 32 MiB, and a fragmented heap grows from step to step (docs/memory.md).
-    os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(256 * 1024))
     forked = not _may_have_gpu()
     context: Any = multiprocessing.get_context("forkserver" if forked else "spawn")
     context.set_forkserver_preload(["paribus.experiment.preload"])

@@ -18,6 +18,7 @@ from paribus.experiment.forecast import cache_bytes
 from paribus.experiment.process import Died, in_child
 from paribus.experiment.survey import Prospect
 from paribus.planning.inputs import Inputs, prepare
+from paribus.planning.memory import CUDA_CONTEXT
 
 if TYPE_CHECKING:  # `plan` must not wait for torch
     import torch
@@ -54,7 +55,7 @@ class Corrected:
     """A forecast with what was measured in place of what was predicted.
 
     Attributes:
-        peak_bytes: the larger of both peaks, the cache of all new tokens included.
+        peak_bytes: the larger of both peaks, with the cache of all new tokens and a GPU's context.
         fits: whether that is within the device's memory.
         examples_per_second: of training; None for a baseline.
         train_seconds: all steps, at the measured time per padded token.
@@ -75,7 +76,9 @@ def correct(prospect: Prospect, found: Rehearsal) -> Corrected:
     load, lengths = prospect.forecast.load, prospect.forecast.lengths
     rest = max(0, load.new_tokens - DECODED)
     testing = found.evaluation_peak_bytes + cache_bytes(prospect.shape, load, rest)
-    peak = max(found.training_peak_bytes or 0, testing)
+    device = prospect.forecast.device
+    context = CUDA_CONTEXT if device.kind == "cuda" else 0  # torch counts its own tensors only
+    peak = max(found.training_peak_bytes or 0, testing) + context
     rate, train = None, 0.0
     if found.step_seconds is not None and found.step_tokens is not None:
         batch = load.micro_batch * load.accumulation
@@ -85,7 +88,7 @@ def correct(prospect: Prospect, found: Rehearsal) -> Corrected:
     batches = -(-load.eval_problems // load.eval_batch)
     return Corrected(
         peak_bytes=peak,
-        fits=peak <= prospect.forecast.device.memory_bytes,
+        fits=peak <= device.memory_bytes,
         examples_per_second=rate,
         train_seconds=train,
         eval_seconds=batches * (found.prompt_seconds + lengths.mean_gold * found.decode_seconds),

@@ -13,7 +13,7 @@ from paribus.experiment.progress import OnProgress, Progress
 from paribus.experiment.result import result_record, spec_record
 from paribus.experiment.reuse import reuse
 from paribus.experiment.saving import save_weights
-from paribus.models.device import compute_dtype, default_device
+from paribus.models.device import compute_dtype, default_device, return_freed
 from paribus.models.load import for_inference, load_model, make_trainable
 from paribus.planning.inputs import prepare
 from paribus.seeds import derive
@@ -60,6 +60,7 @@ def run_one(
         )
         append_event(folder, {"event": "trained", **training})
     for_inference(model, compute)
+    return_freed(device)
     if training is not None and config.training.save_weights:
         save_weights(model, inputs.tokenizer, config.model, folder.weights)
 

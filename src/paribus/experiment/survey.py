@@ -6,15 +6,17 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from paribus.config.spec import RunSpec
-from paribus.errors import UserError
+from paribus.errors import ModelError, UserError
 from paribus.experiment.arms import Arm
 from paribus.experiment.fitting import fit
 from paribus.experiment.forecast import Forecast, forecast
 from paribus.experiment.matrix import Design
 from paribus.experiment.tuning import known_rates, settle
 from paribus.models.shapes import Shape, shape_of
+from paribus.models.source import find
 from paribus.planning.devices import Device
 from paribus.planning.inputs import Inputs, prepare
 from paribus.store.layout import ExperimentFolder
@@ -59,7 +61,10 @@ def settle_design(design: Design, folder: ExperimentFolder, device: Callable[[],
 
 
 def survey(design: Design, device: Device, prepare: Callable[[Arm], Inputs]) -> list[Prospect]:
-    """Return what is known of each arm of a settled design; `prepare` makes an arm's inputs."""
+    """Return what is known of each arm of a settled design; `prepare` makes an arm's inputs.
+
+    Raises ModelError if an arm's model is a folder without a config.json: nothing can fetch that.
+    """
     prospects = []
     for arm in design.arms:
         first = next(run for run in design.runs if run.arm == arm.name)
@@ -68,12 +73,16 @@ def survey(design: Design, device: Device, prepare: Callable[[Arm], Inputs]) -> 
             inputs = prepare(arm)
         except UserError as error:
             unknown = error
+            folder = Path(arm.config.model)
+            if folder.is_absolute() and not (folder / "config.json").exists():
+                find(arm.config.model, None)
         try:
             # A model that is here is read where it lies.
             model = str(inputs.source.path) if inputs else arm.config.model
             shape = shape_of(model, arm.config.revision)
         except UserError as error:
-            unknown = unknown or error
+            # Of a model that cannot be had it names the nearest that are known.
+            unknown = error if unknown is None or isinstance(unknown, ModelError) else unknown
         found = forecast(arm.config, inputs, first.stream, shape, device) if shape else None
         prospects.append(
             Prospect(

@@ -1,11 +1,22 @@
 """The device a run uses, what it can compute in, and how much memory the process took."""
 
+import ctypes
 import re
 from pathlib import Path
 
 import torch
 
 from paribus.errors import UserError
+
+_NO_MEMORY = (
+    "can't allocate memory",
+    "not enough memory",
+    "out of memory",
+    # oneDNN gives no reason. Products of shapes that torch has checked fail in it for want of
+    # memory: under `ulimit -v` this is what is raised.
+    "could not create a primitive",
+    "could not create a memory object",
+)
 
 
 def default_device() -> torch.device:
@@ -37,6 +48,16 @@ def reset_peak_memory(device: torch.device) -> None:
         Path("/proc/self/clear_refs").write_text("5")
 
 
+def return_freed(device: torch.device) -> None:
+    """Give freed memory back to the system, where the C library keeps it in pieces (glibc).
+
+    Between stages only: after every step it would cost a tenth of the speed (LOG.md).
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if device.type == "cpu" else None
+    if trim is not None:
+        trim(0)
+
+
 def peak_memory_bytes(device: torch.device) -> int:
     """Return the peak in bytes: allocated on the GPU, or resident in this process on the CPU."""
     if device.type == "cuda":
@@ -59,9 +80,7 @@ def is_out_of_memory(error: Exception) -> bool:
         return True
     # The CPU's allocator and bitsandbytes have no error class of their own.
     said = str(error).lower()
-    return isinstance(error, RuntimeError) and (
-        "can't allocate memory" in said or "not enough memory" in said or "out of memory" in said
-    )
+    return isinstance(error, RuntimeError) and any(words in said for words in _NO_MEMORY)
 
 
 def describe(device: torch.device) -> str:

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from paribus import hub
 from paribus.errors import ModelError
-from paribus.files import read_json, sha256_of_file, sha256_of_json
+from paribus.files import sha256_of_file, sha256_of_json
 from paribus.models import packaged
+from paribus.models.configs import Config, read_config
 
 _VOCABULARIES = ("tokenizer.json", "*.model", "vocab.*", "*.tiktoken")
 _FILES = ["*.json", "*.safetensors", "*.model", "*.jinja", "tokenizer*"]
@@ -48,8 +50,11 @@ def find(model: str, revision: str | None) -> Source:
 
 def load_tokenizer(source: Source) -> Any:
     """Return the tokenizer in the source's folder. Raises ModelError."""
+    from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoTokenizer
 
+    config = source.path / "config.json"
+    read_config(config)  # transformers reads it too, and blames the tokenizer
     remedy = "put tokenizer.json and tokenizer_config.json beside the weights"
     if not any(list(source.path.glob(pattern)) for pattern in _VOCABULARIES):
         # transformers would make one up from config.json, with nothing but special tokens.
@@ -58,17 +63,27 @@ def load_tokenizer(source: Source) -> Any:
         return AutoTokenizer.from_pretrained(
             source.path, trust_remote_code=False, local_files_only=True
         )
-    except (OSError, ValueError, KeyError) as error:
+    except StrictDataclassError as error:
+        raise ModelError(
+            f"{config} cannot be used: {' '.join(str(error).split())}",
+            "compare it with the config.json that the model was published with",
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(
             f"{source.path} holds no tokenizer that can be read: {error}", remedy
         ) from error
 
 
 def context_length(source: Source) -> int | None:
-    """Return how many tokens the model was built for, or None if its config does not say."""
-    config = read_json(source.path / "config.json")
-    length = (config.get("text_config") or config).get("max_position_embeddings")
-    return int(length) if length else None
+    """Return how many tokens the model was built for, or None if its config does not say.
+
+    Raises ModelError if the config is damaged.
+    """
+    path = source.path / "config.json"
+    config = Config(values=read_config(path), where=str(path))
+    text = config.part("text_config") if config.values.get("text_config") else config
+    key = "max_position_embeddings"
+    return text.size(key) if text.values.get(key) is not None else None
 
 
 def cache_folder() -> Path:
@@ -96,6 +111,7 @@ def _folder(path: Path) -> Source:
 def _hub(model: str, revision: str | None) -> Source:
     from huggingface_hub import errors, snapshot_download
 
+    hub.settle()
     try:
         path = Path(snapshot_download(model, revision=revision, allow_patterns=_FILES))
     except errors.HFValidationError as error:

@@ -22,7 +22,7 @@ from paribus.planning.devices import here as device_here
 
 _OTHERS = ("kernels", "deepspeed", "flash-attn")
 """Not ours; where they are installed they change what the libraries below us do."""
-_LAUNCHERS = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE", "WORLD_SIZE")
+LAUNCHERS = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE", "WORLD_SIZE")
 """In the order in which accelerate asks them."""
 _READ = re.compile(
     r"(ACCELERATE|BNB|CUBLAS|CUDA|DEEPSPEED|FSDP|HF|HUGGING_FACE|KMP|MKL|NCCL|NVIDIA|OMP|PARIBUS|"
@@ -133,7 +133,7 @@ def _environment() -> frozenset[str]:
     return frozenset(
         name
         for name, value in os.environ.items()
-        if (_READ.match(name) or name in _LAUNCHERS)
+        if (_READ.match(name) or name in LAUNCHERS)
         and not (_SWITCHES.match(name) and value.strip().lower() in _OFF)
     )
 
@@ -179,7 +179,7 @@ def _offline() -> bool:
 
 
 def _world_size() -> int:
-    for name in _LAUNCHERS:
+    for name in LAUNCHERS:
         if name in os.environ:
             try:
                 size = int(os.environ[name])

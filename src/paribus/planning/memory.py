@@ -4,8 +4,8 @@
     estimate(shape, load, device("rtx-4090")).peak_bytes
 
 `planning/moments` lists the tensors alive at each moment that can be the peak; the peak is the
-largest moment and what the process has beside its tensors. That holds on a CPU because a run's
-allocator returns every tensor of some size when it is freed (`MALLOC_MMAP_THRESHOLD_`).
+largest moment and what the process has beside its tensors. On a CPU that is what an allocator takes
+which returns freed tensors; glibc's keeps some, and training then takes more (docs/memory.md).
 """
 
 from collections.abc import Mapping

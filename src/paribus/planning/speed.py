@@ -5,7 +5,7 @@
 A matrix of P weights costs 2·P operations per token forward, 2·P for the gradient of its input and
 2·P for its own, which frozen weights spare. Recomputation adds a forward pass. The output head
 is computed at tokens with loss only. No device reaches the speed of its data sheet: `EFFICIENCY`
-is the share that was measured or is assumed.
+is the share that was measured or is assumed. Turning 4-bit weights into 16-bit ones is not counted.
 """
 
 from dataclasses import dataclass
@@ -20,8 +20,8 @@ EFFICIENCY = {"cpu": 0.44, "cuda": 0.35}
 270M did 176 of 400 GFLOP/s on 2 cores. The GPU's is assumed: nothing was measured on one."""
 
 LAYER_SECONDS = {"cpu": 4e-4, "cuda": 1e-3}
-"""Least time of one layer's forward pass for one token, however fast the device: Python and the
-start of kernels. Assumed."""
+"""Least time of one layer's forward pass, however few the tokens and fast the device: Python and
+the start of kernels. A backward pass is taken to need as much. Assumed."""
 
 _ADAM_BYTES = {"adamw": 28, "adamw_8bit": 18}
 """Read and written per trained weight and step: weight, gradient and both states."""
@@ -66,10 +66,15 @@ def _step_seconds(shape: Shape, load: Workload, device: Device) -> float:
     tokens, head = load.train_tokens, shape.vocab * shape.hidden * load.target_tokens
     forward = 2 * (shape.linear_parameters + adapters) * tokens + _attention(shape, tokens)
     backward = 2 * forward if full else forward + 2 * adapters * tokens + _attention(shape, tokens)
-    passes = forward * (2 if load.checkpointing else 1) + backward + head * (6 if full else 4)
-    computing = load.micro_batch * load.accumulation * passes / _reached(device)
+    times = 2 if load.checkpointing else 1  # forward
+    operations = forward * times + backward + head * (6 if full else 4)
+    one_pass = max(
+        load.micro_batch * operations / _reached(device),
+        shape.layers * LAYER_SECONDS[device.kind] * (times + 1),
+    )
     trained = shape.parameters if full else adapters
-    return computing + trained * _ADAM_BYTES[load.optimizer] / device.bandwidth
+    adam = trained * _ADAM_BYTES[load.optimizer] / device.bandwidth
+    return load.accumulation * one_pass + adam
 
 
 def _decode_seconds(shape: Shape, load: Workload, device: Device) -> float:

@@ -5,6 +5,7 @@ PB019   WORLD_SIZE says 4 processes
 
 from packaging.version import Version
 
+from paribus.planning.machine import LAUNCHERS
 from paribus.planning.rules.card import Facts, Rule, Severity
 
 TESTED = {
@@ -30,8 +31,9 @@ def _launched(facts: Facts) -> str | None:
     if facts.machine is None:
         return None
     if facts.machine.world_size != 1:
-        size = facts.machine.world_size or "something that is no number of"
-        return f"WORLD_SIZE, or its like, says {size} processes"
+        names = " or ".join(name for name in LAUNCHERS if name in facts.machine.environment)
+        size = facts.machine.world_size
+        return f"{names} says {size} processes" if size else f"{names} is no number"
     return "LOCAL_RANK is set" if "LOCAL_RANK" in facts.machine.environment else None
 
 

@@ -1,10 +1,30 @@
 """Cards about room: the device's memory and the disk."""
 
-from paribus.planning.devices import GB
+from paribus.planning.devices import GB, Device
 from paribus.planning.rules.card import Facts, Rule, Severity
 
 MARGIN = 0.1
 """Share by which the predicted peak may be wrong (docs/memory.md has the measurements)."""
+
+
+def measured(peak: int | None, device: Device) -> tuple[Rule, str] | None:
+    """Return the card that a measured peak breaks, and what was found; None if there is room.
+
+    `peak` is None where the probe itself ran out of memory. It takes the place of what the cards
+    of `MEMORY` say of a prediction, which may be wrong by `MARGIN`; a measurement may not.
+    """
+    there = device.memory_bytes
+    if peak is None:
+        return OVER_MEMORY, f"its probe ran out of memory; {_has(device)}"
+    if peak <= (1 - MARGIN) * there:
+        return None
+    rule = OVER_MEMORY if peak > there else NEAR_MEMORY
+    return rule, f"needs {size(peak)} at its peak, as measured; {_has(device)}"
+
+
+def size(number: int) -> str:
+    """Return bytes in words: 51.0 GB, 7.9 MB."""
+    return f"{number / GB:.1f} GB" if number >= GB else f"{number / 1e6:.1f} MB"
 
 
 def _over_memory(facts: Facts) -> str | None:
@@ -23,22 +43,21 @@ def _near_memory(facts: Facts) -> str | None:
 
 def _peak(facts: Facts) -> str:
     assert facts.estimate is not None
-    return (
-        f"needs {facts.estimate.peak_bytes / GB:.1f} GB at its peak; "
-        f"{facts.device.title} has {facts.device.memory_bytes / GB:.1f} GB"
-    )
+    return f"needs {size(facts.estimate.peak_bytes)} at its peak; {_has(facts.device)}"
+
+
+def _has(device: Device) -> str:
+    return f"{device.title} has {size(device.memory_bytes)}"
 
 
 def _over_disk(facts: Facts) -> str | None:
     if facts.disk_bytes is None or facts.machine is None:
         return None
+    saves = facts.config.method != "none" and facts.config.training.save_weights
     free = facts.machine.free_disk_bytes
-    if facts.disk_bytes <= free:
+    if not saves or facts.disk_bytes <= free:
         return None
-    return (
-        f"the experiment's weights take {facts.disk_bytes / GB:.1f} GB; "
-        f"{free / GB:.1f} GB of disk are free"
-    )
+    return f"the weights still to be saved take {size(facts.disk_bytes)}; {size(free)} are free"
 
 
 def _unknown_shape(facts: Facts) -> str | None:
@@ -53,9 +72,9 @@ OVER_MEMORY = Rule(
     why="Weights, their fp32 master, gradients, optimizer states, activations and logits are alive "
     "at once; their sum exceeds the memory by more than the prediction can be wrong.",
     evidence=("docs/memory.md: measured against predicted peaks",),
-    instead="Set training.micro_batch=auto and training.checkpointing=auto, or "
-    "training.optimizer=adamw_8bit, method=lora, quantization=nf4, a smaller "
-    "evaluation.batch_size; or take a larger device (`paribus plan FILE --device NAME`).",
+    instead="Where training is the peak, smaller passes (training.micro_batch) or one of the other "
+    "ways that `paribus plan FILE` lists; where testing is, a smaller evaluation.batch_size; or a "
+    "larger device (--device NAME plans for one).",
     check=_over_memory,
 )
 NEAR_MEMORY = Rule(
@@ -116,6 +135,9 @@ NOT_A_NUMBER = Rule(
     ),
     instead="Lower training.learning_rate, or set training.precision=fp32.",
 )
+
+MEMORY = (OVER_MEMORY, NEAR_MEMORY)
+"""Cards about a predicted peak."""
 
 RULES: tuple[Rule, ...] = (
     OVER_MEMORY,

@@ -3,7 +3,7 @@
 PB001   training.learning_rate=1e-05 with method=lora; what works is 5e-05 to 0.002
 """
 
-from paribus.planning.devices import GB
+from paribus.models.shapes import Shape
 from paribus.planning.rules.card import Facts, Rule, Severity
 
 _LORA_RATES = (5e-5, 2e-3)
@@ -90,13 +90,24 @@ def _needless_checkpointing(facts: Facts) -> str | None:
         return None
     if not facts.config.training.recomputes:
         return None
-    # Without recomputing each layer keeps what now only one does: at most so many times as much.
-    parts = facts.estimate.training
-    most = parts.total + (facts.shape.layers - 1) * parts.activations
+    copies = 2 * facts.estimate.trainable_parameters  # of weights, dropped by recomputation too
+    most = facts.estimate.training.total + copies + most_kept(facts, facts.shape)
     if most > _SHARE * facts.device.memory_bytes:
         return None
-    gb, room = most / GB, facts.device.memory_bytes / GB
-    return f"training.checkpointing=true; without it at most {gb:.1f} of {room:.0f} GB are used"
+    return f"training.checkpointing=true; {facts.device.title} has room for all activations"
+
+
+def most_kept(facts: Facts, shape: Shape) -> int:
+    """Return more bytes than all layers of a pass can keep without recomputation.
+
+    Every tensor that planning/activations lists is taken to be there, and in fp32.
+    """
+    config = facts.config
+    length = facts.tokens.longest_example if facts.tokens else config.prompt.max_tokens
+    widths = 24 * shape.hidden + 10 * (shape.heads * shape.head_dim + shape.intermediate)
+    pairs = 2 * shape.heads * length  # of tokens, where attention is written out
+    token = 4 * (widths + pairs + 7 * config.lora.r)
+    return shape.layers * config.training.pass_size * length * token
 
 
 RULES: tuple[Rule, ...] = (
@@ -230,7 +241,8 @@ RULES: tuple[Rule, ...] = (
         evidence=(
             "Chen et al., Training Deep Nets with Sublinear Memory Cost (arXiv:1604.06174): one "
             "more forward pass for each step.",
-            "The bound is `paribus plan`'s own estimate: activations times the number of layers.",
+            "The room is a bound from above: all that layers keep, in fp32 and under the longest "
+            "text (planning/activations.py). It fires late rather than wrongly.",
         ),
         instead="Set training.checkpointing: false, or auto to decide by the device's memory.",
         check=_needless_checkpointing,

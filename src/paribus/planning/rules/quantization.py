@@ -42,7 +42,7 @@ def _4bit_saves_little(facts: Facts) -> str | None:
 
 
 def _belongs_to_its_base(facts: Facts) -> str | None:
-    if facts.config.quantization is None:
+    if facts.config.quantization is None or facts.config.method != "lora":
         return None
     return f"quantization={facts.config.quantization}: the adapter is made for the 4-bit base"
 

@@ -1,0 +1,137 @@
+"""Ctrl-C at any moment of a run: exit code 130, two lines of what to do, and no traceback."""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+import yaml
+
+from paribus.errors import RunFailed
+from paribus.experiment import process
+from paribus.experiment.process import Died, Send, in_child
+
+EXPERIMENT = {
+    "model": "./tiny",
+    "data": {"source": "wordproblems", "train_size": 24, "test_size": 8, "max_number": 6},
+    "prompt": {"max_tokens": 600},
+    "training": {"batch_size": 12, "micro_batch": 4, "epochs": 200},
+    "evaluation": {"max_new_tokens": 8, "batch_size": 8},
+    "matrix": {"method": ["full"]},
+}
+SERVER, TRAINING = "the server is started", "a run trains"
+MOMENTS = [  # when, how many seconds later, and to the whole group, as a terminal does
+    (SERVER, 0.0, True),
+    (SERVER, 1.0, False),
+    (TRAINING, 0.0, False),  # to the group: tests/test_experiment.py
+]
+
+
+def command_lines(group: int) -> list[str]:
+    """Return the command lines of the processes of `group`."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if os.getpgid(int(folder.name)) == group:
+                found.append((folder / "cmdline").read_text())
+        except (ProcessLookupError, FileNotFoundError):
+            continue
+    return found
+
+
+def wait_for(happened: Callable[[], bool], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while not happened() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return happened()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize(("moment", "later", "whole"), MOMENTS)
+def test_an_interrupt_is_told_in_two_lines(tiny, tmp_path, moment, later, whole):
+    (tmp_path / "tiny").symlink_to(tiny)
+    (tmp_path / "e.yaml").write_text(yaml.safe_dump(EXPERIMENT))
+    running = subprocess.Popen(
+        [sys.executable, "-m", "paribus.cli.main", "run", "e.yaml"],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # Whoever runs the tests in the background has SIGINT ignored, and so would the child.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        env={**os.environ, "HF_HUB_OFFLINE": "1"},
+    )
+    begun = tmp_path / "runs" / "e" / "full" / "seed-0" / "spec.json"
+
+    def happened() -> bool:
+        if moment == TRAINING:
+            return begun.exists()
+        return any("forkserver" in line for line in command_lines(running.pid))
+
+    assert wait_for(happened, 100)
+    time.sleep(later)
+    (os.killpg if whole else os.kill)(running.pid, signal.SIGINT)
+    _, errors = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert errors == "\nstopped. Finished runs are kept; go on with:\n  paribus run e.yaml\n"
+    assert wait_for(lambda: not command_lines(running.pid), 10)  # nothing is left behind
+
+
+def end_with(signal_number: int, send: Send) -> None:
+    os.kill(os.getpid(), signal_number)
+
+
+def fail(send: Send) -> None:
+    send("begun")
+    raise RunFailed("it did not work", "try again")
+
+
+@pytest.mark.parametrize(("killer", "starved"), [(signal.SIGKILL, True), (signal.SIGTERM, False)])
+def test_only_what_the_kernel_kills_for_memory_dies_by_sigkill(monkeypatch, killer, starved):
+    """The machine's counter of such deaths rises for any program's."""
+    counter = iter([3, 4])
+    monkeypatch.setattr(process, "_kills", lambda: next(counter))
+    with pytest.raises(Died) as died:
+        in_child(partial(end_with, killer), lambda _: None)
+    assert (died.value.code, died.value.out_of_memory) == (-killer, starved)
+
+
+def test_an_interrupt_while_listening_kills_the_child_and_is_heard_again():
+    heard = []
+
+    def stop(message: str) -> None:
+        heard.append(message)
+        raise KeyboardInterrupt
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        in_child(fail, stop)
+    assert heard == ["begun"]
+    assert not multiprocessing.active_children()
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_what_a_child_raises_is_raised_here():
+    with pytest.raises(RunFailed, match="it did not work"):
+        in_child(fail, lambda _: None)
+
+
+def test_a_child_whose_parent_is_gone_ends_without_a_word(capfd):
+    receiver, sender = multiprocessing.Pipe(duplex=False)
+    receiver.close()
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        with pytest.raises(SystemExit) as ended:
+            process._child(fail, sender)
+    finally:
+        signal.signal(signal.SIGINT, before)
+        sender.close()
+    assert ended.value.code is None
+    assert capfd.readouterr() == ("", "")

@@ -1,0 +1,42 @@
+"""Estimated times: what makes a step longer, and what must not."""
+
+from dataclasses import replace
+
+import pytest
+
+from facts import CPU, GEMMA_2B, GPU, arm
+from paribus.experiment.forecast import forecast
+from paribus.planning.speed import LAYER_SECONDS, speed
+
+
+def load_of(method: str, micro_batch: int, *, checkpointing: bool = False):
+    values = {"method": method, "training.batch_size": 16, "training.micro_batch": micro_batch,
+              "training.checkpointing": checkpointing}  # fmt: skip
+    return forecast(arm(values), None, 0, GEMMA_2B, GPU).load
+
+
+@pytest.mark.parametrize("device", [GPU, CPU], ids=["gpu", "cpu"])
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_larger_passes_are_never_slower(method, device):
+    speeds = [
+        speed(GEMMA_2B, load_of(method, size), device).train_examples_per_second
+        for size in (1, 2, 4, 8, 16)
+    ]
+    assert speeds == sorted(speeds)
+
+
+def test_short_passes_wait_for_python():
+    """16 passes of one short text keep a GPU no busier than 18 layers' kernels can be started."""
+    short = {"train_tokens": 8.0, "target_tokens": 4.0}
+    many, one = (replace(load_of("lora", size), **short) for size in (1, 16))
+    slow, fast = (speed(GEMMA_2B, load, GPU).train_seconds / load.steps for load in (many, one))
+    assert slow > 8 * fast
+    assert slow >= 16 * 2 * 18 * LAYER_SECONDS["cuda"]
+    again = replace(many, checkpointing=True)
+    assert speed(GEMMA_2B, again, GPU).train_seconds / again.steps > 1.4 * slow
+
+
+def test_a_baseline_trains_nothing():
+    found = speed(GEMMA_2B, load_of("none", 1), GPU)
+    assert (found.train_seconds, found.train_examples_per_second) == (0.0, 0.0)
+    assert found.eval_seconds > 0
