@@ -150,8 +150,8 @@ def _cpu() -> list[str]:
         "",
         "**The table below was measured with `MALLOC_MMAP_THRESHOLD_=262144`**, with which glibc",
         "returns every larger tensor when it is freed. Runs do not set it, as it costs a third of",
-        "the speed of full SFT and half of LoRA's. Left to itself glibc keeps freed memory in pieces",
-        "and training takes more than is predicted, the longer the more: Gemma 3 270M in the",
+        "the speed of full SFT and half of LoRA's. Left to itself glibc keeps freed memory in",
+        "pieces, and training takes more than is predicted, the longer the more: Gemma 3 270M in the",
         "quickstart's batches took 7.8 GB after 10 steps where 6.8 are predicted (full SFT), 3.5",
         "where 2.8 are (LoRA); 8.7 and 4.7 after 40 steps. After training the pieces are returned.",
     ]
@@ -193,9 +193,9 @@ def _measured(found: dict[str, Any]) -> list[str]:
         "  of 0.6 GB, which is assumed; what its allocator leaves unused is not in them.",
         "- On a CPU it is measured with glibc 2.36; other C libraries do not read the setting.",
         "- Decoding many problems takes more than these short tests: for each shape of a product",
-        "  torch and oneDNN keep a kernel. A tiny model in batches of 4 took 0.8 MB a problem more,",
-        "  470 MB at 40 problems and 700 MB at 300 (457 MB predicted); LoRA, whose adapters have shapes",
-        "  of their own, 1,080 MB. The growth slows as lengths come back: 884 MB at 900.",
+        "  torch and oneDNN keep a kernel. A tiny model in batches of 4 took 503 MB at 40",
+        "  problems and 700 MB at 300, where 457 MB are predicted; with LoRA, whose adapters have",
+        "  shapes of their own, 1,082 MB, where 621 are.",
     ]
 
 
