@@ -151,8 +151,9 @@ def _cpu() -> list[str]:
         "**The table below was measured with `MALLOC_MMAP_THRESHOLD_=262144`**, with which glibc",
         "returns every larger tensor when it is freed. Runs do not set it, as it costs a third of",
         "the speed of full SFT and half of LoRA's. Left to itself glibc keeps freed memory in",
-        "pieces, and training takes more than is predicted, the longer the more: Gemma 3 270M in the",
-        "quickstart's batches took 7.8 GB after 10 steps where 6.8 are predicted (full SFT), 3.5",
+        "pieces, and training takes more than is predicted, the longer the more: Gemma 3 270M in",
+        "the quickstart's batches took 7.8 GB after 10 steps where 6.8 are predicted (full SFT),",
+        "3.5 "
         "where 2.8 are (LoRA); 8.7 and 4.7 after 40 steps. After training the pieces are returned.",
     ]
 
