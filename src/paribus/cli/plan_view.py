@@ -107,7 +107,10 @@ def _tokens(made: dict[str, Any]) -> Table:
 
 def origins_table(loaded: Loaded, design: Design) -> Table:
     """Return every value with its origin, the experiment's first, then what each arm changes."""
-    table = table_of(["key", "value", "from"])
+    table = Table(box=None, pad_edge=False)
+    table.add_column("key", no_wrap=True)  # it is looked for by name
+    table.add_column("value", overflow="fold")
+    table.add_column("from", overflow="fold")
     for key, value in flatten(asdict(loaded.config)).items():
         table.add_row(key, escape(json.dumps(value)), escape(str(loaded.origins.get(key, ""))))
     for arm in design.arms:
