@@ -81,6 +81,14 @@ def test_where_nothing_fits_the_least_is_taken():
     assert every[setting(made)].memory.peak_bytes == least
 
 
+def test_a_baseline_leaves_nothing_open():
+    """It has no passes: what its experiment says of them may stay "auto"."""
+    config = replace(arm({"model": GEMMA, **AUTO}), method="none")
+    assert not is_open(config)
+    seen = forecast(config, None, 0, shape_of(GEMMA, None), GPU)
+    assert (seen.memory.training, seen.load.steps) == (None, 0)
+
+
 def test_a_cpu_is_a_device_like_others():
     config = arm({"model": "gemma-3-270m", "method": "full", **AUTO})
     made = choose(config, None, 0, shape_of("gemma-3-270m", None), CPU)

@@ -72,7 +72,7 @@ def chosen_lines(design: Design) -> list[str]:
         }
         chosen = [f"{key}={value}" for key, value in values.items()
                   if arm.origins[key].kind == "auto"]  # fmt: skip
-        if chosen and arm.config.method != "none":
+        if chosen:
             lines.append(f"{arm.name}: {', '.join(chosen)} (auto)")
     return lines
 

@@ -25,8 +25,8 @@ _AUTO = ("micro_batch", "checkpointing")
 
 
 def is_open(config: ArmConfig) -> bool:
-    """Return whether `config` leaves a setting to be chosen."""
-    return any(getattr(config.training, key) == "auto" for key in _AUTO)
+    """Return whether `config` leaves a setting to be chosen: one that trains nothing does not."""
+    return config.method != "none" and any(getattr(config.training, key) == "auto" for key in _AUTO)
 
 
 def fit(
@@ -42,9 +42,6 @@ def fit(
     """
     chosen: dict[str, ArmConfig] = {}
     for arm in (each for each in design.arms if is_open(each.config)):
-        if arm.config.method == "none":  # it trains nothing; any value will do
-            chosen[arm.name] = _settings(arm.config)[0]
-            continue
         specs = [spec for spec in (*design.trials, *design.runs) if spec.arm == arm.name]
         stored = _stored(specs, folder)
         if stored is None:

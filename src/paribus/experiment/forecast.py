@@ -158,7 +158,8 @@ def _batches(config: ArmConfig, inputs: Inputs, stream: int) -> Batches:
 
 def _workload(config: ArmConfig, lengths: Lengths, batches: Batches | None) -> Workload:
     training, evaluation = config.training, config.evaluation
-    size, trains = training.pass_size, config.method != "none"
+    trains = config.method != "none"
+    size = training.pass_size if trains else 1  # a baseline has no passes to settle
     if batches is None:
         # As when all examples of a pass were twice as long as the mean: sorting makes them alike.
         passes = [(lengths.longest_example, round(2 * size * lengths.mean_target))]
@@ -176,7 +177,7 @@ def _workload(config: ArmConfig, lengths: Lengths, batches: Batches | None) -> W
         quantization=config.quantization,
         optimizer=training.optimizer,
         precision=training.precision,
-        checkpointing=training.recomputes and trains,
+        checkpointing=trains and training.recomputes,
         lora_r=config.lora.r,
         lora_targets=config.lora.targets,
         lora_dropout=config.lora.dropout,

@@ -76,7 +76,7 @@ class Facts:
 
     Attributes:
         arm: its name.
-        config: its values; `micro_batch` and `checkpointing` are settled, never "auto".
+        config: its values; `micro_batch` and `checkpointing` are settled if it trains.
         arms: the values of all arms of the experiment, baselines included.
         experiment: the experiment's own values.
         shape: of the model; None if it is not known here.
