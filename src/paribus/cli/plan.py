@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,6 @@ from paribus.planning.devices import Device, device
 from paribus.planning.foresight import foresee
 from paribus.planning.inputs import prepare
 from paribus.planning.machine import here
-from paribus.planning.rules.card import Severity
 from paribus.planning.rules.limits import OVER_MEMORY
 from paribus.prompts.protocols import main_protocol, protocols
 from paribus.store.layout import ExperimentFolder
@@ -60,19 +59,19 @@ def plan(
     if loaded.config.labels:
         read_labels(Path(loaded.config.labels))  # a fault is told before anything is spent
     elsewhere = device(on) if on is not None else None
-    machine = here(root)
-    target = elsewhere or machine.device
+    machine = cache(partial(here, root))  # it imports torch and times products: only if asked
     folder = ExperimentFolder(root / loaded.config.name)
-    design = settle_design(expand(loaded), folder, lambda: target)
+    design = settle_design(expand(loaded), folder, lambda: elsewhere or machine().device)
     console = Console(highlight=False)
     if explain:
         console.print(origins_table(loaded, design))
         return 0
+    target = elsewhere or machine().device
     seed = design.runs[0].seed
     prospects = survey(design, target, lambda arm: prepare(arm.config, seed))
     todo = [run for run in design.runs if not _is_done(run, design, folder)]
     left = replace(design, runs=todo)
-    check = partial(preflight, prospects, left, loaded.config, machine, elsewhere)
+    check = partial(preflight, prospects, left, loaded.config, machine(), elsewhere)
     found = check()
     made = _plan(loaded, design, folder, prospects, found, target)
     if probing:
@@ -85,7 +84,7 @@ def plan(
     if as_json:
         print(json.dumps(made, indent=2, ensure_ascii=False))
     else:
-        said = {one.rule.id for one in wrong if one.rule.severity is Severity.ERROR}
+        said = {one.rule.id for one in wrong if one.refuses}
         show(made, console, frozenset(said))
     refuse(wrong)
     return 0

@@ -13,7 +13,6 @@ from paribus.experiment.preflight import Warned
 from paribus.experiment.rehearsal import correct, rehearse
 from paribus.experiment.survey import Prospect
 from paribus.planning.memory import Parts
-from paribus.planning.rules.card import Severity
 
 
 def estimate_row(found: Forecast) -> dict[str, Any]:
@@ -74,7 +73,7 @@ def total_seconds(design: Design, arms: Sequence[dict[str, Any]]) -> float | Non
 
 def refused(found: Sequence[Warned]) -> dict[str, str]:
     """Return the first rule that refuses an arm, by the names of the arms that any refuses."""
-    errors = [one for one in found if one.rule.severity is Severity.ERROR]
+    errors = [one for one in found if one.refuses]
     return {arm: one.rule.id for one in reversed(errors) for arm in one.arms}
 
 

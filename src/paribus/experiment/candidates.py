@@ -33,7 +33,6 @@ from paribus.models.quiet import quiet_libraries
 from paribus.models.source import context_length, find, load_tokenizer
 from paribus.planning.inputs import Inputs, prepare
 from paribus.planning.machine import here
-from paribus.planning.rules.card import Severity
 from paribus.store.experiments import read_description, write_description
 from paribus.store.layout import ExperimentFolder
 
@@ -126,7 +125,7 @@ def _refusals(found: Sequence[Warned]) -> dict[str, str]:
     """Return what refuses each arm and what to do, the same words for arms that fail alike."""
     lines: dict[str, list[str]] = {}
     for one in found:
-        if one.rule.severity is Severity.ERROR:
+        if one.refuses:
             said = f"{one.rule.id} {', '.join(one.arms)}: {one.found}\n  → {one.rule.instead}"
             for arm in one.arms:
                 lines.setdefault(arm, []).append(said)

@@ -39,6 +39,11 @@ class Warned:
     arms: tuple[str, ...]
     found: str
 
+    @property
+    def refuses(self) -> bool:
+        """Whether it refuses the experiment."""
+        return self.rule.severity is Severity.ERROR
+
     def row(self) -> dict[str, Any]:
         """Return it as `plan --json` prints it."""
         return {
@@ -104,7 +109,7 @@ def _broken(
 
 def refuse(found: Sequence[Warned]) -> None:
     """Raise UserError, which lists all violations that are errors, if there are any."""
-    errors = [one for one in found if one.rule.severity is Severity.ERROR]
+    errors = [one for one in found if one.refuses]
     if errors:
         lines = [f"{one.rule.id} {', '.join(one.arms)}: {one.found}" for one in errors]
         ids = list(dict.fromkeys(one.rule.id for one in errors))
