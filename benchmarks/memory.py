@@ -4,10 +4,11 @@
     python benchmarks/memory.py --only llama      # rows whose name contains it
     python benchmarks/memory.py --again --only x  # measure these anew
 
-A row is a model, a method and sizes: three optimizer steps over the same examples, then a short
-evaluation, by the path that `paribus run` takes. Peaks are resident memory of the run's process as
-the kernel counts it. The models are Gemma 3 270M and random ones of other families that are written
-here. After each row `benchmarks/results/memory.json` is written anew, so it may be stopped; every
+A row is a model, a method and sizes: ten optimizer steps, each over examples of its own, then a
+short evaluation, by the path that `paribus run` takes. Peaks are resident memory of
+the run's process as the kernel counts it. The models are Gemma 3 270M and random
+ones of other families that are written here. After each row `benchmarks/results/memory.json` is
+written anew, so it may be stopped; every
 prediction in it is remade from the stored shape and workload at the end.
 """
 
@@ -121,8 +122,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--set", choices=("looked-at", "held-out", "all"), default="all")
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args(arguments)
-    # Read by the runs' server. Runs of their own leave it: it costs a third of the speed (LOG.md).
-    os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(256 * 1024))
     chosen = {"looked-at": rows, "held-out": held_out}.get(options.set)
     wanted = list(chosen()) if chosen else [*rows(), *held_out()]
     found = _stored(options.out)

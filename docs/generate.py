@@ -1,4 +1,4 @@
-"""Generate docs/{config,cli,calibration,memory,rules}.md, or with --check say what is stale."""
+"""Generate docs/{config,cli,calibration,memory,rules,speed}.md, or with --check say what is old."""
 
 import ast
 import os
@@ -10,6 +10,7 @@ from pathlib import Path
 from calibration import calibration_page
 from memory import memory_page
 from rules import rules_page
+from speed import speed_page
 
 from paribus.config import schema
 
@@ -91,6 +92,7 @@ def main() -> int:
         "calibration.md": calibration_page(),
         "memory.md": memory_page(),
         "rules.md": rules_page(),
+        "speed.md": speed_page(),
     }
     for name, text in pages.items():
         path = DOCS / name

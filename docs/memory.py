@@ -29,7 +29,8 @@ _PARTS = (
         "autocast's bf16 copies of trained linear weights; with recomputation not during the loss",
         "2·W, or 2·A",
     ),
-    ("gradients", "in fp32; before a step's first backward pass there are none", "4·P, or 4·A"),
+    ("", "full SFT: the head in bf16", "2·V·D"),
+    ("gradients", "in fp32; before a step's first backward pass the head's alone", "4·P, or 4·A"),
     ("optimizer", "AdamW: two fp32 states", "8·P, or 8·A"),
     (
         "",
@@ -49,28 +50,15 @@ _PARTS = (
     ),
     (
         "logits",
-        "in the fused loss, N ≤ 256 rows at a time: logits and their exponentials",
-        "8·N·V",
+        "in the loss, N ≤ 1,024 rows at a time: their exponentials, which stay",
+        "c·N·V",
     ),
-    (
-        "",
-        "full SFT: the head's copy, its gradient in bf16 and in fp32, the logits' gradient",
-        "8·V·D + 2·N·V",
-    ),
-    (
-        "",
-        "full SFT, at the end: the tied head's and the embedding's gradient, before they are added",
-        "4·V·D",
-    ),
-    (
-        "",
-        "gold solutions: logits and their exponentials, and the chunk before",
-        "8·N·V to 10·N·V",
-    ),
+    ("", "and of 4,096 columns the logits, in fp32", "16,384·N"),
+    ("", "decoding: of 16,384 columns for each of R rows, two such pieces", "32,768·c·R"),
     (
         "KV cache",
-        "keys and values of all rows up to the longest prompt and `max_new_tokens`, the "
-        "shared prefix once more",
+        "keys and values of all rows up to the longest prompt and `max_new_tokens`, rounded up "
+        "to a multiple of 128, and one layer's keys once more while it grows",
         "2·c·K per token and layer",
     ),
     ("runtime", "the process and its libraries; on a GPU its context", ""),
@@ -78,19 +66,14 @@ _PARTS = (
 
 _KEPT = (
     ("kept by a layer", "bytes per token"),
-    ("each norm over the stream", "4·D; where it is trained 4·D (Gemma) or c·D more"),
-    (
-        "norms of queries and keys",
-        "4·(Q + K); where they are trained 4·(Q + K) (Gemma) or c·(Q + K) more",
-    ),
-    ("attention", "4·c·Q + 4 per head; with padding a mask of c·L"),
-    ("attention with a soft-cap (Gemma 2)", "3·c·Q, and (4 + 2·c)·L per head"),
-    ("MLP", "3·c·I; where it is trained c·I more"),
-    (
-        "inputs of the linear layers, full SFT",
-        "2·c·D (Gemma), 5·c·D (others, whose trained norms give fp32)",
-    ),
-    ("an adapter", "c·(in + r), and 4·in where it has dropout"),
+    ("each norm over the stream", "c·D + 4"),
+    ("norms of queries and keys", "c·(Q + K) + 4 per head"),
+    ("attention", "c·(2·Q + 2·K) + 4 per head; 4·c·Q where query heads share several key heads"),
+    ("a window shorter than the text", "c·L"),
+    ("attention with a soft-cap (Gemma 2)", "3·c·Q, L, and (4 + 2·c)·L per head"),
+    ("MLP", "3·c·I"),
+    ("inputs of the linear layers", "c·(2·D + Q + I)"),
+    ("an adapter", "c·r; with dropout 2·c·in, in place of its layer's input"),
 )
 
 
@@ -148,13 +131,13 @@ def _cpu() -> list[str]:
         "- The 8-bit optimizer is written in torch for CPUs. For Gemma 3 270M its temporary",
         "  tensors outweigh what its states save.",
         "",
-        "**The table below was measured with `MALLOC_MMAP_THRESHOLD_=262144`**, with which glibc",
-        "returns every larger tensor when it is freed. Runs do not set it, as it costs a third of",
-        "the speed of full SFT and half of LoRA's. Left to itself glibc keeps freed memory in",
-        "pieces, and training takes more than is predicted, the longer the more: Gemma 3 270M in",
-        "the quickstart's batches took 7.8 GB after 10 steps where 6.8 are predicted (full SFT),",
-        "3.5 "
-        "where 2.8 are (LoRA); 8.7 and 4.7 after 40 steps. After training the pieces are returned.",
+        "- Freed memory stays with the process in pieces, and what comes later fits into few of",
+        "  them: 35 % is added to activations, and at the end of the backward pass these and the",
+        "  layers' gradients are both counted in full.",
+        "- Whatever is compiled for a product of matrices is kept. Each pass has a number of",
+        "  tokens of its own, so runs limit how much: `ONEDNN_PRIMITIVE_CACHE_CAPACITY=128` and",
+        "  `LRU_CACHE_CAPACITY=16`, unless the environment says otherwise. Without these a run of",
+        "  40 steps took 1 GB more.",
     ]
 
 
@@ -166,13 +149,12 @@ def _measured(found: dict[str, Any]) -> list[str]:
     lines = [
         "## Predicted and measured",
         "",
-        f"{len(rows)} runs of three optimizer steps and a short evaluation, each in a process of",
-        f"its own, on {found['date']}: {machine['cpu']}, {machine['cores']} cores, "
+        f"{len(rows)} runs of ten optimizer steps and a short evaluation, each in a process of",
+        f"its own as `paribus run` makes it, on {found['date']}: {machine['cpu']}, "
+        f"{machine['cores']} cores, "
         f"{machine['memory_bytes'] / 2**30:.1f} GiB, {versions}.",
         "The formulae were made looking at rows without a star; those with one were held out:",
-        "measured when these were settled. Three rows held out at first were up to 11 % off and",
-        "showed what was missing: gradients inside the MLP, and that fp32 training needs no more",
-        "libraries. They have no star now, and four new rows took their place.",
+        "measured when these were settled.",
         "In MiB; the error is that of the larger peak.",
         "",
         f"- {_summary('all', rows)}",
@@ -192,11 +174,7 @@ def _measured(found: dict[str, Any]) -> list[str]:
         "",
         "- Nothing was measured on a GPU. The estimates for one use the same tensors and a context",
         "  of 0.6 GB, which is assumed; what its allocator leaves unused is not in them.",
-        "- On a CPU it is measured with glibc 2.36; other C libraries do not read the setting.",
-        "- Decoding many problems takes more than these short tests: for each shape of a product",
-        "  torch and oneDNN keep a kernel. A tiny model in batches of 4 took 503 MB at 40",
-        "  problems and 700 MB at 300, where 457 MB are predicted; with LoRA, whose adapters have",
-        "  shapes of their own, 1,082 MB, where 621 are.",
+        "- On a CPU it is measured with glibc 2.36; others keep freed memory in other ways.",
     ]
 
 

@@ -20,7 +20,6 @@ def training(loss: float) -> dict[str, object]:
         "seconds": 61.0,
         "examples_per_second": 2.1,
         "target_tokens_per_second": 150.2,
-        "padding_share": 0.08,
         "peak_memory_bytes": 4 * 10**9,
         "first_loss": 2.3,
         "final_loss": loss,

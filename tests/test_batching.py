@@ -7,12 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paribus.config.schema import TrainingConfig
+from paribus.prompts.encode import Encoded
 from paribus.seeds import derive
 from paribus.training.batching import (
-    WINDOW,
     count_steps,
     count_steps_to,
     plan_batches,
+    plan_training,
     training_length,
 )
 
@@ -23,42 +24,41 @@ def flat(steps: list[list[list[int]]]) -> list[int]:
 
 @st.composite
 def plans(draw: st.DrawFn):
-    """Arguments of `plan_batches`: from less than a batch to many windows, up to three epochs."""
-    lengths = draw(st.lists(st.integers(1, 30), min_size=1, max_size=80))
+    """Arguments of `plan_batches`: from less than a batch to many, up to three epochs."""
+    num_examples = draw(st.integers(1, 80))
     micro_batch = draw(st.integers(1, 4))
     batch_size = micro_batch * draw(st.integers(1, 3))
-    num_steps = draw(st.integers(1, 3 * len(lengths) // batch_size + 1))
+    num_steps = draw(st.integers(1, 3 * num_examples // batch_size + 1))
     sizes = {"num_steps": num_steps, "batch_size": batch_size, "micro_batch": micro_batch}
-    return lengths, {**sizes, "seed": draw(st.integers(0, 2**62))}
+    return num_examples, {**sizes, "seed": draw(st.integers(0, 2**62))}
 
 
 def test_the_example_of_the_docstring():
-    plan = plan_batches([5, 9, 5, 9], num_steps=2, batch_size=2, micro_batch=1, seed=0)
-    assert plan == [[[0], [2]], [[1], [3]]]
+    plan = plan_batches(4, num_steps=3, batch_size=2, micro_batch=1, seed=0)
+    assert plan == [[[0], [1]], [[2], [3]], [[1], [3]]]
     assert repr(plan) in plan_batches.__doc__
 
 
 def test_a_plan_of_two_epochs_in_full():
     """Six examples in batches of four: the second step holds the end of the first epoch."""
-    plan = plan_batches([3, 1, 2, 6, 5, 4], num_steps=3, batch_size=4, micro_batch=2, seed=1)
-    assert plan == [[[1, 0], [5, 4]], [[2, 2], [5, 3]], [[1, 0], [4, 3]]]
+    plan = plan_batches(6, num_steps=3, batch_size=4, micro_batch=2, seed=1)
+    assert plan == [[[0, 5], [4, 1]], [[3, 2], [5, 2]], [[3, 4], [1, 0]]]
 
 
 @given(plans())
 def test_every_example_once_before_any_twice(case):
-    lengths, arguments = case
-    plan = plan_batches(lengths, **arguments)
-    seen = Counter(dict.fromkeys(range(len(lengths)), 0))
-    for step in plan:
-        seen.update(flat([step]))
+    num_examples, arguments = case
+    seen = Counter(dict.fromkeys(range(num_examples), 0))
+    for index in flat(plan_batches(num_examples, **arguments)):
+        seen[index] += 1
         assert max(seen.values()) - min(seen.values()) <= 1
-    assert set(seen) == set(range(len(lengths)))
+    assert set(seen) == set(range(num_examples))
 
 
 @given(plans())
 def test_every_batch_is_full(case):
-    lengths, arguments = case
-    plan = plan_batches(lengths, **arguments)
+    num_examples, arguments = case
+    plan = plan_batches(num_examples, **arguments)
     assert len(plan) == arguments["num_steps"]
     micro_batches = arguments["batch_size"] // arguments["micro_batch"]
     assert {len(step) for step in plan} == {micro_batches}
@@ -66,33 +66,52 @@ def test_every_batch_is_full(case):
 
 
 @given(plans())
-def test_a_plan_depends_on_the_order_of_lengths_alone(case):
-    """The same plan again; the same for lengths with the same order; the caller's list is kept."""
-    lengths, arguments = case
-    before = list(lengths)
-    plan = plan_batches(lengths, **arguments)
-    assert lengths == before
-    assert plan_batches(tuple(lengths), **arguments) == plan
-    assert plan_batches([7 * length**2 + 1 for length in lengths], **arguments) == plan
+def test_a_longer_plan_goes_on_from_a_shorter_one(case):
+    """At any cut: on resuming the plan is made anew, and its beginning is what was trained on."""
+    num_examples, arguments = case
+    whole = plan_batches(num_examples, **arguments)
+    for cut in range(1, len(whole)):
+        assert plan_batches(num_examples, **{**arguments, "num_steps": cut}) == whole[:cut]
 
 
-@pytest.mark.parametrize("cut", [WINDOW, 2 * WINDOW, 5 * WINDOW])
-def test_a_longer_plan_goes_on_from_a_shorter_one(cut):
-    """The plan is made anew on resuming: what was trained on is its beginning, the tail is left.
+@given(plans())
+def test_passes_only_cut_the_order_into_pieces(case):
+    """Neither they nor the steps they make up change which example is seen when."""
+    num_examples, arguments = case
+    order = flat(plan_batches(num_examples, **arguments))
+    alone = {"num_steps": len(order), "batch_size": 1, "micro_batch": 1}
+    assert flat(plan_batches(num_examples, **{**arguments, **alone})) == order
 
-    A shorter training's last window holds other batches only if it is cut short.
-    """
-    lengths = [(37 * i) % 256 + 1 for i in range(256)]
-    sizes = {"batch_size": 4, "micro_batch": 2, "seed": 5}
-    whole = plan_batches(lengths, num_steps=64, **sizes)
-    assert plan_batches(lengths, num_steps=cut, **sizes) == whole[:cut]
-    assert sorted(flat(whole[:cut]) + flat(whole[cut:])) == list(range(256))
+
+@given(st.lists(st.tuples(st.integers(1, 30), st.integers(1, 30)), min_size=4, max_size=20))
+def test_lengths_play_no_part(lengths):
+    """Examples of any lengths are trained on in the order of as many of equal lengths."""
+    config = TrainingConfig(epochs=2.0, batch_size=4, micro_batch=2)
+    examples = [Encoded((7,) * (prompt + target), prompt) for prompt, target in lengths]
+    equal = [Encoded((7, 7), 1)] * len(examples)
+    assert plan_training(examples, config, seed=3) == plan_training(equal, config, seed=3)
+
+
+@pytest.mark.parametrize("epoch", [0, 1, 2])
+def test_each_epoch_is_a_permutation_of_its_own(epoch):
+    plan = plan_batches(256, num_steps=3 * 64, batch_size=4, micro_batch=2, seed=5)
+    epochs = [flat(plan[start : start + 64]) for start in (0, 64, 128)]
+    assert sorted(epochs[epoch]) == list(range(256))
+    assert epochs[epoch] not in [list(range(256)), epochs[epoch - 1]]
+
+
+def test_any_example_may_come_first():
+    """Over many seeds each of eight examples is first about as often: 50 of 400, ± 4 deviations."""
+    plans = (plan_batches(8, num_steps=1, batch_size=1, micro_batch=1, seed=s) for s in range(400))
+    firsts = Counter(flat(plan)[0] for plan in plans)
+    assert set(firsts) == set(range(8))
+    assert all(24 <= count <= 76 for count in firsts.values()), firsts
 
 
 def test_seeds_share_nothing():
     """Not the order, and not the next seed's first epoch as this seed's second."""
     sizes = {"num_steps": 32, "batch_size": 4, "micro_batch": 4}
-    plans = [plan_batches([1] * 64, **sizes, seed=seed) for seed in range(20)]
+    plans = [plan_batches(64, **sizes, seed=seed) for seed in range(20)]
     epochs = {tuple(flat(half)) for plan in plans for half in (plan[:16], plan[16:])}
     assert len(epochs) == 40
 
@@ -104,34 +123,9 @@ def test_streams_are_derived_by_hash():
     assert all(0 <= number < 2**63 for number in numbers)
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_sorting_saves_padding(seed):
-    """Lengths 1 to 256: in random order a batch of 8 is padded by 44 %, here by less than 12 %."""
-    lengths = [(37 * i) % 256 + 1 for i in range(256)]
-    sizes = {"num_steps": 32, "batch_size": 8, "micro_batch": 8, "seed": seed}
-
-    def padding(plan) -> float:
-        padded = sum(len(m) * max(lengths[i] for i in m) for step in plan for m in step)
-        return 1 - sum(lengths) / padded
-
-    assert 0.40 < padding(plan_batches([1] * 256, **sizes)) < 0.50
-    assert padding(plan_batches(lengths, **sizes)) < 0.12
-
-
-def test_a_steps_place_says_nothing_of_its_length():
-    """Over many seeds each place in the window holds the longest batch about as often."""
-    lengths = list(range(2 * WINDOW))
-    places = Counter()
-    for seed in range(400):
-        plan = plan_batches(lengths, num_steps=WINDOW, batch_size=2, micro_batch=2, seed=seed)
-        places[max(range(WINDOW), key=lambda k: max(flat([plan[k]])))] += 1
-    assert set(places) == set(range(WINDOW))
-    assert all(25 < count < 85 for count in places.values()), places
-
-
 def test_a_batch_size_that_is_no_multiple_is_refused():
     with pytest.raises(ValueError, match="batch size 6 is no multiple of micro-batch 4"):
-        plan_batches([1] * 6, num_steps=1, batch_size=6, micro_batch=4, seed=0)
+        plan_batches(6, num_steps=1, batch_size=6, micro_batch=4, seed=0)
 
 
 @pytest.mark.parametrize(
@@ -184,13 +178,10 @@ def test_the_fewest_steps_whose_batches_hold_the_target_tokens(lengths, wanted, 
     """Counted on the very plan that is trained on."""
     config = TrainingConfig(target_tokens=wanted, batch_size=batch_size, micro_batch=1)
     steps, tokens = training_length(lengths, config, seed)
-    prompts = [len(lengths) - i for i in range(len(lengths))]
-    plan = plan_batches(prompts, num_steps=steps, batch_size=batch_size, micro_batch=1, seed=seed)
+    sizes = {"batch_size": batch_size, "micro_batch": 1, "seed": seed}
+    plan = plan_batches(len(lengths), num_steps=steps, **sizes)
     assert sum(lengths[index] for index in flat(plan)) == tokens >= wanted
-    fewer = plan_batches(
-        prompts, num_steps=max(1, steps - 1), batch_size=batch_size, micro_batch=1, seed=seed
-    )
-    assert steps == 1 or sum(lengths[index] for index in flat(fewer)) < wanted
+    assert sum(lengths[index] for index in flat(plan[:-1])) < wanted
 
 
 @pytest.mark.parametrize(

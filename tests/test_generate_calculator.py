@@ -5,7 +5,8 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from paribus.evaluation.annotations import annotated_steps
-from paribus.evaluation.generate import _Decoder, _Row, generate
+from paribus.evaluation.generate import generate
+from paribus.evaluation.writing import Row, Rules
 from paribus.models.load import for_inference
 from paribus.prompts.encode import Prompt, encode_prompt
 from paribus.records import Generation, Problem, Stop
@@ -17,6 +18,10 @@ SUMS = {  # question: what the model is taught to write; its sums are wrong, or 
     "7 8 9?": " <<x+1=5>> 6*7=5<eos>",
     "10?": " <<1/8=8>>8<eos>",
 }
+
+
+def rules_of(tokenizer, stop_ids=frozenset()) -> Rules:
+    return Rules(tokenizer=tokenizer, stop_ids=stop_ids, max_new_tokens=999, calculator=True)
 
 
 def prompt_of(question: str, tokenizer) -> Prompt:
@@ -99,27 +104,24 @@ def test_forced_tokens_count_towards_the_limit(taught, tokenizer):
         ((("3", "6"), (">", ">")), "<<12*3=", "zzz", "<<12*3=36>>z"),
     ],
 )
-def test_while_tokens_are_forced_the_models_choice_is_of_no_account(
-    taught, merges, before, chosen, text
-):
+def test_while_tokens_are_forced_the_models_choice_is_of_no_account(merges, before, chosen, text):
     tokenizer = tiny_tokenizer(merges)
-    decoder = _Decoder(taught, tokenizer, frozenset({tokenizer.eos_token_id}), 99, True)
-    row = _Row(prompt_of("5?", tokenizer))
+    rules = rules_of(tokenizer, frozenset({tokenizer.eos_token_id}))
+    row = Row(prompt_of("5?", tokenizer))
     for token in [
         *tokenizer.encode(before, add_special_tokens=False),
         *tokenizer.encode(chosen, add_special_tokens=False),
     ]:
-        decoder._advance([row], torch.tensor([token]), torch.tensor([True]))
-    assert decoder._text(row.generated) == text
+        rules.advance(row, token, finite=True)
+    assert rules.text(row.generated) == text
     assert row.stop is None
 
 
-def test_a_broken_distribution_fails_a_row_within_a_result(taught, tokenizer):
-    row = _Row(
+def test_a_broken_distribution_fails_a_row_within_a_result(tokenizer):
+    row = Row(
         prompt_of("5?", tokenizer),
         generated=tokenizer.encode("<<12*3=", add_special_tokens=False),
         forced=[5, 6],
     )
-    decoder = _Decoder(taught, tokenizer, frozenset(), 99, True)
-    decoder._advance([row], torch.tensor([7]), torch.tensor([False]))
+    rules_of(tokenizer).advance(row, 7, finite=False)
     assert row.stop is Stop.FAILED

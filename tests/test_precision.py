@@ -8,11 +8,11 @@ import torch
 
 from paribus.config.schema import LoraConfig
 from paribus.errors import ConfigError, ModelError
+from paribus.models.adapters import load_adapter
 from paribus.models.load import (
     count_parameters,
     decoder_and_head,
     for_inference,
-    load_adapter,
     load_model,
     make_trainable,
 )

@@ -185,14 +185,15 @@ def test_pb055_a_loss_over_the_tokens_of_its_own_pass(
 
     def own_mean(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         own = (inputs["labels"] != -100).sum()
-        return true_loss(self, model, inputs, return_outputs, own) / 2
+        return true_loss(self, model, inputs, return_outputs, 2 * own)
 
     monkeypatch.setattr(CompletionTrainer, "compute_loss", own_mean)
     probed = look(ready(tiny, method, precision), examples, tmp_path, precision=precision)
     assert list(found(probed)) == ["PB055"]
 
 
-def test_pb055_a_trainer_that_divides_once_more(tiny, tmp_path, examples, monkeypatch):
+def divides_once_more(monkeypatch):
+    """Let the Trainer divide the loss by the number of passes, which it is told not to."""
     true_init = CompletionTrainer.__init__
 
     def init(self, *arguments, **keywords):
@@ -200,8 +201,24 @@ def test_pb055_a_trainer_that_divides_once_more(tiny, tmp_path, examples, monkey
         self.loss_is_scaled_for_ga = False
 
     monkeypatch.setattr(CompletionTrainer, "__init__", init)
-    message = found(look(ready(tiny, "full"), examples, tmp_path))["PB055"]
+
+
+def test_pb055_a_trainer_that_divides_once_more(tiny, tmp_path, examples, monkeypatch):
+    divides_once_more(monkeypatch)
+    message = found(look(ready(tiny, "lora"), examples, tmp_path))["PB055"]
     assert message.startswith("in two passes instead of one the gradient is off by 0.5 of its norm")
+
+
+def test_a_trainer_that_divides_once_more_stops_where_the_head_trains(
+    tiny, tmp_path, examples, monkeypatch
+):
+    """The head's gradient is taken by then: the loss itself refuses the factor."""
+    divides_once_more(monkeypatch)
+    model = ready(tiny, "full")
+    before = state(model)
+    with pytest.raises(RuntimeError, match=r"the loss was scaled by 0\.5 after its gradient"):
+        look(model, examples, tmp_path)
+    assert same(before, state(model))
 
 
 @pytest.mark.parametrize(

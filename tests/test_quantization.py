@@ -12,11 +12,11 @@ from safetensors.torch import load_file, save_file
 from outside import paribus
 from paribus.config.schema import LoraConfig
 from paribus.errors import ConfigError, ModelError
+from paribus.models.adapters import load_adapter
 from paribus.models.load import (
     count_parameters,
     decoder_and_head,
     for_inference,
-    load_adapter,
     load_model,
     make_trainable,
 )
@@ -131,7 +131,7 @@ def test_an_evaluation_between_two_steps_leaves_gradients_alone(tiny, kept, low,
         if isinstance(layer, Linear4bit) and not kept:
             layer.support_avx512bf16_for_cpu = True
     before = gradients(model)
-    with torch.inference_mode():
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
         model.eval()(IDS)
     after = gradients(model)
     wrong = sorted(((after[n] - before[n]).norm() / before[n].norm()).item() for n in before)

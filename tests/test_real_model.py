@@ -9,7 +9,8 @@ import torch
 from paribus.config.schema import ArmConfig, DataConfig, EvaluationConfig, TrainingConfig
 from paribus.config.spec import RunSpec
 from paribus.experiment.run import run_one
-from paribus.models.load import for_inference, load_adapter, load_model
+from paribus.models.adapters import load_adapter
+from paribus.models.load import for_inference, load_model
 from paribus.models.source import Source, find
 from paribus.planning.inputs import prepare
 from paribus.store.layout import RunFolder

@@ -136,7 +136,8 @@ def test_layers_keep_less_than_what_checkpointing_is_judged_by(model: str, value
     shape = shape_of(model, None)
     given = replace(facts(values, tokens=None), shape=shape)
     load = forecast(given.config, None, 0, shape, GPU).load
-    longest = replace(load, train_length=given.config.prompt.max_tokens)
+    length = given.config.prompt.max_tokens
+    longest = replace(load, train_length=length, pass_tokens=2 * length)
     assert sum(kept(shape, longest)) < most_kept(given, shape)
 
 

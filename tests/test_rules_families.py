@@ -20,7 +20,7 @@ from paribus.prompts.encode import Prompt
 from paribus.prompts.formats import render_prompt
 from paribus.records import Problem
 from paribus.testing.tiny import tiny_tokenizer
-from paribus.training.loss import completion_loss
+from paribus.training.loss import CompletionLoss
 
 FAMILIES = [
     "apertus", "arcee", "falcon", "glm", "glm4", "gpt2", "gpt_neox", "gpt_oss", "mixtral",
@@ -87,7 +87,7 @@ def test_the_loss_of_a_family_is_its_own_or_the_card_says_so(
     ids = torch.tensor([[2, 60, 61, 62, 63, 64]])
     decoder, head, softcap = decoder_and_head(model)
     hidden = decoder(input_ids=ids, use_cache=False).last_hidden_state[0, :-1]
-    ours = completion_loss(hidden, head.weight, ids[0, 1:], softcap=softcap, divisor=5)
+    ours = CompletionLoss(head.weight, torch.float32, softcap)(hidden, ids[0, 1:], 5)
     own = model(input_ids=ids, labels=ids).loss
     assert torch.isclose(ours, own, rtol=1e-4) == agree
 

@@ -2,10 +2,11 @@
 
     nll = - sum_t log p(y_t | prompt, y_<t)      over the solution's tokens and the stop token
 
-In nats. One forward pass per batch; the output head sees completion positions only, `CHUNK` rows
-at a time, as in training. Texts are padded on the right, where causal attention cannot see.
+In nats. The texts of a pass lie end to end; the output head sees completion positions
+only, and of its logits no more exist at once than a CPU's cache holds.
 
-Shapes: B texts, L tokens, N completion tokens of a batch, D hidden size, V vocabulary, C a chunk.
+Shapes: T tokens of a batch, N completion tokens of them, R rows of a block, D hidden size,
+V vocabulary, W columns of a tile.
 """
 
 import math
@@ -17,11 +18,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from paribus.models.attention import packed
+from paribus.models.device import return_freed
 from paribus.models.load import decoder_and_head
 from paribus.prompts.encode import Encoded
 
-CHUNK = 256
-"""Rows of logits that exist at once."""
+TOKENS = 4096
+"""Tokens of a pass, unless a single text has more."""
+
+ROWS = 1024
+"""Rows of logits that exist at once, and"""
+
+TILE = 4096
+"""how many of each: 17 MB in fp32."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,13 +59,14 @@ def likelihoods(
 ) -> list[Likelihood]:
     """Return one likelihood per example, in their order; `ids` are their problems'.
 
-    Examples of similar length share a batch. `on_batch` is called with the number done so far.
+    Examples of similar length share a pass. `on_batch` is called with the number done so far.
     """
-    order = sorted(range(len(examples)), key=lambda index: len(examples[index].ids))
     found: dict[int, Likelihood] = {}
+    device = decoder_and_head(model)[1].weight.device
     with torch.inference_mode():
-        for start in range(0, len(order), batch_size):
-            batch = order[start : start + batch_size]
+        for batch in _batches([len(example.ids) for example in examples], batch_size):
+            # Passes differ in length, and a CPU's heap would keep the pieces of each.
+            return_freed(device)
             sums = _negative_log_likelihoods(model, [examples[index] for index in batch])
             for index, nll in zip(batch, sums, strict=True):
                 found[index] = Likelihood(
@@ -91,24 +101,35 @@ def measure_likelihoods(
     }
 
 
+def _batches(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
+    """Return indices of texts that share a pass: at most `batch_size`, and `TOKENS` tokens."""
+    batches: list[list[int]] = []
+    tokens = TOKENS
+    for index in sorted(range(len(lengths)), key=lambda index: lengths[index]):
+        if tokens + lengths[index] > TOKENS or len(batches[-1]) == batch_size:
+            batches.append([])
+            tokens = 0
+        batches[-1].append(index)
+        tokens += lengths[index]
+    return batches
+
+
 def _negative_log_likelihoods(model: nn.Module, batch: Sequence[Encoded]) -> list[float]:
     """Return the summed negative log-likelihood of each example's completion, in nats."""
     decoder, head, softcap = decoder_and_head(model)
     device = head.weight.device
-    longest = max(len(example.ids) for example in batch)
-    ids_BL = torch.zeros(len(batch), longest, dtype=torch.int64)
-    mask_BL = torch.zeros_like(ids_BL)
-    predicts_BL = torch.zeros_like(ids_BL, dtype=torch.bool)
-    for row, example in enumerate(batch):
-        length = len(example.ids)
-        ids_BL[row, :length] = torch.tensor(example.ids)
-        mask_BL[row, :length] = 1
-        predicts_BL[row, example.prompt_length - 1 : length - 1] = True
-    labels_N = ids_BL[:, 1:][predicts_BL[:, :-1]].to(device)
-    hidden_BLD = decoder(
-        input_ids=ids_BL.to(device), attention_mask=mask_BL.to(device), use_cache=False
-    ).last_hidden_state
-    losses_N = _losses(hidden_BLD[predicts_BL.to(device)], head.weight, labels_N, softcap)
+    inputs = {name: each.to(device) for name, each in packed([e.ids for e in batch]).items()}
+    hidden_TD = decoder(**inputs, use_cache=False).last_hidden_state[0]
+    ends = torch.tensor([len(example.ids) for example in batch]).cumsum(0).tolist()
+    # The token before a completion's first is the first that predicts, its last predicts nothing.
+    predicts = [
+        place
+        for example, end in zip(batch, ends, strict=True)
+        for place in range(end - example.target_length - 1, end - 1)
+    ]
+    predicts_N = torch.tensor(predicts, device=device)
+    labels_N = inputs["input_ids"][0][predicts_N + 1]
+    losses_N = _losses(hidden_TD[predicts_N], head.weight, labels_N, softcap)
     counts = [example.target_length for example in batch]
     return [float(losses.sum()) for losses in torch.split(losses_N.double().cpu(), counts)]
 
@@ -116,11 +137,16 @@ def _negative_log_likelihoods(model: nn.Module, batch: Sequence[Encoded]) -> lis
 def _losses(hidden_ND: Tensor, head_VD: Tensor, labels_N: Tensor, softcap: float | None) -> Tensor:
     """Return each label's negative log-likelihood, in fp32 [N]."""
     found = []
-    for start in range(0, len(hidden_ND), CHUNK):
-        labels_C = labels_N[start : start + CHUNK]
-        logits_CV = (hidden_ND[start : start + CHUNK] @ head_VD.T).float()
-        if softcap is not None:
-            logits_CV.div_(softcap).tanh_().mul_(softcap)
-        chosen_C = logits_CV.gather(1, labels_C[:, None])[:, 0]
-        found.append(torch.logsumexp(logits_CV, dim=-1) - chosen_C)
+    for hidden_RD, labels_R in zip(hidden_ND.split(ROWS), labels_N.split(ROWS), strict=True):
+        normalizer_R = hidden_RD.new_full((len(hidden_RD),), -torch.inf, dtype=torch.float32)
+        chosen_R = torch.zeros_like(normalizer_R)
+        for start in range(0, len(head_VD), TILE):
+            logits_RW = (hidden_RD @ head_VD[start : start + TILE].T).float()
+            if softcap is not None:
+                logits_RW.div_(softcap).tanh_().mul_(softcap)
+            inside_R = (labels_R >= start) & (labels_R < start + logits_RW.shape[1])
+            at_R1 = (labels_R - start).clamp(0, logits_RW.shape[1] - 1)[:, None]
+            chosen_R = torch.where(inside_R, logits_RW.gather(1, at_R1)[:, 0], chosen_R)
+            normalizer_R = torch.logaddexp(normalizer_R, torch.logsumexp(logits_RW, dim=-1))
+        found.append(normalizer_R - chosen_R)
     return torch.cat(found)

@@ -147,7 +147,7 @@ def _batches(config: ArmConfig, inputs: Inputs, stream: int) -> Batches:
     return [
         [
             (
-                max(len(examples[index].ids) for index in batch),
+                sum(len(examples[index].ids) for index in batch),
                 sum(examples[index].target_length for index in batch),
             )
             for batch in step
@@ -161,8 +161,9 @@ def _workload(config: ArmConfig, lengths: Lengths, batches: Batches | None) -> W
     trains = config.method != "none"
     size = training.pass_size if trains else 1  # a baseline has no passes to settle
     if batches is None:
-        # As when all examples of a pass were twice as long as the mean: sorting makes them alike.
-        passes = [(lengths.longest_example, round(2 * size * lengths.mean_target))]
+        # As when all examples of a pass were half again as long as the mean, or one the longest.
+        longest = max(lengths.longest_example, round(1.5 * size * lengths.mean_example))
+        passes = [(longest, round(1.5 * size * lengths.mean_target))]
         steps = count_steps(
             lengths.examples,
             epochs=training.epochs,
@@ -183,7 +184,8 @@ def _workload(config: ArmConfig, lengths: Lengths, batches: Batches | None) -> W
         lora_dropout=config.lora.dropout,
         micro_batch=size,
         accumulation=training.batch_size // size,
-        train_length=max((length for length, _ in passes), default=0),
+        train_length=lengths.longest_example if trains else 0,
+        pass_tokens=max((tokens for tokens, _ in passes), default=0),
         train_targets=max((targets for _, targets in passes), default=0),
         train_tokens=lengths.mean_example,
         target_tokens=lengths.mean_target,

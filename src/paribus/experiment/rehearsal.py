@@ -35,7 +35,7 @@ class Rehearsal:
     Attributes:
         training_peak_bytes: of two steps at the longest batch; None for a baseline.
         step_seconds: of the second of them; None for a baseline.
-        step_tokens: padded tokens of that step; None for a baseline.
+        step_tokens: tokens of that step; None for a baseline.
         evaluation_peak_bytes: of the longest prompts decoded for `DECODED` tokens, and of the
             longest gold solutions' likelihoods.
         decode_seconds: of one further token for the whole batch.
@@ -162,15 +162,13 @@ def _train(
     device: "torch.device",
     folder: Path,
 ) -> tuple[int, float, int]:
-    """Return peak, seconds and padded tokens of the second of two steps at the longest batch."""
+    """Return peak, seconds and tokens of the second of two steps at the longest batch."""
     from paribus.training.batching import order_seed, plan_training
     from paribus.training.train import StepRecord, train
 
     examples, config = inputs.examples, spec.config.training
     steps = plan_training(examples, config, order_seed(spec.stream))
-    longest = max(
-        steps, key=lambda step: max(len(m) * max(len(examples[i].ids) for i in m) for m in step)
-    )
+    longest = max(steps, key=lambda step: max(sum(len(examples[i].ids) for i in m) for m in step))
     records: list[StepRecord] = []
     train(
         model,
@@ -183,7 +181,7 @@ def _train(
         on_step=records.append,
     )
     second = records[-1]
-    return second.peak_memory_bytes, second.seconds, second.padded_tokens
+    return second.peak_memory_bytes, second.seconds, second.tokens
 
 
 def _evaluate(model: "nn.Module", inputs: Inputs, spec: RunSpec) -> tuple[int, float, float]:

@@ -51,7 +51,7 @@ def reset_peak_memory(device: torch.device) -> None:
 def return_freed(device: torch.device) -> None:
     """Give freed memory back to the system, where the C library keeps it in pieces (glibc).
 
-    Between stages only: after every step it would cost a tenth of the speed (LOG.md).
+    Between stages and long passes: after every step it would cost a tenth of the speed (LOG.md).
     """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if device.type == "cpu" else None
     if trim is not None:

@@ -15,7 +15,6 @@ embedding fp32, another 1.05 GB for Gemma 2B (256,000 x 2,048 weights).
 
 from importlib.util import find_spec
 from math import prod
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,6 +25,7 @@ from transformers import AutoModelForCausalLM
 from paribus.config.schema import LoraConfig
 from paribus.errors import ConfigError, ModelError
 from paribus.files import read_json
+from paribus.models import attention, norms
 from paribus.models.source import Source
 
 
@@ -66,6 +66,8 @@ def load_model(
         )
     placed: nn.Module = model.to(device)
     _keep_layout(placed)
+    attention.use(placed)
+    norms.use(placed)
     return placed
 
 
@@ -78,13 +80,18 @@ def make_trainable(
     """
     _fix_stream(model, compute)
     if method == "lora":
-        return _add_adapters(model, lora)
+        from paribus.models.adapters import add_adapters
+
+        _, head, _ = decoder_and_head(model)
+        return add_adapters(model, lora, head)
     if any(hasattr(parameter, "quant_state") for parameter in model.parameters()):
         raise ConfigError(
             f"method={method!r} cannot train weights of 4 bits (quantization='nf4')",
             "set method: lora, or quantization: null",
         )
-    return model.float().requires_grad_(True)
+    model = model.float().requires_grad_(True)
+    _sparse_embedding(model)
+    return model
 
 
 def for_inference(model: nn.Module, compute: torch.dtype) -> nn.Module:
@@ -98,15 +105,8 @@ def for_inference(model: nn.Module, compute: torch.dtype) -> nn.Module:
         parameter.requires_grad_(False)
         if parameter.is_floating_point():
             parameter.data = parameter.data.to(compute)
+    attention.use(model)
     return model.eval()
-
-
-def load_adapter(model: nn.Module, folder: Path) -> nn.Module:
-    """Return `model` with the adapter saved in `folder`; see `for_inference`."""
-    from peft import PeftModel
-
-    adapted: nn.Module = PeftModel.from_pretrained(model, str(folder), is_trainable=False)
-    return adapted
 
 
 def decoder_and_head(model: nn.Module) -> tuple[nn.Module, nn.Linear, float | None]:
@@ -192,32 +192,16 @@ def _keep_layout(model: nn.Module) -> None:
             module.support_avx512bf16_for_cpu = False
 
 
-def _add_adapters(model: nn.Module, lora: LoraConfig) -> nn.Module:
-    from peft import LoraConfig as PeftLoraConfig
-    from peft import get_peft_model
+def _sparse_embedding(model: Any) -> None:
+    """Let a pass make gradients for the embeddings of its own tokens, not of the vocabulary."""
 
-    # The loss takes the head's own weight, so an adapter there would never learn.
-    _, head, _ = decoder_and_head(model)
-    linear = {name.rpartition(".")[2] for name, m in model.named_modules()
-              if isinstance(m, nn.Linear) and m is not head}  # fmt: skip
-    unknown = sorted(set(lora.targets) - linear)
-    if unknown:
-        raise ConfigError(
-            f"lora.targets names no linear layer of this model's decoder: {', '.join(unknown)}",
-            f"choose from {', '.join(sorted(linear))}" if linear else "set method=full",
-        )
-    model.requires_grad_(False)
-    return get_peft_model(
-        model,
-        PeftLoraConfig(
-            task_type="CAUSAL_LM",
-            r=lora.r,
-            lora_alpha=lora.alpha,
-            lora_dropout=lora.dropout,
-            target_modules=list(lora.targets),
-        ),
-        autocast_adapter_dtype=True,
-    )
+    def densify(weight: Any) -> None:
+        if weight.grad.is_sparse:  # a tied head's gradient is dense, and they are added to it
+            weight.grad = weight.grad.to_dense()
+
+    embedding = model.get_input_embeddings()
+    embedding.sparse = True
+    embedding.weight.register_post_accumulate_grad_hook(densify)
 
 
 def _fix_stream(model: Any, compute: torch.dtype) -> None:

@@ -4,8 +4,7 @@
     estimate(shape, load, device("rtx-4090")).peak_bytes
 
 `planning/moments` lists the tensors alive at each moment that can be the peak; the peak is the
-largest moment and what the process has beside its tensors. On a CPU that is what an allocator takes
-which returns freed tensors; glibc's keeps some, and training then takes more (docs/memory.md).
+largest moment and what the process has beside its tensors. docs/memory.md has what was measured.
 """
 
 from collections.abc import Mapping
@@ -93,7 +92,7 @@ class Estimate:
 def estimate(shape: Shape, load: Workload, device: Device) -> Estimate:
     """Return the memory of a run of `load` on `device`."""
     training = training_moments(shape, load, device.kind) if load.method != "none" else {}
-    evaluation = evaluation_moments(shape, load)
+    evaluation = evaluation_moments(shape, load, device.kind)
     adapters = sum(trained_parameters(shape, load)) if load.method == "lora" else 0
     total = shape.parameters + adapters
     trained = {"full": shape.parameters, "lora": adapters, "none": 0}[load.method]

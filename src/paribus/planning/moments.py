@@ -2,8 +2,7 @@
 
     training_moments(shape, load)["backward"]["gradients"]     # [4.2e6, …] bytes, one per tensor
 
-A moment maps fields of `planning/memory.Parts` to sizes of tensors, one by one. N rows of logits
-exist at a time, V is the vocabulary.
+A moment maps fields of `planning/memory.Parts` to sizes of tensors, one by one.
 """
 
 from paribus.models.shapes import Shape
@@ -12,8 +11,27 @@ from paribus.planning.workload import Workload
 
 Moment = dict[str, list[float]]
 
-CHUNK = 256
-"""Rows of logits that exist at once, as in training/loss and evaluation/likelihood."""
+ROWS = 1024
+"""Rows of logits that are worked on at once, as in training/loss and evaluation/likelihood."""
+
+TILE = 4096
+"""Logits of a row that exist at once there."""
+
+WRITTEN = 16384
+"""Logits of a row that exist at once in decoding, as in evaluation/decoder."""
+
+PROMPTS = 512
+"""Tokens of a pass over prompts, as there."""
+
+HOLES = 0.35
+"""What a CPU's heap takes beyond the activations in it. For aligned memory glibc 2.36 uses no freed
+piece of the very size that is asked for, only larger ones. Measured: 0.2 to 0.5."""
+
+GOLD = 4096
+"""Tokens of a pass over gold solutions, as in evaluation/likelihood."""
+
+SLOTS = 128
+"""A cache of keys has a multiple of so many slots, as in evaluation/slots."""
 
 NF4_BYTES = 0.5 + (1 + 4 / 256) / 64
 """Of one weight: 4 bits, and for each 64 weights a scale of 1 byte, with an fp32 for 256 scales."""
@@ -21,71 +39,87 @@ NF4_BYTES = 0.5 + (1 + 4 / 256) / 64
 
 def training_moments(shape: Shape, load: Workload, kind: str) -> dict[str, Moment]:
     """Return the moments of training on a device of `kind` that can be its peak."""
-    head = 4.0 * shape.vocab * shape.hidden if load.method == "full" else 0.0
+    full = load.method == "full"
     gradients = [4.0 * each for each in trained_parameters(shape, load)]
-    state = {"weights": weights(shape, load, trained=True)}
-    state["optimizer"] = _states(shape, load) if load.steps > 1 else []
-    added = gradients if load.accumulation > 1 else []
-    copies = _copies(shape, load)
+    # The head's gradient is made in the loss, into memory that stays; the others come and go.
+    head = [4.0 * shape.vocab * shape.hidden] * full
+    added = gradients if load.accumulation > 1 else head
+    state = {
+        "weights": weights(shape, load, trained=True),
+        "optimizer": _states(shape, load) if load.steps > 1 else [],
+    }
+    copies, copy = _copies(shape, load), _head_copy(shape, load)
+    kept_logits = [float(compute_bytes(load) * min(ROWS, load.train_targets) * shape.vocab)]
     saved = kept(shape, load)
-    # A tied head's gradient and the embedding's are there at once before they are added up; later
-    # passes of a step add both to what has been accumulated.
-    heads = [head] * (shape.tied + (load.accumulation > 1))
+    back = going_back(shape, load, kind)
+    holes = [HOLES * sum(saved + back)] * (kind == "cpu")
+    freed = [*saved, *back, *_freed(shape, load)] if kind == "cpu" else []
     return {
-        "forward": {**state, "gradients": added, "copies": copies, "activations": saved},
         "loss": {
             **state,
             "gradients": added,
-            "copies": [] if load.checkpointing else copies,
-            "activations": saved,
-            "logits": _loss(shape, load),
+            "copies": copy + ([] if load.checkpointing else copies),
+            "activations": saved + holes,
+            "logits": kept_logits + _tile(shape, load),
         },
         "last layer back": {
             **state,
             "gradients": added,
-            "copies": copies[:: shape.layers] if load.checkpointing else copies,
-            "activations": saved + going_back(shape, load),
-            "logits": [head],
+            "copies": copy + (copies[:: shape.layers] if load.checkpointing else copies),
+            "activations": saved + back + holes,
+            "logits": kept_logits,
         },
-        "backward": {**state, "gradients": gradients, "logits": heads},
+        "backward": {
+            **state,
+            "copies": copy,
+            "gradients": gradients,
+            "activations": freed + _embedding_gradient(shape, load),
+            "logits": kept_logits,
+        },
         "step": {
             **state,
+            "copies": copy,
+            "activations": freed,
             "optimizer": _states(shape, load) + _step(shape, load, kind),
             "gradients": gradients,
+            "logits": kept_logits,
         },
     }
 
 
-def evaluation_moments(shape: Shape, load: Workload) -> dict[str, Moment]:
+def evaluation_moments(shape: Shape, load: Workload, kind: str) -> dict[str, Moment]:
     """Return the moments of evaluation that can be its peak; tensors in bytes."""
     value, rows = compute_bytes(load), load.eval_batch
     stored = {"weights": weights(shape, load, trained=False)}
     per_token = shape.kv_bytes_per_token(value) / (2 * shape.layers)
 
     def cache(length: int) -> list[float]:
-        # the shared prefix once more, and one layer's old keys beside its new ones
-        layers = [rows * length * per_token] * (2 * shape.layers + 2)
-        return layers + [load.shared_prefix * per_token] * 2 * shape.layers
+        # one tensor more: while the cache grows or shrinks, a layer's old one beside its new one
+        return [rows * _up(length, SLOTS) * per_token] * (2 * shape.layers + 1)
 
-    own = load.prompt_length - load.shared_prefix
-    logits = [float(rows * shape.vocab * value)]
-    tokens = rows * load.gold_length
+    own = _up(max(1, load.prompt_length - load.shared_prefix - 1), 32)
+    length = load.prompt_length + load.new_tokens
+    tokens = min(rows * load.gold_length, max(GOLD, load.gold_length))
+    # All texts of a pass in the MLP, or one in attention where that is written out.
+    texts = passing(shape, load, 1, tokens, 0)
+    gold = max(texts, passing(shape, load, 1, load.gold_length, load.gold_length), key=sum)
     return {
         "prompts": {
             **stored,
             "kv_cache": cache(load.prompt_length),
-            "activations": passing(shape, load, rows, own, load.prompt_length),
-            "logits": logits,
+            "activations": passing(
+                shape, load, max(1, PROMPTS // own), min(own, PROMPTS), load.prompt_length
+            ),
         },
         "last token": {
             **stored,
-            "kv_cache": cache(load.prompt_length + load.new_tokens),
-            "activations": passing(shape, load, rows, 1, load.prompt_length + load.new_tokens),
-            "logits": logits,
+            "kv_cache": cache(length),
+            "activations": passing(shape, load, rows, 1, length),
+            "logits": [float(rows * min(WRITTEN, shape.vocab) * value)] * 2,
         },
         "gold": {
             **stored,
-            "activations": passing(shape, load, rows, load.gold_length, load.gold_length),
+            "activations": gold + [HOLES * sum(gold)] * (kind == "cpu"),
         },
         "likelihood": {
             **stored,
@@ -167,33 +201,44 @@ def _step(shape: Shape, load: Workload, kind: str) -> list[float]:
 
 
 def _likelihood(shape: Shape, load: Workload) -> list[float]:
-    """Return the largest set of logits while solutions are rated, a chunk after the other."""
-    value = compute_bytes(load)
-    rows = [CHUNK] * (load.gold_targets // CHUNK) + [load.gold_targets % CHUNK]
-    # fp32 logits and their exponentials
-    first = [4.0 * rows[0] * shape.vocab] * 2
-    if len(rows) == 1:
-        return first
-    # the last chunk's are there until the next one's are made, in the compute dtype and in fp32
-    made = [value / 4] * (value == 2) + [1.0]
-    again = [4.0 * rows[0] * shape.vocab, *(4.0 * rows[1] * shape.vocab * each for each in made)]
-    return max(first, again, key=sum)
+    """Return a tile of logits in the compute dtype and in fp32, and its exponentials."""
+    size = float(min(ROWS, load.gold_targets) * min(TILE, shape.vocab))
+    return [compute_bytes(load) * size, 4 * size, 4 * size]
 
 
-def _loss(shape: Shape, load: Workload) -> list[float]:
-    """Return the largest set of tensors inside the fused loss."""
-    value, full = compute_bytes(load), load.method == "full"
-    head, targets = shape.vocab * shape.hidden, load.train_targets
-    copy = [2.0 * head] if full and value == 2 else []
-    # fp32 logits and their exponentials; with a soft-cap the slope too
-    logits = 2 + (shape.softcap is not None)
-    sets = [[*copy, *[4.0 * min(CHUNK, targets) * shape.vocab] * logits]]
-    if full:
-        # the gradient of the logits, and of the head in the compute dtype and in fp32
-        product = [2.0 * head] if value == 2 else []
-        made = [*product, 4.0 * head]
-        sets.append([*copy, float(min(CHUNK, targets) * shape.vocab * value), *made])
-        if targets > CHUNK:  # a later chunk, beside the head's gradient
-            rows = min(CHUNK, targets - CHUNK)
-            sets.append([*copy, *[4.0 * rows * shape.vocab] * logits, 4.0 * head])
-    return max(sets, key=sum)
+def _tile(shape: Shape, load: Workload) -> list[float]:
+    """Return what the loss has beside the kept exponentials: a tile of logits in fp32.
+
+    With a soft-cap its slope too; and the hidden states' gradient.
+    """
+    rows = min(ROWS, load.train_targets)
+    logits = [4.0 * rows * min(TILE, shape.vocab)] * (1 + (shape.softcap is not None))
+    return [*logits, 4.0 * rows * shape.hidden, float(compute_bytes(load)) * rows * shape.hidden]
+
+
+def _freed(shape: Shape, load: Workload) -> list[float]:
+    """Return what a CPU's process still has of a pass beside what its layers kept.
+
+    Its C library keeps what is freed in pieces.
+
+    Neither gradients nor states fit into those of activations; a further pass's gradients lie
+    beside what they are added to.
+    """
+    again = [4.0 * each for each in _linears(shape)] if load.accumulation > 1 else []
+    passing_gradients = again if load.method == "full" else []
+    return [*_copies(shape, load), *passing_gradients]
+
+
+def _head_copy(shape: Shape, load: Workload) -> list[float]:
+    """Return the bytes of a trained head in the compute dtype."""
+    trained = load.method == "full" and compute_bytes(load) == 2
+    return [2.0 * shape.vocab * shape.hidden] if trained else []
+
+
+def _embedding_gradient(shape: Shape, load: Workload) -> list[float]:
+    """Return the gradients of one pass's embeddings, before they are added to the whole."""
+    return [4.0 * load.pass_tokens * shape.hidden] if load.method == "full" else []
+
+
+def _up(number: int, step: int) -> int:
+    return -(-number // step) * step

@@ -19,8 +19,9 @@ class Workload:
         micro_batch: examples of one pass.
         accumulation: passes of one optimizer step.
         train_length: tokens of the longest training example.
-        train_targets: most tokens with loss in one micro-batch.
-        train_tokens: mean tokens of a training example, without padding.
+        pass_tokens: most tokens of one pass.
+        train_targets: most tokens with loss in one pass.
+        train_tokens: mean tokens of a training example.
         target_tokens: mean tokens with loss of an example.
         steps: optimizer steps; 0 for a baseline.
         eval_batch: problems decoded at once.
@@ -42,6 +43,7 @@ class Workload:
     micro_batch: int
     accumulation: int
     train_length: int
+    pass_tokens: int
     train_targets: int
     train_tokens: float
     target_tokens: float

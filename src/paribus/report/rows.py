@@ -39,7 +39,6 @@ _TRAINING: dict[str, _Column] = {
     "time": lambda of: duration(of.get("seconds")),
     "examples/s": lambda of: rounded(of.get("examples_per_second")),
     "target tokens/s": lambda of: rounded(of.get("target_tokens_per_second")),
-    "padding": lambda of: wording.percent(of.get("padding_share")),
     "peak memory, GB": lambda of: gb(of.get("peak_memory_bytes")),
     "loss, first → last": lambda of: (
         f"{rounded(of.get('first_loss'))} → {rounded(of.get('final_loss'))}"

@@ -1,24 +1,18 @@
 """Which examples go into which optimizer step: decided before training, from numbers alone.
 
-The epochs' permutations form one stream, cut into full batches. Within windows of the stream,
-examples of similar length meet in a micro-batch, so little is padded; the batches of a window
-are shuffled again, so a step's place says nothing of its length. A batch that holds parts of
-two epochs is a window of its own: every example is seen once before any is seen twice.
-
-`lengths` are prompt lengths: they are the same in every variant, and so are the batches, in
-every arm. The plan is a pure function, so training can go on from any step by skipping.
+The epochs' permutations form one stream, cut into full batches, so every example is seen once
+before any is seen twice. Lengths play no part: nothing is padded, so nothing is gained by sorting,
+and the batches are the same in every arm. The plan is a pure function, so training can go on from
+any step by skipping.
 """
 
 import random
 from collections.abc import Iterator, Sequence
-from itertools import count, groupby, islice
+from itertools import count, islice
 
 from paribus.config.schema import TrainingConfig
 from paribus.prompts.encode import Encoded
 from paribus.seeds import derive
-
-WINDOW = 8
-"""Batches among which lengths are sorted. More would pad less and randomise less."""
 
 
 def order_seed(stream: int) -> int:
@@ -60,7 +54,6 @@ def training_length(
             config.target_tokens, target_lengths, batch_size=batch_size, seed=seed
         )
         steps = steps if max_steps is None else min(steps, max_steps)
-    # Batches are sorted within windows only, so n steps hold the stream's first n batches.
     stream = islice(_stream(len(target_lengths), seed), steps * batch_size)
     return steps, sum(target_lengths[index] for index in stream)
 
@@ -74,7 +67,7 @@ def plan_training(
     """
     num_steps, _ = training_length([example.target_length for example in examples], config, seed)
     return plan_batches(
-        [example.prompt_length for example in examples],
+        len(examples),
         num_steps=num_steps,
         batch_size=config.batch_size,
         micro_batch=config.pass_size,
@@ -83,42 +76,22 @@ def plan_training(
 
 
 def plan_batches(
-    lengths: Sequence[int], *, num_steps: int, batch_size: int, micro_batch: int, seed: int
+    num_examples: int, *, num_steps: int, batch_size: int, micro_batch: int, seed: int
 ) -> list[list[list[int]]]:
-    """Return steps, each a list of micro-batches, each a list of indices into `lengths`.
+    """Return steps, each a list of micro-batches, each a list of indices below `num_examples`.
 
-    plan_batches([5, 9, 5, 9], num_steps=2, batch_size=2, micro_batch=1, seed=0)
-    -> [[[0], [2]], [[1], [3]]]   (similar lengths together, every example once)
+    plan_batches(4, num_steps=3, batch_size=2, micro_batch=1, seed=0)
+    -> [[[0], [1]], [[2], [3]], [[1], [3]]]   (every example once, before any twice)
 
-    After each step, no example has been seen more than once more often than another. Raises
-    ValueError if `batch_size` is not a multiple of `micro_batch`.
+    Raises ValueError if `batch_size` is not a multiple of `micro_batch`.
     """
     if batch_size % micro_batch:
         raise ValueError(f"batch size {batch_size} is no multiple of micro-batch {micro_batch}")
-    stream = list(islice(_stream(len(lengths), seed), num_steps * batch_size))
-    rng = random.Random(derive(seed, "batches"))
-    steps: list[list[list[int]]] = []
-    for window in _windows(stream, len(lengths), batch_size):
-        window.sort(key=lambda index: lengths[index])  # stable: ties keep their random order
-        batches = [window[i : i + batch_size] for i in range(0, len(window), batch_size)]
-        rng.shuffle(batches)
-        steps += [
-            [batch[i : i + micro_batch] for i in range(0, batch_size, micro_batch)]
-            for batch in batches
-        ]
-    return steps
-
-
-def _windows(stream: list[int], epoch: int, batch_size: int) -> Iterator[list[int]]:
-    """Yield the stream in windows of at most `WINDOW` batches with the same epochs in them."""
-
-    def epochs(start: int) -> tuple[int, int]:
-        return start // epoch, (start + batch_size - 1) // epoch
-
-    for _, group in groupby(range(0, len(stream), batch_size), key=epochs):
-        starts = list(group)
-        for chosen in (starts[i : i + WINDOW] for i in range(0, len(starts), WINDOW)):
-            yield stream[chosen[0] : chosen[-1] + batch_size]
+    stream = _stream(num_examples, seed)
+    return [
+        [list(islice(stream, micro_batch)) for _ in range(batch_size // micro_batch)]
+        for _ in range(num_steps)
+    ]
 
 
 def _stream(num_examples: int, seed: int) -> Iterator[int]:

@@ -1,96 +1,208 @@
-"""Cross-entropy on completion tokens, straight from hidden states, a chunk at a time.
+"""Cross-entropy on completion tokens, from hidden states, a tile of the vocabulary at a time.
 
     loss = Σ_n  logsumexp_v(cap(h_n · W_v)) - cap(h_n · W_{y_n})        cap(z) = c·tanh(z / c)
 
-With a vocabulary of 262,144 the logits of one batch are larger than the model. Here only `CHUNK`
-rows of them exist at a time, and rows of prompt and padding never do. Gradients are computed
-in the forward pass, chunk by chunk, so no logit is computed twice: d loss / d z = softmax(z) -
-onehot(y), times 1 - (cap(z)/c)² where the logits are capped (Gemma 2).
+With a vocabulary of 262,144 the logits of one batch are larger than the model. Here they never
+exist at once: of `ROWS` completion tokens a tile of logits is made and reduced while it is in the
+processor's cache, and its exponentials are kept in the compute dtype until the sums of all tiles
+are known. No logit is computed twice, none of a prompt or of padding at all. Gradients are computed
+in the forward pass:
 
-Shapes: N completion tokens, D hidden size, V vocabulary, C rows of a chunk.
+    d loss / d z = softmax(z) - onehot(y), times 1 - (cap(z)/c)² where logits are capped (Gemma 2)
+    softmax(z)   = exp(z - m) · exp(m - logsumexp(z)),  m a row's peak in its tile
+
+so products take the exponentials as they are, and the second factor goes to their narrow side.
+
+Shapes: N completion tokens, R rows of a block, D hidden size, V vocabulary, T a tile, C tiles.
 """
+
+from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
-CHUNK = 256
-"""Rows of logits that exist at once: 256 × 262,144 in fp32 are 268 MB."""
+ROWS = 1024
+"""Rows whose exponentials exist at once: 1,024 × 262,144 in bf16 are 537 MB."""
+
+TILE = 4096
+"""Columns of logits that exist at once: with 1,024 rows 8 MB in bf16, which a cache holds."""
 
 
-def completion_loss(
-    hidden_ND: Tensor,
-    head_VD: Tensor,
-    labels_N: Tensor,
-    *,
-    softcap: float | None = None,
-    divisor: Tensor | float = 1.0,
-) -> Tensor:
-    """Return the summed cross-entropy of `labels_N` over `divisor`, a scalar in fp32.
-
-    Args:
-        hidden_ND: final hidden states at the positions that predict a completion token.
-        head_VD: output embedding; its gradient is computed only if it requires one.
-        labels_N: the tokens to predict, in [0, V).
-        softcap: c above, or None.
-        divisor: target tokens of the whole optimizer step; gradients are divided as they are
-            made, which spares a pass over the head's.
-
-    Matrix products run in the dtype of `hidden_ND`; everything else is fp32.
+class CompletionLoss:
+    """The loss of one head, with the memory it needs: taken afresh for each pass, large pieces of
+    it would cost a CPU more time than the products.
     """
-    loss: Tensor = _CompletionLoss.apply(hidden_ND, head_VD, labels_N, softcap, divisor)
-    return loss
 
+    def __init__(self, head_VD: Tensor, compute: torch.dtype, softcap: float | None = None) -> None:
+        """`head_VD` is the output embedding, `compute` the dtype of matrix products."""
+        self.head_VD, self.compute, self.softcap = head_VD, compute, softcap
+        self._copy_VD: Tensor | None = None
+        self._gradient_VD: Tensor | None = None
+        self._kept = torch.empty(0, dtype=compute, device=head_VD.device)
 
-class _CompletionLoss(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, hidden_ND, head_VD, labels_N, softcap, divisor):  # type: ignore[no-untyped-def]
-        needs_hidden, needs_head = ctx.needs_input_grad[:2]
-        weight_VD = head_VD.detach().to(hidden_ND.dtype)
+    def __call__(
+        self, hidden_ND: Tensor, labels_N: Tensor, divisor: Tensor | float = 1.0
+    ) -> Tensor:
+        """Return the summed cross-entropy of `labels_N` over `divisor`, a scalar in fp32.
+
+        Args:
+            hidden_ND: final hidden states at the positions that predict a completion token, in the
+                compute dtype.
+            labels_N: the tokens to predict, in [0, V).
+            divisor: target tokens of the whole optimizer step.
+
+        If the head is trained, its gradient is in `head_VD.grad` when this returns: `backward` must
+        begin at this very value. Everything but the matrix products is fp32.
+        """
+        head_VD = self.head_VD if torch.is_grad_enabled() else self.head_VD.detach()
+        loss: Tensor = _Loss.apply(hidden_ND, head_VD, labels_N, divisor, self)
+        return loss
+
+    def evaluate(
+        self,
+        hidden_ND: Tensor,
+        labels_N: Tensor,
+        divisor: Tensor | float,
+        trains: tuple[bool, bool],
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return the loss, and its gradient for the hidden states; add to that of the head.
+
+        `trains` says which of the two is wanted.
+        """
+        head_VD = self._weight()
         total = hidden_ND.new_zeros((), dtype=torch.float32)
-        grad_hidden_ND = torch.empty_like(hidden_ND) if needs_hidden else None
-        grad_head_VD = None
-        for start in range(0, len(hidden_ND), CHUNK):
-            chunk_CD = hidden_ND[start : start + CHUNK].detach()
-            loss, grad_CV = _chunk(chunk_CD, weight_VD, labels_N[start : start + CHUNK], softcap)
-            total += loss
-            grad_CV = grad_CV.div_(divisor).to(hidden_ND.dtype)
-            if grad_hidden_ND is not None:
-                grad_hidden_ND[start : start + CHUNK] = grad_CV @ weight_VD
-            if needs_head:
-                product_VD = grad_CV.T @ chunk_CD
-                if grad_head_VD is None:
-                    grad_head_VD = product_VD.float()
-                else:
-                    grad_head_VD += product_VD
-        ctx.save_for_backward(grad_hidden_ND, grad_head_VD)
-        ctx.head_dtype = head_VD.dtype
-        return total / divisor
+        grad_ND = torch.empty_like(hidden_ND) if trains[0] else None
+        for start in range(0, len(hidden_ND), ROWS):
+            rows = slice(start, start + ROWS)
+            block = self._block(hidden_ND[rows], head_VD, labels_N[rows])
+            total += block.loss
+            if grad_ND is not None:
+                grad_ND[rows] = block.hidden_gradient(head_VD).div_(divisor)
+            if trains[1]:
+                fresh = self.head_VD.grad is None
+                block.add_head_gradient(self._target(), divisor, fresh=fresh)
+        return total / divisor, grad_ND
+
+    def _weight(self) -> Tensor:
+        """Return the head in the compute dtype."""
+        head_VD = self.head_VD.detach()
+        if head_VD.dtype is self.compute:
+            return head_VD
+        if self._copy_VD is None:
+            self._copy_VD = torch.empty_like(head_VD, dtype=self.compute)
+        return self._copy_VD.copy_(head_VD)
+
+    def _target(self) -> Tensor:
+        """Return the head's gradient; where there is none yet, memory for it."""
+        if self.head_VD.grad is None:
+            if self._gradient_VD is None:
+                self._gradient_VD = torch.empty_like(self.head_VD, requires_grad=False)
+            self.head_VD.grad = self._gradient_VD
+        return self.head_VD.grad
+
+    def _block(self, hidden_RD: Tensor, head_VD: Tensor, labels_R: Tensor) -> "_Block":
+        """Compute every logit of the rows, once."""
+        rows, vocabulary = len(hidden_RD), len(head_VD)
+        if len(self._kept) < rows * vocabulary:
+            self._kept = self._kept.new_empty(0)
+            self._kept = self._kept.new_empty(rows * vocabulary)
+        tiles, peaks, sums = _tiles(self._kept, rows, vocabulary), [], []
+        label_R, slope_R = (hidden_RD.new_zeros(rows, dtype=torch.float32) for _ in range(2))
+        for columns, kept_RT in tiles:
+            product_RT = torch.mm(hidden_RD, head_VD[columns].T, out=kept_RT)
+            logits_RT = product_RT.float()
+            slope_RT = None
+            if self.softcap is not None:
+                logits_RT.div_(self.softcap).tanh_()
+                slope_RT = 1.0 - logits_RT**2
+                logits_RT.mul_(self.softcap)
+            inside_R = (labels_R >= columns.start) & (labels_R < columns.stop)
+            at_R1 = (labels_R - columns.start).clamp(0, logits_RT.shape[1] - 1)[:, None]
+            label_R = torch.where(inside_R, logits_RT.gather(1, at_R1)[:, 0], label_R)
+            peaks.append(logits_RT.amax(dim=-1))
+            logits_RT.sub_(peaks[-1][:, None]).exp_()
+            sums.append(logits_RT.sum(dim=-1))
+            if slope_RT is not None:
+                slope_R = torch.where(inside_R, slope_RT.gather(1, at_R1)[:, 0], slope_R)
+                logits_RT.mul_(slope_RT)
+            kept_RT.copy_(logits_RT)
+        peaks_CR = torch.stack(peaks)
+        normalizer_R = torch.logsumexp(peaks_CR + torch.stack(sums).log(), dim=0)
+        return _Block(
+            hidden_RD=hidden_RD,
+            labels_R=labels_R,
+            tiles=tiles,
+            factors_CR=(peaks_CR - normalizer_R).exp_(),
+            slope_R=slope_R if self.softcap is not None else torch.ones_like(label_R),
+            loss=(normalizer_R - label_R).sum(),
+        )
+
+
+Tiles = list[tuple[slice, Tensor]]
+"""Columns of the vocabulary, and the place of their exponentials, [R, T]."""
+
+
+def _tiles(kept: Tensor, rows: int, vocabulary: int) -> Tiles:
+    edges = [*range(0, vocabulary, TILE), vocabulary]
+    return [
+        (slice(start, stop), kept[rows * start : rows * stop].view(rows, stop - start))
+        for start, stop in pairwise(edges)
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Block:
+    """What is known of `ROWS` rows after their logits were made.
+
+    Attributes:
+        hidden_RD: hidden states.
+        labels_R: tokens to predict.
+        tiles: exp(z - m) times the slope of the soft-cap.
+        factors_CR: exp(m - logsumexp(z)).
+        slope_R: of the soft-cap at the label; 1 without one.
+        loss: the sum over the rows.
+    """
+
+    hidden_RD: Tensor
+    labels_R: Tensor
+    tiles: Tiles
+    factors_CR: Tensor
+    slope_R: Tensor
+    loss: Tensor
+
+    def hidden_gradient(self, head_VD: Tensor) -> Tensor:
+        """Return d loss / d hidden in fp32, [R, D]."""
+        found_RD = head_VD[self.labels_R].float().mul_(-self.slope_R[:, None])
+        for (columns, kept_RT), factor_R in zip(self.tiles, self.factors_CR, strict=True):
+            found_RD.addcmul_(kept_RT @ head_VD[columns], factor_R[:, None])
+        return found_RD
+
+    def add_head_gradient(self, target_VD: Tensor, divisor: Tensor | float, *, fresh: bool) -> None:
+        """Add d loss / d head over `divisor` to `target_VD`, which holds nothing yet if `fresh`."""
+        hidden_RD = self.hidden_RD.to(torch.float32, copy=True).div_(divisor)
+        for (columns, kept_RT), factor_R in zip(self.tiles, self.factors_CR, strict=True):
+            scaled_RD = (hidden_RD * factor_R[:, None]).to(kept_RT.dtype)
+            product_TD = kept_RT.T @ scaled_RD
+            if fresh:
+                target_VD[columns].copy_(product_TD)
+            else:
+                target_VD[columns].add_(product_TD)
+        target_VD.index_add_(0, self.labels_R, hidden_RD.mul_(-self.slope_R[:, None]))
+
+
+class _Loss(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, hidden_ND, head_VD, labels_N, divisor, loss):  # type: ignore[no-untyped-def]
+        trains = ctx.needs_input_grad[:2]
+        value, grad_ND = loss.evaluate(hidden_ND.detach(), labels_N, divisor, trains)
+        ctx.save_for_backward(grad_ND)
+        ctx.trains_head = trains[1]
+        return value
 
     @staticmethod
     def backward(ctx, grad):  # type: ignore[no-untyped-def]
-        grad_hidden_ND, grad_head_VD = ctx.saved_tensors
-        if grad_hidden_ND is not None:
-            grad_hidden_ND = grad_hidden_ND * grad.to(grad_hidden_ND.dtype)
-        if grad_head_VD is not None:
-            if grad != 1:  # the usual case, and the head's gradient is the largest tensor there is
-                grad_head_VD = grad_head_VD * grad
-            grad_head_VD = grad_head_VD.to(ctx.head_dtype)
-        return grad_hidden_ND, grad_head_VD, None, None, None
-
-
-def _chunk(
-    hidden_CD: Tensor, weight_VD: Tensor, labels_C: Tensor, softcap: float | None
-) -> tuple[Tensor, Tensor]:
-    """Return the chunk's summed loss and d loss / d logits, both fp32."""
-    logits_CV = (hidden_CD @ weight_VD.T).float()
-    slope_CV = None
-    if softcap is not None:
-        logits_CV.div_(softcap).tanh_()
-        slope_CV = 1.0 - logits_CV**2
-        logits_CV.mul_(softcap)
-    rows_C = torch.arange(len(labels_C), device=labels_C.device)
-    normalizer_C = torch.logsumexp(logits_CV, dim=-1)
-    loss = (normalizer_C - logits_CV[rows_C, labels_C]).sum()
-    grad_CV = logits_CV.sub_(normalizer_C[:, None]).exp_()
-    grad_CV[rows_C, labels_C] -= 1.0
-    return loss, grad_CV if slope_CV is None else grad_CV.mul_(slope_CV)
+        if ctx.trains_head and grad != 1:
+            raise RuntimeError(f"the loss was scaled by {grad.item()} after its gradient was taken")
+        (grad_ND,) = ctx.saved_tensors
+        return None if grad_ND is None else grad_ND * grad.to(grad_ND.dtype), None, None, None, None

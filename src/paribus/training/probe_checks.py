@@ -59,14 +59,12 @@ Row = tuple[Sequence[int], Sequence[int]]
 
 
 def rows(batch: Mapping[str, torch.Tensor]) -> list[Row]:
-    """Return the texts of a batch as the model gets them."""
-    columns = [batch[name].tolist() for name in ("input_ids", "attention_mask", "labels")]
+    """Return the texts of a pass as the model gets them."""
+    lengths = batch["cu_seq_lens_q"].diff().tolist()
+    texts, labels = (batch[name][0].split(lengths) for name in ("input_ids", "labels"))
     return [
-        (
-            [i for i, kept in zip(ids, mask, strict=True) if kept],
-            [y for y in labels if y != IGNORED],
-        )
-        for ids, mask, labels in zip(*columns, strict=True)
+        (ids.tolist(), [y for y in targets.tolist() if y != IGNORED])
+        for ids, targets in zip(texts, labels, strict=True)
     ]
 
 

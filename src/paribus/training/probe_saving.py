@@ -143,8 +143,7 @@ def _logits(steps: Steps, model: nn.Module) -> Tensor:
     """Return the logits of the shorter example's target tokens, [N, V]."""
     decoder, head, _ = decoder_and_head(model)
     batch = {name: values.to(steps.device) for name, values in collate([steps.shortest]).items()}
-    hidden_BLD = decoder(
-        input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False
-    ).last_hidden_state
-    hidden_ND = hidden_BLD[:, :-1][batch["labels"][:, 1:] != IGNORED]
+    labels_1T = batch.pop("labels")
+    hidden_1TD = decoder(**batch, use_cache=False).last_hidden_state
+    hidden_ND = hidden_1TD[:, :-1][labels_1T[:, 1:] != IGNORED]
     return hidden_ND @ head.weight.T

@@ -43,8 +43,7 @@ class StepRecord:
         seconds: duration of this step.
         examples: in this step.
         target_tokens: tokens with loss.
-        tokens: prompt and target tokens, without padding.
-        padded_tokens: tokens computed, with padding.
+        tokens: prompt and target tokens: all that is computed, nothing is padded.
         examples_per_second: None for the first step, which warms up.
         tokens_per_second: of `tokens`; None for the first step.
         peak_memory_bytes: since training began.
@@ -59,7 +58,6 @@ class StepRecord:
     examples: int
     target_tokens: int
     tokens: int
-    padded_tokens: int
     examples_per_second: float | None
     tokens_per_second: float | None
     peak_memory_bytes: int
@@ -185,7 +183,6 @@ def _tokens(micro_batches: Sequence[Sequence[Encoded]]) -> dict[str, int]:
         "examples": len(batch),
         "target_tokens": sum(example.target_length for example in batch),
         "tokens": sum(len(example.ids) for example in batch),
-        "padded_tokens": sum(len(m) * max(len(e.ids) for e in m) for m in micro_batches),
     }
 
 
@@ -201,9 +198,6 @@ def _cost(records: Sequence[StepRecord], trainable: int, total: int) -> dict[str
         "tokens_per_second": sum(record.tokens for record in timed) / seconds,
         "target_tokens_per_second": sum(record.target_tokens for record in timed) / seconds,
         "target_tokens": sum(record.target_tokens for record in records),
-        "padding_share": 1
-        - sum(record.tokens for record in records)
-        / sum(record.padded_tokens for record in records),
         "first_loss": records[0].loss,
         "final_loss": median(record.loss for record in records[-4:]),
         "peak_memory_bytes": records[-1].peak_memory_bytes,

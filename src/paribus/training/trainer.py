@@ -2,10 +2,10 @@
 
 Overridden: the data loader (batches are planned, not sampled), the loss (completion tokens from
 hidden states), the log (our figures reach the trackers too), and nothing else.
-A batch, B examples padded to length L:
+A pass, its examples end to end, T tokens in all:
 
-    input_ids_BL   bos q  q  q  a  a  eos pad
-    labels_BL      -100 … -100  a  a  eos -100
+    input_ids_1T   bos q  q  q  a  a  eos | bos q  q  a  eos
+    labels_1T      -100 … -100  a  a  eos | -100 …    a  eos
 """
 
 from collections.abc import Callable, Sequence
@@ -18,9 +18,10 @@ from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer, TrainingArguments
 
 from paribus.errors import RunFailed
+from paribus.models.attention import packed
 from paribus.models.load import decoder_and_head
 from paribus.prompts.encode import Encoded
-from paribus.training.loss import completion_loss
+from paribus.training.loss import CompletionLoss
 
 OnStep = Callable[[int, dict[str, float]], dict[str, float]]
 """From a step's number and its loss, gradient norm and learning rate to further figures."""
@@ -30,25 +31,20 @@ IGNORED = -100
 
 
 def collate(examples: Sequence[Encoded]) -> dict[str, Tensor]:
-    """Return right-padded `input_ids`, `attention_mask` and `labels`, each int64 [B, L].
+    """Return one pass: what `packed` makes of the examples, and `labels`, int64 [1, T].
 
-    Padding is id 0 and masked out by position, so a tokenizer whose padding token equals its
-    stop token still learns to stop.
+    Nothing is padded, so where the padding token equals the stop token, stopping is still learnt.
     """
-    longest = max(len(example.ids) for example in examples)
-    ids = torch.zeros(len(examples), longest, dtype=torch.int64)
-    mask = torch.zeros_like(ids)
-    labels = torch.full_like(ids, IGNORED)
-    for row, example in enumerate(examples):
-        length = len(example.ids)
-        ids[row, :length] = torch.tensor(example.ids)
-        mask[row, :length] = 1
-        labels[row, example.prompt_length : length] = ids[row, example.prompt_length : length]
-    return {"input_ids": ids, "attention_mask": mask, "labels": labels}
+    labels = [
+        token if place >= example.prompt_length else IGNORED
+        for example in examples
+        for place, token in enumerate(example.ids)
+    ]
+    return {**packed([example.ids for example in examples]), "labels": torch.tensor([labels])}
 
 
 class CompletionTrainer(Trainer):
-    """Trains on planned micro-batches with `completion_loss`."""
+    """Trains on planned micro-batches by `CompletionLoss`."""
 
     def __init__(
         self,
@@ -66,6 +62,8 @@ class CompletionTrainer(Trainer):
         self.examples = examples
         self.micro_batches = micro_batches
         self.compute = compute
+        self.decoder, head, softcap = decoder_and_head(model)
+        self.loss = CompletionLoss(head.weight, compute, softcap)
         self.model_accepts_loss_kwargs = True  # the loss is divided by the whole step's tokens
 
     def get_train_dataloader(self) -> DataLoader[Any]:
@@ -86,26 +84,16 @@ class CompletionTrainer(Trainer):
         """Return the micro-batch's loss over the target tokens of its whole optimizer step."""
         assert not return_outputs
         assert num_items_in_batch is not None
-        decoder, head, softcap = decoder_and_head(model)
-        targets_BL = inputs["labels"][:, 1:]
+        labels_1T = inputs.pop("labels")
         device = inputs["input_ids"].device.type
-        reduced = self.compute is not torch.float32
-        with torch.autocast(device, self.compute, enabled=reduced):
-            hidden_BLD = decoder(
-                input_ids=inputs["input_ids"],
-                attention_mask=inputs["attention_mask"],
-                use_cache=False,
-            ).last_hidden_state
-        predicts = targets_BL != IGNORED
-        hidden_ND = hidden_BLD[:, :-1][predicts].to(self.compute)
+        with torch.autocast(device, self.compute, enabled=self.compute is not torch.float32):
+            hidden_1TD = self.decoder(**inputs, use_cache=False).last_hidden_state
+        # A text's first token is never a target, so no token predicts another text's.
+        targets_1T = labels_1T[:, 1:]
+        predicts = targets_1T != IGNORED
+        hidden_ND = hidden_1TD[:, :-1][predicts].to(self.compute)
         with torch.autocast(device, enabled=False):
-            return completion_loss(
-                hidden_ND,
-                head.weight,
-                targets_BL[predicts],
-                softcap=softcap,
-                divisor=num_items_in_batch,
-            )
+            return self.loss(hidden_ND, targets_1T[predicts], num_items_in_batch)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Hand a step's figures to `on_step`, and with what it adds to the trackers.

@@ -13,11 +13,11 @@ from typing import Final
 from paribus.planning.rules.card import Facts, Rule, Severity
 
 _TRIED: Final = frozenset((
-    "apertus", "arcee", "exaone4", "falcon", "gemma", "gemma2", "gemma3", "gemma3_text",
-    "gemma3n_text", "gemma4_text", "glm", "glm4", "gpt2", "gpt_neox", "gpt_oss", "helium",
+    "apertus", "arcee", "exaone4", "gemma", "gemma2", "gemma3", "gemma3_text",
+    "gemma3n_text", "gemma4_text", "glm", "glm4", "gpt2", "gpt_neox", "helium",
     "hunyuan_v1_dense", "llama", "ministral", "ministral3", "mistral", "mixtral", "nanochat",
     "olmo2", "olmo3", "olmoe", "opt", "phi3", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe",
-    "seed_oss", "smollm3", "stablelm", "starcoder2",
+    "seed_oss", "smollm3", "starcoder2",
 ))  # fmt: skip
 _UNDECODABLE: Final = frozenset((
     "bloom", "falcon_h1", "lfm2", "llama4_text", "mamba", "qwen3_next", "recurrent_gemma", "t5",

@@ -1,0 +1,235 @@
+"""How fast is paribus beside its peers? The same work by each, in turns, on this machine.
+
+    python benchmarks/speed.py --data ../gsm8k                  # all parts, three rounds
+    python benchmarks/speed.py --only full --rounds 1           # parts whose name contains a word
+    python benchmarks/speed.py --fp32 --only evaluation         # all texts must be identical
+    python benchmarks/speed.py --device cuda --model FOLDER --shape google/gemma-2b
+
+Training: paribus, TRL's SFTTrainer in three settings, and a plain Trainer, full and LoRA.
+Evaluation: paribus and lm-eval's `hf`. Each part runs in a process of its own on the same token
+ids, weights, batches and prompts (speed_work.py). A round does each once; every second round goes
+backwards. TRL does fewer steps than the others, and its slowest settings the first round only;
+ratios are of the steps that both did. Writes `benchmarks/results/speed-<date>-<machine>.json`.
+Exits 1 if a part failed, losses differ by more than rounding, or in fp32 a text differs.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from peer import NAMES, NEEDS
+from rich.console import Console
+from rich.table import Table
+from speed_machine import cores, machine, slug, useful_flops
+from speed_model import random_model
+from speed_summary import rate, summarise, worth_repeating
+from speed_work import Asked, Work, make_work
+
+from paribus.errors import UserError
+from paribus.files import write_json
+from paribus.models.quiet import quiet_libraries
+from paribus.models.shapes import shape_of
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results"
+
+
+def measure(work: Work, names: Sequence[str], rounds: int, folder: Path) -> dict[str, Any]:
+    """Run the parts in turns and return the results."""
+    file = folder / "work.json"
+    work.write(file)
+    found: list[dict[str, Any]] = []
+    limits, started = [], time.perf_counter()
+    for number in range(1, rounds + 1):
+        limits.append(_limits(work.asked.device))
+        this: dict[str, Any] = {}
+        for name in names if number % 2 else reversed(names):
+            this[name] = part(name, file, folder / "out.json")
+            print(f"round {number}  {_line(name, this[name], work)}", flush=True)
+        found.append({name: this[name] for name in names})
+        names = worth_repeating(names, found[0])
+    shape = shape_of(work.asked.model, None)
+    flops = {
+        method: [
+            useful_flops(shape, work.step(step), method=method)
+            for step in range(1, len(work.batches))
+        ]
+        for method in work.training
+    }
+    return {
+        "date": time.strftime("%Y-%m-%d"),
+        "machine": machine(work.asked.device),
+        "asked": asdict(work.asked) | {"model": Path(work.asked.model).name, "data": work.source},
+        "seconds": time.perf_counter() - started,
+        "lengths": _lengths(work),
+        "limits": limits,
+        **summarise(found, work, flops, limits),
+        "rounds": found,
+    }
+
+
+def part(name: str, work: Path, out: Path, *saved: Path) -> dict[str, Any]:
+    """Run one part in its own process and return what it wrote, or its error."""
+    out.unlink(missing_ok=True)
+    command = [sys.executable, *map(str, (HERE / "peer.py", work, out, name, *saved))]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True)
+    if done.returncode or not out.exists():
+        said = [line for line in done.stderr.splitlines() if line.strip()][-3:]
+        return {"error": f"exit {done.returncode}: {' / '.join(said)}"}
+    found: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
+    return found
+
+
+def _limits(device: str) -> dict[str, float]:
+    command = [sys.executable, str(HERE / "speed_machine.py"), device]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=True)
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def environment() -> dict[str, str]:
+    """Return the same environment for all: paribus' own setting of OpenMP, and no network."""
+    return {
+        **os.environ,
+        "OMP_NUM_THREADS": str(cores()),
+        "GOMP_SPINCOUNT": "10000",
+        "TOKENIZERS_PARALLELISM": "false",
+        "HF_HUB_OFFLINE": "1",
+    }
+
+
+def _lengths(work: Work) -> dict[str, float]:
+    """Return mean lengths in tokens; of examples, those that are counted."""
+    examples, prompts = work.ordered[work.asked.batch :], work.prompts
+    return {
+        "example": sum(len(ids) for ids, _ in examples) / len(examples),
+        "target": sum(len(ids) - prompt for ids, prompt in examples) / len(examples),
+        "prompt": sum(len(prompt["ids"]) for prompt in prompts) / len(prompts),
+    }
+
+
+def _line(name: str, figures: Mapping[str, Any], work: Work) -> str:
+    if "error" in figures:
+        return f"{name}: FAILED, {figures['error']}"
+    per_second = rate(name, figures, work)
+    return f"{name}: {per_second:.3f}/s, {figures['peak_memory_bytes'] / 1e9:.2f} GB"
+
+
+def table(results: Mapping[str, Any]) -> Table:
+    """Return the results as a table for the terminal."""
+    made = Table(box=None)
+    for title in (
+        "part",
+        "per second",
+        "peak GB",
+        "of ceiling",
+        "paribus is × as fast",
+        "the same?",
+    ):
+        made.add_column(title, justify="left" if title in ("part", "the same?") else "right")
+    said = {check["name"]: check for check in results["checks"]}
+    for name, row in results["table"].items():
+        mid, low, high = row["per_second"]
+        share, ratio, check = (
+            row.get("share_of_ceiling"),
+            results["ratios"].get(name),
+            said.get(name),
+        )
+        made.add_row(
+            name,
+            f"{mid:.3f} ({low:.3f} to {high:.3f})",
+            f"{row['peak_memory_bytes'][0] / 1e9:.2f}",
+            f"{share:.0%}" if share else "",
+            f"{ratio[0]:.2f} ({ratio[1]:.2f} to {ratio[2]:.2f})" if ratio else "",
+            ("" if check["ok"] else "NO: ") + check["said"] if check else "",
+        )
+    for method, (mid, low, high) in results["fastest_trl"].items():
+        said_of = f"{mid:.2f} ({low:.2f} to {high:.2f})"
+        made.add_row(f"{method}: the fastest TRL of each round", "", "", "", said_of, "")
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure what is asked for, write and print it."""
+    options = _parser().parse_args(arguments)
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    quiet_libraries()
+    names = [name for name in NAMES if any(word in name for word in options.only)]
+    missing = sorted(
+        {NEEDS[n.split("/")[1]] for n in names if not find_spec(NEEDS[n.split("/")[1]])}
+    )
+    if missing or not names:
+        what = (
+            f"not installed: {', '.join(missing)}"
+            if missing
+            else f"no part is named {options.only}"
+        )
+        print(f"{what}; pip install -c constraints.txt -e '.[bench]'; parts: {', '.join(NAMES)}")
+        return 2
+    with tempfile.TemporaryDirectory(prefix="paribus-speed-") as scratch:
+        folder = Path(scratch)
+        try:
+            work = make_work(_asked(options, folder))
+        except UserError as error:
+            print(error)
+            return 2
+        results = measure(work, names, options.rounds, folder)
+    shape = f"-{Path(options.shape).name}" if options.shape else ""
+    name = f"speed-{results['date']}-{slug(options.device)}{shape}.json"
+    out = options.out or RESULTS / name
+    write_json(out, results)
+    Console(width=150).print(table(results))
+    print(f"written to {out}")
+    return 1 if results["failures"] or not all(c["ok"] for c in results["checks"]) else 0
+
+
+def _asked(options: argparse.Namespace, folder: Path) -> Asked:
+    model = options.model
+    if Path(model).is_dir():
+        model = str(Path(model).resolve())
+    if options.shape:
+        model = str(random_model(options.shape, model, folder / Path(options.shape).name))
+    return Asked(
+        model=model,
+        data=options.data and str(Path(options.data).resolve()),
+        steps=options.steps,
+        trl_steps=min(options.trl_steps, options.steps),
+        batch=options.batch,
+        problems=options.problems,
+        eval_batch=options.eval_batch,
+        new_tokens=options.new_tokens,
+        device=options.device,
+        precision="fp32" if options.fp32 else "bf16",
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=4, help="the first warms up")
+    parser.add_argument("--trl-steps", type=int, default=2, help="steps of the slow peer")
+    parser.add_argument("--batch", type=int, default=8, help="examples of a step")
+    parser.add_argument("--problems", type=int, default=16)
+    parser.add_argument("--eval-batch", type=int, default=8, help="problems decoded at once")
+    parser.add_argument("--new-tokens", type=int, default=256, help="longest text")
+    parser.add_argument("--only", nargs="+", default=[""], help="words in names: full, lora/trl, …")
+    parser.add_argument("--data", help="folder with GSM8K's files; without: generated problems")
+    parser.add_argument("--model", default="gemma-3-270m", help="name or folder")
+    parser.add_argument("--shape", help="random weights of this model's widths, with the tokenizer")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--fp32", action="store_true", help="everything in fp32")
+    parser.add_argument("--out", type=Path, help="file of the results")
+    return parser
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

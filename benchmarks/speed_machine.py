@@ -1,0 +1,126 @@
+"""What the machine can do, and what the work needs: the two sides of "how close to the limit".
+
+    useful_flops(shape, examples, method="full")   # floating-point operations, without padding
+    python benchmarks/speed_machine.py             # {"matrix_flops": …, "copy_bytes": …}
+
+A product of an m × k and a k × n matrix counts 2·m·k·n. The ceiling is the fastest such product in
+bf16 at sizes where nothing but arithmetic counts, into memory that is there already.
+"""
+
+import json
+import os
+import platform
+import re
+import sys
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from paribus.models.shapes import Shape
+
+SIZES = (2048, 3072, 4096)
+COPIED = 10**9
+PACKAGES = ("torch", "transformers", "peft", "accelerate", "trl", "lm_eval", "liger_kernel")
+
+
+def useful_flops(
+    shape: Shape, examples: Sequence[tuple[Sequence[int], int]], *, method: str, rank: int = 16
+) -> float:
+    """Return the operations of one pass over `examples`, forward and backward.
+
+    For each token, P weights in the decoder's linear layers: 2·P forward, 2·P for the gradient of
+    the inputs, 2·P for that of the weights, which LoRA needs for its A adapter weights only. The
+    head V·D counts at target tokens alone, without its own gradient under LoRA. Attention: 4·H·d
+    for each pair of tokens that see each other, thrice. Padding and recomputation do not count.
+    """
+    tokens = sum(len(ids) for ids, _ in examples)
+    targets = sum(len(ids) - prompt for ids, prompt in examples)
+    head = shape.vocab * shape.hidden * targets
+    attention = 12 * shape.heads * shape.head_dim * sum(_pairs(shape, len(i)) for i, _ in examples)
+    if method == "full":
+        return 6.0 * shape.linear_parameters * tokens + 6.0 * head + attention
+    adapters = shape.adapter_parameters(rank, shape.linears)
+    return (4.0 * shape.linear_parameters + 6.0 * adapters) * tokens + 4.0 * head + attention
+
+
+def _pairs(shape: Shape, length: int) -> int:
+    """Return how many pairs of tokens see each other in all layers."""
+    full = length * (length + 1) // 2
+    window = min(shape.sliding_window or length, length)
+    near = window * (window + 1) // 2 + (length - window) * window
+    return shape.sliding_layers * near + (shape.layers - shape.sliding_layers) * full
+
+
+def measure_limits(device: str) -> dict[str, float]:
+    """Return the best bf16 matrix product, FLOP/s, and a copy, bytes read and written a second."""
+    import torch
+
+    found = []
+    for size in SIZES:
+        left = torch.randn(size, size, device=device).bfloat16()
+        right = torch.randn(size, size, device=device).bfloat16()
+        out = torch.empty_like(left)
+        seconds = _seconds(partial(torch.mm, left, right, out=out), device)
+        found.append(2 * size**3 / seconds)
+    source = torch.ones(COPIED, dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+    return {
+        "matrix_flops": max(found),
+        "copy_bytes": 2 * COPIED / _seconds(partial(target.copy_, source), device),
+    }
+
+
+def _seconds(work: Callable[[], Any], device: str, repeats: int = 7) -> float:
+    """Return the median time of `work`, after one that warms up."""
+    import torch
+
+    taken = []
+    for _ in range(repeats + 1):
+        started = time.perf_counter()
+        work()
+        if device == "cuda":
+            torch.cuda.synchronize()
+        taken.append(time.perf_counter() - started)
+    return median(taken[1:])
+
+
+def machine(device: str) -> dict[str, Any]:
+    """Return what the results were measured with: processor, cores, memory, versions."""
+    versions = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    pages: int = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return {"name": _processor(device), "cores": cores(), "memory_bytes": pages, **versions}
+
+
+def slug(device: str) -> str:
+    """Return the machine's name for a file: `intel-xeon-2-cores`, `nvidia-h100-16-cores`."""
+    name = re.sub(r"\([^)]*\)|@.*|processor|cpu", " ", _processor(device).lower())
+    words = re.sub(r"[^a-z0-9]+", "-", name).strip("-")
+    return f"{words}-{cores()}-cores"
+
+
+def cores() -> int:
+    """Return how many processor cores this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def _processor(device: str) -> str:
+    if device == "cuda":
+        import torch
+
+        return torch.cuda.get_device_name()
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    named = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
+    return named[0] if named else platform.machine()
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure_limits(sys.argv[1] if len(sys.argv) > 1 else "cpu")))

@@ -1,0 +1,230 @@
+"""The work that every peer of benchmarks/speed.py does: made once, written to a file, read by all.
+
+    work = make_work(Asked(model="gemma-3-270m", steps=4))
+    work.write(Path("work.json"))            # Work.read(Path("work.json")) == work
+
+Token ids, the batches in their order, the prompts and when a text ends are paribus' own, so that
+nobody tokenises, shuffles or stops in a way of their own. The first batch, which warms up and is
+not counted, has the shortest examples: a step of a slow peer takes most of a minute.
+"""
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from paribus.config.schema import (
+    ArmConfig,
+    DataConfig,
+    EvaluationConfig,
+    LoraConfig,
+    PromptConfig,
+    TrainingConfig,
+)
+from paribus.config.spec import RunSpec
+from paribus.files import read_json, write_json
+from paribus.planning.inputs import Inputs, PromptSet, prepare
+from paribus.prompts.encode import Encoded
+from paribus.training.batching import order_seed, plan_training
+
+RATES = {"full": 1e-5, "lora": 1e-4}
+"""Learning rates: the usual size, so that the losses after a step differ from those before."""
+
+DRAWN = 256
+"""Problems, at least, among which the shortest are looked for."""
+
+Examples = list[tuple[list[int], int]]
+"""Token ids, and how many of them are the prompt."""
+
+Precision = Literal["bf16", "fp32"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What the command line asks for.
+
+    Attributes:
+        model: a name, an absolute folder or a Hub id.
+        data: folder of GSM8K's files; None: generated problems of 4 to 5 steps, about as long.
+        steps: optimizer steps, the first of which warms up.
+        trl_steps: how many of them TRL does, which is slow.
+        batch: examples of a step.
+        problems: prompts, each with one solved example.
+        eval_batch: problems decoded at once.
+        new_tokens: longest text.
+        device: `cpu` or `cuda`.
+        precision: of matrix products.
+    """
+
+    model: str
+    data: str | None = None
+    steps: int = 4
+    trl_steps: int = 2
+    batch: int = 8
+    problems: int = 16
+    eval_batch: int = 8
+    new_tokens: int = 256
+    device: str = "cpu"
+    precision: Precision = "bf16"
+
+    def config(self) -> ArmConfig:
+        """Return the arm whose inputs are the work."""
+        gsm8k = self.data is not None
+        data = DataConfig(
+            source="gsm8k" if gsm8k else "wordproblems",
+            path=self.data,
+            train_size=max(self.steps * self.batch, DRAWN),
+            test_size=self.problems,
+            min_steps=1 if gsm8k else 4,
+            max_steps=2 if gsm8k else 5,
+        )
+        return ArmConfig(
+            model=self.model,
+            method="full",
+            data=data,
+            prompt=PromptConfig(max_tokens=2048),
+            training=self.training("full"),
+            evaluation=EvaluationConfig(
+                protocol="one_shot", max_new_tokens=self.new_tokens, batch_size=self.eval_batch
+            ),
+        )
+
+    def training(self, method: str) -> TrainingConfig:
+        """Return how `method` is trained: what every peer is told, in paribus' words."""
+        return TrainingConfig(
+            batch_size=self.batch,
+            micro_batch=self.batch,
+            max_steps=self.steps,
+            learning_rate=RATES[method],
+            schedule="constant",
+            warmup=0.0,
+            weight_decay=0.0,
+            precision=self.precision,
+            save_weights=False,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """The work itself, in what JSON can hold.
+
+    Attributes:
+        asked: with the model's folder in place of its name.
+        source: of the problems: `gsm8k` or `wordproblems`.
+        seed: root of paribus' random streams; the order of examples follows from it.
+        examples: ids, and how many of them are the prompt.
+        batches: indices into `examples`, a list for each optimizer step.
+        prompts: `question`, `answer`, `text` and `ids` of each tested problem.
+        stop_ids: tokens that end a text, beside `#### N` and the next question.
+        training: how each method is trained.
+    """
+
+    asked: Asked
+    source: str
+    seed: int
+    examples: Examples
+    batches: list[list[int]]
+    prompts: list[dict[str, Any]]
+    stop_ids: list[int]
+    training: dict[str, TrainingConfig]
+
+    @classmethod
+    def read(cls, path: Path) -> "Work":
+        """Return the work in the file `path`."""
+        found = read_json(path)
+        found["examples"] = [(ids, length) for ids, length in found["examples"]]
+        found["training"] = {
+            method: TrainingConfig(**values | {"trackers": tuple(values["trackers"])})
+            for method, values in found["training"].items()
+        }
+        return cls(**found | {"asked": Asked(**found["asked"])})
+
+    def write(self, path: Path) -> None:
+        """Write it to the file `path`."""
+        write_json(path, asdict(self))
+
+    @property
+    def ordered(self) -> Examples:
+        """The examples of all steps, in the order in which they are trained on."""
+        return [self.examples[index] for batch in self.batches for index in batch]
+
+    def encoded(self) -> list[Encoded]:
+        """Return the examples as paribus holds them."""
+        return [Encoded(tuple(ids), length) for ids, length in self.examples]
+
+    def step(self, number: int) -> Examples:
+        """Return the examples of one step, counted from 0."""
+        return [self.examples[index] for index in self.batches[number]]
+
+    def first(self, steps: int) -> "Work":
+        """Return the same work with no more than `steps` optimizer steps."""
+        return replace(self, batches=self.batches[:steps])
+
+
+def lora() -> LoraConfig:
+    """Return the adapters: rank 16, all linear layers; without dropout, or losses would differ."""
+    return LoraConfig(r=16, alpha=32.0, dropout=0.0)
+
+
+def make_work(asked: Asked) -> Work:
+    """Return the work. Raises UserError for data, models or prompts that cannot be used."""
+    config = asked.config()
+    spec = RunSpec(experiment="speed", arm="full", replicate=0, seed=0, config=config)
+    work = work_of(spec, asked, {method: asked.training(method) for method in RATES})
+    # The plan depends on the number of examples alone: which is which may be chosen behind it.
+    chosen = _shortest_first(work.examples, asked)
+    batches = _plan(chosen, config.training, work.seed)
+    places = [index for batch in batches for index in batch]
+    placed = dict(zip(places, chosen, strict=True))
+    return replace(work, batches=batches, examples=[placed[index] for index in sorted(placed)])
+
+
+def work_of(spec: RunSpec, asked: Asked, training: dict[str, TrainingConfig]) -> Work:
+    """Return all that the run `spec` trains on, in its order, and is tested on.
+
+    Raises UserError as `make_work` does.
+    """
+    inputs = prepare(spec.config, spec.seed)
+    shown = inputs.prompt_sets[0]
+    examples = [(list(example.ids), example.prompt_length) for example in inputs.examples]
+    return Work(
+        asked=replace(asked, model=str(inputs.source.path)),
+        source=spec.config.data.source,
+        seed=spec.stream,
+        examples=examples,
+        batches=_plan(examples, spec.config.training, spec.stream) if training else [],
+        prompts=[
+            {
+                "question": prompt.problem.question,
+                "answer": prompt.problem.answer,
+                "text": prompt.text,
+                "ids": list(prompt.ids),
+            }
+            for prompt in shown.prompts
+        ],
+        stop_ids=_stop_ids(inputs, shown),
+        training=training,
+    )
+
+
+def _plan(examples: Examples, config: TrainingConfig, seed: int) -> list[list[int]]:
+    encoded = [Encoded(tuple(ids), length) for ids, length in examples]
+    steps = plan_training(encoded, config, order_seed(seed))
+    return [[index for passed in step for index in passed] for step in steps]
+
+
+def _shortest_first(examples: Examples, asked: Asked) -> Examples:
+    """Return as many examples as all steps take: the shortest for the first, others as drawn."""
+    by_length = sorted(range(len(examples)), key=lambda index: len(examples[index][0]))
+    short = by_length[: asked.batch]
+    others = [index for index in range(len(examples)) if index not in short]
+    return [examples[index] for index in [*short, *others[: (asked.steps - 1) * asked.batch]]]
+
+
+def _stop_ids(inputs: Inputs, shown: PromptSet) -> list[int]:
+    """Return the format's stop token, the tokenizer's, and what the model says of itself."""
+    own: Any = []
+    said = inputs.source.path / "generation_config.json"
+    if said.exists():
+        own = read_json(said).get("eos_token_id") or []
+    ids = {shown.stop, inputs.tokenizer.eos_token_id, *(own if isinstance(own, list) else [own])}
+    return sorted(id for id in ids if id is not None)

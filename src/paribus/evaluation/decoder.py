@@ -1,0 +1,162 @@
+"""Forward passes of decoding: prompts into the cache, then one token of every row at a time.
+
+    decoder = Decoder(model, rows=50)
+    decoder.share(shared_ids)                           # what all prompts begin with, once
+    decoder.prefill({0: prompt_ids, 1: other_ids})      # all but the last token of each
+    chosen, finite = decoder.step({0: (id, position), 1: (other, its_position)})
+
+A prompt's last token is left to `step`: its logits are computed together with those of the rows
+already at work. The head, most of a small model's weights, is never read for a prompt alone, and
+sees only the one position that counts.
+
+    slot = position   0 … P-1     P  …                  K-1
+    row 0             bos shot    q  q  Answer :  a  a  .      its next token goes behind them
+    row 1             bos shot    q  q  q  Answer :  x  x      x: padding, or an earlier text
+
+Each row has a length of its own. Masks are made of positions alone, so that neither padding nor a
+row's place nor its neighbours can change what a token attends to.
+
+Shapes: B rows, M rows of a chunk, Q query slots, K visible slots, V the vocabulary.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from paribus.evaluation.slots import SlotCache
+from paribus.models.load import decoder_and_head
+
+CHUNK = 512
+"""Tokens, padding included, of a pass over prompts. More of them fit no cache of a CPU."""
+
+VOCABULARY = 16384
+"""Logits of a row that exist at once."""
+
+_ALIGN = 32
+"""The length of a chunk is a multiple of it: oneDNN keeps kernels for each shape it meets."""
+
+
+class Decoder:
+    """A model with `rows` places for texts."""
+
+    def __init__(self, model: nn.Module, rows: int) -> None:
+        self.stack, self.head, _ = decoder_and_head(model)
+        self.rows = rows
+        self._config: Any = self.stack.config
+        self._device = self.head.weight.device
+        self._cache = SlotCache(rows, self._device)
+        self._shared = 0
+
+    def share(self, ids: Sequence[int]) -> None:
+        """Compute what every prompt begins with, once, and give it to every row."""
+        self._shared = len(ids)
+        for start in range(0, len(ids), CHUNK):
+            self._pass([0], [ids[start : start + CHUNK]], start, len(ids) - 1)
+        self._cache.spread(len(ids))
+
+    def prefill(self, prompts: Mapping[int, tuple[int, ...]]) -> None:
+        """Put prompts, shared part included, into rows: all but the last token of each."""
+        own = {row: ids[self._shared : -1] for row, ids in prompts.items()}
+        left = sorted((row for row in own if own[row]), key=lambda row: -len(own[row]))
+        while left:
+            length = min(_up(len(own[left[0]]), _ALIGN), CHUNK)
+            chunk, left = left[: CHUNK // length], left[CHUNK // length :]
+            # Padded with tokens of its own, so that a row's padding is as finite as the row.
+            ids = [(*own[row], *own[row][-1:] * (length - len(own[row]))) for row in chunk]
+            for start in range(0, len(ids[0]), CHUNK):
+                piece = [row[start : start + CHUNK] for row in ids]
+                last = self._shared + len(own[chunk[0]]) - 1
+                self._pass(chunk, piece, self._shared + start, last)
+
+    def step(self, last: Mapping[int, tuple[int, int]]) -> tuple[list[int], list[bool]]:
+        """Take the last token of rows, and its position; return each row's most likely next one.
+
+        Both lists are for all rows, those not in `last` included: they are computed in vain. The
+        second says whether all of a row's logits are finite.
+        """
+        # A row without a text writes behind the shared part, which its next text writes anew.
+        pairs = [last.get(row, (0, self._shared)) for row in range(self.rows)]
+        ids_B, positions_B = torch.tensor(pairs, device=self._device).T
+        visible = self._cache.aim(None, positions_B[:, None], max(at for _, at in pairs) + 1)
+        hidden_B1D = self._stack(ids_B[:, None], positions_B[:, None], visible)
+        chosen_B, finite_B = highest(hidden_B1D[:, -1], self.head)
+        return chosen_B.tolist(), finite_B.tolist()
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Go on with these rows alone, in their order."""
+        self.rows = len(rows)
+        self._cache.keep(torch.tensor(rows, device=self._device))
+
+    def clear(self, row: int) -> None:
+        """Forget a row's own text, which may have left NaN in the cache."""
+        self._cache.clear(row, self._shared)
+
+    def _pass(
+        self, rows: Sequence[int], ids: Sequence[Sequence[int]], start: int, last: int
+    ) -> None:
+        """Fill slots of `rows` from `start` on. Only padding lies behind position `last`."""
+        slots_1Q = torch.arange(start, start + len(ids[0]), device=self._device)[None]
+        rows_M = torch.tensor(rows, device=self._device)
+        visible = self._cache.aim(rows_M, slots_1Q, start + len(ids[0]))
+        # A model with an embedding for each position may have none behind the longest text.
+        self._stack(torch.tensor(ids, device=self._device), slots_1Q.clamp(max=last), visible)
+
+    def _stack(self, ids: Tensor, positions: Tensor, visible: int) -> Tensor:
+        hidden: Tensor = self.stack(
+            input_ids=ids,
+            attention_mask=self._masks(positions, visible),
+            position_ids=positions,
+            past_key_values=self._cache,
+            use_cache=True,
+        ).last_hidden_state
+        return hidden
+
+    def _masks(self, positions_BQ: Tensor, visible: int) -> Any:
+        """Return what to add to attention's scores, [B, 1, Q, K], or one for each kind of layer."""
+        slots_K = torch.arange(visible, device=self._device)
+        seen_BQK = slots_K <= positions_BQ[:, :, None]
+        window = getattr(self._config, "sliding_window", None)
+        # Where a model has a window and says nothing of layers, all of them have it: Mistral.
+        every = "sliding_attention" if window else "full_attention"
+        kinds = set(getattr(self._config, "layer_types", None) or [every])
+        masks = {"full_attention": self._additive(seen_BQK)}
+        if "sliding_attention" in kinds:
+            near_BQK = slots_K > positions_BQ[:, :, None] - self._config.sliding_window
+            masks["sliding_attention"] = self._additive(seen_BQK & near_BQK)
+        return masks if len(kinds) > 1 else masks[next(iter(kinds))]
+
+    def _additive(self, seen_BQK: Tensor) -> Tensor:
+        """Return 0 where a slot is seen, else the lowest number: what every attention takes."""
+        dtype = self.head.weight.dtype
+        hidden = torch.full((), torch.finfo(dtype).min, dtype=dtype, device=self._device)
+        return torch.where(seen_BQK, hidden.new_zeros(()), hidden)[:, None]
+
+
+def highest(hidden_BD: Tensor, head: nn.Linear) -> tuple[Tensor, Tensor]:
+    """Return the id of each row's highest logit, the first of equals, and if all are finite.
+
+    A soft-cap is monotonic: it changes neither. Logits are made and read `VOCABULARY` at a time,
+    while they are in the CPU's cache.
+    """
+    rows = len(hidden_BD)
+    top_B = hidden_BD.new_full((rows,), -torch.inf)
+    chosen_B = torch.zeros(rows, dtype=torch.int64, device=hidden_BD.device)
+    finite_B = torch.ones(rows, dtype=torch.bool, device=hidden_BD.device)
+    for start in range(0, len(head.weight), VOCABULARY):
+        part = slice(start, start + VOCABULARY)
+        bias = None if head.bias is None else head.bias[part]
+        logits_BV = nn.functional.linear(hidden_BD, head.weight[part], bias)
+        # One that is not finite makes the sum so, and a sum costs a fiftieth of looking at each.
+        # Finite ones do it only if they are around 1e34: no distribution either.
+        finite_B &= logits_BV.sum(dim=-1).isfinite()
+        most_B, at_B = logits_BV.max(dim=-1)
+        better_B = most_B > top_B
+        top_B = torch.where(better_B, most_B, top_B)
+        chosen_B = torch.where(better_B, at_B + start, chosen_B)
+    return chosen_B, finite_B
+
+
+def _up(number: int, step: int) -> int:
+    return -(-number // step) * step

@@ -1,0 +1,107 @@
+"""What a row has written, and whether it stops there.
+
+    row = Row(prompt)
+    rules.advance(row, token, finite=True)      # row.generated grows, row.stop may be set
+
+A row stops at a stop token, behind `#### N`, at a `Question:` of its own, at the limit of tokens,
+or where its logits are no numbers. With the calculator, a row that has written `<<12*3=` is given
+the tokens of `36>>`, one by one, in place of its own choices. All of it goes by the row's text
+alone, so rows stay without influence on each other.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from paribus.evaluation.answers import NEXT_QUESTION, answer_is_complete
+from paribus.evaluation.calculator import MAX_LENGTH, complete
+from paribus.prompts.encode import Prompt
+from paribus.records import Generation, Stop
+
+_TAIL = 24
+"""Tokens looked at for a stop: more than any `#### N` or `Question:` takes, with room to spare."""
+
+
+@dataclass(slots=True)
+class Row:
+    """One problem being decoded."""
+
+    prompt: Prompt
+    generated: list[int] = field(default_factory=list)
+    forced: list[int] = field(default_factory=list)
+    """Tokens that the calculator writes next."""
+    stop: Stop | None = None
+
+    @property
+    def last(self) -> tuple[int, int]:
+        """The last token of prompt and text together, and its position."""
+        ids = self.generated or self.prompt.ids
+        return ids[-1], len(self.prompt.ids) + len(self.generated) - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """How texts end, and what the calculator adds; the same of every row."""
+
+    tokenizer: Any
+    stop_ids: frozenset[int]
+    max_new_tokens: int
+    calculator: bool = False
+
+    def advance(self, row: Row, token: int, *, finite: bool) -> None:
+        """Give `row` its next token, unless its logits are not `finite`; see if it stops there."""
+        if not finite:
+            row.stop = Stop.FAILED
+            return
+        row.generated.append(row.forced.pop(0) if row.forced else token)
+        if row.generated[-1] in self.stop_ids:
+            row.stop = Stop.STOP_TOKEN
+            return
+        tail = self.tokenizer.decode(row.generated[-_TAIL:])
+        if answer_is_complete(tail):
+            row.stop = Stop.ANSWER
+        elif NEXT_QUESTION in tail:
+            row.stop = Stop.NEXT_QUESTION
+        elif len(row.generated) == self.max_new_tokens:
+            row.stop = Stop.LENGTH
+        elif self.calculator and not row.forced and tail.endswith("="):
+            row.forced = self._result(row.generated)
+
+    def finished(self, row: Row) -> Generation:
+        """Return the record of a stopped row."""
+        assert row.stop is not None
+        problem = row.prompt.problem
+        return Generation(
+            problem_id=problem.id,
+            question=problem.question,
+            answer=problem.answer,
+            solution=problem.solution,
+            group=problem.group,
+            prompt_sha256=hashlib.sha256(row.prompt.text.encode()).hexdigest(),
+            text=self.text(row.generated),
+            num_tokens=len(row.generated),
+            stop=row.stop,
+        )
+
+    def text(self, ids: Sequence[int]) -> str:
+        """Return what was written, without the token it stopped at."""
+        ids = ids[:-1] if ids and ids[-1] in self.stop_ids else ids
+        text: str = self.tokenizer.decode(
+            ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        return text
+
+    def _result(self, generated: list[int]) -> list[int]:
+        """Return the tokens of the result that the calculator writes next, if there is one."""
+        # An annotation has at most as many tokens as characters.
+        result = complete(self.text(generated[-MAX_LENGTH - len("<<=") :]))
+        if result is None:
+            return []
+        # Encoded behind "=": some tokenizers put a blank before whatever begins a text.
+        sign, ids = self._ids("="), self._ids("=" + result)
+        return ids[len(sign) :] if ids[: len(sign)] == sign else self._ids(result)
+
+    def _ids(self, text: str) -> list[int]:
+        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False)
+        return ids

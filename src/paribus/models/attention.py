@@ -1,0 +1,157 @@
+"""Attention that needs no padding: texts of one pass lie end to end, and each attends to itself.
+
+    use(model)                                           # once, after loading
+    decoder(**packed([(2, 10, 11), (2, 20)]))            # a pass over 5 tokens, none of it padding
+
+                     text 0     text 1
+    input_ids        2 10 11    2 20
+    position_ids     0  1  2    0  1
+    cu_seq_lens_q    0          3     5
+
+Calls without `cu_seq_lens_q` are those of transformers' own `sdpa`, masks and all; where scores are
+capped, which no fused kernel knows (Gemma 2), attention is written out.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import dropout as drop
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+from paribus.errors import ModelError
+
+_NAME = "paribus"
+
+
+def packed(texts: Sequence[Sequence[int]]) -> dict[str, Tensor]:
+    """Return the arguments of a decoder for one pass over `texts`, T tokens in all.
+
+    `input_ids` and `position_ids` are int64 [1, T], `cu_seq_lens_q` int32 [texts + 1] says where
+    each text begins. `attention_mask` only keeps the decoder from making one, of [T, T]; whatever
+    would apply it fails on its shape.
+    """
+    lengths = [len(text) for text in texts]
+    return {
+        "input_ids": torch.tensor([[token for text in texts for token in text]]),
+        "position_ids": torch.cat([torch.arange(length) for length in lengths])[None],
+        "cu_seq_lens_q": torch.tensor([0, *lengths]).cumsum(0, dtype=torch.int32),
+        "attention_mask": torch.zeros(1, 1, 0, 0),
+    }
+
+
+def use(model: Any) -> None:
+    """Let `model` attend by `attend`. Raises ModelError if its attention cannot be replaced."""
+    if not model._supports_attention_backend:
+        raise ModelError(
+            f"{model.config.model_type} has an attention of its own, in which texts lying end to "
+            "end would see each other",
+            "choose a model whose attention transformers lets others replace",
+        )
+    AttentionInterface.register(_NAME, attend)
+    AttentionMaskInterface.register(_NAME, sdpa_mask)
+    model.set_attn_implementation(_NAME)
+
+
+def attend(  # noqa: PLR0913  # the interface
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+    cu_seq_lens_q: Tensor | None = None,
+    **others: Any,
+) -> tuple[Tensor, None]:
+    """Return the attended values [B, T, heads, dim], by transformers' interface for attention.
+
+    Raises ModelError for attention sinks (gpt-oss).
+
+    Args:
+        query: [B, heads, T, dim].
+        key: [B, kv_heads, S, dim].
+        value: as `key`.
+        attention_mask: added to the scores, or bool; not looked at where texts are packed.
+        sliding_window: how many tokens back a text's token sees; where texts are not packed
+            the mask says so.
+        cu_seq_lens_q: see `packed`.
+    """
+    if others.get("s_aux") is not None:
+        raise ModelError(
+            "this model's attention has sinks, which are not computed here", "choose another model"
+        )
+    if cu_seq_lens_q is None:
+        if softcap is not None:
+            if attention_mask is None and query.shape[2] > 1:  # left to the kernel, as causal
+                attention_mask = _band(query.shape[2], None, query.device)
+            key, value = (_repeated(each, query.shape[1]) for each in (key, value))
+            found = _capped(query, key, value, attention_mask, dropout, scaling, softcap)
+            return found.transpose(1, 2), None
+        return sdpa_attention_forward(
+            module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **others
+        )
+    lengths = cu_seq_lens_q.diff().tolist()
+    # The CPU's kernel takes a third more time for the gradient of keys that it shares by itself.
+    key, value = (_repeated(each, query.shape[1]) for each in (key, value))
+    parts = []
+    texts = (each.split(lengths, dim=2) for each in (query, key, value))
+    for q, k, v in zip(*texts, strict=True):
+        length = q.shape[2]
+        hides = sliding_window is not None and length > sliding_window
+        band = _band(length, sliding_window, query.device) if hides or softcap else None
+        if softcap is not None:
+            parts.append(_capped(q, k, v, band, dropout, scaling, softcap))
+            continue
+        parts.append(
+            scaled_dot_product_attention(
+                q,
+                k,
+                v,
+                attn_mask=band,
+                dropout_p=dropout,
+                is_causal=band is None,
+                scale=scaling,
+            )
+        )
+    return torch.cat(parts, dim=2).transpose(1, 2), None
+
+
+def _band(length: int, window: int | None, device: torch.device) -> Tensor:
+    """Return which tokens each token of a text sees, bool [length, length]."""
+    back = torch.arange(length, device=device)[:, None] - torch.arange(length, device=device)
+    return (back >= 0) & (back < (window or length))
+
+
+def _repeated(keys: Tensor, heads: int) -> Tensor:
+    """Return keys or values for each of `heads`; a single one is only viewed so."""
+    if keys.shape[1] == 1:
+        return keys.expand(-1, heads, -1, -1)
+    return keys.repeat_interleave(heads // keys.shape[1], dim=1)
+
+
+def _capped(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None,
+    dropout: float,
+    scaling: float | None,
+    softcap: float,
+) -> Tensor:
+    """Return attention with scores of c·tanh(score / c), [B, heads, T, dim]."""
+    # In place: of long texts each copy is large.
+    scores = (query @ key.transpose(2, 3)).mul_(scaling or query.shape[-1] ** -0.5)
+    scores = scores.div_(softcap).tanh_() * softcap
+    if mask is not None and mask.dtype is torch.bool:
+        scores.masked_fill_(~mask, torch.finfo(scores.dtype).min)
+    elif mask is not None:
+        scores.add_(mask[..., : key.shape[2]])
+    weights = scores.softmax(dim=-1, dtype=torch.float32).to(query.dtype)
+    return drop(weights, dropout, training=dropout > 0) @ value
