@@ -16,7 +16,7 @@ from paribus.store.experiments import read_tuning
 from paribus.store.layout import ExperimentFolder
 from paribus.store.runs import RunState, state
 
-RATES = {"full": [1e-4, 3e-3, 1e30], "lora": [1e-4, 1e-3, 2e-2]}
+RATES = {"full": [1e-4, 3e-3, 1e30], "lora": [1e-4, 1e-3, 6e-3]}
 ARMS = ["full-main", "lora-main"]
 EXPERIMENT = {
     "data": {
@@ -73,7 +73,7 @@ def test_trials_come_first_and_one_that_diverges_is_no_failure(made, folder):
     assert "(trial 3 of 6)" in made.stdout
     assert "(run 2 of 2)" in made.stdout
     assert "full-main: learning rate 0.003, best of 3 (1 failed)\n" in made.stdout
-    assert "lora-main: learning rate 0.02, best of 3; warning: it is the highest" in made.stdout
+    assert "lora-main: learning rate 0.006, best of 3; warning: it is the highest" in made.stdout
 
 
 def test_the_chosen_rate_has_the_lowest_loss_and_is_what_was_run(made, folder):
@@ -131,7 +131,7 @@ def test_nothing_is_repeated_not_even_a_failed_trial(made, folder):
     assert again.returncode == 0, again.stderr
     assert {path: path.stat().st_mtime_ns for path in store.rglob("events.jsonl")} == before
     plan = json.loads(paribus("plan", "tuned.yaml", "--json", cwd=folder).stdout)
-    assert [arm["learning_rate"] for arm in plan["arms"]] == [0.003, 0.02]
+    assert [arm["learning_rate"] for arm in plan["arms"]] == [0.003, 0.006]
     assert [run["state"] for run in plan["runs"]] == ["complete"] * 2
     assert [trial["state"] for trial in plan["trials"]] == ["complete"] * 2 + ["failed"] + [
         "complete"
