@@ -26,6 +26,7 @@ from statistics import median
 from typing import Any
 
 from memory_rows import Row, held_out, rows, write_model
+from speed_machine import processor
 
 from paribus.config.spec import RunSpec
 from paribus.experiment.forecast import forecast
@@ -149,14 +150,12 @@ def _stored(path: Path) -> dict[str, dict[str, Any]]:
 
 def _write(path: Path, found: dict[str, dict[str, Any]]) -> None:
     order = [row.name for row in (*rows(), *held_out())]
-    info = Path("/proc/cpuinfo")
-    cpu = next((line for line in info.read_text().splitlines() if "model name" in line), "")
     write_json(
         path,
         {
             "date": time.strftime("%Y-%m-%d"),
             "machine": {
-                "cpu": cpu.partition(": ")[2],
+                "cpu": processor("cpu"),
                 "cores": os.cpu_count(),
                 "memory_bytes": machine_memory(),
                 "python": platform.python_version(),

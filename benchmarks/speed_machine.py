@@ -21,6 +21,7 @@ from statistics import median
 from typing import Any
 
 from paribus.models.shapes import Shape
+from paribus.planning.devices import machine_memory
 
 SIZES = (2048, 3072, 4096)
 COPIED = 10**9
@@ -96,13 +97,13 @@ def machine(device: str) -> dict[str, Any]:
             versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    pages: int = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return {"name": _processor(device), "cores": cores(), "memory_bytes": pages, **versions}
+    memory = machine_memory()
+    return {"name": processor(device), "cores": cores(), "memory_bytes": memory, **versions}
 
 
 def slug(device: str) -> str:
     """Return the machine's name for a file: `intel-xeon-2-cores`, `nvidia-h100-16-cores`."""
-    name = re.sub(r"\([^)]*\)|@.*|processor|cpu", " ", _processor(device).lower())
+    name = re.sub(r"\([^)]*\)|@.*|processor|cpu", " ", processor(device).lower())
     words = re.sub(r"[^a-z0-9]+", "-", name).strip("-")
     return f"{words}-{cores()}-cores"
 
@@ -112,7 +113,8 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def _processor(device: str) -> str:
+def processor(device: str) -> str:
+    """Return the name of the GPU, or of the CPU."""
     if device == "cuda":
         import torch
 

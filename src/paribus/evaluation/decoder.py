@@ -25,7 +25,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from paribus.evaluation.slots import SlotCache
+from paribus.evaluation.slots import SlotCache, round_up
 from paribus.models.load import decoder_and_head
 
 CHUNK = 512
@@ -61,7 +61,7 @@ class Decoder:
         own = {row: ids[self._shared : -1] for row, ids in prompts.items()}
         left = sorted((row for row in own if own[row]), key=lambda row: -len(own[row]))
         while left:
-            length = min(_up(len(own[left[0]]), _ALIGN), CHUNK)
+            length = min(round_up(len(own[left[0]]), _ALIGN), CHUNK)
             chunk, left = left[: CHUNK // length], left[CHUNK // length :]
             # Padded with tokens of its own, so that a row's padding is as finite as the row.
             ids = [(*own[row], *own[row][-1:] * (length - len(own[row]))) for row in chunk]
@@ -156,7 +156,3 @@ def highest(hidden_BD: Tensor, head: nn.Linear) -> tuple[Tensor, Tensor]:
         top_B = torch.where(better_B, most_B, top_B)
         chosen_B = torch.where(better_B, at_B + start, chosen_B)
     return chosen_B, finite_B
-
-
-def _up(number: int, step: int) -> int:
-    return -(-number // step) * step

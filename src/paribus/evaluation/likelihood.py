@@ -21,16 +21,11 @@ from torch import Tensor, nn
 from paribus.models.attention import packed
 from paribus.models.device import return_freed
 from paribus.models.load import decoder_and_head
+from paribus.models.logits import ROWS, TILE, at_labels
 from paribus.prompts.encode import Encoded
 
 TOKENS = 4096
 """Tokens of a pass, unless a single text has more."""
-
-ROWS = 1024
-"""Rows of logits that exist at once, and"""
-
-TILE = 4096
-"""how many of each: 17 MB in fp32."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,9 +139,7 @@ def _losses(hidden_ND: Tensor, head_VD: Tensor, labels_N: Tensor, softcap: float
             logits_RW = (hidden_RD @ head_VD[start : start + TILE].T).float()
             if softcap is not None:
                 logits_RW.div_(softcap).tanh_().mul_(softcap)
-            inside_R = (labels_R >= start) & (labels_R < start + logits_RW.shape[1])
-            at_R1 = (labels_R - start).clamp(0, logits_RW.shape[1] - 1)[:, None]
-            chosen_R = torch.where(inside_R, logits_RW.gather(1, at_R1)[:, 0], chosen_R)
+            chosen_R = at_labels(logits_RW, labels_R, start, chosen_R)
             normalizer_R = torch.logaddexp(normalizer_R, torch.logsumexp(logits_RW, dim=-1))
         found.append(normalizer_R - chosen_R)
     return torch.cat(found)

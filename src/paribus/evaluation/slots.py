@@ -43,12 +43,12 @@ class SlotCache(Cache):
 
         Returns how many slots attention will see: `visible` rounded up.
         """
-        self._visible = _up(visible, STEP)
+        self._visible = round_up(visible, STEP)
         self._chosen = rows_M
         rows_M = torch.arange(self.rows, device=self._device) if rows_M is None else rows_M
         self._target = (rows_M[:, None], slice(None), slots)
         if self._visible > self._capacity:
-            self._capacity = _up(self._visible, GROWTH)
+            self._capacity = round_up(self._visible, GROWTH)
             for stored in (self.keys, self.values):
                 for index, tensor in enumerate(stored):
                     stored[index] = self._empty(tensor)
@@ -97,5 +97,6 @@ class SlotCache(Cache):
         return like.new_zeros(self.rows, heads, self._capacity, width)
 
 
-def _up(number: int, step: int) -> int:
+def round_up(number: int, step: int) -> int:
+    """Return the least multiple of `step` that is not below `number`."""
     return -(-number // step) * step

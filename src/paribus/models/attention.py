@@ -87,38 +87,30 @@ def attend(  # noqa: PLR0913  # the interface
         raise ModelError(
             "this model's attention has sinks, which are not computed here", "choose another model"
         )
-    if cu_seq_lens_q is None:
-        if softcap is not None:
-            if attention_mask is None and query.shape[2] > 1:  # left to the kernel, as causal
-                attention_mask = _band(query.shape[2], None, query.device)
-            key, value = (_repeated(each, query.shape[1]) for each in (key, value))
-            found = _capped(query, key, value, attention_mask, dropout, scaling, softcap)
-            return found.transpose(1, 2), None
+    if cu_seq_lens_q is None and softcap is None:
         return sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **others
         )
-    lengths = cu_seq_lens_q.diff().tolist()
     # The CPU's kernel takes a third more time for the gradient of keys that it shares by itself.
     key, value = (_repeated(each, query.shape[1]) for each in (key, value))
-    parts = []
+    if cu_seq_lens_q is None:
+        assert softcap is not None
+        if attention_mask is None and query.shape[2] > 1:  # left to the kernel, as causal
+            attention_mask = _band(query.shape[2], None, query.device)
+        found = _capped(query, key, value, attention_mask, dropout, scaling, softcap)
+        return found.transpose(1, 2), None
+    lengths, parts = cu_seq_lens_q.diff().tolist(), []
     texts = (each.split(lengths, dim=2) for each in (query, key, value))
     for q, k, v in zip(*texts, strict=True):
         length = q.shape[2]
         hides = sliding_window is not None and length > sliding_window
         band = _band(length, sliding_window, query.device) if hides or softcap else None
-        if softcap is not None:
-            parts.append(_capped(q, k, v, band, dropout, scaling, softcap))
-            continue
         parts.append(
             scaled_dot_product_attention(
-                q,
-                k,
-                v,
-                attn_mask=band,
-                dropout_p=dropout,
-                is_causal=band is None,
-                scale=scaling,
+                q, k, v, attn_mask=band, dropout_p=dropout, is_causal=band is None, scale=scaling
             )
+            if softcap is None
+            else _capped(q, k, v, band, dropout, scaling, softcap)
         )
     return torch.cat(parts, dim=2).transpose(1, 2), None
 

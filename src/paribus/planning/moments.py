@@ -12,7 +12,7 @@ from paribus.planning.workload import Workload
 Moment = dict[str, list[float]]
 
 ROWS = 1024
-"""Rows of logits that are worked on at once, as in training/loss and evaluation/likelihood."""
+"""Rows of logits that are worked on at once, as in models/logits."""
 
 TILE = 4096
 """Logits of a row that exist at once there."""
@@ -224,9 +224,8 @@ def _freed(shape: Shape, load: Workload) -> list[float]:
     Neither gradients nor states fit into those of activations; a further pass's gradients lie
     beside what they are added to.
     """
-    again = [4.0 * each for each in _linears(shape)] if load.accumulation > 1 else []
-    passing_gradients = again if load.method == "full" else []
-    return [*_copies(shape, load), *passing_gradients]
+    again = load.method == "full" and load.accumulation > 1
+    return [*_copies(shape, load), *([4.0 * each for each in _linears(shape)] if again else [])]
 
 
 def _head_copy(shape: Shape, load: Workload) -> list[float]:

@@ -22,11 +22,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-ROWS = 1024
-"""Rows whose exponentials exist at once: 1,024 × 262,144 in bf16 are 537 MB."""
-
-TILE = 4096
-"""Columns of logits that exist at once: with 1,024 rows 8 MB in bf16, which a cache holds."""
+from paribus.models.logits import ROWS, TILE, at_labels
 
 
 class CompletionLoss:
@@ -108,7 +104,7 @@ class CompletionLoss:
             self._kept = self._kept.new_empty(0)
             self._kept = self._kept.new_empty(rows * vocabulary)
         tiles, peaks, sums = _tiles(self._kept, rows, vocabulary), [], []
-        label_R, slope_R = (hidden_RD.new_zeros(rows, dtype=torch.float32) for _ in range(2))
+        label_R, slope_R = (hidden_RD.new_ones(rows, dtype=torch.float32) for _ in range(2))
         for columns, kept_RT in tiles:
             product_RT = torch.mm(hidden_RD, head_VD[columns].T, out=kept_RT)
             logits_RT = product_RT.float()
@@ -117,14 +113,12 @@ class CompletionLoss:
                 logits_RT.div_(self.softcap).tanh_()
                 slope_RT = 1.0 - logits_RT**2
                 logits_RT.mul_(self.softcap)
-            inside_R = (labels_R >= columns.start) & (labels_R < columns.stop)
-            at_R1 = (labels_R - columns.start).clamp(0, logits_RT.shape[1] - 1)[:, None]
-            label_R = torch.where(inside_R, logits_RT.gather(1, at_R1)[:, 0], label_R)
+            label_R = at_labels(logits_RT, labels_R, columns.start, label_R)
             peaks.append(logits_RT.amax(dim=-1))
             logits_RT.sub_(peaks[-1][:, None]).exp_()
             sums.append(logits_RT.sum(dim=-1))
             if slope_RT is not None:
-                slope_R = torch.where(inside_R, slope_RT.gather(1, at_R1)[:, 0], slope_R)
+                slope_R = at_labels(slope_RT, labels_R, columns.start, slope_R)
                 logits_RT.mul_(slope_RT)
             kept_RT.copy_(logits_RT)
         peaks_CR = torch.stack(peaks)
@@ -134,7 +128,7 @@ class CompletionLoss:
             labels_R=labels_R,
             tiles=tiles,
             factors_CR=(peaks_CR - normalizer_R).exp_(),
-            slope_R=slope_R if self.softcap is not None else torch.ones_like(label_R),
+            slope_R=slope_R,
             loss=(normalizer_R - label_R).sum(),
         )
 

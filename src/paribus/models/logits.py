@@ -1,0 +1,25 @@
+"""Logits a tile at a time: how many exist at once, and what belongs to the labels among them.
+
+    for start in range(0, V, TILE):
+        logits_RW = …                                           # columns start … start + W
+        label_R = at_labels(logits_RW, labels_R, start, label_R)     # where a label is one of them
+
+Shapes: R rows of a block, V vocabulary, W columns of a tile.
+"""
+
+import torch
+from torch import Tensor
+
+ROWS = 1024
+"""Rows that are worked on at once."""
+
+TILE = 4096
+"""Columns of logits that exist at once: with 1,024 rows 8 MB in bf16, which a cache holds."""
+
+
+def at_labels(values_RW: Tensor, labels_R: Tensor, start: int, otherwise_R: Tensor) -> Tensor:
+    """Return each row's value at its label; `otherwise_R` where the label is in another tile."""
+    wide = values_RW.shape[1]
+    inside_R = (labels_R >= start) & (labels_R < start + wide)
+    at_R1 = (labels_R - start).clamp(0, wide - 1)[:, None]
+    return torch.where(inside_R, values_RW.gather(1, at_R1)[:, 0], otherwise_R)
