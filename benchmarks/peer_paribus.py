@@ -12,6 +12,7 @@ from peer_steps import Steps
 from speed_work import Work, lora
 
 from paribus.evaluation.generate import generate
+from paribus.models import blocked
 from paribus.models.device import compute_dtype, peak_memory_bytes, reset_peak_memory, return_freed
 from paribus.models.load import for_inference, load_model, make_trainable
 from paribus.models.source import find, load_tokenizer
@@ -48,6 +49,7 @@ def evaluate_work(work: Work) -> dict[str, Any]:
     compute = compute_dtype(work.asked.precision, device)
     source = find(work.asked.model, None)
     model = for_inference(load_model(source, compute, device), compute)
+    blocked.use(model)
     tokenizer = load_tokenizer(source)
     prompts = [_prompt(prompt) for prompt in work.prompts]
 

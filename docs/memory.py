@@ -29,7 +29,13 @@ _PARTS = (
         "autocast's bf16 copies of trained linear weights; with recomputation not during the loss",
         "2·W, or 2·A",
     ),
-    ("", "full SFT: the head in bf16", "2·V·D"),
+    ("", "full SFT: the head in bf16; decoding on a CPU in bf16: the head in blocks", "2·V·D"),
+    (
+        "",
+        "testing on a CPU in bf16, unless all weights were trained: linear weights as they were "
+        "read from a file, beside their blocks",
+        "2·W",
+    ),
     ("gradients", "in fp32; before a step's first backward pass the head's alone", "4·P, or 4·A"),
     ("optimizer", "AdamW: two fp32 states", "8·P, or 8·A"),
     (
@@ -54,7 +60,11 @@ _PARTS = (
         "c·N·V",
     ),
     ("", "and of 4,096 columns the logits, in fp32", "16,384·N"),
-    ("", "decoding: of 16,384 columns for each of R rows, two such pieces", "32,768·c·R"),
+    (
+        "",
+        "decoding: of 16,384 columns for R rows of up to 8 tokens each, three such pieces",
+        "393,216·c·R",
+    ),
     (
         "KV cache",
         "keys and values of all rows up to the longest prompt and `max_new_tokens`, rounded up "

@@ -204,3 +204,24 @@ def test_a_loaded_model_attends_so(tiny):
     assert AttentionInterface()[model.config._attn_implementation] is attend
     with torch.no_grad():
         assert_close(together(model), alone(model), rtol=1e-6, atol=1e-6)
+
+
+@HEADS
+@pytest.mark.parametrize("tokens", [1, 4, 30])
+@pytest.mark.parametrize("additive", [False, True])
+def test_heads_that_share_keys_are_as_if_each_had_its_own(heads, kv_heads, tokens, additive):
+    """Decoding: new tokens of three rows, and a mask of what each of them sees in its cache."""
+    generator = torch.Generator().manual_seed(tokens)
+    slots = 40
+    query = torch.randn(3, heads, tokens, DIM, generator=generator)
+    key, value = (torch.randn(3, kv_heads, slots, DIM, generator=generator) for _ in range(2))
+    last = torch.tensor([9, 3, 2])[:, None] + torch.arange(tokens)
+    seen = (torch.arange(slots) <= last[:, :, None])[:, None]
+    mask = torch.where(seen, 0.0, torch.finfo(torch.float32).min) if additive else seen
+    found, _ = attend(nn.Module(), query, key, value, mask)
+    groups = heads // kv_heads
+    for row in range(3):
+        for head in range(heads):
+            scores = query[row, head] @ key[row, head // groups].T / DIM**0.5
+            weights = scores.masked_fill(~seen[row, 0], -torch.inf).softmax(-1)
+            assert_close(found[row, :, head], weights @ value[row, head // groups])

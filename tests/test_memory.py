@@ -11,7 +11,7 @@ import torch
 import transformers
 
 from paribus.config.schema import LoraConfig
-from paribus.evaluation import decoder, likelihood, slots
+from paribus.evaluation import decoder, drafts, likelihood, slots
 from paribus.models import attention, logits, norms
 from paribus.models.attention import packed
 from paribus.models.load import count_parameters, decoder_and_head, make_trainable
@@ -229,4 +229,5 @@ def test_sizes_of_pieces_are_those_of_the_code() -> None:
     """planning imports no torch, so it says them once more."""
     assert (moments.ROWS, moments.TILE) == (logits.ROWS, logits.TILE)
     assert (moments.WRITTEN, moments.PROMPTS) == (decoder.VOCABULARY, decoder.CHUNK)
+    assert max(drafts.NUMBERS) + 1 == moments.READ
     assert (moments.GOLD, moments.SLOTS) == (likelihood.TOKENS, slots.GROWTH)

@@ -1,13 +1,12 @@
-"""Forward passes of decoding: prompts into the cache, then one token of every row at a time.
+"""Forward passes of decoding: prompts into the cache, then a few tokens of every row at a time.
 
     decoder = Decoder(model, rows=50)
     decoder.share(shared_ids)                           # what all prompts begin with, once
     decoder.prefill({0: prompt_ids, 1: other_ids})      # all but the last token of each
-    chosen, finite = decoder.step({0: (id, position), 1: (other, its_position)})
+    chosen, finite = decoder.step({0: ([id, guess], position), 1: ([other], its_position)})
 
 A prompt's last token is left to `step`: its logits are computed together with those of the rows
-already at work. The head, most of a small model's weights, is never read for a prompt alone, and
-sees only the one position that counts.
+already at work. The head, most of a small model's weights, is never read for a prompt alone.
 
     slot = position   0 … P-1     P  …                  K-1
     row 0             bos shot    q  q  Answer :  a  a  .      its next token goes behind them
@@ -26,6 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from paribus.evaluation.slots import SlotCache, round_up
+from paribus.models.blocked import Product, product
 from paribus.models.load import decoder_and_head
 
 CHUNK = 512
@@ -42,10 +42,11 @@ class Decoder:
     """A model with `rows` places for texts."""
 
     def __init__(self, model: nn.Module, rows: int) -> None:
-        self.stack, self.head, _ = decoder_and_head(model)
+        self.stack, head, _ = decoder_and_head(model)
         self.rows = rows
+        self._parts = parts(head)
         self._config: Any = self.stack.config
-        self._device = self.head.weight.device
+        self._dtype, self._device = head.weight.dtype, head.weight.device
         self._cache = SlotCache(rows, self._device)
         self._shared = 0
 
@@ -70,19 +71,29 @@ class Decoder:
                 last = self._shared + len(own[chunk[0]]) - 1
                 self._pass(chunk, piece, self._shared + start, last)
 
-    def step(self, last: Mapping[int, tuple[int, int]]) -> tuple[list[int], list[bool]]:
-        """Take the last token of rows, and its position; return each row's most likely next one.
+    def step(
+        self, texts: Mapping[int, tuple[list[int], int]]
+    ) -> tuple[list[list[int]], list[list[bool]]]:
+        """Take the newest tokens of rows, and the position of the first of them.
 
-        Both lists are for all rows, those not in `last` included: they are computed in vain. The
-        second says whether all of a row's logits are finite.
+        Returns the most likely token after each of them, and whether all its logits are finite.
+        Both lists are for all rows, those not in `texts` included: they are computed in vain.
         """
         # A row without a text writes behind the shared part, which its next text writes anew.
-        pairs = [last.get(row, (0, self._shared)) for row in range(self.rows)]
-        ids_B, positions_B = torch.tensor(pairs, device=self._device).T
-        visible = self._cache.aim(None, positions_B[:, None], max(at for _, at in pairs) + 1)
-        hidden_B1D = self._stack(ids_B[:, None], positions_B[:, None], visible)
-        chosen_B, finite_B = highest(hidden_B1D[:, -1], self.head)
-        return chosen_B.tolist(), finite_B.tolist()
+        given = [texts.get(row, ([0], self._shared)) for row in range(self.rows)]
+        length = max(len(ids) for ids, _ in given)
+        padded = [[*ids, *ids[-1:] * (length - len(ids))] for ids, _ in given]
+        starts_B1, last_B1 = (
+            torch.tensor(each, device=self._device)[:, None]
+            for each in ([at for _, at in given], [at + len(ids) - 1 for ids, at in given])
+        )
+        slots_BQ = starts_B1 + torch.arange(length, device=self._device)
+        visible = self._cache.aim(None, slots_BQ, max(at for _, at in given) + length)
+        ids_BQ = torch.tensor(padded, device=self._device)
+        hidden_BQD = self._stack(ids_BQ, slots_BQ.minimum(last_B1), visible)
+        found = highest(hidden_BQD.flatten(0, 1), self._parts)
+        chosen, finite = (each.view(len(given), length).tolist() for each in found)
+        return chosen, finite
 
     def keep(self, rows: Sequence[int]) -> None:
         """Go on with these rows alone, in their order."""
@@ -129,30 +140,40 @@ class Decoder:
 
     def _additive(self, seen_BQK: Tensor) -> Tensor:
         """Return 0 where a slot is seen, else the lowest number: what every attention takes."""
-        dtype = self.head.weight.dtype
-        hidden = torch.full((), torch.finfo(dtype).min, dtype=dtype, device=self._device)
+        lowest = torch.finfo(self._dtype).min
+        hidden = torch.full((), lowest, dtype=self._dtype, device=self._device)
         return torch.where(seen_BQK, hidden.new_zeros(()), hidden)[:, None]
 
 
-def highest(hidden_BD: Tensor, head: nn.Linear) -> tuple[Tensor, Tensor]:
+def parts(head: nn.Linear) -> list[Product]:
+    """Return what multiplies by `VOCABULARY` rows of the head at a time."""
+    weights = head.weight.split(VOCABULARY)
+    biases = [None] * len(weights) if head.bias is None else head.bias.split(VOCABULARY)
+    return [product(weight, bias) for weight, bias in zip(weights, biases, strict=True)]
+
+
+def highest(hidden_BD: Tensor, parts: Sequence[Product]) -> tuple[Tensor, Tensor]:
     """Return the id of each row's highest logit, the first of equals, and if all are finite.
 
-    A soft-cap is monotonic: it changes neither. Logits are made and read `VOCABULARY` at a time,
-    while they are in the CPU's cache.
+    A soft-cap is monotonic: it changes neither. Logits are made and read a part at a time, while
+    they are in the CPU's cache; of the best part of each row they are kept, for finding the highest
+    itself takes three times as long as its height.
     """
     rows = len(hidden_BD)
     top_B = hidden_BD.new_full((rows,), -torch.inf)
-    chosen_B = torch.zeros(rows, dtype=torch.int64, device=hidden_BD.device)
+    start_B = torch.zeros(rows, dtype=torch.int64, device=hidden_BD.device)
     finite_B = torch.ones(rows, dtype=torch.bool, device=hidden_BD.device)
-    for start in range(0, len(head.weight), VOCABULARY):
-        part = slice(start, start + VOCABULARY)
-        bias = None if head.bias is None else head.bias[part]
-        logits_BV = nn.functional.linear(hidden_BD, head.weight[part], bias)
+    best_BV = hidden_BD.new_full((rows, VOCABULARY), -torch.inf)
+    for start, part in enumerate(parts):
+        logits_BV = part(hidden_BD)
         # One that is not finite makes the sum so, and a sum costs a fiftieth of looking at each.
         # Finite ones do it only if they are around 1e34: no distribution either.
         finite_B &= logits_BV.sum(dim=-1).isfinite()
-        most_B, at_B = logits_BV.max(dim=-1)
-        better_B = most_B > top_B
-        top_B = torch.where(better_B, most_B, top_B)
-        chosen_B = torch.where(better_B, at_B + start, chosen_B)
-    return chosen_B, finite_B
+        most_B = logits_BV.amax(dim=-1)
+        better_N = (most_B > top_B).nonzero()[:, 0]
+        top_B[better_N] = most_B[better_N]
+        start_B[better_N] = start * VOCABULARY
+        wide = logits_BV.shape[1]
+        best_BV[better_N, :wide] = logits_BV[better_N]
+        best_BV[better_N, wide:] = -torch.inf
+    return start_B + best_BV.max(dim=-1).indices, finite_B

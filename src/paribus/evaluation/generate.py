@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from paribus.evaluation.decoder import Decoder
+from paribus.evaluation.drafts import Luck
 from paribus.evaluation.writing import Row, Rules
 from paribus.models.device import peak_memory_bytes, reset_peak_memory
 from paribus.prompts.encode import Prompt, shared_length
@@ -58,11 +59,11 @@ def generate(
     with torch.inference_mode():
         decoder.share(prompts[0].ids[: shared_length([prompt.ids for prompt in prompts])])
         places: list[Row | None] = [None] * decoder.rows
-        done = 0
+        done, luck = 0, Luck()
         while done < len(rows):
             _seat(decoder, places, waiting)
             places = places if waiting else _shrink(decoder, places)
-            stopped = _step(decoder, places, rules)
+            stopped = _step(decoder, places, rules, luck)
             done += stopped
             if stopped:
                 on_batch(done)
@@ -110,17 +111,26 @@ def _shrink(decoder: Decoder, places: list[Row | None]) -> list[Row | None]:
     return [places[place] for place in kept]
 
 
-def _step(decoder: Decoder, places: list[Row | None], rules: Rules) -> int:
-    """Write one token in every row, free the places of those that stop; return how many do."""
+def _step(decoder: Decoder, places: list[Row | None], rules: Rules, luck: Luck) -> int:
+    """Write in every row a token, and more as far as guesses come true; return how many rows stop.
+
+    The places of those that stop are free.
+    """
     at_work = {place: row for place, row in enumerate(places) if row is not None}
-    chosen, finite = decoder.step({place: row.last for place, row in at_work.items()})
-    stopped = 0
+    number = luck.number(len(places))
+    texts = {place: row.newest(number, rules.max_new_tokens) for place, row in at_work.items()}
+    chosen, finite = decoder.step(texts)
+    true = false = stopped = 0
     for place, row in at_work.items():
-        rules.advance(row, chosen[place], finite=finite[place])
+        guesses, _ = texts[place]
+        written = rules.write(row, guesses[1:], chosen[place], finite[place])
+        true += written - 1
+        false += written < len(guesses)
         if row.stop is None:
             continue
         if row.stop is Stop.FAILED:
             decoder.clear(place)
         places[place] = None
         stopped += 1
+    luck.note(true, false)
     return stopped

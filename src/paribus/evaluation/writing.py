@@ -16,6 +16,7 @@ from typing import Any
 
 from paribus.evaluation.answers import NEXT_QUESTION, answer_is_complete
 from paribus.evaluation.calculator import MAX_LENGTH, complete
+from paribus.evaluation.drafts import Draft
 from paribus.prompts.encode import Prompt
 from paribus.records import Generation, Stop
 
@@ -32,12 +33,21 @@ class Row:
     forced: list[int] = field(default_factory=list)
     """Tokens that the calculator writes next."""
     stop: Stop | None = None
+    draft: Draft = field(init=False)
 
-    @property
-    def last(self) -> tuple[int, int]:
-        """The last token of prompt and text together, and its position."""
-        ids = self.generated or self.prompt.ids
-        return ids[-1], len(self.prompt.ids) + len(self.generated) - 1
+    def __post_init__(self) -> None:
+        self.draft = Draft((*self.prompt.ids, *self.generated))
+
+    def newest(self, guesses: int, max_new_tokens: int) -> tuple[list[int], int]:
+        """Return the last token with up to `guesses` that may follow it, and its position.
+
+        What is guessed is no longer than the text may get: the last token is never read.
+        """
+        draft = self.draft
+        draft.read(self.generated[len(draft.ids) - len(self.prompt.ids) :])
+        guesses = min(guesses, max_new_tokens - len(self.generated) - 1)
+        following = self.forced[:guesses] or draft.following(guesses)
+        return [draft.ids[-1], *following], len(draft.ids) - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +58,19 @@ class Rules:
     stop_ids: frozenset[int]
     max_new_tokens: int
     calculator: bool = False
+
+    def write(
+        self, row: Row, guesses: Sequence[int], chosen: Sequence[int], finite: Sequence[bool]
+    ) -> int:
+        """Give `row` what was `chosen` after its last token and after each guess that came true.
+
+        Returns how many tokens that were.
+        """
+        for number, guess in enumerate([*guesses, None]):
+            self.advance(row, chosen[number], finite=finite[number])
+            if row.stop is not None or row.generated[-1] != guess:
+                break
+        return number + 1
 
     def advance(self, row: Row, token: int, *, finite: bool) -> None:
         """Give `row` its next token, unless its logits are not `finite`; see if it stops there."""

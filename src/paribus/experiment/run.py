@@ -13,6 +13,7 @@ from paribus.experiment.progress import OnProgress, Progress
 from paribus.experiment.result import result_record, spec_record
 from paribus.experiment.reuse import reuse
 from paribus.experiment.saving import save_weights
+from paribus.models import blocked
 from paribus.models.device import compute_dtype, default_device, return_freed
 from paribus.models.load import for_inference, load_model, make_trainable
 from paribus.planning.inputs import prepare
@@ -64,6 +65,7 @@ def run_one(
     if training is not None and config.training.save_weights:
         save_weights(model, inputs.tokenizer, config.model, folder.weights)
 
+    blocked.use(model)
     measured = measure_all(model, inputs, spec, folder, on_progress)
     finish(folder, result_record(spec, inputs, training, measured, device, planned))
 

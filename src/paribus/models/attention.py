@@ -88,6 +88,10 @@ def attend(  # noqa: PLR0913  # the interface
             "this model's attention has sinks, which are not computed here", "choose another model"
         )
     if cu_seq_lens_q is None and softcap is None:
+        shares_keys = key.shape[1] < query.shape[1]
+        if shares_keys and attention_mask is not None and attention_mask.shape[1] == 1:
+            found = _grouped(query, key, value, attention_mask, dropout, scaling)
+            return found.transpose(1, 2), None
         return sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **others
         )
@@ -113,6 +117,32 @@ def attend(  # noqa: PLR0913  # the interface
             else _capped(q, k, v, band, dropout, scaling, softcap)
         )
     return torch.cat(parts, dim=2).transpose(1, 2), None
+
+
+def _grouped(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor,
+    dropout: float,
+    scaling: float | None,
+) -> Tensor:
+    """Return attention under a mask that all heads share, [B, heads, T, dim].
+
+    Heads with the same keys follow each other as if they were further tokens: kernels read keys
+    once for all of them, and for a few tokens reading them is the work.
+    """
+    batch, heads, tokens, width = query.shape
+    groups = heads // key.shape[1]
+    found = scaled_dot_product_attention(
+        query.reshape(batch, key.shape[1], groups * tokens, width),
+        key,
+        value,
+        attn_mask=mask.repeat(1, 1, groups, 1),
+        dropout_p=dropout,
+        scale=scaling,
+    )
+    return found.reshape(batch, heads, tokens, width)
 
 
 def _band(length: int, window: int | None, device: torch.device) -> Tensor:

@@ -20,6 +20,9 @@ TILE = 4096
 WRITTEN = 16384
 """Logits of a row that exist at once in decoding, as in evaluation/decoder."""
 
+READ = 8
+"""Tokens of a row that a step of decoding reads at most: one, and as many as are guessed."""
+
 PROMPTS = 512
 """Tokens of a pass over prompts, as there."""
 
@@ -90,7 +93,11 @@ def training_moments(shape: Shape, load: Workload, kind: str) -> dict[str, Momen
 def evaluation_moments(shape: Shape, load: Workload, kind: str) -> dict[str, Moment]:
     """Return the moments of evaluation that can be its peak; tensors in bytes."""
     value, rows = compute_bytes(load), load.eval_batch
-    stored = {"weights": weights(shape, load, trained=False)}
+    blocked = kind == "cpu" and value == 2
+    replaced = _replaced(shape, load) if blocked else []
+    # The head's blocks are a copy: as an embedding it is read as it is.
+    head = [2.0 * shape.vocab * shape.hidden] * blocked
+    stored = {"weights": weights(shape, load, trained=False), "copies": replaced}
     per_token = shape.kv_bytes_per_token(value) / (2 * shape.layers)
 
     def cache(length: int) -> list[float]:
@@ -106,16 +113,18 @@ def evaluation_moments(shape: Shape, load: Workload, kind: str) -> dict[str, Mom
     return {
         "prompts": {
             **stored,
+            "copies": replaced + head,
             "kv_cache": cache(load.prompt_length),
             "activations": passing(
                 shape, load, max(1, PROMPTS // own), min(own, PROMPTS), load.prompt_length
             ),
         },
-        "last token": {
+        "last tokens": {
             **stored,
             "kv_cache": cache(length),
-            "activations": passing(shape, load, rows, 1, length),
-            "logits": [float(rows * min(WRITTEN, shape.vocab) * value)] * 2,
+            "copies": replaced + head,
+            "activations": passing(shape, load, rows, READ, length),
+            "logits": [float(rows * READ * min(WRITTEN, shape.vocab) * value)] * 3,
         },
         "gold": {
             **stored,
@@ -185,6 +194,14 @@ def _copies(shape: Shape, load: Workload) -> list[float]:
         2.0 * each
         for each in (_linears(shape) if load.method == "full" else trained_parameters(shape, load))
     ]
+
+
+def _replaced(shape: Shape, load: Workload) -> list[float]:
+    """Return what is left of linear weights that were read from a file and are now in blocks.
+
+    The file's pages stay in memory until something else needs it.
+    """
+    return [] if load.method == "full" or load.quantization else [2.0 * w for w in _linears(shape)]
 
 
 def _step(shape: Shape, load: Workload, kind: str) -> list[float]:
