@@ -128,7 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("file", type=Path, help="an experiment")
     parser.add_argument("values", nargs="*", help="key=value, for both")
-    parser.add_argument("--setting", choices=("defaults", "kept", "bf16"), default="kept")
+    parser.add_argument("--setting", choices=("defaults", "kept", "bf16"), default="bf16")
     parser.add_argument("--out", type=Path, help="file of the results")
     options = parser.parse_args(arguments)
     os.environ["HF_HUB_OFFLINE"] = "1"

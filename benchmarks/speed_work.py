@@ -60,8 +60,8 @@ class Asked:
     steps: int = 4
     trl_steps: int = 2
     batch: int = 8
-    problems: int = 16
-    eval_batch: int = 8
+    problems: int = 64
+    eval_batch: int = 32
     new_tokens: int = 256
     device: str = "cpu"
     precision: Precision = "bf16"
