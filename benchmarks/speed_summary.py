@@ -22,6 +22,10 @@ In bf16, Gemma 3 270M on GSM8K: 0.0009 at the first step, where one residual str
 other bf16; 0.004 at the second, where bf16 weights have rounded their update and fp32 masters not.
 """
 
+ROUNDED = ("full/trainer", "full/trl-bf16")
+"""Peers that train weights of bf16, in which most updates of a usual size are rounded away: they do
+the same work and learn less. Only their first loss must be paribus'."""
+
 Round = Mapping[str, Mapping[str, Any]]
 Spread = list[float]
 """Median, lowest, highest."""
@@ -163,11 +167,14 @@ def _loss_checks(rounds: Sequence[Round], work: Work) -> list[dict[str, Any]]:
     checks: list[dict[str, Any]] = []
     for name, shares in apart.items():
         at_first, at_any = max(each[0] for each in shares), max(max(each) for each in shares)
+        rounded = name in ROUNDED and work.asked.precision == "bf16"
+        learns_less = rounded and at_any > later
+        why = ": its bf16 weights lose small updates" if learns_less else ""
         checks.append(
             {
                 "name": name,
-                "ok": at_first <= first and at_any <= later,
-                "said": f"losses within {at_first:.1g}, later {at_any:.1g}",
+                "ok": at_first <= first and (rounded or at_any <= later),
+                "said": f"losses within {at_first:.1g}, later {at_any:.1g}{why}",
                 "first": at_first,
                 "largest": at_any,
             }

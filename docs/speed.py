@@ -45,16 +45,57 @@ def speed_page() -> str:
         "- *of the ceiling*: useful operations (no padding, nothing computed twice, the head at",
         "  target tokens only) over the fastest bf16 matrix product measured before each round.",
         "- *the same?*: the largest difference of two losses as a share of the loss, at the first",
-        "  step and at any. In bf16 it may be 0.002 and 0.01, in fp32 0.00001 and 0.0001. Texts:",
+        "  step and at any. In bf16 it may be 0.002 and 0.01, in fp32 0.00001 and 0.0001; of peers",
+        "  that train all weights in bf16, which rounds small updates away, only the first counts.",
+        "  Texts:",
         "  in bf16 a rounding may decide between two tokens, in fp32 all must be identical.",
         "- Peak memory: resident on a CPU, libraries included; allocated by torch on a GPU.",
     ]
+    whole = sorted(RESULTS.glob("end-to-end-*.json"))
+    if whole:
+        lines += _whole(json.loads(whole[-1].read_text(encoding="utf-8")), whole[-1].name)
     growth = RESULTS / "growth.json"
     if growth.exists():
         lines += _growth(json.loads(growth.read_text(encoding="utf-8")))
     for path in _newest():
         lines += _machine(json.loads(path.read_text(encoding="utf-8")), path.name)
     return "\n".join(lines) + "\n"
+
+
+def _whole(found: dict[str, Any], name: str) -> list[str]:
+    """Return the whole experiment by paribus, and by scripts around TRL and lm-eval."""
+    machine, ours, theirs = found["machine"], found["paribus"], found["peers"]
+    said = " ".join([found["file"], *found["values"]])
+    lines = [
+        "",
+        "## A whole experiment",
+        "",
+        f"{found['date']}, {machine['name']}, {machine['cores']} cores, `{name}`: `{said}`, by",
+        "`paribus run` from its start to the report's end, and by a script that trains each arm",
+        f"with TRL (setting `{theirs['setting']}`), saves it, and tests it with lm-eval, each in a",
+        "process of its own. One run of each.",
+        "",
+        f"**{ours['seconds']:.0f} s against {theirs['seconds']:.0f} s:"
+        f" {found['ratio']:.1f} × as fast.**",
+        "",
+        "| arm | paribus: training, testing, s | TRL, lm-eval: training, testing, s |"
+        " solved by each |",
+        "|---|---|---|---|",
+    ]
+    for arm, own in ours["arms"].items():
+        other = theirs["arms"][arm]
+        cells = [
+            arm,
+            *(
+                ", ".join(
+                    f"{of.get(f'{stage}_seconds', 0.0):.0f}" for stage in ("training", "evaluation")
+                )
+                for of in (own, other)
+            ),
+            f"{own['solved']}, {other['solved']}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
 
 
 def _growth(found: dict[str, Any]) -> list[str]:
@@ -95,7 +136,8 @@ def _machine(found: dict[str, Any], name: str) -> list[str]:
     data = "GSM8K" if asked["data"] == "gsm8k" else "generated problems of 4 to 5 steps"
     lines = [
         "",
-        f"## {machine['name']}, {machine['cores']} cores",
+        f"## {machine['name']}, {machine['cores']} cores"
+        + (f", held to {held}" if (held := machine.get("ONEDNN_MAX_CPU_ISA")) else ""),
         "",
         f"{found['date']}, `{name}`: {asked['model']} in {asked['precision']}, {data}.",
         f"Rounds: {len(found['rounds'])}, in {found['seconds'] / 60:.0f} minutes."

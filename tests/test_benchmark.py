@@ -218,6 +218,28 @@ def test_another_loss_fails_the_check(work, theirs, ok):
     assert check["ok"] is ok
 
 
+@pytest.mark.parametrize(
+    ("name", "precision", "theirs", "ok"),
+    [
+        ("full/trainer", "bf16", [2.0, 2.3], True),
+        ("full/trainer", "bf16", [2.1, 2.1], False),
+        ("full/trainer", "fp32", [2.0, 2.3], False),
+        ("full/trl-kept", "bf16", [2.0, 2.3], False),
+        ("lora/trainer", "bf16", [2.0, 2.3], False),
+    ],
+)
+def test_weights_that_lose_their_updates_are_held_to_the_first_loss(
+    work, name, precision, theirs, ok
+):
+    work = replace(work, asked=replace(work.asked, precision=precision))
+    ours = f"{name.partition('/')[0]}/paribus"
+    (check,) = summary(work, [{ours: figures([2.0, 2.0], 1.0), name: figures(theirs, 1.0)}])[
+        "checks"
+    ]
+    assert check["ok"] is ok
+    assert ("lose small updates" in check["said"]) is (ok and theirs[1] > 2.2)
+
+
 @pytest.mark.parametrize(("precision", "ok"), [("fp32", False), ("bf16", True)])
 def test_another_text_fails_the_check_in_fp32(work, precision, ok):
     work = replace(work, asked=replace(work.asked, precision=precision))

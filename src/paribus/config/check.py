@@ -135,6 +135,11 @@ def _idle_problems(
             f"{find_origin('data.group_by', origins)}: {arm}data.group_by names a key of a file, "
             "and data.source='wordproblems' reads none; set data.group_by=null"
         )
+    if value.get("quantization") is not None and value.get("evaluation.engine") == "vllm":
+        lines.append(
+            f"{find_origin('evaluation.engine', origins)}: {arm}evaluation.engine='vllm' does not "
+            "test a base rounded here (quantization='nf4'); set evaluation.engine=paribus"
+        )
     endless = [key for key in _SIZES if value.get(key) == "all"]
     if endless and value.get("data.source") == "wordproblems":
         places = [find_origin(key, origins) for key in (*endless, "data.source")]

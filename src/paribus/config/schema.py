@@ -149,6 +149,8 @@ class EvaluationConfig:
     """Longest solution a model may write, in tokens; reaching it is counted as truncated."""
     batch_size: Count = 32
     """Problems decoded at once."""
+    engine: Literal["paribus", "vllm"] = "paribus"
+    """What decodes: paribus itself, or vLLM, where it is installed: same prompts and stop rules."""
 
 
 @dataclass(config=_STRICT, frozen=True, kw_only=True)

@@ -97,6 +97,8 @@ def _unread(config: ArmConfig, *, trial: bool) -> list[str]:
         keys.append("lora")
     if config.quantization is None:  # as before there was such a key
         keys.append("quantization")
+    if config.evaluation.engine == "paribus":
+        keys.append("evaluation.engine")
     if config.data.train_size != "all" and not trial:
         keys.append("data.validation_size")
     if config.data.source == "wordproblems":

@@ -17,6 +17,7 @@ from paribus.experiment.forecast import Planned
 from paribus.experiment.isolated import run_here, run_isolated
 from paribus.experiment.matrix import Design
 from paribus.experiment.preflight import Warned, preflight, refuse
+from paribus.experiment.process import get_ready
 from paribus.experiment.progress import Progress
 from paribus.experiment.survey import settle_design, survey
 from paribus.experiment.trials import with_rate
@@ -72,7 +73,9 @@ def run_experiment(
     pending = _pending(_ready(design), folder)
     if design.open or pending:
         inputs = check_inputs(design, folder)
-        machine = here(root)
+        machine = here(root)  # times the processor, so before anything else is busy
+        if isolate:
+            get_ready()
         prospects = survey(design, machine.device, lambda arm: inputs[arm.name])
         to_do = [run for run in design.runs if run.arm in design.open or run in pending]
         found = preflight(prospects, replace(design, runs=to_do), loaded.config, machine)

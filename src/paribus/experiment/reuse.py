@@ -144,6 +144,7 @@ def _decoding(identity: Mapping[str, Any]) -> dict[str, Any]:
         "quantization": identity.get("quantization"),
         "max_new_tokens": evaluation["max_new_tokens"],
         "batch_size": evaluation["batch_size"],
+        "engine": evaluation.get("engine", "paribus"),
     }
 
 

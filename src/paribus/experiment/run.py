@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from paribus.config.spec import RunSpec
+from paribus.experiment.engine import engine
 from paribus.experiment.forecast import Planned
 from paribus.experiment.measurement import measure_all
 from paribus.experiment.probed import probe_model
@@ -65,8 +66,9 @@ def run_one(
     if training is not None and config.training.save_weights:
         save_weights(model, inputs.tokenizer, config.model, folder.weights)
 
-    blocked.use(model)
-    measured = measure_all(model, inputs, spec, folder, on_progress)
+    with engine(model, inputs, config, folder, compute) as vllm:
+        blocked.use(model)
+        measured = measure_all(model, inputs, spec, folder, on_progress, vllm)
     finish(folder, result_record(spec, inputs, training, measured, device, planned))
 
 

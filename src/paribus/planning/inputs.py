@@ -177,11 +177,13 @@ def _check_packages(config: ArmConfig) -> None:
         config.method != "none" and config.training.optimizer == "adamw_8bit"
     ):
         needed.append(("bitsandbytes", "8bit"))
-    for package, extra in needed:
+    remedies = {package: f"pip install 'paribus[{extra}]'" for package, extra in needed}
+    if config.evaluation.engine == "vllm":
+        remedies["vllm"] = "pip install vllm, or set evaluation.engine=paribus"
+    for package, remedy in remedies.items():
         if importlib.util.find_spec(package) is None:
             raise UserError(
-                f"this experiment needs the package {package}, which is not installed",
-                f"pip install 'paribus[{extra}]'",
+                f"this experiment needs the package {package}, which is not installed", remedy
             )
 
 

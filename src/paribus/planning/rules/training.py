@@ -62,10 +62,17 @@ def _decoding_batches(facts: Facts) -> str | None:
     config = facts.config
     if config.training.precision != "bf16":
         return None
-    sizes = {arm.evaluation.batch_size for arm in facts.arms.values() if arm.model == config.model}
-    if len(sizes) == 1:
-        return None
-    return f"evaluation.batch_size is {' and '.join(map(str, sorted(sizes)))} in arms of one model"
+    tests = [arm.evaluation for arm in facts.arms.values() if arm.model == config.model]
+    found = {
+        "batch_size": [str(each) for each in sorted({test.batch_size for test in tests})],
+        "engine": sorted({test.engine for test in tests}),
+    }
+    differ = [
+        f"evaluation.{key} is {' and '.join(values)}"
+        for key, values in found.items()
+        if len(values) > 1
+    ]
+    return f"{', '.join(differ)} in arms of one model" if differ else None
 
 
 RULES: tuple[Rule, ...] = (
@@ -168,15 +175,15 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         id="PB043",
-        title="Arms are decoded in batches of different sizes, in bf16",
+        title="Arms are decoded in batches of different sizes or by different engines, in bf16",
         severity=Severity.WARNING,
         what=(
-            "Some texts differ between the arms for no reason but the batch size: noise that no "
-            "seed explains and that an interval over problems does not know of."
+            "Some texts differ between the arms for no reason but how they were decoded: noise "
+            "that no seed explains and that an interval over problems does not know of."
         ),
         why=(
-            "Other batch sizes sum in another order. In bf16 that flips the choice between two "
-            "nearly equal tokens, and every later token follows."
+            "Other batch sizes and engines sum in another order. In bf16 that flips the choice "
+            "between two nearly equal tokens, and every later token follows."
         ),
         evidence=(
             "measured here on Gemma 3 270M (CPU, bf16, torch 2.13.0, 48 generated problems): 4 "
@@ -185,8 +192,8 @@ RULES: tuple[Rule, ...] = (
             "agrees in float32",
         ),
         instead=(
-            "Give all arms one evaluation.batch_size, or set training.precision=fp32, in which the "
-            "texts are the same for any size."
+            "Give all arms one evaluation.batch_size and one engine, or set "
+            "training.precision=fp32, in which the texts are the same for any size."
         ),
         check=_decoding_batches,
     ),

@@ -1,0 +1,69 @@
+"""Which engine decodes: paribus' own, or vLLM on the weights as they lie on disk."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from paribus.config.schema import ArmConfig
+from paribus.errors import ModelError
+from paribus.evaluation.by_vllm import Continued, Weights, serving
+from paribus.experiment.saving import save_weights
+from paribus.models.device import default_device
+from paribus.models.shapes import shape_of
+from paribus.planning.inputs import Inputs
+from paribus.store.layout import RunFolder
+
+
+@contextmanager
+def engine(
+    model: nn.Module, inputs: Inputs, config: ArmConfig, folder: RunFolder, compute: torch.dtype
+) -> Iterator[Continued | None]:
+    """Start what `evaluation.engine` names, and stop it in the end; None is paribus' own.
+
+    `model` is what `for_inference` made. Raises RunFailed if vLLM does not start.
+    """
+    if config.evaluation.engine == "paribus":
+        yield None
+        return
+    texts = [prompt.ids for asked in inputs.prompt_sets for prompt in asked.prompts]
+    longest = max(map(len, texts)) + config.evaluation.max_new_tokens
+    rows = min(config.evaluation.batch_size, len(inputs.tested))
+    with (
+        tempfile.TemporaryDirectory(prefix="paribus-") as scratch,
+        serving(
+            _weights(model, inputs, config, folder, Path(scratch)),
+            compute=compute,
+            device=default_device(),
+            longest=longest,
+            rows=rows,
+            cache_bytes=_cache_bytes(config, rows * longest, compute),
+        ) as continued,
+    ):
+        yield continued
+
+
+def _weights(
+    model: nn.Module, inputs: Inputs, config: ArmConfig, folder: RunFolder, scratch: Path
+) -> Weights:
+    if config.method == "none":
+        return Weights(model=inputs.source.path)
+    saved = folder.weights
+    if not config.training.save_weights:
+        saved = scratch
+        save_weights(model, inputs.tokenizer, config.model, saved)
+    if config.method == "full":
+        return Weights(model=saved)
+    return Weights(model=inputs.source.path, adapter=saved, rank=config.lora.r)
+
+
+def _cache_bytes(config: ArmConfig, tokens: int, compute: torch.dtype) -> float | None:
+    """Return the bytes of keys and values of so many tokens; None for an unknown family."""
+    try:
+        shape = shape_of(config.model, config.revision)
+    except ModelError:
+        return None
+    return float(tokens * shape.kv_bytes_per_token(compute.itemsize))
