@@ -168,7 +168,7 @@ def _loss_checks(rounds: Sequence[Round], work: Work) -> list[dict[str, Any]]:
     for name, shares in apart.items():
         at_first, at_any = max(each[0] for each in shares), max(max(each) for each in shares)
         rounded = name in ROUNDED and work.asked.precision == "bf16"
-        learns_less = rounded and at_any > later
+        learns_less = rounded and at_first <= first and at_any > later
         why = ": its bf16 weights lose small updates" if learns_less else ""
         checks.append(
             {

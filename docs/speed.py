@@ -137,7 +137,8 @@ def _machine(found: dict[str, Any], name: str) -> list[str]:
     lines = [
         "",
         f"## {machine['name']}, {machine['cores']} cores"
-        + (f", held to {held}" if (held := machine.get("ONEDNN_MAX_CPU_ISA")) else ""),
+        + (f", held to {held}" if (held := machine.get("ONEDNN_MAX_CPU_ISA")) else "")
+        + (", in fp32" if asked["precision"] == "fp32" else ""),
         "",
         f"{found['date']}, `{name}`: {asked['model']} in {asked['precision']}, {data}.",
         f"Rounds: {len(found['rounds'])}, in {found['seconds'] / 60:.0f} minutes."

@@ -142,7 +142,9 @@ def test_an_engine_that_writes_nothing_is_an_error(tokenizer):
 def test_what_stopped_it_is_said(tmp_path):
     """Without vLLM its process cannot begin; with it there is no model in the folder."""
     with (
-        pytest.raises(RunFailed, match=r"vLLM ended with code 1: .*(Error|vllm)"),
+        pytest.raises(
+            RunFailed, match=r"vLLM ended with code 1: .*(No module named 'vllm'|Value ?[eE]rror)"
+        ),
         serving(
             Weights(model=tmp_path),
             compute=torch.float32,
@@ -164,11 +166,12 @@ def experiment(tmp_path, tiny, engine: str, *, saved: bool = False, also: str = 
 @pytest.mark.skipif(find_spec("vllm") is not None, reason="vLLM is installed")
 def test_it_must_be_installed(tmp_path, tiny):
     experiment(tmp_path, tiny, "vllm")
-    for verb in ("plan", "run"):
-        done = paribus(verb, "vllm.yaml", cwd=tmp_path)
-        assert done.returncode == 1
-        assert "needs the package vllm, which is not installed" in done.stderr
-        assert "evaluation.engine=paribus" in done.stderr
+    planned = paribus("plan", "vllm.yaml", cwd=tmp_path)
+    done = paribus("run", "vllm.yaml", cwd=tmp_path)
+    assert (planned.returncode, done.returncode) == (0, 2)
+    for said in (planned.stdout, done.stderr):
+        assert "needs the package vllm, which is not installed" in said
+        assert "evaluation.engine=paribus" in said
     assert not (tmp_path / "runs").exists()
 
 

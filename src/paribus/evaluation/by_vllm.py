@@ -197,7 +197,7 @@ def _ask(process: "subprocess.Popen[str]", said: IO[str], request: dict[str, Any
         return json.loads(line)
     code = process.wait()
     said.seek(0)
-    last = [text.strip() for text in said if text.strip()][-3:]
+    last = [text.strip() for text in said if text.strip()][-6:]
     raise RunFailed(
         f"vLLM ended with code {code}: {' / '.join(last)}",
         "set evaluation.engine=paribus, or mend its installation",

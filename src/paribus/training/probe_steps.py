@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from paribus.config.schema import ArmConfig
 from paribus.prompts.encode import Encoded
-from paribus.training.train import arguments
+from paribus.training.train import RECOMPUTING, arguments
 from paribus.training.trainer import CompletionTrainer
 
 BOTH = 2
@@ -136,15 +136,16 @@ class Steps:
     def _recomputing(self) -> Iterator[None]:
         """Recompute activations, as the trainer does once training begins, if the run is to."""
         arguments = self.trainer.args
-        if not arguments.activation_checkpointing:
+        if not getattr(arguments, RECOMPUTING):
             yield
             return
-        how = arguments.activation_checkpointing_kwargs
-        self.model.activation_checkpointing_enable(activation_checkpointing_kwargs=how)
+        settings = f"{RECOMPUTING}_kwargs"
+        how = {settings: getattr(arguments, settings)}
+        getattr(self.model, f"{RECOMPUTING}_enable")(**how)
         try:
             yield
         finally:
-            self.model.activation_checkpointing_disable()
+            getattr(self.model, f"{RECOMPUTING}_disable")()
             self.model.disable_input_require_grads()
 
 

@@ -22,6 +22,13 @@ from paribus.seeds import derive
 from paribus.training.batching import order_seed, plan_training
 from paribus.training.trainer import CompletionTrainer
 
+RECOMPUTING = (
+    "activation_checkpointing"
+    if hasattr(TrainingArguments, "activation_checkpointing")
+    else "gradient_checkpointing"
+)
+"""What transformers calls it: the second up to 5.19, which vLLM 0.32 still asks for."""
+
 _SCHEDULES = {
     "cosine": "cosine_with_min_lr",
     "linear": "linear",
@@ -110,6 +117,10 @@ def arguments(
     config: TrainingConfig, num_steps: int, seed: int, device: torch.device, folder: Path
 ) -> TrainingArguments:
     """Return what `config` means to the Trainer: every value said, none left to its defaults."""
+    recomputing: dict[str, Any] = {
+        RECOMPUTING: config.recomputes,
+        f"{RECOMPUTING}_kwargs": {"use_reentrant": False} if config.recomputes else None,
+    }
     made = TrainingArguments(
         output_dir=str(folder),
         max_steps=num_steps,
@@ -124,8 +135,7 @@ def arguments(
         weight_decay=config.weight_decay,
         max_grad_norm=config.max_grad_norm,
         optim=_OPTIMIZERS[config.optimizer],
-        activation_checkpointing=config.recomputes,
-        activation_checkpointing_kwargs={"use_reentrant": False} if config.recomputes else None,
+        **recomputing,
         bf16=False,  # autocast is applied where the loss is computed, for every arm alike
         use_cpu=device.type == "cpu",
         seed=seed % 2**32,

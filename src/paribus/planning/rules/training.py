@@ -63,7 +63,7 @@ def _decoding_batches(facts: Facts) -> str | None:
     if config.training.precision != "bf16":
         return None
     tests = [arm.evaluation for arm in facts.arms.values() if arm.model == config.model]
-    found = {
+    found: dict[str, list[str]] = {
         "batch_size": [str(each) for each in sorted({test.batch_size for test in tests})],
         "engine": sorted({test.engine for test in tests}),
     }
