@@ -72,10 +72,10 @@ def run_experiment(
     _check_open(design, folder)
     pending = _pending(_ready(design), folder)
     if design.open or pending:
-        inputs = check_inputs(design, folder)
         machine = here(root)  # times the processor, so before anything else is busy
         if isolate:
             get_ready()
+        inputs = check_inputs(design, folder)
         prospects = survey(design, machine.device, lambda arm: inputs[arm.name])
         to_do = [run for run in design.runs if run.arm in design.open or run in pending]
         found = preflight(prospects, replace(design, runs=to_do), loaded.config, machine)
