@@ -8,7 +8,7 @@ places while the others go on; when no problem waits any more, the batch shrinks
 `batch_size` rows, however many problems there are.
 
 Forward passes are in `decoder`, the cache in `slots`, what a row writes and where it stops in
-`writing`.
+`writing`, what it may write next in `drafts`.
 """
 
 import time

@@ -29,8 +29,7 @@ def engine(
     if config.evaluation.engine == "paribus":
         yield None
         return
-    texts = [prompt.ids for asked in inputs.prompt_sets for prompt in asked.prompts]
-    longest = max(map(len, texts)) + config.evaluation.max_new_tokens
+    longest = inputs.tokens()["longest_prompt"] + config.evaluation.max_new_tokens
     rows = min(config.evaluation.batch_size, len(inputs.tested))
     with (
         tempfile.TemporaryDirectory(prefix="paribus-") as scratch,

@@ -37,13 +37,18 @@ def product(weight: Tensor, bias: Tensor | None) -> Product:
     """Return what multiplies by `weight`, [out, in], and adds `bias`."""
     if not _gains(weight):
         return lambda x: linear(x, weight, bias)
-    return _blocked(torch.ops.mkldnn._reorder_linear_weight(weight.detach()), bias)
+    return _blocked(_arranged(weight), bias)
 
 
 def _use(module: Any) -> None:
-    blocks: Tensor = torch.ops.mkldnn._reorder_linear_weight(module.weight.detach())
+    blocks = _arranged(module.weight)
     module.weight = nn.Parameter(blocks, requires_grad=False)
     module.forward = _blocked(blocks, module.bias)
+
+
+def _arranged(weight: Tensor) -> Tensor:
+    blocks: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight.detach())
+    return blocks
 
 
 def _blocked(blocks: Tensor, bias: Tensor | None) -> Product:
