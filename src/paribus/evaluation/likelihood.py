@@ -139,7 +139,9 @@ def _losses(hidden_ND: Tensor, head_VD: Tensor, labels_N: Tensor, softcap: float
             logits_RW = (hidden_RD @ head_VD[start : start + TILE].T).float()
             if softcap is not None:
                 logits_RW.div_(softcap).tanh_().mul_(softcap)
-            chosen_R = at_labels(logits_RW, labels_R, start, chosen_R)
-            normalizer_R = torch.logaddexp(normalizer_R, torch.logsumexp(logits_RW, dim=-1))
+            # In place: a small result that stays would lie where the next tile has to fit (LOG.md).
+            chosen_R.copy_(at_labels(logits_RW, labels_R, start, chosen_R))
+            sums_R = torch.logsumexp(logits_RW, dim=-1)
+            torch.logaddexp(normalizer_R, sums_R, out=normalizer_R)
         found.append(normalizer_R - chosen_R)
     return torch.cat(found)

@@ -5,7 +5,10 @@
 A matrix of P weights costs 2·P operations per token forward, 2·P for the gradient of its input and
 2·P for its own, which frozen weights spare. Recomputation adds a forward pass. The output head
 is computed at tokens with loss only. No device reaches the speed of its data sheet: `EFFICIENCY`
-is the share that was measured or is assumed. Turning 4-bit weights into 16-bit ones is not counted.
+is the share that was measured or is assumed. Between products every value is read and written many
+times (norms, activations, gradients, exponentials), which on a CPU with matrix units takes longer
+than the products: `VALUE_SECONDS`. Turning 4-bit weights into 16-bit ones is not counted, and
+neither are guesses of several tokens at once, which make decoding faster where texts repeat.
 """
 
 from dataclasses import dataclass
@@ -15,9 +18,14 @@ from paribus.models.shapes import Shape
 from paribus.planning.devices import Device
 from paribus.planning.memory import Workload
 
-EFFICIENCY = {"cpu": 0.44, "cuda": 0.35}
-"""Share of a device's matrix speed that a run reaches. The CPU's was measured: training Gemma 3
-270M did 176 of 400 GFLOP/s on 2 cores. The GPU's is assumed: nothing was measured on one."""
+EFFICIENCY = {"cpu": 1.0, "cuda": 0.35}
+"""Share of a device's matrix speed that products reach. The CPU's speed is timed, with products of
+oneDNN as a run's are. The GPU's is assumed, passes over memory included: nothing was measured."""
+
+VALUE_SECONDS = {"cpu": 3.5e-9, "cuda": 0.0}
+"""Time of one value that enters or leaves a linear layer or the head, beside products, forward and
+backward; a third of it where nothing is trained. Measured: full SFT and LoRA of Gemma 3 270M on 2
+cores, with and without matrix units (the table of docs/speed.md)."""
 
 LAYER_SECONDS = {"cpu": 4e-4, "cuda": 1e-3}
 """Least time of one layer's forward pass, however few the tokens and fast the device: Python and
@@ -68,8 +76,9 @@ def _step_seconds(shape: Shape, load: Workload, device: Device) -> float:
     backward = 2 * forward if full else forward + 2 * adapters * tokens + _attention(shape, tokens)
     times = 2 if load.checkpointing else 1  # forward
     operations = forward * times + backward + head * (6 if full else 4)
+    values = VALUE_SECONDS[device.kind] * _values(shape, tokens, load.target_tokens)
     one_pass = max(
-        load.micro_batch * operations / _reached(device),
+        load.micro_batch * (operations / _reached(device) + values * (times + 2) / 3),
         shape.layers * LAYER_SECONDS[device.kind] * (times + 1),
     )
     trained = shape.parameters if full else adapters
@@ -101,7 +110,14 @@ def _gold_seconds(shape: Shape, load: Workload, device: Device) -> float:
     targets = load.gold_targets / max(1, load.eval_batch)
     one = 2 * shape.linear_parameters * load.gold_length + _attention(shape, load.gold_length)
     one += 2 * shape.vocab * shape.hidden * targets
-    return load.eval_problems * one / _reached(device)
+    values = VALUE_SECONDS[device.kind] * _values(shape, load.gold_length, targets) / 3
+    return load.eval_problems * (one / _reached(device) + values)
+
+
+def _values(shape: Shape, tokens: float, targets: float) -> float:
+    """Return how many values enter and leave the linear layers at `tokens`, the head at targets."""
+    widths = sum(sum(widths) for widths in shape.linears.values())
+    return shape.layers * widths * tokens + shape.vocab * targets
 
 
 def _attention(shape: Shape, length: float) -> float:

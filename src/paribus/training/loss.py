@@ -36,6 +36,8 @@ class CompletionLoss:
         self._copy_VD: Tensor | None = None
         self._gradient_VD: Tensor | None = None
         self._kept = torch.empty(0, dtype=compute, device=head_VD.device)
+        self._tile = torch.empty(0, dtype=torch.float32, device=head_VD.device)
+        self._slope = torch.empty_like(self._tile)
 
     def __call__(
         self, hidden_ND: Tensor, labels_N: Tensor, divisor: Tensor | float = 1.0
@@ -100,29 +102,24 @@ class CompletionLoss:
     def _block(self, hidden_RD: Tensor, head_VD: Tensor, labels_R: Tensor) -> "_Block":
         """Compute every logit of the rows, once."""
         rows, vocabulary = len(hidden_RD), len(head_VD)
-        if len(self._kept) < rows * vocabulary:
-            self._kept = self._kept.new_empty(0)
-            self._kept = self._kept.new_empty(rows * vocabulary)
-        tiles, peaks, sums = _tiles(self._kept, rows, vocabulary), [], []
-        label_R, slope_R = (hidden_RD.new_ones(rows, dtype=torch.float32) for _ in range(2))
-        for columns, kept_RT in tiles:
+        self._make_room(rows, vocabulary)
+        tiles = _tiles(self._kept, rows, vocabulary)
+        peaks_CR, sums_CR = self._tile.new_empty(2, len(tiles), rows)
+        label_R, slope_R = self._tile.new_zeros(rows), self._tile.new_ones(rows)
+        for (columns, kept_RT), peak_R, sum_R in zip(tiles, peaks_CR, sums_CR, strict=True):
             product_RT = torch.mm(hidden_RD, head_VD[columns].T, out=kept_RT)
-            logits_RT = product_RT.float()
-            slope_RT = None
+            logits_RT = self._tile[: kept_RT.numel()].view_as(kept_RT).copy_(product_RT)
             if self.softcap is not None:
                 logits_RT.div_(self.softcap).tanh_()
-                slope_RT = 1.0 - logits_RT**2
+                slope_RT = self._slope[: kept_RT.numel()].view_as(kept_RT)
+                torch.mul(logits_RT, logits_RT, out=slope_RT).neg_().add_(1.0)
+                slope_R = at_labels(slope_RT, labels_R, columns.start, slope_R)
                 logits_RT.mul_(self.softcap)
             label_R = at_labels(logits_RT, labels_R, columns.start, label_R)
-            peaks.append(logits_RT.amax(dim=-1))
-            logits_RT.sub_(peaks[-1][:, None]).exp_()
-            sums.append(logits_RT.sum(dim=-1))
-            if slope_RT is not None:
-                slope_R = at_labels(slope_RT, labels_R, columns.start, slope_R)
-                logits_RT.mul_(slope_RT)
-            kept_RT.copy_(logits_RT)
-        peaks_CR = torch.stack(peaks)
-        normalizer_R = torch.logsumexp(peaks_CR + torch.stack(sums).log(), dim=0)
+            torch.amax(logits_RT, dim=-1, out=peak_R)
+            torch.sum(logits_RT.sub_(peak_R[:, None]).exp_(), dim=-1, out=sum_R)
+            kept_RT.copy_(logits_RT if self.softcap is None else logits_RT.mul_(slope_RT))
+        normalizer_R = torch.logsumexp(peaks_CR + sums_CR.log(), dim=0)
         return _Block(
             hidden_RD=hidden_RD,
             labels_R=labels_R,
@@ -131,6 +128,18 @@ class CompletionLoss:
             slope_R=slope_R,
             loss=(normalizer_R - label_R).sum(),
         )
+
+    def _make_room(self, rows: int, vocabulary: int) -> None:
+        """Make the pieces that every tile writes into large enough for `rows`.
+
+        A piece taken anew for each tile does not fit where the last one was freed, once a small
+        result that stays has been put there: glibc then held up to 64 of 16 MB (LOG.md).
+        """
+        if len(self._kept) < rows * vocabulary:
+            self._kept = self._kept.new_empty(0)
+            self._kept = self._kept.new_empty(rows * vocabulary)
+            self._tile = self._tile.new_empty(rows * min(TILE, vocabulary))
+            self._slope = torch.empty_like(self._tile if self.softcap is not None else self._slope)
 
 
 Tiles = list[tuple[slice, Tensor]]
