@@ -36,7 +36,6 @@ def train_work(work: Work, method: str, folder: Path) -> dict[str, Any]:
         work.training[method],
         seed=work.seed,
         compute=compute,
-        device=device,
         folder=folder,
         on_step=lambda record: steps.mark(record.loss),
     )

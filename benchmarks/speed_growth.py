@@ -131,7 +131,6 @@ def _trained(model: str, device: str, method: str, size: int, tokens: int) -> Po
             config,
             seed=0,
             compute=compute,
-            device=place,
             folder=Path(folder),
             on_step=lambda _: None,
         )

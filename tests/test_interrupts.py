@@ -16,6 +16,7 @@ import yaml
 from paribus.errors import RunFailed
 from paribus.experiment import process
 from paribus.experiment.process import Died, Send, in_child
+from paribus.stopping import SIGNALS, Stopped
 
 EXPERIMENT = {
     "model": "./tiny",
@@ -93,7 +94,7 @@ def fail(send: Send) -> None:
     raise RunFailed("it did not work", "try again")
 
 
-@pytest.mark.parametrize(("killer", "starved"), [(signal.SIGKILL, True), (signal.SIGTERM, False)])
+@pytest.mark.parametrize(("killer", "starved"), [(signal.SIGKILL, True), (signal.SIGUSR1, False)])
 def test_only_what_the_kernel_kills_for_memory_dies_by_sigkill(monkeypatch, killer, starved):
     """The machine's counter of such deaths rises for any program's."""
     counter = iter([3, 4])
@@ -118,6 +119,12 @@ def test_an_interrupt_while_listening_kills_the_child_and_is_heard_again():
     assert signal.getsignal(signal.SIGINT) is before
 
 
+def test_a_child_that_is_terminated_stops_all():
+    """Whoever sends SIGTERM to the process that works, not to the command, means the same."""
+    with pytest.raises(Stopped):
+        in_child(partial(end_with, signal.SIGTERM), lambda _: None)
+
+
 def test_what_a_child_raises_is_raised_here():
     with pytest.raises(RunFailed, match="it did not work"):
         in_child(fail, lambda _: None)
@@ -126,12 +133,13 @@ def test_what_a_child_raises_is_raised_here():
 def test_a_child_whose_parent_is_gone_ends_without_a_word(capfd):
     receiver, sender = multiprocessing.Pipe(duplex=False)
     receiver.close()
-    before = signal.getsignal(signal.SIGINT)
+    before = {number: signal.getsignal(number) for number in SIGNALS}
     try:
         with pytest.raises(SystemExit) as ended:
             process._child(fail, sender)
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
         sender.close()
     assert ended.value.code is None
     assert capfd.readouterr() == ("", "")

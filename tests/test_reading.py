@@ -92,7 +92,7 @@ def test_what_is_missing_is_said_and_never_scored(folder):
         "lora, seed 1: failed: OutOfMemory: 8 GB wanted",
     ]
     assert tables.missing[3].startswith("lora, seed 2: damaged: ")
-    assert "holds 4 generations, the result speaks of 10" in tables.missing[3]
+    assert "zero_shot.jsonl has 1004 bytes; the manifest says 2510 bytes" in tables.missing[3]
     assert len(tables.missing) == 4
     assert [(run.arm, run.seed) for run in tables.complete] == [
         ("baseline", 0),

@@ -24,7 +24,8 @@ from paribus.files import read_json, sha256_of_file
 from paribus.planning.inputs import prepare
 from paribus.store.layout import ExperimentFolder, RunFolder
 from paribus.store.ledger import read_ledger
-from paribus.store.runs import RunState, check, finish, read_events, state
+from paribus.store.manifest import check
+from paribus.store.runs import RunState, finish, read_events, state
 from paribus.testing.tiny import write_tiny_model
 
 ALONE = {"one_shot/raw": (), "zero_shot/raw": ()}

@@ -12,12 +12,11 @@ from paribus.files import json_line, read_json, sha256_of_file
 from paribus.records import Generation, Stop
 from paribus.store.experiments import read_description, write_description
 from paribus.store.layout import ExperimentFolder, RunFolder
+from paribus.store.manifest import FORMAT, check, read_manifest
 from paribus.store.runs import (
-    FORMAT,
     RunState,
     append_event,
     begin,
-    check,
     fail,
     finish,
     read_events,
@@ -91,7 +90,7 @@ def test_a_run_goes_from_missing_to_complete(run):
 def test_the_manifest_lists_every_file(complete):
     names = ["events.jsonl", "generations/zero_shot.jsonl", "result.json", "spec.json",
              "weights/model.safetensors"]  # fmt: skip
-    assert read_json(complete.manifest) == {
+    assert read_manifest(complete) == {
         "format": FORMAT,
         "fingerprint": "f" * 64,
         "files": {

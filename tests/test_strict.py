@@ -19,7 +19,8 @@ from paribus.config.read import Origin
 from paribus.errors import ConfigError
 from paribus.experiment.contrasts import Contrast, refuse_unequal
 from paribus.experiment.matrix import expand
-from paribus.store.layout import ExperimentFolder
+from paribus.store.layout import ExperimentFolder, RunFolder
+from paribus.store.manifest import write_manifest
 
 EXPERIMENT = {
     "strict": True,
@@ -55,12 +56,15 @@ def made(folder) -> subprocess.CompletedProcess[str]:
 
 @contextmanager
 def edited(path: Path, old: str, new: str) -> Iterator[None]:
-    """`path` with `old` replaced, for as long as the context lasts."""
-    text = path.read_text()
+    """`path` with `old` replaced, as if it had been written so, while the context lasts."""
+    text, run = path.read_text(), RunFolder(path.parent)
     assert text.count(old) == 1
-    path.write_text(text.replace(old, new))
-    yield
-    path.write_text(text)
+    for written in (text.replace(old, new), text):
+        path.write_text(written)
+        if run.manifest.exists():
+            write_manifest(run)
+        if written != text:
+            yield
 
 
 @pytest.mark.parametrize(
@@ -130,7 +134,7 @@ def test_a_fair_experiment_runs_and_nothing_is_left_unexplained(made, folder):
 
 
 def test_another_torch_in_one_run_is_an_error_after_the_report(made, folder):
-    """The report reads result.json; the manifest's hashes are for whoever continues the run."""
+    """Written so by a run on another machine: its manifest knows it."""
     result = folder / STORE / "lora-main" / "seed-0" / "result.json"
     torch = json.loads(result.read_text())["environment"]["torch"]
     with edited(result, f'"torch": "{torch}"', '"torch": "2.0.0<b>"'):

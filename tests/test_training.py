@@ -63,7 +63,7 @@ def fit(model, examples, *, seed: int = 0, method: str = "full", **changes: Any)
     config = TrainingConfig(**settings)
     records: list[Any] = []
     with TemporaryDirectory() as folder:  # of trackers; there are none
-        where = {"device": CPU, "folder": Path(folder), "compute": DTYPES[config.precision]}
+        where = {"folder": Path(folder), "compute": DTYPES[config.precision]}
         cost = train(model, examples, config, seed=seed, on_step=records.append, **where)
     return records, cost
 

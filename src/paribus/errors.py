@@ -7,6 +7,7 @@
     │   ├── PromptError          text that cannot be tokenised faithfully or is too long
     │   ├── ModelError           weights that cannot be had: missing, gated, offline, damaged
     │   └── StoreError           the run store: another spec, no room, no permission
+    │       └── DamagedError     a file of it is not what was written
     └── RunFailed                a run stopped half-way; exit code 1
         └── OutOfMemory          it needed more memory than the device has
 
@@ -53,6 +54,10 @@ class ModelError(UserError):
 
 class StoreError(UserError):
     """The run store: it holds something else, has no room, or may not be written."""
+
+
+class DamagedError(StoreError):
+    """A file of the run store is not what was written."""
 
 
 class RunFailed(ParibusError):

@@ -24,6 +24,7 @@ from paribus.records import Generation
 from paribus.store.experiments import read_description, read_tuning
 from paribus.store.layout import ExperimentFolder, RunFolder
 from paribus.store.ledger import read_ledger
+from paribus.store.manifest import check
 from paribus.store.runs import RunState, read_events, read_generations, state
 
 DAMAGED = "damaged"
@@ -101,10 +102,11 @@ def _mean_loss(block: Sequence[dict[str, Any]]) -> float:
 
 
 def _read_complete(folder: RunFolder) -> Run:
-    """Read a complete run. Raises StoreError if generations were lost after it was measured.
+    """Read a complete run. Raises StoreError if any file of it is not what was written.
 
-    The manifest is not checked whole: deleting `weights/` to save room must not cost the scores.
+    But for its weights: deleting `weights/` to save room must not cost the scores.
     """
+    check(folder, weights=False)
     result: dict[str, Any] = _finite(read_json(folder.result))
     run = Run(
         arm=folder.arm,

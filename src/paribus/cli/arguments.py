@@ -48,6 +48,12 @@ def parser() -> argparse.ArgumentParser:
         )
         if verb == "plan":
             _add_plan(one)
+        if verb == "run":
+            one.add_argument(
+                "--fork",
+                action="store_true",
+                help="go on with unfinished runs that were begun with other settings, as new runs",
+            )
         if verb in {"plan", "status"}:
             one.add_argument("--json", action="store_true", help="print JSON")
     _add_foreign(verbs)

@@ -10,6 +10,7 @@ from types import TracebackType
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.spinner import Spinner
 from rich.table import Table
@@ -55,6 +56,9 @@ class Display:
 
     def __call__(self, spec: RunSpec, progress: Progress) -> None:
         """Show `progress` of the run of `spec`."""
+        if progress.note:
+            self.console.print(f"{spec.title}: {escape(progress.note)}")
+            return
         now = time.monotonic()
         fresh = progress.stage != self.stage
         self.stage = progress.stage

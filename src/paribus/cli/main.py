@@ -15,6 +15,7 @@ paribus doctor                       what this machine is, and what will not wor
 import argparse
 import os
 import shlex
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -38,10 +39,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if error.remedy:
             errors.print(f"  → {_plain(error.remedy)}")
         return error.exit_code
-    except KeyboardInterrupt:
-        errors.print("\nstopped. Finished runs are kept; go on with:")
+    except KeyboardInterrupt as stop:
+        where = getattr(stop, "text", "")
+        errors.print(f"\nstopped. Finished runs are kept{_plain(where)}; go on with:")
         errors.print(f"  {_plain(shlex.join(['paribus', *words]))}")
-        return 130
+        return 128 + int(getattr(stop, "number", signal.SIGINT))
     except (BrokenPipeError, SystemExit) as left:
         if isinstance(left, SystemExit) and not isinstance(left.__context__, BrokenPipeError):
             raise
@@ -82,7 +84,7 @@ def _run_verb(options: argparse.Namespace) -> int:
     if options.verb == "run":
         from paribus.cli.run import run
 
-        return run(options.file, options.values, options.runs)
+        return run(options.file, options.values, options.runs, fork=options.fork)
     if options.verb == "status":
         from paribus.cli.status import status
 

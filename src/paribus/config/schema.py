@@ -117,6 +117,9 @@ class TrainingConfig:
     checkpointing: bool | Literal["auto"] = False
     """Recompute activations in the backward pass (never re-entrant): less memory, more time.
     `auto`: only where the arm does not fit without."""
+    checkpoint_minutes: NonNegative | None = 5.0
+    """Minutes between checkpoints, of which two are kept until the run is complete; 0: one after
+    every step; null: only when the run is stopped, and at the end of training."""
     save_weights: bool = True
     """Keep the tuned weights (full SFT) or adapter (LoRA) in the run's folder."""
     trackers: tuple[Literal["tensorboard", "wandb"], ...] = ()

@@ -23,7 +23,12 @@ from paribus.seeds import derive
 FORMAT = 1
 """Version of the identity's shape: a change here makes every stored fingerprint another one."""
 
-_EXECUTION = ("data.path", "training.trackers", "training.save_weights")
+_EXECUTION = (
+    "data.path",
+    "training.trackers",
+    "training.save_weights",
+    "training.checkpoint_minutes",
+)
 _GENERATED_ONLY = ("data.min_steps", "data.max_steps", "data.max_number")
 
 

@@ -87,6 +87,18 @@ def measure(
     }
 
 
+def total_cost(costs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the cost of several calls of `measure` as that of one."""
+    problems, seconds = (sum(cost[key] for cost in costs) for key in ("problems", "seconds"))
+    return {
+        "problems": problems,
+        "seconds": seconds,
+        "problems_per_second": problems / seconds,
+        "generated_tokens": sum(cost["generated_tokens"] for cost in costs),
+        "peak_memory_bytes": max(cost["peak_memory_bytes"] for cost in costs),
+    }
+
+
 def _seat(decoder: Decoder, places: list[Row | None], waiting: list[Row]) -> None:
     """Give free places to problems from the end of `waiting`, if enough are free to be worth it."""
     free = [place for place, row in enumerate(places) if row is None]

@@ -35,6 +35,7 @@ from paribus.planning.inputs import Inputs, prepare
 from paribus.planning.machine import here
 from paribus.store.experiments import read_description, write_description
 from paribus.store.layout import ExperimentFolder
+from paribus.store.lock import locked
 
 _Format = Literal["raw", "chat"]
 
@@ -117,7 +118,8 @@ def evaluate(
         if spec.arm in refused:
             on_progress(spec, Progress(stage="failed"))
     allowed = [spec for spec in pending if spec.arm not in refused]
-    failed = execute_runs(folder, on_progress, run_isolated, expected, allowed)
+    with locked(folder.lock):
+        failed = execute_runs(folder, on_progress, run_isolated, expected, allowed)
     return refused | {spec.arm: message for spec, message in failed}
 
 

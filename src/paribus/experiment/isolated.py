@@ -15,6 +15,7 @@ from paribus.experiment.process import Died, in_child
 from paribus.experiment.progress import Progress
 from paribus.planning.devices import GB
 from paribus.store.layout import RunFolder
+from paribus.store.lock import locked
 from paribus.store.runs import RunState, fail, read_events, state
 
 _LESS = (
@@ -28,13 +29,20 @@ def run_isolated(
     folder: RunFolder,
     on_progress: Callable[[Progress], None],
     planned: Planned | None = None,
+    *,
+    fork: bool = False,
 ) -> None:
     """Run `spec` in a child process. Raises what it raised, or RunFailed if it died.
 
-    An interrupt kills the child; its folder has no manifest and counts as unfinished.
+    Raises Stopped if that was asked for: the run goes on from a checkpoint next time.
     """
+
+    def tell() -> None:
+        text = "stopping when this step is done; once more stops at once"
+        on_progress(Progress(stage="stopping", note=text))
+
     try:
-        in_child(partial(run_here, spec, folder, planned=planned), on_progress)
+        in_child(partial(run_here, spec, folder, planned=planned, fork=fork), on_progress, tell)
     except Died as died:
         failure: RunFailed
         if died.out_of_memory:
@@ -46,7 +54,8 @@ def run_isolated(
                 if died.code == -9
                 else "give the same command again; if it ends so again, look in the kernel's log",
             )
-        _record(folder, failure, "")
+        with locked(folder.lock):
+            _record(folder, failure, "")
         raise failure from died
 
 
@@ -55,13 +64,27 @@ def run_here(
     folder: RunFolder,
     on_progress: Callable[[Progress], None],
     planned: Planned | None = None,
+    *,
+    fork: bool = False,
 ) -> None:
     """Run `spec` in this process. A failure is recorded in the run's folder and raised."""
+    with locked(folder.lock):
+        _run_locked(spec, folder, on_progress, planned, fork=fork)
+
+
+def _run_locked(
+    spec: RunSpec,
+    folder: RunFolder,
+    on_progress: Callable[[Progress], None],
+    planned: Planned | None,
+    *,
+    fork: bool,
+) -> None:
     from paribus.experiment.run import run_one
     from paribus.models.device import is_out_of_memory
 
     try:
-        run_one(spec, folder, on_progress, planned)
+        run_one(spec, folder, on_progress, planned, fork=fork)
     except ParibusError as error:
         _record(folder, error, traceback.format_exc())
         raise

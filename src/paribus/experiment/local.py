@@ -29,9 +29,12 @@ from paribus.planning.inputs import Inputs, prepare
 from paribus.planning.machine import here
 from paribus.store.experiments import write_description
 from paribus.store.layout import ExperimentFolder, RunFolder
-from paribus.store.runs import RunState, check, fail, state
+from paribus.store.lock import locked
+from paribus.store.manifest import check
+from paribus.store.runs import RunState, fail, state
 
 OnRun = Callable[[RunSpec, Progress], None]
+Execute = Callable[[RunSpec, RunFolder, Callable[[Progress], None], Planned | None], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,15 +60,34 @@ def run_experiment(
     on_checked: Callable[[Design, Sequence[Warned]], None],
     *,
     isolate: bool = True,
+    fork: bool = False,
 ) -> Outcome:
     """Run what is not complete yet under `root`, and return how it went.
 
     `on_checked` is told the settled design and what the rules found, before the first run begins.
+    With `fork` unfinished runs go on even where they were begun with other settings. Failures of
+    single runs are in the result; a failed trial is only a rate that cannot be chosen.
+
     Raises UserError before any compute is spent if something cannot work, StoreError if a complete
-    run there was made from another spec or nothing can be written. Failures of single runs are in
-    the result; a failed trial is only a rate that cannot be chosen.
+    run there was made from another spec, another process works there, or nothing can be written.
     """
     folder = ExperimentFolder(root / loaded.config.name)
+    run = partial(run_isolated if isolate else run_here, fork=fork)
+    with locked(folder.lock):
+        return _run_locked(loaded, design, folder, on_progress, on_checked, run, isolate=isolate)
+
+
+def _run_locked(
+    loaded: Loaded,
+    design: Design,
+    folder: ExperimentFolder,
+    on_progress: OnRun,
+    on_checked: Callable[[Design, Sequence[Warned]], None],
+    run: Execute,
+    *,
+    isolate: bool,
+) -> Outcome:
+    root = folder.path.parent
     design = settle_design(design, folder, devices.here)
     planned: dict[str, Planned] = {}
     trials = _pending([trial for trial in design.trials if trial.arm in design.open], folder)
@@ -83,7 +105,6 @@ def run_experiment(
         on_checked(design, found)
         planned = {p.arm: p.forecast.planned for p in prospects if p.forecast}
     write_description(folder, description(loaded, design))
-    run = run_isolated if isolate else run_here
     execute = partial(execute_runs, folder, on_progress, run, planned)
     if design.open:
         execute(trials)
@@ -107,7 +128,7 @@ def _pending(specs: Sequence[RunSpec], folder: ExperimentFolder) -> list[RunSpec
 def execute_runs(
     folder: ExperimentFolder,
     on_progress: OnRun,
-    run: Callable[[RunSpec, RunFolder, Callable[[Progress], None], Planned | None], None],
+    run: Execute,
     planned: Mapping[str, Planned],
     specs: Sequence[RunSpec],
 ) -> list[tuple[RunSpec, str]]:

@@ -16,15 +16,21 @@ from paribus.config.spec import RunSpec
 from paribus.data.problems import hash_of_tests
 from paribus.evaluation import by_vllm
 from paribus.evaluation.by_vllm import Continued
-from paribus.evaluation.generate import generate, measure
+from paribus.evaluation.generate import generate, measure, total_cost
 from paribus.evaluation.likelihood import likelihoods, measure_likelihoods
 from paribus.experiment.progress import OnProgress, Progress, Stage
 from paribus.models.device import peak_memory_bytes
 from paribus.planning.inputs import Inputs, PromptSet
 from paribus.records import Generation
-from paribus.store.layout import RunFolder
 from paribus.store.ledger import LIKELIHOOD, TestRead, append_read, now
-from paribus.store.runs import append_event, write_generations, write_heldout
+from paribus.store.pieces import Pieces
+from paribus.store.runs import append_event, as_generation, write_generations, write_heldout
+
+PIECE = 16
+"""Problems that are decoded in one go, as a multiple of the batch; then they are on the disk.
+
+Within it free places are refilled; at its end the batch runs empty, about a twentieth of the time.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,21 +52,22 @@ def measure_all(
     model: nn.Module,
     inputs: Inputs,
     spec: RunSpec,
-    folder: RunFolder,
+    pieces: Pieces,
     on_progress: OnProgress,
     vllm: Continued | None = None,
 ) -> Measured:
     """Test `model` under each of the arm's protocols and store what it wrote. Raises StoreError.
 
-    Where there is a `vllm`, it decodes; likelihoods are always computed here.
+    What `pieces` holds already is not tested again. Where there is a `vllm`, it decodes;
+    likelihoods are always computed here.
     """
     figures: dict[str, dict[str, Any]] = {}
-    device = next(model.parameters()).device
+    folder = pieces.folder
     for asked in inputs.prompt_sets:
         name = asked.protocol.name
-        _enter(name, inputs, spec, folder)
-        run = partial(_generate, model, inputs, asked, spec, on_progress, vllm)
-        generations, cost = measure(run, device)
+        _enter(name, inputs, spec, pieces)
+        decode = partial(_generate, model, inputs, asked, spec, on_progress, vllm)
+        generations, cost = _by_piece(asked, spec, pieces, decode)
         if vllm is not None:
             cost["peak_memory_bytes"] = None  # what was measured is not the process that decoded
         figures[name] = {"protocol": name, **cost}
@@ -68,35 +75,69 @@ def measure_all(
         write_generations(folder, name, generations)
     main = inputs.prompt_sets[0].protocol.name
     evaluation = figures.pop(main)
-    heldout = _measure_heldout(model, inputs, spec, folder, on_progress)
+    heldout = _measure_heldout(model, inputs, spec, pieces, on_progress)
     return Measured(evaluation=evaluation, also=figures, heldout=heldout)
 
 
+def _by_piece(
+    asked: PromptSet,
+    spec: RunSpec,
+    pieces: Pieces,
+    decode: Callable[[slice], tuple[list[Generation], dict[str, Any]]],
+) -> tuple[list[Generation], dict[str, Any]]:
+    """Return all generations under one protocol and their cost, a piece at a time."""
+    size = PIECE * spec.config.evaluation.batch_size
+    generations: list[Generation] = []
+    costs: list[dict[str, Any]] = []
+    for start in range(0, len(asked.prompts), size):
+        name = f"{_file(asked.protocol.name)}-{start:06d}"
+        piece = pieces.read(name)
+        if piece is None:
+            found, cost = decode(slice(start, start + size))
+            piece = {"generations": [asdict(each) for each in found], "cost": cost}
+            pieces.write(name, piece)
+        generations += [as_generation(row) for row in piece["generations"]]
+        costs.append(piece["cost"])
+    return generations, total_cost(costs)
+
+
 def _measure_heldout(
-    model: nn.Module, inputs: Inputs, spec: RunSpec, folder: RunFolder, on_progress: OnProgress
+    model: nn.Module, inputs: Inputs, spec: RunSpec, pieces: Pieces, on_progress: OnProgress
 ) -> dict[str, Any]:
-    _enter(LIKELIHOOD, inputs, spec, folder)
+    _enter(LIKELIHOOD, inputs, spec, pieces)
     device = next(model.parameters()).device
     report = _reporter("likelihood", len(inputs.gold), device, on_progress)
-    found, figures = measure_likelihoods(
-        lambda: likelihoods(
-            model,
-            inputs.gold,
-            [problem.id for problem in inputs.tested],
-            batch_size=spec.config.evaluation.batch_size,
-            on_batch=report,
+    piece = pieces.read(LIKELIHOOD)
+    if piece is None:
+        found, figures = measure_likelihoods(
+            lambda: likelihoods(
+                model,
+                inputs.gold,
+                [problem.id for problem in inputs.tested],
+                batch_size=spec.config.evaluation.batch_size,
+                on_batch=report,
+            )
         )
-    )
+        piece = {"rows": [asdict(each) for each in found], "figures": figures}
+        pieces.write(LIKELIHOOD, piece)
     variant = spec.config.data.variant if inputs.trial else inputs.problems.test_variant.value
-    figures = {"variant": variant, **figures}
-    append_event(folder, {"event": "likelihood", **figures})
-    write_heldout(folder, map(asdict, found))
-    return figures
+    made = {"variant": variant, **piece["figures"]}
+    append_event(pieces.folder, {"event": "likelihood", **made})
+    write_heldout(pieces.folder, piece["rows"])
+    return made
 
 
-def _enter(protocol: str, inputs: Inputs, spec: RunSpec, folder: RunFolder) -> None:
-    """Write into the ledger that the test split is about to be read; a trial does not read it."""
-    if spec.trial:
+def _file(protocol: str) -> str:
+    return protocol.replace("/", "-").replace("+", "-")
+
+
+def _enter(protocol: str, inputs: Inputs, spec: RunSpec, pieces: Pieces) -> None:
+    """Write into the ledger that the test split is about to be read; a trial does not read it.
+
+    Going on with a reading that was interrupted is no further one.
+    """
+    entered = f"{_file(protocol)}-entered"
+    if spec.trial or pieces.read(entered) is not None:
         return
     read = TestRead(
         time=now(),
@@ -107,7 +148,8 @@ def _enter(protocol: str, inputs: Inputs, spec: RunSpec, folder: RunFolder) -> N
         test_sha256=hash_of_tests(inputs.tested),
         fingerprint=spec.fingerprint,
     )
-    append_read(folder.experiment.ledger, read)
+    append_read(pieces.folder.experiment.ledger, read)
+    pieces.write(entered, asdict(read))
 
 
 def _generate(
@@ -117,26 +159,30 @@ def _generate(
     spec: RunSpec,
     on_progress: OnProgress,
     vllm: Continued | None,
-) -> list[Generation]:
+    part: slice,
+) -> tuple[list[Generation], dict[str, Any]]:
+    """Decode some of the problems; return what was written, and what it cost."""
     device = next(model.parameters()).device
-    report = _reporter("testing", len(asked.prompts), device, on_progress)
+    report = _reporter("testing", len(asked.prompts), device, on_progress, part.start)
     report(0)
     decode = partial(generate, model) if vllm is None else partial(by_vllm.generate, vllm)
-    return decode(
+    run = partial(
+        decode,
         inputs.tokenizer,
-        asked.prompts,
+        asked.prompts[part],
         stop_ids=_stop_ids(model, inputs, asked),
         max_new_tokens=spec.config.evaluation.max_new_tokens,
         batch_size=spec.config.evaluation.batch_size,
         on_batch=report,
         calculator=asked.protocol.calculator,
     )
+    return measure(run, device)
 
 
 def _reporter(
-    stage: Stage, total: int, device: torch.device, on_progress: OnProgress
+    stage: Stage, total: int, device: torch.device, on_progress: OnProgress, before: int = 0
 ) -> Callable[[int], None]:
-    """Return a function that reports how many of `total` problems are done."""
+    """Return a function that reports how many of `total` problems are done, `before` of them."""
     started = time.perf_counter()
 
     def report(done: int) -> None:
@@ -144,11 +190,11 @@ def _reporter(
         on_progress(
             Progress(
                 stage=stage,
-                done=done,
+                done=before + done,
                 total=total,
                 examples_per_second=done / seconds if done else None,
                 memory_bytes=peak_memory_bytes(device),
-                seconds_left=(total - done) * seconds / done if done else None,
+                seconds_left=(total - before - done) * seconds / done if done else None,
             )
         )
 

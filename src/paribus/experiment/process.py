@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from paribus.errors import ParibusError
+from paribus.stopping import Stopped, hear, passing_on
 
 Send = Callable[[Any], None]
 
@@ -42,10 +43,16 @@ def get_ready() -> None:
         _deaf(forkserver.ensure_running)
 
 
-def in_child(work: Callable[[Send], None], on_message: Callable[[Any], None]) -> None:
+def in_child(
+    work: Callable[[Send], None],
+    on_message: Callable[[Any], None],
+    on_asked: Callable[[], None] = lambda: None,
+) -> None:
     """Call `work`, which must be picklable, in a child process; hand on what it sends.
 
-    Raises the ParibusError that `work` raised, or Died. An interrupt kills the child.
+    Raises the ParibusError that `work` raised, or Died. The first signal to stop is passed on to
+    the child, which may finish a step, and `on_asked` is called; then Stopped is raised. A second
+    one kills the child.
     """
     _settle()
     forked = not _may_have_gpu()
@@ -56,13 +63,22 @@ def in_child(work: Callable[[Send], None], on_message: Callable[[Any], None]) ->
     try:
         _start(child, forked)
         sender.close()
-        failure = _listen(receiver, on_message)
-        child.join()
+
+        def ask() -> None:
+            child.terminate()
+            on_asked()
+
+        with passing_on(ask) as stopped:
+            failure = _listen(receiver, on_message)
+            child.join()
     finally:
         receiver.close()
         if child.is_alive():
             child.kill()
             child.join()
+    asked = stopped()
+    if asked is not None and not isinstance(failure, ParibusError):
+        raise Stopped(failure.text if failure else "", asked.number)
     if failure is not None:
         raise failure
     if child.exitcode != 0:
@@ -122,20 +138,22 @@ def _kills() -> int:
     return sum(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))
 
 
-def _listen(receiver: Connection, on_message: Callable[[Any], None]) -> ParibusError | None:
-    """Pass messages on until the child hangs up; return the error it sent, if any."""
+def _listen(
+    receiver: Connection, on_message: Callable[[Any], None]
+) -> ParibusError | Stopped | None:
+    """Pass messages on until the child hangs up; return why it stopped, if it said so."""
     while True:
         try:
             message = receiver.recv()
         except EOFError:
             return None
-        if isinstance(message, ParibusError):
+        if isinstance(message, ParibusError | Stopped):
             return message
         on_message(message)
 
 
 def _child(work: Callable[[Send], None], sender: Connection) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides, and kills
+    hear()  # the parent decides, and passes it on
     import paribus.experiment.preload  # noqa: F401  # done already where the process was forked
 
     def send(message: Any) -> None:
@@ -149,3 +167,5 @@ def _child(work: Callable[[Send], None], sender: Connection) -> None:
     except ParibusError as error:
         error.__cause__ = None  # causes need not be picklable
         send(error)
+    except Stopped as stop:
+        send(stop)

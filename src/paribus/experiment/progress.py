@@ -4,7 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-Stage = Literal["loading", "probing", "training", "testing", "likelihood", "complete", "failed"]
+Stage = Literal[
+    "loading", "probing", "training", "testing", "likelihood", "stopping", "complete", "failed"
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +21,7 @@ class Progress:
         examples_per_second: of the last step, or of the test so far.
         memory_bytes: peak of this stage.
         seconds_left: of this stage, at the pace so far; None before there is one.
+        note: what the user must be told once, whatever the stage.
     """
 
     stage: Stage
@@ -28,6 +31,7 @@ class Progress:
     examples_per_second: float | None = None
     memory_bytes: int | None = None
     seconds_left: float | None = None
+    note: str | None = None
 
 
 OnProgress = Callable[[Progress], None]

@@ -178,7 +178,6 @@ def _train(
         replace(config, epochs=2.0, max_steps=2, target_tokens=None, trackers=()),
         seed=spec.stream,
         compute=compute,
-        device=device,
         folder=folder,
         on_step=records.append,
     )

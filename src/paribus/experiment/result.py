@@ -13,11 +13,12 @@ from paribus.experiment.forecast import Planned
 from paribus.experiment.measurement import Measured
 from paribus.models.device import describe
 from paribus.planning.inputs import Inputs
-from paribus.store.runs import FORMAT
+from paribus.planning.machine import cpu_name
+from paribus.store.manifest import FORMAT
 
 
-def spec_record(spec: RunSpec, inputs: Inputs) -> dict[str, Any]:
-    """Return the content of `spec.json`."""
+def spec_record(spec: RunSpec, inputs: Inputs, device: torch.device) -> dict[str, Any]:
+    """Return the content of `spec.json`: all that the run's bits may depend on."""
     return {
         "format": FORMAT,
         "fingerprint": spec.fingerprint,
@@ -25,6 +26,24 @@ def spec_record(spec: RunSpec, inputs: Inputs) -> dict[str, Any]:
         "replicate": spec.replicate,
         "identity": spec.identity(),
         "inputs": inputs.identity(),
+        "environment": environment(spec, device),
+    }
+
+
+def environment(spec: RunSpec, device: torch.device) -> dict[str, str]:
+    """Return versions and machine. On others the same run may end in other bits."""
+    config = spec.config
+    names = ["paribus", "torch", "transformers", "peft", "accelerate"]
+    eight = config.method != "none" and config.training.optimizer == "adamw_8bit"
+    if config.quantization or eight:
+        names.append("bitsandbytes")
+    return {
+        **{name: version(name) for name in names},
+        **({"vllm": _vllm()} if config.evaluation.engine == "vllm" else {}),
+        "python": platform.python_version(),
+        "device": device.type,
+        "machine": f"{describe(device)}, {platform.system()} {platform.machine()}",
+        "processor": f"{cpu_name()}, {torch.backends.cpu.get_cpu_capability()}",
     }
 
 
@@ -35,6 +54,7 @@ def result_record(
     measured: Measured,
     device: torch.device,
     planned: Planned | None = None,
+    forked_from: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the content of `result.json`: what was measured."""
     config = spec.config
@@ -56,14 +76,9 @@ def result_record(
             "frozen": frozen,
         },
         "predicted_peak_bytes": planned.peak_bytes if planned else None,
+        "forked_from": forked_from,
         "weights_note": inputs.source.note,
-        "environment": {
-            **{name: version(name) for name in ("paribus", "torch", "transformers", "peft")},
-            **({"vllm": _vllm()} if config.evaluation.engine == "vllm" else {}),
-            "python": platform.python_version(),
-            "device": device.type,
-            "machine": f"{describe(device)}, {platform.system()} {platform.machine()}",
-        },
+        "environment": environment(spec, device),
     }
 
 

@@ -21,13 +21,13 @@ from paribus.config.spec import RunSpec
 from paribus.errors import StoreError
 from paribus.experiment.measurement import Measured
 from paribus.experiment.result import result_record, spec_record
-from paribus.files import read_json, sha256_of_file
+from paribus.files import read_json
 from paribus.planning.inputs import Inputs, PromptSet
 from paribus.prompts.encode import Prompt
 from paribus.store.layout import RunFolder
 from paribus.store.ledger import LIKELIHOOD, TestRead, append_read, read_ledger
+from paribus.store.manifest import FORMAT, check
 from paribus.store.runs import (
-    FORMAT,
     RunState,
     append_event,
     begin,
@@ -76,7 +76,7 @@ def reuse(spec: RunSpec, inputs: Inputs, folder: RunFolder, device: torch.device
     found = _find(spec, inputs, folder, record)
     if not found:
         return False
-    begin(folder, spec_record(spec, inputs))
+    begin(folder, spec_record(spec, inputs, device))
     _copy(found, folder)
     main, *also = found
     root = folder.experiment.path.parent
@@ -126,13 +126,11 @@ def _open(
             or state(folder) is not RunState.COMPLETE
         ):
             return None
-        for name, written in read_json(folder.manifest)["files"].items():
-            if sha256_of_file(folder.path / name) != written["sha256"]:
-                return None
+        check(folder)
         result = read_json(folder.result)
         equal = all(result[key] == record[key] for key in ("environment", "precision"))
         return _Stored(folder=folder, result=result) if equal else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, StoreError):
         return None  # damaged: as if it were not there
 
 

@@ -12,6 +12,7 @@ from paribus.experiment.measurement import measure_all
 from paribus.experiment.probed import probe_model
 from paribus.experiment.progress import OnProgress, Progress
 from paribus.experiment.result import result_record, spec_record
+from paribus.experiment.resuming import take_up
 from paribus.experiment.reuse import reuse
 from paribus.experiment.saving import save_weights
 from paribus.models import blocked
@@ -20,17 +21,25 @@ from paribus.models.load import for_inference, load_model, make_trainable
 from paribus.planning.inputs import prepare
 from paribus.seeds import derive
 from paribus.store.layout import RunFolder
+from paribus.store.pieces import Pieces
 from paribus.store.runs import append_event, begin, finish
+from paribus.training.checkpointing import Checkpoints
 from paribus.training.train import StepRecord, event, train
 
 
 def run_one(
-    spec: RunSpec, folder: RunFolder, on_progress: OnProgress, planned: Planned | None = None
+    spec: RunSpec,
+    folder: RunFolder,
+    on_progress: OnProgress,
+    planned: Planned | None = None,
+    *,
+    fork: bool = False,
 ) -> None:
-    """Train and test one arm with one seed, and store everything. Raises ParibusError.
+    """Train and test one arm with one seed, and store everything. Raises ParibusError, Stopped.
 
     A trial of a learning rate is a run like any other, tested on the validation problems. What was
-    `planned` for it is stored beside what is measured.
+    `planned` for it is stored beside what is measured. An unfinished run goes on where it was; with
+    `fork` also if it was another run. The caller holds its lock.
     """
     on_progress(Progress(stage="loading"))
     config, device = spec.config, default_device()
@@ -39,26 +48,34 @@ def run_one(
     inputs = prepare(config, spec.seed, trial=spec.trial)
     if reuse(spec, inputs, folder, device):
         return
-    begin(folder, spec_record(spec, inputs))
-    if planned:
+    record = spec_record(spec, inputs, device)
+    note = _teller(on_progress)
+    point = take_up(folder, record, fork=fork, on_note=note)
+    begin(folder, record, events=point.path / folder.events.name if point else None)
+    if point:
+        append_event(folder, {"event": "resumed", "step": point.step})
+    elif planned:
         append_event(folder, planned.event())
     model: nn.Module = load_model(inputs.source, compute, device, config.quantization)
     training = None
+    minutes = config.training.checkpoint_minutes
+    saves = Checkpoints(folder=folder, run=record, minutes=minutes, point=point)
     if config.method != "none":
         torch.manual_seed(derive(spec.stream, "init"))
         model = make_trainable(model, config.method, config.lora, compute)
-        on_progress(Progress(stage="probing"))
-        probed = probe_model(model, inputs, config, folder, compute=compute, device=device)
-        append_event(folder, probed)
+        if point is None:
+            on_progress(Progress(stage="probing"))
+            probed = probe_model(model, inputs, config, folder, compute=compute, device=device)
+            append_event(folder, probed)
         training = train(
             model,
             inputs.examples,
             config.training,
             seed=spec.stream,
             compute=compute,
-            device=device,
             folder=folder.path / "trackers",
             on_step=_step_reporter(folder, on_progress),
+            checkpoints=saves,
         )
         append_event(folder, {"event": "trained", **training})
     for_inference(model, compute)
@@ -66,10 +83,17 @@ def run_one(
     if training is not None and config.training.save_weights:
         save_weights(model, inputs.tokenizer, config.model, folder.weights)
 
+    pieces = Pieces(folder=folder, run=record, on_damaged=note)
     with engine(model, inputs, config, folder, compute) as vllm:
         blocked.use(model)
-        measured = measure_all(model, inputs, spec, folder, on_progress, vllm)
-    finish(folder, result_record(spec, inputs, training, measured, device, planned))
+        measured = measure_all(model, inputs, spec, pieces, on_progress, vllm)
+    saves.wait()
+    result = result_record(spec, inputs, training, measured, device, planned, saves.forked_from)
+    finish(folder, result)
+
+
+def _teller(on_progress: OnProgress) -> Callable[[str], None]:
+    return lambda text: on_progress(Progress(stage="loading", note=text))
 
 
 def _step_reporter(folder: RunFolder, on_progress: OnProgress) -> Callable[[StepRecord], None]:

@@ -4,7 +4,9 @@ Whatever is wrong with data, tokenizer or lengths is found here, in seconds, by 
 by `run`, which trains and tests on exactly what was checked.
 """
 
+import hashlib
 import importlib.util
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -66,8 +68,21 @@ class Inputs:
         return self.problems.validation if self.trial else self.problems.test
 
     def identity(self) -> dict[str, str]:
-        """Return the hashes of weights and problems: the part of a run no config can state."""
-        return {"model": self.source.identity, **self.problems.hashes(validation=self.trial)}
+        """Return the hashes of weights, problems and tokens: what no config can state."""
+        return {
+            "model": self.source.identity,
+            **self.problems.hashes(validation=self.trial),
+            "tokens": self._tokens_sha256(),
+        }
+
+    def _tokens_sha256(self) -> str:
+        """Return the hash of all that is trained and tested on, as the tokenizer made it."""
+        found = hashlib.sha256()
+        texts = [*(each.ids for each in (*self.examples, *self.gold)),
+                 *(prompt.ids for each in self.prompt_sets for prompt in each.prompts)]  # fmt: skip
+        for ids in texts:
+            found.update(array("q", (len(ids), *ids)).tobytes())
+        return found.hexdigest()
 
     def tokens(self) -> dict[str, Any]:
         """Return the token counts that `plan` prints."""

@@ -14,6 +14,10 @@ runs/<experiment>/
     result.json                  what was measured
     failure.json                 only after a failure
     manifest.json                written last: its presence means complete
+    lock                         held by the process that works on the run
+    checkpoints/                 only until then: where training goes on from
+    pieces/                      only until then: what was tested so far
+  lock                           held by `paribus run`
   report/index.html  findings.json
 """
 
@@ -60,6 +64,21 @@ class RunFolder:
         return self.path / "manifest.json"
 
     @property
+    def lock(self) -> Path:
+        """Held by whoever works on the run."""
+        return self.path / "lock"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the states that training may go on from; gone once the run is complete."""
+        return self.path / "checkpoints"
+
+    @property
+    def pieces(self) -> Path:
+        """Folder of what was tested so far; gone once the run is complete."""
+        return self.path / "pieces"
+
+    @property
     def heldout(self) -> Path:
         """Likelihoods of the gold solutions."""
         return self.path / "heldout.jsonl"
@@ -100,6 +119,11 @@ class ExperimentFolder:
     def ledger(self) -> Path:
         """Every reading of the test split."""
         return self.path / "ledger.jsonl"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the command that runs the experiment."""
+        return self.path / "lock"
 
     @property
     def tuning(self) -> Path:

@@ -3,7 +3,8 @@
     begin(folder, spec)  ->  events, generations, weights  ->  finish(folder, result)
 
 `finish` writes `manifest.json` last, with the size and SHA-256 of every file; a run without a
-manifest is unfinished, whatever else lies in its folder, and starts anew.
+manifest is unfinished, whatever else lies in its folder. It goes on from its newest checkpoint and
+from what was tested, or starts anew.
 """
 
 import errno
@@ -19,17 +20,13 @@ from typing import Any
 from paribus.errors import StoreError
 from paribus.files import (
     json_line,
-    read_json,
     read_json_lines,
-    sha256_of_file,
     write_json,
     write_text,
 )
 from paribus.records import Generation, Stop
 from paribus.store.layout import RunFolder
-
-FORMAT = 2
-"""Version of the files in a run folder. 2: generations by full protocol name, heldout.jsonl."""
+from paribus.store.manifest import write_manifest
 
 _REMEDIES = {
     errno.ENOSPC: "free some disk space, or put the runs elsewhere with --runs DIR",
@@ -61,8 +58,22 @@ def writing(path: Path) -> Iterator[None]:
         raise StoreError(f"cannot write {error.filename or path}: {reason}", remedy) from error
 
 
-def begin(folder: RunFolder, spec: dict[str, Any]) -> None:
-    """Open `folder` for a new run: what an unfinished run left there is removed.
+@contextmanager
+def full_disk(path: Path) -> Iterator[None]:
+    """Make the error by which safetensors reports a full disk the system's again."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except SafetensorError as error:
+        raise OSError(errno.ENOSPC, str(error), str(path)) from error
+
+
+def begin(folder: RunFolder, spec: dict[str, Any], *, events: Path | None = None) -> None:
+    """Open `folder` for a run: what an unfinished run left there is removed.
+
+    Checkpoints and pieces stay, for whoever calls to use or remove. `events` is a log to go on
+    from.
 
     Raises StoreError if the folder holds a complete run, or cannot be written.
     """
@@ -72,9 +83,12 @@ def begin(folder: RunFolder, spec: dict[str, Any]) -> None:
             "a finished run is never overwritten; delete the folder to run it again",
         )
     with writing(folder.path):
-        if folder.path.exists():
-            shutil.rmtree(folder.path)
-        folder.path.mkdir(parents=True)
+        folder.path.mkdir(parents=True, exist_ok=True)
+        stay = (folder.lock, folder.checkpoints, folder.pieces)
+        for path in set(folder.path.iterdir()) - set(stay):
+            _remove(path)
+        if events is not None:
+            write_text(folder.events, events.read_text("utf-8"))
         write_json(folder.spec, spec)
 
 
@@ -89,15 +103,20 @@ def read_events(folder: RunFolder, kind: str) -> list[dict[str, Any]]:
 
     A torn last line, left by a crash, is skipped.
     """
-    if not folder.events.exists():
+    return read_events_of(folder.events, kind)
+
+
+def read_events_of(path: Path, kind: str) -> list[dict[str, Any]]:
+    """Return the events of one kind in the log `path`, oldest first."""
+    if not path.exists():
         return []
     events = []
-    for line in folder.events.read_bytes().split(b"\n"):
+    for line in path.read_bytes().split(b"\n"):
         try:
             event = json.loads(line)
         except ValueError:  # not JSON, or cut within a character
             continue
-        if event.get("event") == kind:
+        if isinstance(event, dict) and event.get("event") == kind:
             events.append(event)
     return events
 
@@ -112,12 +131,16 @@ def write_generations(folder: RunFolder, protocol: str, generations: Iterable[Ge
 def read_generations(path: Path) -> list[Generation]:
     """Return the generations in `path`. Raises StoreError on a malformed line."""
     try:
-        rows = list(read_json_lines(path))
-        return [Generation(**{**row, "stop": Stop(row["stop"])}) for row in rows]
+        return [as_generation(row) for row in read_json_lines(path)]
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise StoreError(
             f"{path} cannot be read: {error}", "restore the file, or delete the run's folder"
         ) from error
+
+
+def as_generation(row: dict[str, Any]) -> Generation:
+    """Return the generation in a row of JSON. Raises TypeError, ValueError or KeyError."""
+    return Generation(**{**row, "stop": Stop(row["stop"])})
 
 
 def write_heldout(folder: RunFolder, rows: Iterable[dict[str, Any]]) -> None:
@@ -130,21 +153,17 @@ def finish(folder: RunFolder, result: dict[str, Any]) -> None:
     """Complete the run: write `result.json`, then the manifest over every file."""
     with writing(folder.path):
         write_json(folder.result, result)
-        files = sorted(path for path in folder.path.rglob("*") if path.is_file())
-        write_json(
-            folder.manifest,
-            {
-                "format": FORMAT,
-                "fingerprint": read_json(folder.spec)["fingerprint"],
-                "files": {
-                    path.relative_to(folder.path).as_posix(): {
-                        "bytes": path.stat().st_size,
-                        "sha256": sha256_of_file(path),
-                    }
-                    for path in files
-                },
-            },
-        )
+        write_manifest(folder)
+        for path in (folder.checkpoints, folder.pieces):  # of no use any more
+            _remove(path)
+
+
+def _remove(path: Path) -> None:
+    """Remove a file, or a folder and all in it; links are removed, not followed."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def fail(
@@ -178,26 +197,3 @@ def state(folder: RunFolder) -> RunState:
     if folder.failure.exists():
         return RunState.FAILED
     return RunState.UNFINISHED if folder.spec.exists() else RunState.MISSING
-
-
-def check(folder: RunFolder) -> None:
-    """Raise StoreError unless every file in the manifest is there with its size.
-
-    Sizes catch lost and cut files at no cost; hashes are for a full verification.
-    """
-    try:
-        files = read_json(folder.manifest)["files"]
-        sizes = {name: int(recorded["bytes"]) for name, recorded in files.items()}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise StoreError(
-            f"{folder.manifest} is damaged: {error!r}", f"delete {folder.path} to run it again"
-        ) from error
-    for name, expected in sizes.items():
-        path = folder.path / name
-        found = path.stat().st_size if path.is_file() else None
-        if found != expected:
-            what = "is missing" if found is None else f"has {found} bytes"
-            raise StoreError(
-                f"{path} {what}; the manifest says {expected} bytes",
-                f"restore the file, or delete {folder.path} to run it again",
-            )

@@ -5,6 +5,7 @@ plan batches -> Trainer -> one figure row per optimizer step -> TrainingCost
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -15,11 +16,14 @@ from torch import nn
 from transformers import TrainingArguments
 
 from paribus.config.schema import TrainingConfig
+from paribus.errors import RunFailed
 from paribus.models.device import peak_memory_bytes, reset_peak_memory
 from paribus.models.load import count_parameters
 from paribus.prompts.encode import Encoded
 from paribus.seeds import derive
+from paribus.stopping import asked, at_a_step
 from paribus.training.batching import order_seed, plan_training
+from paribus.training.checkpointing import Checkpoints
 from paribus.training.trainer import CompletionTrainer
 
 RECOMPUTING = (
@@ -51,8 +55,8 @@ class StepRecord:
         examples: in this step.
         target_tokens: tokens with loss.
         tokens: prompt and target tokens: all that is computed, nothing is padded.
-        examples_per_second: None for the first step, which warms up.
-        tokens_per_second: of `tokens`; None for the first step.
+        examples_per_second: None for the first step of a process, which warms up.
+        tokens_per_second: of `tokens`; None where that is.
         peak_memory_bytes: since training began.
     """
 
@@ -77,24 +81,32 @@ def train(
     *,
     seed: int,
     compute: torch.dtype,
-    device: torch.device,
     folder: Path,
     on_step: Callable[[StepRecord], None],
+    checkpoints: Checkpoints | None = None,
 ) -> dict[str, Any]:
     """Train `model` in place and return the measured cost, the `training` part of result.json.
 
-    `folder` is for trackers' files. Raises RunFailed on a loss that is not a number.
+    `folder` is for trackers' files. With `checkpoints` it goes on where their `point` ends, and
+    the trained weights are saved at the end. Raises RunFailed on a loss that is not a number,
+    StoreError if a checkpoint cannot be written, Stopped if that was asked for.
     """
+    device = next(model.parameters()).device
     steps = plan_training(examples, config, order_seed(seed))
     num_steps = len(steps)
-    records: list[StepRecord] = []
+    point = checkpoints.point if checkpoints else None
+    records = [_read(row) for row in checkpoints.events()] if checkpoints else []
+    if checkpoints and point and point.step >= num_steps:
+        return _finished(model, records, point.step, num_steps, checkpoints)
     started = time.perf_counter()
 
     def record(step: int, figures: dict[str, float]) -> dict[str, float]:
         nonlocal started
         seconds, started = time.perf_counter() - started, time.perf_counter()
         micro_batches = [[examples[i] for i in batch] for batch in steps[step - 1]]
-        made = _record(step, num_steps, figures, micro_batches, seconds, peak_memory_bytes(device))
+        warm = step > 1 + (point.step if point else 0)
+        peak = peak_memory_bytes(device)
+        made = _record(step, num_steps, figures, micro_batches, seconds, peak, warm=warm)
         records.append(made)
         on_step(made)
         return _tracked(made)
@@ -107,9 +119,32 @@ def train(
         micro_batches=[batch for step in steps for batch in step],
         compute=compute,
         on_step=record,
+        checkpoints=checkpoints,
     )
     started = time.perf_counter()
-    trainer.train()
+    with at_a_step() if checkpoints else nullcontext():
+        trainer.train(resume_from_checkpoint=str(point.path) if point else None)
+        if checkpoints is not None:
+            checkpoints.save(num_steps, model)
+            if asked():
+                checkpoints.wait()
+    return _cost(records, *count_parameters(model))
+
+
+def _finished(
+    model: nn.Module,
+    records: Sequence[StepRecord],
+    step: int,
+    num_steps: int,
+    checkpoints: Checkpoints,
+) -> dict[str, Any]:
+    """Take the weights of a training that was over before the run was interrupted."""
+    if step > num_steps:
+        raise RunFailed(
+            f"the checkpoint is after step {step}, the training has {num_steps} steps now",
+            "fork it into a longer training, or remove it with `paribus clean`",
+        )
+    checkpoints.restore_weights(model)
     return _cost(records, *count_parameters(model))
 
 
@@ -159,9 +194,10 @@ def _record(
     micro_batches: Sequence[Sequence[Encoded]],
     seconds: float,
     peak: int,
+    *,
+    warm: bool,
 ) -> StepRecord:
     counts = _tokens(micro_batches)
-    warm = step > 1
     return StepRecord(
         step=step,
         num_steps=num_steps,
@@ -197,8 +233,8 @@ def _tokens(micro_batches: Sequence[Sequence[Encoded]]) -> dict[str, int]:
 
 
 def _cost(records: Sequence[StepRecord], trainable: int, total: int) -> dict[str, Any]:
-    """Return the figures of result.json. Rates leave the first step out: it warms up."""
-    timed = records[1:] or records
+    """Return the figures of result.json. Rates leave out the steps that warm up."""
+    timed = [record for record in records if record.examples_per_second is not None] or records
     seconds = sum(record.seconds for record in timed)
     return {
         "steps": len(records),
@@ -210,7 +246,7 @@ def _cost(records: Sequence[StepRecord], trainable: int, total: int) -> dict[str
         "target_tokens": sum(record.target_tokens for record in records),
         "first_loss": records[0].loss,
         "final_loss": median(record.loss for record in records[-4:]),
-        "peak_memory_bytes": records[-1].peak_memory_bytes,
+        "peak_memory_bytes": max(record.peak_memory_bytes for record in records),
         "trainable_parameters": trainable,
         "total_parameters": total,
     }
@@ -219,3 +255,8 @@ def _cost(records: Sequence[StepRecord], trainable: int, total: int) -> dict[str
 def event(record: StepRecord) -> dict[str, Any]:
     """Return the record as a line of `events.jsonl`."""
     return {"event": "step", **asdict(record)}
+
+
+def _read(row: dict[str, Any]) -> StepRecord:
+    """Return what `event` made a line of."""
+    return StepRecord(**{name: value for name, value in row.items() if name != "event"})

@@ -1,7 +1,8 @@
 """A thin `transformers.Trainer`: its loop and optimizers, our batches and our loss.
 
 Overridden: the data loader (batches are planned, not sampled), the loss (completion tokens from
-hidden states), the log (our figures reach the trackers too), and nothing else.
+hidden states), the log (our figures reach the trackers too), and how a checkpoint is written and
+read (whole, verified, no pickles); when there is to be one, `_Saving` says.
 A pass, its examples end to end, T tokens in all:
 
     input_ids_1T   bos q  q  q  a  a  eos | bos q  q  a  eos
@@ -15,16 +16,28 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from transformers import PrinterCallback, Trainer, TrainingArguments
+from transformers import (
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 
 from paribus.errors import RunFailed
 from paribus.models.attention import packed
 from paribus.models.load import decoder_and_head
 from paribus.prompts.encode import Encoded
+from paribus.stopping import Stopped, asked
+from paribus.training.checkpointing import Checkpoints
 from paribus.training.loss import CompletionLoss
 
 OnStep = Callable[[int, dict[str, float]], dict[str, float]]
 """From a step's number and its loss, gradient norm and learning rate to further figures."""
+
+STATE = "trainer_state.json"
+"""The Trainer's own account of how far it is; it wants it by this name."""
 
 IGNORED = -100
 """Label of positions without loss: the convention the Trainer counts target tokens by."""
@@ -55,9 +68,13 @@ class CompletionTrainer(Trainer):
         micro_batches: list[list[int]],
         compute: torch.dtype,
         on_step: OnStep,
+        checkpoints: Checkpoints | None = None,
     ) -> None:
         super().__init__(model=model, args=args, train_dataset=examples)
         self.remove_callback(PrinterCallback)  # the steps go to `on_step`, not to the terminal
+        self.checkpoints = checkpoints
+        if checkpoints is not None:
+            self.add_callback(_Saving(checkpoints))
         self.on_step = on_step
         self.examples = examples
         self.micro_batches = micro_batches
@@ -111,3 +128,49 @@ class CompletionTrainer(Trainer):
                 )
             logs = {**logs, **self.on_step(self.state.global_step, figures)}
         super().log(logs, start_time)
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        """Save the training as it is after this step, and stop if that was asked for."""
+        assert self.checkpoints is not None
+        step = self.state.global_step
+        self.checkpoints.save(
+            step,
+            model,
+            self.optimizer,
+            self.lr_scheduler,
+            lambda folder: self.state.save_to_json(str(folder / STATE)),
+        )
+        if asked():
+            self.checkpoints.wait()
+            raise Stopped(f", this one goes on from step {step} of {self.state.max_steps}")
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        assert self.checkpoints is not None
+        assert self.model is not None
+        self.checkpoints.restore_weights(self.model)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint is not None:
+            assert self.checkpoints is not None
+            self.checkpoints.restore_optimizer(self.optimizer, self.lr_scheduler)
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        """Called when the first batch to train on has been read, before its forward pass."""
+        if checkpoint is not None:
+            assert self.checkpoints is not None
+            self.checkpoints.restore_random()
+
+
+class _Saving(TrainerCallback):
+    """Asks for a checkpoint after a step, before the step is logged: it is saved after that.
+
+    Not after the last: then `train` saves the weights alone.
+    """
+
+    def __init__(self, checkpoints: Checkpoints) -> None:
+        self.checkpoints = checkpoints
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        control.should_save = state.global_step < state.max_steps and self.checkpoints.due()

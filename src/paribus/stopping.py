@@ -1,0 +1,106 @@
+"""Being asked to stop: at once where nothing would be lost, else when the step is done.
+
+A run's process hears SIGTERM only: the parent passes on Ctrl-C, SIGTERM and a closed terminal.
+
+    hear()                          # from now on a request raises Stopped, anywhere
+    with at_a_step():               # in here it is only noted
+        ...
+        if asked(): save and raise Stopped
+"""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Ctrl-C, what a scheduler sends, a terminal that was closed."""
+
+
+class Stopped(KeyboardInterrupt):
+    """Somebody asked to stop.
+
+    Attributes:
+        text: where the run goes on, if it does.
+        number: of the signal, for the exit code.
+    """
+
+    def __init__(self, text: str = "", number: int = signal.SIGINT) -> None:
+        super().__init__(text, number)
+        self.text, self.number = text, int(number)
+
+
+_patient = False
+_asked = False
+
+
+def hear() -> None:
+    """Take SIGTERM as the request to stop, and no other."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _on_request)
+
+
+@contextmanager
+def passing_on(ask: Callable[[], None]) -> Iterator[Callable[[], Stopped | None]]:
+    """Call `ask` at the first signal to stop while the block runs; at the second raise Stopped.
+
+    What the block gets says whether there was a first. Other threads than the main one hear none.
+    """
+    heard: list[Stopped] = []
+
+    def hand_on(number: int, _frame: FrameType | None) -> None:
+        heard.append(Stopped(number=number))
+        if len(heard) > 1:
+            raise heard[-1]
+        ask()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: None
+        return
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, hand_on)
+    try:
+        yield lambda: heard[0] if heard else None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def end_on_signals() -> None:
+    """Let SIGTERM and a closed terminal end this process as Ctrl-C does: cleanly."""
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        raise Stopped(number=number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+            signal.signal(number, end)
+
+
+def _on_request(_number: int, _frame: FrameType | None) -> None:
+    global _asked
+    _asked = True
+    if not _patient:
+        raise Stopped
+
+
+def asked() -> bool:
+    """Return whether somebody asked the run to stop."""
+    return _asked
+
+
+@contextmanager
+def at_a_step() -> Iterator[None]:
+    """Only note a request while the block runs, and stop at its end."""
+    global _patient
+    _patient = True
+    try:
+        yield
+    finally:
+        _patient = False
+    if _asked:
+        raise Stopped

@@ -1,0 +1,167 @@
+"""Checkpoints of a run: written whole, verified before the one before goes, read only if verified.
+
+    runs/<experiment>/<arm>/seed-<k>/checkpoints/
+      .new-000060-8c1d…/           being written; without its owner, rubbish
+      step-000020-1b2c3d4e/        …-<first digits of the hash of what the run is>
+      step-000040-1b2c3d4e/
+        weights.safetensors  optimizer.safetensors  random.safetensors
+        state.json  trainer_state.json
+        events.jsonl               the run's log up to here
+        manifest.json              last: what the run is, sizes and hashes
+      .damaged-step-000030-…/      failed its check: kept aside, never read
+
+    1 write into a new folder on the same disk    4 rename it, never over another; sync the parent
+    2 sync every file                             5 verify what lies there now
+    3 manifest, sync it and the folder            6 only then remove all but the newest two
+
+A process killed anywhere in between leaves the newest two as they were.
+"""
+
+import shutil
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from paribus.errors import DamagedError
+from paribus.files import sha256_of_file, sha256_of_json, sync
+from paribus.store.runs import writing
+from paribus.store.sealed import read_sealed, write_sealed
+
+FORMAT = 1
+"""Version of a checkpoint's files."""
+
+KEPT = 2
+"""Verified checkpoints that stay."""
+
+_NEW, _DAMAGED = ".new-", ".damaged-"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """A checkpoint whose every file was verified.
+
+    Attributes:
+        path: its folder.
+        step: optimizer steps that are done.
+        run: what the run is: spec, inputs and environment, as in `spec.json`.
+        forked_from: where the run came from if it began at a checkpoint of another spec.
+    """
+
+    path: Path
+    step: int
+    run: dict[str, Any]
+    forked_from: dict[str, Any] | None
+
+
+def make_room(folder: Path, step: int) -> Path:
+    """Return a new, empty folder for a checkpoint under `folder`. Raises StoreError."""
+    temporary = folder / f"{_NEW}{step:06d}-{uuid.uuid4().hex[:12]}"
+    with writing(temporary):
+        temporary.mkdir(parents=True)
+    return temporary
+
+
+def publish(
+    temporary: Path,
+    step: int,
+    run: Mapping[str, Any],
+    forked_from: Mapping[str, Any] | None,
+) -> Checkpoint:
+    """Complete the checkpoint whose files lie in `temporary`, and remove what it replaces.
+
+    Raises StoreError if it cannot be written or is not what was written; the ones before stay.
+    """
+    folder = temporary.parent
+    with writing(temporary):
+        files = {}
+        for path in sorted(temporary.iterdir()):
+            sync(path)
+            files[path.name] = {"bytes": path.stat().st_size, "sha256": sha256_of_file(path)}
+        manifest = {
+            "format": FORMAT,
+            "step": step,
+            "run": dict(run),
+            "forked_from": None if forked_from is None else dict(forked_from),
+            "files": files,
+        }
+        write_sealed(temporary / "manifest.json", manifest)
+        sync(temporary)
+        final = folder / f"step-{step:06d}-{sha256_of_json(run)[:8]}"
+        temporary.rename(final)
+        sync(folder)
+    found = verified(final)
+    with writing(folder):
+        for old in _all(folder)[KEPT:]:
+            shutil.rmtree(old)
+    return found
+
+
+def verified(path: Path) -> Checkpoint:
+    """Return the checkpoint in `path`. Raises DamagedError if a file is not what was written."""
+    manifest = read_sealed(path / "manifest.json")
+    if manifest.get("format") != FORMAT:
+        raise DamagedError(
+            f"{path} has format {manifest.get('format')}, this paribus reads {FORMAT}",
+            "go on with the paribus that wrote it",
+        )
+    there = {each.name for each in path.iterdir()} - {"manifest.json"}
+    if there != set(manifest["files"]):
+        odd = sorted(there ^ set(manifest["files"]))
+        raise DamagedError(
+            f"{path} misses or has beside it: {', '.join(odd)}", "restore the folder"
+        )
+    for name, said in manifest["files"].items():
+        file = path / name
+        if not file.is_file() or file.is_symlink() or sha256_of_file(file) != said["sha256"]:
+            raise DamagedError(f"{file} is not what was written", "restore the file")
+    return Checkpoint(
+        path=path, step=manifest["step"], run=manifest["run"], forked_from=manifest["forked_from"]
+    )
+
+
+def newest(folder: Path, on_damaged: Callable[[str], None]) -> Checkpoint | None:
+    """Return the newest checkpoint under `folder` that can be trusted; None if there is none.
+
+    What cannot is put aside, and `on_damaged` is told. What a dead process left unfinished is
+    removed: the caller holds the run's lock. Raises StoreError if the folder cannot be written.
+    """
+    for path in folder.glob(f"{_NEW}*"):
+        with writing(path):
+            shutil.rmtree(path)
+    for path in _all(folder):
+        try:
+            return verified(path)
+        except DamagedError as error:
+            aside = path.with_name(f"{_DAMAGED}{path.name}-{uuid.uuid4().hex[:6]}")
+            with writing(path):
+                path.rename(aside)
+            on_damaged(f"{error.message}; kept aside as {aside.name}, the one before is tried")
+    return None
+
+
+def remove_others(kept: Checkpoint) -> None:
+    """Remove every checkpoint beside `kept`: of another spec, after a fork. Raises StoreError."""
+    for path in _all(kept.path.parent):
+        if path != kept.path:
+            with writing(path):
+                shutil.rmtree(path)
+
+
+def relabel(old: Checkpoint, run: Mapping[str, Any], forked_from: Mapping[str, Any]) -> Checkpoint:
+    """Return a copy of `old` that belongs to `run`, in place of it. Raises StoreError."""
+    temporary = make_room(old.path.parent, old.step)
+    with writing(temporary):
+        for path in old.path.iterdir():
+            if path.name != "manifest.json":
+                shutil.copyfile(path, temporary / path.name)
+    made = publish(temporary, old.step, run, forked_from)
+    remove_others(made)
+    return made
+
+
+def _all(folder: Path) -> list[Path]:
+    """Return the published checkpoints, newest first. The step counts, not the clock."""
+    found = [path for path in folder.glob("step-*") if path.is_dir() and not path.is_symlink()]
+    return sorted(found, key=lambda path: path.name, reverse=True)

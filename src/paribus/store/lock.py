@@ -1,0 +1,40 @@
+"""One process at a time works on a run: a lock that ends with its owner, however that ends.
+
+The kernel holds it (`flock`), so a process that was killed holds nothing. The file says who has
+it, for the message; it stays when the lock is gone and means nothing then.
+"""
+
+import fcntl
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from paribus.errors import StoreError
+from paribus.store.runs import writing
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock `path` while the block runs.
+
+    Raises StoreError if another process holds it, or it cannot be written.
+    """
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            owner = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
+            raise StoreError(
+                f"{path.parent} is in use by {owner or 'another process'}",
+                "wait until it is done, or stop it; two at once would write into each other",
+            ) from error
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,108 @@
+"""The manifest of a complete run: every file with its size and SHA-256, sealed, written last.
+
+write_manifest(folder)              its presence means complete
+check(folder)                       before a complete run is kept or reported
+differences(folder)                 all that is not as it was written, for `paribus verify`
+"""
+
+from pathlib import Path
+from typing import Any
+
+from paribus.errors import DamagedError, StoreError
+from paribus.files import read_json, sha256_of_file
+from paribus.store.layout import RunFolder
+from paribus.store.sealed import read_sealed, write_sealed
+
+FORMAT = 3
+"""Version of the files in a run folder. 3: the manifest is sealed, inputs know their tokens."""
+
+
+def write_manifest(folder: RunFolder) -> None:
+    """List what lies in `folder`. Raises OSError."""
+    write_sealed(
+        folder.manifest,
+        {
+            "format": FORMAT,
+            "fingerprint": read_json(folder.spec)["fingerprint"],
+            "files": {
+                name: {"bytes": path.stat().st_size, "sha256": sha256_of_file(path)}
+                for name, path in _there(folder).items()
+            },
+        },
+    )
+
+
+def read_manifest(folder: RunFolder) -> dict[str, Any]:
+    """Return the manifest. Raises DamagedError, or StoreError for another version's."""
+    try:
+        manifest = read_sealed(folder.manifest)
+    except DamagedError as error:
+        # Whoever wrote it may have known no seal.
+        raise DamagedError(
+            f"{folder.manifest} is damaged, or of an earlier paribus: {error.message}",
+            f"delete {folder.path} to run it again",
+        ) from error
+    if manifest.get("format") != FORMAT:
+        raise StoreError(
+            f"{folder.manifest} has format {manifest.get('format')}, this paribus reads {FORMAT}",
+            f"use the paribus that wrote it, or delete {folder.path} to run it again",
+        )
+    return manifest
+
+
+def check(folder: RunFolder, *, weights: bool = True) -> None:
+    """Raise StoreError unless every file in the manifest is as it was written.
+
+    Of weights, which no figure is read from, sizes are compared; without `weights` they may be
+    gone. `paribus verify` hashes them too.
+    """
+    for name, said in read_manifest(folder)["files"].items():
+        heavy = (folder.path / name).is_relative_to(folder.weights)
+        found = None if heavy and not weights else _difference(folder, name, said, sizes_only=heavy)
+        if found:
+            raise DamagedError(found, f"restore the file, or delete {folder.path} to run it again")
+
+
+def differences(folder: RunFolder) -> list[str]:
+    """Return a line for each file that is not as it was written, is missing, or was added."""
+    try:
+        files = read_manifest(folder)["files"]
+        fingerprint = read_json(folder.spec)["fingerprint"]
+    except StoreError as error:
+        return [error.message]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        return [f"{folder.spec} cannot be read: {error!r}"]
+    found = [_difference(folder, name, said, sizes_only=False) for name, said in files.items()]
+    added = [
+        f"{folder.path / name} is not in the manifest" for name in _there(folder).keys() - files
+    ]
+    other = fingerprint != read_manifest(folder)["fingerprint"]
+    odd = [f"{folder.spec} has another fingerprint than the manifest"] if other else []
+    return [line for line in found if line] + sorted(added) + odd
+
+
+def _there(folder: RunFolder) -> dict[str, Path]:
+    """Return the files that belong to the run, by their path in its folder."""
+    passing = (folder.checkpoints, folder.pieces)
+    files = sorted(path for path in folder.path.rglob("*") if path.is_file())
+    return {
+        path.relative_to(folder.path).as_posix(): path
+        for path in files
+        if path not in (folder.lock, folder.manifest)
+        and not any(path.is_relative_to(place) for place in passing)
+    }
+
+
+def _difference(folder: RunFolder, name: str, said: Any, *, sizes_only: bool) -> str | None:
+    """Return what is wrong with one file, or None."""
+    path = folder.path / name
+    # A manifest of others may name anything; what it names must lie here and be a file.
+    if path.is_symlink() or not path.resolve().is_relative_to(folder.path.resolve()):
+        return f"{path} leads out of the run's folder"
+    size = path.stat().st_size if path.is_file() else None
+    if size != said["bytes"]:
+        what = "is missing" if size is None else f"has {size} bytes"
+        return f"{path} {what}; the manifest says {said['bytes']} bytes"
+    if not sizes_only and sha256_of_file(path) != said["sha256"]:
+        return f"{path} has other content than the manifest says, in as many bytes"
+    return None
