@@ -23,7 +23,7 @@ from paribus.store.layout import RunFolder
 
 CLOCK = {
     "seconds", "examples_per_second", "tokens_per_second", "target_tokens_per_second",
-    "problems_per_second", "peak_memory_bytes", "time",
+    "problems_per_second", "peak_memory_bytes", "peak_memory_gb", "time",
 }  # fmt: skip
 """What no two runs have in common."""
 
