@@ -49,18 +49,25 @@ def spec_of(model: Path, folder: Path, values: Mapping[str, Any]) -> RunSpec:
 
 
 def run_until(
-    spec: RunSpec, folder: RunFolder, moment: int = NEVER, number: int = signal.SIGKILL
+    spec: RunSpec,
+    folder: RunFolder,
+    moment: int = NEVER,
+    number: int = signal.SIGKILL,
+    *,
+    fork: bool = False,
 ) -> list[Progress]:
     """Run `spec`; at the `moment`-th report the process gets a signal. Return the reports."""
     reports: list[Progress] = []
     try:
-        in_child(partial(_work, spec, folder, moment, number), reports.append)
+        in_child(partial(_work, spec, folder, moment, number, fork), reports.append)
     except (Died, Stopped):
         assert moment < NEVER
     return reports
 
 
-def _work(spec: RunSpec, folder: RunFolder, moment: int, number: int, send: Send) -> None:
+def _work(
+    spec: RunSpec, folder: RunFolder, moment: int, number: int, fork: bool, send: Send
+) -> None:
     seen = 0
 
     def report(progress: Progress) -> None:
@@ -70,7 +77,7 @@ def _work(spec: RunSpec, folder: RunFolder, moment: int, number: int, send: Send
         if seen == moment:
             os.kill(os.getpid(), number)
 
-    run_here(spec, folder, report)
+    run_here(spec, folder, report, fork=fork)
 
 
 def content(folder: RunFolder) -> dict[str, Any]:

@@ -18,6 +18,9 @@ from paribus.store.checkpoints import Checkpoint, newest, relabel
 from paribus.store.layout import RunFolder
 from paribus.store.runs import writing
 
+_STATE = ("method", "quantization", "training.optimizer", "lora.r", "lora.targets")
+"""What a checkpoint's weights and optimizer belong to: no fork can change it."""
+
 
 def take_up(
     folder: RunFolder, run: Mapping[str, Any], *, fork: bool, on_note: Callable[[str], None]
@@ -40,6 +43,13 @@ def take_up(
             ),
             "go back to those settings; or give --fork to go on from there as a new run; or remove "
             "what is unfinished with `paribus clean`",
+        )
+    fixed = {f"identity.{key}" for key in _STATE} | {"inputs.model"}
+    stuck = [line for line in lines if line.partition(":")[0] in fixed]
+    if point and stuck:
+        raise StoreError(
+            "\n  ".join([f"{point.path} cannot go on as a run with:", *stuck]),
+            "weights and optimizer are of the other: `paribus clean` removes what is unfinished",
         )
     if folder.pieces.exists():
         with writing(folder.pieces):

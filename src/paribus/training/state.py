@@ -68,13 +68,22 @@ def restore_weights(folder: Path, model: nn.Module) -> None:
 
 
 def restore_optimizer(folder: Path, optimizer: Any, schedule: Any) -> None:
-    """Put back the state of optimizer and schedule."""
+    """Put back the state of the optimizer, and how far the schedule is.
+
+    Settings are those the two were made with: after a fork not those of the checkpoint, which
+    torch would put back silently. In the same run they are equal.
+    """
     state = read_json(folder / "state.json")
-    tensors = load_file(folder / "optimizer.safetensors")
-    found = _put_back(state["optimizer"], tensors)
+    found = _put_back(state["optimizer"], load_file(folder / "optimizer.safetensors"))
     found["state"] = {int(number): each for number, each in found["state"].items()}
+    found["param_groups"] = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict(found)
-    schedule.load_state_dict(state["schedule"])
+    far = {key: state["schedule"][key] for key in ("last_epoch", "_step_count")}
+    schedule.load_state_dict(schedule.state_dict() | far)
+    rates = schedule.get_lr()
+    schedule.load_state_dict(schedule.state_dict() | {"_last_lr": rates})
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        group["lr"] = rate
 
 
 def restore_random(folder: Path) -> None:
