@@ -85,7 +85,8 @@ def content(folder: RunFolder) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for path in sorted(folder.path.rglob("*")):
         name = path.relative_to(folder.path).as_posix()
-        if not path.is_file() or name in {"manifest.json", "lock"} or name.startswith("checkpoi"):
+        passing = name.startswith(("checkpoints/", "pieces/"))
+        if not path.is_file() or passing or name in {"manifest.json", "lock"}:
             continue
         if name == "events.jsonl":
             rows = [json.loads(line) for line in path.read_text().splitlines()]

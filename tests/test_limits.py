@@ -31,7 +31,7 @@ CASES = {  # id: (fires, near miss, what is said)
     "PB062": (
         facts(disk_bytes=51 * GB, machine={"free_disk_bytes": 50 * GB}),
         facts(disk_bytes=49 * GB, machine={"free_disk_bytes": 50 * GB}),
-        "the weights still to be saved take 51.0 GB; 50.0 GB are free",
+        "weights and checkpoints still to come take 51.0 GB; 50.0 GB are free",
     ),
     "PB063": (
         facts(shape=None, estimate=None),

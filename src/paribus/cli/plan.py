@@ -27,7 +27,7 @@ from paribus.config.spec import RunSpec
 from paribus.experiment.arms import Arm
 from paribus.experiment.local import is_complete
 from paribus.experiment.matrix import Design, expand
-from paribus.experiment.preflight import Warned, disk_bytes, preflight, refuse
+from paribus.experiment.preflight import Warned, checkpoint_bytes, disk_bytes, preflight, refuse
 from paribus.experiment.survey import Prospect, settle_design, survey
 from paribus.planning.devices import Device, device
 from paribus.planning.foresight import foresee
@@ -106,6 +106,7 @@ def _plan(
         "arms": arms,
         "alternatives": other_ways(prospects),
         "disk_bytes": disk_bytes(prospects, design.runs),
+        "checkpoint_bytes": checkpoint_bytes(prospects, design.runs),
         "seconds": total_seconds(design, arms),
         "violations": [one.row() for one in found],
         "foresight": _foresight(loaded, design, arms),

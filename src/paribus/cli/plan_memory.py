@@ -33,7 +33,9 @@ def show_memory(made: dict[str, Any], console: Console) -> None:
         console.print(_alternatives(made))
     total, disk = made["seconds"], made["disk_bytes"]
     whole = [] if total is None else [f"about {duration(total)} for all runs and trials"]
-    whole += [] if disk is None else [f"{size(disk)} of disk for weights"]
+    passing = made["checkpoint_bytes"]
+    if disk is not None and passing is not None:
+        whole.append(f"{size(disk)} of disk for weights, {size(passing)} for checkpoints meanwhile")
     notes = dict.fromkeys(
         arm["estimate"]["assumed_lengths"] for arm in made["arms"] if arm["estimate"]
     )

@@ -172,6 +172,7 @@ def _check_open(design: Design, folder: ExperimentFolder) -> None:
             configs = [trial.config for trial in design.trials if trial.arm == spec.arm]
             rates = [config.training.learning_rate for config in configs]
             possible = [replace(spec, config=with_rate(spec.config, rate)) for rate in rates]
+            check(run)
             stored = read_json(run.spec)
             if stored["fingerprint"] not in {each.fingerprint for each in possible}:
                 raise _taken(run, differences(stored["identity"], design.identity(spec)))
@@ -186,10 +187,10 @@ def is_complete(spec: RunSpec, folder: ExperimentFolder) -> bool:
     run = folder.of(spec)
     if state(run) is not RunState.COMPLETE:
         return False
+    check(run)
     stored = read_json(run.spec)
     if stored["fingerprint"] != spec.fingerprint:
         raise _taken(run, differences(stored["identity"], spec.identity()))
-    check(run)
     return True
 
 

@@ -23,6 +23,7 @@ from paribus.planning.rules.card import Facts, Rule, Severity, TokenFacts
 from paribus.planning.rules.cards import violations
 from paribus.planning.rules.limits import MEMORY, measured
 from paribus.planning.texts import token_facts
+from paribus.store.checkpoints import KEPT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +72,8 @@ def preflight(
     memory by arm, None where the probe ran out of it: they replace what was predicted.
     """
     configs = {arm.name: arm.config for arm in design.arms}
-    disk = disk_bytes(prospects, design.runs)
+    parts = disk_bytes(prospects, design.runs), checkpoint_bytes(prospects, design.runs)
+    disk = None if None in parts else sum(part for part in parts if part)
     found: dict[tuple[str, str], tuple[Rule, list[str]]] = {}
     for prospect in prospects:
         steps = prospect.forecast.load.steps if prospect.forecast else None
@@ -136,6 +138,29 @@ def disk_bytes(prospects: Sequence[Prospect], runs: Sequence[RunSpec]) -> int | 
             width = 2 if training.precision == "bf16" else 4
             total += width * found.memory.trainable_parameters
     return total
+
+
+def checkpoint_bytes(prospects: Sequence[Prospect], runs: Sequence[RunSpec]) -> int | None:
+    """Return the room that checkpoints take while the largest run trains; None if not known.
+
+    Weights in fp32 and the optimizer's states; as many copies as are kept and one being written,
+    fewer where a run is over before (by twice its estimated time).
+    """
+    sizes: Mapping[str, Forecast | None] = {one.arm: one.forecast for one in prospects}
+    largest = 0
+    for run in runs:
+        found = sizes[run.arm]
+        if found is None:
+            return None
+        if not found.load.steps:
+            continue
+        minutes = found.config.training.checkpoint_minutes
+        passed = 2 * found.speed.train_seconds / 60
+        more = 0 if minutes is None else KEPT if not minutes else min(KEPT, int(passed / minutes))
+        states = found.memory.training.optimizer if found.memory.training else 0
+        one = 4 * found.memory.trainable_parameters + states
+        largest = max(largest, (1 + more) * one)
+    return largest
 
 
 def _tokens(prospect: Prospect, config: ArmConfig) -> TokenFacts | None:

@@ -14,7 +14,9 @@ def save_weights(model: Any, tokenizer: Any, base: str, folder: Path) -> None:
     with writing(folder), full_disk(folder):
         if hasattr(model, "peft_config"):
             # The base as the experiment names it; and no question to the Hub (peft asks otherwise).
-            model.peft_config["default"].base_model_name_or_path = base
+            config = model.peft_config["default"]
+            config.base_model_name_or_path = base
+            config.target_modules = sorted(config.target_modules)  # a set has no order to save
             model.save_pretrained(folder, save_embedding_layers=False)
         else:
             model.config.use_cache = True  # the Trainer switches it off; whoever loads it decodes

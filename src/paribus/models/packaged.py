@@ -67,10 +67,15 @@ def _build(folder: Path) -> None:
 
 
 def _verify(folder: Path) -> None:
-    for name, expected in read_json(folder / "manifest.json").items():
-        path = folder / name
-        if not path.is_file() or sha256_of_file(path) != expected:
-            raise ModelError(
-                f"the cached model file {path} is missing or damaged",
-                f"delete {folder}; it is made again from the package on the next run",
-            )
+    """Raise ModelError unless every file is what was made from the package."""
+    remedy = f"delete {folder}; it is made again from the package on the next run"
+    manifest = folder / "manifest.json"
+    try:
+        hashes = dict(read_json(manifest))
+    except (OSError, ValueError, TypeError) as error:
+        raise ModelError(f"the cached {manifest} is damaged: {error}", remedy) from error
+    if hashes.keys() != {path.name for path in folder.iterdir()} - {manifest.name}:
+        raise ModelError(f"{folder} does not hold the files its manifest names", remedy)
+    for name, expected in hashes.items():
+        if sha256_of_file(folder / name) != expected:
+            raise ModelError(f"the cached model file {folder / name} is damaged", remedy)

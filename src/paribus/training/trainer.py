@@ -124,7 +124,8 @@ class CompletionTrainer(Trainer):
             if bad:
                 raise RunFailed(
                     f"step {self.state.global_step}: {', '.join(bad)}",
-                    "lower training.learning_rate, or set training.precision=fp32",
+                    "lower training.learning_rate, or set training.precision=fp32; with --fork it "
+                    "goes on from its newest checkpoint, after `paribus clean` it begins anew",
                 )
             logs = {**logs, **self.on_step(self.state.global_step, figures)}
         super().log(logs, start_time)

@@ -53,11 +53,11 @@ def _has(device: Device) -> str:
 def _over_disk(facts: Facts) -> str | None:
     if facts.disk_bytes is None or facts.machine is None:
         return None
-    saves = facts.config.method != "none" and facts.config.training.save_weights
     free = facts.machine.free_disk_bytes
-    if not saves or facts.disk_bytes <= free:
+    if facts.config.method == "none" or facts.disk_bytes <= free:
         return None
-    return f"the weights still to be saved take {size(facts.disk_bytes)}; {size(free)} are free"
+    needed = f"weights and checkpoints still to come take {size(facts.disk_bytes)}"
+    return f"{needed}; {size(free)} are free"
 
 
 def _unknown_shape(facts: Facts) -> str | None:
@@ -91,13 +91,14 @@ NEAR_MEMORY = Rule(
 )
 OVER_DISK = Rule(
     id="PB062",
-    title="The disk has no room for the weights",
+    title="The disk has no room for weights and checkpoints",
     severity=Severity.ERROR,
-    what="A run trains, then cannot save its weights, and counts as failed.",
-    why="Full SFT saves every weight for each arm and seed, LoRA its adapters.",
-    evidence=("store/layout.py: one weights/ folder for each run",),
-    instead="Set training.save_weights=false, free some disk, or put the runs elsewhere with "
-    "--runs DIR.",
+    what="A run trains, then cannot save its weights or a checkpoint, and stops.",
+    why="Full SFT saves every weight for each arm and seed, LoRA its adapters. While a run trains, "
+    "up to three checkpoints lie beside: what trains in fp32, and the optimizer's states.",
+    evidence=("store/layout.py: weights/ and checkpoints/ of each run",),
+    instead="Set training.save_weights=false or training.checkpoint_minutes=null, free some disk, "
+    "or put the runs elsewhere with --runs DIR.",
     check=_over_disk,
 )
 UNKNOWN_SHAPE = Rule(

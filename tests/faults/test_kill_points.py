@@ -1,0 +1,74 @@
+"""kill -9 at every point of the write path: the run goes on to the same bytes, no manifest lies."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from killing import run_to_point
+
+from interrupted import content, run_until, spec_of
+from paribus.store.checkpoints import verified
+from paribus.store.layout import RunFolder
+from paribus.store.manifest import check
+
+SHORT: dict[str, Any] = {"method": "lora", "lora.r": 2, "training.max_steps": 3,
+                         "data.test_size": 4}  # fmt: skip
+PLACES = ("half written", "optimizer.safetensors", "manifest.json", "rename", "sync", "rmdir",
+          "pieces/", "generations/", "result.json", "ledger.jsonl", "weights/")  # fmt: skip
+EVERY = 12
+"""The default suite kills at every twelfth point; the slow one at all others."""
+
+
+def store(root: Path) -> RunFolder:
+    return RunFolder(root / "runs" / "tiny" / "lora" / "seed-0")
+
+
+@pytest.fixture(scope="module")
+def whole(tiny, tmp_path_factory) -> tuple[dict[str, Any], list[str]]:
+    """A run that nothing happened to, and the points it passed."""
+    root = tmp_path_factory.mktemp("whole")
+    folder = store(root)
+    points = run_to_point(spec_of(tiny, root, SHORT), folder, None)
+    return content(folder), points
+
+
+def survive(tiny: Path, root: Path, point: int, expected: dict[str, Any]) -> None:
+    spec, folder = spec_of(tiny, root, SHORT), store(root)
+    run_to_point(spec, folder, point)
+    done = folder.manifest.exists()
+    if done:  # killed while it removed what is of no use any more
+        check(folder)
+    for path in folder.checkpoints.glob("step-*"):
+        verified(path)
+    if not done:
+        run_until(spec, folder)
+    check(folder)
+    assert content(folder) == expected
+
+
+def test_the_points_are_those_of_the_protocol(whole):
+    _, points = whole
+    seen = " ".join(points)
+    for what in PLACES:
+        assert what in seen, what
+    assert len(points) > 100
+
+
+def test_killed_at_every_twelfth_point(whole, tiny, tmp_path):
+    expected, points = whole
+    for point in range(1, len(points) + 1, EVERY):
+        root = tmp_path / str(point)
+        root.mkdir()
+        survive(tiny, root, point, expected)
+        shutil.rmtree(root)
+
+
+@pytest.mark.slow
+def test_killed_at_every_other_point(whole, tiny, tmp_path):
+    expected, points = whole
+    for point in set(range(1, len(points) + 1)) - set(range(1, len(points) + 1, EVERY)):
+        root = tmp_path / str(point)
+        root.mkdir()
+        survive(tiny, root, point, expected)
+        shutil.rmtree(root)
