@@ -1,0 +1,122 @@
+"""Stopping a run from outside: Ctrl-C, SIGTERM, twice, and two commands on one experiment."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from outside import paribus
+
+EXPERIMENT = {
+    "data": {"source": "wordproblems", "train_size": 24, "test_size": 8, "max_number": 6},
+    "prompt": {"max_tokens": 600},
+    "training": {"batch_size": 12, "micro_batch": 4, "epochs": 400, "checkpoint_minutes": None},
+    "evaluation": {"max_new_tokens": 8, "batch_size": 8},
+    "matrix": {"method": ["full"]},
+}
+
+
+@pytest.fixture
+def place(tiny, tmp_path) -> Path:
+    (tmp_path / "e.yaml").write_text(yaml.safe_dump({"model": str(tiny), **EXPERIMENT}))
+    return tmp_path
+
+
+def started(place: Path) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "paribus.cli.main", "run", "e.yaml"],
+        cwd=place,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # Whoever runs the tests in the background has SIGINT ignored, and so would the child.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "COLUMNS": "120"},
+    )
+
+
+def wait_for(happened: Callable[[], bool], seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+LOG = "runs/e/full/seed-0/events.jsonl"
+
+
+def steps(place: Path) -> list[int]:
+    """The steps in the log so far; its last line may be half there."""
+    log = place / LOG
+    lines = log.read_text().split("\n")[:-1] if log.exists() else []
+    return [row["step"] for row in map(json.loads, lines) if row["event"] == "step"]
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_a_request_to_stop_ends_after_the_step_and_names_the_command(place, number, code):
+    running = started(place)
+    wait_for(lambda: len(steps(place)) >= 3)
+    # Ctrl-C goes to the whole group; a scheduler's signal to the command.
+    (os.killpg if number == signal.SIGINT else os.kill)(running.pid, number)
+    out, errors = running.communicate(timeout=60)
+    done = steps(place)[-1]
+    assert running.returncode == code, errors
+    assert "full seed 0: stopping when this step is done; once more stops at once" in out
+    assert errors == (
+        f"\nstopped. Finished runs are kept, this one goes on from step {done} of 800; go on with:"
+        "\n  paribus run e.yaml\n"
+    )
+    folder = place / "runs/e/full/seed-0/checkpoints"
+    assert [path.name[:11] for path in folder.iterdir()] == [f"step-{done:06d}"]
+    again = started(place)
+    wait_for(lambda: max(steps(place), default=0) > done)
+    assert steps(place) == list(range(1, steps(place)[-1] + 1))
+    os.killpg(again.pid, signal.SIGKILL)
+    again.communicate()
+
+
+def test_a_second_request_stops_at_once_and_nothing_is_damaged(place):
+    running = started(place)
+    wait_for(lambda: len(steps(place)) >= 3)
+    began = time.monotonic()
+    os.kill(running.pid, signal.SIGINT)
+    os.kill(running.pid, signal.SIGINT)
+    _, errors = running.communicate(timeout=60)
+    assert time.monotonic() - began < 30
+    assert running.returncode == 130
+    assert "paribus run e.yaml" in errors
+    assert "Traceback" not in errors
+    before = max(steps(place))
+    again = started(place)
+    wait_for(lambda: max(steps(place), default=0) > before)
+    os.killpg(again.pid, signal.SIGINT)
+    assert "goes on from step" in again.communicate(timeout=60)[1]
+
+
+def test_two_commands_on_one_experiment(place):
+    first = started(place)
+    wait_for(lambda: len(steps(place)) >= 1)
+    second = paribus("run", "e.yaml", cwd=place)
+    assert second.returncode == 2
+    lines = second.stderr.splitlines()
+    assert lines[0].startswith("error: runs/e is in use by process ")
+    assert str(first.pid) in lines[0]
+    assert "wait until it is done, or stop it" in lines[1]
+    # A dead owner holds nothing.
+    os.killpg(first.pid, signal.SIGKILL)
+    first.communicate()
+    (place / LOG).unlink()  # so that the next lines are seen to be new
+    third = started(place)
+    wait_for(lambda: len(steps(place)) >= 2)
+    os.killpg(third.pid, signal.SIGINT)
+    assert "in use" not in third.communicate(timeout=60)[1]
