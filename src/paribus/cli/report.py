@@ -5,8 +5,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from paribus.config.load import load
-from paribus.errors import StoreError, UserError
+from paribus.cli.places import experiment_folder
+from paribus.errors import UserError
 from paribus.files import read_json
 from paribus.report.page import write_report
 from paribus.report.terminal import summary_table
@@ -39,14 +39,3 @@ def conclude(folder: ExperimentFolder, console: Console) -> None:
             "run the arms again under equal conditions, or set strict=false: the report says "
             "on each finding what else differed",
         )
-
-
-def experiment_folder(file: Path, values: Sequence[str], root: Path) -> ExperimentFolder:
-    """Return the folder of runs that `file` names, itself or by the experiment's name.
-
-    Raises StoreError if it holds no runs.
-    """
-    folder = ExperimentFolder(file if file.is_dir() else root / load(file, values).config.name)
-    if not folder.description.is_file():
-        raise StoreError(f"{folder.path} holds no experiment", f"run it first: paribus run {file}")
-    return folder

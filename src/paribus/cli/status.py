@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from paribus.cli.report import experiment_folder
+from paribus.cli.places import experiment_folder
 from paribus.files import read_json
 from paribus.store.experiments import read_description
 from paribus.store.layout import ExperimentFolder, RunFolder
