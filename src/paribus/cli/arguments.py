@@ -56,6 +56,7 @@ def parser() -> argparse.ArgumentParser:
             )
         if verb in {"plan", "status"}:
             one.add_argument("--json", action="store_true", help="print JSON")
+    _add_verify(verbs)
     _add_foreign(verbs)
     _add_power(verbs)
     _add_baseline(verbs)
@@ -78,6 +79,30 @@ def _add_plan(one: argparse.ArgumentParser) -> None:
         "--probe",
         action="store_true",
         help="run two real steps and one evaluation batch of each arm, and correct the estimates",
+    )
+
+
+def _add_verify(verbs: _Verbs) -> None:
+    summary = "check that everything in a store is as it was written"
+    one = verbs.add_parser(
+        "verify",
+        help=summary,
+        description=f"{summary}: every file of complete runs, weights included, against the hash "
+        "it was written with; checkpoints and tested problems of unfinished runs; the files of "
+        "the experiment as a whole. Only reads. Exit code 1 if anything differs",
+    )
+    one.add_argument(
+        "paths",
+        type=Path,
+        nargs="*",
+        metavar="PATH",
+        default=[Path("runs")],
+        help="a folder of runs, an experiment's folder in it, or one run's (default: runs)",
+    )
+    one.add_argument(
+        "--json",
+        action="store_true",
+        help="print JSON: runs, unfinished, files, bytes, in_use, differences (file, what)",
     )
 
 

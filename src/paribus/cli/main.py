@@ -4,6 +4,8 @@ paribus plan   FILE [key=value …]    what would be run, and whether it can be
 paribus run    FILE [key=value …]    run what is not complete yet, then report
 paribus status [FILE]                how far every run has come
 paribus report FILE                  draw the conclusions from the store
+paribus verify [PATH …]              whether everything is as it was written
+paribus clean  [PATH or FILE]        remove what can be made again
 paribus score  FILE                  what generations made elsewhere solve
 paribus compare FILE FILE …          how they differ, problem by problem
 paribus power  --baseline --difference   how many problems and seeds that takes
@@ -89,6 +91,10 @@ def _run_verb(options: argparse.Namespace) -> int:
         from paribus.cli.status import status
 
         return status(options.file, options.values, options.runs, as_json=options.json)
+    if options.verb == "verify":
+        from paribus.cli.verify import verify
+
+        return verify(options.paths, as_json=options.json)
     if options.verb in {"score", "compare"}:
         from paribus.cli.score import score
 

@@ -85,7 +85,7 @@ def read_ledger(path: Path) -> list[TestRead]:
         raise DamagedError(f"{path} cannot be read: {error}", "restore the file") from error
     if tail and not _is_cut(tail):
         lines.append(tail)
-    return [_read_of(line, f"line {number} of {path}") for number, line in enumerate(lines, 1)]
+    return [_read_of(line, f"{path}, line {number},") for number, line in enumerate(lines, 1)]
 
 
 def is_cut_short(path: Path) -> bool:
