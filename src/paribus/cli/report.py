@@ -6,11 +6,13 @@ from pathlib import Path
 from rich.console import Console
 
 from paribus.cli.places import experiment_folder
-from paribus.errors import UserError
+from paribus.errors import DamagedError, UserError
 from paribus.files import read_json
 from paribus.report.page import write_report
 from paribus.report.terminal import summary_table
+from paribus.store.experiments import read_description, read_tuning
 from paribus.store.layout import ExperimentFolder
+from paribus.store.ledger import read_ledger
 
 
 def report(file: Path, values: Sequence[str], root: Path) -> int:
@@ -22,8 +24,10 @@ def report(file: Path, values: Sequence[str], root: Path) -> int:
 def conclude(folder: ExperimentFolder, console: Console) -> None:
     """Write report and findings, print the table and the report's path.
 
-    Raises UserError after that if the experiment is `strict` and arms were not alike.
+    Raises DamagedError, which names them all, if files of the experiment are not what was written;
+    UserError in the end if it is `strict` and arms were not alike.
     """
+    _refuse_damaged(folder)
     page = write_report(folder)
     findings = read_json(folder.findings)
     console.print(summary_table(findings))
@@ -39,3 +43,20 @@ def conclude(folder: ExperimentFolder, console: Console) -> None:
             "run the arms again under equal conditions, or set strict=false: the report says "
             "on each finding what else differed",
         )
+
+
+def _refuse_damaged(folder: ExperimentFolder) -> None:
+    """Raise DamagedError if what the report rests on, besides the runs, is not what was written."""
+    damaged = []
+    for read in (
+        lambda: read_description(folder),
+        lambda: read_tuning(folder),
+        lambda: read_ledger(folder.ledger),
+    ):
+        try:
+            read()
+        except DamagedError as error:
+            damaged.append(error)
+    if damaged:
+        lines = "\n  ".join(error.message for error in damaged)
+        raise DamagedError(lines, "\n  → ".join(error.remedy for error in damaged))

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from paribus.errors import StoreError
 from paribus.files import read_json
 from paribus.store.checked import Checked
 from paribus.store.experiments import check_conclusions, read_description, read_tuning
@@ -20,6 +21,7 @@ from paribus.store.ledger import LIKELIHOOD, is_cut_short, read_ledger
 from paribus.store.places import files_under, find, is_temporary, runs_of
 from paribus.store.run_checks import check_run, protocols_of
 from paribus.store.runs import RunState, state
+from paribus.store.sealed import read_sealed
 
 
 def verify(path: Path, checked: Checked, on_folder: Callable[[Path], None]) -> None:
@@ -38,7 +40,8 @@ def verify(path: Path, checked: Checked, on_folder: Callable[[Path], None]) -> N
         on_folder(folder.path)
         with checked.reading(folder.path):
             _check_experiment(folder, checked)
-    if path not in [folder.path for folder in (*experiments, *runs)]:
+    tops = {run.path for run in runs} | {folder.path for folder in experiments}
+    if path not in tops:
         for link in (each for each in sorted(path.iterdir()) if each.is_symlink()):
             checked.add(link, "is a link, which is not followed: verify where it leads")
 
@@ -65,24 +68,28 @@ def _check_experiment(folder: ExperimentFolder, checked: Checked) -> None:
 
 
 def _check_ledger(folder: ExperimentFolder, checked: Checked) -> None:
-    """Check the lines, and that every reading is among them of which there is a result."""
+    """Check the lines, and that every reading is among them of which anything is stored."""
     entered = {(read.arm, read.seed, read.protocol) for read in read_ledger(folder.ledger)}
     if folder.ledger.exists() and is_cut_short(folder.ledger):
         checked.add(folder.ledger, "ends within a line, which counts no reading")
-    for run in (run for run in folder.runs() if state(run) is RunState.COMPLETE):
+    for run in folder.runs():
         for protocol in _tested(run):
             if (run.arm, run.replicate, protocol) not in entered:
                 checked.add(
                     folder.ledger,
-                    f"has no line for {run.arm} seed {run.replicate}, {protocol}, of which there "
-                    "is a result",
+                    f"has no line for {run.arm} seed {run.replicate}, {protocol}, which was tested",
                 )
 
 
 def _tested(run: RunFolder) -> list[str]:
-    """Return the protocols under which the run read the test split, and the likelihoods."""
-    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        result = read_json(run.result)
-        likelihood = [LIKELIHOOD] if result.get("heldout") else []
-        return [str(each["protocol"]) for each in protocols_of(result)] + likelihood
+    """Return what the run read the test split for: protocols, and the likelihoods."""
+    with suppress(
+        OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, StoreError
+    ):
+        if state(run) is RunState.COMPLETE:
+            result = read_json(run.result)
+            likelihood = [LIKELIHOOD] if result.get("heldout") else []
+            return [str(each["protocol"]) for each in protocols_of(result)] + likelihood
+        entered = sorted(run.pieces.glob("*-entered.json"))
+        return [str(read_sealed(path)["content"]["protocol"]) for path in entered]
     return []  # its damage is named where the run itself is checked
