@@ -57,6 +57,7 @@ def parser() -> argparse.ArgumentParser:
         if verb in {"plan", "status"}:
             one.add_argument("--json", action="store_true", help="print JSON")
     _add_verify(verbs)
+    _add_clean(verbs)
     _add_foreign(verbs)
     _add_power(verbs)
     _add_baseline(verbs)
@@ -103,6 +104,30 @@ def _add_verify(verbs: _Verbs) -> None:
         "--json",
         action="store_true",
         help="print JSON: runs, unfinished, files, bytes, in_use, differences (file, what)",
+    )
+
+
+def _add_clean(verbs: _Verbs) -> None:
+    summary = "show what can be made again or is of no use any more, ask, and remove it"
+    one = verbs.add_parser(
+        "clean",
+        help=summary,
+        description=f"{summary}: of unfinished and failed runs all they wrote, checkpoints too; "
+        "of complete runs nothing but leftovers; never the ledger. A run in use is left alone",
+    )
+    one.add_argument(
+        "target",
+        type=Path,
+        nargs="?",
+        metavar="PATH",
+        help="experiment file, or a folder: of an experiment, of one run (default: all runs)",
+    )
+    one.add_argument(
+        "--runs", type=Path, default=Path("runs"), help="where runs are kept (default: runs)"
+    )
+    one.add_argument("--yes", action="store_true", help="remove all that is shown, do not ask")
+    one.add_argument(
+        "--cache", action="store_true", help="also models unpacked into paribus's own cache"
     )
 
 

@@ -87,14 +87,8 @@ def _run_verb(options: argparse.Namespace) -> int:
         from paribus.cli.run import run
 
         return run(options.file, options.values, options.runs, fork=options.fork)
-    if options.verb == "status":
-        from paribus.cli.status import status
-
-        return status(options.file, options.values, options.runs, as_json=options.json)
-    if options.verb == "verify":
-        from paribus.cli.verify import verify
-
-        return verify(options.paths, as_json=options.json)
+    if options.verb in {"status", "verify", "clean"}:
+        return _look_after(options)
     if options.verb in {"score", "compare"}:
         from paribus.cli.score import score
 
@@ -142,6 +136,21 @@ def _run_verb(options: argparse.Namespace) -> int:
     from paribus.cli.report import report
 
     return report(options.file, options.values, options.runs)
+
+
+def _look_after(options: argparse.Namespace) -> int:
+    """Run one of the verbs that are about the store itself."""
+    if options.verb == "status":
+        from paribus.cli.status import status
+
+        return status(options.file, options.values, options.runs, as_json=options.json)
+    if options.verb == "verify":
+        from paribus.cli.verify import verify
+
+        return verify(options.paths, as_json=options.json)
+    from paribus.cli.clean import clean
+
+    return clean(options.target, options.runs, yes=options.yes, cache=options.cache)
 
 
 def _plain(text: str) -> str:
