@@ -110,6 +110,7 @@ def test_a_complete_run_whose_manifest_is_damaged(folder, content):
     row = rows(folder)[0]
     assert row["state"] == "damaged"
     assert "manifest.json" in row["error"]
+    assert "small baseline 0 damaged: its manifest; paribus verify says how" in table(folder)[1]
 
 
 def test_a_damaged_description_hides_no_other_experiment(folder):

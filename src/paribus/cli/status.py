@@ -1,8 +1,9 @@
 """`paribus status [FILE]`: what every run is doing, how far it came, and where it would go on.
 
-experiment  arm        seed  state                                     progress     begun  changed
-gsm8k       full-main  0     complete                                  400/400        2 d      2 d
-gsm8k       lora-main  0     unfinished: goes on from step 120 of 400  134/400        3 h      2 h
+experiment  arm   seed  state                                          progress  begun  changed
+gsm8k       full  0     complete                                  400/400 steps    2 d      2 d
+gsm8k       lora  0     unfinished: goes on from step 120 of 400  134/400 steps    3 h      2 h
+begun, changed: how long ago
 """
 
 import json
@@ -110,12 +111,14 @@ def _table(rows: Sequence[dict[str, Any]]) -> Table:
             _ago(row["age_seconds"]),
             _ago(row["changed_seconds"]),
         )
-    return captioned(table, "begun, changed: how long ago") if rows else table
+    return captioned(table, "begun, changed: how long ago")
 
 
 def _state(row: Mapping[str, Any]) -> str:
     """Return the state, why, and where it would go on."""
     said: str = row["state"]
+    if said == Stands.DAMAGED:
+        return f"{said}: its manifest; paribus verify says how"
     if row["error"]:
         said += f": {row['error'].splitlines()[0]}"
     if row["goes_on_from"]:
