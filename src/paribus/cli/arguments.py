@@ -55,7 +55,13 @@ def parser() -> argparse.ArgumentParser:
                 help="go on with unfinished runs that were begun with other settings, as new runs",
             )
         if verb in {"plan", "status"}:
-            one.add_argument("--json", action="store_true", help="print JSON")
+            keys = (
+                ": a list of runs with experiment, arm, seed, learning_rate (of a trial), state, "
+                "steps, step, of_steps, tested, to_test (texts), checkpoint_step, goes_on_from, "
+                "age_seconds (since it began), changed_seconds, error"
+            )
+            shape = keys if verb == "status" else ""
+            one.add_argument("--json", action="store_true", help=f"print JSON{shape}")
     _add_verify(verbs)
     _add_clean(verbs)
     _add_foreign(verbs)
