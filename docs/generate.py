@@ -16,7 +16,8 @@ from paribus.config import schema
 
 DOCS = Path(__file__).parent
 VERBS = (
-    "plan", "run", "status", "report", "score", "compare", "power", "baseline", "explain", "doctor",
+    "plan", "run", "status", "report", "verify", "clean", "score", "compare", "power", "baseline",
+    "explain", "doctor",
 )  # fmt: skip
 
 

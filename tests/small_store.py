@@ -2,6 +2,7 @@
 
 describe(folder)                              # arms baseline, full, lora
 finish(folder, "full", answers({0, 1}))       # solves the first two of ten
+stopped(folder.run("lora", 0))                # goes on from step 2 of 4
 """
 
 from typing import Any
@@ -9,10 +10,14 @@ from typing import Any
 from by_hand import generation
 from paribus.records import Generation
 from paribus.store import runs
+from paribus.store.checkpoints import make_room, publish
 from paribus.store.experiments import write_description
-from paribus.store.layout import ExperimentFolder
+from paribus.store.layout import ExperimentFolder, RunFolder
+from paribus.store.pieces import Pieces
 
 ARMS = {"baseline": "none", "full": "full", "lora": "lora"}
+SPEC = {"fingerprint": "f", "identity": {"evaluation": {"also": ["one_shot/raw"]}}}
+"""Of a run that is not complete."""
 
 
 def answers(solved: set[int], problems: range = range(10)) -> list[Generation]:
@@ -59,3 +64,19 @@ def finish(
             **result,
         },
     )
+
+
+def stopped(run: RunFolder) -> None:
+    """A run that was killed after step 3 of 4, with all that may lie about then, and two texts."""
+    runs.begin(run, SPEC)
+    for step in (1, 2, 3):
+        runs.append_event(run, {"event": "step", "step": step, "num_steps": 4})
+    new = make_room(run.checkpoints, 2)
+    (new / "weights.safetensors").write_bytes(b"w" * 2_000_000)
+    publish(new, 2, SPEC, None)
+    make_room(run.checkpoints, 3)
+    (run.checkpoints / ".damaged-step-000001-x").mkdir()
+    pieces = Pieces(folder=run, run=SPEC, on_damaged=print)
+    pieces.write("zero_shot-entered", {"problems": 10, "protocol": "zero_shot"})
+    pieces.write("zero_shot-000000", {"generations": [1, 2]})
+    (run.pieces / "likelihood.damaged").write_text("{")

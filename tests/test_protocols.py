@@ -11,7 +11,7 @@ import yaml
 from paribus.config.load import load
 from paribus.config.schema import ArmConfig, DataConfig, EvaluationConfig, PromptConfig
 from paribus.config.schema import ProtocolName as Names
-from paribus.errors import ConfigError, PromptError
+from paribus.errors import ConfigError, DamagedError, PromptError
 from paribus.experiment.local import run_experiment
 from paribus.experiment.matrix import expand
 from paribus.files import sha256_of_json
@@ -211,11 +211,37 @@ def test_the_ledger_only_grows_and_survives_a_torn_line(tmp_path):
     torn = whole.split(b"\n")[0]
     for cut in range(1, len(torn) - 1):
         path.write_bytes(whole + torn[:cut])
+        assert read_ledger(path) == reads[:2]
         append_read(path, reads[2])
         assert path.read_bytes().startswith(whole)
         assert read_ledger(path) == reads
+
+
+@pytest.mark.parametrize("place", range(3))
+def test_a_ledger_never_counts_too_few_in_silence(tmp_path, place):
+    """Whichever byte of whichever line is another: it is an error, or the same readings."""
+    path = tmp_path / "ledger.jsonl"
+    reads = [read_of(number) for number in range(3)]
+    for read in reads:
+        append_read(path, read)
+    whole = path.read_bytes()
+    starts = [0, *(at + 1 for at, byte in enumerate(whole) if byte == ord("\n"))]
+    for at in range(starts[place], starts[place + 1]):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        with pytest.raises(DamagedError, match=rf"ledger\.jsonl, line {place + 1}, is"):
+            read_ledger(path)
     path.write_bytes(whole + b'[1]\n{"time": 1}\n')
-    assert read_ledger(path) == reads[:2]
+    with pytest.raises(DamagedError, match="line 4"):
+        read_ledger(path)
+
+
+def test_a_line_without_its_newline_counts_and_is_not_joined_to_the_next(tmp_path):
+    path = tmp_path / "ledger.jsonl"
+    append_read(path, read_of(0))
+    path.write_bytes(path.read_bytes()[:-1])
+    assert read_ledger(path) == [read_of(0)]
+    append_read(path, read_of(1))
+    assert read_ledger(path) == [read_of(0), read_of(1)]
 
 
 def test_a_deleted_run_stays_in_the_ledger(store):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from paribus.errors import StoreError
+from paribus.errors import DamagedError, StoreError
 from paribus.files import json_line, read_json, sha256_of_file
 from paribus.records import Generation, Stop
 from paribus.store.experiments import read_description, write_description
@@ -262,6 +262,8 @@ def test_the_description_comes_back(tmp_path):
     assert "run the experiment first" in caught.value.remedy
     write_description(folder, {"name": "x", "rate": 1e-5, "text": "caf\u00e9: #1\n"})
     assert read_description(folder) == {"name": "x", "rate": 1e-5, "text": "caf\u00e9: #1\n"}
-    folder.description.write_text("a: [")
-    with pytest.raises(StoreError, match="cannot be read"):
-        read_description(folder)
+    whole = folder.description.read_bytes()
+    for damaged in (b"a: [", b"", whole[:-1], whole.partition(b"\n")[2], whole.replace(b"x", b"y")):
+        folder.description.write_bytes(damaged)
+        with pytest.raises(DamagedError, match=r"experiment\.yaml is not what was written"):
+            read_description(folder)

@@ -19,6 +19,7 @@ from paribus.config.read import Origin
 from paribus.errors import ConfigError
 from paribus.experiment.contrasts import Contrast, refuse_unequal
 from paribus.experiment.matrix import expand
+from paribus.store.experiments import write_description
 from paribus.store.layout import ExperimentFolder, RunFolder
 from paribus.store.manifest import write_manifest
 
@@ -61,7 +62,9 @@ def edited(path: Path, old: str, new: str) -> Iterator[None]:
     assert text.count(old) == 1
     for written in (text.replace(old, new), text):
         path.write_text(written)
-        if run.manifest.exists():
+        if path.suffix == ".yaml":
+            write_description(ExperimentFolder(path.parent), yaml.safe_load(written))
+        elif run.manifest.exists():
             write_manifest(run)
         if written != text:
             yield

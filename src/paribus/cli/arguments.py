@@ -55,7 +55,15 @@ def parser() -> argparse.ArgumentParser:
                 help="go on with unfinished runs that were begun with other settings, as new runs",
             )
         if verb in {"plan", "status"}:
-            one.add_argument("--json", action="store_true", help="print JSON")
+            keys = (
+                ": a list of runs with experiment, arm, seed, learning_rate (of a trial), state, "
+                "steps, step, of_steps, tested, to_test (texts), checkpoint_step, goes_on_from, "
+                "age_seconds (since it began), changed_seconds, error"
+            )
+            shape = keys if verb == "status" else ""
+            one.add_argument("--json", action="store_true", help=f"print JSON{shape}")
+    _add_verify(verbs)
+    _add_clean(verbs)
     _add_foreign(verbs)
     _add_power(verbs)
     _add_baseline(verbs)
@@ -78,6 +86,54 @@ def _add_plan(one: argparse.ArgumentParser) -> None:
         "--probe",
         action="store_true",
         help="run two real steps and one evaluation batch of each arm, and correct the estimates",
+    )
+
+
+def _add_verify(verbs: _Verbs) -> None:
+    summary = "check that everything in a store is as it was written"
+    one = verbs.add_parser(
+        "verify",
+        help=summary,
+        description=f"{summary}: every file of complete runs, weights included, against the hash "
+        "it was written with; checkpoints and tested problems of unfinished runs; the files of "
+        "the experiment as a whole. Only reads. Exit code 1 if anything differs",
+    )
+    one.add_argument(
+        "paths",
+        type=Path,
+        nargs="*",
+        metavar="PATH",
+        default=[Path("runs")],
+        help="a folder of runs, an experiment's folder in it, or one run's (default: runs)",
+    )
+    one.add_argument(
+        "--json",
+        action="store_true",
+        help="print JSON: runs, unfinished, files, bytes, in_use, differences (file, what)",
+    )
+
+
+def _add_clean(verbs: _Verbs) -> None:
+    summary = "show what can be made again or is of no use any more, ask, and remove it"
+    one = verbs.add_parser(
+        "clean",
+        help=summary,
+        description=f"{summary}: of unfinished and failed runs all they wrote, checkpoints too; "
+        "of complete runs nothing but leftovers; never the ledger. A run in use is left alone",
+    )
+    one.add_argument(
+        "target",
+        type=Path,
+        nargs="?",
+        metavar="PATH",
+        help="experiment file, or a folder: of an experiment, of one run (default: all runs)",
+    )
+    one.add_argument(
+        "--runs", type=Path, default=Path("runs"), help="where runs are kept (default: runs)"
+    )
+    one.add_argument("--yes", action="store_true", help="remove all that is shown, do not ask")
+    one.add_argument(
+        "--cache", action="store_true", help="also models unpacked into paribus's own cache"
     )
 
 

@@ -4,6 +4,8 @@ paribus plan   FILE [key=value …]    what would be run, and whether it can be
 paribus run    FILE [key=value …]    run what is not complete yet, then report
 paribus status [FILE]                how far every run has come
 paribus report FILE                  draw the conclusions from the store
+paribus verify [PATH …]              whether everything is as it was written
+paribus clean  [PATH or FILE]        remove what can be made again
 paribus score  FILE                  what generations made elsewhere solve
 paribus compare FILE FILE …          how they differ, problem by problem
 paribus power  --baseline --difference   how many problems and seeds that takes
@@ -85,10 +87,8 @@ def _run_verb(options: argparse.Namespace) -> int:
         from paribus.cli.run import run
 
         return run(options.file, options.values, options.runs, fork=options.fork)
-    if options.verb == "status":
-        from paribus.cli.status import status
-
-        return status(options.file, options.values, options.runs, as_json=options.json)
+    if options.verb in {"status", "verify", "clean"}:
+        return _look_after(options)
     if options.verb in {"score", "compare"}:
         from paribus.cli.score import score
 
@@ -136,6 +136,21 @@ def _run_verb(options: argparse.Namespace) -> int:
     from paribus.cli.report import report
 
     return report(options.file, options.values, options.runs)
+
+
+def _look_after(options: argparse.Namespace) -> int:
+    """Run one of the verbs that are about the store itself."""
+    if options.verb == "status":
+        from paribus.cli.status import status
+
+        return status(options.file, options.values, options.runs, as_json=options.json)
+    if options.verb == "verify":
+        from paribus.cli.verify import verify
+
+        return verify(options.paths, as_json=options.json)
+    from paribus.cli.clean import clean
+
+    return clean(options.target, options.runs, yes=options.yes, cache=options.cache)
 
 
 def _plain(text: str) -> str:

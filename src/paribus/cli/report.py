@@ -5,12 +5,14 @@ from pathlib import Path
 
 from rich.console import Console
 
-from paribus.config.load import load
-from paribus.errors import StoreError, UserError
+from paribus.cli.places import experiment_folder
+from paribus.errors import DamagedError, UserError
 from paribus.files import read_json
 from paribus.report.page import write_report
 from paribus.report.terminal import summary_table
+from paribus.store.experiments import read_description, read_tuning
 from paribus.store.layout import ExperimentFolder
+from paribus.store.ledger import read_ledger
 
 
 def report(file: Path, values: Sequence[str], root: Path) -> int:
@@ -22,8 +24,10 @@ def report(file: Path, values: Sequence[str], root: Path) -> int:
 def conclude(folder: ExperimentFolder, console: Console) -> None:
     """Write report and findings, print the table and the report's path.
 
-    Raises UserError after that if the experiment is `strict` and arms were not alike.
+    Raises DamagedError, which names them all, if files of the experiment are not what was written;
+    UserError in the end if it is `strict` and arms were not alike.
     """
+    _refuse_damaged(folder)
     page = write_report(folder)
     findings = read_json(folder.findings)
     console.print(summary_table(findings))
@@ -41,12 +45,18 @@ def conclude(folder: ExperimentFolder, console: Console) -> None:
         )
 
 
-def experiment_folder(file: Path, values: Sequence[str], root: Path) -> ExperimentFolder:
-    """Return the folder of runs that `file` names, itself or by the experiment's name.
-
-    Raises StoreError if it holds no runs.
-    """
-    folder = ExperimentFolder(file if file.is_dir() else root / load(file, values).config.name)
-    if not folder.description.is_file():
-        raise StoreError(f"{folder.path} holds no experiment", f"run it first: paribus run {file}")
-    return folder
+def _refuse_damaged(folder: ExperimentFolder) -> None:
+    """Raise DamagedError if what the report rests on, besides the runs, is not what was written."""
+    damaged = []
+    for read in (
+        lambda: read_description(folder),
+        lambda: read_tuning(folder),
+        lambda: read_ledger(folder.ledger),
+    ):
+        try:
+            read()
+        except DamagedError as error:
+            damaged.append(error)
+    if damaged:
+        lines = "\n  ".join(error.message for error in damaged)
+        raise DamagedError(lines, "\n  → ".join(error.remedy for error in damaged))

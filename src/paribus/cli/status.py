@@ -1,7 +1,12 @@
-"""`paribus status [FILE]`: how far every run has come."""
+"""`paribus status [FILE]`: what every run is doing, how far it came, and where it would go on.
+
+experiment  arm   seed  state                                          progress  begun  changed
+gsm8k       full  0     complete                                  400/400 steps    2 d      2 d
+gsm8k       lora  0     unfinished: goes on from step 120 of 400  134/400 steps    3 h      2 h
+begun, changed: how long ago
+"""
 
 import json
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,29 +15,46 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from paribus.cli.report import experiment_folder
-from paribus.files import read_json
+from paribus.cli.places import experiment_folder
+from paribus.cli.tables import captioned, table_of
+from paribus.errors import StoreError
 from paribus.store.experiments import read_description
 from paribus.store.layout import ExperimentFolder, RunFolder
-from paribus.store.runs import RunState, read_events, state
+from paribus.store.standing import Standing, Stands, standing
 
 
 def status(file: Path | None, values: Sequence[str], root: Path, *, as_json: bool) -> int:
-    """Print the state of one experiment's runs, or of all under `root`."""
+    """Print the state of one experiment's runs, or of all under `root`.
+
+    Raises StoreError, after what can be shown, for experiments whose description is damaged.
+    """
     if file is not None:
         folders = [experiment_folder(file, values, root)]
     else:
         found = sorted(root.glob("*/experiment.yaml"))
         folders = [ExperimentFolder(description.parent) for description in found]
-    rows = [row for folder in folders for row in _rows(folder)]
+    rows: list[dict[str, Any]] = []
+    damaged: list[StoreError] = []
+    for folder in folders:
+        try:
+            rows += _rows(folder)
+        except StoreError as error:
+            damaged.append(error)
+    _show(rows, root, as_json=as_json, expected=not damaged)
+    if damaged:
+        raise StoreError("\n  ".join(each.message for each in damaged), damaged[0].remedy)
+    return 0
+
+
+def _show(rows: Sequence[dict[str, Any]], root: Path, *, as_json: bool, expected: bool) -> None:
+    """Print the rows; without any, how to begin, if nothing else explains it."""
     console = Console(highlight=False)
     if as_json:
         print(json.dumps(rows, indent=2))
-    elif not rows:
-        console.print(f"no runs under {root}; start with: paribus run FILE")
-    else:
+    elif rows:
         console.print(_table(rows))
-    return 0
+    elif expected:
+        console.print(f"no runs under {escape(str(root))}; start with: paribus run FILE")
 
 
 def _rows(folder: ExperimentFolder) -> list[dict[str, Any]]:
@@ -52,40 +74,71 @@ def _rows(folder: ExperimentFolder) -> list[dict[str, Any]]:
 
 def _row(folder: ExperimentFolder, run: RunFolder, which: Mapping[str, Any]) -> dict[str, Any]:
     """Return the row of the run or trial in `run`; `which` names its arm, and seed or rate."""
-    now = state(run)
-    steps = read_events(run, "step")
-    failed = now is RunState.FAILED
+    now = standing(run)
     return {
         "experiment": folder.path.name,
         "arm": which["arm"],
         "seed": which.get("seed"),
         "learning_rate": which.get("learning_rate"),
-        "state": now.value,
-        "steps": f"{steps[-1]['step']}/{steps[-1]['num_steps']}" if steps else None,
-        "age_seconds": round(time.time() - run.spec.stat().st_mtime) if run.spec.exists() else None,
-        "error": read_json(run.failure)["error"] if failed else None,
+        "state": now.state.value,
+        "steps": f"{now.step}/{now.steps}" if now.step is not None else None,
+        "step": now.step,
+        "of_steps": now.steps,
+        "tested": now.tested,
+        "to_test": now.to_test,
+        "checkpoint_step": now.checkpoint,
+        "goes_on_from": _goes_on(now),
+        "age_seconds": now.begun,
+        "changed_seconds": now.changed,
+        "error": now.error,
     }
 
 
+def _goes_on(now: Standing) -> str | None:
+    """Return where `paribus run` would go on; None if the run is at work or would begin anew."""
+    return now.goes_on if now.state in (Stands.UNFINISHED, Stands.FAILED) else None
+
+
 def _table(rows: Sequence[dict[str, Any]]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for heading in ("experiment", "arm", "seed", "state", "steps", "begun"):
-        table.add_column(heading, overflow="fold")
+    table = table_of(("experiment", "arm", "seed", "state"), ("progress", "begun", "changed"))
     for row in rows:
-        shown = row["state"] + (f": {row['error'].splitlines()[0]}" if row["error"] else "")
         table.add_row(
-            row["experiment"],
-            row["arm"],
+            escape(row["experiment"]),
+            escape(row["arm"]),
             f"lr {row['learning_rate']:g}" if row["seed"] is None else str(row["seed"]),
-            escape(shown),
-            row["steps"] or "",
-            "" if row["age_seconds"] is None else f"{_span(row['age_seconds'])} ago",
+            escape(_state(row)),
+            _progress(row),
+            _ago(row["age_seconds"]),
+            _ago(row["changed_seconds"]),
         )
-    return table
+    return captioned(table, "begun, changed: how long ago")
 
 
-def _span(seconds: float) -> str:
+def _state(row: Mapping[str, Any]) -> str:
+    """Return the state, why, and where it would go on."""
+    said: str = row["state"]
+    if said == Stands.DAMAGED:
+        return f"{said}: its manifest; paribus verify says how"
+    if row["error"]:
+        said += f": {row['error'].splitlines()[0]}"
+    if row["goes_on_from"]:
+        said += f"{';' if row['error'] else ':'} goes on from {row['goes_on_from']}"
+    return said
+
+
+def _progress(row: Mapping[str, Any]) -> str:
+    """Return the texts written if it is at that, else the steps done."""
+    if row["tested"]:
+        total = f"/{row['to_test']}" if row["to_test"] else ""
+        return f"{row['tested']}{total} texts"
+    return f"{row['steps']} steps" if row["steps"] else ""
+
+
+def _ago(seconds: int | None) -> str:
+    """Return 7384 as "2 h"; nothing for None."""
+    if seconds is None:
+        return ""
     for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
         if seconds >= size:
             return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s"
+    return f"{seconds} s"

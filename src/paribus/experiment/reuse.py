@@ -40,10 +40,11 @@ from paribus.store.runs import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Stored:
-    """A complete run of the same untuned model, and its `result.json`."""
+    """A complete run of the same untuned model, its `result.json` and its experiment's ledger."""
 
     folder: RunFolder
     result: dict[str, Any]
+    ledger: list[TestRead]
 
     @property
     def main(self) -> str:
@@ -59,8 +60,7 @@ class _Stored:
     def reads(self, protocol: str) -> list[TestRead]:
         """Return its readings of the test split under `protocol`."""
         own = (self.folder.arm, self.folder.replicate, protocol)
-        ledger = read_ledger(self.folder.experiment.ledger)
-        return [read for read in ledger if (read.arm, read.seed, read.protocol) == own]
+        return [read for read in self.ledger if (read.arm, read.seed, read.protocol) == own]
 
 
 def reuse(spec: RunSpec, inputs: Inputs, folder: RunFolder, device: torch.device) -> bool:
@@ -129,7 +129,8 @@ def _open(
         check(folder)
         result = read_json(folder.result)
         equal = all(result[key] == record[key] for key in ("environment", "precision"))
-        return _Stored(folder=folder, result=result) if equal else None
+        ledger = read_ledger(folder.experiment.ledger)
+        return _Stored(folder=folder, result=result, ledger=ledger) if equal else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, StoreError):
         return None  # damaged: as if it were not there
 

@@ -15,7 +15,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from paribus.analysis.examples import Example, pick
 from paribus.analysis.findings import Analysis, analyse, payload
 from paribus.analysis.tables import Tables
-from paribus.files import write_json, write_text
 from paribus.report import (
     accuracy,
     figures,
@@ -32,8 +31,8 @@ from paribus.report import (
     words,
 )
 from paribus.report.arms import first_runs
+from paribus.store.experiments import write_conclusions
 from paribus.store.layout import ExperimentFolder
-from paribus.store.runs import writing
 
 NO_BREAK = "\u00a0"
 LONGEST_KEPT = 30
@@ -43,13 +42,11 @@ LONGEST_KEPT = 30
 def write_report(folder: ExperimentFolder) -> Path:
     """Analyse `folder`, write its report and findings, and return the path of the page.
 
-    Raises StoreError if the experiment's description cannot be read or the report not written.
+    Raises StoreError if a file of the experiment is damaged or the report cannot be written.
     """
     analysis = analyse(folder)
     page = render(analysis)
-    with writing(folder.report):
-        write_json(folder.findings, payload(analysis))
-        write_text(folder.report, page)
+    write_conclusions(folder, page, payload(analysis))
     return folder.report
 
 

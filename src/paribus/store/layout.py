@@ -19,6 +19,7 @@ runs/<experiment>/
     pieces/                      only until then: what was tested so far
   lock                           held by `paribus run`
   report/index.html  findings.json
+    manifest.json                written last: hashes of the two
 """
 
 from dataclasses import dataclass
@@ -139,6 +140,11 @@ class ExperimentFolder:
     def findings(self) -> Path:
         """The conclusions for programs."""
         return self.path / "report" / "findings.json"
+
+    @property
+    def report_manifest(self) -> Path:
+        """Hashes of page and findings."""
+        return self.path / "report" / "manifest.json"
 
     def run(self, arm: str, replicate: int) -> RunFolder:
         """The folder of one run of `arm`."""

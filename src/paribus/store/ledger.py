@@ -1,7 +1,8 @@
 """Every reading of the test split, one line each, written before it happens and never removed.
 
     {"time": "2026-01-31T12:00:00+00:00", "arm": "lora-main", "seed": 0,
-     "protocol": "zero_shot/raw", "problems": 1319, "test_sha256": "...", "fingerprint": "..."}
+     "protocol": "zero_shot/raw", "problems": 1319, "test_sha256": "...", "fingerprint": "...",
+     "sha256": "<of the line without this key>"}
 
 The ledger lies beside the runs, not in them: deleting a run's folder and trying again leaves
 both lines. Trials of learning rates read validation problems and add none.
@@ -9,11 +10,12 @@ both lines. Trials of learning rates read validation problems and add none.
 
 import json
 import os
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from paribus.files import json_line
+from paribus.errors import DamagedError
+from paribus.files import json_line, sha256_of_json
 from paribus.store.runs import writing
 
 LIKELIHOOD = "likelihood"
@@ -52,29 +54,67 @@ def now() -> str:
 
 def append_read(path: Path, read: TestRead) -> None:
     """Append one line to the ledger and wait until it is on the disk. Raises StoreError."""
+    row = asdict(read)
+    line = json_line({**row, "sha256": sha256_of_json(row)}).encode()
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a+b") as file:
-            # A line that a crash cut short must not swallow this one.
-            end = file.seek(0, os.SEEK_END)
-            file.seek(max(0, end - 1))
-            torn = file.read(1) not in (b"", b"\n")
-            file.write(b"\n" * torn + json_line(asdict(read)).encode())
+            file.seek(0)
+            content = file.read()
+            tail = content.rpartition(b"\n")[2]
+            if tail and _is_cut(tail):
+                # It stood for a reading that never began: it would have waited for this line.
+                file.truncate(len(content) - len(tail))
+                tail = b""
+            file.write(b"\n" * bool(tail) + line)
             file.flush()
             os.fsync(file.fileno())
 
 
 def read_ledger(path: Path) -> list[TestRead]:
-    """Return the ledger's lines, oldest first; none if there is no ledger. Skips torn lines."""
-    if not path.exists():
+    """Return the ledger's lines, oldest first; none if there is no ledger.
+
+    A last line that was cut short is skipped: its reading never began. Raises DamagedError if any
+    other is not what was written, for to skip it would be to report fewer readings than there were.
+    """
+    try:
+        *lines, tail = path.read_bytes().split(b"\n")
+    except FileNotFoundError:
         return []
-    names = {field.name for field in fields(TestRead)}
-    found = []
-    for line in path.read_bytes().split(b"\n"):
-        try:
-            row = json.loads(line)
-        except ValueError:  # not JSON, or cut within a character
-            continue
-        if isinstance(row, dict) and row.keys() == names:
-            found.append(TestRead(**row))
-    return found
+    except OSError as error:
+        raise DamagedError(f"{path} cannot be read: {error}", "restore the file") from error
+    if tail and not _is_cut(tail):
+        lines.append(tail)
+    return [_read_of(line, f"{path}, line {number},") for number, line in enumerate(lines, 1)]
+
+
+def is_cut_short(path: Path) -> bool:
+    """Return whether the last line of the ledger ends too early. Raises OSError."""
+    tail = path.read_bytes().rpartition(b"\n")[2]
+    return bool(tail) and _is_cut(tail)
+
+
+def _is_cut(tail: bytes) -> bool:
+    """Return whether `tail`, which no newline ends, is the beginning of a line, and not more."""
+    try:
+        json.JSONDecoder().raw_decode(tail.decode())
+    except ValueError:  # not JSON yet, or cut within a character
+        return True
+    return False
+
+
+def _read_of(line: bytes, place: str) -> TestRead:
+    """Return what `line` says. Raises DamagedError, which names its `place`."""
+    try:
+        row = json.loads(line)
+        said = row.pop("sha256")
+        if sha256_of_json(row) == said:
+            return TestRead(**row)
+        reason = "its content has another SHA-256 than it says"
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        reason = repr(error)
+    raise DamagedError(
+        f"{place} is not what was written: {reason}",
+        "restore the file; without a copy of it, move it away: the report then knows of no "
+        "earlier reading of the test split",
+    )

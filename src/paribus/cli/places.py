@@ -1,0 +1,24 @@
+"""Where the runs lie that the words of a command line mean."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from paribus.errors import StoreError
+from paribus.store.layout import ExperimentFolder
+
+
+def experiment_folder(file: Path, values: Sequence[str], root: Path) -> ExperimentFolder:
+    """Return the folder of runs that `file` names, itself or by the experiment's name.
+
+    Raises StoreError if it holds no runs.
+    """
+    folder = ExperimentFolder(file if file.is_dir() else root / _name(file, values))
+    if not folder.description.is_file():
+        raise StoreError(f"{folder.path} holds no experiment", f"run it first: paribus run {file}")
+    return folder
+
+
+def _name(file: Path, values: Sequence[str]) -> str:
+    from paribus.config.load import load  # a verb that is given a folder need not wait for it
+
+    return load(file, values).config.name

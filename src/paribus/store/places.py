@@ -1,0 +1,108 @@
+"""What lies in a folder: experiments, their runs, and every other file. Links are not followed.
+
+    for folder in experiments_in(Path("runs")): ...
+    for run in runs_of(folder): ...
+
+A run is told by its place as well as by its files, so that a lost file does not hide it.
+"""
+
+import os
+import re
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from paribus.errors import StoreError
+from paribus.store.layout import ExperimentFolder, RunFolder
+
+_REPLICATE, _TRIAL = re.compile(r"seed-\d+"), re.compile(r"lr-.+")
+_TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}")
+"""What `files.write_text` calls a file that is being written."""
+
+
+def is_trial(path: Path) -> bool:
+    """Return whether `path` is where the trial of a learning rate lies."""
+    return bool(_TRIAL.fullmatch(path.name)) and path.parent.parent.name == "tuning"
+
+
+def is_run(path: Path) -> bool:
+    """Return whether `path` is the folder of a run or of a trial."""
+    named = _REPLICATE.fullmatch(path.name) or is_trial(path)
+    return path.is_dir() and bool(named or RunFolder(path).spec.is_file())
+
+
+def is_experiment(path: Path) -> bool:
+    """Return whether `path` is the folder of an experiment."""
+    folder = ExperimentFolder(path)
+    return folder.description.is_file() or folder.ledger.is_file() or any(runs_of(folder))
+
+
+def is_temporary(path: Path) -> bool:
+    """Return whether `path` was being written when its process was killed."""
+    return bool(_TEMPORARY.fullmatch(path.name))
+
+
+def runs_of(folder: ExperimentFolder) -> Iterator[RunFolder]:
+    """Yield every trial and run that lies in an experiment's folder, begun or not."""
+    arms = [*folders_in(folder.path / "tuning"), *folders_in(folder.path)]
+    for arm in arms:
+        yield from (RunFolder(path) for path in folders_in(arm) if is_run(path))
+
+
+def experiments_in(path: Path) -> list[ExperimentFolder]:
+    """Return the experiment that `path` is, or those that lie in it."""
+    if is_experiment(path):
+        return [ExperimentFolder(path)]
+    return [ExperimentFolder(each) for each in folders_in(path) if is_experiment(each)]
+
+
+def find(path: Path) -> tuple[list[ExperimentFolder], list[RunFolder]]:
+    """Return the experiments in `path`; if it is a run or an arm, no experiment but its runs.
+
+    Raises StoreError if there is nothing of either.
+    """
+    experiments: list[ExperimentFolder] = []
+    if is_run(path):
+        runs = [RunFolder(path)]
+    else:
+        runs = [RunFolder(each) for each in folders_in(path) if is_run(each)]
+    if not runs:
+        experiments = experiments_in(path)
+    if not runs and not experiments:
+        raise StoreError(
+            f"{path} holds no runs" if path.is_dir() else f"there is no folder {path}",
+            "name a folder of runs, an experiment's folder in it, or one run's",
+        )
+    return experiments, runs
+
+
+def folders_in(path: Path) -> list[Path]:
+    """Return the folders that lie in `path`, sorted; none if it is not a folder or not readable."""
+    if not path.is_dir():
+        return []
+    with os.scandir(path) as entries:
+        return sorted(Path(each.path) for each in entries if each.is_dir(follow_symlinks=False))
+
+
+def files_under(path: Path, leave_out: Collection[Path] = ()) -> Iterator[Path]:
+    """Yield all that lies under `path` and is no folder: files, links, and whatever else.
+
+    Nothing below a folder in `leave_out` is. Raises OSError for a folder that cannot be read.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    for place, folders, names in os.walk(path, onerror=refuse):
+        here = Path(place)
+        links = [name for name in folders if (here / name).is_symlink()]
+        folders[:] = sorted(
+            name for name in folders if name not in links and here / name not in leave_out
+        )
+        yield from (here / name for name in sorted([*names, *links]))
+
+
+def size_of(path: Path) -> int:
+    """Return the bytes of the files under `path`, or of the file that it is. Raises OSError."""
+    if path.is_symlink() or not path.is_dir():
+        return path.lstat().st_size
+    return sum(each.lstat().st_size for each in files_under(path))

@@ -1,0 +1,163 @@
+"""Is one run as it was written: a complete one wholly, an unfinished one where it would go on.
+
+What else lies in the folder of an unfinished run is not compared with anything: whoever goes on
+removes it, and nothing of it comes into a result.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from paribus.errors import StoreError
+from paribus.files import read_json, read_json_lines, sha256_of_json
+from paribus.store.checked import Checked
+from paribus.store.checkpoints import verified
+from paribus.store.layout import RunFolder
+from paribus.store.ledger import LIKELIHOOD
+from paribus.store.lock import held
+from paribus.store.manifest import differences, read_manifest
+from paribus.store.places import files_under, is_temporary, is_trial
+from paribus.store.runs import RunState, read_generations, state
+from paribus.store.sealed import read_sealed
+
+
+def check_run(folder: RunFolder, checked: Checked) -> None:
+    """Check the run in `folder`; one that a process works on is left alone."""
+    if held(folder.lock):
+        checked.in_use.append(folder.path)
+    elif state(folder) is RunState.COMPLETE:
+        checked.runs += 1
+        _check_complete(folder, checked)
+    elif any(path != folder.lock for path in folder.path.iterdir()):
+        checked.runs += 1
+        checked.unfinished += 1
+        _check_unfinished(folder, checked)
+
+
+def protocols_of(result: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the figures of every protocol in a run's result, the main one first."""
+    return [result["evaluation"], *(result.get("also") or {}).values()]
+
+
+def _check_complete(folder: RunFolder, checked: Checked) -> None:
+    before = len(checked.differences)
+    said: list[Path] = []
+    with checked.reading(folder.path):
+        there = list(files_under(folder.path))
+        try:
+            said = [folder.path / name for name in read_manifest(folder)["files"]]
+        except StoreError:
+            said = []  # `differences` says so
+        for line in differences(folder):
+            checked.add_line(line, {folder.manifest, folder.spec, *there, *said}, folder.path)
+        checked.count([folder.manifest, *said])
+        _check_links(there, checked)
+    if len(checked.differences) == before:
+        with checked.reading(folder.spec):
+            _check_spec(folder, checked)
+        with checked.reading(folder.result):
+            _check_result(folder, checked)
+
+
+def _check_links(there: list[Path], checked: Checked) -> None:
+    named = {each.file for each in checked.differences}
+    for path in there:
+        if path not in named and (path.is_symlink() or not path.is_file()):
+            checked.add(path, "is no file but a link or a device; paribus makes none")
+
+
+def _check_spec(folder: RunFolder, checked: Checked) -> dict[str, Any] | None:
+    """Check that the spec is what its fingerprint says, of the run whose place this is."""
+    spec: dict[str, Any] = read_json(folder.spec)
+    found = sha256_of_json(spec["identity"])
+    if spec["fingerprint"] != found:
+        checked.add(
+            folder.spec,
+            f"says the fingerprint {spec['fingerprint']}, its identity has {found}",
+        )
+    at = folder.path.resolve()
+    place = [at.parent.name] if is_trial(at) else [at.parent.name, at.name]
+    said = [spec["arm"], f"seed-{spec['replicate']}"][: len(place)]
+    if said != place:
+        checked.add(
+            folder.spec, f"is of {'/'.join(said)}, and lies in the place of {'/'.join(place)}"
+        )
+    return spec
+
+
+def _check_result(folder: RunFolder, checked: Checked) -> None:
+    """Check that there are as many texts and likelihoods as the result speaks of."""
+    result = read_json(folder.result)
+    counts = {
+        folder.generations(each["protocol"]): (each["problems"], "texts")
+        for each in protocols_of(result)
+    }
+    for path, (said, what) in counts.items():
+        with checked.reading(path):
+            _compare(path, len(read_generations(path)), said, what, checked)
+    if result.get("heldout"):
+        with checked.reading(folder.heldout):
+            rows = sum(1 for _ in read_json_lines(folder.heldout))
+            _compare(folder.heldout, rows, result["heldout"]["problems"], LIKELIHOOD, checked)
+
+
+def _compare(path: Path, found: int, said: int, what: str, checked: Checked) -> None:
+    if found != said:
+        checked.add(path, f"has {found} lines; result.json speaks of {said} ({what})")
+
+
+def _check_unfinished(folder: RunFolder, checked: Checked) -> None:
+    if folder.result.exists():
+        checked.add(
+            folder.manifest,
+            "is missing, though there is a result: it was removed, or the run was stopped as it "
+            "was about to write it; `paribus run` goes on",
+        )
+    spec: dict[str, Any] | None = None
+    if folder.spec.exists():
+        with checked.reading(folder.spec):
+            spec = _check_spec(folder, checked)
+    if folder.failure.exists():
+        with checked.reading(folder.failure):
+            read_json(folder.failure)["error"]
+    with checked.reading(folder.path):
+        _check_links(list(files_under(folder.path)), checked)
+        if folder.checkpoints.is_dir():
+            for path in sorted(folder.checkpoints.iterdir()):
+                _check_checkpoint(path, folder, spec, checked)
+        if folder.pieces.is_dir():
+            for path in sorted(folder.pieces.iterdir()):
+                _check_piece(path, folder, spec, checked)
+
+
+def _check_checkpoint(
+    path: Path, folder: RunFolder, spec: dict[str, Any] | None, checked: Checked
+) -> None:
+    if path.name.startswith(".damaged-"):
+        checked.add(path, "failed its check and was put aside; `paribus clean` removes it")
+    elif path.name.startswith("step-"):
+        with checked.reading(path):
+            try:
+                run = verified(path).run
+            except StoreError as error:
+                checked.add_line(error.message, files_under(path), path)
+                return
+            checked.count(files_under(path))
+            if spec is not None and run != spec:
+                checked.add(folder.spec, f"is of another run than {path.name}")
+    elif not path.name.startswith(".new-"):
+        checked.add(path, "was added: it is no checkpoint")
+
+
+def _check_piece(
+    path: Path, folder: RunFolder, spec: dict[str, Any] | None, checked: Checked
+) -> None:
+    if path.suffix == ".damaged":
+        checked.add(path, "failed its check and was put aside; `paribus clean` removes it")
+    elif path.suffix == ".json" and not is_temporary(path):
+        with checked.reading(path):
+            run = read_sealed(path)["run"]
+            checked.count([path])
+            if spec is not None and run != sha256_of_json(spec):
+                checked.add(folder.spec, f"is of another run than {path.name}")
+    elif not is_temporary(path):
+        checked.add(path, "was added: it holds nothing that was tested")

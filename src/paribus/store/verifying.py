@@ -1,0 +1,95 @@
+"""Is everything in a store as it was written? Only read, never mended.
+
+    verify(Path("runs"), checked := Checked(), on_folder=print)
+    checked.differences          # [Difference(file=…/result.json, what="is missing; …")]
+
+What goes into a result is compared with the hash it was written with: every file of a complete run,
+what an unfinished run goes on from, and the files of the experiment as a whole. Then what must
+agree: a spec with its fingerprint and place, a result with its texts, the ledger with the runs.
+"""
+
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from paribus.errors import StoreError
+from paribus.files import read_json
+from paribus.store.checked import Checked
+from paribus.store.experiments import check_conclusions, read_description, read_tuning
+from paribus.store.layout import ExperimentFolder, RunFolder
+from paribus.store.ledger import LIKELIHOOD, is_cut_short, read_ledger
+from paribus.store.places import files_under, find, is_temporary, runs_of
+from paribus.store.run_checks import check_run, protocols_of
+from paribus.store.runs import RunState, state
+from paribus.store.sealed import read_sealed
+
+
+def verify(path: Path, checked: Checked, on_folder: Callable[[Path], None]) -> None:
+    """Check all runs and experiments in `path`: a store, an experiment, an arm or a run.
+
+    `on_folder` is told which is next. Raises StoreError if there is nothing to check.
+    """
+    experiments, runs = find(path)
+    for folder in experiments:
+        runs += runs_of(folder)
+    for run in runs:
+        on_folder(run.path)
+        with checked.reading(run.path):
+            check_run(run, checked)
+    for folder in experiments:
+        on_folder(folder.path)
+        with checked.reading(folder.path):
+            _check_experiment(folder, checked)
+    tops = {run.path for run in runs} | {folder.path for folder in experiments}
+    if path not in tops:
+        for link in (each for each in sorted(path.iterdir()) if each.is_symlink()):
+            checked.add(link, "is a link, which is not followed: verify where it leads")
+
+
+def _check_experiment(folder: ExperimentFolder, checked: Checked) -> None:
+    """Check the files that belong to no single run."""
+    if folder.description.exists() or any(runs_of(folder)):
+        with checked.reading(folder.description):
+            read_description(folder)
+    with checked.reading(folder.tuning):
+        read_tuning(folder)
+    with checked.reading(folder.ledger):
+        _check_ledger(folder, checked)
+    report = (folder.findings, folder.report, folder.report_manifest)
+    for line in check_conclusions(folder):
+        checked.add_line(line, report, folder.report)
+    known = (folder.description, folder.tuning, folder.ledger, *report)
+    checked.count(known)
+    for path in files_under(folder.path, leave_out={run.path for run in runs_of(folder)}):
+        if path.is_symlink():
+            checked.add(path, "is a link; paribus makes none and follows none")
+        elif path not in (*known, folder.lock) and not is_temporary(path):
+            checked.add(path, "was added: paribus did not write it")
+
+
+def _check_ledger(folder: ExperimentFolder, checked: Checked) -> None:
+    """Check the lines, and that every reading is among them of which anything is stored."""
+    entered = {(read.arm, read.seed, read.protocol) for read in read_ledger(folder.ledger)}
+    if folder.ledger.exists() and is_cut_short(folder.ledger):
+        checked.add(folder.ledger, "ends within a line, which counts no reading")
+    for run in folder.runs():
+        for protocol in _tested(run):
+            if (run.arm, run.replicate, protocol) not in entered:
+                checked.add(
+                    folder.ledger,
+                    f"has no line for {run.arm} seed {run.replicate}, {protocol}, which was tested",
+                )
+
+
+def _tested(run: RunFolder) -> list[str]:
+    """Return what the run read the test split for: protocols, and the likelihoods."""
+    with suppress(
+        OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, StoreError
+    ):
+        if state(run) is RunState.COMPLETE:
+            result = read_json(run.result)
+            likelihood = [LIKELIHOOD] if result.get("heldout") else []
+            return [str(each["protocol"]) for each in protocols_of(result)] + likelihood
+        entered = sorted(run.pieces.glob("*-entered.json"))
+        return [str(read_sealed(path)["content"]["protocol"]) for path in entered]
+    return []  # its damage is named where the run itself is checked
