@@ -18,6 +18,7 @@ from paribus.store import runs
 from paribus.store.experiments import write_tuning
 from paribus.store.layout import ExperimentFolder
 from paribus.store.ledger import LIKELIHOOD, TestRead, append_read
+from paribus.store.manifest import write_manifest
 from reported import EVIL, reported
 
 
@@ -133,6 +134,7 @@ def whole(tmp_path: Path) -> ExperimentFolder:
             ],
         )  # fmt: skip
         write_json(stored.result, {**result, "heldout": {"variant": "main"}})
+        write_manifest(stored)
     row = {"chosen": 1e-3, "edge": "high", "trials": [trial(1e-4, None, EVIL), trial(1e-3, 1.1)]}
     write_tuning(folder, {"full": row})
     return folder
@@ -167,6 +169,7 @@ def test_sections_without_data_are_absent(whole):
         stored = whole.run(arm, 0)
         stored.heldout.unlink()
         write_json(stored.result, {**read_json(stored.result), "also": {}})
+        write_manifest(stored)
     whole.ledger.unlink()
     whole.tuning.unlink()
     raw = write_report(whole).read_text(encoding="utf-8")

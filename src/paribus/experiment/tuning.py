@@ -21,6 +21,7 @@ from paribus.records import Outcome
 from paribus.store.experiments import read_tuning, write_tuning
 from paribus.store.layout import ExperimentFolder, RunFolder
 from paribus.store.runs import RunState, read_generations, state
+from paribus.store.standing import standing
 
 TIE = 1e-12
 """Losses per token that differ by no more are equal."""
@@ -127,8 +128,7 @@ def _read(spec: RunSpec, folder: RunFolder) -> Tried:
     rate, fingerprint = spec.config.training.learning_rate, spec.fingerprint
     if state(folder) is not RunState.COMPLETE:
         # A process that is killed before it has begun leaves nothing behind.
-        begun = folder.failure.exists()
-        error = read_json(folder.failure)["error"] if begun else "it ended before it had begun"
+        error = standing(folder).error or "it ended before it had begun"
         return Tried(
             learning_rate=rate, state=RunState.FAILED.value, fingerprint=fingerprint, error=error
         )

@@ -7,12 +7,16 @@ it, for the message; it stays when the lock is gone and means nothing then.
 import fcntl
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from paribus.errors import StoreError
 from paribus.store.runs import writing
+
+_INSTANT = 0.05
+"""Seconds after which whoever only looked at a lock has let go of it."""
 
 
 @contextmanager
@@ -26,7 +30,7 @@ def locked(path: Path) -> Iterator[None]:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _take(descriptor)
         except BlockingIOError as error:
             owner = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
             raise StoreError(
@@ -35,16 +39,30 @@ def locked(path: Path) -> Iterator[None]:
             ) from error
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
-        yield
+        try:
+            yield
+        finally:
+            if [each.name for each in path.parent.iterdir()] == [path.name]:
+                path.unlink()  # nothing came of it: leave no trace
+                path.parent.rmdir()
     finally:
         os.close(descriptor)
+
+
+def _take(descriptor: int) -> None:
+    """Take the lock. Raises BlockingIOError if another process holds it, and not for an instant."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        time.sleep(_INSTANT)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def held(path: Path) -> bool:
     """Return whether a process holds the lock `path`, without keeping it from anyone.
 
-    It is tried for an instant, shared: a `locked` in that very instant would be refused. Whoever
-    may not open the file cannot tell; then it counts as free.
+    It is tried for an instant, shared; `locked` waits that long. Whoever may not open the file
+    cannot tell; then it counts as free.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)

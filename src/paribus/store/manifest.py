@@ -63,22 +63,21 @@ def check(folder: RunFolder, *, weights: bool = True) -> None:
             raise DamagedError(found, f"restore the file, or delete {folder.path} to run it again")
 
 
-def differences(folder: RunFolder) -> list[str]:
-    """Return a line for each file that is not as it was written, is missing, or was added."""
+def differences(folder: RunFolder) -> list[tuple[Path, str]]:
+    """Return each file that is not as it was written, is missing or was added, and how."""
     try:
-        files = read_manifest(folder)["files"]
-        fingerprint = read_json(folder.spec)["fingerprint"]
+        manifest = read_manifest(folder)
     except StoreError as error:
-        return [error.message]
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        return [f"{folder.spec} cannot be read: {error!r}"]
-    found = [_difference(folder, name, said, sizes_only=False) for name, said in files.items()]
-    added = [
-        f"{folder.path / name} is not in the manifest" for name in _there(folder).keys() - files
+        return [(folder.manifest, error.message)]
+    files = manifest["files"]
+    found = [
+        (folder.path / name, _difference(folder, name, said, sizes_only=False))
+        for name, said in files.items()
     ]
-    other = fingerprint != read_manifest(folder)["fingerprint"]
-    odd = [f"{folder.spec} has another fingerprint than the manifest"] if other else []
-    return [line for line in found if line] + sorted(added) + odd
+    added = sorted(_there(folder).keys() - files)
+    return [(path, line) for path, line in found if line] + [
+        (folder.path / name, f"{folder.path / name} is not in the manifest") for name in added
+    ]
 
 
 def _there(folder: RunFolder) -> dict[str, Path]:

@@ -47,8 +47,8 @@ def _check_complete(folder: RunFolder, checked: Checked) -> None:
             said = [folder.path / name for name in read_manifest(folder)["files"]]
         except StoreError:
             said = []  # `differences` says so
-        for line in differences(folder):
-            checked.add_line(line, {folder.manifest, folder.spec, *there, *said}, folder.path)
+        for path, line in differences(folder):
+            checked.add(path, line)
         checked.count([folder.manifest, *said])
         _check_links(there, checked)
     if len(checked.differences) == before:
@@ -69,6 +69,8 @@ def _check_spec(folder: RunFolder, checked: Checked) -> dict[str, Any] | None:
     """Check that the spec is what its fingerprint says, of the run whose place this is."""
     spec: dict[str, Any] = read_json(folder.spec)
     found = sha256_of_json(spec["identity"])
+    if folder.manifest.exists() and read_manifest(folder)["fingerprint"] != found:
+        checked.add(folder.manifest, f"is of another run than {folder.spec.name}")
     if spec["fingerprint"] != found:
         checked.add(
             folder.spec,
