@@ -5,6 +5,7 @@
 # make bench-growth     how its speed and memory grow
 # make bench-quickstart the quickstart beside scripts that do the same with TRL and lm-eval
 # make test-vllm        vLLM as the engine, in an environment of its own (3.4 GB)
+# make faults           every fault there is a test for, counted: docs/reliability.md (an hour)
 # make bench-gpu        the first on a GPU: MODEL is a folder of weights, PYTHON has the packages
 PYTHON ?= python3
 VENV   ?= .venv
@@ -19,7 +20,7 @@ VLLM   := .venv-vllm
 DATA   ?=
 MODEL  ?= gemma-3-270m
 
-.PHONY: demo test slow check docs install test-vllm bench bench-growth bench-quickstart bench-gpu
+.PHONY: demo test slow check docs install test-vllm faults bench bench-growth bench-quickstart bench-gpu
 
 demo: install
 	$(BIN)/paribus run experiments/quickstart.yaml $(DEMO)
@@ -45,6 +46,9 @@ test-vllm: $(VLLM)/.installed
 
 bench: $(BENCH)/.installed
 	$(BENCH)/bin/python benchmarks/speed.py $(if $(DATA),--data $(DATA))
+
+faults: install
+	$(BIN)/python benchmarks/faults.py
 
 bench-growth: install
 	$(BIN)/python benchmarks/growth.py

@@ -1,4 +1,4 @@
-"""Generate docs/{config,cli,calibration,memory,rules,speed}.md, or with --check say what is old."""
+"""Generate docs/{config,cli,calibration,memory,reliability,rules,speed}.md, or with --check say what is old."""
 
 import ast
 import os
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from calibration import calibration_page
 from memory import memory_page
+from reliability import reliability_page
 from rules import rules_page
 from speed import speed_page
 
@@ -93,6 +94,7 @@ def main() -> int:
         "calibration.md": calibration_page(),
         "memory.md": memory_page(),
         "rules.md": rules_page(),
+        "reliability.md": reliability_page(),
         "speed.md": speed_page(),
     }
     for name, text in pages.items():

@@ -51,13 +51,14 @@ def marked(names: list[str]) -> list[Any]:
 
 
 @pytest.mark.parametrize("name", marked(list(ARMS)))
-def test_interrupted_equals_uninterrupted(tiny, tmp_path, name):
+def test_interrupted_equals_uninterrupted(tiny, tmp_path, name, record_property):
     """At a step in mid-epoch, at the last, within a piece of tests and after it, at the end."""
     spec, folder = begin(tmp_path / "whole", tiny, ARMS[name])
     seen = stages(run_until(spec, folder))
     expected = content(folder)
     wanted = [f"training {STEPS // 2}", f"training {STEPS}", "testing 5", "testing 18", seen[-1]]
     signals = [signal.SIGTERM, signal.SIGKILL] * 3  # asked to stop, killed
+    record_property("tried", len(list(filter(seen.count, wanted))))
     for moment, number in zip(filter(seen.count, wanted), signals, strict=False):
         spec, folder = begin(tmp_path / moment, tiny, ARMS[name])
         run_until(spec, folder, seen.index(moment) + 1, number)
@@ -67,7 +68,8 @@ def test_interrupted_equals_uninterrupted(tiny, tmp_path, name):
 
 
 @pytest.mark.parametrize("name", marked([name for name in ARMS if name != "baseline"]))
-def test_interrupted_at_every_step(tiny, tmp_path, name):
+def test_interrupted_at_every_step(tiny, tmp_path, name, record_property):
+    record_property("tried", STEPS)
     spec, folder = begin(tmp_path / "whole", tiny, ARMS[name])
     run_until(spec, folder)
     expected = content(folder)

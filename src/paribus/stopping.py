@@ -70,15 +70,22 @@ def passing_on(ask: Callable[[], None]) -> Iterator[Callable[[], Stopped | None]
             signal.signal(number, handler)
 
 
-def end_on_signals() -> None:
-    """Let SIGTERM and a closed terminal end this process as Ctrl-C does: cleanly."""
+@contextmanager
+def ending_on_signals() -> Iterator[None]:
+    """Let SIGTERM and a closed terminal end the block as Ctrl-C does: cleanly."""
 
     def end(number: int, _frame: FrameType | None) -> None:
         raise Stopped(number=number)
 
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:  # nohup
             signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _on_request(_number: int, _frame: FrameType | None) -> None:

@@ -19,6 +19,7 @@ import yaml
 
 from interrupted import content, run_until, spec_of
 from outside import paribus
+from paribus.cli.main import main
 from paribus.store.layout import RunFolder
 from paribus.testing.tiny import write_tiny_model
 
@@ -70,18 +71,18 @@ FILES = ("spec.json", "events.jsonl", "heldout.jsonl", "result.json", "manifest.
 
 @pytest.mark.parametrize("harm", [flip, cut, Path.unlink], ids=["flipped", "cut", "lost"])
 @pytest.mark.parametrize("name", FILES)
-def test_a_damaged_run_is_not_reported(store, name, harm):
+def test_a_damaged_run_is_not_reported(store, name, harm, capsys, monkeypatch):
     """The others are, and the report says what is missing. Without a manifest it is unfinished."""
-    path = store / RUN / name
-    harm(path)
-    told = paribus("report", "e.yaml", cwd=store)
+    monkeypatch.chdir(store)
+    harm(store / RUN / name)
+    assert main(["report", "e.yaml"]) == 0
+    out, errors = capsys.readouterr()
     findings = json.loads((store / "runs" / "e" / "report" / "findings.json").read_text())
-    assert told.returncode == 0
-    assert told.stderr == ""
+    assert errors == ""
     wrong = "unfinished" if name == "manifest.json" and harm is Path.unlink else "damaged"
-    row = next(line for line in told.stdout.splitlines() if line.startswith(" lora "))
+    row = next(line for line in out.splitlines() if line.startswith(" lora "))
     assert row.split() == ["lora", "–", wrong, "–", "–"]
-    row = next(line for line in told.stdout.splitlines() if line.startswith(" full "))
+    row = next(line for line in out.splitlines() if line.startswith(" full "))
     assert row.split()[1:4] == ["0", "of", "8"]
     assert [each["kind"] for each in findings["findings"] if "lora" in each["claim"]] == []
     page = (store / "runs" / "e" / "report" / "index.html").read_text()
@@ -89,13 +90,15 @@ def test_a_damaged_run_is_not_reported(store, name, harm):
 
 
 @pytest.mark.parametrize("name", [name for name in FILES if name != "manifest.json"])
-def test_a_damaged_run_is_neither_kept_nor_overwritten(store, name):
+def test_a_damaged_run_is_neither_kept_nor_overwritten(store, name, capsys, monkeypatch):
+    monkeypatch.chdir(store)
     flip(store / RUN / name)
-    told = paribus("run", "e.yaml", cwd=store)
-    assert told.returncode == 2, told.stdout
-    assert Path(name).name in told.stderr
-    assert "delete" in told.stderr
-    assert "Traceback" not in told.stderr
+    before = {path: path.read_bytes() for path in (store / RUN).rglob("*.json*")}
+    assert main(["run", "e.yaml"]) == 2
+    errors = capsys.readouterr().err
+    assert Path(name).name in errors
+    assert "delete" in errors
+    assert {path: path.read_bytes() for path in (store / RUN).rglob("*.json*")} == before
 
 
 def test_a_run_without_its_manifest_is_made_again_to_the_same_bytes(store):
@@ -137,7 +140,7 @@ def limited(words: list[str], root: Path, limit: Callable[[], None]) -> Any:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("kilobytes", [20, 100, 170])
+@pytest.mark.parametrize("kilobytes", [20, 170])
 def test_no_room_for_a_file_is_told_and_costs_nothing(tiny, tmp_path, kilobytes):
     """A file may get no larger: for events, for the optimizer's state, for weights."""
     root = prepare(tmp_path / "x", tiny)

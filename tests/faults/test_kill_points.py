@@ -55,9 +55,11 @@ def test_the_points_are_those_of_the_protocol(whole):
     assert len(points) > 100
 
 
-def test_killed_at_every_twelfth_point(whole, tiny, tmp_path):
+def test_killed_at_every_twelfth_point(whole, tiny, tmp_path, record_property):
     expected, points = whole
-    for point in range(1, len(points) + 1, EVERY):
+    chosen = range(1, len(points) + 1, EVERY)
+    record_property("tried", len(chosen))
+    for point in chosen:
         root = tmp_path / str(point)
         root.mkdir()
         survive(tiny, root, point, expected)
@@ -65,9 +67,12 @@ def test_killed_at_every_twelfth_point(whole, tiny, tmp_path):
 
 
 @pytest.mark.slow
-def test_killed_at_every_other_point(whole, tiny, tmp_path):
+@pytest.mark.timeout(3600)
+def test_killed_at_every_other_point(whole, tiny, tmp_path, record_property):
     expected, points = whole
-    for point in set(range(1, len(points) + 1)) - set(range(1, len(points) + 1, EVERY)):
+    chosen = set(range(1, len(points) + 1)) - set(range(1, len(points) + 1, EVERY))
+    record_property("tried", len(chosen))
+    for point in chosen:
         root = tmp_path / str(point)
         root.mkdir()
         survive(tiny, root, point, expected)

@@ -1,0 +1,70 @@
+"""The page of what happens when something goes wrong, with what `benchmarks/faults.py` counted."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from paribus.files import read_json
+
+RESULTS = Path(__file__).parents[1] / "benchmarks" / "results" / "faults.json"
+TEXT = Path(__file__).parent / "reliability.text.md"
+GROUPS = {  # by the beginning of file and test
+    "test_resume/test_interrupted": "stopped or killed in training and testing, then gone on: "
+    "weights, losses, texts and results bit for bit",
+    "test_resume/test_whole": "whole checkpoints against those of an uninterrupted run",
+    "test_resume": "what is done is not done again",
+    "faults/test_kill_points": "kill -9 at points of the write path",
+    "faults/test_random_kills": "kill -9 of everything at random moments",
+    "faults/test_damage/test_no_room": "no room for a file (RLIMIT_FSIZE)",
+    "faults/test_damage/test_a_worker": "a worker that dies",
+    "faults/test_damage/test_a_tokenizer": "a tokenizer changed between runs",
+    "faults/test_damage/test_a_torn": "torn last lines",
+    "faults/test_damage": "files of a complete run flipped, cut or lost",
+    "faults/test_machines/test_a_full": "full disks",
+    "faults/test_machines/test_a_clock": "a clock that goes backwards",
+    "faults/test_machines/test_a_store": "a store that cannot be written",
+    "faults/test_machines/test_a_loss": "a loss that is no number",
+    "faults/test_cache": "the packaged model's cache, damaged",
+    "faults": "other faults",
+    "test_refused_checkpoints": "checkpoints damaged, or of another run",
+    "test_stopping": "Ctrl-C, SIGTERM, twice, and two commands on one experiment",
+    "test_verify": "damage that `paribus verify` must name",
+    "test_out_of_memory": "too little memory",
+    "fuzz/test_config_fuzz": "spoiled experiment files",
+    "fuzz/test_generations_fuzz": "spoiled files of generations",
+    "fuzz/test_store_fuzz": "spoiled stores",
+    "security": "what others may put into models, texts, files and names",
+}
+
+
+def reliability_page() -> str:
+    """Return the page: the text, then the table."""
+    found = read_json(RESULTS)
+    lines = [
+        TEXT.read_text(encoding="utf-8").rstrip(),
+        "",
+        "## What was tried",
+        "",
+        f"{found['date']}, {found['machine']['name']}, {found['machine']['cores']} cores, by",
+        "`make faults`. Survived: in the end the same bytes, or an error that names the file and",
+        "the remedy; never a wrong result, a wrong manifest or a traceback.",
+        "",
+        "| fault | tried | survived | lost |",
+        "|---|---|---|---|",
+    ]
+    groups = _grouped(found["rows"])
+    for what, (tried, lost) in groups.items():
+        lines.append(f"| {what} | {tried:,} | {tried - lost:,} | {lost} |")
+    total, lost = (sum(each[i] for each in groups.values()) for i in (0, 1))
+    lines += [f"| **all** | {total:,} | {total - lost:,} | {lost} |", ""]
+    return "\n".join(lines)
+
+
+def _grouped(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[int]]:
+    found = {what: [0, 0] for what in GROUPS.values()}
+    for row in rows:
+        name = f"{row['file']}/{row['test']}"
+        group = next(what for start, what in GROUPS.items() if name.startswith(start))
+        found[group][0] += row["tried"]
+        found[group][1] += row["lost"]
+    return {what: counts for what, counts in found.items() if counts[0]}
