@@ -51,7 +51,14 @@ def load_model(
             output_loading_info=True,
             **rounding,
         )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except (
+        ImportError,
+        OSError,
+        ValueError,
+        KeyError,
+        RuntimeError,
+        SafetensorError,
+    ) as error:
         raise ModelError(
             f"the model in {source.path} cannot be loaded: {error}",
             "check that the folder is whole and of a kind transformers knows",
