@@ -16,6 +16,9 @@ from typing import Any
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
+from paribus.errors import ParibusError
+from paribus.untrusted import printable
+
 EXAMPLES = int(os.environ.get("PARIBUS_FUZZ", "300"))
 HANG_SECONDS = 5.0
 
@@ -27,11 +30,12 @@ fuzz = settings(
 )
 
 TOKENS = [
-    b"\x00", b"\xff", b"\xed\xa0\x80", b"\xef\xbb\xbf", b"\r", b"\n", b"\t", b"'", b'"', b"\\", b"{", b"}",
-    b"[", b"]", b":", b": ", b",", b"#", b"&a ", b"*a", b"!!x ", b"<<: ", b"${x}", b"---\n", b"- ",
-    b"null", b"true", b"NaN", b"Infinity", b"-1", b"0", b"1e999", b"9" * 30, b"9" * 5000, b"0x1f",
+    b"\x00", b"\xff", b"\xed\xa0\x80", b"\xef\xbb\xbf", b"\r", b"\n", b"\t", b"'", b'"', b"\\",
+    b"{", b"}", b"[", b"]", b":", b": ", b",", b"#", b"&a ", b"*a", b"!!x ", b"<<: ", b"${x}", b"---\n",
+    b"- ", b"null", b"true", b"NaN", b"Infinity", b"-1", b"0", b"1e999", b"9" * 30, b"9" * 5000, b"0x1f",
     b"1_000", b"12:30:45", b"2001-01-01", b"\\ud800", b"\\u0000", b"\\u001b[2J", b"..", b"../x",
-    b"[" * 2000, b'{"a":' * 2000, b"x" * 3000, b"####", b"#### 7", b"\xe2\x80\xa8", b"\xf0\x9f\x98\x80",
+    b"[" * 2000, b'{"a":' * 2000, b"x" * 3000, b"####", b"#### 7", b"\xe2\x80\xa8",
+    b"\xf0\x9f\x98\x80",
 ]  # fmt: skip
 
 VALUES: list[Callable[[], Any]] = [
@@ -44,6 +48,14 @@ VALUES: list[Callable[[], Any]] = [
     lambda: ["a", "a"], lambda: {"": 1}, lambda: {"x": {"y": []}}, lambda: nested(30),
     lambda: nested(150), lambda: list(range(300)), lambda: "9" * 5000, lambda: "１２", lambda: "٣",
 ]  # fmt: skip
+
+
+def assert_readable(error: ParibusError) -> None:
+    """A listed error says what is wrong and what to do, in words fit for a terminal."""
+    assert error.message.strip()
+    assert error.remedy
+    assert printable(str(error)) == str(error)
+    assert len(str(error)) < 100_000
 
 
 def nested(depth: int) -> Any:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from finished import complete, describe
-from foreign_rows import GOLD, write
+from foreign_rows import write
 from paribus.cli.main import main
 from paribus.report.page import write_report
 from paribus.store import runs
@@ -81,8 +81,8 @@ def experiment(root: Path, evil: str, in_yaml: str, arm: str) -> ExperimentFolde
                 {"name": "baseline", "factors": {"method": "none"}, "identity": {"method": "none"}},
                 {"name": "full-main", "factors": {"method": "full", "note": in_yaml},
                  "identity": {"method": "full", "model": f"m{in_yaml}"}},
-                {"name": "lora-main", "factors": {"method": "lora"}, "identity": {"method": "lora"}},
-                {"name": arm, "factors": {"method": "lora"}, "identity": {"method": "lora"}},
+                *({"name": name, "factors": {"method": "lora"}, "identity": {"method": "lora"}}
+                  for name in ("lora-main", arm)),
             ],
             "contrasts": [
                 {"a": "full-main", "b": "baseline", "factor": f"tuning{in_yaml}"},
