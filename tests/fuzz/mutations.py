@@ -21,6 +21,7 @@ from paribus.untrusted import printable
 
 EXAMPLES = int(os.environ.get("PARIBUS_FUZZ", "300"))
 HANG_SECONDS = 5.0
+"""Of processor time: the machine may be busy with something else."""
 
 fuzz = settings(
     max_examples=EXAMPLES,
