@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from finished import complete, describe
-from foreign_rows import GOLD, RIGHT, asked, write
+from foreign_rows import GOLD, RIGHT, asked, own, write
 from paribus.cli.console import PlainConsole
 from paribus.cli.main import main
 from paribus.config.schema import DataConfig
@@ -86,6 +86,7 @@ def test_score_and_its_errors(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     faulty = {
         "keys": [{EVIL: 1}],
         "stop": [{"problem_id": "p", "question": "q", "answer": "7", "text": "x", "stop": EVIL}],
+        "own key": [{**own(RIGHT)[0], f"pro{CLEAR}mpt": 1}],  # found by fuzzing
         "answer": [{"question": EVIL, "answer": f"{EVIL} many", "completion": "x"}],
         "two golds": [*asked(RIGHT), {**GOLD[0], "answer": f"{EVIL}\n#### 9", "completion": "7"}],
         "last line": [{"question": "q", "answer": f"#### 7\n{EVIL}", "completion": "7"}],

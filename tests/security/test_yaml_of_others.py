@@ -82,6 +82,7 @@ UNSAFE = {
     "escape": (r'question: "\e]0;renamed\a"', r"the control character in '\\x1b]0;renamed\\x07'"),
     "C1": (r'question: "\x9b2J"', "the control character"),
     "bidi": (r'question: "\u202egnp.x"', "the control character"),
+    "bidi in a path": (r'base: "\u202e \u2028"', "the control character"),  # found by fuzzing
     "half a pair": (r'question: "\ud800"', "not Unicode"),
     "NUL": (r'data.group_by: "a\0b"', "the control character"),
     "path in name": ("name: ../x", "name must be 1 to 64 letters"),
