@@ -1,6 +1,6 @@
 """YAML from anywhere, as an experiment file and as a store's description: refused fast, or right.
 
-The limits that hang are generous: on one core each of these takes well under a second.
+The limit is generous, and of processor time: each of these takes a second or two at most.
 """
 
 import time
@@ -25,7 +25,7 @@ HANG_SECONDS = 15
 
 
 def in_time(started: float) -> bool:
-    return time.monotonic() - started < HANG_SECONDS
+    return time.process_time() - started < HANG_SECONDS
 
 
 def bomb(levels: int = 9) -> str:
@@ -58,7 +58,7 @@ HEAVY = {  # the file, what is said
 
 @pytest.mark.parametrize(("text", "message"), HEAVY.values(), ids=HEAVY)
 def test_heavy_files_are_refused_fast(tmp_path: Path, text: str, message: str) -> None:
-    file, started = tmp_path / "x.yaml", time.monotonic()
+    file, started = tmp_path / "x.yaml", time.process_time()
     file.write_text(text)
     with pytest.raises(ConfigError) as caught:
         expand(load(file))
@@ -164,7 +164,7 @@ def test_a_description_names_folders_of_its_own_or_is_refused(
 def test_a_heavy_description_is_refused_fast(
     store: ExperimentFolder, text: str, message: str
 ) -> None:
-    started = time.monotonic()
+    started = time.process_time()
     store.description.write_text(text)
     with pytest.raises(StoreError, match=message):
         read_description(store)
