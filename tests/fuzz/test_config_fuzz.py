@@ -91,6 +91,13 @@ def test_spoiled_values(folder: Path, values: Any) -> None:
     check(folder / "y.yaml")
 
 
+@pytest.mark.parametrize("item", ["arms={1_000: {}}", "arms={1: {}, 2.5: {}}", "arms={true: {}}"])
+def test_names_that_look_like_numbers_are_texts(folder: Path, item: str) -> None:
+    """Found by fuzzing: the name of such an arm was a number, and had no letters to compare."""
+    (folder / "z.yaml").write_text(yaml.safe_dump(TUNED))
+    check(folder / "z.yaml", item)
+
+
 @fuzz
 @given(spoiled_bytes([b"training.learning_rate=1e-4", b"matrix.method=[lora]", b"arms={a: {}}"]))
 def test_spoiled_words_of_the_command_line(folder: Path, data: bytes) -> None:

@@ -175,7 +175,11 @@ def _canonical(raw: dict[Any, Any], origin: Origin) -> dict[str, Any]:
     if "matrix" in raw:
         values["matrix"] = _canonical_matrix(raw["matrix"])
     if "arms" in raw:
-        values["arms"] = _dotted_values(raw["arms"])
+        arms = _dotted_values(raw["arms"])
+        # YAML reads 1_000 as a number, and a name is a text whatever it looks like.
+        values["arms"] = (
+            {str(name): keys for name, keys in arms.items()} if isinstance(arms, dict) else arms
+        )
     return values
 
 
