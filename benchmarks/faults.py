@@ -65,7 +65,9 @@ def _rows(cases: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 if __name__ == "__main__":
     rows = measure()
-    write_json(RESULTS, {"date": time.strftime("%Y-%m-%d"), "machine": machine("cpu"), "rows": rows})
+    write_json(
+        RESULTS, {"date": time.strftime("%Y-%m-%d"), "machine": machine("cpu"), "rows": rows}
+    )
     lost = sum(row["lost"] for row in rows)
     print(f"{sum(row['tried'] for row in rows):,} faults tried, {lost} lost: {RESULTS}")
     sys.exit(int(lost > 0))

@@ -1,4 +1,4 @@
-"""Generate docs/{config,cli,calibration,memory,reliability,rules,speed}.md, or with --check say what is old."""
+"""Generate the pages of docs/ that follow from code and results; with --check say what is old."""
 
 import ast
 import os

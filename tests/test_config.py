@@ -201,7 +201,7 @@ def test_all_problems_come_at_once(folder: Path) -> None:
         ("seeds: [", "x.yaml:1: is not valid YAML"),
         ("null: 1", "x.yaml: is not valid YAML: Incompatible key type"),
         (b"seeds: 1\nmodel: \xff", "x.yaml:2: is not UTF-8"),
-        (b"#" * (MAX_BYTES + 1), "x.yaml is over 1,000,000 bytes"),
+        (b"#" * (MAX_BYTES + 1), "x.yaml is over 100,000 bytes"),
         ("base: no.yaml", "x.yaml:1: base: no.yaml does not exist"),
         ("seeds: 1\nbase: configs", "x.yaml:2: base: configs is a folder"),
         ("base: x.yaml", "x.yaml:1: base: x.yaml builds on itself"),

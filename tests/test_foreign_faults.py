@@ -91,6 +91,16 @@ FAULTS: dict[str, tuple[bytes, str, str]] = {  # name: file, what is said, the r
     ),
     "no doc": (lines({"doc": 5, "resps": [["a"]]}), r"x.jsonl:1: 'doc' is not an object", "mend"),
     "own, no text": (lines({**own(FIRST)[0], "text": 5}), r"x.jsonl:1: 'text' is int", "mend"),
+    **{
+        f"own, {key}": (lines({**own(FIRST)[0], key: value}), f"x.jsonl:1: '{key}' is ", "mend")
+        for key, value in {
+            "problem_id": 1,
+            "prompt_sha256": [],
+            "solution": None,
+            "group": {"a": 1},
+            "num_tokens": [5],
+        }.items()
+    },
     "own, bad stop": (
         lines({**own(FIRST)[0], "stop": "x"}),
         "cannot be read: 'x' is not",

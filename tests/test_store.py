@@ -260,8 +260,15 @@ def test_the_description_comes_back(tmp_path):
     with pytest.raises(StoreError, match=r"experiment\.yaml cannot be read") as caught:
         read_description(folder)
     assert "run the experiment first" in caught.value.remedy
-    write_description(folder, {"name": "x", "rate": 1e-5, "text": "caf\u00e9: #1\n"})
-    assert read_description(folder) == {"name": "x", "rate": 1e-5, "text": "caf\u00e9: #1\n"}
+    description = {
+        "format": 1,
+        "config": {"name": "x", "rate": 1e-5, "question": "caf\u00e9: #1\n", "seeds": 1},
+        "origins": {"name": "x.yaml:1"},
+        "arms": [{"name": "full", "factors": {"r": [1, 2]}, "identity": {"method": "full"}}],
+        "contrasts": [],
+    }
+    write_description(folder, description)
+    assert read_description(folder) == description
     whole = folder.description.read_bytes()
     for damaged in (b"a: [", b"", whole[:-1], whole.partition(b"\n")[2], whole.replace(b"x", b"y")):
         folder.description.write_bytes(damaged)

@@ -13,7 +13,12 @@
 
 Each message names the values and the limit; `remedy` says what to do. Anything else that
 escapes is a bug in paribus and is shown with its traceback.
+
+Messages quote what others wrote, and go to terminals, logs and the store: control characters are
+spelled out in them and secrets removed.
 """
+
+from paribus.untrusted import printable, redacted
 
 
 class ParibusError(Exception):
@@ -22,9 +27,9 @@ class ParibusError(Exception):
     exit_code = 1
 
     def __init__(self, message: str, remedy: str = "") -> None:
-        super().__init__(message, remedy)
-        self.message = message
-        self.remedy = remedy
+        self.message = printable(redacted(message))
+        self.remedy = printable(redacted(remedy))
+        super().__init__(self.message, self.remedy)
 
     def __str__(self) -> str:
         return f"{self.message}\n  → {self.remedy}" if self.remedy else self.message

@@ -1,9 +1,13 @@
-"""Files written whole or not at all, JSON lines, and content hashes."""
+"""Files written whole or not at all, JSON lines, and content hashes.
+
+Half a surrogate pair, which JSON can spell and UTF-8 cannot, is written as `\\ud800`: in JSON that
+is its spelling, elsewhere it shows what is there. Files get the permissions that the umask leaves.
+"""
 
 import hashlib
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,16 +19,17 @@ def write_text(path: Path, text: str) -> None:
     Raises OSError (no room, no permission); then the old file is untouched.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    # Not by tempfile: its files are for their owner alone, whatever the umask.
+    temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}"
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        with temporary.open("xb") as file:
+            file.write(text.encode(errors="backslashreplace"))
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).replace(path)
+        temporary.replace(path)
         sync(path.parent)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 
@@ -50,7 +55,8 @@ def read_json(path: Path) -> Any:
 
 def json_line(value: Any) -> str:
     """Return `value` as one line of JSON. NaN and infinities raise ValueError."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n"
+    line = json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n"
+    return line.encode(errors="backslashreplace").decode()
 
 
 def read_json_lines(path: Path) -> Iterator[Any]:
@@ -72,4 +78,4 @@ def sha256_of_json(value: Any) -> str:
     text = json.dumps(
         value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
     )
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(text.encode(errors="backslashreplace")).hexdigest()

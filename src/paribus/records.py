@@ -41,7 +41,7 @@ class Problem:
 def problem_id(question: str) -> str:
     """Return 16 hex digits of the question's SHA-256, whatever its white space."""
     words = " ".join(question.split())
-    return hashlib.sha256(words.encode()).hexdigest()[:16]
+    return hashlib.sha256(words.encode(errors="backslashreplace")).hexdigest()[:16]
 
 
 class Stop(StrEnum):

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fuzz.mutations import HANG_SECONDS, spoiled
+from fuzz.mutations import HANG_SECONDS, spoil
 from paribus.cli.main import main
 from real_store import make
 
@@ -38,8 +38,8 @@ def damage(root: Path, chance: random.Random) -> str:
     files = sorted(path for path in (root / "runs").rglob("*") if path.is_file())
     path = chance.choice([each for each in files if each.name != "lock"])
     harms: list[Callable[[], Any]] = [
-        lambda: path.write_bytes(spoiled(path.read_bytes(), chance)),
-        lambda: path.write_bytes(spoiled(path.read_bytes(), chance)),
+        lambda: path.write_bytes(spoil(path.read_bytes(), chance)),
+        lambda: path.write_bytes(spoil(path.read_bytes(), chance)),
         lambda: path.write_bytes(chance.choice(files).read_bytes()),
         path.unlink,
         lambda: link(path, chance.choice([files[0], Path("/etc/passwd"), path])),
@@ -80,7 +80,9 @@ def content(root: Path) -> dict[str, Any]:
     found = {}
     for path in sorted((root / "runs").rglob("*")):
         name = path.relative_to(root).as_posix()
-        passing = name.startswith("runs/tiny/full/") and not re.search(r"spec|points/step|pieces", name)
+        passing = name.startswith("runs/tiny/full/") and not re.search(
+            r"spec|points/step|pieces", name
+        )
         if path.is_file() and not passing and path.name != "lock":
             found[name] = unsealed(path)
     return found

@@ -202,8 +202,13 @@ def _plain(row: dict[str, Any], where: str) -> Sample:
 def _own_file(path: Path, lines: Sequence[tuple[int, dict[str, Any]]]) -> list[Sample]:
     """The file is read twice: by us for types and line numbers, by the store for its format."""
     for number, row in lines:
-        for key in ("question", "answer", "text"):
-            text_of(row, key, f"{path}:{number}")
+        where = f"{path}:{number}"
+        for key in ("problem_id", "question", "answer", "prompt_sha256", "text"):
+            text_of(row, key, where)
+        for key in {"solution", "group"} & row.keys():
+            text_of(row, key, where)
+        if type(row.get("num_tokens")) is not int or row["num_tokens"] < 0:
+            raise DataError(f"{where}: 'num_tokens' is not a whole number of 0 or more", _MEND)
     samples = own_samples(read_generations(path), str(path))
     return [
         replace(sample, where=f"{path}:{number}", text=row["text"], question=row["question"])

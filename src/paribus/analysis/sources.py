@@ -21,6 +21,7 @@ from paribus.analysis.samples import Sample, own_samples, read_samples
 from paribus.analysis.tables import Run
 from paribus.errors import DataError, StoreError
 from paribus.files import read_json
+from paribus.store.description import refuse_links
 from paribus.store.layout import RunFolder
 from paribus.store.runs import RunState
 
@@ -135,6 +136,7 @@ def _read(path: Path) -> list[Source]:
 
 
 def _read_folder(folder: RunFolder, path: Path) -> Source:
+    refuse_links(folder.path)
     run = read_run(folder)
     if not run.complete:
         return Source(path=path, run=run, identity={}, samples=[])

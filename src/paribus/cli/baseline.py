@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from paribus.analysis.candidates import ProtocolScore, judge, read
+from paribus.cli.console import PlainConsole
 from paribus.cli.display import Display
 from paribus.config.load import Loaded, load
 from paribus.data.problems import load as load_problems
@@ -65,7 +66,7 @@ def baseline(
     load_problems(tested.config.data, tested.config.seed)  # their fault is no model's
     asked = [name.strip() for name in protocols.split(",")] if protocols is not None else []
     # A program reads stdout then; what is for people goes to stderr.
-    console = Console(highlight=False, soft_wrap=True, stderr=as_json)
+    console = PlainConsole(highlight=False, soft_wrap=True, stderr=as_json)
     with console.status("fetching weights, checking prompts"):
         planned = plan(tested, models, asked)
     runs = [run for candidate in planned for run in candidate.runs]
@@ -78,7 +79,7 @@ def baseline(
             "difference": foreseen.claimed or DIFFERENCE,
             "candidates": found,
         }
-        print(json.dumps(made, indent=2, ensure_ascii=False, allow_nan=False))
+        print(json.dumps(made, indent=2, allow_nan=False))
     else:
         _show(planned, found, console)
     return _end(found)

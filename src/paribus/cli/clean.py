@@ -14,6 +14,7 @@ from rich.filesize import decimal
 from rich.markup import escape
 from rich.table import Table
 
+from paribus.cli.console import PlainConsole
 from paribus.cli.places import experiment_folder
 from paribus.cli.tables import table_of
 from paribus.errors import StoreError
@@ -27,7 +28,7 @@ def clean(target: Path | None, root: Path, *, yes: bool, cache: bool) -> int:
 
     Raises StoreError if there is nothing to look at, or something cannot be removed.
     """
-    console = Console(highlight=False)
+    console = PlainConsole(highlight=False)
     places = _places(target, root, cache=cache)
     busy = [place for place in places if place.in_use()]
     found = [(place, place.look()) for place in places if place not in busy]

@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from paribus.cli.console import PlainConsole
 from paribus.errors import ParibusError
 from paribus.models import packaged
 from paribus.models.source import cache_folder
@@ -64,9 +65,9 @@ def doctor(root: Path, *, as_json: bool) -> int:
         "problems": [{"what": one.what, "remedy": one.remedy} for one in problems],
     }
     if as_json:
-        print(json.dumps(found, indent=2, ensure_ascii=False))
+        print(json.dumps(found, indent=2))
     else:
-        _show(found, Console(highlight=False))
+        _show(found, PlainConsole(highlight=False))
     return int(any(problem.blocks for problem in problems))
 
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from paribus.cli.console import PlainConsole
 from paribus.planning.rules.card import Rule, Severity
 from paribus.planning.rules.cards import RULES, card
 
@@ -27,7 +28,7 @@ _WIDEST = 100
 
 def explain(id: str | None, *, as_json: bool) -> int:
     """Print the card called `id`, or all of them. Raises UserError for an unknown id."""
-    console = Console(highlight=False, markup=False)
+    console = PlainConsole(highlight=False, markup=False)
     console.width = min(console.width, _WIDEST)
     chosen = None if id is None else card(id)
     if as_json:

@@ -21,9 +21,8 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from rich.console import Console
-
 from paribus.cli.arguments import parser
+from paribus.cli.console import PlainConsole
 from paribus.errors import ParibusError
 
 
@@ -31,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb and return its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     options = _parse(words)
-    errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    errors = PlainConsole(stderr=True, highlight=False, soft_wrap=True)
     try:
         code = _run_verb(options)
         sys.stdout.flush()  # at exit it would be too late to find that nobody reads

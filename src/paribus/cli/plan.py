@@ -11,9 +11,8 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from paribus.analysis.robustness import read_labels
+from paribus.cli.console import PlainConsole
 from paribus.cli.plan_estimates import (
     estimate_row,
     other_ways,
@@ -62,7 +61,7 @@ def plan(
     machine = cache(partial(here, root))  # it imports torch and times products: only if asked
     folder = ExperimentFolder(root / loaded.config.name)
     design = settle_design(expand(loaded), folder, lambda: elsewhere or machine().device)
-    console = Console(highlight=False)
+    console = PlainConsole(highlight=False)
     if explain:
         console.print(origins_table(loaded, design))
         return 0
@@ -75,14 +74,14 @@ def plan(
     found = check()
     made = _plan(loaded, design, folder, prospects, found, target)
     if probing:
-        peaks = probe_arms(made["arms"], prospects, refused(found), Console(stderr=True))
+        peaks = probe_arms(made["arms"], prospects, refused(found), PlainConsole(stderr=True))
         found = check(peaks)
         made["violations"] = [one.row() for one in found]
         made["seconds"] = total_seconds(design, made["arms"])
     # That an arm does not fit is the answer to a question; all else is a mistake.
     wrong = [one for one in found if one.rule is not OVER_MEMORY]
     if as_json:
-        print(json.dumps(made, indent=2, ensure_ascii=False))
+        print(json.dumps(made, indent=2))
     else:
         said = {one.rule.id for one in wrong if one.refuses}
         show(made, console, frozenset(said))

@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from paribus.cli.console import PlainConsole
 from paribus.errors import UserError
 from paribus.statistics.power import (
     ALPHA,
@@ -34,7 +35,7 @@ def power(design: Design, baseline: float, difference: float, *, as_json: bool) 
     if as_json:
         print(json.dumps(made, indent=2))
     else:
-        _show(made, Console(highlight=False, soft_wrap=True))
+        _show(made, PlainConsole(highlight=False, soft_wrap=True))
     return 0
 
 

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
+from paribus.cli.console import PlainConsole
 from paribus.cli.places import experiment_folder
 from paribus.errors import DamagedError, UserError
 from paribus.files import read_json
@@ -17,7 +19,7 @@ from paribus.store.ledger import read_ledger
 
 def report(file: Path, values: Sequence[str], root: Path) -> int:
     """Write the report of an experiment file, or of its folder of runs."""
-    conclude(experiment_folder(file, values, root), Console(highlight=False))
+    conclude(experiment_folder(file, values, root), PlainConsole(highlight=False))
     return 0
 
 
@@ -31,7 +33,7 @@ def conclude(folder: ExperimentFolder, console: Console) -> None:
     page = write_report(folder)
     findings = read_json(folder.findings)
     console.print(summary_table(findings))
-    console.print(f"report: {page}", soft_wrap=True)
+    console.print(f"report: {escape(str(page))}", soft_wrap=True)
     unlike = [
         f"{finding['claim']}: {caveat}"
         for finding in findings["findings"]

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.markup import escape
 
 from paribus.analysis.robustness import read_labels
+from paribus.cli.console import PlainConsole
 from paribus.cli.display import Display
 from paribus.cli.report import conclude
 from paribus.cli.warnings import violation_lines
@@ -29,7 +29,7 @@ def run(file: Path, values: Sequence[str], root: Path, *, fork: bool) -> int:
     """Run the experiment in `file` and print the table and the report's path."""
     # Children inherit these: what a run computes must not depend on what the network answers.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    console = PlainConsole(highlight=False, soft_wrap=not sys.stdout.isatty())
     loaded = load(file, values)
     if loaded.config.labels:
         read_labels(Path(loaded.config.labels))  # a fault is told before anything is spent

@@ -9,11 +9,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.markup import escape
 
 from paribus.analysis.findings import Analysis, conclude, payload
 from paribus.analysis.foreign import Collected, collect
+from paribus.cli.console import PlainConsole
 from paribus.files import write_text
 from paribus.report.terminal import summary_table
 from paribus.store.runs import writing
@@ -43,9 +43,9 @@ def score(
     analysis = conclude(found.tables)
     analysis = replace(analysis, limits=[*analysis.limits, *found.notes])
     if as_json:
-        print(json.dumps(_json(found, analysis), indent=2, ensure_ascii=False, allow_nan=False))
+        print(json.dumps(_json(found, analysis), indent=2, allow_nan=False))
     # A program reads stdout then; what is for people goes to stderr.
-    console = Console(highlight=False, soft_wrap=True, stderr=as_json)
+    console = PlainConsole(highlight=False, soft_wrap=True, stderr=as_json)
     if not as_json:
         console.print(summary_table(payload(analysis)))
     for line in (*found.tables.missing, *found.notes):

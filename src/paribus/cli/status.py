@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from paribus.cli.console import PlainConsole
 from paribus.cli.places import experiment_folder
 from paribus.cli.tables import captioned, table_of
 from paribus.errors import StoreError
@@ -48,7 +48,7 @@ def status(file: Path | None, values: Sequence[str], root: Path, *, as_json: boo
 
 def _show(rows: Sequence[dict[str, Any]], root: Path, *, as_json: bool, expected: bool) -> None:
     """Print the rows; without any, how to begin, if nothing else explains it."""
-    console = Console(highlight=False)
+    console = PlainConsole(highlight=False)
     if as_json:
         print(json.dumps(rows, indent=2))
     elif rows:

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.markup import escape
 
+from paribus.cli.console import PlainConsole
 from paribus.store.checked import Checked
 from paribus.store.verifying import verify as check
 
@@ -24,14 +25,14 @@ def verify(paths: Sequence[Path], *, as_json: bool) -> int:
     Raises StoreError if a path holds no runs.
     """
     checked = Checked()
-    waiting = Console(stderr=True)
+    waiting = PlainConsole(stderr=True)
     with waiting.status("looking for runs") as status:
         for path in dict.fromkeys(paths):
             check(path, checked, lambda folder: status.update(f"checking {escape(str(folder))}"))
     if as_json:
         print(json.dumps(_record(checked), indent=2, ensure_ascii=False))
     else:
-        _show(checked, Console(highlight=False, soft_wrap=True))
+        _show(checked, PlainConsole(highlight=False, soft_wrap=True))
     return int(bool(checked.differences))
 
 

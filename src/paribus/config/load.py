@@ -26,10 +26,15 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from paribus.config.check import ARM_FIELDS, ARM_SECTIONS, absolute_paths, check_experiment
+from paribus.config.explain import shown_key
 from paribus.config.read import Origin, find_origin, read_file, read_item, shown_path
 from paribus.config.schema import ExperimentConfig
 from paribus.config.spec import flatten, nest
 from paribus.errors import ConfigError
+from paribus.untrusted import find_secret
+
+MAX_PROBLEMS = 100
+"""Listed at once; who has more has one cause for most of them."""
 
 _DESIGN = ("matrix", "arms")
 _DOTLIST_KEY = re.compile(r"[\w-]+(\.[\w-]+){0,9}")
@@ -77,13 +82,27 @@ def load(path: Path, dotlist: Sequence[str] = ()) -> Loaded:
     with_paths = {*ARM_FIELDS, "labels"}
     shared = flatten({key: value for key, value in values.items() if key in with_paths})
     values |= nest(absolute_paths(shared, origins))
+    _refuse_secrets(values, origins)
     config, problems = check_experiment(values, origins)
     if config is None:
         remedy = "mend each line above; docs/config.md describes every key"
-        raise ConfigError("\n".join(problems), remedy)
+        more = len(problems) - MAX_PROBLEMS
+        told = [*problems[:MAX_PROBLEMS], *([f"and {more:,} more"] if more > 0 else [])]
+        raise ConfigError("\n".join(told), remedy)
     return Loaded(
         config=config, values=values, origins=_origins(config, values, origins), path=path
     )
+
+
+def _refuse_secrets(values: dict[str, Any], origins: dict[str, Origin]) -> None:
+    """Raise ConfigError on a token or password, in a path too: values are kept in every run."""
+    key = find_secret(values)
+    if key is not None:
+        raise ConfigError(
+            f"{find_origin(key, origins)}: {shown_key(key)} holds what looks like a token or "
+            "password, and would be written beside every run",
+            "take it out, and revoke it if the file was shared; for the Hub: `hf auth login`",
+        )
 
 
 def _origins(
@@ -156,7 +175,11 @@ def _canonical(raw: dict[Any, Any], origin: Origin) -> dict[str, Any]:
     if "matrix" in raw:
         values["matrix"] = _canonical_matrix(raw["matrix"])
     if "arms" in raw:
-        values["arms"] = _dotted_values(raw["arms"])
+        arms = _dotted_values(raw["arms"])
+        # YAML reads 1_000 as a number, and a name is a text whatever it looks like.
+        values["arms"] = (
+            {str(name): keys for name, keys in arms.items()} if isinstance(arms, dict) else arms
+        )
     return values
 
 

@@ -5,8 +5,9 @@
     str(origins["training.epochs"])                   # "configs/base.yaml:7"
 
 A hostile file can grow without end when it is loaded, or fetch what its reader keeps secret. So
-a text is first parsed into events, which does nothing yet, and aliases, tags, interpolations
-and deep nesting are refused there. Every fault is a ConfigError that names file and line.
+a text is first parsed into events, which does nothing yet, and aliases, tags, interpolations,
+control characters and deep nesting are refused there. Every fault is a ConfigError that names file
+and line.
 """
 
 import json
@@ -22,8 +23,10 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from paribus.errors import ConfigError
+from paribus.untrusted import printable
 
-MAX_BYTES = 1_000_000
+MAX_BYTES = 100_000
+"""Of a file. The YAML libraries take seconds for ten times as much; 256 named arms take half."""
 MAX_DEPTH = 20
 MAX_DIGITS = 18
 
@@ -151,6 +154,9 @@ def _unsafe(event: yaml.Event) -> tuple[str, str]:
         return "'???', a missing value", "write the value itself"
     if any("\ud800" <= character <= "\udfff" for character in value):
         return "text that is not Unicode", "write it in UTF-8"
+    if printable(value) != value:
+        shown = printable(value)[:40]
+        return f"the control character in {shown!r}", "write text that can be seen"
     return "", ""
 
 

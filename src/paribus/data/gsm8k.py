@@ -100,7 +100,8 @@ def _file_rows(
             continue
         try:
             row = json.loads(line.decode("utf-8-sig"))
-        except ValueError as error:
+            json.dumps(row, ensure_ascii=False).encode()  # JSON can spell half a surrogate pair
+        except (ValueError, RecursionError) as error:
             raise DataError(
                 f"{file}:{number}: not JSON in UTF-8: {error}", "mend or remove the line"
             ) from error

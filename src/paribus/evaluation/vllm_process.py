@@ -53,6 +53,8 @@ class _Engine:
             model=model,
             dtype=dtype,
             skip_tokenizer_init=True,
+            trust_remote_code=False,
+            load_format="safetensors",
             max_model_len=longest,
             max_num_seqs=rows,
             # On a CPU it would compile, for longer than most tests take.

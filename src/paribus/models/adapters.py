@@ -17,7 +17,7 @@ from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 
 from paribus.config.schema import LoraConfig
-from paribus.errors import ConfigError
+from paribus.errors import ConfigError, ModelError
 
 
 def add_adapters(model: nn.Module, lora: LoraConfig, head: nn.Module) -> nn.Module:
@@ -48,7 +48,15 @@ def add_adapters(model: nn.Module, lora: LoraConfig, head: nn.Module) -> nn.Modu
 
 
 def load_adapter(model: nn.Module, folder: Path) -> nn.Module:
-    """Return `model` with the adapter saved in `folder`; see `models/load.for_inference`."""
+    """Return `model` with the adapter saved in `folder`; see `models/load.for_inference`.
+
+    Raises ModelError if it is not stored as safetensors: peft would read a pickle instead.
+    """
+    if not (folder / "adapter_model.safetensors").is_file():
+        raise ModelError(
+            f"{folder} holds no adapter_model.safetensors",
+            "pickled adapters (adapter_model.bin) are not read; save it as safetensors",
+        )
     adapted: nn.Module = PeftModel.from_pretrained(model, str(folder), is_trainable=False)
     use(adapted)
     return adapted

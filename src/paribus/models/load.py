@@ -26,6 +26,7 @@ from paribus.config.schema import LoraConfig
 from paribus.errors import ConfigError, ModelError
 from paribus.files import read_json
 from paribus.models import attention, norms
+from paribus.models.refused import refuse_unsafe
 from paribus.models.source import Source
 
 
@@ -39,6 +40,7 @@ def load_model(
     quantised, ConfigError if bitsandbytes is not installed.
     """
     rounding = {} if quantization is None else _four_bits(dtype, device)
+    refuse_unsafe(source.path)
     try:
         _refuse_quantised(source)
         loaded: Any = AutoModelForCausalLM.from_pretrained(
@@ -51,7 +53,14 @@ def load_model(
             output_loading_info=True,
             **rounding,
         )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except (
+        ImportError,
+        OSError,
+        ValueError,
+        KeyError,
+        RuntimeError,
+        SafetensorError,
+    ) as error:
         raise ModelError(
             f"the model in {source.path} cannot be loaded: {error}",
             "check that the folder is whole and of a kind transformers knows",

@@ -47,13 +47,15 @@ def _build(folder: Path) -> None:
     try:
         file = package.assemble(building / package.MODEL_NAME)
         model: Any = AutoModelForCausalLM.from_pretrained(
-            building, gguf_file=file.name, dtype=torch.bfloat16
+            building, gguf_file=file.name, dtype=torch.bfloat16, trust_remote_code=False
         )
         # The loader dequantises but leaves its marks, and a marked model refuses to be saved.
         del model.hf_quantizer
         del model.config.quantization_config
         model.is_quantized = False
-        tokenizer = AutoTokenizer.from_pretrained(building, gguf_file=file.name)
+        tokenizer = AutoTokenizer.from_pretrained(
+            building, gguf_file=file.name, trust_remote_code=False
+        )
         file.unlink()
         model.save_pretrained(building)
         tokenizer.save_pretrained(building)

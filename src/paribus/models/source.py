@@ -15,6 +15,7 @@ from paribus.errors import ModelError
 from paribus.files import sha256_of_file, sha256_of_json
 from paribus.models import packaged
 from paribus.models.configs import Config, read_config
+from paribus.models.refused import refuse_remote_code, refuse_unsafe
 
 _VOCABULARIES = ("tokenizer.json", "*.model", "vocab.*", "*.tiktoken")
 _FILES = ["*.json", "*.safetensors", "*.model", "*.jinja", "tokenizer*"]
@@ -43,18 +44,17 @@ def find(model: str, revision: str | None) -> Source:
     if model == packaged.NAME:
         path, sha256 = packaged.unpacked(cache_folder() / "models")
         return Source(path=path, identity=f"gguf-sha256:{sha256}", note=packaged.NOTE)
-    if Path(model).is_absolute():
-        return _folder(Path(model))
-    return _hub(model, revision)
+    return _folder(Path(model)) if Path(model).is_absolute() else _hub(model, revision)
 
 
 def load_tokenizer(source: Source) -> Any:
-    """Return the tokenizer in the source's folder. Raises ModelError."""
+    """Return the tokenizer in the source's folder. Raises ModelError: damaged or `refused`."""
     from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoTokenizer
 
     config = source.path / "config.json"
-    read_config(config)  # transformers reads it too, and blames the tokenizer
+    refuse_unsafe(source.path)
+    refuse_remote_code(source.path)  # transformers reads it too, and blames the tokenizer
     remedy = "put tokenizer.json and tokenizer_config.json beside the weights"
     if not any(list(source.path.glob(pattern)) for pattern in _VOCABULARIES):
         # transformers would make one up from config.json, with nothing but special tokens.

@@ -9,6 +9,8 @@ The raw text is lm-evaluation-harness's for GSM8K. Nothing here imports torch.
 from collections.abc import Sequence
 from typing import Any
 
+from jinja2 import TemplateError
+
 from paribus.errors import PromptError
 from paribus.records import Problem
 
@@ -66,7 +68,15 @@ def _turn(role: str, content: str) -> dict[str, str]:
 def _apply(tokenizer: Any, messages: list[dict[str, str]], *, add_generation_prompt: bool) -> str:
     if not tokenizer.chat_template:
         raise PromptError("this model's tokenizer has no chat template", "set prompt.format=raw")
-    text: str = tokenizer.apply_chat_template(
-        messages, tokenize=False, add_generation_prompt=add_generation_prompt
-    )
+    try:
+        text: str = tokenizer.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=add_generation_prompt
+        )
+    except (TemplateError, ValueError, TypeError, ArithmeticError, LookupError, MemoryError,
+            RecursionError, AttributeError) as error:  # fmt: skip
+        # The template came with the model and runs in a sandbox, which refuses by these too.
+        raise PromptError(
+            f"the chat template fails: {type(error).__name__}: {str(error)[:200]}",
+            "set prompt.format=raw, or use the template that the model was published with",
+        ) from error
     return text

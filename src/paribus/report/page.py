@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from paribus.analysis.examples import Example, pick
 from paribus.analysis.findings import Analysis, analyse, payload
@@ -33,6 +34,7 @@ from paribus.report import (
 from paribus.report.arms import first_runs
 from paribus.store.experiments import write_conclusions
 from paribus.store.layout import ExperimentFolder
+from paribus.untrusted import printable
 
 NO_BREAK = "\u00a0"
 LONGEST_KEPT = 30
@@ -55,12 +57,20 @@ def render(analysis: Analysis) -> str:
     environment = Environment(
         loader=PackageLoader("paribus.report"),
         autoescape=True,
+        finalize=_visible,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters |= {"keep_cell": _keep_cell, "keep_percent": _keep_percent}
     return environment.get_template("page.html.jinja").render(_context(analysis))
+
+
+def _visible(value: Any) -> Any:
+    """Spell out what cannot be seen or turns the text around it, in all but our own markup."""
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    return printable(value.replace("\r\n", "\n"))
 
 
 def _keep_percent(sentence: str) -> str:

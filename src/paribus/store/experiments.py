@@ -15,9 +15,11 @@ import yaml
 
 from paribus.errors import DamagedError, StoreError
 from paribus.files import sha256_of_file, write_json, write_text
+from paribus.store.description import REMEDY, parsed, refuse_links
 from paribus.store.layout import ExperimentFolder
 from paribus.store.runs import writing
 from paribus.store.sealed import read_sealed, write_sealed
+from paribus.untrusted import redacted_values
 
 TUNING_FORMAT = 1
 """Version of `tuning.json`."""
@@ -26,34 +28,40 @@ _SEAL = b"# SHA-256 of what follows: "
 
 
 def write_description(folder: ExperimentFolder, description: dict[str, Any]) -> None:
-    """Replace the experiment's description, atomically. Raises StoreError."""
-    text = yaml.safe_dump(description, sort_keys=False)
-    seal = _SEAL.decode() + hashlib.sha256(text.encode()).hexdigest()
+    """Replace the experiment's description, atomically, without secrets. Raises StoreError."""
+    refuse_links(folder.path)
+    text = yaml.safe_dump(redacted_values(description), sort_keys=False)
     with writing(folder.description):
-        write_text(folder.description, f"{seal}\n{text}")
+        write_text(folder.description, with_seal(text))
+
+
+def with_seal(text: str) -> str:
+    """Return `text` behind a line that says its hash."""
+    return f"{_SEAL.decode()}{hashlib.sha256(text.encode()).hexdigest()}\n{text}"
 
 
 def read_description(folder: ExperimentFolder) -> dict[str, Any]:
-    """Return the experiment's description. Raises StoreError if it is missing or damaged."""
-    remedy = "restore it, or delete it and run the experiment again: complete runs are kept"
+    """Return the experiment's description.
+
+    Raises StoreError if it is missing, or there is a link in the store; DamagedError if it is not
+    what was written, or nothing that paribus writes.
+    """
+    refuse_links(folder.path)
+    path = folder.description
     try:
-        seal, _, text = folder.description.read_bytes().partition(b"\n")
-        found = hashlib.sha256(text).hexdigest()
-        if seal != _SEAL + found.encode():
-            raise DamagedError(
-                f"{folder.description} is not what was written: the SHA-256 of all but its first "
-                f"line is {found}, that line says {seal.decode(errors='replace')[:120]!r}",
-                remedy,
-            )
-        description: dict[str, Any] = yaml.safe_load(text)
-    except FileNotFoundError as error:
+        seal, _, text = path.read_bytes().partition(b"\n")
+    except OSError as error:
         raise StoreError(
-            f"{folder.description} cannot be read: {error}",
-            "run the experiment first, or name another folder",
+            f"{path} cannot be read: {error}", "run the experiment first, or name another folder"
         ) from error
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise DamagedError(f"{folder.description} cannot be read: {error}", remedy) from error
-    return description
+    found = hashlib.sha256(text).hexdigest()
+    if seal != _SEAL + found.encode():
+        raise DamagedError(
+            f"{path} is not what was written: the SHA-256 of all but its first line is {found}, "
+            f"that line says {seal.decode(errors='replace')[:120]!r}",
+            REMEDY,
+        )
+    return parsed(text, path)
 
 
 def write_tuning(folder: ExperimentFolder, arms: dict[str, Any]) -> None:

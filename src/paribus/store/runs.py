@@ -27,6 +27,7 @@ from paribus.files import (
 from paribus.records import Generation, Stop
 from paribus.store.layout import RunFolder
 from paribus.store.manifest import write_manifest
+from paribus.untrusted import redacted
 
 _REMEDIES = {
     errno.ENOSPC: "free some disk space, or put the runs elsewhere with --runs DIR",
@@ -140,7 +141,12 @@ def read_generations(path: Path) -> list[Generation]:
 
 def as_generation(row: dict[str, Any]) -> Generation:
     """Return the generation in a row of JSON. Raises TypeError, ValueError or KeyError."""
-    return Generation(**{**row, "stop": Stop(row["stop"])})
+    made = Generation(**{**row, "stop": Stop(row["stop"])})
+    for name, value in asdict(made).items():
+        kind = int if name == "num_tokens" else str
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise TypeError(f"{name} is {value!r}, which is no {kind.__name__}")
+    return made
 
 
 def write_heldout(folder: RunFolder, rows: Iterable[dict[str, Any]]) -> None:
@@ -182,10 +188,10 @@ def fail(
         write_json(
             folder.failure,
             {
-                "error": error,
+                "error": redacted(error),
                 "kind": kind,
                 "predicted_peak_bytes": predicted_peak_bytes,
-                "traceback": traceback,
+                "traceback": redacted(traceback),
             },
         )
 

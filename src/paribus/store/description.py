@@ -1,0 +1,137 @@
+"""The text of `experiment.yaml`, which may come from someone else: limits, shape and names.
+
+Names of folders in it are checked before any is opened, and links, which could lead out of the
+store, are refused.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from paribus.errors import DamagedError, StoreError
+from paribus.untrusted import printable
+
+MAX_BYTES = 10_000_000
+MAX_NODES = 1_000_000
+"""Of a description, aliases followed: three times what 256 arms and all their pairs take."""
+MAX_DEPTH = 50
+
+REMEDY = "restore it, or delete it and run the experiment again: complete runs are kept"
+# Ten times as fast; PyYAML is built without it on some systems.
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def _plain_name(name: str) -> str:
+    if name in ("", ".", "..") or set(name) & set("/\\") or printable(name) != name:
+        raise ValueError("is no plain name of a folder")
+    return name
+
+
+_Name = Annotated[str, Field(max_length=200), AfterValidator(_plain_name)]
+_ANY = ConfigDict(extra="ignore")
+
+
+@dataclass(config=_ANY)
+class _Config:
+    name: str
+    question: str = ""
+    hypothesis: str = ""
+    seeds: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 1
+
+
+@dataclass(config=_ANY)
+class _Arm:
+    name: _Name
+    factors: dict[str, Any]
+    identity: dict[str, Any]
+
+
+@dataclass(config=_ANY)
+class _Contrast:
+    a: str
+    b: str
+    factor: str
+
+
+@dataclass(config=_ANY)
+class _Trial:
+    arm: _Name
+    learning_rate: Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
+
+
+@dataclass(config=_ANY)
+class _Description:
+    config: _Config
+    origins: dict[str, str]
+    arms: list[_Arm]
+    contrasts: list[_Contrast]
+    trials: list[_Trial] = Field(default_factory=list)
+
+
+_DESCRIPTION = TypeAdapter(_Description)
+
+
+def parsed(text: bytes, path: Path) -> dict[str, Any]:
+    """Return the description in `text`, which was read from `path`.
+
+    Raises DamagedError: too large, too deep, no YAML, not of its shape, an arm's name no folder's.
+    """
+    try:
+        if len(text) > MAX_BYTES:
+            raise ValueError(f"it is larger than {MAX_BYTES:,} bytes")
+        _refuse_depth(text.decode())
+        description = _copied(yaml.load(text, Loader=_LOADER))  # noqa: S506 - a safe loader
+        _DESCRIPTION.validate_python(description)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(map(str, first["loc"])) or "the whole"
+        fault = "it must be a mapping" if first["type"] == "dataclass_type" else first["msg"]
+        raise DamagedError(f"{path} is damaged: {key}: {fault}", REMEDY) from error
+    except (ValueError, yaml.YAMLError) as error:
+        raise DamagedError(f"{path} cannot be read: {error}", REMEDY) from error
+    return dict(description)
+
+
+def refuse_links(folder: Path) -> None:
+    """Raise StoreError if anything in `folder` is a symbolic link; it may be one itself."""
+    for place, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            path = Path(place) / name
+            if path.is_symlink():
+                raise StoreError(
+                    f"{path} is a symbolic link, which may lead out of the store",
+                    "put what it points to in its place",
+                )
+
+
+def _refuse_depth(text: str) -> None:
+    """Raise ValueError on nesting that would exhaust the stack, or too many values."""
+    depth = 0
+    for count, event in enumerate(yaml.parse(text, Loader=_LOADER)):
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH or count > MAX_NODES:
+            most = f"{MAX_DEPTH} levels" if depth > MAX_DEPTH else f"{MAX_NODES:,} values"
+            raise ValueError(f"it has more than {most}")
+
+
+def _copied(value: Any) -> Any:
+    """Return `value` with nothing shared. Raises ValueError if aliases make it endless or huge."""
+    left = MAX_NODES
+
+    def copy(inner: Any, depth: int) -> Any:
+        nonlocal left
+        left -= 1
+        if left < 0 or depth > MAX_DEPTH:
+            raise ValueError(f"its aliases stand for more than {MAX_NODES:,} values")
+        if isinstance(inner, dict):
+            return {key: copy(each, depth + 1) for key, each in inner.items()}
+        if isinstance(inner, list):
+            return [copy(each, depth + 1) for each in inner]
+        return inner
+
+    return copy(value, 0)

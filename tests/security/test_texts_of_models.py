@@ -1,0 +1,171 @@
+"""What a model writes is read in linear time, computed without eval, and never too large.
+
+Growth is judged, not speed: four times the text may take eight times as long. A quadratic pattern
+takes sixteen times as long, and minutes for a megabyte.
+"""
+
+import importlib
+import pkgutil
+import re
+import time
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any
+
+import pytest
+
+import paribus.analysis
+import paribus.evaluation
+from paribus import numerals
+from paribus.data.overlap import ngrams
+from paribus.evaluation import answers
+from paribus.evaluation.annotations import annotated_steps, count_gold_steps, step_accuracy, steps
+from paribus.evaluation.calculator import MAX_DIGITS, complete, evaluate, numbers, spell
+from paribus.evaluation.score import SCORERS, score
+from paribus.evaluation.signals import signal
+from paribus.records import Generation, Outcome, Stop
+
+SMALL, LARGE = 2**18, 2**20
+HANG_SECONDS = 30
+MEASURABLE_SECONDS = 0.3
+"""Shorter times say nothing of growth, and are linear enough."""
+
+UNITS = {
+    "hashes": "#", "marks": "#### ", "mark and dots": "####.", "mark and signs": "#### -$ -",
+    "dots": ".", "commas": ",", "digits": "7", "thousands": "1,", "minus": "-", "minus 1": "-1",
+    "angles": "<<", "open": "<<1", "open =": "<<1=", "annotations": "<<1+1=2>>", "equals": "=",
+    "1=": "1=", "equations": "1+1=2 ", "operators": "1+", "parentheses": "(", "blanks": " ",
+    "tabs": "\t1", "units": "1 ab cd ef gh ij ", "times": "1 x ", "lines": "\n", "list": "- 1.\n",
+    "dollars": "$", "percents": "1%", "letters": "a", "words": "a ", "CRs": "1\r",
+    "question": "Question", "NBSPs": "\u00a0", "fractions": "1/2 ", "scales": "two hundred ",
+}  # fmt: skip
+END = "x"
+"""So that a repeated unit is followed by what cannot end it."""
+
+
+def repeated(unit: str, size: int, end: str = "") -> str:
+    return (unit * (size // len(unit) + 1))[: size - len(end)] + end
+
+
+def assert_linear(read: Callable[[str], Any], unit: str, end: str = "") -> None:
+    large = timed(read, repeated(unit, LARGE, end))
+    assert large < HANG_SECONDS
+    if large < MEASURABLE_SECONDS:
+        return
+    small = timed(read, repeated(unit, SMALL, end))
+    if large >= 8 * small:  # the machine may have been busy with something else
+        large = timed(read, repeated(unit, LARGE, end))
+    assert large < 8 * small, (small, large)
+
+
+def timed(read: Callable[[str], Any], text: str) -> float:
+    started = time.process_time()
+    read(text)
+    return time.process_time() - started
+
+
+def patterns() -> dict[str, re.Pattern[str]]:
+    """Every pattern that a module of evaluation or analysis compiles, and the normaliser's."""
+    packages = (paribus.evaluation, paribus.analysis)
+    names = [
+        f"{package.__name__}.{found.name}"
+        for package in packages
+        for found in pkgutil.iter_modules(package.__path__)
+        if found.name != "vllm_process"
+    ]
+    return {
+        f"{name}.{key}": value
+        for name in (*names, "paribus.numerals", "paribus.data.overlap")
+        for key, value in vars(importlib.import_module(name)).items()
+        if isinstance(value, re.Pattern)
+    }
+
+
+PATTERNS = patterns()
+ANCHORED = {"_LIST_MARK", "_TOKEN"}
+"""Only ever matched at one place, the second in at most 200 characters: as a search, quadratic."""
+
+
+def test_every_pattern_is_found() -> None:
+    names = {name.rpartition(".")[2] for name in PATTERNS}
+    assert {"_STRICT", "_FLEXIBLE", "_CANONICAL", "_ANNOTATION", "_UNIT", "_TOKEN"} <= names
+
+
+@pytest.mark.parametrize("name", PATTERNS)
+def test_patterns_are_linear(name: str) -> None:
+    def every_match(text: str) -> None:
+        if name.rpartition(".")[2] in ANCHORED:
+            PATTERNS[name].match(text)
+            return
+        for _ in PATTERNS[name].finditer(text):
+            pass
+
+    for unit in UNITS.values():
+        assert_linear(every_match, unit, END)
+
+
+def generation(text: str, question: str = "Why?") -> Generation:
+    return Generation(
+        problem_id="p", question=question, answer="7", solution="<<3*4=12>> #### 12", text=text,
+        prompt_sha256="", num_tokens=1, stop=Stop.STOP_TOKEN,
+    )  # fmt: skip
+
+
+READERS: dict[str, tuple[Callable[[str], Any], str]] = {  # what reads a text: its worst units
+    "scorers": (
+        lambda text: [score(generation(text), each) for each in SCORERS],
+        "hashes, marks, mark and dots, mark and signs, dots, digits, thousands, question",
+    ),
+    "end": (answers.answer_is_complete, "marks, mark and dots, mark and signs"),
+    "equal": (lambda text: answers.harness_equal(text, "7"), "marks, dots, dollars"),
+    "steps": (steps, "angles, open =, annotations, equations, operators, units, times, list, CRs"),
+    "annotated steps": (annotated_steps, "angles, open, open ="),
+    "gold steps": (count_gold_steps, "open, annotations"),
+    "step accuracy": (lambda text: step_accuracy(generation(text)), "equations, 1="),
+    "wrong": (
+        lambda text: signal(generation(text + "\n#### 8"), Outcome.WRONG),
+        "annotations, 1=, operators",
+    ),
+    "loop": (lambda text: signal(generation(text), Outcome.NO_ANSWER), "letters, words"),
+    "question": (
+        lambda text: signal(generation("<<3*55=165>>\n#### 165", text), Outcome.WRONG),
+        "scales, fractions, digits",
+    ),
+    "calculator": (lambda text: (evaluate(text), numbers(text), complete(text)), "thousands, ("),
+    "number": (lambda text: (numerals.parse(text), numerals.canonical(text)), "digits, blanks"),
+    "overlap": (ngrams, "words, letters, NBSPs"),
+}
+
+
+@pytest.mark.parametrize(("read", "units"), READERS.values(), ids=READERS)
+def test_readers_are_linear(read: Callable[[str], Any], units: str) -> None:
+    for name in units.split(", "):
+        assert_linear(read, UNITS.get(name, name))
+
+
+NO_VALUE = [
+    "9**9**9", "9^9", "9//2", "1e9", "0x10", "1_000", "__import__('os').system('touch ran')",
+    "().__class__", "lambda: 1", "1 if 1 else 2", "[1]", "'a'*9", "1;2", "1=1", "x", "", " ",
+    "1/0", "1/(2-2)", "0/0", "(1", "1)", "()", "1 2", "+", "1,00", "९", "²", "1\x00",
+    "9" * 61, "9" * 200, "9*" * 99 + "9", "(" * 201 + "1", "1/3" + "/3" * 150, "1" * 201,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("expression", NO_VALUE)
+def test_expressions_without_a_value(expression: str) -> None:
+    assert evaluate(expression) is None
+
+
+VALUES = {
+    "(" * 99 + "1" + ")" * 99: 1,
+    "-" * 199 + "1": -1,
+    "9" * MAX_DIGITS: 10**MAX_DIGITS - 1,
+    "9*" * 60 + "1": 9**60,
+    "1/3*3": 1,
+}
+
+
+@pytest.mark.parametrize(("expression", "value"), VALUES.items())
+def test_long_expressions_within_the_bounds(expression: str, value: int) -> None:
+    assert evaluate(expression) == value
+    assert len(spell(Fraction(value))) <= MAX_DIGITS + 1
