@@ -1,6 +1,7 @@
 """Spoiled stores: `verify` tells, and `report` and `status` give a listed error or what is true."""
 
 import contextlib
+import gc
 import io
 import json
 import os
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from fuzz.mutations import HANG_SECONDS, spoil
@@ -22,7 +23,11 @@ from real_store import make
 
 STORES = int(os.environ.get("PARIBUS_FUZZ_STORES", "60"))
 fuzz = settings(
-    max_examples=STORES, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+    max_examples=STORES,
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+    phases=[Phase.generate],  # a seed gets no simpler by being smaller
 )
 
 
@@ -30,6 +35,8 @@ fuzz = settings(
 def whole(tiny, tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("whole")
     make(root, tiny)
+    gc.collect()
+    gc.freeze()  # statsmodels collects garbage at every correction: 0.1 s each time
     return root
 
 
@@ -45,7 +52,7 @@ def damage(root: Path, chance: random.Random) -> str:
         lambda: link(path, chance.choice([files[0], Path("/etc/passwd"), path])),
         lambda: folder(path),
         lambda: path.rename(path.with_name(f"{path.name}.bak")),
-        lambda: shutil.copytree(path.parent, path.parent.with_name(f"seed-{chance.randrange(9)}"),
+        lambda: shutil.copytree(path.parent, path.parent.with_name(f"seed-{chance.randint(1, 9)}"),
                                 dirs_exist_ok=True),
     ]  # fmt: skip
     chance.choice(harms)()
@@ -88,6 +95,14 @@ def content(root: Path) -> dict[str, Any]:
     return found
 
 
+def changed(before: dict[str, Any], after: dict[str, Any]) -> bool:
+    """Whether any file is other, more or less. What an unfinished run lost is made again."""
+    made_again = {
+        name for name in before.keys() - after.keys() if name.startswith("runs/tiny/full/")
+    }
+    return {name: before[name] for name in before.keys() - made_again} != after
+
+
 def unsealed(path: Path) -> Any:
     """Of sealed JSON its value is guarded, not its blanks."""
     try:
@@ -107,7 +122,7 @@ def test_spoiled_stores(whole, tmp_path_factory, seed):
     path = damage(root, random.Random(seed))
     code, said = say("verify", str(root / "runs"))
     assert "Traceback" not in said
-    assert code in ((1,) if content(root) != before else (0, 1)), (path, said)
+    assert code in ((1,) if changed(before, content(root)) else (0, 1)), (path, said)
     code, said = say("status", "--runs", str(root / "runs"))
     assert code in (0, 2), said
     (root / "runs/tuned/report/findings.json").unlink(missing_ok=True)
