@@ -1,6 +1,7 @@
 """Try every fault there is a test for, and count what survives: docs/reliability.md.
 
-    python benchmarks/faults.py          # about an hour on 2 cores; writes results/faults.json
+    python benchmarks/faults.py                  # about two hours on 2 cores: results/faults.json
+    python benchmarks/faults.py tests/faults     # these alone; the other results stay
 
 The tests do the work: tests/faults, tests/fuzz, tests/security and those of resuming, the slow ones
 among them. A test that tries more than one fault says how many by the property `tried`.
@@ -12,12 +13,13 @@ import sys
 import tempfile
 import time
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from speed_machine import machine
 
-from paribus.files import write_json
+from paribus.files import read_json, write_json
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "faults.json"
@@ -27,13 +29,13 @@ WHERE = ("tests/faults", "tests/fuzz", "tests/security", "tests/test_resume.py",
          "tests/test_out_of_memory.py")  # fmt: skip
 
 
-def measure() -> list[dict[str, Any]]:
-    """Run the tests; return a row for each, its cases added up."""
+def measure(where: Sequence[str]) -> list[dict[str, Any]]:
+    """Run the tests in `where`; return a row for each, its cases added up."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         options = ["-q", "-m", "not gpu", "--timeout=7200", f"--junitxml={report}"]
         environment = {**os.environ, **FUZZ, "HF_HUB_OFFLINE": "1"}
-        command = [sys.executable, "-m", "pytest", *options, *WHERE]
+        command = [sys.executable, "-m", "pytest", *options, *where]
         subprocess.run(command, cwd=HERE.parent, env=environment, check=False)
         cases = ElementTree.parse(report).getroot().iter("testcase")  # noqa: S314  # our own file
         return _rows([_case(case) for case in cases])
@@ -63,8 +65,16 @@ def _rows(cases: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return list(rows.values())
 
 
+def merged(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return `rows`, and those of the stored results that they do not replace."""
+    stored = read_json(RESULTS)["rows"] if RESULTS.exists() else []
+    fresh = {(row["file"], row["test"]) for row in rows}
+    kept = [row for row in stored if (row["file"], row["test"]) not in fresh]
+    return sorted([*kept, *rows], key=lambda row: (row["file"], row["test"]))
+
+
 if __name__ == "__main__":
-    rows = measure()
+    rows = merged(measure(sys.argv[1:] or WHERE))
     write_json(
         RESULTS, {"date": time.strftime("%Y-%m-%d"), "machine": machine("cpu"), "rows": rows}
     )
