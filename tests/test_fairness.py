@@ -214,6 +214,8 @@ def test_precision_of_computing_is_not_part_of_tuning():
         ({"environment": {"transformers": "5.0"}}, "transformers"),
         ({"environment": {"peft": "1.0"}}, "peft"),
         ({"environment": {"paribus": "0.1"}}, "paribus"),
+        ({"environment": {"processor": "another"}}, "processor"),
+        ({"forked_from": {"step": 4, "differences": ["x: 1 → 2"]}}, "where training began"),
         ({"environment": None}, None),
         ({"precision": {"compute": "fp16"}}, "precision of computing"),
     ],

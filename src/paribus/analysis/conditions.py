@@ -57,7 +57,8 @@ def circumstances(tables: Tables) -> dict[str, dict[str, list[str]]]:
 
 def limits(tables: Tables, found: Sequence[Contrast]) -> list[str]:
     """Return what a reader must not conclude from this experiment, one sentence or two each."""
-    said = [*_about_seeds(found), *_about_tests(found), *_about_prompts(tables)]
+    said = [*_about_forks(tables), *_about_seeds(found), *_about_tests(found)]
+    said += _about_prompts(tables)
     variants = {text(arm.factors.get("data.variant")) for arm in tables.arms if not arm.untuned}
     if len(variants) > 1:
         said.append(
@@ -67,6 +68,25 @@ def limits(tables: Tables, found: Sequence[Contrast]) -> list[str]:
     said += _about_overlap(tables)
     said.append(_about_intervals(found))
     return said
+
+
+def forked(run: Run) -> str:
+    """Return where a run came from that went on from a checkpoint of another; else ""."""
+    origin = run.result.get("forked_from")
+    if not origin:
+        return ""
+    changed = [line for line in origin["differences"] if not line.startswith("fingerprint")]
+    told = "; ".join(line.removeprefix("identity.") for line in changed)
+    return f"step {origin['step']} of another run ({told})"
+
+
+def _about_forks(tables: Tables) -> list[str]:
+    return [
+        f"{run.arm} seed {run.seed} was not trained by its own settings alone: it went on from "
+        f"{text}."
+        for run in tables.complete
+        if (text := forked(run))
+    ]
 
 
 def _about_intervals(found: Sequence[Contrast]) -> str:

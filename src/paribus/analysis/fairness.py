@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from paribus.analysis.conditions import text
+from paribus.analysis.conditions import forked, text
 from paribus.analysis.contrasts import Contrast
 from paribus.analysis.tables import Arm, Run, Tables
 from paribus.config.spec import differing, flatten
@@ -161,6 +161,12 @@ def _replicates(runs: Sequence[Run]) -> str:
     return str(len(runs))
 
 
+def _begun(runs: Sequence[Run]) -> str:
+    """Say which runs went on from a checkpoint of another one: a fork is nobody's equal."""
+    forks = [forked(run) for run in runs]
+    return "; ".join(text for text in forks if text) or "its own first step"
+
+
 _TRAINING = (
     *(TUNING, "model", "data.", "prompt."),
     *("training.epochs", "training.max_steps", "training.batch_size", "training.target_tokens"),
@@ -187,11 +193,13 @@ _FIGURES = (
         _from_result("precision", "trainable"),
         ("method", "training.precision"),
     ),
+    _Figure("where training began", _begun, ()),
     _Figure("complete seeds", _replicates, (TUNING,)),
     _Figure("paribus", _from_result("environment", "paribus"), ()),
     _Figure("torch", _from_result("environment", "torch"), ()),
     _Figure("transformers", _from_result("environment", "transformers"), ()),
     _Figure("peft", _from_result("environment", "peft"), ()),
     _Figure("machine", _from_result("environment", "machine"), ()),
+    _Figure("processor", _from_result("environment", "processor"), ()),
 )
 """What is compared beside the settings. An untuned arm has no training: that follows."""
