@@ -45,7 +45,7 @@ def result(**sections: dict[str, Any] | None) -> dict[str, Any]:
     """RESULT with some figures of some sections replaced; a section of None is none."""
     made = dict(RESULT)
     for name, values in sections.items():
-        made[name] = None if values is None else {**RESULT[name], **values}
+        made[name] = None if values is None else {**RESULT.get(name, {}), **values}
     return made
 
 
