@@ -75,9 +75,7 @@ def forked(run: Run) -> str:
     origin = run.result.get("forked_from")
     if not origin:
         return ""
-    changed = [line for line in origin["differences"] if not line.startswith("fingerprint")]
-    told = "; ".join(line.removeprefix("identity.") for line in changed)
-    return f"step {origin['step']} of another run ({told})"
+    return f"step {origin['step']} of another run ({'; '.join(origin['differences'])})"
 
 
 def _about_forks(tables: Tables) -> list[str]:

@@ -18,7 +18,7 @@ from paribus.store.checkpoints import Checkpoint, newest, relabel
 from paribus.store.layout import RunFolder
 from paribus.store.runs import writing
 
-_STATE = ("method", "quantization", "training.optimizer", "lora.r", "lora.targets")
+_STATE = ("method", "quantization", "training.optimizer", "lora.r", "lora.targets", "inputs.model")
 """What a checkpoint's weights and optimizer belong to: no fork can change it."""
 
 
@@ -32,9 +32,9 @@ def take_up(
     """
     point = newest(folder.checkpoints, on_note)
     stored = point.run if point else _begun(folder)
-    if stored is None or stored == run:
+    if stored is None or _told(stored) == _told(run):
         return point
-    lines = differences(stored, run)
+    lines = differences(_told(stored), _told(run))
     if not fork:
         done = f"{point.step} steps" if point else "a part of its tests"
         raise StoreError(
@@ -44,8 +44,7 @@ def take_up(
             "go back to those settings; or give --fork to go on from there as a new run; or remove "
             "what is unfinished with `paribus clean`",
         )
-    fixed = {f"identity.{key}" for key in _STATE} | {"inputs.model"}
-    stuck = [line for line in lines if line.partition(":")[0] in fixed]
+    stuck = [line for line in lines if line.partition(":")[0] in _STATE]
     if point and stuck:
         raise StoreError(
             "\n  ".join([f"{point.path} cannot go on as a run with:", *stuck]),
@@ -61,12 +60,18 @@ def take_up(
     return relabel(point, run, origin)
 
 
+def _told(run: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a run is, by the keys that users know."""
+    return {**run["identity"], "inputs": run["inputs"], "environment": run["environment"]}
+
+
 def _begun(folder: RunFolder) -> dict[str, Any] | None:
     """Return what the run was when it last tested something; None if nothing would be lost."""
     if not any(folder.pieces.glob("*.json")):
         return None
     try:
         stored: dict[str, Any] = read_json(folder.spec)
-    except (OSError, ValueError):
-        return None  # the pieces say themselves whose they are
+        _told(stored)
+    except (OSError, ValueError, TypeError, KeyError):
+        return None  # damaged; the pieces say themselves whose they are
     return stored
