@@ -166,7 +166,8 @@ def _train(
 ) -> tuple[int, float, int]:
     """Return peak, seconds and tokens of the second of two steps at the longest batch."""
     from paribus.training.batching import order_seed, plan_training
-    from paribus.training.train import StepRecord, train
+    from paribus.training.steps import StepRecord
+    from paribus.training.train import train
 
     examples, config = inputs.examples, spec.config.training
     steps = plan_training(examples, config, order_seed(spec.stream))

@@ -24,7 +24,8 @@ from paribus.store.layout import RunFolder
 from paribus.store.pieces import Pieces
 from paribus.store.runs import append_event, begin, finish
 from paribus.training.checkpointing import Checkpoints
-from paribus.training.train import StepRecord, event, train
+from paribus.training.steps import StepRecord, event
+from paribus.training.train import train
 
 
 def run_one(

@@ -6,9 +6,7 @@ plan batches -> Trainer -> one figure row per optimizer step -> TrainingCost
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import torch
@@ -24,6 +22,7 @@ from paribus.seeds import derive
 from paribus.stopping import asked, at_a_step
 from paribus.training.batching import order_seed, plan_training
 from paribus.training.checkpointing import Checkpoints
+from paribus.training.steps import StepRecord, cost, from_event, step_record, tracked
 from paribus.training.trainer import CompletionTrainer
 
 RECOMPUTING = (
@@ -39,39 +38,6 @@ _SCHEDULES = {
     "constant": "constant_with_warmup",
 }
 _OPTIMIZERS = {"adamw": "adamw_torch_fused", "adamw_8bit": "adamw_bnb_8bit"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepRecord:
-    """One optimizer step, as it is written to `events.jsonl`.
-
-    Attributes:
-        step: from 1.
-        num_steps: how many there will be.
-        loss: mean cross-entropy over the step's target tokens, in nats.
-        grad_norm: before clipping.
-        learning_rate: used in this step.
-        seconds: duration of this step.
-        examples: in this step.
-        target_tokens: tokens with loss.
-        tokens: prompt and target tokens: all that is computed, nothing is padded.
-        examples_per_second: None for the first step of a process, which warms up.
-        tokens_per_second: of `tokens`; None where that is.
-        peak_memory_bytes: since training began.
-    """
-
-    step: int
-    num_steps: int
-    loss: float
-    grad_norm: float
-    learning_rate: float
-    seconds: float
-    examples: int
-    target_tokens: int
-    tokens: int
-    examples_per_second: float | None
-    tokens_per_second: float | None
-    peak_memory_bytes: int
 
 
 def train(
@@ -95,7 +61,7 @@ def train(
     steps = plan_training(examples, config, order_seed(seed))
     num_steps = len(steps)
     point = checkpoints.point if checkpoints else None
-    records = [_read(row) for row in checkpoints.events()] if checkpoints else []
+    records = [from_event(row) for row in checkpoints.events()] if checkpoints else []
     if checkpoints and point and point.step >= num_steps:
         return _finished(model, records, point.step, num_steps, checkpoints)
     started = time.perf_counter()
@@ -106,10 +72,10 @@ def train(
         micro_batches = [[examples[i] for i in batch] for batch in steps[step - 1]]
         warm = step > 1 + (point.step if point else 0)
         peak = peak_memory_bytes(device)
-        made = _record(step, num_steps, figures, micro_batches, seconds, peak, warm=warm)
+        made = step_record(step, num_steps, figures, micro_batches, seconds, peak, warm=warm)
         records.append(made)
         on_step(made)
-        return _tracked(made)
+        return tracked(made)
 
     reset_peak_memory(device)
     trainer = CompletionTrainer(
@@ -128,7 +94,7 @@ def train(
             checkpoints.save(num_steps, model)
             if asked():
                 checkpoints.wait()
-    return _cost(records, *count_parameters(model))
+    return cost(records, *count_parameters(model))
 
 
 def _finished(
@@ -145,7 +111,7 @@ def _finished(
             "fork it into a longer training, or remove it with `paribus clean`",
         )
     checkpoints.restore_weights(model)
-    return _cost(records, *count_parameters(model))
+    return cost(records, *count_parameters(model))
 
 
 def arguments(
@@ -185,78 +151,3 @@ def arguments(
     # Where several GPUs are visible the Trainer would split batches over them by DataParallel.
     made._n_gpu = min(made.n_gpu, 1)
     return made
-
-
-def _record(
-    step: int,
-    num_steps: int,
-    figures: dict[str, float],
-    micro_batches: Sequence[Sequence[Encoded]],
-    seconds: float,
-    peak: int,
-    *,
-    warm: bool,
-) -> StepRecord:
-    counts = _tokens(micro_batches)
-    return StepRecord(
-        step=step,
-        num_steps=num_steps,
-        loss=figures["loss"],
-        grad_norm=figures["grad_norm"],
-        learning_rate=figures["learning_rate"],
-        seconds=seconds,
-        **counts,
-        examples_per_second=counts["examples"] / seconds if warm else None,
-        tokens_per_second=counts["tokens"] / seconds if warm else None,
-        peak_memory_bytes=peak,
-    )
-
-
-def _tracked(record: StepRecord) -> dict[str, float]:
-    """Return what trackers get beside what the Trainer logs itself."""
-    figures = {
-        "examples_per_second": record.examples_per_second,
-        "tokens_per_second": record.tokens_per_second,
-        "peak_memory_gb": record.peak_memory_bytes / 10**9,
-    }
-    return {key: value for key, value in figures.items() if value is not None}
-
-
-def _tokens(micro_batches: Sequence[Sequence[Encoded]]) -> dict[str, int]:
-    """Return what a step's micro-batches hold, by the names of StepRecord."""
-    batch = [example for micro_batch in micro_batches for example in micro_batch]
-    return {
-        "examples": len(batch),
-        "target_tokens": sum(example.target_length for example in batch),
-        "tokens": sum(len(example.ids) for example in batch),
-    }
-
-
-def _cost(records: Sequence[StepRecord], trainable: int, total: int) -> dict[str, Any]:
-    """Return the figures of result.json. Rates leave out the steps that warm up."""
-    timed = [record for record in records if record.examples_per_second is not None] or records
-    seconds = sum(record.seconds for record in timed)
-    return {
-        "steps": len(records),
-        "examples": sum(record.examples for record in records),
-        "seconds": sum(record.seconds for record in records),
-        "examples_per_second": sum(record.examples for record in timed) / seconds,
-        "tokens_per_second": sum(record.tokens for record in timed) / seconds,
-        "target_tokens_per_second": sum(record.target_tokens for record in timed) / seconds,
-        "target_tokens": sum(record.target_tokens for record in records),
-        "first_loss": records[0].loss,
-        "final_loss": median(record.loss for record in records[-4:]),
-        "peak_memory_bytes": max(record.peak_memory_bytes for record in records),
-        "trainable_parameters": trainable,
-        "total_parameters": total,
-    }
-
-
-def event(record: StepRecord) -> dict[str, Any]:
-    """Return the record as a line of `events.jsonl`."""
-    return {"event": "step", **asdict(record)}
-
-
-def _read(row: dict[str, Any]) -> StepRecord:
-    """Return what `event` made a line of."""
-    return StepRecord(**{name: value for name, value in row.items() if name != "event"})
