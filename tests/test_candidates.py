@@ -13,6 +13,7 @@ from paribus.errors import StoreError, UserError
 from paribus.experiment.candidates import NAME, PROTOCOLS, evaluate, plan
 from paribus.statistics.intervals import share
 from paribus.statistics.power import Design, detectable, problems_needed
+from paribus.store.experiments import write_description
 from paribus.store.layout import ExperimentFolder, RunFolder
 
 
@@ -278,8 +279,11 @@ def test_a_launcher_is_refused_before_anything_is_tested(file, tmp_path, monkeyp
 def test_an_experiment_of_that_name_is_not_touched(file, tmp_path):
     folder = ExperimentFolder(tmp_path / "runs" / NAME)
     folder.path.mkdir(parents=True)
-    theirs = "arms: [{name: lora-main, identity: {method: lora}}]\n"
-    folder.description.write_text(theirs)
+    arms = [{"name": "lora-main", "factors": {}, "identity": {"method": "lora"}}]
+    write_description(
+        folder, {"config": {"name": NAME}, "origins": {}, "arms": arms, "contrasts": []}
+    )
+    theirs = folder.description.read_text()
     loaded = load(file)
     planned = plan(loaded, [], ["zero_shot/raw"])
     with pytest.raises(StoreError, match="holds an experiment that trains"):

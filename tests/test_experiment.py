@@ -113,7 +113,8 @@ def test_arms_differ_in_the_factor_and_in_nothing_else(first, folder):
 
 
 def test_a_finished_run_is_never_repeated(first, folder):
-    manifests = sorted((folder / "runs").rglob("manifest.json"))
+    manifests = sorted((folder / "runs").glob("*/*/seed-*/manifest.json"))
+    assert len(manifests) == 5
     before = [path.stat().st_mtime_ns for path in manifests]
     again = paribus("run", "tiny.yaml", cwd=folder)
     assert again.returncode == 0
@@ -179,7 +180,7 @@ def test_interrupted_and_gone_on(folder):
     gone_on = paribus(*words, cwd=folder)
     assert gone_on.returncode == 0, gone_on.stderr
     assert done.stat().st_mtime_ns == kept
-    assert len(list((folder / "stopped").rglob("manifest.json"))) == 5
+    assert len(list((folder / "stopped").glob("*/*/seed-*/manifest.json"))) == 5
 
 
 def test_interrupted_runs_end_in_the_same_bytes(first, folder):

@@ -112,13 +112,14 @@ def test_what_stops_one_probe_stops_no_other(known, monkeypatch, capsys):
     show_memory({"arms": arms, "alternatives": plan_estimates.other_ways(prospects),
                  "device": {"name": "here", "title": "x", "kind": "cuda", "memory_bytes": 24 * GB,
                             "assumed": ""},
-                 "seconds": None, "disk_bytes": 7_900_000}, shown)  # fmt: skip
+                 "seconds": None, "disk_bytes": 7_900_000, "checkpoint_bytes": 30_000_000},
+                shown)  # fmt: skip
     text = capsys.readouterr().out
     assert "lora: not probed: PB060" in text
     assert "baseline: the weights are gone" in text
     assert "→ fetch them" in text
     assert "measured are tensors only" in text
-    assert "7.9 MB of disk" in text
+    assert "7.9 MB of disk for weights, 30.0 MB for checkpoints meanwhile" in text
     assert "Predicted, whatever a probe measured." in text
 
 

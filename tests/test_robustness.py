@@ -14,6 +14,7 @@ from paribus.analysis.tables import Tables
 from paribus.errors import DataError
 from paribus.records import problem_id
 from paribus.statistics.verdicts import Verdict
+from paribus.store.experiments import read_description, write_description
 from paribus.store.layout import ExperimentFolder
 from small_store import answers, describe, finish
 
@@ -147,9 +148,9 @@ def labelled(folder: Path, labels: dict[int, str]) -> ExperimentFolder:
     ]
     made = ExperimentFolder(folder / "store")
     describe(made)
-    config = made.description.read_text()
-    path = label_file(folder, rows)
-    made.description.write_text(config.replace("name: small", f"name: small\n  labels: {path}"))
+    description = read_description(made)
+    description["config"]["labels"] = str(label_file(folder, rows))
+    write_description(made, description)
     for arm, solved in (("baseline", set()), ("full", set(range(8))), ("lora", {0, 8})):
         written = [replace(each, problem_id=problem_id(each.question)) for each in answers(solved)]
         finish(made, arm, written)

@@ -32,7 +32,7 @@ from paribus.planning.devices import Device, device
 from paribus.planning.foresight import foresee
 from paribus.planning.inputs import prepare
 from paribus.planning.machine import here
-from paribus.planning.rules.limits import OVER_MEMORY
+from paribus.planning.rules.limits import OVER_DISK, OVER_MEMORY
 from paribus.prompts.protocols import main_protocol, protocols
 from paribus.store.layout import ExperimentFolder
 from paribus.store.runs import state
@@ -79,7 +79,7 @@ def plan(
         made["violations"] = [one.row() for one in found]
         made["seconds"] = total_seconds(design, made["arms"])
     # That an arm does not fit is the answer to a question; all else is a mistake.
-    wrong = [one for one in found if one.rule is not OVER_MEMORY]
+    wrong = [one for one in found if one.rule not in (OVER_MEMORY, OVER_DISK)]
     if as_json:
         print(json.dumps(made, indent=2))
     else:

@@ -47,6 +47,11 @@ def read_description(folder: ExperimentFolder) -> dict[str, Any]:
     what was written, or nothing that paribus writes.
     """
     refuse_links(folder.path)
+    return description_of(folder)
+
+
+def description_of(folder: ExperimentFolder) -> dict[str, Any]:
+    """Return the experiment's description, whatever lies beside it. Raises as that does."""
     path = folder.description
     try:
         seal, _, text = path.read_bytes().partition(b"\n")

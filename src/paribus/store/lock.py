@@ -9,7 +9,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from paribus.errors import StoreError
@@ -26,6 +26,7 @@ def locked(path: Path) -> Iterator[None]:
     Raises StoreError if another process holds it, or it cannot be written.
     """
     with writing(path):
+        missing = [each for each in path.parents if not each.exists()]
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -44,7 +45,9 @@ def locked(path: Path) -> Iterator[None]:
         finally:
             if [each.name for each in path.parent.iterdir()] == [path.name]:
                 path.unlink()  # nothing came of it: leave no trace
-                path.parent.rmdir()
+                with suppress(OSError):  # another began to use one of them
+                    for folder in missing or [path.parent]:
+                        folder.rmdir()
     finally:
         os.close(descriptor)
 

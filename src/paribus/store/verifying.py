@@ -15,7 +15,7 @@ from pathlib import Path
 from paribus.errors import StoreError
 from paribus.files import read_json
 from paribus.store.checked import Checked
-from paribus.store.experiments import check_conclusions, read_description, read_tuning
+from paribus.store.experiments import check_conclusions, description_of, read_tuning
 from paribus.store.layout import ExperimentFolder, RunFolder
 from paribus.store.ledger import LIKELIHOOD, is_cut_short, read_ledger
 from paribus.store.places import files_under, find, is_temporary, runs_of
@@ -50,7 +50,7 @@ def _check_experiment(folder: ExperimentFolder, checked: Checked) -> None:
     """Check the files that belong to no single run."""
     if folder.description.exists() or any(runs_of(folder)):
         with checked.reading(folder.description):
-            read_description(folder)
+            description_of(folder)
     with checked.reading(folder.tuning):
         read_tuning(folder)
     with checked.reading(folder.ledger):
