@@ -45,8 +45,8 @@ def stages(reports: list[Progress]) -> list[str]:
     return [f"{each.stage} {each.done}" for each in reports if each.note is None]
 
 
-def marked(names: list[str]) -> list[Any]:
-    slow = {name: [pytest.mark.slow] for name in list(ARMS)[QUICK:]}
+def marked(names: list[str], quick: int = QUICK) -> list[Any]:
+    slow = {name: [pytest.mark.slow] for name in list(ARMS)[quick:]}
     return [pytest.param(name, marks=slow.get(name, [])) for name in names]
 
 
@@ -67,7 +67,7 @@ def test_interrupted_equals_uninterrupted(tiny, tmp_path, name, record_property)
         assert content(folder) == expected, moment
 
 
-@pytest.mark.parametrize("name", marked([name for name in ARMS if name != "baseline"]))
+@pytest.mark.parametrize("name", marked([name for name in ARMS if name != "baseline"], quick=2))
 def test_interrupted_at_every_step(tiny, tmp_path, name, record_property):
     record_property("tried", STEPS)
     spec, folder = begin(tmp_path / "whole", tiny, ARMS[name])
@@ -88,7 +88,7 @@ def latest(folder: RunFolder) -> int | None:
     return max(steps, default=None)
 
 
-@pytest.mark.parametrize("name", list(ARMS)[:3])
+@pytest.mark.parametrize("name", marked(list(ARMS)[:3], quick=1))
 def test_whole_checkpoints_are_equal(tiny, tmp_path, name):
     """Optimizer, schedule, generators of random numbers, weights: compared byte by byte."""
     made = []

@@ -16,8 +16,8 @@ SHORT: dict[str, Any] = {"method": "lora", "lora.r": 2, "training.max_steps": 3,
                          "data.test_size": 4}  # fmt: skip
 PLACES = ("half written", "optimizer.safetensors", "manifest.json", "rename", "sync", "rmdir",
           "pieces/", "generations/", "result.json", "ledger.jsonl", "weights/")  # fmt: skip
-EVERY = 12
-"""The default suite kills at every twelfth point; the slow one at all others."""
+EVERY = 20
+"""The default suite kills at every twentieth point; the slow one at all others."""
 
 
 def store(root: Path) -> RunFolder:
@@ -55,7 +55,7 @@ def test_the_points_are_those_of_the_protocol(whole):
     assert len(points) > 100
 
 
-def test_killed_at_every_twelfth_point(whole, tiny, tmp_path, record_property):
+def test_killed_at_every_twentieth_point(whole, tiny, tmp_path, record_property):
     expected, points = whole
     chosen = range(1, len(points) + 1, EVERY)
     record_property("tried", len(chosen))

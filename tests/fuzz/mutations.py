@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from paribus.errors import ParibusError
 from paribus.untrusted import printable
 
-EXAMPLES = int(os.environ.get("PARIBUS_FUZZ", "300"))
+EXAMPLES = int(os.environ.get("PARIBUS_FUZZ", "60"))
 HANG_SECONDS = 5.0
 """Of processor time: the machine may be busy with something else."""
 

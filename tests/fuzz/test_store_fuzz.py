@@ -21,7 +21,7 @@ from fuzz.mutations import HANG_SECONDS, spoil
 from paribus.cli.main import main
 from real_store import make
 
-STORES = int(os.environ.get("PARIBUS_FUZZ_STORES", "60"))
+STORES = int(os.environ.get("PARIBUS_FUZZ_STORES", "12"))
 fuzz = settings(
     max_examples=STORES,
     deadline=None,
