@@ -33,7 +33,8 @@ def measure(where: Sequence[str]) -> list[dict[str, Any]]:
     """Run the tests in `where`; return a row for each, its cases added up."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
-        options = ["-q", "-m", "not gpu", "--timeout=7200", f"--junitxml={report}"]
+        options = ["-q", "-m", "not gpu", "--timeout=7200", f"--junitxml={report}",
+                   "-o", "junit_family=xunit1"]  # fmt: skip
         environment = {**os.environ, **FUZZ, "HF_HUB_OFFLINE": "1"}
         command = [sys.executable, "-m", "pytest", *options, *where]
         subprocess.run(command, cwd=HERE.parent, env=environment, check=False)

@@ -11,6 +11,7 @@ agree: a spec with its fingerprint and place, a result with its texts, the ledge
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from paribus.errors import StoreError
 from paribus.files import read_json
@@ -50,7 +51,7 @@ def _check_experiment(folder: ExperimentFolder, checked: Checked) -> None:
     """Check the files that belong to no single run."""
     if folder.description.exists() or any(runs_of(folder)):
         with checked.reading(folder.description):
-            description_of(folder)
+            _check_rates(folder, description_of(folder), checked)
     with checked.reading(folder.tuning):
         read_tuning(folder)
     with checked.reading(folder.ledger):
@@ -65,6 +66,14 @@ def _check_experiment(folder: ExperimentFolder, checked: Checked) -> None:
             checked.add(path, "is a link; paribus makes none and follows none")
         elif path not in (*known, folder.lock) and not is_temporary(path):
             checked.add(path, "was added: paribus did not write it")
+
+
+def _check_rates(folder: ExperimentFolder, description: dict[str, Any], checked: Checked) -> None:
+    """Check that the chosen rates are on record of every arm that has gone on to its runs."""
+    tuned = {trial["arm"] for trial in description.get("trials", [])}
+    done = {run.arm for run in folder.runs() if state(run) is RunState.COMPLETE}
+    if tuned & done and not folder.tuning.exists():
+        checked.add(folder.tuning, f"is missing, though {min(tuned & done)} ran with a chosen rate")
 
 
 def _check_ledger(folder: ExperimentFolder, checked: Checked) -> None:
