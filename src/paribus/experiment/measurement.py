@@ -22,6 +22,7 @@ from paribus.experiment.progress import OnProgress, Progress, Stage
 from paribus.models.device import peak_memory_bytes
 from paribus.planning.inputs import Inputs, PromptSet
 from paribus.records import Generation
+from paribus.store.layout import file_name
 from paribus.store.ledger import LIKELIHOOD, TestRead, append_read, now
 from paribus.store.pieces import Pieces
 from paribus.store.runs import append_event, as_generation, write_generations, write_heldout
@@ -90,7 +91,7 @@ def _by_piece(
     generations: list[Generation] = []
     costs: list[dict[str, Any]] = []
     for start in range(0, len(asked.prompts), size):
-        name = f"{_file(asked.protocol.name)}-{start:06d}"
+        name = f"{file_name(asked.protocol.name)}-{start:06d}"
         piece = pieces.read(name)
         if piece is None:
             found, cost = decode(slice(start, start + size))
@@ -127,16 +128,12 @@ def _measure_heldout(
     return made
 
 
-def _file(protocol: str) -> str:
-    return protocol.replace("/", "-").replace("+", "-")
-
-
 def _enter(protocol: str, inputs: Inputs, spec: RunSpec, pieces: Pieces) -> None:
     """Write into the ledger that the test split is about to be read; a trial does not read it.
 
     Going on with a reading that was interrupted is no further one.
     """
-    entered = f"{_file(protocol)}-entered"
+    entered = f"{file_name(protocol)}-entered"
     if spec.trial or pieces.read(entered) is not None:
         return
     read = TestRead(

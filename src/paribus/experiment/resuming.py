@@ -7,13 +7,12 @@ is refused with the differences, for the result would be neither the one run's n
 `--fork` goes on all the same, as a new run that says where it came from.
 """
 
-import shutil
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from paribus.config.spec import differences
 from paribus.errors import StoreError
-from paribus.files import read_json
+from paribus.files import read_json, remove
 from paribus.store.checkpoints import Checkpoint, newest, relabel
 from paribus.store.layout import RunFolder
 from paribus.store.runs import writing
@@ -50,9 +49,8 @@ def take_up(
             "\n  ".join([f"{point.path} cannot go on as a run with:", *stuck]),
             "weights and optimizer are of the other: `paribus clean` removes what is unfinished",
         )
-    if folder.pieces.exists():
-        with writing(folder.pieces):
-            shutil.rmtree(folder.pieces)
+    with writing(folder.pieces):
+        remove(folder.pieces)
     if point is None:
         return None
     origin = {"fingerprint": point.run["fingerprint"], "step": point.step, "differences": lines,

@@ -141,6 +141,12 @@ def newest(folder: Path, on_damaged: Callable[[str], None]) -> Checkpoint | None
     return None
 
 
+def newest_step(folder: Path) -> int | None:
+    """Return the step of the newest checkpoint by its name, nothing verified; None without one."""
+    numbers = (path.name.split("-")[1] for path in folder.glob("step-*"))
+    return max((int(number) for number in numbers if number.isdecimal()), default=None)
+
+
 def remove_others(kept: Checkpoint) -> None:
     """Remove every checkpoint beside `kept`: of another spec, after a fork. Raises StoreError."""
     for path in _all(kept.path.parent):

@@ -28,6 +28,11 @@ from pathlib import Path
 from paribus.config.spec import RunSpec
 
 
+def file_name(protocol: str) -> str:
+    """Return a protocol's full name as files are named after it: `few_shot-chat-calculator`."""
+    return protocol.replace("/", "-").replace("+", "-")
+
+
 @dataclass(frozen=True, slots=True)
 class RunFolder:
     """The files of one run."""
@@ -86,8 +91,7 @@ class RunFolder:
 
     def generations(self, protocol: str) -> Path:
         """Raw outputs under one protocol, by its full name."""
-        name = protocol.replace("/", "-").replace("+", "-")
-        return self.path / "generations" / f"{name}.jsonl"
+        return self.path / "generations" / f"{file_name(protocol)}.jsonl"
 
     @property
     def experiment(self) -> "ExperimentFolder":

@@ -8,7 +8,6 @@ Never of a complete run's own files, the ledger, the description, or what paribu
 Links are removed, not followed.
 """
 
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
@@ -16,6 +15,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from paribus.files import remove
 from paribus.store.layout import ExperimentFolder, RunFolder
 from paribus.store.lock import held, locked
 from paribus.store.places import find, is_temporary, is_trial, runs_of, size_of
@@ -185,10 +185,7 @@ def _leftover(what: str, why: str, paths: Sequence[Path]) -> Leftover:
 def _remove(leftover: Leftover) -> None:
     for path in leftover.paths:
         with writing(path):
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
+            remove(path)
         if path.parent.name in ("checkpoints", "pieces"):
             with suppress(OSError):  # something else lies there still
                 path.parent.rmdir()

@@ -9,7 +9,6 @@ from what was tested, or starts anew.
 
 import errno
 import json
-import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -21,6 +20,7 @@ from paribus.errors import StoreError
 from paribus.files import (
     json_line,
     read_json_lines,
+    remove,
     write_json,
     write_text,
 )
@@ -87,7 +87,7 @@ def begin(folder: RunFolder, spec: dict[str, Any], *, events: Path | None = None
         folder.path.mkdir(parents=True, exist_ok=True)
         stay = (folder.lock, folder.checkpoints, folder.pieces)
         for path in set(folder.path.iterdir()) - set(stay):
-            _remove(path)
+            remove(path)
         if events is not None:
             write_text(folder.events, events.read_text("utf-8"))
         write_json(folder.spec, spec)
@@ -161,15 +161,7 @@ def finish(folder: RunFolder, result: dict[str, Any]) -> None:
         write_json(folder.result, result)
         write_manifest(folder)
         for path in (folder.checkpoints, folder.pieces):  # of no use any more
-            _remove(path)
-
-
-def _remove(path: Path) -> None:
-    """Remove a file, or a folder and all in it; links are removed, not followed."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+            remove(path)
 
 
 def fail(

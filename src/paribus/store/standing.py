@@ -16,6 +16,7 @@ from typing import Any
 
 from paribus.errors import DamagedError, StoreError
 from paribus.files import read_json
+from paribus.store.checkpoints import newest_step
 from paribus.store.layout import RunFolder
 from paribus.store.lock import held
 from paribus.store.manifest import read_manifest
@@ -86,19 +87,13 @@ def standing(folder: RunFolder) -> Standing:
         state=now,
         step=step,
         steps=steps,
-        checkpoint=None if over else max(checkpoint_steps(folder.checkpoints), default=None),
+        checkpoint=None if over else newest_step(folder.checkpoints),
         tested=tested,
         to_test=to_test,
         begun=_age(folder.spec),
         changed=min((age for age in map(_age, moving) if age is not None), default=None),
         error=error,
     )
-
-
-def checkpoint_steps(checkpoints: Path) -> list[int]:
-    """Return the steps of the published checkpoints, by their names, oldest first."""
-    numbers = (path.name.split("-")[1] for path in checkpoints.glob("step-*"))
-    return sorted(int(number) for number in numbers if number.isdecimal())
 
 
 def _state(folder: RunFolder) -> tuple[Stands, str | None]:
