@@ -191,6 +191,10 @@ def test_listed_contrasts_name_every_factor() -> None:
             "two arms would share the name 4: 4 (lora.r=4) and 4 (lora.r=5)",
         ),
         ("arms: {A: {lora.r: 4}, a: {lora.r: 5}}", [], "A (lora.r=4) and a (lora.r=5)"),
+        ("arms: {report: {lora.r: 4}}", [], "no arm can be called report (lora.r=4)"),
+        ("arms: {Tuning: {lora.r: 4}}", [], "no arm can be called Tuning (lora.r=4)"),
+        ("arms: {seed-1: {lora.r: 4}}", [], "no arm can be called seed-1 (lora.r=4)"),
+        ("name: seed-1", [], "no experiment can be called seed-1: so are folders of its parts"),
         ("matrix: {model: [x/m, y/m]}", [], "m (model=x/m) and m (model=y/m)"),
         (
             "matrix: {method: [full, lora], lora.r: [4, 8]}",

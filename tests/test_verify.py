@@ -68,6 +68,13 @@ def test_a_part_of_a_store_can_be_named(folder, path, runs):
     assert (said["runs"], said["differences"]) == (runs, [])
 
 
+def test_a_copy_that_is_called_like_a_run_hides_no_experiment(folder, tmp_path):
+    shutil.copytree(folder / "runs", tmp_path / "runs")
+    shutil.copytree(tmp_path / "runs" / "tuned", tmp_path / "runs" / "seed-1")
+    said = json.loads(paribus("verify", "runs", "--json", cwd=tmp_path).stdout)
+    assert (said["runs"], said["differences"]) == (9, [])
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_turned_bit_is_named_in_every_kind_of_file(folder, kind):
     (path,) = folder.glob(f"runs/{kind}")

