@@ -85,6 +85,9 @@ def test_a_damaged_run_is_not_reported(store, name, harm, capsys, monkeypatch):
     row = next(line for line in out.splitlines() if line.startswith(" full "))
     assert row.split()[1:4] == ["0", "of", "8"]
     assert [each["kind"] for each in findings["findings"] if "lora" in each["claim"]] == []
+    if wrong == "damaged":
+        line = next(line for line in out.splitlines() if line.startswith("lora, seed 0: damaged: "))
+        assert Path(name).name in line
     page = (store / "runs" / "e" / "report" / "index.html").read_text()
     assert f"lora, seed 0: {wrong}" in page
 

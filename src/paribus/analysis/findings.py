@@ -100,6 +100,7 @@ def _run(run: Run) -> dict[str, Any]:
         "seed": run.seed,
         "n": len(run.generations),
         "state": str(run.state),
+        "note": run.note,
         "scores": {scorer: _score(score) for scorer, score in run.scores.items()},
         "outcomes": run.outcomes if run.complete else {},
         "signals": {row.signal.value: row.count for row in signal_table(run).rows},

@@ -1,7 +1,9 @@
 """`paribus report FILE`: conclusions from the store alone; no model, no torch."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -33,6 +35,7 @@ def conclude(folder: ExperimentFolder, console: Console) -> None:
     page = write_report(folder)
     findings = read_json(folder.findings)
     console.print(summary_table(findings))
+    _tell_what_is_missing(findings, folder, console)
     console.print(f"report: {escape(str(page))}", soft_wrap=True)
     unlike = [
         f"{finding['claim']}: {caveat}"
@@ -45,6 +48,20 @@ def conclude(folder: ExperimentFolder, console: Console) -> None:
             "run the arms again under equal conditions, or set strict=false: the report says "
             "on each finding what else differed",
         )
+
+
+def _tell_what_is_missing(
+    findings: dict[str, Any], folder: ExperimentFolder, console: Console
+) -> None:
+    """Print why a run is not counted that was begun, and what to do."""
+    wrong = [run for run in findings["arms"] if run["state"] in {"damaged", "failed"}]
+    for run in wrong:
+        said = f"{run['name']}, seed {run['seed']}: {run['note']}"
+        console.print(escape(said), soft_wrap=True)
+    if any(run["state"] == "damaged" for run in wrong):
+        verify = escape(f"paribus verify {shlex.quote(str(folder.path))}")
+        remedy = f"{verify} names all that is; delete a run's folder to run it again"
+        console.print(f"  → {remedy}", soft_wrap=True)
 
 
 def _refuse_damaged(folder: ExperimentFolder) -> None:
