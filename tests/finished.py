@@ -59,7 +59,7 @@ def finish(
 ) -> None:
     """Complete a run that solves the first `solved` of `n` problems; the others write `text`."""
     run, trained = folder.run(arm, seed), arm != "baseline"
-    runs.begin(run, {"fingerprint": "f"})
+    runs.begin(run, {"fingerprint": "f", "arm": arm, "replicate": seed})
     for step in range(1, 17) if trained else ():
         event = {"event": "step", "step": step, "loss": 2 / step, "target_tokens": 10}
         runs.append_event(run, event)

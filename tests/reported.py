@@ -34,7 +34,7 @@ def reported(folder: ExperimentFolder, arms: dict[str, str], n: int, solved, wri
     )
     for arm in arms:
         run = folder.run(arm, 0)
-        runs.begin(run, {"fingerprint": "f"})
+        runs.begin(run, {"fingerprint": "f", "arm": arm, "replicate": 0})
         generations = [
             Generation(
                 problem_id=f"{number:016x}",

@@ -52,7 +52,7 @@ def finish(
 ) -> None:
     """Complete a run with these generations; `result` adds to its result.json."""
     run = folder.run(arm, seed)
-    runs.begin(run, {"fingerprint": "f"})
+    runs.begin(run, {"fingerprint": "f", "arm": arm, "replicate": seed})
     runs.write_generations(run, "zero_shot", generations)
     runs.finish(
         run,

@@ -168,7 +168,8 @@ def test_links_are_removed_and_not_followed(folder, tmp_path):
     run, lora = folder.run("full", 0), folder.run("lora", 0)
     shutil.rmtree(run.checkpoints)
     run.checkpoints.symlink_to(mine)
-    (lora.path / "link").symlink_to(mine)
+    (lora.path / "weights").symlink_to(mine)
+    (lora.path / "notes.txt").write_text("dear")
     (run.pieces / "link.json").symlink_to(mine / "step-000009-x" / "weights")
     (folder.path / "linked").symlink_to(mine)
     (folder.path / "more").mkdir()
@@ -177,7 +178,8 @@ def test_links_are_removed_and_not_followed(folder, tmp_path):
     clean(folder, "--yes")
     assert (mine / "step-000009-x" / "weights").read_text() == "dear"
     assert not run.checkpoints.is_symlink()
-    assert not (lora.path / "link").is_symlink()
+    assert not (lora.path / "weights").is_symlink()
+    assert (lora.path / "notes.txt").read_text() == "dear"  # paribus did not write it
     assert not run.path.exists()
 
 

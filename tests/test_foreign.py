@@ -147,7 +147,9 @@ def test_a_line_said_twice_counts_once_and_is_reported(tmp_path, gold, capsys):
 def make_run(folder: ExperimentFolder, arm: str, seed: int, texts: dict[int, str]) -> Path:
     run = folder.run(arm, seed)
     method = "none" if arm == "baseline" else "full"
-    runs.begin(run, {"fingerprint": "f", "identity": {"method": method, "lora": {"r": 8}}})
+    identity = {"method": method, "lora": {"r": 8}}
+    spec = {"fingerprint": "f", "arm": arm, "replicate": seed, "identity": identity}
+    runs.begin(run, spec)
     generations = [Generation(**{**row, "stop": Stop(row["stop"])}) for row in own(texts)]
     runs.write_generations(run, "one_shot", generations)
     runs.finish(run, {"evaluation": {"protocol": "one_shot", "problems": len(texts)}})

@@ -130,6 +130,21 @@ def test_what_a_child_raises_is_raised_here():
         in_child(fail, lambda _: None)
 
 
+def fail_when_asked(send: Callable[[str], None]) -> None:
+    send("begun")
+    try:
+        time.sleep(60)
+    except Stopped:
+        raise RunFailed("no room for its checkpoint", "make some") from None
+
+
+def test_whoever_asked_to_stop_is_heard_though_the_child_failed_meanwhile():
+    """Or the next run would begin, and the request be forgotten."""
+    with pytest.raises(Stopped) as stopped:
+        in_child(fail_when_asked, lambda _: os.kill(os.getpid(), signal.SIGINT))
+    assert stopped.value.text == ", and this run failed meanwhile: no room for its checkpoint"
+
+
 def test_a_child_whose_parent_is_gone_ends_without_a_word(capfd):
     receiver, sender = multiprocessing.Pipe(duplex=False)
     receiver.close()

@@ -230,6 +230,9 @@ def test_a_ledger_never_counts_too_few_in_silence(tmp_path, place):
         path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
         with pytest.raises(DamagedError, match=rf"ledger\.jsonl, line {place + 1}, is"):
             read_ledger(path)
+    path.write_bytes(whole + b"[" * 200_000)
+    with pytest.raises(DamagedError, match="line 4"):
+        read_ledger(path)
     path.write_bytes(whole + b'[1]\n{"time": 1}\n')
     with pytest.raises(DamagedError, match="line 4"):
         read_ledger(path)

@@ -1,6 +1,7 @@
 """From a folder of runs to tables: scores counted by hand, and runs that are missing or damaged."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,26 @@ def test_a_run_without_problems_has_no_accuracy(tmp_path):
 
 
 # --- what is missing -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"error": "\xff"}', b"[" * 200_000, b'"x"'])
+def test_a_failure_that_cannot_be_read_is_one_all_the_same(folder, content):
+    run = folder.run("full", 1)
+    describe(folder, seeds=2)
+    runs.begin(run, {"fingerprint": "f"})
+    runs.fail(run, "why", "")
+    run.failure.write_bytes(content)
+    said = f"full, seed 1: failed: {run.failure} cannot be read, which says why"
+    assert said in load(folder).missing
+
+
+def test_a_run_in_the_place_of_another_is_not_taken_for_it(folder):
+    shutil.rmtree(folder.run("lora", 0).path)
+    shutil.copytree(folder.run("full", 0).path, folder.run("lora", 0).path)
+    run = load(folder).run("lora", 0)
+    assert run is not None
+    assert not run.scores
+    assert "is of full/seed-0, and lies in the place of lora/seed-0" in run.note
 
 
 def test_what_is_missing_is_said_and_never_scored(folder):

@@ -1,6 +1,7 @@
 """Which checkpoints are gone on from: whole ones of the same run; of another run only by a fork."""
 
 import copy
+import json
 import shutil
 import signal
 from collections.abc import Callable
@@ -10,10 +11,20 @@ from typing import Any
 import pytest
 
 from interrupted import content, run_until, spec_of
-from paribus.errors import StoreError
+from outside import paribus
+from paribus.config.load import load
+from paribus.errors import UserError
+from paribus.experiment.matrix import expand
 from paribus.experiment.resuming import take_up
 from paribus.files import read_json
-from paribus.store.checkpoints import KEPT, newest, relabel
+from paribus.store.checkpoints import (
+    KEPT,
+    make_room,
+    newest,
+    publish,
+    relabel,
+    verified,
+)
 from paribus.store.layout import RunFolder
 from paribus.store.runs import read_events
 from paribus.testing.tiny import write_tiny_model
@@ -120,7 +131,7 @@ CHANGES: dict[str, tuple[dict[str, Any], str]] = {
 def test_another_spec_is_refused_with_the_differences(root, tiny, name):
     values, line = CHANGES[name]
     folder = of(root)
-    with pytest.raises(StoreError) as refused:
+    with pytest.raises(UserError) as refused:
         run_until(spec_of(tiny, root, {**FULL, **values}), folder)
     assert "is unfinished, with 4 steps done, as another run:" in refused.value.message
     assert line in refused.value.message
@@ -143,8 +154,8 @@ def test_other_versions_machines_weights_and_tokens_are_refused(root, key, value
     today, stored = point.run, copy.deepcopy(point.run)
     stored[key[0]][key[1]] = value
     relabel(point, stored, {})
-    with pytest.raises(StoreError) as refused:
-        take_up(folder, today, fork=False, on_note=print)
+    with pytest.raises(UserError) as refused:
+        take_up(folder, today, steps=6, fork=False, on_note=print)
     assert line in refused.value.message
 
 
@@ -185,7 +196,102 @@ def test_a_fork_goes_on_and_says_where_it_came_from(root, tiny, tmp_path):
 def test_no_fork_changes_what_the_state_belongs_to(root, tiny, tmp_path, values, line):
     if "model" in values:
         values = {"model": str(write_tiny_model(tmp_path / "other" / "tiny", seed=1))}
-    with pytest.raises(StoreError, match=r"cannot go on as a run with:") as refused:
+    with pytest.raises(UserError, match=r"cannot go on as a run with:") as refused:
         run_until(spec_of(tiny, root, {**FULL, **values}), of(root), fork=True)
     assert line in refused.value.message
     assert steps(of(root)) == ["step-000003", "step-000004"]
+
+
+def test_a_fork_into_fewer_steps_is_refused_and_changes_nothing(root, tiny):
+    folder = of(root)
+    before = {path: path.read_bytes() for path in folder.checkpoints.rglob("*") if path.is_file()}
+    spec = spec_of(tiny, root, {**FULL, "training.max_steps": 2})
+    with pytest.raises(UserError, match="is after step 4, and the training would have 2 steps"):
+        run_until(spec, folder, fork=True)
+    assert {path: path.read_bytes() for path in before} == before
+
+
+@pytest.fixture
+def tested(tiny, tmp_path) -> RunFolder:
+    """A run that was killed while it was tested: its last checkpoint holds weights alone."""
+    root = tmp_path / "tested"
+    root.mkdir()
+    run_until(spec_of(tiny, root, FULL), of(root), 2 + 6 + 3)
+    newer, older = sorted(of(root).checkpoints.glob("step-*"), reverse=True)
+    assert not (newer / "optimizer.safetensors").exists()
+    assert (older / "optimizer.safetensors").exists()
+    return of(root)
+
+
+def test_a_fork_of_a_whole_training_trains_on_from_the_one_before(tested, tiny, tmp_path):
+    spec = spec_of(tiny, tmp_path / "tested", {**FULL, "training.epochs": 1.6})
+    reports = run_until(spec, tested, fork=True)
+    assert [each.done for each in reports if each.stage == "training"] == [6, 7, 8]
+    assert read_json(tested.result)["forked_from"]["step"] == 5
+
+
+def test_without_one_before_it_is_refused_and_can_still_be_finished(tested, tiny, tmp_path):
+    shutil.rmtree(min(tested.checkpoints.glob("step-*")))
+    spec = spec_of(tiny, tmp_path / "tested", {**FULL, "training.epochs": 1.6})
+    with pytest.raises(UserError, match="holds no state of the optimizer"):
+        run_until(spec, tested, fork=True)
+    reports = run_until(spec_of(tiny, tmp_path / "tested", FULL), tested)
+    assert [each.done for each in reports if each.stage == "training"] == []
+    assert read_json(tested.result)["forked_from"] is None
+
+
+def test_a_fork_that_was_killed_half_way_can_be_made_again(root):
+    folder = of(root)
+    point = newest(folder.checkpoints, print)
+    other = copy.deepcopy(point.run)
+    other["identity"]["training"]["learning_rate"] = 2e-3
+    shutil.copytree(point.path, root / "kept")
+    made = relabel(point, other, {"step": 4})
+    shutil.copytree(root / "kept", point.path)  # killed before the one it came from was removed
+    flip(made.path / "weights.safetensors")
+    made = relabel(verified(point.path), other, {"step": 4})
+    assert relabel(made, other, {"step": 4}) == made
+    assert verified(made.path).run == other
+    assert [path.name for path in folder.checkpoints.iterdir()] == [made.path.name]
+
+
+def test_the_step_counts_and_not_its_spelling(root):
+    folder = of(root)
+    point = newest(folder.checkpoints, print)
+    for step in (999_990, 1_000_000):
+        temporary = make_room(folder.checkpoints, step)
+        (temporary / "state.json").write_text("{}")
+        publish(temporary, step, point.run, None)
+    found = newest(folder.checkpoints, print)
+    assert found is not None
+    assert found.step == 1_000_000
+
+
+def test_a_changed_experiment_is_refused_before_anything_is_spent(tiny, tmp_path):
+    """And where a run can be told only when it goes on, the others are not stopped by it."""
+    experiment = {
+        "model": str(tiny),
+        "data": {"source": "wordproblems", "train_size": 20, "test_size": 8, "max_number": 6},
+        "prompt": {"max_tokens": 600},
+        "training": {"batch_size": 4, "micro_batch": 4, "max_steps": 3, "checkpoint_minutes": 0},
+        "evaluation": {"max_new_tokens": 6},
+        "matrix": {"method": ["full", "lora"]},
+    }
+    (tmp_path / "tiny.yaml").write_text(json.dumps(experiment))
+    spec = next(run for run in expand(load(tmp_path / "tiny.yaml")).runs if run.arm == "full")
+    folder = RunFolder(tmp_path / "runs" / "tiny" / "full" / "seed-0")
+    run_until(spec, folder, 2 + 2)
+    told = paribus("run", "tiny.yaml", "training.learning_rate=3e-3", cwd=tmp_path)
+    assert told.returncode == 2
+    assert "full/seed-0 is unfinished, with 1 step done, as another run:" in told.stderr
+    assert "training.learning_rate: " in told.stderr
+    assert not (tmp_path / "runs" / "tiny" / "experiment.yaml").exists()
+    point = newest(folder.checkpoints, print)
+    elsewhere = copy.deepcopy(point.run)
+    elsewhere["environment"]["torch"] = "2.12.0"
+    relabel(point, elsewhere, {})
+    told = paribus("run", "tiny.yaml", cwd=tmp_path)
+    assert told.returncode == 1
+    assert "failed full/seed-0" in told.stdout
+    assert "environment.torch: 2.12.0 → " in told.stdout
+    assert (tmp_path / "runs/tiny/lora/seed-0/manifest.json").exists()

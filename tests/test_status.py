@@ -129,3 +129,12 @@ def test_no_runs_yet(tmp_path):
     assert (made.returncode, made.stdout) == (
         0, "no runs under runs; start with: paribus run FILE\n",
     )  # fmt: skip
+
+
+def test_a_name_that_is_no_piece_of_a_run_is_passed_over(folder):
+    run = folder.run("full", 0)
+    before = standing(run)
+    (run.pieces / "zero_shot-1x.json").write_text("{}")
+    (run.checkpoints / "step-x").mkdir()
+    assert standing(run).tested == before.tested
+    assert standing(run).checkpoint == before.checkpoint

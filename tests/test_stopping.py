@@ -1,10 +1,15 @@
 """Stopping a run from outside: Ctrl-C, SIGTERM, twice, and two commands on one experiment."""
 
+import fcntl
 import json
 import os
+import pty
+import select
 import signal
 import subprocess
 import sys
+import termios
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -76,7 +81,7 @@ def test_a_request_to_stop_ends_after_the_step_and_names_the_command(place, numb
     out, errors = running.communicate(timeout=60)
     done = steps(place)[-1]
     assert running.returncode == code, errors
-    assert "full seed 0: stopping when this step is done; once more stops at once" in out
+    assert "full seed 0: stopping as soon as what is done is safe; once more stops at once" in out
     assert errors == (
         f"\nstopped. Finished runs are kept, this one goes on from step {done} of 800; go on with:"
         "\n  paribus run e.yaml\n"
@@ -125,3 +130,53 @@ def test_two_commands_on_one_experiment(place):
     wait_for(lambda: len(steps(place)) >= 2)
     os.killpg(third.pid, signal.SIGINT)
     assert "in use" not in third.communicate(timeout=60)[1]
+
+
+def test_a_closed_terminal_saves_what_is_done(place):
+    """The window is closed: the group hears SIGHUP, and whoever prints gets an error."""
+    parent, child = pty.openpty()
+    running = subprocess.Popen(
+        [sys.executable, "-m", "paribus.cli.main", "run", "e.yaml"],
+        cwd=place,
+        stdin=child,
+        stdout=child,
+        stderr=child,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "TERM": "xterm"},
+    )
+    os.close(child)
+    reading = threading.Thread(target=read_all, args=(parent,), daemon=True)
+    reading.start()
+    wait_for(lambda: len(steps(place)) >= 3)
+    closed.add(parent)
+    reading.join()
+    os.close(parent)
+    assert running.wait(timeout=60) == 129
+    folder = place / "runs/e/full/seed-0/checkpoints"
+    assert [path.name[:11] for path in folder.iterdir()] == [f"step-{steps(place)[-1]:06d}"]
+
+
+closed: set[int] = set()
+
+
+def read_all(terminal: int) -> None:
+    while terminal not in closed:
+        if select.select([terminal], [], [], 0.05)[0]:
+            os.read(terminal, 65536)
+
+
+def test_a_reader_that_leaves_ends_no_run(place):
+    """Such as `head`, or a `tee` that Ctrl-C has ended too."""
+    running = started(place)
+    assert running.stdout is not None
+    running.stdout.readline()
+    running.stdout.close()
+    wait_for(lambda: len(steps(place)) >= 3)
+    os.kill(running.pid, signal.SIGINT)
+    assert running.wait(timeout=60) == 130
+    assert running.stderr is not None
+    assert "this one goes on from step" in running.stderr.read()
+    running.stderr.close()
+    folder = place / "runs/e/full/seed-0/checkpoints"
+    assert [path.name[:11] for path in folder.iterdir()] == [f"step-{steps(place)[-1]:06d}"]

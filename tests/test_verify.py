@@ -1,6 +1,7 @@
 """`paribus verify` on a real store: whole, then with every kind of file damaged in turn."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -73,6 +74,52 @@ def test_a_copy_that_is_called_like_a_run_hides_no_experiment(folder, tmp_path):
     shutil.copytree(tmp_path / "runs" / "tuned", tmp_path / "runs" / "seed-1")
     said = json.loads(paribus("verify", "runs", "--json", cwd=tmp_path).stdout)
     assert (said["runs"], said["differences"]) == (9, [])
+
+
+@pytest.mark.parametrize("stray", ["empty", "copied"])
+def test_a_run_beside_experiments_hides_none_of_them(folder, tmp_path, stray):
+    shutil.copytree(folder / "runs", tmp_path / "runs")
+    (tmp_path / "runs" / LORA / "result.json").write_text("{}")
+    if stray == "empty":
+        (tmp_path / "runs" / "seed-0").mkdir()
+    else:
+        shutil.copytree(folder / "runs" / LORA, tmp_path / "runs" / "seed-0")
+    told = paribus("verify", "runs", "--json", cwd=tmp_path)
+    assert told.returncode == 1
+    said = json.loads(told.stdout)
+    assert said["runs"] == (5 if stray == "empty" else 6)
+    named = {each["file"] for each in said["differences"]}
+    copied = {"runs/seed-0/spec.json"} if stray == "copied" else set()
+    assert named == {f"runs/{LORA}/result.json"} | copied
+
+
+def test_names_that_are_no_text_are_spelled_in_ascii(folder, tmp_path):
+    shutil.copytree(folder / "runs", tmp_path / "runs")
+    name = os.fsdecode(b"x\xff\xc2\x9b2J")
+    (tmp_path / "runs" / LORA / name).touch()
+    told = paribus("verify", "runs", "--json", cwd=tmp_path)
+    assert told.returncode == 1, told.stderr
+    assert told.stdout.isascii()
+    (found,) = json.loads(told.stdout)["differences"]
+    assert found["file"] == f"runs/{LORA}/{name}"
+
+
+@pytest.mark.parametrize("kind", ["tuned/experiment.yaml", "tuned/ledger.jsonl",
+                                  "tuned/report/findings.json", f"{LORA}/manifest.json",
+                                  f"{LORA}/result.json", f"{LORA}/generations/zero_shot-raw.jsonl",
+                                  f"{KILLED}/events.jsonl", f"{KILLED}/spec.json"])  # fmt: skip
+def test_a_pipe_in_place_of_a_file_is_not_waited_for(folder, tmp_path, kind):
+    shutil.copytree(folder / "runs", tmp_path / "runs")
+    path = tmp_path / "runs" / kind
+    path.unlink()
+    os.mkfifo(path)
+    told = paribus("verify", "runs", "--json", cwd=tmp_path)
+    assert told.returncode == 1
+    assert f"runs/{kind}" in {each["file"] for each in json.loads(told.stdout)["differences"]}
+    for words in (["status"], ["clean"], ["report", "runs/tuned"]):
+        told = paribus(*words, cwd=tmp_path)
+        assert told.returncode in (0, 2), told.stderr
+        assert "Traceback" not in told.stderr
 
 
 @pytest.mark.parametrize("kind", KINDS)

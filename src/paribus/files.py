@@ -4,12 +4,15 @@ Half a surrogate pair, which JSON can spell and UTF-8 cannot, is written as `\\u
 is its spelling, elsewhere it shows what is there. Files get the permissions that the umask leaves.
 """
 
+import errno
 import hashlib
 import json
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +54,24 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def open_file(path: Path) -> BufferedReader:
+    """Open the file `path` for reading. Raises OSError, also if it is a pipe or a device.
+
+    A store may come from someone else, and whoever opens a pipe waits for what may never come.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is no file", str(path))
+    return os.fdopen(descriptor, "rb")
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return the content of the file `path`. Raises OSError."""
+    with open_file(path) as file:
+        return file.read()
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON, atomically. NaN and infinities raise ValueError."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
@@ -59,7 +80,7 @@ def write_json(path: Path, value: Any) -> None:
 
 def read_json(path: Path) -> Any:
     """Return the value in the JSON file `path`."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    return json.loads(read_bytes(path).decode())
 
 
 def json_line(value: Any) -> str:
@@ -70,15 +91,15 @@ def json_line(value: Any) -> str:
 
 def read_json_lines(path: Path) -> Iterator[Any]:
     """Yield the value on each non-blank line of `path`."""
-    with path.open(encoding="utf-8") as file:
+    with open_file(path) as file:
         for line in file:
             if line.strip():
-                yield json.loads(line)
+                yield json.loads(line.decode())
 
 
 def sha256_of_file(path: Path) -> str:
     """Return the hex SHA-256 of the file's bytes."""
-    with path.open("rb") as file:
+    with open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

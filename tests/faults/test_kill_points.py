@@ -1,5 +1,6 @@
 """kill -9 at every point of the write path: the run goes on to the same bytes, no manifest lies."""
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,21 @@ def test_the_points_are_those_of_the_protocol(whole):
     for what in PLACES:
         assert what in seen, what
     assert len(points) > 100
+
+
+def test_everything_is_on_the_disk_before_the_manifest_says_so(whole):
+    """What kill -9 cannot show: without power, what was not synced is gone."""
+    expected, points = whole
+    sealed = next(at for at, each in enumerate(points) if "open lora/seed-0/.manifest" in each)
+    synced = {each.partition(" ")[2] for each in points[:sealed] if each.startswith("sync ")}
+    files = {f"lora/seed-0/{name}" for name in expected}
+    assert "lora/seed-0/weights/adapter_model.safetensors" in files
+    by_name = {  # what is written atomically is synced under its passing name
+        re.sub(r"/\.([^/]+)\.[0-9a-f]{8}$", r"/\1", name) for name in synced
+    }
+    assert files <= by_name
+    folders = {name.rpartition("/")[0] for name in files}
+    assert folders <= synced
 
 
 def test_killed_at_every_twentieth_point(whole, tiny, tmp_path, record_property):

@@ -6,6 +6,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -149,3 +150,19 @@ def test_a_loss_that_is_no_number_fails_its_run_alone(tiny, tmp_path):
         assert read_json(runs / "wild" / "seed-0" / "failure.json")["kind"] == "failed"
         assert (runs / "good" / "seed-0" / "manifest.json").exists()
         assert not (runs / "wild" / "seed-0" / "result.json").exists()
+
+
+def test_clean_works_where_the_disk_is_full(tiny, tmp_path, small_disk):
+    """It is what a full disk is to be helped by."""
+    disk = small_disk(1_000)
+    spec, folder = spec_of(tiny, tmp_path, FULL), place(disk, "runs")
+    with pytest.raises(StoreError):
+        run_until(spec, folder)
+    with suppress(OSError), (disk / "rest").open("wb", buffering=0) as file:
+        while True:
+            file.write(b"x" * 512)
+    assert shutil.disk_usage(disk).free == 0
+    folder.lock.unlink()
+    told = paribus("clean", str(disk / "runs"), "--yes", cwd=tmp_path)
+    assert told.returncode == 0, told.stderr
+    assert not folder.checkpoints.exists()

@@ -52,6 +52,7 @@ def damage(root: Path, chance: random.Random) -> str:
         path.unlink,
         lambda: link(path, chance.choice([files[0], Path("/etc/passwd"), path])),
         lambda: folder(path),
+        lambda: pipe(path),
         lambda: path.rename(path.with_name(f"{path.name}.bak")),
         lambda: shutil.copytree(path.parent, path.parent.with_name(f"seed-{chance.randint(1, 9)}"),
                                 dirs_exist_ok=True),
@@ -63,6 +64,11 @@ def damage(root: Path, chance: random.Random) -> str:
 def link(path: Path, to: Path) -> None:
     path.unlink()
     path.symlink_to(to)
+
+
+def pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
 
 
 def folder(path: Path) -> None:

@@ -18,14 +18,16 @@ from paribus.analysis.tables import (
     Tables,
     with_generations,
 )
-from paribus.errors import StoreError
+from paribus.errors import DamagedError, StoreError
 from paribus.files import read_json, read_json_lines
 from paribus.records import Generation
 from paribus.store.experiments import read_description, read_tuning
 from paribus.store.layout import ExperimentFolder, RunFolder
 from paribus.store.ledger import read_ledger
 from paribus.store.manifest import check
+from paribus.store.places import misplaced
 from paribus.store.runs import RunState, read_events, read_generations, state
+from paribus.store.standing import why_it_failed
 
 DAMAGED = "damaged"
 """State of a run that has a manifest but whose files cannot be read."""
@@ -69,7 +71,8 @@ def read_run(folder: RunFolder) -> Run:
     """Return the run in `folder`; what keeps it from being scored becomes its note."""
     arm, seed, reached = folder.arm, folder.replicate, state(folder)
     if reached is RunState.FAILED:
-        return Run(arm=arm, seed=seed, state=reached, note=f"failed: {_failure(folder)}")
+        first_line = why_it_failed(folder).partition("\n")[0]
+        return Run(arm=arm, seed=seed, state=reached, note=f"failed: {first_line}")
     if reached is not RunState.COMPLETE:
         return Run(arm=arm, seed=seed, state=reached, note=_NOTES[reached])
     try:
@@ -107,6 +110,9 @@ def _read_complete(folder: RunFolder) -> Run:
     But for its weights: deleting `weights/` to save room must not cost the scores.
     """
     check(folder, weights=False)
+    elsewhere = misplaced(folder, read_json(folder.spec))
+    if elsewhere:
+        raise DamagedError(f"{folder.spec} {elsewhere}")
     result: dict[str, Any] = _finite(read_json(folder.result))
     run = Run(
         arm=folder.arm,
@@ -147,12 +153,3 @@ def _finite(value: Any) -> Any:
     """
     json.dumps(value, allow_nan=False)
     return value
-
-
-def _failure(folder: RunFolder) -> str:
-    """The first line of what went wrong."""
-    try:
-        error = str(read_json(folder.failure)["error"])
-    except (OSError, json.JSONDecodeError, KeyError):
-        return "the reason was not recorded."
-    return error.strip().partition("\n")[0] or "no reason given."

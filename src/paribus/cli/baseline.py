@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from paribus.analysis.candidates import ProtocolScore, judge, read
-from paribus.cli.console import PlainConsole
+from paribus.cli.console import PlainConsole, enduring
 from paribus.cli.display import Display
 from paribus.config.load import Loaded, load
 from paribus.data.problems import load as load_problems
@@ -66,7 +67,11 @@ def baseline(
     load_problems(tested.config.data, tested.config.seed)  # their fault is no model's
     asked = [name.strip() for name in protocols.split(",")] if protocols is not None else []
     # A program reads stdout then; what is for people goes to stderr.
-    console = PlainConsole(highlight=False, soft_wrap=True, stderr=as_json)
+    console = PlainConsole(
+        file=enduring(sys.stderr if as_json else sys.stdout),
+        highlight=False,
+        soft_wrap=True,
+    )
     with console.status("fetching weights, checking prompts"):
         planned = plan(tested, models, asked)
     runs = [run for candidate in planned for run in candidate.runs]

@@ -46,6 +46,8 @@ def clean(target: Path | None, root: Path, *, yes: bool, cache: bool) -> int:
         return 0
     if yes or _wanted():
         _remove(found, console)
+    else:
+        console.print("nothing is removed")
     return 0
 
 

@@ -5,7 +5,9 @@ sequences that clear the screen, rename the window or hide what was said. rich t
 control characters; here all are spelled out, when what is printed is already text and style.
 """
 
+import os
 from collections.abc import Iterable
+from typing import IO, TextIO, cast
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
@@ -25,3 +27,47 @@ class PlainConsole(Console):
                 yield segment
             else:
                 yield Segment(printable(segment.text), segment.style)
+
+
+def enduring(stream: TextIO) -> IO[str]:
+    """Return `stream` such that it goes silent when nobody reads it any more.
+
+    A terminal was closed, or `head` has seen enough: that must not end a run, least of all while
+    it saves what it has done because of it.
+    """
+    return cast(IO[str], _Enduring(stream))
+
+
+class _Enduring:
+    """All of a text stream that rich asks for."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self.encoding = stream.encoding
+
+    def write(self, text: str) -> int:
+        """Write `text`, or drop it."""
+        try:
+            return self._stream.write(text)
+        except OSError:
+            self._silence()
+            return len(text)
+
+    def flush(self) -> None:
+        """Write out what is buffered, or drop it."""
+        try:
+            self._stream.flush()
+        except OSError:
+            self._silence()
+
+    def isatty(self) -> bool:
+        """Return whether it is a terminal."""
+        return self._stream.isatty()
+
+    def fileno(self) -> int:
+        """Return the file's number."""
+        return self._stream.fileno()
+
+    def _silence(self) -> None:
+        """Let the stream lead nowhere: what it has buffered is written once more at exit."""
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())

@@ -22,7 +22,7 @@ import sys
 from collections.abc import Sequence
 
 from paribus.cli.arguments import parser
-from paribus.cli.console import PlainConsole
+from paribus.cli.console import PlainConsole, enduring
 from paribus.errors import ParibusError
 
 
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb and return its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     options = _parse(words)
-    errors = PlainConsole(stderr=True, highlight=False, soft_wrap=True)
+    errors = PlainConsole(file=enduring(sys.stderr), highlight=False, soft_wrap=True)
     try:
         code = _run_verb(options)
         sys.stdout.flush()  # at exit it would be too late to find that nobody reads
@@ -40,10 +40,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if error.remedy:
             errors.print(f"  → {_plain(error.remedy)}")
         return error.exit_code
+    except PermissionError as error:
+        errors.print(f"[bold red]error:[/] no permission for {_plain(str(error.filename))}")
+        errors.print("  → ask its owner, or give yourself permission (chmod)")
+        return 2
     except KeyboardInterrupt as stop:
-        where = getattr(stop, "text", "")
-        errors.print(f"\nstopped. Finished runs are kept{_plain(where)}; go on with:")
-        errors.print(f"  {_plain(shlex.join(['paribus', *words]))}")
+        if options.verb in ("run", "baseline"):
+            where = getattr(stop, "text", "")
+            errors.print(f"\nstopped. Finished runs are kept{_plain(where)}; go on with:")
+            errors.print(f"  {_plain(shlex.join(['paribus', *words]))}")
+        else:
+            errors.print("\nstopped")
         return 128 + int(getattr(stop, "number", signal.SIGINT))
     except (BrokenPipeError, SystemExit) as left:
         if isinstance(left, SystemExit) and not isinstance(left.__context__, BrokenPipeError):
@@ -158,5 +165,12 @@ def _plain(text: str) -> str:
     return escape(text)
 
 
+def entry() -> int:
+    """Run the verb of this process; once it is told how it ended, Ctrl-C has nothing to stop."""
+    code = main()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return code
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(entry())

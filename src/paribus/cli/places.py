@@ -1,5 +1,6 @@
 """Where the runs lie that the words of a command line mean."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,9 +13,19 @@ def experiment_folder(file: Path, values: Sequence[str], root: Path) -> Experime
 
     Raises StoreError if it holds no runs.
     """
+    if not file.exists():
+        raise StoreError(
+            f"there is no file and no folder {file}",
+            "name an experiment's file, or its folder under runs/",
+        )
     folder = ExperimentFolder(file if file.is_dir() else root / _name(file, values))
     if not folder.description.is_file():
-        raise StoreError(f"{folder.path} holds no experiment", f"run it first: paribus run {file}")
+        raise StoreError(
+            f"{folder.path} holds no experiment",
+            "name an experiment's file, or its folder under runs/"
+            if file.is_dir()
+            else f"run it first: paribus run {shlex.quote(str(file))}",
+        )
     return folder
 
 

@@ -24,9 +24,9 @@ from paribus.cli.plan_view import origins_table, show
 from paribus.config.load import Loaded, load
 from paribus.config.spec import RunSpec
 from paribus.experiment.arms import Arm
-from paribus.experiment.local import is_complete
 from paribus.experiment.matrix import Design, expand
 from paribus.experiment.preflight import Warned, checkpoint_bytes, disk_bytes, preflight, refuse
+from paribus.experiment.stored import is_complete
 from paribus.experiment.survey import Prospect, settle_design, survey
 from paribus.planning.devices import Device, device
 from paribus.planning.foresight import foresee

@@ -9,7 +9,7 @@ from typing import Any
 from rich.markup import escape
 
 from paribus.analysis.robustness import read_labels
-from paribus.cli.console import PlainConsole
+from paribus.cli.console import PlainConsole, enduring
 from paribus.cli.display import Display
 from paribus.cli.report import conclude
 from paribus.cli.warnings import violation_lines
@@ -29,7 +29,11 @@ def run(file: Path, values: Sequence[str], root: Path, *, fork: bool) -> int:
     """Run the experiment in `file` and print the table and the report's path."""
     # Children inherit these: what a run computes must not depend on what the network answers.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    console = PlainConsole(highlight=False, soft_wrap=not sys.stdout.isatty())
+    console = PlainConsole(
+        file=enduring(sys.stdout),
+        highlight=False,
+        soft_wrap=not sys.stdout.isatty(),
+    )
     loaded = load(file, values)
     if loaded.config.labels:
         read_labels(Path(loaded.config.labels))  # a fault is told before anything is spent
@@ -58,7 +62,7 @@ def run(file: Path, values: Sequence[str], root: Path, *, fork: bool) -> int:
     if outcome.failed:
         raise RunFailed(
             f"{len(outcome.failed)} of {len(design.runs)} runs failed; the others are kept",
-            "mend the cause named above, then give the same command again",
+            "mend the cause named above and run it again: what is complete is kept",
         )
     return 0
 

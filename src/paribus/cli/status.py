@@ -20,6 +20,7 @@ from paribus.cli.tables import captioned, table_of
 from paribus.errors import StoreError
 from paribus.store.experiments import read_description
 from paribus.store.layout import ExperimentFolder, RunFolder
+from paribus.store.places import experiments_in
 from paribus.store.standing import Standing, Stands, standing
 
 
@@ -28,11 +29,7 @@ def status(file: Path | None, values: Sequence[str], root: Path, *, as_json: boo
 
     Raises StoreError, after what can be shown, for experiments whose description is damaged.
     """
-    if file is not None:
-        folders = [experiment_folder(file, values, root)]
-    else:
-        found = sorted(root.glob("*/experiment.yaml"))
-        folders = [ExperimentFolder(description.parent) for description in found]
+    folders = [experiment_folder(file, values, root)] if file else experiments_in(root)
     rows: list[dict[str, Any]] = []
     damaged: list[StoreError] = []
     for folder in folders:
@@ -118,7 +115,7 @@ def _state(row: Mapping[str, Any]) -> str:
     """Return the state, why, and where it would go on."""
     said: str = row["state"]
     if said == Stands.DAMAGED:
-        return f"{said}: its manifest; paribus verify says how"
+        return f"{said}: {row['error'].splitlines()[0]}"
     if row["error"]:
         said += f": {row['error'].splitlines()[0]}"
     if row["goes_on_from"]:

@@ -30,7 +30,7 @@ def verify(paths: Sequence[Path], *, as_json: bool) -> int:
         for path in dict.fromkeys(paths):
             check(path, checked, lambda folder: status.update(f"checking {escape(str(folder))}"))
     if as_json:
-        print(json.dumps(_record(checked), indent=2, ensure_ascii=False))
+        print(json.dumps(_record(checked), indent=2))
     else:
         _show(checked, PlainConsole(highlight=False, soft_wrap=True))
     return int(bool(checked.differences))

@@ -23,10 +23,11 @@ from paribus.errors import PromptError, StoreError, UserError
 from paribus.experiment.arms import Arm, name_of
 from paribus.experiment.forecast import Planned
 from paribus.experiment.isolated import run_isolated
-from paribus.experiment.local import OnRun, description, execute_runs, is_complete
+from paribus.experiment.local import OnRun, description, execute_runs
 from paribus.experiment.matrix import Design, expand
 from paribus.experiment.preflight import Warned, preflight
 from paribus.experiment.progress import Progress
+from paribus.experiment.stored import is_complete
 from paribus.experiment.survey import survey
 from paribus.files import sha256_of_json
 from paribus.models.quiet import quiet_libraries

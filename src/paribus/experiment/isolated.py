@@ -5,11 +5,12 @@ A run that needs more memory than there is fails as `OutOfMemory`, with what was
 
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import fields
 from functools import partial
 
 from paribus.config.spec import RunSpec
-from paribus.errors import OutOfMemory, ParibusError, RunFailed
+from paribus.errors import OutOfMemory, ParibusError, RunFailed, StoreError
 from paribus.experiment.forecast import PLANNED, Planned
 from paribus.experiment.process import Died, in_child
 from paribus.experiment.progress import Progress
@@ -38,7 +39,7 @@ def run_isolated(
     """
 
     def tell() -> None:
-        text = "stopping when this step is done; once more stops at once"
+        text = "stopping as soon as what is done is safe; once more stops at once"
         on_progress(Progress(stage="stopping", note=text))
 
     try:
@@ -117,7 +118,10 @@ def _out_of_memory(spec: RunSpec, folder: RunFolder, what: str) -> OutOfMemory:
 
 
 def _record(folder: RunFolder, error: ParibusError, trace: str) -> None:
-    if state(folder) is RunState.UNFINISHED:
+    """Store why the run failed; where that cannot be stored either, the failure itself counts."""
+    with suppress(StoreError):
+        if state(folder) is not RunState.UNFINISHED:
+            return
         planned = _planned(folder)
         fail(
             folder,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from paribus.config.load import Loaded
-from paribus.config.spec import RunSpec, differences
+from paribus.config.spec import RunSpec
 from paribus.errors import RunFailed, StoreError, UserError
 from paribus.experiment.forecast import Planned
 from paribus.experiment.isolated import run_here, run_isolated
@@ -19,18 +19,15 @@ from paribus.experiment.matrix import Design
 from paribus.experiment.preflight import Warned, preflight, refuse
 from paribus.experiment.process import get_ready
 from paribus.experiment.progress import Progress
+from paribus.experiment.resuming import refuse_another
+from paribus.experiment.stored import check_inputs, check_open, pending
 from paribus.experiment.survey import settle_design, survey
-from paribus.experiment.trials import with_rate
 from paribus.experiment.tuning import conclude, settle
-from paribus.files import read_json
-from paribus.models.quiet import quiet_libraries
 from paribus.planning import devices
-from paribus.planning.inputs import Inputs, prepare
 from paribus.planning.machine import here
 from paribus.store.experiments import write_description
 from paribus.store.layout import ExperimentFolder, RunFolder
 from paribus.store.lock import locked
-from paribus.store.manifest import check
 from paribus.store.runs import RunState, fail, state
 
 OnRun = Callable[[RunSpec, Progress], None]
@@ -68,13 +65,16 @@ def run_experiment(
     With `fork` unfinished runs go on even where they were begun with other settings. Failures of
     single runs are in the result; a failed trial is only a rate that cannot be chosen.
 
-    Raises UserError before any compute is spent if something cannot work, StoreError if a complete
-    run there was made from another spec, another process works there, or nothing can be written.
+    Raises UserError before any compute is spent if something cannot work, or an unfinished run was
+    begun with other settings; StoreError if a complete run there was made from another spec,
+    another process works there, or nothing can be written.
     """
     folder = ExperimentFolder(root / loaded.config.name)
     run = partial(run_isolated if isolate else run_here, fork=fork)
     with locked(folder.lock):
-        return _run_locked(loaded, design, folder, on_progress, on_checked, run, isolate=isolate)
+        return _run_locked(
+            loaded, design, folder, on_progress, on_checked, run, isolate=isolate, fork=fork
+        )
 
 
 def _run_locked(
@@ -86,20 +86,23 @@ def _run_locked(
     run: Execute,
     *,
     isolate: bool,
+    fork: bool,
 ) -> Outcome:
     root = folder.path.parent
     design = settle_design(design, folder, devices.here)
     planned: dict[str, Planned] = {}
-    trials = _pending([trial for trial in design.trials if trial.arm in design.open], folder)
-    _check_open(design, folder)
-    pending = _pending(_ready(design), folder)
-    if design.open or pending:
+    trials = pending([trial for trial in design.trials if trial.arm in design.open], folder)
+    check_open(design, folder)
+    to_run = pending(_ready(design), folder)
+    if design.open or to_run:
         machine = here(root)  # times the processor, so before anything else is busy
         if isolate:
             get_ready()
         inputs = check_inputs(design, folder)
+        for spec in to_run:
+            refuse_another(spec, inputs[spec.arm], folder.of(spec), fork=fork)
         prospects = survey(design, machine.device, lambda arm: inputs[arm.name])
-        to_do = [run for run in design.runs if run.arm in design.open or run in pending]
+        to_do = [run for run in design.runs if run.arm in design.open or run in to_run]
         found = preflight(prospects, replace(design, runs=to_do), loaded.config, machine)
         refuse(found)
         on_checked(design, found)
@@ -110,19 +113,15 @@ def _run_locked(
         execute(trials)
         design = settle(design, conclude(design, folder))
         write_description(folder, description(loaded, design))
-    pending = _pending(_ready(design), folder)
-    failed = execute(pending)
-    ran, kept = len(pending) - len(failed), len(_ready(design)) - len(pending)
+    to_run = pending(_ready(design), folder)
+    failed = execute(to_run)
+    ran, kept = len(to_run) - len(failed), len(_ready(design)) - len(to_run)
     return Outcome(ran=ran, kept=kept, failed=(*_fail_open(design, folder), *failed))
 
 
 def _ready(design: Design) -> list[RunSpec]:
     """Return the runs whose learning rate is known."""
     return [spec for spec in design.runs if spec.arm not in design.open]
-
-
-def _pending(specs: Sequence[RunSpec], folder: ExperimentFolder) -> list[RunSpec]:
-    return [spec for spec in specs if not is_complete(spec, folder)]
 
 
 def execute_runs(
@@ -164,64 +163,6 @@ def _fail_open(design: Design, folder: ExperimentFolder) -> list[tuple[RunSpec, 
     return failed
 
 
-def _check_open(design: Design, folder: ExperimentFolder) -> None:
-    """Raise StoreError if a complete run stands where none of the rates to try could lead."""
-    for spec in design.runs:
-        run = folder.of(spec)
-        if spec.arm in design.open and state(run) is RunState.COMPLETE:
-            configs = [trial.config for trial in design.trials if trial.arm == spec.arm]
-            rates = [config.training.learning_rate for config in configs]
-            possible = [replace(spec, config=with_rate(spec.config, rate)) for rate in rates]
-            check(run)
-            stored = read_json(run.spec)
-            if stored["fingerprint"] not in {each.fingerprint for each in possible}:
-                raise _taken(run, differences(stored["identity"], design.identity(spec)))
-
-
-def is_complete(spec: RunSpec, folder: ExperimentFolder) -> bool:
-    """Return whether `spec` has been run to the end.
-
-    Raises StoreError if its place is taken by a run with another fingerprint, or if files of
-    the finished run are gone.
-    """
-    run = folder.of(spec)
-    if state(run) is not RunState.COMPLETE:
-        return False
-    check(run)
-    stored = read_json(run.spec)
-    if stored["fingerprint"] != spec.fingerprint:
-        raise _taken(run, differences(stored["identity"], spec.identity()))
-    return True
-
-
-def check_inputs(design: Design, folder: ExperimentFolder) -> dict[str, Inputs]:
-    """Return every arm's inputs, by arm. Raises UserError on the first that cannot be made.
-
-    A complete run whose weights or problems were other than today's is a StoreError: its arm
-    could not be compared with the others.
-    """
-    quiet_libraries()
-    seed = design.runs[0].seed
-    inputs = {arm.name: prepare(arm.config, seed) for arm in design.arms}
-    for spec in design.runs:
-        _check_stored(folder.of(spec), inputs[spec.arm])
-    # All trials of an arm read the same: its rate changes no token.
-    firsts = {trial.arm: trial for trial in reversed(design.trials) if trial.arm in design.open}
-    for arm, first in firsts.items():
-        tried = prepare(first.config, seed, trial=True)
-        for trial in design.trials:
-            if trial.arm == arm:
-                _check_stored(folder.of(trial), tried)
-    return inputs
-
-
-def _check_stored(run: RunFolder, inputs: Inputs) -> None:
-    if state(run) is RunState.COMPLETE:
-        stored, now = read_json(run.spec)["inputs"], inputs.identity()
-        if stored != now:
-            raise _taken(run, differences(stored, now))
-
-
 def description(loaded: Loaded, design: Design) -> dict[str, Any]:
     """Return the content of `experiment.yaml`."""
     identities = {spec.arm: design.identity(spec) for spec in reversed(design.runs)}
@@ -239,10 +180,3 @@ def description(loaded: Loaded, design: Design) -> dict[str, Any]:
             for trial in design.trials
         ],
     }
-
-
-def _taken(run: RunFolder, lines: list[str]) -> StoreError:
-    return StoreError(
-        "\n  ".join([f"{run.path} holds a complete run that differs from this one:", *lines]),
-        "run under another name (name=…) or folder (--runs DIR), or delete that run's folder",
-    )

@@ -77,8 +77,8 @@ def in_child(
             child.kill()
             child.join()
     asked = stopped()
-    if asked is not None and not isinstance(failure, ParibusError):
-        raise Stopped(failure.text if failure else "", asked.number)
+    if asked is not None:
+        raise Stopped(_last_words(failure), asked.number)
     if failure is not None:
         raise failure
     if child.exitcode != 0:
@@ -111,16 +111,18 @@ def _start(child: Any, forked: bool) -> None:
 
 
 def _deaf(start: Callable[[], None]) -> None:
-    """Call `start` so that the program it starts does not hear Ctrl-C.
+    """Call `start` so that the program it starts does not hear Ctrl-C or that its terminal closed.
 
-    A terminal sends an interrupt to the whole group, and what interrupts a process's imports is a
-    traceback. That SIGINT is ignored is inherited by the program that is started.
+    A terminal sends both to the whole group. What interrupts a process's imports is a traceback,
+    and with the server its children would go. That a signal is ignored is inherited by the program
+    that is started.
     """
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    before = {each: signal.signal(each, signal.SIG_IGN) for each in (signal.SIGINT, signal.SIGHUP)}
     try:
         start()
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _may_have_gpu() -> bool:
@@ -150,6 +152,13 @@ def _listen(
         if isinstance(message, ParibusError | Stopped):
             return message
         on_message(message)
+
+
+def _last_words(failure: ParibusError | Stopped | None) -> str:
+    """Return what to say of a child that was asked to stop: where it goes on, or why it failed."""
+    if isinstance(failure, ParibusError):
+        return f", and this run failed meanwhile: {failure.message}"
+    return failure.text if failure else ""
 
 
 def _child(work: Callable[[Send], None], sender: Connection) -> None:

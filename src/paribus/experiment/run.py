@@ -12,7 +12,7 @@ from paribus.experiment.measurement import measure_all
 from paribus.experiment.probed import probe_model
 from paribus.experiment.progress import OnProgress, Progress
 from paribus.experiment.result import result_record, spec_record
-from paribus.experiment.resuming import take_up
+from paribus.experiment.resuming import length_of, take_up
 from paribus.experiment.reuse import reuse
 from paribus.experiment.saving import save_weights
 from paribus.models import blocked
@@ -51,7 +51,7 @@ def run_one(
         return
     record = spec_record(spec, inputs, device)
     note = _teller(on_progress)
-    point = take_up(folder, record, fork=fork, on_note=note)
+    point = take_up(folder, record, steps=length_of(spec, inputs), fork=fork, on_note=note)
     begin(folder, record, events=point.path / folder.events.name if point else None)
     if point:
         append_event(folder, {"event": "resumed", "step": point.step})
@@ -74,7 +74,7 @@ def run_one(
             config.training,
             seed=spec.stream,
             compute=compute,
-            folder=folder.path / "trackers",
+            folder=folder.trackers,
             on_step=_step_reporter(folder, on_progress),
             checkpoints=saves,
         )

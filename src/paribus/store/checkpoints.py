@@ -20,12 +20,13 @@ A process killed anywhere in between leaves the newest two as they were.
 import shutil
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from paribus.errors import DamagedError
-from paribus.files import sha256_of_file, sha256_of_json, sync
+from paribus.files import remove, sha256_of_file, sha256_of_json, sync
 from paribus.store.runs import writing
 from paribus.store.sealed import read_sealed, write_sealed
 
@@ -47,12 +48,14 @@ class Checkpoint:
         step: optimizer steps that are done.
         run: what the run is: spec, inputs and environment, as in `spec.json`.
         forked_from: where the run came from if it began at a checkpoint of another spec.
+        trains: whether training can go on from it; the last one of a training has weights alone.
     """
 
     path: Path
     step: int
     run: dict[str, Any]
     forked_from: dict[str, Any] | None
+    trains: bool
 
 
 def make_room(folder: Path, step: int) -> Path:
@@ -73,7 +76,20 @@ def publish(
 
     Raises StoreError if it cannot be written or is not what was written; the ones before stay.
     """
-    folder = temporary.parent
+    found = _place(temporary, step, run, forked_from)
+    with writing(found.path):
+        for old in _all(found.path.parent)[KEPT:]:
+            shutil.rmtree(old)
+    return found
+
+
+def _place(
+    temporary: Path,
+    step: int,
+    run: Mapping[str, Any],
+    forked_from: Mapping[str, Any] | None,
+) -> Checkpoint:
+    """Do steps 2 to 5. Raises StoreError."""
     with writing(temporary):
         files = {}
         for path in sorted(temporary.iterdir()):
@@ -88,86 +104,124 @@ def publish(
         }
         write_sealed(temporary / "manifest.json", manifest)
         sync(temporary)
-        final = folder / f"step-{step:06d}-{sha256_of_json(run)[:8]}"
+        final = _final(temporary.parent, step, run)
         temporary.rename(final)
-        sync(folder)
-    found = verified(final)
-    with writing(folder):
-        for old in _all(folder)[KEPT:]:
-            shutil.rmtree(old)
-    return found
+        sync(final.parent)
+    return verified(final)
 
 
 def verified(path: Path) -> Checkpoint:
     """Return the checkpoint in `path`. Raises DamagedError if a file is not what was written."""
+    checkpoint, files = _said(path)
+    there = {each.name for each in path.iterdir()} - {"manifest.json"}
+    if there != set(files):
+        odd = sorted(there ^ set(files))
+        raise DamagedError(
+            f"{path} misses or has beside it: {', '.join(odd)}", "restore the folder"
+        )
+    for name, said in files.items():
+        file = path / name
+        if not file.is_file() or file.is_symlink() or sha256_of_file(file) != said["sha256"]:
+            raise DamagedError(f"{file} is not what was written", "restore the file")
+    return checkpoint
+
+
+def _said(path: Path) -> tuple[Checkpoint, dict[str, Any]]:
+    """Return what the manifest in `path` says, and of which files. Raises DamagedError."""
     manifest = read_sealed(path / "manifest.json")
     if manifest.get("format") != FORMAT:
         raise DamagedError(
             f"{path} has format {manifest.get('format')}, this paribus reads {FORMAT}",
             "go on with the paribus that wrote it",
         )
-    there = {each.name for each in path.iterdir()} - {"manifest.json"}
-    if there != set(manifest["files"]):
-        odd = sorted(there ^ set(manifest["files"]))
-        raise DamagedError(
-            f"{path} misses or has beside it: {', '.join(odd)}", "restore the folder"
+    try:
+        found = Checkpoint(
+            path=path,
+            step=int(manifest["step"]),
+            run=dict(manifest["run"]),
+            forked_from=manifest["forked_from"],
+            trains="trainer_state.json" in manifest["files"],
         )
-    for name, said in manifest["files"].items():
-        file = path / name
-        if not file.is_file() or file.is_symlink() or sha256_of_file(file) != said["sha256"]:
-            raise DamagedError(f"{file} is not what was written", "restore the file")
-    return Checkpoint(
-        path=path, step=manifest["step"], run=manifest["run"], forked_from=manifest["forked_from"]
-    )
+        return found, dict(manifest["files"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise DamagedError(f"{path} has an odd manifest: {error!r}", "restore the file") from error
 
 
-def newest(folder: Path, on_damaged: Callable[[str], None]) -> Checkpoint | None:
+def newest(
+    folder: Path, on_damaged: Callable[[str], None], *, trains: bool = False
+) -> Checkpoint | None:
     """Return the newest checkpoint under `folder` that can be trusted; None if there is none.
 
-    What cannot is put aside, and `on_damaged` is told. What a dead process left unfinished is
-    removed: the caller holds the run's lock. Raises StoreError if the folder cannot be written.
+    With `trains` it is the newest that training can go on from. What cannot be trusted is put
+    aside, and `on_damaged` is told. What a dead process left unfinished is removed: the caller
+    holds the run's lock. Raises StoreError if the folder cannot be written.
     """
     for path in folder.glob(f"{_NEW}*"):
         with writing(path):
             shutil.rmtree(path)
     for path in _all(folder):
         try:
-            return verified(path)
+            found = verified(path)
         except DamagedError as error:
             aside = path.with_name(f"{_DAMAGED}{path.name}-{uuid.uuid4().hex[:6]}")
             with writing(path):
                 path.rename(aside)
             on_damaged(f"{error.message}; kept aside as {aside.name}, the one before is tried")
+        else:
+            if found.trains or not trains:
+                return found
+    return None
+
+
+def glance(folder: Path, *, trains: bool = False) -> Checkpoint | None:
+    """Return what `newest` will, if all is well: only manifests are read, nothing is put aside."""
+    for path in _all(folder):
+        with suppress(DamagedError):
+            found, _ = _said(path)
+            if found.trains or not trains:
+                return found
     return None
 
 
 def newest_step(folder: Path) -> int | None:
     """Return the step of the newest checkpoint by its name, nothing verified; None without one."""
-    numbers = (path.name.split("-")[1] for path in folder.glob("step-*"))
-    return max((int(number) for number in numbers if number.isdecimal()), default=None)
-
-
-def remove_others(kept: Checkpoint) -> None:
-    """Remove every checkpoint beside `kept`: of another spec, after a fork. Raises StoreError."""
-    for path in _all(kept.path.parent):
-        if path != kept.path:
-            with writing(path):
-                shutil.rmtree(path)
+    return max((_step(path) for path in _all(folder)), default=None)
 
 
 def relabel(old: Checkpoint, run: Mapping[str, Any], forked_from: Mapping[str, Any]) -> Checkpoint:
-    """Return a copy of `old` that belongs to `run`, in place of it. Raises StoreError."""
-    temporary = make_room(old.path.parent, old.step)
-    with writing(temporary):
-        for path in old.path.iterdir():
-            if path.name != "manifest.json":
-                shutil.copyfile(path, temporary / path.name)
-    made = publish(temporary, old.step, run, forked_from)
-    remove_others(made)
+    """Return a copy of `old` that belongs to `run`, in place of it and all others.
+
+    Raises StoreError.
+    """
+    folder, final = old.path.parent, _final(old.path.parent, old.step, run)
+    made = old
+    if old.path != final:
+        with writing(folder):
+            remove(final)  # of a fork that was killed before it was done
+        temporary = make_room(folder, old.step)
+        with writing(temporary):
+            for path in old.path.iterdir():
+                if path.name != "manifest.json":
+                    shutil.copyfile(path, temporary / path.name)
+        made = _place(temporary, old.step, run, forked_from)
+    for path in _all(folder):
+        if path != made.path:
+            with writing(path):
+                shutil.rmtree(path)
     return made
+
+
+def _final(folder: Path, step: int, run: Mapping[str, Any]) -> Path:
+    return folder / f"step-{step:06d}-{sha256_of_json(run)[:8]}"
 
 
 def _all(folder: Path) -> list[Path]:
     """Return the published checkpoints, newest first. The step counts, not the clock."""
     found = [path for path in folder.glob("step-*") if path.is_dir() and not path.is_symlink()]
-    return sorted(found, key=lambda path: path.name, reverse=True)
+    return sorted(found, key=lambda path: (_step(path), path.name), reverse=True)
+
+
+def _step(path: Path) -> int:
+    """Return the step in a checkpoint's name; -1 if there is none."""
+    number = path.name.split("-")[1]
+    return int(number) if number.isdecimal() else -1

@@ -5,6 +5,7 @@ store, are refused.
 """
 
 import os
+import stat
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -97,11 +98,17 @@ def parsed(text: bytes, path: Path) -> dict[str, Any]:
 
 
 def refuse_links(folder: Path) -> None:
-    """Raise StoreError if anything in `folder` is a symbolic link; it may be one itself."""
+    """Raise StoreError if anything in `folder` is a link, a pipe or a device.
+
+    The folder may be a link itself.
+    """
     for place, folders, files in os.walk(folder):
         for name in (*folders, *files):
             path = Path(place) / name
-            if path.is_symlink():
+            mode = path.lstat().st_mode
+            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode)):
+                raise StoreError(f"{path} is neither a file nor a folder", "remove it")
+            if stat.S_ISLNK(mode):
                 raise StoreError(
                     f"{path} is a symbolic link, which may lead out of the store",
                     "put what it points to in its place",

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from paribus.errors import DamagedError, StoreError
-from paribus.files import sha256_of_file, write_json, write_text
+from paribus.files import read_bytes, sha256_of_file, write_json, write_text
 from paribus.store.description import REMEDY, parsed, refuse_links
 from paribus.store.layout import ExperimentFolder
 from paribus.store.runs import writing
@@ -54,11 +54,13 @@ def description_of(folder: ExperimentFolder) -> dict[str, Any]:
     """Return the experiment's description, whatever lies beside it. Raises as that does."""
     path = folder.description
     try:
-        seal, _, text = path.read_bytes().partition(b"\n")
-    except OSError as error:
+        seal, _, text = read_bytes(path).partition(b"\n")
+    except FileNotFoundError as error:
         raise StoreError(
-            f"{path} cannot be read: {error}", "run the experiment first, or name another folder"
+            f"{path} is missing", "restore it, run the experiment, or name another folder"
         ) from error
+    except OSError as error:
+        raise StoreError(f"{path} cannot be read: {error.strerror}", REMEDY) from error
     found = hashlib.sha256(text).hexdigest()
     if seal != _SEAL + found.encode():
         raise DamagedError(

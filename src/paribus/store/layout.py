@@ -15,6 +15,7 @@ runs/<experiment>/
     failure.json                 only after a failure
     manifest.json                written last: its presence means complete
     lock                         held by the process that works on the run
+    trackers/                    what TensorBoard reads, if it is asked for
     checkpoints/                 only until then: where training goes on from
     pieces/                      only until then: what was tested so far
   lock                           held by `paribus run`
@@ -29,6 +30,7 @@ from pathlib import Path
 from paribus.config.spec import RunSpec
 
 _REPLICATE = re.compile(r"seed-\d+")
+_GENERATIONS = "generations"
 _OF_THE_EXPERIMENT = frozenset(
     {"experiment.yaml", "ledger.jsonl", "tuning.json", "tuning", "report", "lock"}
 )
@@ -107,7 +109,22 @@ class RunFolder:
 
     def generations(self, protocol: str) -> Path:
         """Raw outputs under one protocol, by its full name."""
-        return self.path / "generations" / f"{file_name(protocol)}.jsonl"
+        return self.path / _GENERATIONS / f"{file_name(protocol)}.jsonl"
+
+    @property
+    def trackers(self) -> Path:
+        """Folder of what trackers such as TensorBoard write."""
+        return self.path / "trackers"
+
+    def written(self) -> list[Path]:
+        """Return what lies in the folder and paribus wrote, checkpoints, pieces and lock left out.
+
+        What is hidden was being written, or probed, when its process was killed.
+        """
+        ours = (self.spec, self.events, self.weights, self.result, self.failure, self.manifest,
+                self.heldout, self.trackers, self.path / _GENERATIONS)  # fmt: skip
+        found = sorted(self.path.iterdir())
+        return [path for path in found if path in ours or path.name.startswith(".")]
 
     @property
     def experiment(self) -> "ExperimentFolder":

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from paribus.errors import DamagedError
-from paribus.files import json_line, sha256_of_json
+from paribus.files import json_line, read_bytes, sha256_of_json
 from paribus.store.runs import writing
 
 LIKELIHOOD = "likelihood"
@@ -78,7 +78,7 @@ def read_ledger(path: Path) -> list[TestRead]:
     other is not what was written, for to skip it would be to report fewer readings than there were.
     """
     try:
-        *lines, tail = path.read_bytes().split(b"\n")
+        *lines, tail = read_bytes(path).split(b"\n")
     except FileNotFoundError:
         return []
     except OSError as error:
@@ -90,7 +90,7 @@ def read_ledger(path: Path) -> list[TestRead]:
 
 def is_cut_short(path: Path) -> bool:
     """Return whether the last line of the ledger ends too early. Raises OSError."""
-    tail = path.read_bytes().rpartition(b"\n")[2]
+    tail = read_bytes(path).rpartition(b"\n")[2]
     return bool(tail) and _is_cut(tail)
 
 
@@ -100,6 +100,8 @@ def _is_cut(tail: bytes) -> bool:
         json.JSONDecoder().raw_decode(tail.decode())
     except ValueError:  # not JSON yet, or cut within a character
         return True
+    except RecursionError:  # deeper than any line of ours
+        pass
     return False
 
 

@@ -138,11 +138,8 @@ def _in_run(run: RunFolder) -> list[Leftover]:
     aside = [p for p in saved + tested if p.name.startswith(".damaged-") or p.suffix == ".damaged"]
     left = [p for p in saved + tested if p.name.startswith(".new-") or is_temporary(p)]
     worthless = {*aside, *left}
-    rest = [
-        path
-        for path in sorted(run.path.iterdir())
-        if path != run.lock and (path.is_symlink() or path not in (run.checkpoints, run.pieces))
-    ]
+    links = [path for path in (run.checkpoints, run.pieces) if path.is_symlink()]
+    rest = [*run.written(), *links]
     found = [
         ("put aside", "failed its check; nothing reads it", aside),
         ("half-written files", _KILLED, left),

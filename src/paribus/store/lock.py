@@ -7,6 +7,7 @@ it, for the message; it stays when the lock is gone and means nothing then.
 import fcntl
 import os
 import socket
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -23,33 +24,53 @@ _INSTANT = 0.05
 def locked(path: Path) -> Iterator[None]:
     """Hold the lock `path` while the block runs.
 
-    Raises StoreError if another process holds it, or it cannot be written.
+    Raises StoreError if another process holds it, it is a link or no file, or cannot be written.
     """
     with writing(path):
         missing = [each for each in path.parents if not each.exists()]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = _taken(path)
     try:
+        with suppress(OSError):  # who has it is for the message alone; the disk may be full
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+        yield
+    finally:
+        with suppress(OSError):  # somebody removed the folder, or uses it by now
+            if [each.name for each in path.parent.iterdir()] == [path.name]:
+                path.unlink()  # nothing came of it: leave no trace
+                for folder in missing or [path.parent]:
+                    folder.rmdir()
+        os.close(descriptor)
+
+
+def _taken(path: Path) -> int:
+    """Return the open file of the lock, taken. Raises StoreError, OSError."""
+    while True:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = _open(path, os.O_RDWR | os.O_CREAT)
         try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise StoreError(f"{path} is no file", "remove it: it keeps paribus from the run")
             _take(descriptor)
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(descriptor), path.lstat()):
+                    return descriptor
         except BlockingIOError as error:
             owner = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
+            os.close(descriptor)
             raise StoreError(
                 f"{path.parent} is in use by {owner or 'another process'}",
                 "wait until it is done, or stop it; two at once would write into each other",
             ) from error
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
-        try:
-            yield
-        finally:
-            if [each.name for each in path.parent.iterdir()] == [path.name]:
-                path.unlink()  # nothing came of it: leave no trace
-                with suppress(OSError):  # another began to use one of them
-                    for folder in missing or [path.parent]:
-                        folder.rmdir()
-    finally:
-        os.close(descriptor)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)  # its last owner removed it: what holds it now locks nothing
+
+
+def _open(path: Path, flags: int) -> int:
+    """Open a lock's file: never through a link, and without waiting for anyone to write a pipe."""
+    return os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
 
 
 def _take(descriptor: int) -> None:
@@ -68,13 +89,15 @@ def held(path: Path) -> bool:
     cannot tell; then it counts as free.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        descriptor = _open(path, os.O_RDONLY)
     except OSError:
         return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
+    except OSError:  # the disk knows no locks
+        return False
     finally:
         os.close(descriptor)
     return False

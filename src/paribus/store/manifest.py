@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from paribus.errors import DamagedError, StoreError
-from paribus.files import read_json, sha256_of_file
+from paribus.files import read_json, sha256_of_file, sync
 from paribus.store.layout import RunFolder
 from paribus.store.sealed import read_sealed, write_sealed
 
@@ -18,18 +18,17 @@ FORMAT = 3
 
 
 def write_manifest(folder: RunFolder) -> None:
-    """List what lies in `folder`. Raises OSError."""
-    write_sealed(
-        folder.manifest,
-        {
-            "format": FORMAT,
-            "fingerprint": read_json(folder.spec)["fingerprint"],
-            "files": {
-                name: {"bytes": path.stat().st_size, "sha256": sha256_of_file(path)}
-                for name, path in _there(folder).items()
-            },
-        },
-    )
+    """List what paribus wrote in `folder`, all of it on the disk before. Raises OSError."""
+    ours = folder.written()
+    files = {}
+    for name, path in _there(folder).items():
+        if folder.path / Path(name).parts[0] in ours:
+            sync(path)
+            files[name] = {"bytes": path.stat().st_size, "sha256": sha256_of_file(path)}
+    for place in {path.parent for path in map(folder.path.joinpath, files)}:
+        sync(place)
+    fingerprint = read_json(folder.spec)["fingerprint"]
+    write_sealed(folder.manifest, {"format": FORMAT, "fingerprint": fingerprint, "files": files})
 
 
 def read_manifest(folder: RunFolder) -> dict[str, Any]:
@@ -39,7 +38,8 @@ def read_manifest(folder: RunFolder) -> dict[str, Any]:
     except DamagedError as error:
         # Whoever wrote it may have known no seal.
         raise DamagedError(
-            f"{folder.manifest} is damaged, or of an earlier paribus: {error.message}",
+            f"{folder.manifest} is damaged, or of an earlier paribus: it "
+            f"{error.message.removeprefix(f'{folder.manifest} ')}",
             f"delete {folder.path} to run it again",
         ) from error
     if manifest.get("format") != FORMAT:
@@ -63,15 +63,18 @@ def check(folder: RunFolder, *, weights: bool = True) -> None:
             raise DamagedError(found, f"restore the file, or delete {folder.path} to run it again")
 
 
-def differences(folder: RunFolder) -> list[tuple[Path, str]]:
-    """Return each file that is not as it was written, is missing or was added, and how."""
+def differences(folder: RunFolder, *, sizes_only: bool = False) -> list[tuple[Path, str]]:
+    """Return each file that is not as it was written, is missing or was added, and how.
+
+    With `sizes_only` no file but the manifest is read.
+    """
     try:
         manifest = read_manifest(folder)
     except StoreError as error:
         return [(folder.manifest, error.message)]
     files = manifest["files"]
     found = [
-        (folder.path / name, _difference(folder, name, said, sizes_only=False))
+        (folder.path / name, _difference(folder, name, said, sizes_only=sizes_only))
         for name, said in files.items()
     ]
     added = sorted(_there(folder).keys() - files)

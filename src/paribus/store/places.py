@@ -8,8 +8,9 @@ A run is told by its place as well as by its files, so that a lost file does not
 
 import os
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from paribus.errors import StoreError
 from paribus.store.layout import ExperimentFolder, RunFolder, is_replicate
@@ -29,6 +30,16 @@ def is_run(path: Path) -> bool:
     if not path.is_dir() or _is_described(ExperimentFolder(path)):
         return False
     return is_replicate(path.name) or is_trial(path) or RunFolder(path).spec.is_file()
+
+
+def misplaced(folder: RunFolder, spec: Mapping[str, Any]) -> str | None:
+    """Return whose run `spec` is, if it is not the one whose place this is. Raises KeyError."""
+    at = folder.path.resolve()
+    place = [at.parent.name] if is_trial(at) else [at.parent.name, at.name]
+    said = [spec["arm"], f"seed-{spec['replicate']}"][: len(place)]
+    if said == place:
+        return None
+    return f"is of {'/'.join(said)}, and lies in the place of {'/'.join(place)}"
 
 
 def is_experiment(path: Path) -> bool:
@@ -61,20 +72,19 @@ def experiments_in(path: Path) -> list[ExperimentFolder]:
 
 
 def find(path: Path) -> tuple[list[ExperimentFolder], list[RunFolder]]:
-    """Return the experiments in `path`; if it is a run or an arm, no experiment but its runs.
+    """Return the experiments in `path`, and the runs that lie in it and in none of them.
 
     Raises StoreError if there is nothing of either.
     """
-    experiments: list[ExperimentFolder] = []
     if is_run(path):
-        runs = [RunFolder(path)]
-    else:
+        return [], [RunFolder(path)]
+    experiments = experiments_in(path)
+    runs = []
+    if not is_experiment(path):  # an arm, or runs that somebody put beside experiments
         runs = [RunFolder(each) for each in folders_in(path) if is_run(each)]
-    if not runs:
-        experiments = experiments_in(path)
     if not runs and not experiments:
         raise StoreError(
-            f"{path} holds no runs" if path.is_dir() else f"there is no folder {path}",
+            f"{path} holds no runs" if path.is_dir() else f"{path} is no folder",
             "name a folder of runs, an experiment's folder in it, or one run's",
         )
     return experiments, runs

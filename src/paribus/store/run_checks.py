@@ -15,7 +15,7 @@ from paribus.store.layout import RunFolder
 from paribus.store.ledger import LIKELIHOOD
 from paribus.store.lock import held
 from paribus.store.manifest import differences, read_manifest
-from paribus.store.places import files_under, is_temporary, is_trial
+from paribus.store.places import files_under, is_temporary, misplaced
 from paribus.store.runs import RunState, read_generations, state
 from paribus.store.sealed import read_sealed
 
@@ -76,13 +76,9 @@ def _check_spec(folder: RunFolder, checked: Checked) -> dict[str, Any] | None:
             folder.spec,
             f"says the fingerprint {spec['fingerprint']}, its identity has {found}",
         )
-    at = folder.path.resolve()
-    place = [at.parent.name] if is_trial(at) else [at.parent.name, at.name]
-    said = [spec["arm"], f"seed-{spec['replicate']}"][: len(place)]
-    if said != place:
-        checked.add(
-            folder.spec, f"is of {'/'.join(said)}, and lies in the place of {'/'.join(place)}"
-        )
+    elsewhere = misplaced(folder, spec)
+    if elsewhere:
+        checked.add(folder.spec, elsewhere)
     return spec
 
 

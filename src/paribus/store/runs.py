@@ -19,6 +19,7 @@ from typing import Any
 from paribus.errors import StoreError
 from paribus.files import (
     json_line,
+    read_bytes,
     read_json_lines,
     remove,
     write_json,
@@ -34,6 +35,7 @@ _REMEDIES = {
     errno.EDQUOT: "raise the disk quota, or put the runs elsewhere with --runs DIR",
     errno.EFBIG: "raise the limit on file sizes (ulimit -f)",
     errno.EROFS: "put the runs on a disk that can be written, with --runs DIR",
+    errno.ELOOP: "remove the link: paribus makes none in a store, and follows none",
     errno.EACCES: "give yourself write permission, or put the runs elsewhere with --runs DIR",
     errno.EPERM: "give yourself write permission, or put the runs elsewhere with --runs DIR",
 }
@@ -73,8 +75,8 @@ def full_disk(path: Path) -> Iterator[None]:
 def begin(folder: RunFolder, spec: dict[str, Any], *, events: Path | None = None) -> None:
     """Open `folder` for a run: what an unfinished run left there is removed.
 
-    Checkpoints and pieces stay, for whoever calls to use or remove. `events` is a log to go on
-    from.
+    Checkpoints and pieces stay, for whoever calls to use or remove, and what paribus did not write.
+    `events` is a log to go on from.
 
     Raises StoreError if the folder holds a complete run, or cannot be written.
     """
@@ -85,8 +87,7 @@ def begin(folder: RunFolder, spec: dict[str, Any], *, events: Path | None = None
         )
     with writing(folder.path):
         folder.path.mkdir(parents=True, exist_ok=True)
-        stay = (folder.lock, folder.checkpoints, folder.pieces)
-        for path in set(folder.path.iterdir()) - set(stay):
+        for path in folder.written():
             remove(path)
         if events is not None:
             write_text(folder.events, events.read_text("utf-8"))
@@ -112,7 +113,7 @@ def read_events_of(path: Path, kind: str) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     events = []
-    for line in path.read_bytes().split(b"\n"):
+    for line in read_bytes(path).split(b"\n"):
         try:
             event = json.loads(line)
         except ValueError:  # not JSON, or cut within a character

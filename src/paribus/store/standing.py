@@ -3,7 +3,8 @@
     standing(folder).state           # Stands.UNFINISHED
     standing(folder).goes_on         # "step 120 of 400"
 
-Whatever cannot be read is left out or becomes the run's error: nothing here raises.
+Of a complete run the sizes of files are compared, not their content: that is for `verify`. Whatever
+cannot be read is left out or becomes the run's error: nothing here raises.
 """
 
 import json
@@ -14,12 +15,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from paribus.errors import DamagedError, StoreError
-from paribus.files import read_json
+from paribus.errors import DamagedError
+from paribus.files import open_file, read_json
 from paribus.store.checkpoints import newest_step
 from paribus.store.layout import RunFolder
 from paribus.store.lock import held
-from paribus.store.manifest import read_manifest
+from paribus.store.manifest import differences
 from paribus.store.runs import RunState, state
 from paribus.store.sealed import read_sealed
 
@@ -100,19 +101,17 @@ def _state(folder: RunFolder) -> tuple[Stands, str | None]:
     """Return the state, and what went wrong."""
     reached = state(folder)
     if reached is RunState.COMPLETE:
-        try:
-            read_manifest(folder)
-        except StoreError as error:
-            return Stands.DAMAGED, error.message
-        return Stands.COMPLETE, None
+        different = differences(folder, sizes_only=True)
+        return (Stands.DAMAGED, different[0][1]) if different else (Stands.COMPLETE, None)
     if held(folder.lock):
         return Stands.RUNNING, None
     if reached is RunState.FAILED:
-        return Stands.FAILED, _failure(folder)
+        return Stands.FAILED, why_it_failed(folder)
     return Stands(reached.value), None
 
 
-def _failure(folder: RunFolder) -> str:
+def why_it_failed(folder: RunFolder) -> str:
+    """Return what a failed run recorded, or that this cannot be read."""
     try:
         return str(read_json(folder.failure)["error"]).strip() or "no reason was given"
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
@@ -133,7 +132,7 @@ def _last_step(log: Path) -> tuple[int | None, int | None]:
 def _last_events(log: Path) -> Iterator[dict[str, Any]]:
     """Yield the last events of a log, newest first; torn lines are skipped."""
     try:
-        with log.open("rb") as file:
+        with open_file(log) as file:
             file.seek(max(0, log.stat().st_size - _TAIL))
             lines = file.read().split(b"\n")
     except OSError:
@@ -150,8 +149,10 @@ def _last_events(log: Path) -> Iterator[dict[str, Any]]:
 def _tested(folder: RunFolder) -> tuple[int | None, int | None]:
     """Return how many texts lie in pieces, and how many there will be."""
     last: dict[str, Path] = {}
-    for path in sorted(folder.pieces.glob("*-[0-9]*.json")):
-        last[path.stem.rpartition("-")[0]] = path  # where it ends, its protocol has come to
+    for path in sorted(folder.pieces.glob("*-*.json")):
+        protocol, _, first = path.stem.rpartition("-")
+        if first.isdecimal():
+            last[protocol] = path  # where it ends, its protocol has come to
     found = [_end_of(path) for path in last.values()]
     return (sum(found), _to_test(folder)) if found else (None, None)
 

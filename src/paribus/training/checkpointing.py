@@ -25,6 +25,12 @@ from paribus.store.layout import RunFolder
 from paribus.store.runs import full_disk, read_events_of, writing
 from paribus.training import state
 
+NOT_A_NUMBER = (
+    "lower training.learning_rate, or set training.precision=fp32; with --fork it goes on from its "
+    "newest checkpoint, after `paribus clean` it begins anew"
+)
+"""What to do when a loss, a gradient or a weight is not one."""
+
 _SPARE = 1.2
 """Room that must be free, as a multiple of what is to be written."""
 
@@ -69,10 +75,13 @@ class Checkpoints:
     ) -> None:
         """Save the training as it is after `step`; once it is over, without an optimizer.
 
-        `write_more` may add files. Raises StoreError: no room, not writable, or the one before
-        was not what had been written. Those that are verified stay.
+        `write_more` may add files. Raises RunFailed if a weight is no number; StoreError: no room,
+        not writable, or the one before was not what had been written. Those that are verified stay.
         """
         self.wait()
+        spoiled = state.not_finite(model)
+        if spoiled:
+            raise RunFailed(f"step {step} left a weight that is no number: {spoiled}", NOT_A_NUMBER)
         self._check_room(state.state_bytes(model, optimizer))
         temporary = make_room(self.folder.checkpoints, step)
         try:

@@ -28,6 +28,14 @@ def trained(model: nn.Module) -> dict[str, Tensor]:
     return {name: each.data for name, each in model.named_parameters() if each.requires_grad}
 
 
+def not_finite(model: nn.Module) -> str | None:
+    """Return the name of a weight that trains and holds a NaN or an infinity, or None."""
+    for name, weight in trained(model).items():
+        if weight.numel() and not all(bool(end.isfinite()) for end in torch.aminmax(weight)):
+            return name
+    return None
+
+
 def state_bytes(model: nn.Module, optimizer: Any) -> int:
     """Return about how many bytes `save` will write; without an optimizer the weights alone."""
     tensors = dict(trained(model))

@@ -14,7 +14,6 @@ from torch import nn
 from transformers import TrainingArguments
 
 from paribus.config.schema import TrainingConfig
-from paribus.errors import RunFailed
 from paribus.models.device import peak_memory_bytes, reset_peak_memory
 from paribus.models.load import count_parameters
 from paribus.prompts.encode import Encoded
@@ -63,7 +62,8 @@ def train(
     point = checkpoints.point if checkpoints else None
     records = [from_event(row) for row in checkpoints.events()] if checkpoints else []
     if checkpoints and point and point.step >= num_steps:
-        return _finished(model, records, point.step, num_steps, checkpoints)
+        checkpoints.restore_weights(model)  # training was over before the run was interrupted
+        return cost(records, *count_parameters(model))
     started = time.perf_counter()
 
     def record(step: int, figures: dict[str, float]) -> dict[str, float]:
@@ -94,23 +94,6 @@ def train(
             checkpoints.save(num_steps, model)
             if asked():
                 checkpoints.wait()
-    return cost(records, *count_parameters(model))
-
-
-def _finished(
-    model: nn.Module,
-    records: Sequence[StepRecord],
-    step: int,
-    num_steps: int,
-    checkpoints: Checkpoints,
-) -> dict[str, Any]:
-    """Take the weights of a training that was over before the run was interrupted."""
-    if step > num_steps:
-        raise RunFailed(
-            f"the checkpoint is after step {step}, the training has {num_steps} steps now",
-            "fork it into a longer training, or remove it with `paribus clean`",
-        )
-    checkpoints.restore_weights(model)
     return cost(records, *count_parameters(model))
 
 

@@ -1,0 +1,102 @@
+"""What the store holds already of a design: kept, to be gone on with, or in the way.
+
+is_complete(spec, folder)                 # True: kept; StoreError: another run is in its place
+inputs = check_inputs(design, folder)     # today's, and those of complete runs
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from paribus.config.spec import RunSpec, differences
+from paribus.errors import StoreError
+from paribus.experiment.matrix import Design
+from paribus.experiment.trials import with_rate
+from paribus.files import read_json
+from paribus.models.quiet import quiet_libraries
+from paribus.planning.inputs import Inputs, prepare
+from paribus.store.layout import ExperimentFolder, RunFolder
+from paribus.store.manifest import check
+from paribus.store.runs import RunState, state
+
+
+def pending(specs: Sequence[RunSpec], folder: ExperimentFolder) -> list[RunSpec]:
+    """Return those of `specs` that are still to be run.
+
+    Raises StoreError, which names them all, if places are taken by other runs, or by damaged ones.
+    """
+    found, wrong = [], list[StoreError]()
+    for spec in specs:
+        try:
+            if not is_complete(spec, folder):
+                found.append(spec)
+        except StoreError as error:
+            wrong.append(error)
+    if wrong:
+        lines = "\n  ".join(error.message for error in wrong)
+        raise StoreError(lines, "\n  → ".join(dict.fromkeys(each.remedy for each in wrong)))
+    return found
+
+
+def is_complete(spec: RunSpec, folder: ExperimentFolder) -> bool:
+    """Return whether `spec` has been run to the end.
+
+    Raises StoreError if its place is taken by a run with another fingerprint, or if files of
+    the finished run are gone.
+    """
+    run = folder.of(spec)
+    if state(run) is not RunState.COMPLETE:
+        return False
+    check(run)
+    stored = read_json(run.spec)
+    if stored["fingerprint"] != spec.fingerprint:
+        raise _taken(run, differences(stored["identity"], spec.identity()))
+    return True
+
+
+def check_open(design: Design, folder: ExperimentFolder) -> None:
+    """Raise StoreError if a complete run stands where none of the rates to try could lead."""
+    for spec in design.runs:
+        run = folder.of(spec)
+        if spec.arm in design.open and state(run) is RunState.COMPLETE:
+            configs = [trial.config for trial in design.trials if trial.arm == spec.arm]
+            rates = [config.training.learning_rate for config in configs]
+            possible = [replace(spec, config=with_rate(spec.config, rate)) for rate in rates]
+            check(run)
+            stored = read_json(run.spec)
+            if stored["fingerprint"] not in {each.fingerprint for each in possible}:
+                raise _taken(run, differences(stored["identity"], design.identity(spec)))
+
+
+def check_inputs(design: Design, folder: ExperimentFolder) -> dict[str, Inputs]:
+    """Return every arm's inputs, by arm. Raises UserError on the first that cannot be made.
+
+    A complete run whose weights or problems were other than today's is a StoreError: its arm
+    could not be compared with the others.
+    """
+    quiet_libraries()
+    seed = design.runs[0].seed
+    inputs = {arm.name: prepare(arm.config, seed) for arm in design.arms}
+    for spec in design.runs:
+        _check_stored(folder.of(spec), inputs[spec.arm])
+    # All trials of an arm read the same: its rate changes no token.
+    firsts = {trial.arm: trial for trial in reversed(design.trials) if trial.arm in design.open}
+    for arm, first in firsts.items():
+        tried = prepare(first.config, seed, trial=True)
+        for trial in design.trials:
+            if trial.arm == arm:
+                _check_stored(folder.of(trial), tried)
+    return inputs
+
+
+def _check_stored(run: RunFolder, inputs: Inputs) -> None:
+    if state(run) is RunState.COMPLETE:
+        stored, now = read_json(run.spec)["inputs"], inputs.identity()
+        if stored != now:
+            raise _taken(run, differences(stored, now))
+
+
+def _taken(run: RunFolder, lines: list[str]) -> StoreError:
+    return StoreError(
+        "\n  ".join([f"{run.path} holds a complete run that differs from this one:", *lines]),
+        "run under another name (name=…) or folder (--runs DIR), or delete that run's folder",
+    )
