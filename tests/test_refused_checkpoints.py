@@ -206,7 +206,7 @@ def test_a_fork_into_fewer_steps_is_refused_and_changes_nothing(root, tiny):
     folder = of(root)
     before = {path: path.read_bytes() for path in folder.checkpoints.rglob("*") if path.is_file()}
     spec = spec_of(tiny, root, {**FULL, "training.max_steps": 2})
-    with pytest.raises(UserError, match="is after step 4, and the training would have 2 steps"):
+    with pytest.raises(UserError, match="is after step 4, and the training would end after 2"):
         run_until(spec, folder, fork=True)
     assert {path: path.read_bytes() for path in before} == before
 
@@ -280,11 +280,15 @@ def test_a_changed_experiment_is_refused_before_anything_is_spent(tiny, tmp_path
     (tmp_path / "tiny.yaml").write_text(json.dumps(experiment))
     spec = next(run for run in expand(load(tmp_path / "tiny.yaml")).runs if run.arm == "full")
     folder = RunFolder(tmp_path / "runs" / "tiny" / "full" / "seed-0")
-    run_until(spec, folder, 2 + 2)
+    run_until(spec, folder, 2 + 3)
     told = paribus("run", "tiny.yaml", "training.learning_rate=3e-3", cwd=tmp_path)
     assert told.returncode == 2
-    assert "full/seed-0 is unfinished, with 1 step done, as another run:" in told.stderr
+    assert "full/seed-0 is unfinished, with 2 steps done, as another run:" in told.stderr
     assert "training.learning_rate: " in told.stderr
+    told = paribus("run", "tiny.yaml", "training.max_steps=1", "seed=1", "--fork", cwd=tmp_path)
+    assert told.returncode == 2
+    assert "is after step 2, and the training would end after 1" in told.stderr
+    assert "paribus clean runs/tiny/full/seed-0" in told.stderr
     assert not (tmp_path / "runs" / "tiny" / "experiment.yaml").exists()
     point = newest(folder.checkpoints, print)
     elsewhere = copy.deepcopy(point.run)

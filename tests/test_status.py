@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from outside import paribus
+from paribus.cli.main import main
 from paribus.store import runs
 from paribus.store.layout import ExperimentFolder
 from paribus.store.lock import locked
@@ -138,3 +139,53 @@ def test_a_name_that_is_no_piece_of_a_run_is_passed_over(folder):
     (run.checkpoints / "step-x").mkdir()
     assert standing(run).tested == before.tested
     assert standing(run).checkpoint == before.checkpoint
+
+
+def test_a_complete_run_that_lost_something_is_damaged(folder):
+    """By names and sizes: what is in the files is for `verify`."""
+    run = folder.run("baseline", 0)
+    assert standing(run).state is Stands.COMPLETE
+    run.result.write_text("{}")
+    assert standing(run).state is Stands.DAMAGED
+    assert standing(run).error is not None
+    assert standing(run).error.startswith(f"{run.result} has 2 bytes; the manifest says ")
+
+
+def test_an_experiment_without_its_description_is_not_passed_over(folder):
+    folder.description.unlink()
+    told = paribus("status", cwd=folder.path.parent.parent)
+    assert told.returncode == 2
+    assert "runs/small/experiment.yaml is missing" in told.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said", "remedy"),
+    [
+        (["status", "nope"], "there is no file and no folder nope", "name an experiment's file"),
+        (["clean", "nope"], "there is no file and no folder nope", "name an experiment's file"),
+        (["report", "nope"], "there is no file and no folder nope", "name an experiment's file"),
+        (["report", "runs"], "runs holds no experiment", "name an experiment's file"),
+        (["verify", "nope"], "nope is no folder", "name a folder of runs"),
+    ],
+)
+def test_a_wrong_path_is_told(folder, words, said, remedy):
+    told = paribus(*words, cwd=folder.path.parent.parent)
+    assert told.returncode == 2
+    assert f"error: {said}" in told.stderr
+    assert remedy in told.stderr
+
+
+def test_no_permission_is_no_traceback(folder, capsys):
+    for verb in ("verify", "status", "clean", "report"):
+        words = [verb, str(folder.path)]
+        main(words)  # all is imported now
+        user = os.geteuid()
+        folder.path.parent.chmod(0)
+        if user == 0:
+            os.seteuid(65534)
+        try:
+            assert main(words) == 2
+        finally:
+            os.seteuid(user)
+            folder.path.parent.chmod(0o700)
+        assert "error: no permission for " in capsys.readouterr().err

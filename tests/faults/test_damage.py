@@ -104,6 +104,16 @@ def test_a_damaged_run_is_neither_kept_nor_overwritten(store, name, capsys, monk
     assert {path: path.read_bytes() for path in (store / RUN).rglob("*.json*")} == before
 
 
+def test_all_damaged_runs_are_named_at_once(store, capsys, monkeypatch):
+    monkeypatch.chdir(store)
+    for arm in ("full", "lora"):
+        flip(store / f"runs/e/{arm}/seed-0/result.json")
+    assert main(["run", "e.yaml"]) == 2
+    errors = capsys.readouterr().err
+    assert "runs/e/full/seed-0/result.json has other content" in errors
+    assert "runs/e/lora/seed-0/result.json has other content" in errors
+
+
 def test_a_run_without_its_manifest_is_made_again_to_the_same_bytes(store):
     before = content(RunFolder(store / RUN))
     (store / RUN / "manifest.json").unlink()

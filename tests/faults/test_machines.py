@@ -17,7 +17,7 @@ import yaml
 from interrupted import content, run_until, spec_of
 from outside import paribus
 from paribus.config.spec import RunSpec
-from paribus.errors import StoreError
+from paribus.errors import RunFailed, StoreError
 from paribus.experiment.isolated import run_here
 from paribus.experiment.process import Send, in_child
 from paribus.files import read_json
@@ -166,3 +166,22 @@ def test_clean_works_where_the_disk_is_full(tiny, tmp_path, small_disk):
     told = paribus("clean", str(disk / "runs"), "--yes", cwd=tmp_path)
     assert told.returncode == 0, told.stderr
     assert not folder.checkpoints.exists()
+
+
+def test_weights_that_are_no_numbers_are_neither_saved_nor_tested(tiny, tmp_path):
+    """The loss of the last step says nothing of what the step made of the weights."""
+    values = {**FULL, "training.max_steps": 1, "training.warmup": 0.0,
+              "training.learning_rate": 1e38}  # fmt: skip
+    folder = place(tmp_path, "runs")
+    with pytest.raises(RunFailed, match=r"step 1 left a weight that is no number: model\.") as told:
+        run_until(spec_of(tiny, tmp_path, values), folder)
+    assert "lower training.learning_rate" in told.value.remedy
+    assert list(folder.checkpoints.glob("*")) == []
+    assert not folder.result.exists()
+
+
+def test_a_full_disk_is_named_by_what_could_not_be_written_first(tiny, tmp_path, small_disk):
+    folder = place(small_disk(600), "runs")
+    with pytest.raises(StoreError) as told:
+        run_until(spec_of(tiny, tmp_path, FULL), folder)
+    assert "failure.json" not in told.value.message

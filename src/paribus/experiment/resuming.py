@@ -104,7 +104,7 @@ def _forkable(
         )
     if point.step > steps:
         raise UserError(
-            f"{point.path} is after step {point.step}, and the training would have {steps} steps",
+            f"{point.path} is after step {point.step}, and the training would end after {steps}",
             f"fork it into a training that is as long or longer; to begin anew: {_clean(folder)}",
         )
     found = point if point.step == steps or point.trains else before
