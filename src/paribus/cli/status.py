@@ -115,7 +115,7 @@ def _state(row: Mapping[str, Any]) -> str:
     """Return the state, why, and where it would go on."""
     said: str = row["state"]
     if said == Stands.DAMAGED:
-        return f"{said}: {row['error'].splitlines()[0]}"
+        return f"{said}: paribus verify says how"
     if row["error"]:
         said += f": {row['error'].splitlines()[0]}"
     if row["goes_on_from"]:

@@ -66,7 +66,8 @@ def check(folder: RunFolder, *, weights: bool = True) -> None:
 def differences(folder: RunFolder, *, sizes_only: bool = False) -> list[tuple[Path, str]]:
     """Return each file that is not as it was written, is missing or was added, and how.
 
-    With `sizes_only` no file but the manifest is read.
+    With `sizes_only` no file but the manifest is read, and what was added is left out: nothing that
+    counts rests on it.
     """
     try:
         manifest = read_manifest(folder)
@@ -77,7 +78,7 @@ def differences(folder: RunFolder, *, sizes_only: bool = False) -> list[tuple[Pa
         (folder.path / name, _difference(folder, name, said, sizes_only=sizes_only))
         for name, said in files.items()
     ]
-    added = sorted(_there(folder).keys() - files)
+    added = [] if sizes_only else sorted(_there(folder).keys() - files)
     return [(path, line) for path, line in found if line] + [
         (folder.path / name, f"{folder.path / name} is not in the manifest") for name in added
     ]
