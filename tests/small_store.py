@@ -16,7 +16,10 @@ from paribus.store.layout import ExperimentFolder, RunFolder
 from paribus.store.pieces import Pieces
 
 ARMS = {"baseline": "none", "full": "full", "lora": "lora"}
-SPEC = {"fingerprint": "f", "identity": {"evaluation": {"also": ["one_shot/raw"]}}}
+SPEC = {
+    "fingerprint": "f", "identity": {"evaluation": {"also": ["one_shot/raw"]}}, "inputs": {},
+    "environment": {},
+}  # fmt: skip
 """Of a run that is not complete."""
 
 

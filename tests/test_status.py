@@ -166,7 +166,12 @@ def test_an_experiment_without_its_description_is_not_passed_over(folder):
         (["clean", "nope"], "there is no file and no folder nope", "name an experiment's file"),
         (["report", "nope"], "there is no file and no folder nope", "name an experiment's file"),
         (["report", "runs"], "runs holds no experiment", "name an experiment's file"),
-        (["verify", "nope"], "nope is no folder", "name a folder of runs"),
+        (["verify", "nope"], "there is no folder nope", "name a folder of runs"),
+        (
+            ["verify", "runs/small/experiment.yaml"],
+            "runs/small/experiment.yaml is no folder",
+            "name",
+        ),
     ],
 )
 def test_a_wrong_path_is_told(folder, words, said, remedy):

@@ -175,7 +175,7 @@ def test_a_file_that_is_gone_is_missed(folder):
     [
         (f"runs/{LORA}/manifest.json", "is missing, though there is a result"),
         (f"runs/{LORA}/spec.json", "is missing; the manifest says"),
-        ("runs/tuned/experiment.yaml", "cannot be read"),
+        ("runs/tuned/experiment.yaml", "is missing"),
         ("runs/tuned/tuning.json", "is missing, though lora ran with a chosen rate"),
         ("runs/tuned/ledger.jsonl", "has no line for lora seed 0, likelihood"),
         ("runs/tuned/report/manifest.json", "cannot be read"),

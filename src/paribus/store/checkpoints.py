@@ -135,10 +135,13 @@ def _said(path: Path) -> tuple[Checkpoint, dict[str, Any]]:
             "go on with the paribus that wrote it",
         )
     try:
+        run = dict(manifest["run"])
+        for part in ("identity", "inputs", "environment"):
+            dict(run[part])
         found = Checkpoint(
             path=path,
             step=int(manifest["step"]),
-            run=dict(manifest["run"]),
+            run=run,
             forked_from=manifest["forked_from"],
             trains="trainer_state.json" in manifest["files"],
         )

@@ -83,8 +83,9 @@ def find(path: Path) -> tuple[list[ExperimentFolder], list[RunFolder]]:
     if not is_experiment(path):  # an arm, or runs that somebody put beside experiments
         runs = [RunFolder(each) for each in folders_in(path) if is_run(each)]
     if not runs and not experiments:
+        what = f"{path} holds no runs" if path.is_dir() else f"there is no folder {path}"
         raise StoreError(
-            f"{path} holds no runs" if path.is_dir() else f"{path} is no folder",
+            f"{path} is no folder" if path.is_file() else what,
             "name a folder of runs, an experiment's folder in it, or one run's",
         )
     return experiments, runs
