@@ -131,8 +131,8 @@ def test_what_a_child_raises_is_raised_here():
 
 
 def fail_when_asked(send: Callable[[str], None]) -> None:
-    send("begun")
     try:
+        send("begun")
         time.sleep(60)
     except Stopped:
         raise RunFailed("no room for its checkpoint", "make some") from None
@@ -141,7 +141,7 @@ def fail_when_asked(send: Callable[[str], None]) -> None:
 def test_whoever_asked_to_stop_is_heard_though_the_child_failed_meanwhile():
     """Or the next run would begin, and the request be forgotten."""
     with pytest.raises(Stopped) as stopped:
-        in_child(fail_when_asked, lambda _: os.kill(os.getpid(), signal.SIGINT))
+        in_child(fail_when_asked, lambda _: os.kill(os.getpid(), signal.SIGTERM))
     assert stopped.value.text == ", and this run failed meanwhile: no room for its checkpoint"
 
 

@@ -254,9 +254,9 @@ def test_a_complete_run_is_not_overwritten_and_an_unfinished_one_is(root, tiny):
     folder = ExperimentFolder(root / "experiment").of(spec)
     folder.path.mkdir(parents=True)
     folder.spec.write_text("{}")
-    (folder.path / "left-over").write_text("")
+    folder.failure.write_text("")
     assert ask(spec, root)[0]
-    assert not (folder.path / "left-over").exists()
+    assert not folder.failure.exists()
     with pytest.raises(StoreError, match="holds a complete run"):
         ask(spec, root)
 

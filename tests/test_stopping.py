@@ -142,7 +142,7 @@ def test_a_closed_terminal_saves_what_is_done(place):
         stdout=child,
         stderr=child,
         start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        preexec_fn=take_terminal,
         env={**os.environ, "HF_HUB_OFFLINE": "1", "TERM": "xterm"},
     )
     os.close(child)
@@ -155,6 +155,11 @@ def test_a_closed_terminal_saves_what_is_done(place):
     assert running.wait(timeout=60) == 129
     folder = place / "runs/e/full/seed-0/checkpoints"
     assert [path.name[:11] for path in folder.iterdir()] == [f"step-{steps(place)[-1]:06d}"]
+
+
+def take_terminal() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # `nohup` would have it ignored
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
 closed: set[int] = set()

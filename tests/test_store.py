@@ -257,9 +257,9 @@ def test_runs_are_listed_by_arm_and_seed(tmp_path):
 
 def test_the_description_comes_back(tmp_path):
     folder = ExperimentFolder(tmp_path / "x")
-    with pytest.raises(StoreError, match=r"experiment\.yaml cannot be read") as caught:
+    with pytest.raises(StoreError, match=r"experiment\.yaml is missing") as caught:
         read_description(folder)
-    assert "run the experiment first" in caught.value.remedy
+    assert "run the experiment" in caught.value.remedy
     description = {
         "format": 1,
         "config": {"name": "x", "rate": 1e-5, "question": "caf\u00e9: #1\n", "seeds": 1},

@@ -3,6 +3,7 @@
 The limit is generous, and of processor time: each of these takes a second or two at most.
 """
 
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -198,7 +199,8 @@ def test_a_link_in_a_run_is_refused_and_the_store_itself_may_be_one(
     (tmp_path / "elsewhere").symlink_to(store.path)
     assert main(["report", str(tmp_path / "elsewhere")]) == 0
     run = store.run("full-main", 0).path
-    (run / "spec.json").write_text('{"fingerprint": "f", "identity": {}}')
+    spec = {"fingerprint": "f", "arm": "full-main", "replicate": 0, "identity": {}}
+    (run / "spec.json").write_text(json.dumps(spec))
     write_manifest(RunFolder(run))
     assert len(read_sources([str(run)])) == 1
     (run / "result.json").rename(tmp_path / "result.json")
