@@ -1,7 +1,7 @@
 """Checkpoints of a run: written whole, verified before the one before goes, read only if verified.
 
     runs/<experiment>/<arm>/seed-<k>/checkpoints/
-      .new-000060-8c1d…/           being written; without its owner, rubbish
+      .new-000060-8c1d…/           being written, or removed; without its owner, rubbish
       step-000020-1b2c3d4e/        …-<first digits of the hash of what the run is>
       step-000040-1b2c3d4e/
         weights.safetensors  optimizer.safetensors  random.safetensors
@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from paribus.errors import DamagedError
-from paribus.files import remove, sha256_of_file, sha256_of_json, sync
+from paribus.files import sha256_of_file, sha256_of_json, sync
 from paribus.store.runs import writing
 from paribus.store.sealed import read_sealed, write_sealed
 
@@ -77,9 +77,8 @@ def publish(
     Raises StoreError if it cannot be written or is not what was written; the ones before stay.
     """
     found = _place(temporary, step, run, forked_from)
-    with writing(found.path):
-        for old in _all(found.path.parent)[KEPT:]:
-            shutil.rmtree(old)
+    for old in _all(found.path.parent)[KEPT:]:
+        _discard(old)
     return found
 
 
@@ -199,8 +198,8 @@ def relabel(old: Checkpoint, run: Mapping[str, Any], forked_from: Mapping[str, A
     folder, final = old.path.parent, _final(old.path.parent, old.step, run)
     made = old
     if old.path != final:
-        with writing(folder):
-            remove(final)  # of a fork that was killed before it was done
+        if final.exists():
+            _discard(final)  # of a fork that was killed before it was done
         temporary = make_room(folder, old.step)
         with writing(temporary):
             for path in old.path.iterdir():
@@ -209,9 +208,16 @@ def relabel(old: Checkpoint, run: Mapping[str, Any], forked_from: Mapping[str, A
         made = _place(temporary, old.step, run, forked_from)
     for path in _all(folder):
         if path != made.path:
-            with writing(path):
-                shutil.rmtree(path)
+            _discard(path)
     return made
+
+
+def _discard(path: Path) -> None:
+    """Remove a checkpoint: first its name, so that no half of one is ever found under it."""
+    rubbish = path.with_name(f"{_NEW}{path.name}-{uuid.uuid4().hex[:12]}")
+    with writing(path):
+        path.rename(rubbish)
+        shutil.rmtree(rubbish)
 
 
 def _final(folder: Path, step: int, run: Mapping[str, Any]) -> Path:
