@@ -3,6 +3,7 @@
 import os
 import pty
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -119,6 +120,28 @@ def test_on_a_terminal_it_asks(folder, answer, goes):
     assert made.returncode == 0, made.stderr
     assert "remove? [y/N]" in made.stdout
     assert folder.run("full", 0).spec.exists() is not goes
+    assert ("nothing is removed" in made.stdout) is not goes
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_while_it_asks_it_can_be_stopped(folder, number, code):
+    before = tree(folder.path)
+    ours, theirs = pty.openpty()
+    asking = subprocess.Popen(
+        [sys.executable, "-u", "-m", "paribus.cli.main", "clean"],
+        cwd=folder.path.parent.parent, stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
+    assert asking.stdout is not None
+    said = b""
+    while b"remove? [y/N]" not in said:
+        said += os.read(asking.stdout.fileno(), 4096)
+    asking.send_signal(number)
+    _, errors = asking.communicate(timeout=60)
+    os.close(ours)
+    os.close(theirs)
+    assert (asking.returncode, errors) == (code, b"\nstopped\n")
+    assert tree(folder.path) == before
 
 
 def test_a_run_in_use_stays_and_the_others_do_not(folder):

@@ -12,6 +12,7 @@ from paribus.analysis.contrasts import Contrast
 from paribus.analysis.fairness import ABSENT, Row, Status, table, unexplained
 from paribus.analysis.findings import analyse
 from paribus.analysis.tables import Arm, Run, Tables, with_generations
+from paribus.cli.main import main
 from paribus.config.spec import flatten, nest
 from paribus.store.layout import ExperimentFolder
 from paribus.store.runs import RunState
@@ -294,3 +295,16 @@ def test_a_clean_store_has_nothing_unexplained(tmp_path: Path):
 
 def test_the_identities_here_are_shaped_as_in_a_store():
     assert flatten(nest(FULL)) == FULL
+
+
+def test_the_terminal_says_which_run_was_forked(tmp_path, capsys):
+    folder = ExperimentFolder(tmp_path / "small")
+    describe(folder)
+    finish(folder, "baseline", answers({0}))
+    came = {"step": 4, "differences": ["training.learning_rate: 1e-05 → 2e-05"]}
+    finish(folder, "full", answers({0, 1}), forked_from=came)
+    assert main(["report", str(folder.path)]) == 0
+    out = capsys.readouterr().out
+    said = "trained on from step 4 of another run (training.learning_rate: 1e-05 → 2e-05)"
+    assert f"full, seed 0: {said}\n" in out
+    assert "baseline, seed 0:" not in out

@@ -13,7 +13,7 @@ from typing import Any
 from paribus.analysis import wording
 from paribus.analysis.answer import answer
 from paribus.analysis.claims import Finding, findings
-from paribus.analysis.conditions import limits
+from paribus.analysis.conditions import forked, limits
 from paribus.analysis.contrasts import Contrast, contrasts
 from paribus.analysis.effects import Effect, effects
 from paribus.analysis.reading import load
@@ -100,7 +100,7 @@ def _run(run: Run) -> dict[str, Any]:
         "seed": run.seed,
         "n": len(run.generations),
         "state": str(run.state),
-        "note": run.note,
+        "note": run.note or (f"trained on from {came}" if (came := forked(run)) else ""),
         "scores": {scorer: _score(score) for scorer, score in run.scores.items()},
         "outcomes": run.outcomes if run.complete else {},
         "signals": {row.signal.value: row.count for row in signal_table(run).rows},

@@ -24,6 +24,7 @@ from collections.abc import Sequence
 from paribus.cli.arguments import parser
 from paribus.cli.console import PlainConsole, enduring
 from paribus.errors import ParibusError
+from paribus.stopping import ending_on_signals
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,7 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parse(words)
     errors = PlainConsole(file=enduring(sys.stderr), highlight=False, soft_wrap=True)
     try:
-        code = _run_verb(options)
+        with ending_on_signals():
+            code = _run_verb(options)
         sys.stdout.flush()  # at exit it would be too late to find that nobody reads
         return code
     except ParibusError as error:

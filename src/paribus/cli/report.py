@@ -35,7 +35,7 @@ def conclude(folder: ExperimentFolder, console: Console) -> None:
     page = write_report(folder)
     findings = read_json(folder.findings)
     console.print(summary_table(findings))
-    _tell_what_is_missing(findings, folder, console)
+    _tell_of_runs(findings, folder, console)
     console.print(f"report: {escape(str(page))}", soft_wrap=True)
     unlike = [
         f"{finding['claim']}: {caveat}"
@@ -50,15 +50,13 @@ def conclude(folder: ExperimentFolder, console: Console) -> None:
         )
 
 
-def _tell_what_is_missing(
-    findings: dict[str, Any], folder: ExperimentFolder, console: Console
-) -> None:
-    """Print why a run is not counted that was begun, and what to do."""
-    wrong = [run for run in findings["arms"] if run["state"] in {"damaged", "failed"}]
-    for run in wrong:
-        said = f"{run['name']}, seed {run['seed']}: {run['note']}"
-        console.print(escape(said), soft_wrap=True)
-    if any(run["state"] == "damaged" for run in wrong):
+def _tell_of_runs(findings: dict[str, Any], folder: ExperimentFolder, console: Console) -> None:
+    """Print why a run is not counted that was begun, what to do, and which were forked."""
+    for run in findings["arms"]:
+        if run["note"] and run["state"] in {"damaged", "failed", "complete"}:
+            said = f"{run['name']}, seed {run['seed']}: {run['note']}"
+            console.print(escape(said), soft_wrap=True)
+    if any(run["state"] == "damaged" for run in findings["arms"]):
         verify = escape(f"paribus verify {shlex.quote(str(folder.path))}")
         remedy = f"{verify} names all that is; delete a run's folder to run it again"
         console.print(f"  → {remedy}", soft_wrap=True)

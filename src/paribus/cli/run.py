@@ -19,12 +19,10 @@ from paribus.experiment.local import run_experiment
 from paribus.experiment.matrix import Design, expand
 from paribus.experiment.preflight import Warned
 from paribus.planning.rules.card import Severity
-from paribus.stopping import ending_on_signals
 from paribus.store.experiments import read_tuning
 from paribus.store.layout import ExperimentFolder
 
 
-@ending_on_signals()
 def run(file: Path, values: Sequence[str], root: Path, *, fork: bool) -> int:
     """Run the experiment in `file` and print the table and the report's path."""
     # Children inherit these: what a run computes must not depend on what the network answers.
