@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 from outside import paribus
+from paribus.stopping import SIGNALS
 
 EXPERIMENT = {
     "data": {"source": "wordproblems", "train_size": 24, "test_size": 8, "max_number": 6},
@@ -34,6 +35,12 @@ def place(tiny, tmp_path) -> Path:
     return tmp_path
 
 
+def hear_all() -> None:
+    """Undo what tests inherit that run in the background, or under `nohup`: signals ignored."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+
+
 def started(place: Path) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [sys.executable, "-m", "paribus.cli.main", "run", "e.yaml"],
@@ -42,8 +49,7 @@ def started(place: Path) -> "subprocess.Popen[str]":
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        # Whoever runs the tests in the background has SIGINT ignored, and so would the child.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        preexec_fn=hear_all,
         env={**os.environ, "HF_HUB_OFFLINE": "1", "COLUMNS": "120"},
     )
 
@@ -158,7 +164,7 @@ def test_a_closed_terminal_saves_what_is_done(place):
 
 
 def take_terminal() -> None:
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # `nohup` would have it ignored
+    hear_all()
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 

@@ -86,8 +86,11 @@ def unpacking(cache: Path, **options: Any) -> subprocess.Popen[str]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_killed_while_it_is_made_it_is_made_again_to_the_same_bytes(whole, tmp_path):
+def test_killed_while_it_is_made_it_is_made_again_to_the_same_bytes(
+    whole, tmp_path, record_property
+):
     """And two at once do not disturb each other."""
+    record_property("tried", 4)
     for seconds in (8, 16, 24):
         killed = unpacking(tmp_path)
         time.sleep(seconds)
