@@ -13,8 +13,10 @@ GROUPS = {  # by the beginning of file and test
     "weights, losses, texts and results bit for bit",
     "test_resume/test_whole": "whole checkpoints against those of an uninterrupted run",
     "test_resume": "what is done is not done again",
+    "faults/test_kill_points/test_everything": "a power cut: what a manifest lists was synced",
     "faults/test_kill_points": "kill -9 at points of the write path",
-    "faults/test_random_kills": "kill -9 of everything at random moments",
+    "faults/test_random_kills": "kill -9 of everything at random moments of training, testing "
+    "and the report",
     "faults/test_damage/test_no_room": "no room for a file (RLIMIT_FSIZE)",
     "faults/test_damage/test_a_worker": "a worker that dies",
     "faults/test_damage/test_a_tokenizer": "a tokenizer changed between runs",
