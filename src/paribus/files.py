@@ -54,6 +54,12 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def on_disk(path: Path) -> dict[str, Any]:
+    """Wait until the file `path` is on the disk; return its size and hash, for a manifest."""
+    sync(path)
+    return {"bytes": path.stat().st_size, "sha256": sha256_of_file(path)}
+
+
 def open_file(path: Path) -> BufferedReader:
     """Open the file `path` for reading. Raises OSError, also if it is a pipe or a device.
 

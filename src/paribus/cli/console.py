@@ -29,6 +29,11 @@ class PlainConsole(Console):
                 yield Segment(printable(segment.text), segment.style)
 
 
+def silence(stream: TextIO) -> None:
+    """Let `stream` lead nowhere: what is still buffered is flushed at exit, and must not fail."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
 def enduring(stream: TextIO) -> IO[str]:
     """Return `stream` such that it goes silent when nobody reads it any more.
 
@@ -50,7 +55,7 @@ class _Enduring:
         try:
             return self._stream.write(text)
         except OSError:
-            self._silence()
+            silence(self._stream)
             return len(text)
 
     def flush(self) -> None:
@@ -58,7 +63,7 @@ class _Enduring:
         try:
             self._stream.flush()
         except OSError:
-            self._silence()
+            silence(self._stream)
 
     def isatty(self) -> bool:
         """Return whether it is a terminal."""
@@ -67,7 +72,3 @@ class _Enduring:
     def fileno(self) -> int:
         """Return the file's number."""
         return self._stream.fileno()
-
-    def _silence(self) -> None:
-        """Let the stream lead nowhere: what it has buffered is written once more at exit."""
-        os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())

@@ -15,14 +15,13 @@ paribus doctor                       what this machine is, and what will not wor
 """
 
 import argparse
-import os
 import shlex
 import signal
 import sys
 from collections.abc import Sequence
 
 from paribus.cli.arguments import parser
-from paribus.cli.console import PlainConsole, enduring
+from paribus.cli.console import PlainConsole, enduring, silence
 from paribus.errors import ParibusError
 from paribus.stopping import ending_on_signals
 
@@ -58,8 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(left, SystemExit) and not isinstance(left.__context__, BrokenPipeError):
             raise
         # The reader of our output, such as `head`, has left; rich makes a SystemExit of that.
-        # What is still buffered is flushed at exit, and must not fail once more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        silence(sys.stdout)
         return 0
 
 

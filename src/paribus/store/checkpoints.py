@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from paribus.errors import DamagedError
-from paribus.files import sha256_of_file, sha256_of_json, sync
+from paribus.files import on_disk, sha256_of_file, sha256_of_json, sync
 from paribus.store.runs import writing
 from paribus.store.sealed import read_sealed, write_sealed
 
@@ -90,10 +90,7 @@ def _place(
 ) -> Checkpoint:
     """Do steps 2 to 5. Raises StoreError."""
     with writing(temporary):
-        files = {}
-        for path in sorted(temporary.iterdir()):
-            sync(path)
-            files[path.name] = {"bytes": path.stat().st_size, "sha256": sha256_of_file(path)}
+        files = {path.name: on_disk(path) for path in sorted(temporary.iterdir())}
         manifest = {
             "format": FORMAT,
             "step": step,

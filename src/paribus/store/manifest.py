@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from paribus.errors import DamagedError, StoreError
-from paribus.files import read_json, sha256_of_file, sync
+from paribus.files import on_disk, read_json, sha256_of_file, sync
 from paribus.store.layout import RunFolder
 from paribus.store.sealed import read_sealed, write_sealed
 
@@ -20,11 +20,11 @@ FORMAT = 3
 def write_manifest(folder: RunFolder) -> None:
     """List what paribus wrote in `folder`, all of it on the disk before. Raises OSError."""
     ours = folder.written()
-    files = {}
-    for name, path in _there(folder).items():
-        if folder.path / Path(name).parts[0] in ours:
-            sync(path)
-            files[name] = {"bytes": path.stat().st_size, "sha256": sha256_of_file(path)}
+    files = {
+        name: on_disk(path)
+        for name, path in _there(folder).items()
+        if folder.path / Path(name).parts[0] in ours
+    }
     for place in {path.parent for path in map(folder.path.joinpath, files)}:
         sync(place)
     fingerprint = read_json(folder.spec)["fingerprint"]
