@@ -1,5 +1,7 @@
 """A run that needs more memory than there is: recorded as that, with what was predicted."""
 
+import errno
+
 import pytest
 import torch
 
@@ -36,16 +38,42 @@ def test_what_counts_as_out_of_memory(work, is_one):
     assert is_out_of_memory(caught(work)) is is_one
 
 
+CUDA = "CUDA error: {} when calling `cublasCreate(handle)`"
 SAID = [  # as the libraries word it: what it takes to hear some of them is a machine at its limit
     (RuntimeError("could not create a primitive"), True),  # oneDNN's, under `ulimit -v`
     (RuntimeError("could not create a memory object"), True),
     (RuntimeError("Error out of memory at line 380 in file /src/csrc/pythonInterface.cpp"), True),
     (RuntimeError("could not create a tensor from a str"), False),
+    (torch.AcceleratorError("CUDA error: out of memory\nCUDA kernel errors might be asyn"), True),
+    (RuntimeError("CUDA driver error: CUDA_ERROR_OUT_OF_MEMORY"), True),
+    (RuntimeError("cudaErrorMemoryAllocation"), True),
+    (RuntimeError(CUDA.format("CUBLAS_STATUS_ALLOC_FAILED")), True),
+    (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), True),
+    (RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"), True),
+    (RuntimeError("cuSPARSE error: CUSPARSE_STATUS_ALLOC_FAILED"), True),
+    (RuntimeError("cusolver error: CUSOLVER_STATUS_ALLOC_FAILED"), True),
+    (RuntimeError("cuFFT error: CUFFT_ALLOC_FAILED"), True),
+    (RuntimeError("CURAND_STATUS_ALLOCATION_FAILED"), True),
+    (RuntimeError("HIP error: HIPBLAS_STATUS_ALLOC_FAILED"), True),
+    (RuntimeError("rocblas_status_memory_error"), True),
+    (RuntimeError("miopenStatusAllocFailed"), True),
+    (RuntimeError("MPS backend out of memory (MPS allocated: 9.0 GB)"), True),
+    (RuntimeError("level_zero: UR_RESULT_ERROR_OUT_OF_DEVICE_MEMORY"), True),
+    (RuntimeError("std::bad_alloc"), True),
+    (OSError(errno.ENOMEM, "Cannot allocate memory"), True),
+    (RuntimeError("unable to mmap 9 bytes from file <x>: Cannot allocate memory (12)"), True),
+    (OSError(errno.ENOSPC, "No space left on device"), False),
+    (OSError("out of memory"), False),
+    (RuntimeError(CUDA.format("CUBLAS_STATUS_EXECUTION_FAILED")), False),
+    (RuntimeError(CUDA.format("CUBLAS_STATUS_NOT_INITIALIZED")), False),
+    (RuntimeError("cuDNN error: CUDNN_STATUS_NOT_SUPPORTED"), False),
+    (torch.AcceleratorError("CUDA error: an illegal memory access was encountered"), False),
+    (torch.AcceleratorError("CUDA error: uncorrectable ECC error encountered"), False),
     (ValueError("could not create a primitive"), False),
 ]
 
 
-@pytest.mark.parametrize(("error", "is_one"), SAID, ids=[str(error)[:30] for error, _ in SAID])
+@pytest.mark.parametrize(("error", "is_one"), SAID, ids=[str(error)[-40:] for error, _ in SAID])
 def test_words_that_mean_out_of_memory(error, is_one):
     assert is_out_of_memory(error) is is_one
 

@@ -1,8 +1,10 @@
 """Protocols: their names, their prompts, what is stored of each, and who read the test split."""
 
+import fcntl
 import json
 import shutil
 from pathlib import Path
+from threading import Thread
 from typing import Any, get_args
 
 import pytest
@@ -245,6 +247,24 @@ def test_a_line_without_its_newline_counts_and_is_not_joined_to_the_next(tmp_pat
     assert read_ledger(path) == [read_of(0)]
     append_read(path, read_of(1))
     assert read_ledger(path) == [read_of(0), read_of(1)]
+
+
+def test_two_processes_append_one_after_the_other(tmp_path):
+    """Both find a line cut short: whoever comes second must not cut off the first one's."""
+    path = tmp_path / "ledger.jsonl"
+    reads = [read_of(number) for number in range(2)]
+    append_read(path, reads[0])
+    mine = path.read_bytes()
+    path.write_bytes(mine[:20])
+    other = Thread(target=append_read, args=(path, reads[1]))
+    with path.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        other.start()
+        other.join(0.2)
+        assert path.read_bytes() == mine[:20]
+        path.write_bytes(mine)
+    other.join()
+    assert read_ledger(path) == reads
 
 
 def test_a_deleted_run_stays_in_the_ledger(store):

@@ -1,6 +1,7 @@
 """The device a run uses, what it can compute in, and how much memory the process took."""
 
 import ctypes
+import errno
 import re
 from pathlib import Path
 
@@ -10,8 +11,19 @@ from paribus.errors import UserError
 
 _NO_MEMORY = (
     "can't allocate memory",
+    "cannot allocate memory",
     "not enough memory",
     "out of memory",
+    "out of device memory",
+    "out of host memory",
+    "bad alloc",  # C++
+    # Libraries for GPUs: CUBLAS_STATUS_ALLOC_FAILED, cuDNN's …_DEVICE_ALLOCATION_FAILED,
+    # miopenStatusAllocFailed, cudaErrorMemoryAllocation, rocblas_status_memory_error.
+    "alloc failed",
+    "allocation failed",
+    "allocfailed",
+    "errormemoryallocation",
+    "status memory error",
     # oneDNN gives no reason. Products of shapes that torch has checked fail in it for want of
     # memory: under `ulimit -v` this is what is raised.
     "could not create a primitive",
@@ -49,11 +61,14 @@ def reset_peak_memory(device: torch.device) -> None:
 
 
 def return_freed(device: torch.device) -> None:
-    """Give freed memory back to the system, where the C library keeps it in pieces (glibc).
+    """Give freed memory back: what torch keeps of a GPU's, or the C library in pieces (glibc).
 
     Between stages and long passes: after every step it would cost a tenth of the speed (LOG.md).
     """
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if device.type == "cpu" else None
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        return
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
 
@@ -78,8 +93,10 @@ def is_out_of_memory(error: Exception) -> bool:
     """Return whether `error` says that memory could not be had, on a GPU or on the CPU."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    # The CPU's allocator and bitsandbytes have no error class of their own.
-    said = str(error).lower()
+    if isinstance(error, OSError):  # a file that is mapped, a process that is forked
+        return error.errno == errno.ENOMEM
+    # The CPU's allocator, CUDA's libraries and bitsandbytes have no error class of their own.
+    said = str(error).lower().replace("_", " ")
     return isinstance(error, RuntimeError) and any(words in said for words in _NO_MEMORY)
 
 

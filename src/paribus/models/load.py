@@ -26,6 +26,7 @@ from paribus.config.schema import LoraConfig
 from paribus.errors import ConfigError, ModelError
 from paribus.files import read_json
 from paribus.models import attention, norms
+from paribus.models.device import is_out_of_memory
 from paribus.models.refused import refuse_unsafe
 from paribus.models.source import Source
 
@@ -37,7 +38,7 @@ def load_model(
 
     With `quantization` "nf4" the decoder's linear layers are rounded to 4 bits, the output head
     not. Raises ModelError if the folder's weights do not fill the model exactly or are already
-    quantised, ConfigError if bitsandbytes is not installed.
+    quantised, ConfigError if bitsandbytes is not installed, and what says that memory ran out.
     """
     rounding = {} if quantization is None else _four_bits(dtype, device)
     refuse_unsafe(source.path)
@@ -61,6 +62,8 @@ def load_model(
         RuntimeError,
         SafetensorError,
     ) as error:
+        if is_out_of_memory(error):
+            raise
         raise ModelError(
             f"the model in {source.path} cannot be loaded: {error}",
             "check that the folder is whole and of a kind transformers knows",

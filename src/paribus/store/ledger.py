@@ -8,6 +8,7 @@ The ledger lies beside the runs, not in them: deleting a run's folder and trying
 both lines. Trials of learning rates read validation problems and add none.
 """
 
+import fcntl
 import json
 import os
 from dataclasses import asdict, dataclass
@@ -53,12 +54,16 @@ def now() -> str:
 
 
 def append_read(path: Path, read: TestRead) -> None:
-    """Append one line to the ledger and wait until it is on the disk. Raises StoreError."""
+    """Append one line to the ledger and wait until it is on the disk. Raises StoreError.
+
+    One process at a time: what another is in the middle of writing looks like a line cut short.
+    """
     row = asdict(read)
     line = json_line({**row, "sha256": sha256_of_json(row)}).encode()
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # ends with the file, or with the process
             file.seek(0)
             content = file.read()
             tail = content.rpartition(b"\n")[2]

@@ -15,10 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from torch import nn
 
 from paribus.errors import RunFailed, StoreError
+from paribus.models.device import is_out_of_memory
 from paribus.stopping import asked
 from paribus.store.checkpoints import Checkpoint, make_room, publish
 from paribus.store.layout import RunFolder
@@ -113,6 +115,8 @@ class Checkpoints:
         try:
             state.restore_weights(self.point.path, model)
         except (KeyError, RuntimeError, OSError, SafetensorError) as error:
+            if is_out_of_memory(error):
+                raise
             raise RunFailed(
                 f"{self.point.path} does not fit this model: {error}",
                 "a fork may change settings, not the model or which of its weights train",
@@ -124,15 +128,17 @@ class Checkpoints:
         try:
             state.restore_optimizer(self.point.path, optimizer, schedule)
         except (KeyError, ValueError, RuntimeError, OSError, SafetensorError) as error:
+            if is_out_of_memory(error):
+                raise
             raise RunFailed(
                 f"{self.point.path} does not fit this optimizer: {error}",
                 "a fork may change settings, not the optimizer",
             ) from error
 
-    def restore_random(self) -> None:
-        """Put the generators of random numbers back."""
+    def restore_random(self, device: torch.device) -> None:
+        """Put back the generators of random numbers that a training on `device` draws from."""
         assert self.point is not None
-        state.restore_random(self.point.path)
+        state.restore_random(self.point.path, device)
 
     def _check_room(self, needed: int) -> None:
         with writing(self.folder.path):

@@ -2,7 +2,7 @@
 
     weights.safetensors     every weight that trains, fp32 (LoRA: the adapters)
     optimizer.safetensors   the tensors of its state, by number of the weight
-    random.safetensors      torch's generators, of the CPU and of each GPU
+    random.safetensors      torch's generators, of the CPU and of the GPU that trains
     state.json              the rest of optimizer and schedule
 
 Training draws from torch's generators alone (dropout). Data order has no state: it is a function
@@ -57,10 +57,7 @@ def save(folder: Path, model: nn.Module, optimizer: Any, schedule: Any) -> None:
     tensors: dict[str, Tensor] = {}
     plain = _take_out(optimizer.state_dict(), "", tensors)
     save_file(_apart(tensors), folder / "optimizer.safetensors")
-    generators = {"cpu": torch.get_rng_state()}
-    for index, state in enumerate(torch.cuda.get_rng_state_all()):
-        generators[f"cuda-{index}"] = state
-    save_file(generators, folder / "random.safetensors")
+    save_file(_generators(next(model.parameters()).device), folder / "random.safetensors")
     rest = {"optimizer": plain, "schedule": schedule.state_dict()}
     write_json(folder / "state.json", rest)
 
@@ -94,12 +91,28 @@ def restore_optimizer(folder: Path, optimizer: Any, schedule: Any) -> None:
         group["lr"] = rate
 
 
-def restore_random(folder: Path) -> None:
-    """Put back every generator of random numbers."""
-    generators = load_file(folder / "random.safetensors")
-    torch.set_rng_state(generators.pop("cpu"))
-    for name, each in generators.items():
-        torch.cuda.set_rng_state(each, int(name.removeprefix("cuda-")))
+def restore_random(folder: Path, device: torch.device) -> None:
+    """Put back the generators that a training on `device` draws from.
+
+    Those of other GPUs are left out: earlier versions saved one of every GPU that was visible, and
+    fewer may be now. A GPU that has none goes on from its seed: a fork of a training on a CPU.
+    """
+    stored = load_file(folder / "random.safetensors")
+    torch.set_rng_state(stored["cpu"])
+    if device.type == "cuda" and _name(device) in stored:
+        torch.cuda.set_rng_state(stored[_name(device)], device)
+
+
+def _generators(device: torch.device) -> dict[str, Tensor]:
+    """Return the states of the generators that a training on `device` draws from."""
+    found = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        found[_name(device)] = torch.cuda.get_rng_state(device)
+    return found
+
+
+def _name(device: torch.device) -> str:
+    return f"cuda-{device.index or 0}"
 
 
 def _take_out(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:

@@ -155,7 +155,7 @@ class CompletionTrainer(Trainer):
         """Called when the first batch to train on has been read, before its forward pass."""
         if checkpoint is not None:
             assert self.checkpoints is not None
-            self.checkpoints.restore_random()
+            self.checkpoints.restore_random(self.args.device)
 
 
 class _Saving(TrainerCallback):

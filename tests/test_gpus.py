@@ -1,0 +1,52 @@
+"""Memory and random numbers of GPUs. What only a GPU shows is skipped without one, and says so."""
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from paribus.models.device import return_freed
+from paribus.training import state
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda:0")
+on_a_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+
+
+def saved(folder, device):
+    weights = torch.nn.Linear(2, 2).to(device)
+    optimizer = torch.optim.AdamW(weights.parameters())
+    state.save(folder, weights, optimizer, torch.optim.lr_scheduler.ConstantLR(optimizer))
+    return folder / "random.safetensors"
+
+
+@pytest.mark.parametrize("device", [CPU, pytest.param(GPU, marks=on_a_gpu)], ids=str)
+def test_random_numbers_go_on(tmp_path, device):
+    saved(tmp_path, device)
+    drawn = torch.rand(8, device=device)
+    state.restore_random(tmp_path, device)
+    assert torch.equal(torch.rand(8, device=device), drawn)
+
+
+def test_a_state_of_more_gpus_than_are_visible_is_restored(tmp_path):
+    """Earlier versions saved the generator of every GPU; this machine may have fewer, or none."""
+    file = saved(tmp_path, CPU)
+    assert load_file(file).keys() == {"cpu"}
+    of_gpus = {f"cuda-{i}": torch.zeros(16, dtype=torch.uint8) for i in range(8)}
+    save_file({"cpu": torch.get_rng_state(), **of_gpus}, file)
+    drawn = torch.rand(8)
+    state.restore_random(tmp_path, CPU)
+    assert torch.equal(torch.rand(8), drawn)
+
+
+@on_a_gpu
+def test_only_the_gpu_that_trains_is_asked(tmp_path):
+    file = saved(tmp_path, GPU)
+    assert load_file(file).keys() == {"cpu", "cuda-0"}
+
+
+@on_a_gpu
+def test_freed_memory_goes_back_to_the_gpu():
+    taken = torch.empty(2**28, dtype=torch.uint8, device=GPU)
+    del taken
+    kept = torch.cuda.memory_reserved(GPU)
+    return_freed(GPU)
+    assert torch.cuda.memory_reserved(GPU) <= kept - 2**28
