@@ -20,8 +20,10 @@ from typing import Any
 def write_text(path: Path, text: str) -> None:
     """Replace `path` by `text` atomically: readers see the old file or the new one.
 
-    Raises OSError (no room, no permission); then the old file is untouched.
+    Raises OSError (no room, no permission, a link or a device there); then what is there stays.
     """
+    if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
+        raise OSError(errno.EINVAL, "what is there is no regular file", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     # Not by tempfile: its files are for their owner alone, whatever the umask.
     temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}"
@@ -68,7 +70,7 @@ def open_file(path: Path) -> BufferedReader:
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise OSError(errno.EINVAL, "it is no file", str(path))
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
     return os.fdopen(descriptor, "rb")
 
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from paribus.errors import DataError
+from paribus.files import open_file
 from paribus.records import Generation, Stop
 from paribus.store.runs import read_generations
 
@@ -105,7 +106,7 @@ def read_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     hold, becomes "?".
     """
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             for number in count(1):
                 line = file.readline(MAX_LINE_BYTES + 1)
                 if not line:

@@ -13,8 +13,8 @@ from paribus.cli.console import PlainConsole, enduring
 from paribus.cli.display import Display
 from paribus.cli.report import conclude
 from paribus.cli.warnings import violation_lines
-from paribus.config.load import load
-from paribus.errors import RunFailed
+from paribus.config.load import Loaded, load
+from paribus.errors import RunFailed, StoreError
 from paribus.experiment.local import run_experiment
 from paribus.experiment.matrix import Design, expand
 from paribus.experiment.preflight import Warned
@@ -37,6 +37,7 @@ def run(file: Path, values: Sequence[str], root: Path, *, fork: bool) -> int:
         read_labels(Path(loaded.config.labels))  # a fault is told before anything is spent
     design = expand(loaded)
     folder = ExperimentFolder(root / loaded.config.name)
+    _refuse_inputs_in(folder.path, loaded, design)
     with Display(console, loaded.config.name, [*design.trials, *design.runs]) as display:
 
         def tell(settled: Design, found: Sequence[Warned]) -> None:
@@ -63,6 +64,20 @@ def run(file: Path, values: Sequence[str], root: Path, *, fork: bool) -> int:
             "mend the cause named above and run it again: what is complete is kept",
         )
     return 0
+
+
+def _refuse_inputs_in(folder: Path, loaded: Loaded, design: Design) -> None:
+    """Raise StoreError if anything the experiment reads lies where its own runs are written."""
+    files = [origin.file for origin in loaded.origins.values() if origin.file]
+    texts = [each for arm in design.arms for each in (arm.config.model, arm.config.data.path)]
+    named = [Path(each) for each in (*texts, loaded.config.labels) if each]
+    inside = folder.resolve()
+    for path in (loaded.path, *files, *(each for each in named if each.is_absolute())):
+        if path.resolve().is_relative_to(inside):
+            raise StoreError(
+                f"{path} lies in {folder}, where this experiment's runs are written",
+                "name the experiment otherwise (name=…), or put runs elsewhere with --runs DIR",
+            )
 
 
 def chosen_lines(design: Design) -> list[str]:

@@ -15,6 +15,7 @@ from paribus.analysis.findings import Analysis, conclude, payload
 from paribus.analysis.foreign import Collected, collect
 from paribus.cli.console import PlainConsole
 from paribus.files import write_text
+from paribus.report.target import check_target
 from paribus.report.terminal import summary_table
 from paribus.store.runs import writing
 
@@ -38,7 +39,10 @@ def score(
     """Print what `files` (`FILE` or `NAME=FILE`) score and how they differ.
 
     Every pair of arms is compared, the later one as A. The report is written to `page`, if given.
+    Raises StoreError if that would replace anything but an earlier report.
     """
+    if page is not None:
+        check_target(page)
     found = collect(files, gold=gold, group_by=group_by, common=common)
     analysis = conclude(found.tables)
     analysis = replace(analysis, limits=[*analysis.limits, *found.notes])

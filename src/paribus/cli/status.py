@@ -29,6 +29,8 @@ def status(file: Path | None, values: Sequence[str], root: Path, *, as_json: boo
 
     Raises StoreError, after what can be shown, for experiments whose description is damaged.
     """
+    if file is None and root.exists() and not root.is_dir():
+        raise StoreError(f"{root} is no folder", "name the folder in which runs are kept")
     folders = [experiment_folder(file, values, root)] if file else experiments_in(root)
     rows: list[dict[str, Any]] = []
     damaged: list[StoreError] = []

@@ -7,6 +7,7 @@ find("google/gemma-2b-it", None)   from the Hub, or from its local cache when of
 
 import os
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -94,8 +95,12 @@ def cache_folder() -> Path:
 def _folder(path: Path) -> Source:
     if not path.is_dir():
         raise ModelError(f"there is no model folder {path}", "check the path given as `model`")
-    weights = sorted(path.glob("*.safetensors"))
-    for needed, found in {"config.json": (path / "config.json").exists(),
+    _refuse_no_files(path)
+    weights, *others = (
+        [each for each in sorted(path.glob(kind)) if each.is_file()]
+        for kind in ("*.safetensors", "*.json", "*.jinja")
+    )
+    for needed, found in {"config.json": (path / "config.json").is_file(),
                           "*.safetensors": bool(weights)}.items():  # fmt: skip
         if not found:
             raise ModelError(
@@ -103,9 +108,18 @@ def _folder(path: Path) -> Source:
                 "a model folder needs config.json, *.safetensors and the tokenizer's files; "
                 "pickled weights (*.bin, *.pt) are not read",
             )
-    files = [*weights, *sorted(path.glob("*.json")), *sorted(path.glob("*.jinja"))]
-    hashes = {file.name: sha256_of_file(file) for file in files}
+    hashes = {file.name: sha256_of_file(file) for file in (*weights, *chain(*others))}
     return Source(path=path, identity=f"sha256:{sha256_of_json(hashes)}")
+
+
+def _refuse_no_files(folder: Path) -> None:
+    """Raise ModelError if a library that opens what lies in `folder` would wait for ever."""
+    for path in (*folder.iterdir(), *folder.glob("additional_chat_templates/*")):
+        if not (path.is_file() or path.is_dir()):
+            raise ModelError(
+                f"{path} is neither a file nor a folder",
+                "put the file itself there, as the model was published",
+            )
 
 
 def _hub(model: str, revision: str | None) -> Source:

@@ -9,12 +9,13 @@
 """
 
 import hashlib
+from pathlib import Path
 from typing import Any
 
 import yaml
 
 from paribus.errors import DamagedError, StoreError
-from paribus.files import read_bytes, sha256_of_file, write_json, write_text
+from paribus.files import open_file, read_bytes, sha256_of_file, write_json, write_text
 from paribus.store.description import REMEDY, parsed, refuse_links
 from paribus.store.layout import ExperimentFolder
 from paribus.store.runs import writing
@@ -30,9 +31,20 @@ _SEAL = b"# SHA-256 of what follows: "
 def write_description(folder: ExperimentFolder, description: dict[str, Any]) -> None:
     """Replace the experiment's description, atomically, without secrets. Raises StoreError."""
     refuse_links(folder.path)
+    if folder.description.exists() and not is_sealed(folder.description):
+        raise StoreError(
+            f"{folder.description} does not begin as paribus writes it, and would be replaced",
+            "put runs elsewhere with --runs DIR if it is yours; delete it if it is damaged",
+        )
     text = yaml.safe_dump(redacted_values(description), sort_keys=False)
     with writing(folder.description):
         write_text(folder.description, with_seal(text))
+
+
+def is_sealed(path: Path) -> bool:
+    """Return whether the file `path` begins as a description does, whole or not."""
+    with open_file(path) as file:
+        return file.read(len(_SEAL)) == _SEAL
 
 
 def with_seal(text: str) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from paribus.errors import StoreError
+from paribus.store.experiments import is_sealed
 from paribus.store.layout import ExperimentFolder, RunFolder, is_replicate
 
 _TRIAL = re.compile(r"lr-.+")
@@ -50,6 +51,17 @@ def is_experiment(path: Path) -> bool:
 
 def _is_described(folder: ExperimentFolder) -> bool:
     return folder.description.is_file() or folder.ledger.is_file()
+
+
+def store_of(path: Path) -> Path | None:
+    """Return the folder of an experiment or a run in which `path` would lie, links followed."""
+    for folder in path.parent.resolve().joinpath("_").parents:
+        described = ExperimentFolder(folder).description
+        if described.is_file() and is_sealed(described):
+            return folder
+        if is_replicate(folder.name) and RunFolder(folder).spec.is_file():
+            return folder
+    return None
 
 
 def is_temporary(path: Path) -> bool:

@@ -36,6 +36,7 @@ _REMEDIES = {
     errno.EFBIG: "raise the limit on file sizes (ulimit -f)",
     errno.EROFS: "put the runs on a disk that can be written, with --runs DIR",
     errno.ELOOP: "remove the link: paribus makes none in a store, and follows none",
+    errno.EINVAL: "remove it, or name another place: only files are replaced",
     errno.EACCES: "give yourself write permission, or put the runs elsewhere with --runs DIR",
     errno.EPERM: "give yourself write permission, or put the runs elsewhere with --runs DIR",
 }
