@@ -31,6 +31,8 @@ def config_page() -> str:
         "",
         "Generated from `src/paribus/config/schema.py` by `make docs`. Any key can be given on the",
         "command line as `key=value`; `paribus plan FILE --explain` says where each came from.",
+        "Where a key wants a text, what is written is the text: `revision: 0123456`, arms `off`",
+        "and `010`. Numbers are written plainly: `100`, `0.5`, `1e-5`, not `0100` or `1:30`.",
     ]
     sections = {field.name: field.type for field in fields(schema.ArmConfig)}
     lines += _table("", classes["ExperimentConfig"]) + _table("", classes["ArmConfig"])

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paribus.config.load import Loaded, load
-from paribus.config.read import MAX_BYTES
-from paribus.config.spec import flatten
+from paribus.config.read import MAX_BYTES, Origin, read_file, read_item
+from paribus.config.spec import flatten, nest
 from paribus.errors import ConfigError
 from paribus.experiment.matrix import expand
 
@@ -123,7 +123,7 @@ def test_matrix_merges(folder: Path, text: str, dotlist: list[str], matrix: dict
 
 
 WRONG = """\
-question: 3
+question: [3]
 training:
   lerning_rate: 1e-5
   epochs: 'three'
@@ -150,7 +150,7 @@ command line: lora.alpha must be a number > 0, got true
 x.yaml:4: training.epochs must be a number > 0, got 'three'
 command line: training.warmup must be a number ≥ 0 and < 1, got 3
 x.yaml:3: training.lerning_rate is not a known key; nearest: training.learning_rate
-x.yaml:1: question must be text, got 3
+x.yaml:1: question must be text, got ['3']
 x.yaml:15: matrix.data.variant must be a list of values, or a mapping of values to further keys, \
 got 'main'
 x.yaml:17: 'bad name' is no name for an arm; it must be 1 to 64 letters, digits, dots, dashes and \
@@ -181,10 +181,15 @@ def test_all_problems_come_at_once(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("seeds: 1\nseeds: 2", "x.yaml:2: is not valid YAML: found duplicate key seeds"),
+        ("seeds: 1\nseeds: 2", "x.yaml:2: seeds was set before, at x.yaml:1"),
         ("training.epochs: 1\ntraining: {epochs: 2}", "x.yaml:2: training.epochs was set before"),
         ("name: a\nname.b: c", "x.yaml: name.b: name is a value and a section at once"),
-        ("matrix:\n  lora.r: {1: {}, true: {}}", "x.yaml:2: two keys below are equal"),
+        (
+            "matrix:\n  lora.r: {1: {}, true: {}}",
+            "x.yaml:2: matrix.lora.r.1 was set before, at x.yaml:2",
+        ),
+        ("matrix:\n  lora.r: {null: {}}", "x.yaml:2: matrix.lora.r: null is no key of a mapping"),
+        ("matrix:\n  lora.r: {[1]: {}}", "x.yaml:2: a key must be a text"),
         ("a: &x 1", "x.yaml:1: an anchor or alias is not allowed"),
         ("\nmodel: *x", "x.yaml:2: an anchor or alias is not allowed"),
         ("model: !!python/name:os.system x", "x.yaml:1: the tag 'tag:yaml.org,2002:python/name"),
@@ -196,10 +201,10 @@ def test_all_problems_come_at_once(folder: Path) -> None:
         ('model: "\\ud800"', "x.yaml:1: text that is not Unicode"),
         ("[1, 2]", "x.yaml: holds no mapping"),
         ("", "x.yaml: holds no mapping"),
-        ("seeds: 1" + "0" * 30, "x.yaml: is not valid YAML: a number has more than 18 digits"),
-        ("seeds: 0x" + "f" * 9999, "x.yaml: is not valid YAML: Exceeds the limit"),
+        ("seeds: 1" + "0" * 30, "x.yaml:1: a number has more than 18 digits: 100000000000000000…"),
+        ("seeds: 0x" + "f" * 9999, "x.yaml:1: seeds must be a whole number ≥ 1, got '0xfff"),
         ("seeds: [", "x.yaml:1: is not valid YAML"),
-        ("null: 1", "x.yaml: is not valid YAML: Incompatible key type"),
+        ("null: 1", "x.yaml:1: null is not a known key"),
         (b"seeds: 1\nmodel: \xff", "x.yaml:2: is not UTF-8"),
         (b"#" * (MAX_BYTES + 1), "x.yaml is over 100,000 bytes"),
         ("base: no.yaml", "x.yaml:1: base: no.yaml does not exist"),
@@ -225,6 +230,99 @@ def test_all_problems_come_at_once(folder: Path) -> None:
 )
 def test_refused_files(folder: Path, text: str | bytes, message: str) -> None:
     assert refusal(text).startswith(message)
+
+
+READ_AS_WRITTEN = [  # key, written, read
+    ("revision", "0123456", "0123456"),
+    ("revision", "1234567", "1234567"),
+    ("revision", "1e99999", "1e99999"),
+    ("revision", "12345e7", "12345e7"),
+    ("revision", "2024-01-31", "2024-01-31"),
+    ("revision", "0x1f", "0x1f"),
+    ("revision", "1.50", "1.50"),
+    ("revision", "null", None),
+    ("revision", "", None),
+    ("data.revision", "0b1011", "0b1011"),
+    ("data.group_by", "12:30:45", "12:30:45"),
+    ("model", "true", "true"),
+    ("name", "010", "010"),
+    ("question", "1_000", "1_000"),
+    ("lora.targets", "[on, 12, ~]", ["on", "12", None]),
+    ("contrasts", "[[off, 010], [yes, 4]]", [["off", "010"], ["yes", "4"]]),
+    ("tune.fixed", "[no, 1e5]", ["no", "1e5"]),
+    ("arms.a.revision", "0123", "0123"),
+    ("arms.a.lora.r", "12", 12),
+    ("matrix.revision", "[0123, 1e9]", ["0123", "1e9"]),
+    ("matrix.lora.r", "[8, 010]", [8, "010"]),
+    ("training.learning_rate", "1e-5", 1e-5),
+    ("training.learning_rate", "1.E+2", 100.0),
+    ("training.learning_rate", "-.5", -0.5),
+    ("training.learning_rate", "-.inf", -float("inf")),
+    ("training.learning_rate", "1:30", "1:30"),
+    ("training.learning_rate", "00.5", "00.5"),
+    ("training.learning_rate", "'1'", "1"),
+    ("data.train_size", "0100", "0100"),
+    ("data.train_size", "+100", 100),
+    ("seeds", "0o17", "0o17"),
+    ("strict", "True", True),
+    ("strict", "yes", "yes"),
+    ("strict", "off", "off"),
+]
+
+
+@pytest.mark.parametrize(("key", "written", "read"), READ_AS_WRITTEN)
+def test_a_plain_word_is_what_its_key_wants(
+    folder: Path, key: str, written: str, read: Any
+) -> None:
+    Path("x.yaml").write_text(f"{key}: {written}\n")
+    values, _ = read_file(Path("x.yaml"))
+    assert values == {key: read}
+    assert type(values[key]) is type(read)
+    typed = read_item(f"{key}={written}", Origin("command line"))
+    assert typed == nest({key: read})
+
+
+SIZED = ("data.train_size=9", "data.test_size=9")
+ARM_NAMES = ["off", "yes", "on", "010", "1_000", "1e5", "1.50", "true", "null", "0x1f"]
+
+
+def test_arms_are_called_as_written(folder: Path) -> None:
+    arms = "".join(f"  {name}: {{lora.r: {rank}}}\n" for rank, name in enumerate(ARM_NAMES, 1))
+    pair = loaded(f"arms:\n{arms}contrasts: [[off, 010], [1e5, 1.50]]\n", *SIZED)
+    assert [arm.name for arm in expand(pair).arms if arm.name != "baseline"] == ARM_NAMES
+    assert [(each.a, each.b) for each in expand(pair).contrasts] == [
+        ("off", "010"),
+        ("1e5", "1.50"),
+    ]
+    assert str(pair.origins["arms.010.lora.r"]) == "x.yaml:5"
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.from_regex(r"[0-9a-f]{7,40}|[0-9]{7}e[0-9]+|0[0-7]{6}", fullmatch=True))
+def test_any_commit_is_read_as_written(commit: str) -> None:
+    origin = Origin("command line")
+    assert read_item(f"revision={commit}", origin) == {"revision": commit}
+    assert read_item(f"arms={{{commit}: {{data.revision: {commit}}}}}", origin) == {
+        "arms": {commit: {"data.revision": commit}}
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("data.train_size: 0100", "got '0100'; write 100, without quotes, zeros before it or _"),
+        ("data.train_size: 1_000", "got '1_000'; write 1000, without quotes, zeros before it or _"),
+        ("seeds: '3'", "got '3'; write 3, without quotes, zeros before it or _"),
+        ("data.train_size: 1:30", "got '1:30'; write a plain number, such as 90 or 1e-5"),
+        ("lora.alpha: 0x10", "got '0x10'; write a plain number, such as 90 or 1e-5"),
+        ("data.train_size: many", "got 'many'"),
+        ("matrix: {lora.r: [010]}", "got '010'; write 10, without quotes, zeros before it or _"),
+    ],
+)
+def test_a_number_in_another_spelling_is_told_how_to_be_written(
+    folder: Path, text: str, message: str
+) -> None:
+    assert refusal(text).endswith(message)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,8 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from paribus.config.explain import SCHEMA, explain, nearest, shown_key
+from paribus.config.explain import explain, nearest, shown_key
+from paribus.config.keys import SCHEMA
 from paribus.config.read import Origin, find_origin
 from paribus.config.schema import ArmConfig, ExperimentConfig
 from paribus.config.spec import flatten, nest

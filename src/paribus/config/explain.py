@@ -10,9 +10,7 @@ import difflib
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import TypeAdapter
-
-from paribus.config.schema import ExperimentConfig
+from paribus.config.keys import SCHEMA, types_of
 
 _NAME = "1 to 64 letters, digits, dots, dashes and underscores, a letter or digit first"
 _SHAPES = {
@@ -24,26 +22,6 @@ _SHAPES = {
 _BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
 _TYPES = {"integer": "a whole number", "number": "a number", "string": "text"}
 _TYPES |= {"boolean": "true or false", "null": "null"}
-
-
-def _schema_by_key() -> dict[str, dict[str, Any]]:
-    """Return the JSON schema of every key and section of an experiment, by dotted name."""
-    whole = TypeAdapter(ExperimentConfig).json_schema(ref_template="{model}")
-    found: dict[str, dict[str, Any]] = {}
-
-    def add(prefix: str, properties: Mapping[str, Any]) -> None:
-        for name, schema in properties.items():
-            branches = schema.get("anyOf", [schema])
-            section = next((whole["$defs"][one["$ref"]] for one in branches if "$ref" in one), None)
-            found[prefix + name] = section or schema
-            add(f"{prefix}{name}.", (section or {}).get("properties", {}))
-
-    add("", whole["properties"])
-    return found
-
-
-SCHEMA = _schema_by_key()
-"""JSON schema of every key and section of an experiment, by dotted name."""
 
 
 def nearest(name: str, known: list[str]) -> str:
@@ -77,7 +55,18 @@ def explain(parts: list[str], kind: str, values: Mapping[str, Any]) -> tuple[str
     if "enum" in schema:
         allowed = ", ".join(map(repr, schema["enum"]))
         return name, f"{name}={_shown(value)} is not allowed; allowed: {allowed}"
-    return name, f"{shown_key(name)} must be {_expected(key, schema)}, got {_shown(value)}"
+    said = f"{shown_key(name)} must be {_expected(key, schema)}, got {_shown(value)}"
+    return name, said + _how_to_write(value, schema)
+
+
+def _how_to_write(value: Any, schema: Mapping[str, Any]) -> str:
+    """Return how to write the number that a text such as `0100`, `1_000` or `1:30` may mean."""
+    if not isinstance(value, str) or not types_of(schema) & {"integer", "number"}:
+        return ""
+    digits = value.replace("_", "").lstrip("+0")
+    if digits.isdecimal() and digits.isascii():
+        return f"; write {digits[:20]}, without quotes, zeros before it or _"
+    return "; write a plain number, such as 90 or 1e-5" if value[:1].isdigit() else ""
 
 
 def _expected(key: str, schema: Mapping[str, Any]) -> str:

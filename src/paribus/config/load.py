@@ -175,11 +175,7 @@ def _canonical(raw: dict[Any, Any], origin: Origin) -> dict[str, Any]:
     if "matrix" in raw:
         values["matrix"] = _canonical_matrix(raw["matrix"])
     if "arms" in raw:
-        arms = _dotted_values(raw["arms"])
-        # YAML reads 1_000 as a number, and a name is a text whatever it looks like.
-        values["arms"] = (
-            {str(name): keys for name, keys in arms.items()} if isinstance(arms, dict) else arms
-        )
+        values["arms"] = _dotted_values(raw["arms"])
     return values
 
 

@@ -6,12 +6,16 @@
 
 A hostile file can grow without end when it is loaded, or fetch what its reader keeps secret. So
 a text is first parsed into events, which does nothing yet, and aliases, tags, interpolations,
-control characters and deep nesting are refused there. Every fault is a ConfigError that names file
-and line.
+control characters, deep nesting and too many values are refused there. Every fault is a
+ConfigError that names file and line.
+
+Plain values are read as YAML 1.2 has it: `true` is a truth value, `off` and `yes` are texts, and so
+is `0100`, which YAML 1.1 takes for 64. Where a key wants a text, as `revision` does, what was
+written is the text, whatever it looks like.
 """
 
-import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -19,16 +23,26 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
+from paribus.config.keys import SCHEMA, wants_text
+from paribus.config.spec import nest
 from paribus.errors import ConfigError
 from paribus.untrusted import printable
 
 MAX_BYTES = 100_000
 """Of a file. The YAML libraries take seconds for ten times as much; 256 named arms take half."""
 MAX_DEPTH = 20
+MAX_VALUES = 10_000
+"""Of a file, keys among them: its faults are listed within a second or two."""
 MAX_DIGITS = 18
+
+_WORDS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+_NULLS = ("", "~", "null", "Null", "NULL")
+_WHOLE = re.compile(r"[-+]?(?:0|[1-9][0-9]*)")
+_DECIMAL = re.compile(
+    r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.inf|\.nan"
+)
+"""No zero leads: YAML 1.1 reads 0100 as 64, YAML 1.2 as 100."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,18 +86,20 @@ def read_file(path: Path, said: str = "") -> tuple[dict[Any, Any], dict[str, Ori
     origin = Origin("file", path)
     with _yaml_faults(origin):
         _refuse_unsafe(text, origin)
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        if not isinstance(node, yaml.MappingNode):
-            raise ConfigError(f"{origin}: holds no mapping of keys", "write key: value lines")
-        values = _plain(OmegaConf.create(text))
-    return values, _lines(node, values, "", origin)
+        node = yaml.compose(text, Loader=yaml.BaseLoader)
+    if not isinstance(node, yaml.MappingNode):
+        raise ConfigError(f"{origin}: holds no mapping of keys", "write key: value lines")
+    origins: dict[str, Origin] = {}
+    return _mapping(node, "", origin, origins), origins
 
 
 def read_item(item: str, origin: Origin) -> dict[Any, Any]:
     """Return the nested values of one `key=value`, whose value is YAML too."""
+    key, _, text = item.partition("=")
     with _yaml_faults(origin):
-        _refuse_unsafe(item.partition("=")[2], origin)
-        return _plain(OmegaConf.from_dotlist([item]))
+        _refuse_unsafe(text, origin)
+        node = yaml.compose(text, Loader=yaml.BaseLoader)
+    return nest({key: None if node is None else _value(node, key, origin, {})})
 
 
 def _read_text(path: Path, said: str) -> str:
@@ -109,13 +125,7 @@ def _yaml_faults(origin: Origin) -> Iterator[None]:
     """Turn whatever the YAML libraries raise on bad text into a ConfigError."""
     try:
         yield
-    except (
-        yaml.YAMLError,
-        OmegaConfBaseException,
-        ValueError,
-        TypeError,
-        ArithmeticError,
-    ) as error:
+    except (yaml.YAMLError, ValueError, ArithmeticError) as error:
         mark = getattr(error, "problem_mark", None)
         place = replace(origin, line=mark.line + 1) if mark else origin
         what = getattr(error, "problem", None) or str(error).partition("\n")[0]
@@ -124,9 +134,10 @@ def _yaml_faults(origin: Origin) -> Iterator[None]:
 
 def _refuse_unsafe(text: str, origin: Origin) -> None:
     """Raise ConfigError on whatever could expand, run or leak when the text is loaded."""
-    documents = depth = 0
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+    documents = depth = values = 0
+    for event in yaml.parse(text, Loader=yaml.BaseLoader):
         documents += isinstance(event, yaml.DocumentStartEvent)
+        values += isinstance(event, yaml.NodeEvent)
         depth += isinstance(event, yaml.CollectionStartEvent)
         depth -= isinstance(event, yaml.CollectionEndEvent)
         fault, remedy = _unsafe(event)
@@ -134,6 +145,8 @@ def _refuse_unsafe(text: str, origin: Origin) -> None:
             fault, remedy = "a second document", "keep one document in a file"
         elif depth > MAX_DEPTH:
             fault, remedy = f"nesting deeper than {MAX_DEPTH}", "write it flat"
+        elif values > MAX_VALUES:
+            fault, remedy = f"a file of more than {MAX_VALUES:,} values", "write fewer"
         if fault:
             mark = event.start_mark
             place = replace(origin, line=mark.line + 1 if mark else 0)
@@ -160,32 +173,66 @@ def _unsafe(event: yaml.Event) -> tuple[str, str]:
     return "", ""
 
 
-def _plain(config: Any) -> dict[Any, Any]:
-    """Return the values of an OmegaConf container, or raise ValueError on an endless number."""
-
-    def whole(digits: str) -> int:
-        if len(digits) > MAX_DIGITS:
-            raise ValueError(f"a number has more than {MAX_DIGITS} digits: {digits[:MAX_DIGITS]}…")
-        return int(digits)
-
-    values: Any = OmegaConf.to_container(config)
-    json.loads(json.dumps(values), parse_int=whole)
-    return dict(values)
+def _value(node: yaml.Node, path: str, origin: Origin, found: dict[str, Origin]) -> Any:
+    """Return what `node` says, which stands at the dotted `path`; add the keys in it to `found`."""
+    if isinstance(node, yaml.MappingNode):
+        return _mapping(node, path, origin, found)
+    if isinstance(node, yaml.SequenceNode):
+        return [_value(item, path, origin, {}) for item in node.value]
+    return _scalar(node, origin, as_text=wants_text(path))
 
 
-def _lines(node: yaml.MappingNode, values: Any, prefix: str, origin: Origin) -> dict[str, Origin]:
-    """Return the place of every key, by dotted name."""
-    found: dict[str, Origin] = {}
-    if len(node.value) != len(values):
-        place = replace(origin, line=node.start_mark.line + 1)
-        raise ConfigError(f"{place}: two keys below are equal, such as 1 and true", "drop one")
-    for (key_node, child), (key, value) in zip(node.value, values.items(), strict=True):
-        place = replace(origin, line=key_node.start_mark.line + 1)
-        inner = {f"{prefix}{key}": place}
-        if isinstance(child, yaml.MappingNode):
-            inner |= _lines(child, value, f"{prefix}{key}.", origin)
-        twice = next((name for name in inner if name in found), None)
-        if twice:
-            raise ConfigError(f"{place}: {twice} was set before, at {found[twice]}", "drop one")
-        found |= inner
-    return found
+def _mapping(
+    node: yaml.MappingNode, path: str, origin: Origin, found: dict[str, Origin]
+) -> dict[Any, Any]:
+    """Return the values of a mapping; add the place of every key to `found`, by dotted name."""
+    values: dict[Any, Any] = {}
+    for key_node, child in node.value:
+        place = _place(key_node, origin)
+        key = _key(key_node, path, origin)
+        equal = next((old for old in values if old == key), key)  # 1 and true are
+        name = f"{path}.{equal}" if path else str(equal)
+        if name in found:
+            raise ConfigError(f"{place}: {name} was set before, at {found[name]}", "drop one")
+        found[name] = place
+        values[key] = _value(child, name, origin, found)
+    return values
+
+
+def _place(node: yaml.Node, origin: Origin) -> Origin:
+    """Return where `node` stands; the command line has no lines."""
+    return replace(origin, line=node.start_mark.line + 1) if origin.file else origin
+
+
+def _key(node: yaml.Node, path: str, origin: Origin) -> Any:
+    """Return a key: its text as written, but for a factor's values, which are read as values."""
+    if not isinstance(node, yaml.ScalarNode):
+        raise ConfigError(f"{_place(node, origin)}: a key must be a text", "write key: value lines")
+    factor = path.removeprefix("matrix.")
+    if factor == path or factor not in SCHEMA or "properties" in SCHEMA[factor]:
+        return node.value
+    value = _scalar(node, origin, as_text=wants_text(path))
+    if value is None:
+        remedy = "list the values, or the arms by name under arms:"
+        raise ConfigError(f"{_place(node, origin)}: {path}: null is no key of a mapping", remedy)
+    return value
+
+
+def _scalar(node: yaml.Node, origin: Origin, *, as_text: bool) -> Any:
+    """Return a text, or what a plain word stands for. Raises ConfigError on an endless number."""
+    written: str = node.value
+    if not isinstance(node, yaml.ScalarNode) or node.style is not None:  # quoted
+        return written
+    if written in _NULLS:
+        return None
+    if as_text:
+        return written
+    if written in _WORDS:
+        return _WORDS[written]
+    if _WHOLE.fullmatch(written):
+        if len(written) > MAX_DIGITS:
+            what = f"a number has more than {MAX_DIGITS} digits: {written[:MAX_DIGITS]}…"
+            raise ConfigError(f"{_place(node, origin)}: {what}", "write a smaller one")
+        return int(written)
+    # Python has no dot before inf and nan.
+    return float(re.sub(r"\.(?=[in])", "", written)) if _DECIMAL.fullmatch(written) else written
