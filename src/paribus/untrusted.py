@@ -3,6 +3,7 @@
     printable("\\x1b[2Jgone\\u202e")          # '\\\\x1b[2Jgone\\\\u202e': spelled out, so inert
     redacted("hf_" + "a" * 34)               # '(secret removed)'
     find_secret({"model": "https://me:pw@host/x"})   # 'model'
+    redacted("get https://host/x?token=1234")        # 'get https://host/x?token=(secret removed)'
 
 A terminal obeys escape sequences whoever wrote them, and a token in a message is a token in every
 log that holds it. What a model wrote is data: it is kept as it is, and escaped where it is shown.
@@ -17,13 +18,42 @@ REMOVED = "(secret removed)"
 
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters but for tab and line feed, what turns the text around it, half a pair."""
-_SECRET = re.compile(
-    r"\b(?:hf_|api_org_)[A-Za-z0-9]{30,}|\bsk-[A-Za-z0-9_-]{20,}|\bgh[opsur]_[A-Za-z0-9]{36,}"
-    r"|\bgithub_pat_[A-Za-z0-9_]{30,}|\bAKIA[0-9A-Z]{16}\b|\bwandb_v[0-9]_[A-Za-z0-9_]{30,}"
-    r"|(?<=://)[^/\s:@]{1,256}:[^/\s@]{1,256}(?=@)"
+_TOKEN = re.compile(
+    r"(?:hf|api_org|npm|gsk|r8|gh[opsur]|dckr_pat|[prs]k_(?:live|test))_[A-Za-z0-9]{28,}"
+    r"|(?:github_pat|wandb_v[0-9])_[A-Za-z0-9_]{28,}"
+    r"|(?<![A-Za-z0-9])sk-[A-Za-z0-9_-]{20,}"  # risk-averse is none
+    r"|(?<![A-Za-z0-9])gl(?:pat|oas|dt|rt|cbt|ptt|ft|soat|imt|agent)-[A-Za-z0-9_.-]{20,}"
+    r"|(?:xox[a-z]|xapp)[.-][A-Za-z0-9.-]{10,}"
+    r"|(?:pypi|nvapi|xai)-[A-Za-z0-9_-]{32,}"
+    r"|AIza[A-Za-z0-9_-]{30,}|ya29\.[A-Za-z0-9_-]{20,}|GOCSPX-[A-Za-z0-9_-]{20,}"
+    r"|(?<![A-Za-z0-9])A(?:KIA|SIA)[0-9A-Z]{16}(?![A-Za-z0-9])"
+    r"|(?<![A-Za-z0-9])eyJ[A-Za-z0-9_-]{8,2048}\.[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){0,3}"
+    r"|-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----[^-]*(?:-----END [A-Z ]{0,40}PRIVATE KEY-----)?"
 )
-"""Tokens that say by their beginning what they are, and a password within an address."""
-_SECRET_NAME = re.compile(r"token(?!s|iz)|secret|passw|api_?key|credential", re.IGNORECASE)
+"""Tokens that say by their beginning what they are."""
+_IN_ADDRESS = re.compile(
+    # A user with a password, which may hold what an address may not; a port is none.
+    r"(://)[^\s/@:?#]{0,256}:(?![0-9]{1,5}(?:[/?#\s]|$))[^\s\"]{0,512}(?=@)"
+    # The web asks for no user: who stands there is let in by that name.
+    r"|(\b(?:https?|ftps?|wss?)://)[^\s/?#]{1,512}(?=@)",
+    re.IGNORECASE,
+)
+_SECRET_WORD = r"token(?!s|iz)|secret|passw|api[_-]?key|access[_-]?key|credential"
+_SECRET_NAME = re.compile(_SECRET_WORD, re.IGNORECASE)
+_NAMED = re.compile(
+    # In the query of an address, whatever it looks like; elsewhere what looks like nothing else.
+    rf"([?&#;](?:[\w.-]{{0,64}}(?:{_SECRET_WORD}|signature)[\w.-]{{0,64}}|key|sig|auth|pwd)=)"
+    r"[^&\s#\"']+"
+    rf"|((?:{_SECRET_WORD})\w{{0,32}}[\"']?\s{{0,3}}[:=]\s{{0,3}}[\"']?)[A-Za-z0-9_+=-]{{20,}}"
+    r"|(\b(?:bearer|basic)\s)[A-Za-z0-9._~+/=-]{16,}"
+    r"|(\b(?:key|login)[\"']?[\s:=]{1,3}[\"']?)[0-9a-f]{40}(?![0-9a-f])",
+    re.IGNORECASE,
+)
+"""Secrets that stand behind their name."""
+_KEY_LIKE = re.compile(r"(?<![0-9A-Za-z/])[0-9a-f]{40}(?![0-9A-Za-z])")
+"""40 hexadecimal digits: an API key of some services, or a commit. A part of a path is no key."""
+_COMMITS = frozenset({"revision", "contrasts", "fixed"})
+"""Keys whose values are commits, or names of arms that may be made of them."""
 _SHORTEST = 12
 """Characters of a variable's value: a shorter one may be a word like any other."""
 
@@ -35,7 +65,9 @@ def printable(text: str) -> str:
 
 def redacted(text: str) -> str:
     """Return `text` without tokens known by their form, or by being in a secret variable."""
-    text = _SECRET.sub(REMOVED, text)
+    for known in (_IN_ADDRESS, _NAMED):
+        text = known.sub(lambda found: "".join(filter(None, found.groups())) + REMOVED, text)
+    text = _TOKEN.sub(REMOVED, text)
     for secret in _kept_secret():
         text = text.replace(secret, REMOVED)
     return text
@@ -61,9 +93,13 @@ def redacted_values(value: Any) -> Any:
 
 
 def find_secret(value: Any, key: str = "") -> str | None:
-    """Return the dotted key of the first text in `value` that holds a secret, or None."""
+    """Return the dotted key of the first text in `value` that holds a secret, or None.
+
+    40 hexadecimal digits are one, but for a commit under `revision`.
+    """
     if isinstance(value, str):
-        return key if redacted(value) != value else None
+        is_key = key.rpartition(".")[2] not in _COMMITS and _KEY_LIKE.search(value)
+        return key if is_key or redacted(value) != value else None
     pairs: list[tuple[Any, Any]] = []
     if isinstance(value, Mapping):
         pairs = [(f"{key}.{name}" if key else str(name), inner) for name, inner in value.items()]

@@ -8,6 +8,7 @@ import os
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -169,24 +170,99 @@ def test_a_traceback_in_the_store_holds_no_secret(tmp_path: Path) -> None:
     assert TOKEN not in read_json(run.failure)["traceback"]
 
 
+HEX = "0123456789abcdef0123456789abcdef01234567"
+JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.abc-_d"
+TOKENS = [
+    "hf_" + "a" * 34, "api_org_" + "b" * 34, "sk-proj-" + "c" * 40, "sk-ant-api03-" + "c" * 40,
+    "ghp_" + "d" * 36, "gho_" + "d" * 36, "github_pat_" + "e" * 40, "AKIA" + "F" * 16,
+    "ASIA" + "F" * 16, "wandb_v1_" + "g" * 40, "glpat-" + "h1" * 10, "gldt-" + "h1" * 10,
+    "xoxb-123456789012-abc", "xoxp-1234567890-12", "xapp-1-A02-123-abc", "AIza" + "S" * 35, JWT,
+    "npm_" + "i" * 36, "pypi-AgEIcHlwaS5vcmc" + "j" * 40, "sk_live_" + "k" * 40,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", TOKENS)
+@pytest.mark.parametrize("before", ["", "x_", "(", "see:"])
+def test_tokens_are_known_by_their_form(text: str, before: str) -> None:
+    assert redacted(f"a {before}{text} b") == f"a {before}{REMOVED} b"
+    assert find_secret({"a": {"b": [1, before + text]}}) == "a.b"
+    assert find_secret({before + text: 1}) == "a key"
+
+
 @pytest.mark.parametrize(
-    "text",
-    ["hf_" + "a" * 34, "api_org_" + "b" * 34, "sk-proj-" + "c" * 40, "ghp_" + "d" * 36,
-     "github_pat_" + "e" * 40, "AKIA" + "F" * 16, "wandb_v1_" + "g" * 40],
-)  # fmt: skip
-def test_tokens_are_known_by_their_form(text: str) -> None:
-    assert redacted(f"a {text}.") == f"a {REMOVED}."
-    assert find_secret({"a": {"b": [1, text]}}) == "a.b"
-    assert find_secret({text: 1}) == "a key"
+    ("text", "left"),
+    [
+        ("https://TOKEN@host/x", "https://{}@host/x"),
+        ("HTTPS://abcdef@host", "HTTPS://{}@host"),
+        ("https://u:p@ss@host/x", "https://{}@host/x"),
+        ("https://u:p/ss@host", "https://{}@host"),
+        ("https://u:p?s#s@host", "https://{}@host"),
+        ("https://tok:@host", "https://{}@host"),
+        ("postgres://u:pw@host/db", "postgres://{}@host/db"),
+        ("https://a:b@c https://d:e@f", "https://{}@c https://{}@f"),
+        ("https://h/x?token=1", "https://h/x?token={}"),
+        ("https://h/x?a=1&access_token=z&b=2", "https://h/x?a=1&access_token={}&b=2"),
+        ("https://h/#id_token=z", "https://h/#id_token={}"),
+        ("https://h/?X-Amz-Signature=1&sig=2&x=3", "https://h/?X-Amz-Signature={}&sig={}&x=3"),
+        ("https://h/?key=abc", "https://h/?key={}"),
+        (f"WANDB_API_KEY={HEX}", "WANDB_API_KEY={}"),
+        (f'"api-key": "{HEX}"', '"api-key": "{}"'),
+        (f"wandb login {HEX}", "wandb login {}"),
+        ("Authorization: Bearer abcdefghij0123456789", "Authorization: Bearer {}"),
+        ("-----BEGIN RSA PRIVATE KEY-----\nMII\n-----END RSA PRIVATE KEY-----", "{}"),
+    ],
+)
+def test_secrets_are_known_by_where_they_stand(text: str, left: str) -> None:
+    assert redacted(f"a {text} b") == f"a {left.replace('{}', REMOVED)} b"
+    assert find_secret({"question": text}) == "question"
+
+
+COMMIT_PLACES = [
+    {"revision": HEX}, {"data": {"revision": HEX}}, {"matrix": {"revision": [HEX]}},
+    {"matrix": {"revision": {HEX: {}}}}, {"arms": {"a": {"data.revision": HEX}}},
+    {"contrasts": [[HEX, "baseline"]]}, {"tune": {"fixed": [HEX]}},
+    {"model": f"/cache/snapshots/{HEX}"}, {"question": "a" * 64},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("values", COMMIT_PLACES)
+def test_a_commit_is_no_key(values: dict[str, Any]) -> None:
+    assert find_secret(values) is None
+    assert redacted_values(values) == values
+
+
+@pytest.mark.parametrize(
+    ("values", "key"),
+    [
+        ({"question": f"why {HEX}?"}, "question"),
+        ({"model": HEX}, "model"),
+        ({"lora": {"targets": ["q_proj", HEX]}}, "lora.targets"),
+        ({"revisions": HEX}, "revisions"),
+    ],
+)
+def test_forty_hexadecimal_digits_elsewhere_are_taken_for_a_key(
+    values: dict[str, Any], key: str
+) -> None:
+    assert find_secret(values) == key
 
 
 @pytest.mark.parametrize(
     "text",
     ["hf_short", "google/gemma-2b-it", "sha256:" + "a" * 64, "f" * 40, "https://host/x@main",
-     "max_new_tokens", "risk-averse-and-otherwise-innocent"],
+     "max_new_tokens", "risk-averse-and-otherwise-innocent", "https://host:8080/x@main",
+     "ssh://git@github.com/x", "git@github.com:o/r", "https://host/x?tokens=5",
+     "eos_token='<end_of_turn>'", "from_hf_checkpoint_to_paribus_format", f"revision: {HEX}",
+     "token: https://huggingface.co/settings/tokens", "glue-benchmark-of-many-tasks-here"],
 )  # fmt: skip
 def test_what_is_no_secret_stays(text: str) -> None:
     assert redacted(text) == text
     assert redacted_values({"max_tokens": "12", "tokens": 3, "tokenizer": text}) == {
         "max_tokens": "12", "tokens": 3, "tokenizer": text,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("part", ["://a:b", "?token", "token=", "eyJ", "eyJ-", "https://x", "key "])
+def test_long_texts_are_searched_fast(part: str) -> None:
+    started = time.process_time()
+    assert redacted(part * (200_000 // len(part)))
+    assert time.process_time() - started < 5
