@@ -1,5 +1,7 @@
 # make demo   install, run the quickstart, print the table and the report's path
 # make test   install, run the offline test suite
+# make fast   its tests that neither run a model nor start a process: within a minute
+# make slow   what it leaves out, an hour or more; SHARE=3/40 runs the third of forty shares
 # make check  install, then formatting, lint, types, layers, generated documents
 # make bench            paribus beside TRL, a plain Trainer and lm-eval: docs/speed.md
 # make bench-growth     how its speed and memory grow
@@ -20,16 +22,23 @@ VLLM   := .venv-vllm
 DATA   ?=
 MODEL  ?= gemma-3-270m
 
-.PHONY: demo test slow check docs install test-vllm faults bench bench-growth bench-quickstart bench-gpu
+# Of make test and make fast: each holds PyTorch, 1 GB.
+WORKERS ?= 2
+SHARE  ?= 0/1
+
+.PHONY: demo test fast slow check docs install test-vllm faults bench bench-growth bench-quickstart bench-gpu
 
 demo: install
 	$(BIN)/paribus run experiments/quickstart.yaml $(DEMO)
 
 test: install
-	$(BIN)/python -m pytest -m "not slow and not gpu"
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope -m "not slow and not gpu"
+
+fast: install
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow and not gpu and not engine"
 
 slow: install
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow --share $(SHARE)
 
 check: install
 	$(BIN)/ruff format --check src tests docs benchmarks

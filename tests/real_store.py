@@ -10,8 +10,8 @@ from pathlib import Path
 
 import yaml
 
+from inside import paribus
 from interrupted import run_until, spec_of
-from outside import paribus
 from paribus.store.layout import ExperimentFolder, RunFolder
 from small_store import describe
 

@@ -82,9 +82,9 @@ def test_a_step_holds_its_numbers():
     ids=lambda text: text[:12],
 )
 def test_a_megabyte_takes_linear_time(text):
-    started = time.perf_counter()
+    started = time.process_time()
     step_accuracy(generation(text, text))
-    assert time.perf_counter() - started < 10
+    assert time.process_time() - started < 10
 
 
 @pytest.mark.parametrize(

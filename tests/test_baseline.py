@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from outside import paribus
+from inside import paribus
 from paribus.cli.main import main
 from paribus.store.ledger import read_ledger
 

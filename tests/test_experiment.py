@@ -7,11 +7,13 @@ import resource
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 import yaml
+
+import outside
+from inside import paribus
 
 ARMS = ["baseline", "full-main", "full-socratic", "lora-main", "lora-socratic"]
 EXPERIMENT = {
@@ -29,24 +31,6 @@ EXPERIMENT = {
 }
 
 
-def paribus(*words: str | Path, cwd: Path, limit: int | None = None):
-    """Run the command line, with no file larger than `limit` bytes if given."""
-
-    def restrict() -> None:
-        if limit is not None:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-
-    return subprocess.run(
-        [sys.executable, "-m", "paribus.cli.main", *map(str, words)],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        preexec_fn=restrict,
-        env={**os.environ, "HF_HUB_OFFLINE": "1", "COLUMNS": "100"},
-    )
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, tiny) -> Path:
     folder = tmp_path_factory.mktemp("experiment")
@@ -58,7 +42,7 @@ def folder(tmp_path_factory, tiny) -> Path:
 
 @pytest.fixture(scope="module")
 def first(folder) -> subprocess.CompletedProcess[str]:
-    return paribus("run", "tiny.yaml", cwd=folder)
+    return outside.paribus("run", "tiny.yaml", cwd=folder)
 
 
 def test_one_command_runs_everything(first, folder):
@@ -156,23 +140,12 @@ def test_status_and_report_read_only_the_store(first, folder):
 def test_interrupted_and_gone_on(folder):
     """Ctrl-C in the middle: what is finished stays, and the same command does the rest."""
     words = ["run", "tiny.yaml", "--runs", "stopped"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "paribus.cli.main", *words],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        # Whoever runs the tests in the background has SIGINT ignored, and so would the child.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
+    process = outside.started(*words, cwd=folder)
     done = folder / "stopped" / "tiny" / "baseline" / "seed-0" / "manifest.json"
     begun = folder / "stopped" / "tiny" / "full-main" / "seed-0" / "spec.json"
-    deadline = time.monotonic() + 120
-    while not begun.exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
+    outside.until(begun.exists, process)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the whole group
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate()
     assert process.returncode == 130
     assert "paribus run tiny.yaml --runs stopped" in errors
     assert "Traceback" not in errors
@@ -237,7 +210,12 @@ def test_a_killed_run_is_a_failed_run_and_the_others_go_on(tiny, tmp_path, monke
 
 def test_no_room_for_the_weights_stops_with_a_remedy(folder):
     values = ["name=full", "matrix={}", "method=full", "training.max_steps=1", "baseline=null"]
-    stopped = paribus("run", "tiny.yaml", *values, cwd=folder, limit=100_000)
+    size = (100_000, 100_000)
+    stopped = outside.paribus(
+        *("run", "tiny.yaml", *values),
+        cwd=folder,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, size),
+    )
     assert stopped.returncode == 2, stopped.stdout + stopped.stderr
     assert "cannot write" in stopped.stderr
     assert "→" in stopped.stderr

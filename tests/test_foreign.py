@@ -1,7 +1,6 @@
 """Generations made elsewhere: every layout is read, counted and judged as our own."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -37,16 +36,6 @@ def gold(tmp_path) -> Path:
     return write(tmp_path / "gold.jsonl", GOLD)
 
 
-def call(*arguments: Any) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "paribus.cli.main", *map(str, arguments)],
-        capture_output=True,
-        encoding="utf-8",
-        env={**os.environ, "COLUMNS": "100"},
-        check=False,
-    )
-
-
 def strict_json(text: str) -> dict[str, Any]:
     def refuse(name: str) -> None:
         raise AssertionError(f"{name} is not JSON")
@@ -63,10 +52,8 @@ def json_of(capsys, *arguments: Any) -> dict[str, Any]:
 COUNTED = {"strict": 5, "flexible": 7, "canonical": 8}
 
 
-def test_score_prints_the_contract():
-    done = call("score", HARNESS, "--json")
-    assert done.returncode == 0, done.stderr
-    found = strict_json(done.stdout)
+def test_score_prints_the_contract(capsys):
+    found = json_of(capsys, "score", HARNESS)
     (arm,) = found["arms"]
     assert set(arm) == {"name", "n", "scores", "outcomes", "signals"}
     assert (arm["name"], arm["n"]) == ("golden", 12)
@@ -87,14 +74,12 @@ def test_score_prints_the_contract():
     assert "left_out" not in found
 
 
-def test_compare_prints_the_contract(tmp_path, gold):
+def test_compare_prints_the_contract(tmp_path, gold, capsys):
     """Counted by hand: the second solves 3, 4, 5 and 6 alone, the first solves 0 alone."""
     first = write(tmp_path / "first.jsonl", plain(FIRST))
     second = write(tmp_path / "out" / "model" / "samples_gsm8k_x.jsonl", harness(SECOND))
     third = write(tmp_path / "third.jsonl", own(FIRST))
-    done = call("compare", first, second, f"same={third}", "--gold", gold, "--json")
-    assert done.returncode == 0, done.stderr
-    found = strict_json(done.stdout)
+    found = json_of(capsys, "compare", first, second, f"same={third}", "--gold", gold)
     assert [arm["name"] for arm in found["arms"]] == ["first", "model", "same"]
     assert [arm["scores"]["canonical"]["correct"] for arm in found["arms"]] == [8, 11, 8]
     contrast, none, _ = found["contrasts"]

@@ -3,7 +3,6 @@
 import multiprocessing
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from outside import started, until
 from paribus.errors import RunFailed
 from paribus.experiment import process
 from paribus.experiment.process import Died, Send, in_child
@@ -46,29 +46,12 @@ def command_lines(group: int) -> list[str]:
     return found
 
 
-def wait_for(happened: Callable[[], bool], seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while not happened() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return happened()
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize(("moment", "later", "whole"), MOMENTS)
 def test_an_interrupt_is_told_in_two_lines(tiny, tmp_path, moment, later, whole):
     (tmp_path / "tiny").symlink_to(tiny)
     (tmp_path / "e.yaml").write_text(yaml.safe_dump(EXPERIMENT))
-    running = subprocess.Popen(
-        [sys.executable, "-m", "paribus.cli.main", "run", "e.yaml"],
-        cwd=tmp_path,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        # Whoever runs the tests in the background has SIGINT ignored, and so would the child.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-        env={**os.environ, "HF_HUB_OFFLINE": "1"},
-    )
+    running = started("run", "e.yaml", cwd=tmp_path)
     begun = tmp_path / "runs" / "e" / "full" / "seed-0" / "spec.json"
 
     def happened() -> bool:
@@ -76,13 +59,14 @@ def test_an_interrupt_is_told_in_two_lines(tiny, tmp_path, moment, later, whole)
             return begun.exists()
         return any("forkserver" in line for line in command_lines(running.pid))
 
-    assert wait_for(happened, 100)
+    until(happened, running)
     time.sleep(later)
     (os.killpg if whole else os.kill)(running.pid, signal.SIGINT)
-    _, errors = running.communicate(timeout=60)
+    _, errors = running.communicate()
     assert running.returncode == 130
     assert errors == "\nstopped. Finished runs are kept; go on with:\n  paribus run e.yaml\n"
-    assert wait_for(lambda: not command_lines(running.pid), 10)  # nothing is left behind
+    while command_lines(running.pid):  # nothing is left behind: else this has no end
+        time.sleep(0.01)
 
 
 def end_with(signal_number: int, send: Send) -> None:
@@ -133,7 +117,7 @@ def test_what_a_child_raises_is_raised_here():
 def fail_when_asked(send: Callable[[str], None]) -> None:
     try:
         send("begun")
-        time.sleep(60)
+        signal.pause()
     except Stopped:
         raise RunFailed("no room for its checkpoint", "make some") from None
 

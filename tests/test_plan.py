@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from outside import paribus
+from inside import paribus
 
 ROOT = Path(__file__).parents[1]
 EXPERIMENT = {

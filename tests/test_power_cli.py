@@ -6,15 +6,11 @@ import sys
 
 import pytest
 
+from inside import paribus
 from paribus.cli.main import main
 from paribus.statistics.power import Design, detectable, problems_needed
 
 ISSUE = ["--baseline", "0.31", "--difference", "0.05"]
-
-
-def call(*words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "paribus.cli.main", "power", *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
 def parsed(capsys, *words: str):
@@ -22,8 +18,8 @@ def parsed(capsys, *words: str):
     return json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
 
 
-def test_the_command_of_the_issue():
-    made = call(*ISSUE, "--seeds", "3", "--correlation", "0.4")
+def test_the_command_of_the_issue(tmp_path):
+    made = paribus("power", *ISSUE, "--seeds", "3", "--correlation", "0.4", cwd=tmp_path)
     assert (made.returncode, made.stderr) == (0, "")
     needed = {seeds: problems_needed(Design(n=0, seeds=seeds), 0.31, 0.05) for seeds in (1, 3)}
     assert made.stdout.startswith(
@@ -35,8 +31,8 @@ def test_the_command_of_the_issue():
     assert "correlation 0.4 between arms over problems" in made.stdout
 
 
-def test_a_mistake_ends_the_process_with_two_and_no_traceback():
-    made = call("--baseline", "31", "--difference", "0.05")
+def test_a_mistake_ends_with_two_and_no_traceback(tmp_path):
+    made = paribus("power", "--baseline", "31", "--difference", "0.05", cwd=tmp_path)
     assert (made.returncode, made.stdout) == (2, "")
     assert made.stderr.splitlines() == [
         "error: baseline is 31; an accuracy is a share between 0 and 1, both left out",
@@ -146,7 +142,5 @@ def test_power_does_without_torch():
         f"code = main(['power', *{ISSUE!r}, '--json']); "
         "sys.exit(code or any(name in sys.modules for name in ('torch', 'transformers', 'peft')))"
     )
-    made = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, timeout=60, check=False
-    )
+    made = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
     assert made.returncode == 0, made.stderr

@@ -9,7 +9,7 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
-from outside import paribus
+from inside import paribus
 from paribus.config.schema import LoraConfig
 from paribus.errors import ConfigError, ModelError
 from paribus.models.adapters import load_adapter

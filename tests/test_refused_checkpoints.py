@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from inside import paribus
 from interrupted import content, run_until, spec_of
-from outside import paribus
 from paribus.config.load import load
 from paribus.errors import UserError
 from paribus.experiment.matrix import expand

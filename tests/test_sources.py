@@ -170,13 +170,12 @@ def test_a_hub_out_of_reach_is_asked_once_and_in_silence(cache, model, monkeypat
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     huggingface_hub.close_session()
-    began = time.monotonic()
+    monkeypatch.setattr(time, "sleep", pytest.fail)  # no patience with what refuses
     for name in (HUB_ID, HUB_ID, "someone/other"):
         with pytest.raises(ModelError, match="is not in the local cache and the Hub is out"):
             find(name, None)
     with pytest.raises(DataError, match="is not in the local cache and the Hub is out of reach"):
         gsm8k.read(None, None, Variant.MAIN, "test")
-    assert time.monotonic() - began < 10
     assert asked == [False]
     assert constants.HF_HUB_OFFLINE is True
     snapshot = put_in_cache(cache, model)

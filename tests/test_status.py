@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from outside import paribus
+from inside import paribus
 from paribus.cli.main import main
 from paribus.store import runs
 from paribus.store.layout import ExperimentFolder

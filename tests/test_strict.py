@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from outside import paribus
+from inside import paribus
 from paribus.analysis.contrasts import contrasts
 from paribus.analysis.fairness import Status, table, unexplained
 from paribus.analysis.findings import analyse

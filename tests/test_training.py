@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch.testing import assert_close
 from transformers import AutoConfig, Gemma3ForCausalLM
 
 from paribus.config.schema import LoraConfig, TrainingConfig
@@ -97,7 +96,11 @@ def test_the_golden_loss_curve(tiny, examples, method):
 
 
 def test_accumulation_changes_nothing(tiny, examples):
-    """Four examples at once, or one after the other: targets differ in length, weights do not."""
+    """Four examples at once, or one after the other: targets differ in length, weights do not.
+
+    AdamW makes whole steps of next to no gradients too, where rounding is all there is: what counts
+    is how far each tensor went.
+    """
     trained, curves = [], []
     for micro_batch in (4, 1):
         model = trainable(tiny, "full")
@@ -107,8 +110,9 @@ def test_accumulation_changes_nothing(tiny, examples):
     before = weights(trainable(tiny, "full"))
     assert curves[0] == pytest.approx(curves[1], rel=1e-6)
     for name, weight in trained[0].items():
-        assert_close(trained[1][name], weight, rtol=0, atol=1e-6)
-        assert (weight - before[name]).abs().max() > 5e-4
+        went = weight - before[name]
+        assert (trained[1][name] - weight).norm() < 3e-4 * went.norm()
+        assert went.abs().max() > 5e-4
 
 
 @pytest.mark.parametrize(("method", "fall"), [("full", 1.2), ("lora", 0.2)])

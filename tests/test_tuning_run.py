@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from outside import paribus
+from inside import paribus
 from paribus.cli.run import describe_tuning
 from paribus.config.load import load
 from paribus.experiment.local import run_experiment

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from outside import paribus
+from inside import paribus
 from paribus.cli.main import main
 from paribus.store.checked import Checked
 from paribus.store.layout import ExperimentFolder

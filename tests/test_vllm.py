@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import test_generate_calculator
-from outside import paribus
+from inside import paribus
 from paribus.errors import RunFailed
 from paribus.evaluation import by_vllm
 from paribus.evaluation.by_vllm import Weights, serving

@@ -7,18 +7,17 @@ import os
 import resource
 import shutil
 import signal
-import subprocess
-import sys
+import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+import outside
+from inside import paribus
 from interrupted import content, run_until, spec_of
-from outside import paribus
 from paribus.cli.main import main
 from paribus.store.layout import RunFolder
 from paribus.testing.tiny import write_tiny_model
@@ -146,13 +145,6 @@ def test_a_tokenizer_changed_in_between_is_refused(tiny, tmp_path):
         run_until(spec, folder)
 
 
-def limited(words: list[str], root: Path, limit: Callable[[], None]) -> Any:
-    return subprocess.run(
-        [sys.executable, "-m", "paribus.cli.main", *words], cwd=root, capture_output=True,
-        text=True, timeout=200, preexec_fn=limit, env={**os.environ, "HF_HUB_OFFLINE": "1"},
-    )  # fmt: skip
-
-
 @pytest.mark.parametrize("kilobytes", [170])
 def test_no_room_for_a_file_is_told_and_costs_nothing(tiny, tmp_path, kilobytes):
     """A file may get no larger: for events, for the optimizer's state, for weights."""
@@ -161,7 +153,7 @@ def test_no_room_for_a_file_is_told_and_costs_nothing(tiny, tmp_path, kilobytes)
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (kilobytes * 1000, kilobytes * 1000))
 
-    told = limited(["run", "e.yaml"], root, limit)
+    told = outside.paribus("run", "e.yaml", cwd=root, preexec_fn=limit)
     assert told.returncode in (1, 2), told.stdout
     assert "Traceback" not in told.stderr
     assert "cannot write" in told.stderr
@@ -170,22 +162,22 @@ def test_no_room_for_a_file_is_told_and_costs_nothing(tiny, tmp_path, kilobytes)
 
 
 def test_a_worker_that_dies_fails_its_run_alone(tiny, tmp_path):
-    changes = {"training": {**EXPERIMENT["training"], "max_steps": 400}}
-    root = prepare(tmp_path / "x", tiny, **changes)
-    running = subprocess.Popen(
-        [sys.executable, "-m", "paribus.cli.main", "run", "e.yaml", "arms={}"], cwd=root,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env={**os.environ, "HF_HUB_OFFLINE": "1"},
-    )  # fmt: skip
-    lock, events = root / "runs/e/full/seed-0/lock", root / "runs/e/full/seed-0/events.jsonl"
-    deadline = time.monotonic() + 120
-    while not (events.exists() and '"step"' in events.read_text()):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    os.kill(int(lock.read_text().split()[1]), signal.SIGKILL)
-    (root / "e.yaml").write_text(yaml.safe_dump({"model": str(tiny), **EXPERIMENT}))
-    out, errors = running.communicate(timeout=240)
-    assert running.returncode == 1
-    assert "ended with code -9" in out + errors
+    """Of the two one trains without end, until it is killed."""
+    endless = {"training.max_steps": None, "training.epochs": 10**5}
+    arms = {"full": {"method": "full", **endless}, "lora": {"method": "lora"}}
+    root = prepare(tmp_path, tiny, matrix={}, arms=arms, baseline=None)
+    lock, events = (root / "runs/e/full/seed-0" / name for name in ("lock", "events.jsonl"))
+
+    def kill() -> None:
+        while not (events.exists() and '"step"' in events.read_text()):
+            time.sleep(0.01)
+        os.kill(int(lock.read_text().split()[1]), signal.SIGKILL)
+
+    killer = threading.Thread(target=kill, daemon=True)
+    killer.start()
+    made = paribus("run", "e.yaml", cwd=root)
+    killer.join()
+    assert made.returncode == 1
+    assert "ended with code -9" in made.stdout + made.stderr
     assert (root / "runs/e/lora/seed-0/manifest.json").exists()
-    assert "failed full/seed-0" in out
+    assert "failed full/seed-0" in made.stdout

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
+from inside import paribus
 from interrupted import content, run_until, spec_of
-from outside import paribus
 from paribus.config.spec import RunSpec
 from paribus.errors import RunFailed, StoreError
 from paribus.experiment.isolated import run_here

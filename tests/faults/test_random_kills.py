@@ -1,4 +1,4 @@
-"""kill -9 of everything at random moments of a real tiny experiment, until it is complete.
+"""kill -9 of everything at random moments of a real tiny experiment.
 
 Each time the whole process group dies: the command, the process that works, the one it was forked
 from. Whatever the moment, training, testing or the report, in the end the bytes are those of an
@@ -10,16 +10,17 @@ import os
 import random
 import signal
 import subprocess
-import sys
-from collections import Counter
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from inside import paribus
 from interrupted import content, timeless
-from outside import paribus
+from outside import started, until
 from paribus.store.layout import ExperimentFolder, RunFolder
 from paribus.store.manifest import check
 
@@ -37,26 +38,6 @@ def prepare(root: Path, tiny: Path) -> Path:
     root.mkdir()
     (root / "e.yaml").write_text(yaml.safe_dump({"model": str(tiny), **EXPERIMENT}))
     return root
-
-
-def killed(root: Path, seconds: float) -> bool:
-    """Run the command and kill all of it after `seconds`; return False if it was done before."""
-    running = subprocess.Popen(
-        [sys.executable, "-m", "paribus.cli.main", "run", "e.yaml"],
-        cwd=root,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-        env={**os.environ, "HF_HUB_OFFLINE": "1"},
-    )
-    try:
-        _, errors = running.communicate(timeout=seconds)
-    except subprocess.TimeoutExpired:
-        os.killpg(running.pid, signal.SIGKILL)
-        running.communicate()
-        return True
-    assert running.returncode == 0, errors.decode()
-    return False
 
 
 def everything(root: Path) -> dict[str, Any]:
@@ -79,45 +60,39 @@ def moment(root: Path) -> str:
     return "training"
 
 
-def survive(root: Path, tiny: Path, kills: int, *, seed: int) -> Counter[str]:
-    """Kill so often, beginning anew whenever the experiment is done; return the moments."""
-    numbers, begun = random.Random(seed), 0
-    moments: Counter[str] = Counter()
-    place = prepare(root / "0", tiny)
-    expected = json.loads((root / "expected.json").read_text())
-    while moments.total() < kills:
-        # Nothing is at stake in the first seconds, while the libraries are imported.
-        done = not killed(place, numbers.uniform(4.0, 14.0))
-        if not done:
-            moments[moment(place)] += 1
-        for path in place.rglob("manifest.json"):
-            if path.parent.name.startswith("seed-"):
-                check(RunFolder(path.parent))
-        if done or moments.total() == kills:
-            assert paribus("run", "e.yaml", cwd=place).returncode == 0
-            assert everything(place) == expected
-            begun += 1
-            place = prepare(root / str(begun), tiny)
-    return moments
-
-
-@pytest.fixture
-def root(tiny, tmp_path) -> Path:
-    place = prepare(tmp_path / "whole", tiny)
+@pytest.fixture(scope="module")
+def expected(tiny, tmp_path_factory) -> dict[str, Any]:
+    """An experiment that nothing happened to."""
+    place = prepare(tmp_path_factory.mktemp("whole") / "x", tiny)
     assert paribus("run", "e.yaml", cwd=place).returncode == 0
-    (tmp_path / "expected.json").write_text(json.dumps(everything(place)))
-    return tmp_path
-
-
-def test_two_kills(root, tiny, record_property):
-    record_property("tried", 2)
-    survive(root, tiny, 2, seed=0)
+    return everything(place)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(7200)
-def test_a_hundred_kills(root, tiny, record_property):
-    moments = survive(root, tiny, 100, seed=1)
-    record_property("tried", moments.total())
-    record_property("moments", json.dumps(moments))
-    assert {"training", "evaluation", "report"} <= moments.keys()
+@pytest.mark.parametrize("seed", range(17))
+@pytest.mark.parametrize("at", ["training", "evaluation", "report"])
+def test_two_kills(expected, tiny, tmp_path, record_property, at, seed):
+    """One soon after the command is at work on this, and one at any time of what then goes on."""
+    record_property("tried", 2)
+    chance, place = random.Random(f"{at} {seed}"), prepare(tmp_path / "x", tiny)
+    running = started("run", "e.yaml", cwd=place, stdout=subprocess.DEVNULL)
+    until(lambda: (place / "runs/e/full").exists() and moment(place) == at, running)
+    kill(running, after=chance.uniform(0.0, 1.0))
+    check_manifests(place)
+    kill(started("run", "e.yaml", cwd=place), after=chance.uniform(4.0, 14.0))
+    check_manifests(place)
+    assert paribus("run", "e.yaml", cwd=place).returncode == 0
+    assert everything(place) == expected
+
+
+def kill(running: "subprocess.Popen[str]", after: float) -> None:
+    time.sleep(after)
+    with suppress(ProcessLookupError):  # it was done before
+        os.killpg(running.pid, signal.SIGKILL)
+    running.communicate()
+
+
+def check_manifests(place: Path) -> None:
+    for path in place.rglob("manifest.json"):
+        if path.parent.name.startswith("seed-"):
+            check(RunFolder(path.parent))

@@ -1,7 +1,6 @@
 """Spoiled stores: `verify` tells, and `report` and `status` give a listed error or what is true."""
 
 import contextlib
-import gc
 import io
 import json
 import os
@@ -36,8 +35,6 @@ fuzz = settings(
 def whole(tiny, tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("whole")
     make(root, tiny)
-    gc.collect()
-    gc.freeze()  # statsmodels collects garbage at every correction: 0.1 s each time
     return root
 
 

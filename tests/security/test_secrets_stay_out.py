@@ -68,7 +68,6 @@ def ran(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> Path:
         env={**kept, **SECRETS, "PYTHONPATH": path, "WATCHED": str(folder / "watched")},
         capture_output=True,
         text=True,
-        timeout=240,
         umask=0o027,
     )
     assert done.returncode == 0, done.stdout + done.stderr
