@@ -75,7 +75,8 @@ def merged(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    rows = merged(measure(sys.argv[1:] or WHERE))
+    part = sys.argv[1:]
+    rows = merged(measure(part)) if part else measure(WHERE)
     write_json(
         RESULTS, {"date": time.strftime("%Y-%m-%d"), "machine": machine("cpu"), "rows": rows}
     )
