@@ -11,7 +11,7 @@ from rich.console import Console
 from facts import GPU, MACHINE
 from paribus.cli import plan_estimates
 from paribus.cli.plan_estimates import estimate_row, probe_arms, refused
-from paribus.cli.plan_memory import show_memory
+from paribus.cli.plan_memory import probed, show_memory
 from paribus.cli.warnings import violation_lines
 from paribus.config.load import load
 from paribus.errors import ModelError, OutOfMemory, RunFailed
@@ -108,18 +108,16 @@ def test_what_stops_one_probe_stops_no_other(known, monkeypatch, capsys):
     assert rows["lora"]["probe"]["error"] == "not probed: PB060"
     assert rows["baseline"]["probe"] == {"error": "the weights are gone", "remedy": "fetch them"}
     assert rows["baseline"]["estimate"]["fits"] is True
+    device = {"name": "here", "title": "x", "kind": "cuda", "memory_bytes": 24 * GB}
+    made = {"arms": arms, "alternatives": plan_estimates.other_ways(prospects), "device": device}
     shown = Console(width=160)
-    show_memory({"arms": arms, "alternatives": plan_estimates.other_ways(prospects),
-                 "device": {"name": "here", "title": "x", "kind": "cuda", "memory_bytes": 24 * GB,
-                            "assumed": ""},
-                 "seconds": None, "disk_bytes": 7_900_000, "checkpoint_bytes": 30_000_000},
-                shown)  # fmt: skip
+    show_memory(made, shown)
+    shown.print(probed(made))
     text = capsys.readouterr().out
     assert "lora: not probed: PB060" in text
     assert "baseline: the weights are gone" in text
     assert "→ fetch them" in text
     assert "measured are tensors only" in text
-    assert "7.9 MB of disk for weights, 30.0 MB for checkpoints meanwhile" in text
     assert "Predicted, whatever a probe measured." in text
 
 

@@ -34,12 +34,23 @@ def test_every_file_is_expected():
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_planned(file, capsys, tmp_path):
     """Without network, what needs the Hub is listed as not known, with the reason."""
-    assert main(["plan", str(file), "--json", "--runs", str(tmp_path)]) == 0
+    code = main(["plan", str(file), "--device", "h100-80gb", "--json", "--runs", str(tmp_path)])
     made = json.loads(capsys.readouterr().out)
+    gone = any("there is no file" in (arm["unknown"] or "") for arm in made["arms"])
+    assert code == (2 if gone else 0)
     counts = (len(made["arms"]), len(made["runs"]), len(made["contrasts"]))
     assert counts == EXPECTED[file.stem]
     for arm in made["arms"]:
         assert (arm["tokens"] is None) == bool(arm["unknown"])
+
+
+def test_the_quickstart_is_planned_on_one_page(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    file = str(ROOT / "experiments" / "quickstart.yaml")
+    assert main(["plan", file, "--device", "cpu-24gb", "--runs", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("quickstart: can be run. ")
+    assert sum(max(1, -(-len(line) // 100)) for line in lines) < 25
 
 
 def test_an_arms_file_runs_alone_with_values_by_name():

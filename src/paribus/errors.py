@@ -6,6 +6,7 @@
     │   ├── DataError            a problem set that is missing, empty or malformed
     │   ├── PromptError          text that cannot be tokenised faithfully or is too long
     │   ├── ModelError           weights that cannot be had: missing, gated, offline, damaged
+    │   ├── NotHere              what another machine may have: the Hub's files, a package
     │   └── StoreError           the run store: another spec, no room, no permission
     │       └── DamagedError     a file of it is not what was written
     └── RunFailed                a run stopped half-way; exit code 1
@@ -17,6 +18,8 @@ escapes is a bug in paribus and is shown with its traceback.
 Messages quote what others wrote, and go to terminals, logs and the store: control characters are
 spelled out in them and secrets removed.
 """
+
+from collections.abc import Sequence
 
 from paribus.untrusted import printable, redacted
 
@@ -57,6 +60,10 @@ class ModelError(UserError):
     """Weights or a tokenizer that cannot be had: missing, gated, offline, damaged."""
 
 
+class NotHere(UserError):
+    """What another machine may have: weights or problems that only the Hub gives, a package."""
+
+
 class StoreError(UserError):
     """The run store: it holds something else, has no room, or may not be written."""
 
@@ -71,3 +78,9 @@ class RunFailed(ParibusError):
 
 class OutOfMemory(RunFailed):
     """A run needed more memory than the device has."""
+
+
+def joined(errors: Sequence[UserError]) -> UserError:
+    """Return one error that says all of `errors`, and every remedy once."""
+    remedies = dict.fromkeys(error.remedy for error in errors if error.remedy)
+    return UserError("\n  ".join(error.message for error in errors), "\n  → ".join(remedies))

@@ -6,11 +6,20 @@ What a verb does is in its own file; nothing slow is imported here.
 """
 
 import argparse
+import shlex
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TypeAlias
 
 _Verbs: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+_RUNS = Path("runs")
+
+
+def command(verb: str, file: Path, values: Sequence[str], root: Path, *options: str) -> str:
+    """Return a command as it can be typed, for hints: what was said now is said again."""
+    where = [] if root == _RUNS else ["--runs", str(root)]
+    return shlex.join(["paribus", verb, str(file), *values, *where, *options])
 
 
 def parser() -> argparse.ArgumentParser:
@@ -44,7 +53,7 @@ def parser() -> argparse.ArgumentParser:
             help="values that override the file's",
         )
         one.add_argument(
-            "--runs", type=Path, default=Path("runs"), help="where runs are kept (default: runs)"
+            "--runs", type=Path, default=_RUNS, help="where runs are kept (default: runs)"
         )
         if verb == "plan":
             _add_plan(one)
@@ -76,6 +85,11 @@ def parser() -> argparse.ArgumentParser:
 
 def _add_plan(one: argparse.ArgumentParser) -> None:
     one.add_argument("--explain", action="store_true", help="where each value comes from")
+    one.add_argument(
+        "--details",
+        action="store_true",
+        help="also texts, memory by part, other ways to train, notes and what is not compared",
+    )
     where = one.add_mutually_exclusive_group()
     where.add_argument(
         "--device",
@@ -103,7 +117,7 @@ def _add_verify(verbs: _Verbs) -> None:
         type=Path,
         nargs="*",
         metavar="PATH",
-        default=[Path("runs")],
+        default=[_RUNS],
         help="a folder of runs, an experiment's folder in it, or one run's (default: runs)",
     )
     one.add_argument(
@@ -128,9 +142,7 @@ def _add_clean(verbs: _Verbs) -> None:
         metavar="PATH",
         help="experiment file, or a folder: of an experiment, of one run (default: all runs)",
     )
-    one.add_argument(
-        "--runs", type=Path, default=Path("runs"), help="where runs are kept (default: runs)"
-    )
+    one.add_argument("--runs", type=Path, default=_RUNS, help="where runs are kept (default: runs)")
     one.add_argument("--yes", action="store_true", help="remove all that is shown, do not ask")
     one.add_argument(
         "--cache", action="store_true", help="also models unpacked into paribus's own cache"
@@ -210,9 +222,7 @@ def _add_baseline(verbs: _Verbs) -> None:
     one.add_argument(
         "--experiment", type=Path, metavar="FILE", help="take data, prompts and models from this"
     )
-    one.add_argument(
-        "--runs", type=Path, default=Path("runs"), help="where runs are kept (default: runs)"
-    )
+    one.add_argument("--runs", type=Path, default=_RUNS, help="where runs are kept (default: runs)")
     one.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -226,7 +236,5 @@ def _add_explain(verbs: _Verbs) -> None:
 def _add_doctor(verbs: _Verbs) -> None:
     summary = "what this machine is, and what will not work here"
     one = verbs.add_parser("doctor", help=summary, description=summary)
-    one.add_argument(
-        "--runs", type=Path, default=Path("runs"), help="where runs are kept (default: runs)"
-    )
+    one.add_argument("--runs", type=Path, default=_RUNS, help="where runs are kept (default: runs)")
     one.add_argument("--json", action="store_true", help="print JSON")

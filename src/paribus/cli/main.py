@@ -67,12 +67,19 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
     more: list[str] | None = getattr(options, "words", getattr(options, "values", None))
     if rest and (more is None or any(word.startswith("-") for word in rest)):
         options.parser.error(f"unrecognized arguments: {' '.join(rest)}")
-    if options.verb == "plan" and options.explain and (options.json or options.probe):
-        other = "--json" if options.json else "--probe"
-        options.parser.error(f"argument --explain: not allowed with argument {other}")
+    if options.verb == "plan":
+        _refuse_pairs(options)
     if more is not None:
         more += rest
     return options
+
+
+def _refuse_pairs(options: argparse.Namespace) -> None:
+    """End with the usage of `plan` where one option would make another mean nothing."""
+    for one, others in {"explain": ("json", "probe", "details"), "details": ("json",)}.items():
+        for other in others:
+            if getattr(options, one) and getattr(options, other):
+                options.parser.error(f"argument --{one}: not allowed with argument --{other}")
 
 
 def _run_verb(options: argparse.Namespace) -> int:
@@ -87,6 +94,7 @@ def _run_verb(options: argparse.Namespace) -> int:
             on=options.device,
             probing=options.probe,
             explain=options.explain,
+            details=options.details,
             as_json=options.json,
         )
     if options.verb == "run":

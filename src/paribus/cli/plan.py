@@ -5,14 +5,16 @@ With `--probe` it spends a little: two real steps and one evaluation batch of ea
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from paribus.analysis.robustness import read_labels
+from paribus.cli.arguments import command
 from paribus.cli.console import PlainConsole
+from paribus.cli.plan_details import origins_table
 from paribus.cli.plan_estimates import (
     estimate_row,
     other_ways,
@@ -20,13 +22,20 @@ from paribus.cli.plan_estimates import (
     refused,
     total_seconds,
 )
-from paribus.cli.plan_view import origins_table, show
+from paribus.cli.plan_view import show, verdict
 from paribus.config.load import Loaded, load
 from paribus.config.spec import RunSpec
+from paribus.errors import DamagedError, NotHere, UserError, joined
 from paribus.experiment.arms import Arm
 from paribus.experiment.matrix import Design, expand
-from paribus.experiment.preflight import Warned, checkpoint_bytes, disk_bytes, preflight, refuse
-from paribus.experiment.stored import is_complete
+from paribus.experiment.preflight import (
+    Warned,
+    checkpoint_bytes,
+    disk_bytes,
+    preflight,
+    refusal_of,
+)
+from paribus.experiment.stored import is_complete, obstacles
 from paribus.experiment.survey import Prospect, settle_design, survey
 from paribus.planning.devices import Device, device
 from paribus.planning.foresight import foresee
@@ -47,11 +56,13 @@ def plan(
     on: str | None,
     probing: bool,
     explain: bool,
+    details: bool,
     as_json: bool,
 ) -> int:
     """Print the plan of the experiment in `file` for the device `on`, or for this machine.
 
-    Raises UserError, after the plan is printed, if a rule refuses the experiment.
+    Raises UserError, after the plan is printed, if a rule refuses the experiment or what an arm
+    reads cannot be had. What only the Hub has may be missing where another device is planned for.
     """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     loaded = load(file, values)
@@ -68,25 +79,48 @@ def plan(
     target = elsewhere or machine().device
     seed = design.runs[0].seed
     prospects = survey(design, target, lambda arm: prepare(arm.config, seed))
-    todo = [run for run in design.runs if not _is_done(run, design, folder)]
+    inputs = {one.arm: one.inputs for one in prospects}
+    stored = obstacles(design, folder, inputs)
+    todo = [run for run in design.runs if not _is_done(run, design, folder, stored)]
     left = replace(design, runs=todo)
     check = partial(preflight, prospects, left, loaded.config, machine(), elsewhere)
     found = check()
-    made = _plan(loaded, design, folder, prospects, found, target)
+    made = _plan(loaded, design, folder, prospects, found, target, stored)
     if probing:
         peaks = probe_arms(made["arms"], prospects, refused(found), PlainConsole(stderr=True))
         found = check(peaks)
         made["violations"] = [one.row() for one in found]
-        made["seconds"] = total_seconds(design, made["arms"])
+        made["seconds"] = total_seconds([*design.trials, *design.runs], made["arms"])
+    tries = [trial for trial in design.trials if trial.arm in design.open]
+    to_try = [trial for trial in tries if not _is_done(trial, design, folder, stored)]
+    made["seconds_left"] = total_seconds([*to_try, *todo], made["arms"])
     # That an arm does not fit is the answer to a question; all else is a mistake.
     wrong = [one for one in found if one.rule not in (OVER_MEMORY, OVER_DISK)]
+    stops = _faults(prospects, elsewhere) + [one for one in [refusal_of(wrong)] if one]
+    stops += [one for one in stored.values() if isinstance(one, DamagedError)]
+    made["verdict"] = verdict(made, stops)
     if as_json:
         print(json.dumps(made, indent=2))
     else:
-        said = {one.rule.id for one in wrong if one.refuses}
-        show(made, console, frozenset(said))
-    refuse(wrong)
+        where = [] if on is None else ["--device", on]
+        more = command("plan", file, values, root, *where, "--details")
+        said = frozenset(one.rule.id for one in wrong if one.refuses)
+        show(made, console, said, more, details=details)
+    if stops:
+        raise joined(stops)
     return 0
+
+
+def _faults(prospects: Sequence[Prospect], elsewhere: Device | None) -> list[UserError]:
+    """Return why arms could not be run here; planned for elsewhere, the Hub may be out of reach."""
+    arms: dict[str, tuple[UserError, list[str]]] = {}
+    for one in prospects:
+        if one.fault and not (elsewhere and isinstance(one.fault, NotHere)):
+            arms.setdefault(str(one.fault), (one.fault, []))[1].append(one.arm)
+    return [
+        UserError(f"{', '.join(names)}: {fault.message}", fault.remedy)
+        for fault, names in arms.values()
+    ]
 
 
 def _plan(
@@ -96,6 +130,7 @@ def _plan(
     prospects: Sequence[Prospect],
     found: Sequence[Warned],
     target: Device,
+    stored: Mapping[Path, UserError],
 ) -> dict[str, Any]:
     arms = [_arm(arm, one, design) for arm, one in zip(design.arms, prospects, strict=True)]
     return {
@@ -106,17 +141,21 @@ def _plan(
         "alternatives": other_ways(prospects),
         "disk_bytes": disk_bytes(prospects, design.runs),
         "checkpoint_bytes": checkpoint_bytes(prospects, design.runs),
-        "seconds": total_seconds(design, arms),
+        "seconds": total_seconds([*design.trials, *design.runs], arms),
         "violations": [one.row() for one in found],
         "foresight": _foresight(loaded, design, arms),
         "trials": [
-            {"learning_rate": spec.config.training.learning_rate, **_run(spec, folder)}
+            {"learning_rate": spec.config.training.learning_rate, **_run(spec, folder, stored)}
             for spec in design.trials
         ],
         "runs": [
-            {"seed": spec.replicate, **_run(spec, folder, known=spec.arm not in design.open)}
+            {
+                "seed": spec.replicate,
+                **_run(spec, folder, stored, known=spec.arm not in design.open),
+            }
             for spec in design.runs
         ],
+        "stored": [{"message": one.message, "remedy": one.remedy} for one in stored.values()],
         "contrasts": [{"a": c.a, "b": c.b, "factor": c.factor} for c in design.contrasts],
     }
 
@@ -172,16 +211,26 @@ def _arm(arm: Arm, prospect: Prospect, design: Design) -> dict[str, Any]:
     return row
 
 
-def _is_done(spec: RunSpec, design: Design, folder: ExperimentFolder) -> bool:
-    """Return whether a run is complete; with an open learning rate it is still to do."""
-    return spec.arm not in design.open and is_complete(spec, folder)
+def _is_done(
+    spec: RunSpec, design: Design, folder: ExperimentFolder, stored: Mapping[Path, UserError]
+) -> bool:
+    """Return whether a run or trial is complete; a run with an open learning rate is to be done."""
+    if folder.of(spec).path in stored or (spec.arm in design.open and not spec.trial):
+        return False
+    return is_complete(spec, folder)
 
 
-def _run(spec: RunSpec, folder: ExperimentFolder, *, known: bool = True) -> dict[str, Any]:
+def _run(
+    spec: RunSpec,
+    folder: ExperimentFolder,
+    stored: Mapping[Path, UserError],
+    *,
+    known: bool = True,
+) -> dict[str, Any]:
     """Return a run's or a trial's place and state; `known`: whether its learning rate is."""
-    complete = known and is_complete(spec, folder)
-    return {
-        "arm": spec.arm,
-        "fingerprint": spec.fingerprint if known else None,
-        "state": "complete" if complete else state(folder.of(spec)).value,
-    }
+    if folder.of(spec).path in stored:
+        said = "another"  # what lies there is not this run
+    else:
+        complete = known and is_complete(spec, folder)
+        said = "complete" if complete else state(folder.of(spec)).value
+    return {"arm": spec.arm, "fingerprint": spec.fingerprint if known else None, "state": said}

@@ -6,9 +6,9 @@ from typing import Any
 
 from rich.console import Console
 
+from paribus.config.spec import RunSpec
 from paribus.errors import OutOfMemory, ParibusError
 from paribus.experiment.forecast import SPARE, Forecast, alternatives, forecast
-from paribus.experiment.matrix import Design
 from paribus.experiment.preflight import Warned
 from paribus.experiment.rehearsal import correct, rehearse
 from paribus.experiment.survey import Prospect
@@ -62,13 +62,14 @@ def other_ways(prospects: Sequence[Prospect]) -> list[dict[str, Any]]:
     return rows
 
 
-def total_seconds(design: Design, arms: Sequence[dict[str, Any]]) -> float | None:
-    """Return the time of all runs and trials, complete ones included; None if one is unknown."""
+def total_seconds(specs: Sequence[RunSpec], arms: Sequence[dict[str, Any]]) -> float | None:
+    """Return the time that runs and trials take; None if that of one is unknown."""
     rows = {arm["name"]: arm["estimate"] for arm in arms if arm["estimate"]}
-    names = [spec.arm for spec in (*design.trials, *design.runs)]
-    if not rows.keys() >= set(names):
+    if not rows.keys() >= {spec.arm for spec in specs}:
         return None
-    return sum(float(rows[n]["train_seconds"] + rows[n]["eval_seconds"]) for n in names)
+    return sum(
+        float(rows[spec.arm]["train_seconds"] + rows[spec.arm]["eval_seconds"]) for spec in specs
+    )
 
 
 def refused(found: Sequence[Warned]) -> dict[str, str]:

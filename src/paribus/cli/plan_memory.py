@@ -8,12 +8,11 @@ from rich.table import Table
 
 from paribus.cli.tables import captioned, table_of
 from paribus.planning.devices import GB
-from paribus.planning.rules.limits import size
 from paribus.report.units import duration, rounded
 
 
 def show_memory(made: dict[str, Any], console: Console) -> None:
-    """Print what each arm takes, what other ways would take, and the whole."""
+    """Print what each arm takes, by part, and what other ways to train would take."""
     if not any(arm["estimate"] for arm in made["arms"]):
         return
     device = made["device"]
@@ -25,25 +24,9 @@ def show_memory(made: dict[str, Any], console: Console) -> None:
     console.print(_memory(made))
     console.print()
     console.print(_times(made))
-    if any(arm["probe"] for arm in made["arms"]):
-        console.print()
-        console.print(_probed(made))
     if made["alternatives"]:
         console.print()
         console.print(_alternatives(made))
-    total, disk = made["seconds"], made["disk_bytes"]
-    whole = [] if total is None else [f"about {duration(total)} for all runs and trials"]
-    passing = made["checkpoint_bytes"]
-    if disk is not None and passing is not None:
-        whole.append(f"{size(disk)} of disk for weights, {size(passing)} for checkpoints meanwhile")
-    notes = dict.fromkeys(
-        arm["estimate"]["assumed_lengths"] for arm in made["arms"] if arm["estimate"]
-    )
-    whole += [f"lengths of texts are assumed: {note}" for note in notes if note]
-    if device["assumed"]:
-        whole.append(f"speed of the device: {device['assumed']}")
-    for sentence in whole:
-        console.print(f"{escape(sentence[0].upper() + sentence[1:])}.", soft_wrap=True)
 
 
 def _memory(made: dict[str, Any]) -> Table:
@@ -99,7 +82,7 @@ def _times(made: dict[str, Any]) -> Table:
     )
 
 
-def _probed(made: dict[str, Any]) -> Table:
+def probed(made: dict[str, Any]) -> Table:
     """Return what probes measured beside what was predicted."""
     table = table_of(
         ["measured"], ["train GB", "predicted", "test GB", "predicted", "s/step", "run"]

@@ -1,121 +1,174 @@
-"""The plan as it is read in a terminal: arms, texts, memory and time, then what to mind."""
+"""The first page of a plan: verdict, time, memory, arms, what the design shows, what to mind.
 
-import json
+quickstart: can be run. 5 arms, 5 runs, 8 contrasts.
+Time: about 9 min 30 s.
+Memory: 6.6 GB at the peak (full-socratic); there are 24.0 GB of CPU, 24 GB.
+"""
+
 from collections import Counter
-from dataclasses import asdict
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from paribus.cli.plan_memory import show_memory
-from paribus.cli.tables import captioned, table_of
+from paribus.cli.plan_details import rate_of, show_details
+from paribus.cli.plan_memory import probed
+from paribus.cli.tables import table_of
 from paribus.cli.warnings import violation_lines
-from paribus.config.load import Loaded
-from paribus.config.spec import flatten
-from paribus.experiment.matrix import Design
+from paribus.errors import UserError
+from paribus.planning.devices import GB
+from paribus.planning.rules.limits import OVER_DISK, OVER_MEMORY, size
+from paribus.report.units import duration
+
+_MOST_ARMS = 8
+"""Listed on the first page."""
+_MOST_LINES = 3
+"""Differences from what is stored, likewise."""
 
 
-def show(made: dict[str, Any], console: Console, refused: frozenset[str]) -> None:
-    """Print the plan `made` by `plan`, as `--json` holds it.
+def verdict(made: dict[str, Any], stops: Sequence[UserError]) -> str:
+    """Return whether the plan `made` can be run, in a few words; `stops` is what refuses it."""
+    states = Counter(run["state"] for run in made["runs"])
+    unfit = [one for one in made["violations"] if one["id"] in (OVER_MEMORY.id, OVER_DISK.id)]
+    if stops:
+        more = f" (and {len(stops) - 1} more)" if len(stops) > 1 else ""
+        return f"cannot be run: {stops[0].message.splitlines()[0]}{more}"
+    if made["stored"]:
+        return "would be refused by `paribus run`: the runs stored under this name are others"
+    if unfit:
+        return f"does not fit: {unfit[0]['found']}"
+    if states["complete"] == len(made["runs"]):
+        return "is complete"
+    if any(arm["tokens"] is None for arm in made["arms"]):
+        return "can be run, as far as is known here"
+    return "can be run"
 
-    `refused` are the rules whose errors are said elsewhere.
+
+def show(
+    made: dict[str, Any], console: Console, refused: frozenset[str], more: str, *, details: bool
+) -> None:
+    """Print the plan `made` by `plan`, as `--json` holds it: one page, or all `details`.
+
+    `refused` are the rules whose errors are said elsewhere; `more` is the command for the details.
     """
+    for line in (*_head(made), *_needs(made), *_stored(made, details=details)):
+        console.print(line, soft_wrap=True)
+    if details:
+        show_details(made, console)
+    elif len(made["arms"]) <= _MOST_ARMS:
+        console.print()
+        console.print(_arms(made))
+    if any(arm["probe"] for arm in made["arms"]):
+        console.print()
+        console.print(probed(made))
+    told = [*_unknown(made), *_foresight(made)]
+    seen = [_for_all(one, made) for one in made["violations"] if one["id"] not in refused]
+    notes = [] if details else [one for one in seen if one["severity"] == "note"]
+    told += violation_lines([one for one in seen if one not in notes])
+    if told:
+        console.print()
+    for line in told:
+        console.print(line, soft_wrap=True)
+    if not details:
+        count = f"{len(notes)} note{'s' if len(notes) > 1 else ''}, " if notes else ""
+        said = f"{count}texts, memory by part, other ways to train: {more}"
+        console.print(f"{escape(said[0].upper() + said[1:])}", soft_wrap=True)
+
+
+def _for_all(violation: dict[str, Any], made: dict[str, Any]) -> dict[str, Any]:
+    """Return the violation with its arms in two words where it is every arm's."""
+    every = len(violation["arms"]) == len(made["arms"]) > 1
+    return {**violation, "arms": ["all arms"]} if every else violation
+
+
+def _head(made: dict[str, Any]) -> list[str]:
+    """Return the verdict and how much there is to do."""
     complete = sum(run["state"] == "complete" for run in made["runs"])
-    console.print(f"[bold]{made['experiment']}[/]  {escape(made['question'])}")
-    console.print(
-        f"{len(made['arms'])} arms, {len(made['runs'])} runs, {complete} complete, "
-        f"{len(made['contrasts'])} contrasts"
-    )
+    counts = [
+        f"{len(made['arms'])} arms",
+        f"{len(made['runs'])} runs" + (f" ({complete} complete)" if complete else ""),
+        f"{len(made['contrasts'])} contrasts",
+    ]
     if made["trials"]:
         states = Counter(trial["state"] for trial in made["trials"])
-        counts = ", ".join(f"{count} {name}" for name, count in states.items())
-        console.print(f"{len(made['trials'])} trials of learning rates: {counts}")
-    console.print()
-    console.print(_arms(made))
-    if any(arm["tokens"] for arm in made["arms"]):
-        console.print()
-        console.print(_tokens(made))
-    show_memory(made, console)
-    for reason in dict.fromkeys(arm["unknown"] for arm in made["arms"] if arm["unknown"]):
-        names = ", ".join(arm["name"] for arm in made["arms"] if arm["unknown"] == reason)
-        console.print(f"\n[yellow]not known[/] for {names}: {escape(reason)}", soft_wrap=True)
-    if made["foresight"]:
-        console.print(f"\n{made['foresight']['sentence']}", soft_wrap=True)
-        if made["foresight"]["warning"]:
-            console.print(f"[yellow]warning:[/] {made['foresight']['warning']}", soft_wrap=True)
-    lines = violation_lines([one for one in made["violations"] if one["id"] not in refused])
-    if lines:
-        console.print()
-    for line in lines:
-        console.print(line, soft_wrap=True)
+        found = ", ".join(f"{count} {name}" for name, count in states.items())
+        counts.append(f"{len(made['trials'])} trials of learning rates ({found})")
+    return [f"[bold]{made['experiment']}[/]: {escape(made['verdict'])}. {', '.join(counts)}."]
+
+
+def _needs(made: dict[str, Any]) -> list[str]:
+    """Return what the experiment takes: time, memory, disk, and what that is based on."""
+    device, left, whole = made["device"], made["seconds_left"], made["seconds"]
+    if left is None or whole is None:
+        lines = ["[bold]Time[/]: not known."]
+    elif left < whole:
+        lines = [f"[bold]Time[/]: about {duration(left)} are left of {duration(whole)}."]
+    else:
+        lines = [f"[bold]Time[/]: about {duration(whole)}."]
+    peaks = {arm["name"]: arm["estimate"]["peak_bytes"] for arm in made["arms"] if arm["estimate"]}
+    there = f"{size(device['memory_bytes'])} of {device['title']}"
+    highest = max(peaks, key=lambda name: peaks[name], default=None)
+    peak = "not known" if highest is None else f"{size(peaks[highest])} at the peak ({highest})"
+    lines.append(f"[bold]Memory[/]: {escape(f'{peak}; there are {there}')}.")
+    disk, passing = made["disk_bytes"], made["checkpoint_bytes"]
+    if disk is not None and passing is not None:
+        weights, kept = size(disk), size(passing)
+        lines.append(f"[bold]Disk[/]: {weights} for weights, {kept} for checkpoints meanwhile.")
+    notes = [arm["estimate"]["assumed_lengths"] for arm in made["arms"] if arm["estimate"]]
+    based = [f"lengths of texts are assumed: {note}" for note in dict.fromkeys(notes) if note]
+    if device["assumed"]:
+        based.append(f"speed of the device: {device['assumed']}")
+    return lines + [f"{escape(said[0].upper() + said[1:])}." for said in based]
+
+
+def _stored(made: dict[str, Any], *, details: bool) -> list[str]:
+    """Return what in the store would stop a run, and what to do."""
+    if not made["stored"]:
+        return []
+    parts = [part.strip() for one in made["stored"] for part in one["message"].splitlines()]
+    lines = list(dict.fromkeys(parts))
+    kept = lines if details else lines[: 1 + _MOST_LINES]
+    hidden = f" … {len(lines) - len(kept)} more such lines" if len(lines) > len(kept) else ""
+    said = [f"[yellow]stored[/] {escape(kept[0])}", *(f"  {escape(line)}" for line in kept[1:])]
+    remedies = dict.fromkeys(one["remedy"] for one in made["stored"])
+    return said + ([f" {hidden}"] if hidden else []) + [f"  → {escape(one)}" for one in remedies]
 
 
 def _arms(made: dict[str, Any]) -> Table:
-    table = table_of(["arm", "method", "variant", "protocol", "learning rate", "runs complete"])
-    for arm in made["arms"]:
-        runs = [run for run in made["runs"] if run["arm"] == arm["name"]]
-        done = sum(run["state"] == "complete" for run in runs)
-        table.add_row(
-            arm["name"],
-            arm["method"],
-            arm["variant"],
-            arm["protocol"],
-            _rate(arm),
-            f"{done} of {len(runs)}",
-        )
-    return table
-
-
-def _rate(arm: dict[str, Any]) -> str:
-    """Return an arm's learning rate in words: stated, found, or still to be found."""
-    rate, tried = arm["learning_rate"], len(arm["learning_rates"] or [])
-    if rate is None:
-        return f"tuned over {tried}" if tried else ""
-    return f"{rate:g}, best of {tried}" if tried else f"{rate:g}"
-
-
-def _tokens(made: dict[str, Any]) -> Table:
-    """Return what each arm reads: problems and tokens, and what had to be left out."""
+    """Return each arm in one line: what it is, and what one run of it takes."""
     table = table_of(
-        ["arm"], ["steps", "examples", "too long", "targets", "planned", "tests", "longest"]
+        ["arm", "method", "learning rate", "runs complete"], ["peak GB", "train", "test"]
     )
     for arm in made["arms"]:
-        tokens = arm["tokens"]
-        if tokens is None:
-            table.add_row(arm["name"], *["?"] * 7)
-            continue
-        longest = max(tokens["longest_example"], tokens["longest_prompt"])
-        table.add_row(
-            arm["name"],
-            "" if arm["steps"] is None else str(arm["steps"]),
-            f"{tokens['train_examples']:,}",
-            f"{tokens['train_dropped_too_long']:,}",
-            f"{tokens['target_tokens']:,}",
-            "" if arm["steps"] is None else f"{arm['planned_target_tokens']:,}",
-            f"{tokens['test_prompts']:,}",
-            f"{longest:,}",
-        )
-    return captioned(
-        table,
-        "too long: training examples over prompt.max_tokens, left out. targets: tokens with "
-        "loss per epoch; planned: in all steps. longest: tokens of the longest training example "
-        "or test prompt.",
-    )
-
-
-def origins_table(loaded: Loaded, design: Design) -> Table:
-    """Return every value with its origin, the experiment's first, then what each arm changes."""
-    table = Table(box=None, pad_edge=False)
-    table.add_column("key", no_wrap=True)  # it is looked for by name
-    table.add_column("value", overflow="fold")
-    table.add_column("from", overflow="fold")
-    for key, value in flatten(asdict(loaded.config)).items():
-        table.add_row(key, escape(json.dumps(value)), escape(str(loaded.origins.get(key, ""))))
-    for arm in design.arms:
-        for key, value in flatten(asdict(arm.config)).items():
-            origin = arm.origins.get(key)
-            if origin is not None and str(origin) != str(loaded.origins.get(key)):
-                table.add_row(f"{arm.name}: {key}", escape(json.dumps(value)), escape(str(origin)))
+        states = [run["state"] for run in made["runs"] if run["arm"] == arm["name"]]
+        done = f"{states.count('complete')} of {len(states)}"
+        row = arm["estimate"]
+        taken = ["?", "?", "?"]
+        if row:
+            train = duration(row["train_seconds"]) if row["training"] else ""
+            taken = [f"{row['peak_bytes'] / GB:.1f}", train, duration(row["eval_seconds"])]
+        table.add_row(arm["name"], arm["method"], rate_of(arm), done, *taken)
     return table
+
+
+def _unknown(made: dict[str, Any]) -> list[str]:
+    """Return what could not be read, with the arms that read it."""
+    arms: dict[str, list[str]] = {}
+    for arm in made["arms"]:
+        if arm["unknown"]:
+            arms.setdefault(arm["unknown"], []).append(arm["name"])
+    return [
+        f"[yellow]not known[/] for {', '.join(names)}: {escape(reason)}"
+        for reason, names in arms.items()
+    ]
+
+
+def _foresight(made: dict[str, Any]) -> list[str]:
+    """Return what the design shows, and a warning where the hypothesis claims less."""
+    found = made["foresight"]
+    if not found:
+        return []
+    warned = [f"[yellow]warning:[/] {found['warning']}"] if found["warning"] else []
+    return [found["sentence"], *warned]

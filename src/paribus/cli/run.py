@@ -9,6 +9,7 @@ from typing import Any
 from rich.markup import escape
 
 from paribus.analysis.robustness import read_labels
+from paribus.cli.arguments import command
 from paribus.cli.console import PlainConsole, enduring
 from paribus.cli.display import Display
 from paribus.cli.report import conclude
@@ -48,7 +49,8 @@ def run(file: Path, values: Sequence[str], root: Path, *, fork: bool) -> int:
                 console.print(line)
             notes = len(found) - len(serious)
             if notes:
-                shown = f"paribus plan {file} shows {'them' if notes > 1 else 'it'}"
+                shown = command("plan", file, values, root, "--details")
+                shown += f" shows {'them' if notes > 1 else 'it'}"
                 console.print(f"{notes} note{'s' if notes > 1 else ''}: {escape(shown)}")
 
         outcome = run_experiment(loaded, design, root, display, tell, fork=fork)

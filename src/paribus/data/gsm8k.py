@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from paribus import hub, numerals
-from paribus.errors import DataError
+from paribus.errors import DataError, NotHere
 from paribus.records import Problem, Variant
 
 HUB_NAME = "openai/gsm8k"
@@ -47,7 +47,7 @@ def read(
     """Return the problems of `split` ("train" or "test") in file order.
 
     `path` is a folder; None means the Hub at `revision`. `group_by` names the key that holds a
-    problem's group. Raises DataError.
+    problem's group. Raises DataError, NotHere where the Hub does not give it.
     """
     if path is None:
         where = f"{HUB_NAME} {variant} {split}"
@@ -121,7 +121,7 @@ def _hub_rows(revision: str | None, variant: Variant, split: str) -> Iterable[di
             HUB_NAME, variant.value, split=split, revision=revision
         )
     except (ConnectionError, FileNotFoundError, ValueError, HfHubHTTPError, OSError) as error:
-        raise DataError(
+        raise NotHere(
             f"{HUB_NAME} ({variant}) is not in the local cache and the Hub is out of reach: "
             f"{error}",
             "connect and run again, or give a folder with its JSON lines as data.path",

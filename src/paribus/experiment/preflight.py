@@ -111,15 +111,23 @@ def _broken(
 
 def refuse(found: Sequence[Warned]) -> None:
     """Raise UserError, which lists all violations that are errors, if there are any."""
+    refusal = refusal_of(found)
+    if refusal:
+        raise refusal
+
+
+def refusal_of(found: Sequence[Warned]) -> UserError | None:
+    """Return the error that lists all violations that are errors; None if there are none."""
     errors = [one for one in found if one.refuses]
-    if errors:
-        lines = [f"{one.rule.id} {', '.join(one.arms)}: {one.found}" for one in errors]
-        ids = list(dict.fromkeys(one.rule.id for one in errors))
-        remedies = [one.rule.instead for one in {one.rule.id: one for one in errors}.values()]
-        raise UserError(
-            "\n".join(lines),
-            "\n    ".join(remedies) + f"\n    more: paribus explain {ids[0]}",
-        )
+    if not errors:
+        return None
+    lines = [f"{one.rule.id} {', '.join(one.arms)}: {one.found}" for one in errors]
+    ids = list(dict.fromkeys(one.rule.id for one in errors))
+    remedies = [one.rule.instead for one in {one.rule.id: one for one in errors}.values()]
+    return UserError(
+        "\n".join(lines),
+        "\n    ".join(remedies) + f"\n    more: paribus explain {ids[0]}",
+    )
 
 
 def disk_bytes(prospects: Sequence[Prospect], runs: Sequence[RunSpec]) -> int | None:

@@ -2,14 +2,17 @@
 
 is_complete(spec, folder)                 # True: kept; StoreError: another run is in its place
 inputs = check_inputs(design, folder)     # today's, and those of complete runs
+obstacles(design, folder, inputs)         # by folder, why `run` would stop there: for `plan`
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from paribus.config.spec import RunSpec, differences
-from paribus.errors import StoreError
+from paribus.errors import StoreError, UserError
 from paribus.experiment.matrix import Design
+from paribus.experiment.resuming import refuse_another
 from paribus.experiment.trials import with_rate
 from paribus.files import read_json
 from paribus.models.quiet import quiet_libraries
@@ -56,15 +59,20 @@ def is_complete(spec: RunSpec, folder: ExperimentFolder) -> bool:
 def check_open(design: Design, folder: ExperimentFolder) -> None:
     """Raise StoreError if a complete run stands where none of the rates to try could lead."""
     for spec in design.runs:
-        run = folder.of(spec)
-        if spec.arm in design.open and state(run) is RunState.COMPLETE:
-            configs = [trial.config for trial in design.trials if trial.arm == spec.arm]
-            rates = [config.training.learning_rate for config in configs]
-            possible = [replace(spec, config=with_rate(spec.config, rate)) for rate in rates]
-            check(run)
-            stored = read_json(run.spec)
-            if stored["fingerprint"] not in {each.fingerprint for each in possible}:
-                raise _taken(run, differences(stored["identity"], design.identity(spec)))
+        if spec.arm in design.open:
+            _check_rate(spec, design, folder.of(spec))
+
+
+def _check_rate(spec: RunSpec, design: Design, run: RunFolder) -> None:
+    if state(run) is not RunState.COMPLETE:
+        return
+    configs = [trial.config for trial in design.trials if trial.arm == spec.arm]
+    rates = [config.training.learning_rate for config in configs]
+    possible = [replace(spec, config=with_rate(spec.config, rate)) for rate in rates]
+    check(run)
+    stored = read_json(run.spec)
+    if stored["fingerprint"] not in {each.fingerprint for each in possible}:
+        raise _taken(run, differences(stored["identity"], design.identity(spec)))
 
 
 def check_inputs(design: Design, folder: ExperimentFolder) -> dict[str, Inputs]:
@@ -86,6 +94,28 @@ def check_inputs(design: Design, folder: ExperimentFolder) -> dict[str, Inputs]:
             if trial.arm == arm:
                 _check_stored(folder.of(trial), tried)
     return inputs
+
+
+def obstacles(
+    design: Design, folder: ExperimentFolder, inputs: Mapping[str, Inputs | None]
+) -> dict[Path, UserError]:
+    """Return, by its folder, why `run` would stop at what is stored: another design, or damage.
+
+    `inputs` are each arm's; where they are None, only settings are compared.
+    """
+    found: dict[Path, UserError] = {}
+    for spec in (*design.trials, *design.runs):
+        run, known = folder.of(spec), None if spec.trial else inputs[spec.arm]
+        try:
+            if spec.arm in design.open and not spec.trial:
+                _check_rate(spec, design, run)
+            elif not is_complete(spec, folder) and known:
+                refuse_another(spec, known, run, fork=False)
+            if known:
+                _check_stored(run, known)
+        except UserError as error:
+            found[run.path] = error
+    return found
 
 
 def _check_stored(run: RunFolder, inputs: Inputs) -> None:

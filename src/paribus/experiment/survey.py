@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from paribus.config.spec import RunSpec
-from paribus.errors import ModelError, UserError
+from paribus.errors import ModelError, NotHere, UserError
 from paribus.experiment.arms import Arm
 from paribus.experiment.fitting import fit
 from paribus.experiment.forecast import Forecast, forecast
@@ -33,6 +33,7 @@ class Prospect:
         shape: of its model; None if not known.
         forecast: of its first run; None without a shape.
         unknown: why inputs or shape are missing, or None.
+        fault: why there are no inputs, so that a run would stop here; or None.
     """
 
     arm: str
@@ -41,6 +42,7 @@ class Prospect:
     shape: Shape | None
     forecast: Forecast | None
     unknown: UserError | None
+    fault: UserError | None
 
 
 def settle_design(design: Design, folder: ExperimentFolder, device: Callable[[], Device]) -> Design:
@@ -68,21 +70,22 @@ def survey(design: Design, device: Device, prepare: Callable[[Arm], Inputs]) -> 
     prospects = []
     for arm in design.arms:
         first = next(run for run in design.runs if run.arm == arm.name)
-        inputs, shape, unknown = None, None, None
+        inputs, shape, fault = None, None, None
         try:
             inputs = prepare(arm)
         except UserError as error:
-            unknown = error
+            fault = error
             folder = Path(arm.config.model)
             if folder.is_absolute() and not (folder / "config.json").exists():
                 find(arm.config.model, None)
+        unknown = fault
         try:
             # A model that is here is read where it lies.
             model = str(inputs.source.path) if inputs else arm.config.model
             shape = shape_of(model, arm.config.revision)
         except UserError as error:
             # Of a model that cannot be had it names the nearest that are known.
-            unknown = error if unknown is None or isinstance(unknown, ModelError) else unknown
+            unknown = error if fault is None or isinstance(fault, (ModelError, NotHere)) else fault
         found = forecast(arm.config, inputs, first.stream, shape, device) if shape else None
         prospects.append(
             Prospect(
@@ -92,6 +95,7 @@ def survey(design: Design, device: Device, prepare: Callable[[Arm], Inputs]) -> 
                 shape=shape,
                 forecast=found,
                 unknown=unknown,
+                fault=fault,
             )
         )
     return prospects

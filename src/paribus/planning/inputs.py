@@ -15,7 +15,7 @@ from typing import Any
 
 from paribus.config.schema import ArmConfig
 from paribus.data.problems import ProblemSet, load
-from paribus.errors import PromptError, UserError
+from paribus.errors import NotHere, PromptError
 from paribus.models.source import Source, context_length, find, load_tokenizer
 from paribus.prompts.encode import Encoded, Prompt, encode_example, encode_prompt
 from paribus.prompts.formats import render_prompt, render_solution, stop_token
@@ -105,10 +105,10 @@ class Inputs:
 def prepare(config: ArmConfig, seed: int, *, trial: bool = False) -> Inputs:
     """Return the inputs of every run of an arm, or of its trials. `seed` is the experiment's.
 
-    Raises UserError: DataError, ModelError, PromptError, or a missing package.
+    Raises UserError: DataError, ModelError, PromptError, or NotHere.
     """
-    _check_packages(config)
     problems = load(config.data, seed)
+    _check_packages(config)
     source, tokenizer = _model(config.model, config.revision)
     examples, dropped = _training(problems, config, tokenizer)
     tested = problems.validation if trial else problems.test
@@ -186,7 +186,7 @@ def _gold(asked: PromptSet, tokenizer: Any) -> tuple[Encoded, ...]:
 
 
 def _check_packages(config: ArmConfig) -> None:
-    """Raise UserError if an optional package that the arm needs is not installed."""
+    """Raise NotHere if an optional package that the arm needs is not installed."""
     needed: list[tuple[str, str]] = [(tracker, tracker) for tracker in config.training.trackers]
     if config.quantization or (
         config.method != "none" and config.training.optimizer == "adamw_8bit"
@@ -197,7 +197,7 @@ def _check_packages(config: ArmConfig) -> None:
         remedies["vllm"] = "pip install vllm, or set evaluation.engine=paribus"
     for package, remedy in remedies.items():
         if importlib.util.find_spec(package) is None:
-            raise UserError(
+            raise NotHere(
                 f"this experiment needs the package {package}, which is not installed", remedy
             )
 

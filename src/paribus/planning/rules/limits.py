@@ -73,8 +73,8 @@ OVER_MEMORY = Rule(
     "at once; their sum exceeds the memory by more than the prediction can be wrong.",
     evidence=("docs/memory.md: measured against predicted peaks",),
     instead="Where training is the peak, smaller passes (training.micro_batch) or one of the other "
-    "ways that `paribus plan FILE` lists; where testing is, a smaller evaluation.batch_size; or a "
-    "larger device (--device NAME plans for one).",
+    "ways that `paribus plan FILE --details` lists; where testing is, a smaller "
+    "evaluation.batch_size; or a larger device (--device NAME plans for one).",
     check=_over_memory,
 )
 NEAR_MEMORY = Rule(

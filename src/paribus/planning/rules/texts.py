@@ -162,7 +162,9 @@ RULES: tuple[Rule, ...] = (
             "read in planning/inputs: what is dropped depends on the prompt and its solution, "
             "and so on the variant",
         ),
-        instead="Raise prompt.max_tokens to the longest example, which `paribus plan` prints.",
+        instead=(
+            "Raise prompt.max_tokens to the longest example: `paribus plan FILE --details` has it."
+        ),
         check=_left_out,
     ),
     Rule(

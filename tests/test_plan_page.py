@@ -1,0 +1,141 @@
+"""The first page of `paribus plan`: the verdict, what it leads with, and when it exits with 2."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from paribus.cli.main import main
+from paribus.config.load import load
+from paribus.experiment.matrix import expand
+from paribus.planning.inputs import prepare
+from paribus.store import runs
+from paribus.store.layout import ExperimentFolder
+
+EXPERIMENT = {
+    "question": "Which?",
+    "hypothesis": "Within 2 points.",
+    "model": "./tiny",
+    "data": {"source": "wordproblems", "train_size": 24, "test_size": 8, "max_number": 6},
+    "prompt": {"max_tokens": 600},
+    "training": {"batch_size": 12, "micro_batch": 4, "warmup": 0},
+    "evaluation": {"max_new_tokens": 200, "batch_size": 8},
+    "matrix": {
+        "method": {
+            "full": {"training.learning_rate": 2e-5},
+            "lora": {"training.learning_rate": 2e-4},
+        },
+        "data.variant": ["main", "socratic"],
+    },
+}
+GOLD = '{"question": "1+1?", "answer": "1+1=2\\n#### 2"}\n'
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, tiny) -> Path:
+    folder = tmp_path_factory.mktemp("page")
+    shutil.copytree(tiny, folder / "tiny")
+    (folder / "e.yaml").write_text(yaml.safe_dump(EXPERIMENT, sort_keys=False))
+    (folder / "bad").mkdir()
+    (folder / "bad" / "train.jsonl").write_text(GOLD + "{not JSON}\n")
+    (folder / "bad" / "test.jsonl").write_text(GOLD)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _here(folder, monkeypatch) -> None:
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("COLUMNS", "100")
+
+
+def planned(capsys, *words: str) -> tuple[int, list[str], str]:
+    """Exit code, lines of the plan, and what was said of errors."""
+    code = main(["plan", "e.yaml", *words])
+    out, err = capsys.readouterr()
+    return code, out.splitlines(), err
+
+
+def test_verdict_time_memory_and_warnings_on_one_page(capsys):
+    code, lines, _ = planned(capsys, "--device", "cpu-24gb")
+    assert (code, lines[0]) == (0, "e: can be run. 5 arms, 5 runs, 8 contrasts.")
+    assert [line.partition(":")[0] for line in lines[1:4]] == ["Time", "Memory", "Disk"]
+    assert lines[3] == "Disk: 0.5 MB for weights, 1.1 MB for checkpoints meanwhile."
+    assert sum(-(-len(line) // 100) or 1 for line in lines) < 25  # as a terminal folds them
+    page = "\n".join(lines)
+    assert "8 test problems" in page
+    assert "warning PB046" in page
+    assert "note PB" not in page
+    assert lines[-1].endswith("paribus plan e.yaml --device cpu-24gb --details")
+    code, lines, _ = planned(capsys, "--device", "cpu-24gb", "--details")
+    details = "\n".join(lines)
+    assert all(word in details for word in ("too long", "activ.", "other ways", "note PB"))
+    assert len(lines) > 40
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["data.source=gsm8k", "data.path=./gone"], 2, "there is no file"),
+        (["data.source=gsm8k", "data.path=./bad"], 2, "train.jsonl:2: not JSON"),
+        (["prompt.max_tokens=20"], 2, "longer than prompt.max_tokens"),
+        (["data.train_size=1000000"], 2, "distinct problems"),
+        (["data.source=gsm8k"], 0, "the Hub is out of reach"),  # another machine may have it
+    ],
+)
+def test_what_an_arm_reads_must_be_readable(capsys, words, code, said):
+    found, lines, errors = planned(capsys, *words, "--device", "cpu-24gb")
+    assert found == code
+    assert said in "\n".join(lines)  # shown beside what is known
+    if code:
+        assert lines[0].startswith("e: cannot be run: ")
+        assert said in errors
+        assert "→" in errors
+    else:
+        assert lines[0].startswith("e: can be run, as far as is known here.")
+
+
+@pytest.fixture
+def stored(folder, tmp_path) -> Path:
+    """A store in which the baseline and full SFT on main are complete."""
+    design = expand(load(folder / "e.yaml"))
+    for spec in design.runs[:2]:
+        run = ExperimentFolder(tmp_path / "e").of(spec)
+        inputs = prepare(spec.config, spec.seed).identity()
+        runs.begin(run, {"fingerprint": spec.fingerprint, "identity": spec.identity(),
+                         "inputs": inputs, "environment": {}})  # fmt: skip
+        runs.finish(run, {"training": None})
+    return tmp_path
+
+
+def test_another_design_under_a_stored_name_is_shown(capsys, stored):
+    words = ["--device", "cpu-24gb", "--runs", str(stored)]
+    first = planned(capsys, *words)[1][0]
+    assert first == "e: can be run. 5 arms, 5 runs (2 complete), 8 contrasts."
+    code, lines, errors = planned(capsys, "training.epochs=2", *words)
+    assert (code, errors) == (0, "")
+    assert lines[0].startswith(
+        "e: would be refused by `paribus run`: the runs stored under this name are others."
+    )
+    page = "\n".join(lines)
+    assert f"{stored}/e/full-main/seed-0 holds a complete run that differs from this one" in page
+    assert "training.epochs: 1.0 → 2.0" in page
+    assert "→ run under another name (name=…)" in page
+    made = json.loads("\n".join(planned(capsys, "training.epochs=2", "--json", *words)[1]))
+    states = {run["arm"]: run["state"] for run in made["runs"]}
+    assert states["full-main"] == "another"  # the untuned model is the same in both
+    assert (states["baseline"], states["lora-main"]) == ("complete", "not run")
+    assert [one["message"].splitlines()[1].strip() for one in made["stored"]] == [
+        "training.epochs: 1.0 → 2.0"
+    ]
+    assert main(["run", "e.yaml", "training.epochs=2", "--runs", str(stored)]) == 2
+    assert "training.epochs: 1.0 → 2.0" in capsys.readouterr().err
+
+
+def test_a_damaged_run_is_an_error_after_the_plan(capsys, stored):
+    (stored / "e" / "full-main" / "seed-0" / "result.json").write_text("{}")
+    code, lines, errors = planned(capsys, "--device", "cpu-24gb", "--runs", str(stored))
+    assert code == 2
+    assert lines[0].startswith("e: cannot be run: ")
+    assert "result.json" in errors
