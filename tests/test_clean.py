@@ -221,6 +221,18 @@ def test_the_cache_only_if_it_is_asked_for(folder, tmp_path, monkeypatch):
     assert cache_place(tmp_path / "none").look() == []
 
 
+def test_encoded_texts_are_one_line(folder, tmp_path, monkeypatch):
+    kept = tmp_path / "cache" / "encodings"
+    kept.mkdir(parents=True)
+    for name in ("1", "2"):
+        (kept / f"{name}.encoded").write_bytes(b"12")
+    monkeypatch.setenv("PARIBUS_CACHE", str(tmp_path / "cache"))
+    assert "encoded texts" not in clean(folder)
+    assert clean(folder, "--cache").count("encoded texts") == 1
+    clean(folder, "--cache", "--yes", "--runs", "nowhere")
+    assert list(kept.iterdir()) == []
+
+
 def test_mistakes(folder):
     cwd = folder.path.parent.parent
     for word in ("nothing.yaml", "--runs=nowhere"):

@@ -16,7 +16,7 @@ from paribus.evaluation import generate as module
 from paribus.evaluation.generate import generate, measure
 from paribus.evaluation.writing import Row, Rules
 from paribus.models.load import decoder_and_head, for_inference
-from paribus.prompts.encode import Prompt, encode_prompt
+from paribus.prompts.encode import Prompt, encode_prompts
 from paribus.prompts.formats import render_prompt
 from paribus.records import Generation, Problem, Stop
 
@@ -45,7 +45,8 @@ def prompts_of(tokenizer, shots: int, questions=QUESTIONS) -> list[Prompt]:
     for question in questions:
         text = render_prompt(question, format="raw", shots=[SHOT] * shots, tokenizer=tokenizer)
         problem = Problem(question=question, solution="#### 4", answer="4")
-        made.append(Prompt(problem=problem, text=text, ids=encode_prompt(text, tokenizer)))
+        (ids,) = encode_prompts([text], tokenizer)
+        made.append(Prompt(problem=problem, text=text, ids=ids))
     return made
 
 

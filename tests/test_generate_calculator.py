@@ -8,7 +8,7 @@ from paribus.evaluation.annotations import annotated_steps
 from paribus.evaluation.generate import generate
 from paribus.evaluation.writing import Row, Rules
 from paribus.models.load import for_inference
-from paribus.prompts.encode import Prompt, encode_prompt
+from paribus.prompts.encode import Prompt, encode_prompts
 from paribus.records import Generation, Problem, Stop
 from paribus.testing.tiny import tiny_tokenizer
 
@@ -26,7 +26,8 @@ def rules_of(tokenizer, stop_ids=frozenset()) -> Rules:
 
 def prompt_of(question: str, tokenizer) -> Prompt:
     problem = Problem(question=question, solution="#### 4", answer="4")
-    return Prompt(problem=problem, text=question, ids=encode_prompt(question, tokenizer))
+    (ids,) = encode_prompts([question], tokenizer)
+    return Prompt(problem=problem, text=question, ids=ids)
 
 
 @pytest.fixture(scope="module")
@@ -34,10 +35,8 @@ def taught(tiny, tokenizer):
     """A tiny model that has learnt SUMS by heart, in fp32."""
     model = AutoModelForCausalLM.from_pretrained(tiny)
     rows = [
-        torch.tensor(
-            [*encode_prompt(question, tokenizer), *tokenizer.encode(text, add_special_tokens=False)]
-        )
-        for question, text in SUMS.items()
+        torch.tensor([*ids, *tokenizer.encode(text, add_special_tokens=False)])
+        for ids, text in zip(encode_prompts(list(SUMS), tokenizer), SUMS.values(), strict=True)
     ]
     batch = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=0)
     labels = batch.masked_fill(batch == 0, -100)

@@ -9,7 +9,7 @@ from transformers import AutoConfig, Gemma3ForCausalLM
 from paribus.data import wordproblems
 from paribus.evaluation.likelihood import Likelihood, likelihoods, measure_likelihoods
 from paribus.models.load import for_inference
-from paribus.prompts.encode import Encoded, encode_example
+from paribus.prompts.encode import Encoded, encode_examples
 from paribus.prompts.formats import render_prompt, render_solution
 from paribus.records import Variant
 
@@ -20,20 +20,17 @@ def examples(tokenizer) -> list[Encoded]:
     train, test = wordproblems.generate(
         seed=2, train_size=1, test_size=9, variant=Variant.SOCRATIC, steps=(1, 3)
     )
-    return [
-        encode_example(
-            render_prompt(
-                problem.question,
-                format="raw",
-                shots=train if number == 4 else (),
-                tokenizer=tokenizer,
-            ),
-            render_solution(problem.solution, format="raw"),
-            tokenizer.eos_token_id,
-            tokenizer,
+    prompts = [
+        render_prompt(
+            problem.question,
+            format="raw",
+            shots=train if number == 4 else (),
+            tokenizer=tokenizer,
         )
         for number, problem in enumerate(test)
     ]
+    solutions = [render_solution(problem.solution, format="raw") for problem in test]
+    return encode_examples(prompts, solutions, tokenizer.eos_token_id, tokenizer)
 
 
 def model_of(tiny, softcap: float | None = None, precision: torch.dtype = torch.float32):

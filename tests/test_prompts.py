@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tokenizers import processors
 
 from paribus.errors import PromptError
-from paribus.prompts.encode import Encoded, encode_example, encode_prompt
+from paribus.prompts.encode import Encoded, encode_examples, encode_prompts
 from paribus.prompts.formats import render_prompt, render_solution, stop_token
 from paribus.records import Problem
 from paribus.testing.tiny import tiny_tokenizer
@@ -55,12 +55,13 @@ def render(format: str, shots: int, tokenizer, question: str = QUESTION) -> str:
 
 
 def example(format: str, tokenizer, question: str = QUESTION, solution: str = SOLUTION) -> Encoded:
-    return encode_example(
-        render(format, 0, tokenizer, question),
-        render_solution(solution, format=format),
+    (encoded,) = encode_examples(
+        [render(format, 0, tokenizer, question)],
+        [render_solution(solution, format=format)],
         stop_token(format=format, tokenizer=tokenizer),
         tokenizer,
     )
+    return encoded
 
 
 def without(tokenizer, **attributes):
@@ -73,7 +74,7 @@ def without(tokenizer, **attributes):
 @pytest.mark.parametrize(("format", "shots"), GOLDEN)
 def test_golden_prompts_with_exactly_one_bos(tokenizer, format, shots):
     text = render(format, shots, tokenizer)
-    ids = encode_prompt(text, tokenizer)
+    (ids,) = encode_prompts([text], tokenizer)
     assert text == GOLDEN[format, shots]
     assert ids[0] == tokenizer.bos_token_id
     assert ids.count(tokenizer.bos_token_id) == 1
@@ -94,7 +95,7 @@ def test_an_example_ends_with_the_token_generation_stops_on(tokenizer, format):
     stop = stop_token(format=format, tokenizer=tokenizer)
     assert tokenizer.convert_ids_to_tokens(stop) == STOPS[format]
     encoded = example(format, tokenizer)
-    prompt = encode_prompt(render(format, 0, tokenizer), tokenizer)
+    (prompt,) = encode_prompts([render(format, 0, tokenizer)], tokenizer)
     assert encoded.ids[-1] == stop
     assert encoded.ids[: encoded.prompt_length] == prompt
     target = encoded.ids[encoded.prompt_length : -1]
@@ -104,8 +105,8 @@ def test_an_example_ends_with_the_token_generation_stops_on(tokenizer, format):
 
 def test_the_table_of_encode(tokenizer):
     """The docstring's example, one token per byte."""
-    encoded = encode_example(
-        "Question: ?\nAnswer:", " Tom has 3\n#### 7", tokenizer.eos_token_id, tokenizer
+    (encoded,) = encode_examples(
+        ["Question: ?\nAnswer:"], [" Tom has 3\n#### 7"], tokenizer.eos_token_id, tokenizer
     )
     tokens = ["<bos>", *"Question:Ġ?ĊAnswer:ĠTomĠhasĠ3Ċ####Ġ7", "<eos>"]
     losses = [".", *"...................xxxxxxxxxxxxxxxxx", "x"]
@@ -131,7 +132,7 @@ def test_a_merge_on_one_side_of_the_boundary_is_allowed():
 def test_bos_in_a_question_is_refused(tokenizer, format, shots):
     text = render(format, shots, tokenizer, "Tom <bos> has?")
     with pytest.raises(PromptError, match="has 2 <bos> tokens instead of 1") as caught:
-        encode_prompt(text, tokenizer)
+        encode_prompts([text], tokenizer)
     assert caught.value.remedy == "remove <bos> from the data or the chat template"
 
 
@@ -149,15 +150,15 @@ def test_the_stop_token_in_a_solution_is_refused(tokenizer, format, stop):
 def test_a_tokenizer_without_bos_adds_none(tokenizer):
     bare = without(tokenizer, bos_token=None)
     plain = tokenizer.encode("Answer:", add_special_tokens=False)
-    assert encode_prompt("Answer:", bare) == tuple(plain)
-    assert len(encode_prompt("Answer:", bare)) == len("Answer:")
+    assert encode_prompts(["Answer:"], bare) == [tuple(plain)]
+    assert len(plain) == len("Answer:")
 
 
 def test_a_tokenizer_that_begins_no_text_with_its_bos_adds_none():
     """SmolLM2's <bos> is what each turn begins with; no text of its training began with it."""
     unled = tiny_tokenizer()
     unled.backend_tokenizer.post_processor = processors.Sequence([])
-    ids = encode_prompt("Answer:", unled)
+    (ids,) = encode_prompts(["Answer:"], unled)
     assert unled.bos_token_id not in ids
     assert len(ids) == len("Answer:")
 

@@ -14,7 +14,7 @@ from paribus.data import wordproblems
 from paribus.errors import RunFailed
 from paribus.models.load import load_model, make_trainable
 from paribus.models.source import find
-from paribus.prompts.encode import encode_example
+from paribus.prompts.encode import encode_examples
 from paribus.prompts.formats import render_prompt, render_solution
 from paribus.records import Variant
 from paribus.testing.tiny import tiny_tokenizer
@@ -32,15 +32,12 @@ def word_problems():
     """32 one-step and two-step problems as examples of 150 to 300 bytes."""
     tokenizer = tiny_tokenizer()
     problems, _ = wordproblems.generate(seed=1, train_size=32, test_size=1, variant=Variant.MAIN)
-    return [
-        encode_example(
-            render_prompt(problem.question, format="raw", shots=(), tokenizer=tokenizer),
-            render_solution(problem.solution, format="raw"),
-            tokenizer.eos_token_id,
-            tokenizer,
-        )
+    prompts = [
+        render_prompt(problem.question, format="raw", shots=(), tokenizer=tokenizer)
         for problem in problems
     ]
+    solutions = [render_solution(problem.solution, format="raw") for problem in problems]
+    return encode_examples(prompts, solutions, tokenizer.eos_token_id, tokenizer)
 
 
 @pytest.fixture(scope="module")

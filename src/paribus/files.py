@@ -18,7 +18,12 @@ from typing import Any
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace `path` by `text` atomically: readers see the old file or the new one.
+    """Replace `path` by `text` atomically, as `write_bytes` does. Raises OSError."""
+    write_bytes(path, text.encode(errors="backslashreplace"))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Replace `path` by `content` atomically: readers see the old file or the new one.
 
     Raises OSError (no room, no permission, a link or a device there); then what is there stays.
     """
@@ -29,7 +34,7 @@ def write_text(path: Path, text: str) -> None:
     temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}"
     try:
         with temporary.open("xb") as file:
-            file.write(text.encode(errors="backslashreplace"))
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

@@ -145,7 +145,7 @@ def _add_clean(verbs: _Verbs) -> None:
     one.add_argument("--runs", type=Path, default=_RUNS, help="where runs are kept (default: runs)")
     one.add_argument("--yes", action="store_true", help="remove all that is shown, do not ask")
     one.add_argument(
-        "--cache", action="store_true", help="also models unpacked into paribus's own cache"
+        "--cache", action="store_true", help="also models and encoded texts in paribus's own cache"
     )
 
 

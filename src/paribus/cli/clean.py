@@ -18,7 +18,7 @@ from paribus.cli.console import PlainConsole
 from paribus.cli.places import experiment_folder
 from paribus.cli.tables import table_of
 from paribus.errors import StoreError
-from paribus.store.leftovers import Leftover, Place, cache_place, places_in
+from paribus.store.leftovers import Leftover, Place, cache_place, encodings_place, places_in
 
 Found = list[tuple[Place, list[Leftover]]]
 
@@ -59,7 +59,8 @@ def _places(target: Path | None, root: Path, *, cache: bool) -> list[Place]:
     if cache:
         from paribus.models.source import cache_folder
 
-        places = [cache_place(cache_folder() / "models")]
+        folder = cache_folder()
+        places = [cache_place(folder / "models"), encodings_place(folder / "encodings")]
     try:
         return [*places_in(target or root), *places]
     except StoreError:

@@ -16,9 +16,10 @@ from typing import Any
 from paribus.config.schema import ArmConfig
 from paribus.data.problems import ProblemSet, load
 from paribus.errors import NotHere, PromptError
-from paribus.models.source import Source, context_length, find, load_tokenizer
-from paribus.prompts.encode import Encoded, Prompt, encode_example, encode_prompt
-from paribus.prompts.formats import render_prompt, render_solution, stop_token
+from paribus.models.source import Source, context_length, find
+from paribus.planning.encodings import Encodings, encoded, tokenizer_of
+from paribus.prompts.encode import Encoded, Prompt
+from paribus.prompts.formats import render_prompt, render_solution
 from paribus.prompts.protocols import Protocol, main_protocol, protocols
 from paribus.records import Problem
 
@@ -46,7 +47,6 @@ class Inputs:
         problems: the problems behind it.
         trial: whether it is tested on the validation problems, not on the test problems.
         source: the model's folder.
-        tokenizer: the model's tokenizer.
         examples: training examples; empty for a baseline.
         dropped: training examples left out because they exceed `prompt.max_tokens`.
         prompt_sets: the tested problems under each protocol, the main one first.
@@ -56,7 +56,6 @@ class Inputs:
     problems: ProblemSet
     trial: bool
     source: Source
-    tokenizer: Any
     examples: tuple[Encoded, ...]
     dropped: int
     prompt_sets: tuple[PromptSet, ...]
@@ -66,6 +65,11 @@ class Inputs:
     def tested(self) -> tuple[Problem, ...]:
         """The problems it is tested on."""
         return self.problems.validation if self.trial else self.problems.test
+
+    @property
+    def tokenizer(self) -> Any:
+        """The model's tokenizer: not loaded unless it is asked for."""
+        return tokenizer_of(self.source)
 
     def identity(self) -> dict[str, str]:
         """Return the hashes of weights, problems and tokens: what no config can state."""
@@ -109,33 +113,70 @@ def prepare(config: ArmConfig, seed: int, *, trial: bool = False) -> Inputs:
     """
     problems = load(config.data, seed)
     _check_packages(config)
-    source, tokenizer = _model(config.model, config.revision)
-    examples, dropped = _training(problems, config, tokenizer)
-    tested = problems.validation if trial else problems.test
-    prompt_sets = tuple(_ask(tested, problems, one, tokenizer) for one in protocols(config))
+    source = _source(config.model, config.revision)
+    examples, dropped = _training(problems, config, source)
+    asked = _Asked(problems.validation if trial else problems.test, problems.shots, source)
+    main, *others = protocols(config)
+    prompt_set, gold = asked.solved(main)
     inputs = Inputs(
         problems=problems,
         trial=trial,
         source=source,
-        tokenizer=tokenizer,
         examples=examples,
         dropped=dropped,
-        prompt_sets=prompt_sets,
-        gold=_gold(prompt_sets[0], tokenizer),
+        prompt_sets=(prompt_set, *map(asked.alone, others)),
+        gold=gold,
     )
     _check_lengths(inputs, config)
     return inputs
 
 
-@lru_cache(maxsize=4)
-def _model(model: str, revision: str | None) -> tuple[Source, Any]:
-    """Return a model's folder and tokenizer: seconds to find and load, the same for many arms."""
-    source = find(model, revision)
-    return source, load_tokenizer(source)
+_source = lru_cache(maxsize=4)(find)
+"""A model's folder: found once, for many arms."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Problems that a model is asked, or trained on."""
+
+    problems: Sequence[Problem]
+    shots: Sequence[Problem]
+    source: Source
+
+    def alone(self, protocol: Protocol) -> PromptSet:
+        """Return the problems under one protocol."""
+        texts = self._rendered(protocol)
+        return self._prompt_set(protocol, texts, encoded(self.source, protocol.format, texts))
+
+    def solved(self, protocol: Protocol) -> tuple[PromptSet, tuple[Encoded, ...]]:
+        """Return them under one protocol, and each with its gold solution and the stop token."""
+        texts, format = self._rendered(protocol), protocol.format
+        solutions = [render_solution(each.solution, format=format) for each in self.problems]
+        found = encoded(self.source, format, texts, solutions)
+        return self._prompt_set(protocol, texts, found), found.texts
+
+    def _rendered(self, protocol: Protocol) -> list[str]:
+        tokenizer = tokenizer_of(self.source) if protocol.format == "chat" else None
+        return [
+            render_prompt(
+                each.question,
+                format=protocol.format,
+                shots=protocol.shown(self.shots),
+                tokenizer=tokenizer,
+            )
+            for each in self.problems
+        ]
+
+    def _prompt_set(self, protocol: Protocol, texts: Sequence[str], found: Encodings) -> PromptSet:
+        prompts = tuple(
+            Prompt(problem=problem, text=text, ids=each.ids[: each.prompt_length])
+            for problem, text, each in zip(self.problems, texts, found.texts, strict=True)
+        )
+        return PromptSet(protocol=protocol, prompts=prompts, stop=found.stop)
 
 
 def _training(
-    problems: ProblemSet, config: ArmConfig, tokenizer: Any
+    problems: ProblemSet, config: ArmConfig, source: Source
 ) -> tuple[tuple[Encoded, ...], int]:
     """Return the training examples, and how many were left out: none for a baseline.
 
@@ -144,45 +185,17 @@ def _training(
     if config.method == "none":
         return (), 0
     ask = Protocol(shots="zero_shot", format=main_protocol(config).format)
-    encoded = _gold(_ask(problems.train, problems, ask, tokenizer), tokenizer)
-    kept = tuple(e for e in encoded if len(e.ids) <= config.prompt.max_tokens)
-    dropped = len(encoded) - len(kept)
+    _, found = _Asked(problems.train, problems.shots, source).solved(ask)
+    kept = tuple(each for each in found if len(each.ids) <= config.prompt.max_tokens)
+    dropped = len(found) - len(kept)
     if dropped and (config.prompt.too_long == "error" or not kept):
-        longest = max(len(example.ids) for example in encoded)
+        longest = max(len(example.ids) for example in found)
         raise PromptError(
-            f"{dropped} of {len(encoded)} training examples are longer than prompt.max_tokens = "
+            f"{dropped} of {len(found)} training examples are longer than prompt.max_tokens = "
             f"{config.prompt.max_tokens} tokens; the longest has {longest}",
             f"set prompt.max_tokens={longest}, or prompt.too_long=drop to leave them out",
         )
     return kept, dropped
-
-
-def _ask(
-    tested: Sequence[Problem], problems: ProblemSet, protocol: Protocol, tokenizer: Any
-) -> PromptSet:
-    shots = protocol.shown(problems.shots)
-    prompts = []
-    for problem in tested:
-        text = render_prompt(
-            problem.question, format=protocol.format, shots=shots, tokenizer=tokenizer
-        )
-        prompts.append(Prompt(problem=problem, text=text, ids=encode_prompt(text, tokenizer)))
-    stop = stop_token(format=protocol.format, tokenizer=tokenizer)
-    return PromptSet(protocol=protocol, prompts=tuple(prompts), stop=stop)
-
-
-def _gold(asked: PromptSet, tokenizer: Any) -> tuple[Encoded, ...]:
-    """Return each prompt with its problem's gold solution and the stop token."""
-    format = asked.protocol.format
-    return tuple(
-        encode_example(
-            prompt.text,
-            render_solution(prompt.problem.solution, format=format),
-            asked.stop,
-            tokenizer,
-        )
-        for prompt in asked.prompts
-    )
 
 
 def _check_packages(config: ArmConfig) -> None:

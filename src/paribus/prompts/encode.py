@@ -1,4 +1,4 @@
-"""Text to token ids, with the proofs that make a comparison fair.
+"""Text to token ids, many texts at once, with the proofs that make a comparison fair.
 
     prompt   <bos> Question : …  Answer :
     example  <bos> Question : …  Answer :  Tom  has  3  …  #### 7  <eos>
@@ -9,24 +9,29 @@ tokenizer begins texts with it), and that it ends with the token generation stop
 """
 
 import os.path
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from paribus.errors import PromptError
 from paribus.records import Problem
 
+_AT_ONCE = 256
+"""Texts in one call: what a tokenizer says of each token takes 100 times the memory of its id."""
+
+Ids = tuple[int, ...]
+
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """One training example.
+    """One text as tokens.
 
     Attributes:
-        ids: prompt, solution and stop token.
+        ids: prompt, solution and stop token; the prompt alone where there is no solution.
         prompt_length: how many of them are the prompt; the loss is on the rest.
     """
 
-    ids: tuple[int, ...]
+    ids: Ids
     prompt_length: int
 
     @property
@@ -41,46 +46,38 @@ class Prompt:
 
     problem: Problem
     text: str
-    ids: tuple[int, ...]
+    ids: Ids
 
 
-def encode_prompt(prompt: str, tokenizer: Any) -> tuple[int, ...]:
-    """Return the prompt's ids, led by exactly one <bos> if the tokenizer begins texts with it."""
-    ids = _ids(prompt, tokenizer)
-    bos = leading_bos(tokenizer)
-    if bos is None:
-        return ids
-    if not ids or ids[0] != bos:  # chat templates write it themselves
-        ids = (bos, *ids)
-    if ids.count(bos) != 1:
-        raise PromptError(
-            f"a prompt has {ids.count(bos)} {tokenizer.bos_token} tokens instead of 1: "
-            f"{_shorten(prompt)}",
-            f"remove {tokenizer.bos_token} from the data or the chat template",
-        )
-    return ids
+def encode_prompts(prompts: Sequence[str], tokenizer: Any) -> list[Ids]:
+    """Return each prompt's ids, led by one <bos> if the tokenizer begins texts with it.
 
-
-def encode_example(prompt: str, solution: str, stop: int, tokenizer: Any) -> Encoded:
-    """Return the ids of a prompt with its solution.
-
-    Raises PromptError if tokenising the two apart and together differs, or if the solution
-    holds the stop token itself: the model would learn to stop before its answer.
+    Raises PromptError if a prompt has more than one.
     """
-    head = encode_prompt(prompt, tokenizer)
-    tail = _ids(solution, tokenizer)
-    if head + tail != encode_prompt(prompt + solution, tokenizer):
-        raise PromptError(
-            f"a token merges prompt and solution: …{prompt[-20:]!r} + {solution[:20]!r}…",
-            "use another prompt.format: training and testing would see different prompts",
-        )
-    if stop in tail:
-        raise PromptError(
-            f"a solution contains the stop token {tokenizer.convert_ids_to_tokens(stop)!r}: "
-            f"{_shorten(solution)}",
-            "remove it from the data",
-        )
-    return Encoded((*head, *tail, stop), len(head))
+    bos = leading_bos(tokenizer)
+    return [
+        _led(ids, text, bos, tokenizer)
+        for some in _calls(len(prompts))
+        for text, ids in zip(prompts[some], _ids(prompts[some], tokenizer), strict=True)
+    ]
+
+
+def encode_examples(
+    prompts: Sequence[str], solutions: Sequence[str], stop: int, tokenizer: Any
+) -> list[Encoded]:
+    """Return the ids of each prompt with its solution and the stop token.
+
+    Raises PromptError if a prompt has other tokens alone than with its solution behind it, or if a
+    solution holds the stop token itself: the model would learn to stop before its answer.
+    """
+    bos = leading_bos(tokenizer)
+    found = []
+    for some in _calls(len(prompts)):
+        pairs = list(zip(prompts[some], solutions[some], strict=True))
+        heads = _ids(prompts[some], tokenizer)
+        for pair, head, tail in zip(pairs, heads, _tails(pairs, heads, tokenizer), strict=True):
+            found.append(_example(pair, head, tail, stop, bos, tokenizer))
+    return found
 
 
 def leading_bos(tokenizer: Any) -> int | None:
@@ -98,8 +95,88 @@ def shared_length(sequences: Sequence[tuple[int, ...]]) -> int:
     return min(len(common), min(map(len, sequences)) - 1)
 
 
-def _ids(text: str, tokenizer: Any) -> tuple[int, ...]:
-    return tuple(tokenizer.encode(text, add_special_tokens=False))
+def _calls(count: int) -> Iterator[slice]:
+    """Yield which of `count` texts are encoded in one call."""
+    return (slice(start, start + _AT_ONCE) for start in range(0, count, _AT_ONCE))
+
+
+def _example(
+    pair: tuple[str, str], head: Ids, tail: Ids | None, stop: int, bos: int | None, tokenizer: Any
+) -> Encoded:
+    """Return a prompt and its solution, `pair`, from the ids of each, `head` and `tail`."""
+    prompt, solution = pair
+    led = _led(head, prompt, bos, tokenizer)
+    if tail is None:
+        raise PromptError(
+            f"a token merges prompt and solution: …{prompt[-20:]!r} + {solution[:20]!r}…",
+            "use another prompt.format: training and testing would see different prompts",
+        )
+    if stop in tail:
+        raise PromptError(
+            f"a solution contains the stop token {tokenizer.convert_ids_to_tokens(stop)!r}: "
+            f"{_shorten(solution)}",
+            "remove it from the data",
+        )
+    return Encoded((*_led((*led, *tail), prompt + solution, bos, tokenizer), stop), len(led))
+
+
+def _led(ids: Ids, text: str, bos: int | None, tokenizer: Any) -> Ids:
+    """Return a text's ids with one <bos> in front, or as they are if there is none."""
+    if bos is None:
+        return ids
+    if not ids or ids[0] != bos:  # chat templates write it themselves
+        ids = (bos, *ids)
+    if ids.count(bos) != 1:
+        raise PromptError(
+            f"a prompt has {ids.count(bos)} {tokenizer.bos_token} tokens instead of 1: "
+            f"{_shorten(text)}",
+            f"remove {tokenizer.bos_token} from the data or the chat template",
+        )
+    return ids
+
+
+def _tails(
+    pairs: Sequence[tuple[str, str]], heads: Sequence[Ids], tokenizer: Any
+) -> list[Ids | None]:
+    """Return each solution's ids behind its prompt's; None where the two do not come apart.
+
+    Offsets say where in the text a token lies. A tokenizer that has none (not fast) must give both
+    texts the same ids alone as together.
+    """
+    called = _call(["".join(pair) for pair in pairs], tokenizer, offsets=tokenizer.is_fast)
+    wholes = [tuple(ids) for ids in called["input_ids"]]
+    if tokenizer.is_fast:
+        ends = [len(prompt) for prompt, _ in pairs]
+        return list(map(_behind, heads, wholes, called["offset_mapping"], ends))
+    alone = _ids([solution for _, solution in pairs], tokenizer)
+    together = zip(heads, alone, wholes, strict=True)
+    return [tail if (*head, *tail) == whole else None for head, tail, whole in together]
+
+
+def _behind(head: Ids, whole: Ids, offsets: Sequence[tuple[int, int]], end: int) -> Ids | None:
+    """Return the ids in `whole` behind `head`, the ids of its first `end` characters.
+
+    None if its first ids are others, or if a token lies on both sides.
+    """
+    count = len(head)
+    within = all(last <= end for _, last in offsets[:count][-1:])
+    behind = all(first >= end for first, _ in offsets[count : count + 1])
+    return whole[count:] if within and behind and whole[:count] == head else None
+
+
+def _ids(texts: Sequence[str], tokenizer: Any) -> list[Ids]:
+    """Return each text's ids, without what the tokenizer would add."""
+    return [tuple(ids) for ids in _call(texts, tokenizer, offsets=False)["input_ids"]]
+
+
+def _call(texts: Sequence[str], tokenizer: Any, *, offsets: bool) -> Any:
+    return tokenizer(
+        list(texts),
+        add_special_tokens=False,
+        return_attention_mask=False,
+        return_token_type_ids=False,
+        return_offsets_mapping=offsets,
+    )
 
 
 def _shorten(text: str) -> str:

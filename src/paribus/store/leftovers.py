@@ -96,6 +96,17 @@ def cache_place(models: Path) -> Place:
     return Place(models, (), look)
 
 
+def encodings_place(folder: Path) -> Place:
+    """Return the folder of encoded texts as a place. A run that needs some encodes them itself."""
+
+    def look() -> list[Leftover]:
+        paths = sorted(folder.iterdir()) if folder.is_dir() else []
+        why = "encoded again when they are needed next, in seconds"
+        return [_leftover("encoded texts", why, paths)] if paths else []
+
+    return Place(folder, (), look)
+
+
 def _being_made(model: Path) -> bool:
     """Return whether a process may be unpacking into this folder."""
     return model.name.startswith(".building-") and time.time() - model.stat().st_mtime < 3600
