@@ -2,7 +2,6 @@
 
 import gc
 import os
-import subprocess
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
@@ -10,14 +9,13 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # beside others: a core each, and no mo
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-import interrupted
-import outside
 from paribus.testing.tiny import tiny_tokenizer, write_tiny_model
 
-PROCESSES = (subprocess, outside, interrupted)
+PROCESSES = {"subprocess", "outside", "interrupted", "killing"}
 """A test module that imports one of them, or a name of theirs, starts processes."""
 
 
@@ -30,18 +28,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Mark what takes seconds as `engine`, by what it uses."""
-    if "tiny" in getattr(item, "fixturenames", ()) or _starts_processes(
-        item.getparent(pytest.Module)
-    ):
+    module = item.getparent(pytest.Module)
+    if "tiny" in getattr(item, "fixturenames", ()) or (module and _starts_processes(module.obj)):
         item.add_marker(pytest.mark.engine)
 
 
-def _starts_processes(module) -> bool:
-    return any(
-        each is other or getattr(each, "__module__", "") == other.__name__
-        for each in vars(module.obj).values()
-        for other in PROCESSES
-    )
+def _starts_processes(module: ModuleType) -> bool:
+    names = {
+        each.__name__ if isinstance(each, ModuleType) else getattr(each, "__module__", "")
+        for each in vars(module).values()
+    }
+    return not PROCESSES.isdisjoint(names)
 
 
 @pytest.hookimpl(trylast=True)
@@ -67,6 +64,16 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     quiet_libraries()
     return write_tiny_model(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def real_store(tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a store with all that paribus writes; who changes it copies it."""
+    from real_store import make
+
+    folder = tmp_path_factory.mktemp("real")
+    make(folder, tiny)
+    return folder
 
 
 @pytest.fixture(scope="session")

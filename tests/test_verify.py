@@ -15,7 +15,7 @@ from paribus.store.checked import Checked
 from paribus.store.layout import ExperimentFolder
 from paribus.store.lock import held, locked
 from paribus.store.verifying import verify
-from real_store import flipped, instead, killed, make
+from real_store import flipped, instead, killed
 
 LORA, TRIAL, KILLED = "tuned/lora/seed-0", "tuned/tuning/lora/lr-0.01", "tiny/full/seed-0"
 KINDS = [
@@ -37,11 +37,10 @@ KINDS = [
 """One file of each kind, in `runs`."""
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory, tiny) -> Path:
-    folder = tmp_path_factory.mktemp("verify")
-    make(folder, tiny)
-    return folder
+@pytest.fixture
+def folder(real_store) -> Path:
+    """Each test leaves it as it was."""
+    return real_store
 
 
 def found_in(path: Path) -> list[tuple[Path, str]]:

@@ -12,13 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from fuzz.mutations import HANG_SECONDS, spoil
 from paribus.cli.main import main
-from real_store import make
 
 STORES = int(os.environ.get("PARIBUS_FUZZ_STORES", "12"))
 fuzz = settings(
@@ -29,13 +27,6 @@ fuzz = settings(
     suppress_health_check=list(HealthCheck),
     phases=[Phase.generate],  # a seed gets no simpler by being smaller
 )
-
-
-@pytest.fixture(scope="module")
-def whole(tiny, tmp_path_factory) -> Path:
-    root = tmp_path_factory.mktemp("whole")
-    make(root, tiny)
-    return root
 
 
 def damage(root: Path, chance: random.Random) -> str:
@@ -122,9 +113,9 @@ def unsealed(path: Path) -> Any:
 
 @fuzz
 @given(st.integers(0, 2**32))
-def test_spoiled_stores(whole, tmp_path_factory, seed):
+def test_spoiled_stores(real_store, tmp_path_factory, seed):
     root = tmp_path_factory.mktemp("spoiled")
-    shutil.copytree(whole, root, dirs_exist_ok=True)
+    shutil.copytree(real_store, root, dirs_exist_ok=True)
     before, expected = content(root), figures(root)
     began = time.process_time()
     path = damage(root, random.Random(seed))
