@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from paribus.evaluation import drafts
-from paribus.evaluation.drafts import Draft, Luck
+from paribus.evaluation.drafts import LOOK, Draft, Luck
 from paribus.evaluation.generate import generate
 from paribus.evaluation.writing import Row, Rules
 from paribus.models.load import decoder_and_head
@@ -38,23 +38,36 @@ def test_what_followed_the_last_time_is_guessed(text, number, following):
 
 
 @pytest.mark.parametrize(
-    ("came_true", "rows", "number"),
-    [(0.0, 8, 1), (0.3, 8, 1), (0.6, 8, 3), (0.95, 8, 7), (0.95, 64, 7), (0.6, 64, 1), (1.0, 2, 7)],
-)
-def test_more_is_guessed_where_guesses_come_true_and_reading_them_is_cheap(came_true, rows, number):
-    luck = Luck()
+    ("came_true", "rows", "free", "number"),
+    [
+        (0.0, 8, 150, 0), (0.3, 8, 150, 1), (0.6, 8, 150, 3), (0.6, 64, 150, 1), (0.95, 8, 150, 7),
+        (0.95, 64, 150, 7), (1.0, 2, 150, 7), (0.3, 1, 10, 1), (0.3, 8, 10, 0), (0.6, 8, 10, 1),
+        (0.6, 64, 10, 0), (0.95, 8, 10, 7), (0.95, 64, 10, 1),
+    ],
+)  # fmt: skip
+def test_more_is_guessed_where_guesses_come_true_and_reading_them_is_cheap(
+    came_true, rows, free, number
+):
+    luck = Luck(free)
     for _ in range(100):
         luck.note(round(100 * came_true), round(100 * (1 - came_true)))
     assert luck.number(rows) == number
 
 
-def test_luck_changes_with_the_text():
-    luck = Luck()
+@pytest.mark.parametrize("free", [drafts.FREE, drafts.FREE_WITHOUT_TILES])
+def test_luck_changes_with_the_text(free):
+    """A batch whose guesses all fail, then come true, then fail: what is not guessed teaches
+    nothing, so some guesses are made all the while.
+    """
+    luck = Luck(free)
     numbers = []
-    for true in [*[0] * 20, *[16] * 20, *[0] * 20]:
-        luck.note(true, 8)
-        numbers.append(luck.number(8))
-    assert (numbers[19], numbers[39], numbers[59]) == (1, 7, 1) or numbers
+    for comes_true in [*[False] * 60, *[True] * 60, *[False] * 60]:
+        number = luck.number(8)
+        numbers.append(number)
+        luck.note(8 * number * comes_true, 8 * (number > 0) * (not comes_true))
+    failing, lucky, again = (numbers[end - LOOK : end] for end in (60, 120, 180))
+    assert sorted(failing) == sorted(again) == [0] * (LOOK - 1) + [1]
+    assert lucky == [7] * LOOK
 
 
 @pytest.fixture
@@ -64,6 +77,8 @@ def looping(tiny):
 
 def steps_and_texts(model, tokenizer, monkeypatch, numbers) -> tuple[int, list[tuple[str, int]]]:
     monkeypatch.setattr(drafts, "NUMBERS", numbers)
+    for free in ("FREE", "FREE_WITHOUT_TILES"):  # as if tokens beside the first cost nothing
+        monkeypatch.setattr(drafts, free, 10**6)
     passes: list[int] = []
     handle = decoder_and_head(model)[0].register_forward_pre_hook(
         lambda _module, _args, kwargs: passes.append(kwargs["input_ids"].shape[1]), with_kwargs=True

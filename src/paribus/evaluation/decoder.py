@@ -46,8 +46,8 @@ class Decoder:
         self.rows = rows
         self._parts = parts(head)
         self._config: Any = self.stack.config
-        self._dtype, self._device = head.weight.dtype, head.weight.device
-        self._cache = SlotCache(rows, self._device)
+        self.dtype, self.device = head.weight.dtype, head.weight.device
+        self._cache = SlotCache(rows, self.device)
         self._shared = 0
 
     def share(self, ids: Sequence[int]) -> None:
@@ -84,12 +84,12 @@ class Decoder:
         length = max(len(ids) for ids, _ in given)
         padded = [[*ids, *ids[-1:] * (length - len(ids))] for ids, _ in given]
         starts_B1, last_B1 = (
-            torch.tensor(each, device=self._device)[:, None]
+            torch.tensor(each, device=self.device)[:, None]
             for each in ([at for _, at in given], [at + len(ids) - 1 for ids, at in given])
         )
-        slots_BQ = starts_B1 + torch.arange(length, device=self._device)
+        slots_BQ = starts_B1 + torch.arange(length, device=self.device)
         visible = self._cache.aim(None, slots_BQ, max(at for _, at in given) + length)
-        ids_BQ = torch.tensor(padded, device=self._device)
+        ids_BQ = torch.tensor(padded, device=self.device)
         hidden_BQD = self._stack(ids_BQ, slots_BQ.minimum(last_B1), visible)
         found = highest(hidden_BQD.flatten(0, 1), self._parts)
         chosen, finite = (each.view(len(given), length).tolist() for each in found)
@@ -98,7 +98,7 @@ class Decoder:
     def keep(self, rows: Sequence[int]) -> None:
         """Go on with these rows alone, in their order."""
         self.rows = len(rows)
-        self._cache.keep(torch.tensor(rows, device=self._device))
+        self._cache.keep(torch.tensor(rows, device=self.device))
 
     def clear(self, row: int) -> None:
         """Forget a row's own text, which may have left NaN in the cache."""
@@ -108,11 +108,11 @@ class Decoder:
         self, rows: Sequence[int], ids: Sequence[Sequence[int]], start: int, last: int
     ) -> None:
         """Fill slots of `rows` from `start` on. Only padding lies behind position `last`."""
-        slots_1Q = torch.arange(start, start + len(ids[0]), device=self._device)[None]
-        rows_M = torch.tensor(rows, device=self._device)
+        slots_1Q = torch.arange(start, start + len(ids[0]), device=self.device)[None]
+        rows_M = torch.tensor(rows, device=self.device)
         visible = self._cache.aim(rows_M, slots_1Q, start + len(ids[0]))
         # A model with an embedding for each position may have none behind the longest text.
-        self._stack(torch.tensor(ids, device=self._device), slots_1Q.clamp(max=last), visible)
+        self._stack(torch.tensor(ids, device=self.device), slots_1Q.clamp(max=last), visible)
 
     def _stack(self, ids: Tensor, positions: Tensor, visible: int) -> Tensor:
         hidden: Tensor = self.stack(
@@ -126,7 +126,7 @@ class Decoder:
 
     def _masks(self, positions_BQ: Tensor, visible: int) -> Any:
         """Return what to add to attention's scores, [B, 1, Q, K], or one for each kind of layer."""
-        slots_K = torch.arange(visible, device=self._device)
+        slots_K = torch.arange(visible, device=self.device)
         seen_BQK = slots_K <= positions_BQ[:, :, None]
         window = getattr(self._config, "sliding_window", None)
         # Where a model has a window and says nothing of layers, all of them have it: Mistral.
@@ -140,8 +140,8 @@ class Decoder:
 
     def _additive(self, seen_BQK: Tensor) -> Tensor:
         """Return 0 where a slot is seen, else the lowest number: what every attention takes."""
-        lowest = torch.finfo(self._dtype).min
-        hidden = torch.full((), lowest, dtype=self._dtype, device=self._device)
+        lowest = torch.finfo(self.dtype).min
+        hidden = torch.full((), lowest, dtype=self.dtype, device=self.device)
         return torch.where(seen_BQK, hidden.new_zeros(()), hidden)[:, None]
 
 

@@ -13,12 +13,18 @@ Known as prompt lookup decoding (A. Saxena, 2023), after arXiv:2304.04487.
 
 from collections.abc import Iterable
 
-NUMBERS = (1, 3, 7)
-"""How many tokens may be guessed in a step."""
+import torch
 
-FREE = 150
+NUMBERS = (1, 3, 7)
+"""How many tokens may be guessed in a step, if any."""
+
+LOOK = 8
+"""Where guesses cost more than they bring, some are made every so many steps: luck may change."""
+
+FREE, FREE_WITHOUT_TILES = 150, 10
 """Tokens of a step that take as long as what each step takes anyway: reading all weights. About a
-processor's operations a second over its bytes a second, on a CPU as on a GPU."""
+processor's operations a second over its bytes a second, twice over the bytes of a weight: on GPUs
+and CPUs that multiply by tiles (AMX), and on other CPUs."""
 
 LONGEST = 3
 """Tokens before the guess that must have occurred before, if that many did."""
@@ -53,13 +59,18 @@ class Draft:
 class Luck:
     """How often guesses came true lately, and how many are worth their while."""
 
-    def __init__(self) -> None:
+    def __init__(self, free: int = FREE) -> None:
+        """`free` is `FREE` of the processor at work: see `free_tokens`."""
+        self._free = free
         self._true, self._false = 1.0, 1.0
+        self._steps = 0
 
     def note(self, true: int, false: int) -> None:
         """Take a step's guesses into account; of those behind a false one nothing is known."""
-        self._true = 0.9 * self._true + true
-        self._false = 0.9 * self._false + false
+        self._steps += 1
+        if true or false:
+            self._true = 0.9 * self._true + true
+            self._false = 0.9 * self._false + false
 
     def number(self, rows: int) -> int:
         """Return how many tokens to guess for each of `rows` texts."""
@@ -67,6 +78,13 @@ class Luck:
 
         def tokens_per_time(number: int) -> float:
             certain = sum(chance**place for place in range(number + 1))
-            return certain / (FREE + rows * (number + 1))
+            return certain / (self._free + rows * (number + 1))
 
-        return max(NUMBERS, key=tokens_per_time)
+        looks = self._steps % LOOK == 0
+        return max(NUMBERS if looks else (0, *NUMBERS), key=tokens_per_time)
+
+
+def free_tokens(device: torch.device, dtype: torch.dtype) -> int:
+    """Return `FREE` of products in `dtype` on `device`."""
+    tiles = dtype is torch.bfloat16 and torch.cpu._is_amx_tile_supported()
+    return FREE if device.type == "cuda" or tiles else FREE_WITHOUT_TILES

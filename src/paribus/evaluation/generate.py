@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from paribus.evaluation.decoder import Decoder
-from paribus.evaluation.drafts import Luck
+from paribus.evaluation.drafts import Luck, free_tokens
 from paribus.evaluation.writing import Row, Rules
 from paribus.models.device import peak_memory_bytes, reset_peak_memory
 from paribus.prompts.encode import Prompt, shared_length
@@ -59,7 +59,7 @@ def generate(
     with torch.inference_mode():
         decoder.share(prompts[0].ids[: shared_length([prompt.ids for prompt in prompts])])
         places: list[Row | None] = [None] * decoder.rows
-        done, luck = 0, Luck()
+        done, luck = 0, Luck(free_tokens(decoder.device, decoder.dtype))
         while done < len(rows):
             _seat(decoder, places, waiting)
             places = places if waiting else _shrink(decoder, places)
