@@ -242,7 +242,8 @@ SHIPPED: dict[str, tuple[int, set[str]]] = {
     "gsm8k_gemma_2b": (467, {"PB026", "PB035"}),
     "gsm8k_gemma_2b_tuned": (436, {"PB035"}),
     "gsm8k_swapped_270m": (82, {"PB045"}),
-    "quickstart": (40, {"PB045"}),
+    "quickstart": (20, {"PB045"}),
+    "wordproblems_270m": (40, {"PB045"}),
 }
 """Optimizer steps of a tuned arm, and the rules that fire: notes, all of them."""
 
