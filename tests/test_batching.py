@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paribus.config.schema import TrainingConfig
+from paribus.errors import ConfigError
 from paribus.prompts.encode import Encoded
 from paribus.seeds import derive
 from paribus.training.batching import (
@@ -164,7 +165,8 @@ def test_count_steps(num_examples, epochs, batch_size, max_steps, steps):
     ],
 )
 def test_count_steps_to(target_tokens, target_lengths, batch_size, steps):
-    found = count_steps_to(target_tokens, target_lengths, batch_size=batch_size, seed=0)
+    sizes = {"batch_size": batch_size, "max_steps": None, "seed": 0}
+    found = count_steps_to(target_tokens, target_lengths, **sizes)
     assert found == steps
 
 
@@ -197,3 +199,22 @@ def test_the_fewest_steps_whose_batches_hold_the_target_tokens(lengths, wanted, 
 def test_training_length_is_by_epochs_or_by_tokens_and_never_over_max_steps(settings, expected):
     config = TrainingConfig(batch_size=4, micro_batch=4, **settings)
     assert training_length([5] * 16, config, seed=3) == expected
+
+
+@pytest.mark.parametrize(
+    ("settings", "seen"),
+    [
+        ({"epochs": 1e6}, "16,000,000 examples, 1,000,000 times each of 16"),
+        ({"target_tokens": 10**12}, "200,000,000,000 examples"),
+        ({"target_tokens": 10**12, "max_steps": 10**9}, "4,000,000,000 examples"),
+    ],
+)
+def test_a_training_without_end_is_refused_before_it_is_listed(settings, seen):
+    config = TrainingConfig(batch_size=4, micro_batch=4, **settings)
+    with pytest.raises(ConfigError, match=f"would see {seen}"):
+        training_length([5] * 16, config, seed=3)
+
+
+def test_max_steps_ends_a_training_whatever_its_target():
+    config = TrainingConfig(batch_size=4, micro_batch=4, target_tokens=10**12, max_steps=2)
+    assert training_length([5] * 16, config, seed=3) == (2, 40)

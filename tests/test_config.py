@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from paribus.config.keys import SCHEMA
 from paribus.config.load import Loaded, load
 from paribus.config.read import MAX_BYTES, Origin, read_file, read_item
 from paribus.config.spec import flatten, nest
@@ -145,9 +147,9 @@ contrasts: [[a]]
 """
 ALL_WRONG = """\
 command line: method='qlora' is not allowed; allowed: 'full', 'lora', 'none'
-x.yaml:7: data.train_size must be a whole number ≥ 1 or 'all', got 0
-command line: lora.alpha must be a number > 0, got true
-x.yaml:4: training.epochs must be a number > 0, got 'three'
+x.yaml:7: data.train_size must be a whole number ≥ 1 and ≤ 1,000,000 or 'all', got 0
+command line: lora.alpha must be a number > 0 and ≤ 1,000,000, got true
+x.yaml:4: training.epochs must be a number > 0 and ≤ 1,000,000, got 'three'
 command line: training.warmup must be a number ≥ 0 and < 1, got 3
 x.yaml:3: training.lerning_rate is not a known key; nearest: training.learning_rate
 x.yaml:1: question must be text, got ['3']
@@ -167,7 +169,7 @@ training.epochs
 x.yaml:13: matrix.lora.r: lora.r has no values; list some, or leave the factor out
 x.yaml:14: matrix.training: training is a section, not a key; its keys: training.epochs
 x.yaml:18: arms.ok: seeds belongs to the whole experiment, not to an arm; state it at the top
-x.yaml:18: arms.ok: training.epochs must be a number > 0, got 'x'
+x.yaml:18: arms.ok: training.epochs must be a number > 0 and ≤ 1,000,000, got 'x'
 """
 
 
@@ -202,7 +204,7 @@ def test_all_problems_come_at_once(folder: Path) -> None:
         ("[1, 2]", "x.yaml: holds no mapping"),
         ("", "x.yaml: holds no mapping"),
         ("seeds: 1" + "0" * 30, "x.yaml:1: a number has more than 18 digits: 100000000000000000…"),
-        ("seeds: 0x" + "f" * 9999, "x.yaml:1: seeds must be a whole number ≥ 1, got '0xfff"),
+        ("seeds: 0x" + "f" * 9999, "x.yaml:1: seeds must be a whole number ≥ 1 and ≤ 10,000, got '0xfff"),
         ("seeds: [", "x.yaml:1: is not valid YAML"),
         ("null: 1", "x.yaml:1: null is not a known key"),
         (b"seeds: 1\nmodel: \xff", "x.yaml:2: is not UTF-8"),
@@ -217,10 +219,10 @@ def test_all_problems_come_at_once(folder: Path) -> None:
         ("training.min_learning_rate: 1", "x.yaml:1: training.learning_rate=1e-05 must be at leas"),
         ("name: a/b", "x.yaml:1: name must be 1 to 64 letters"),
         ("training: 3", "x.yaml:1: training must be a mapping of keys (epochs, max_steps"),
-        ("seeds: '3'", "x.yaml:1: seeds must be a whole number ≥ 1, got '3'"),
+        ("seeds: '3'", "x.yaml:1: seeds must be a whole number ≥ 1 and ≤ 10,000, got '3'"),
         (
             "data.validation_size: -1",
-            "x.yaml:1: data.validation_size must be a whole number ≥ 0, g",
+            "x.yaml:1: data.validation_size must be a whole number ≥ 0 and",
         ),
         ("tune.learning_rates.full: 1", "x.yaml:1: tune.learning_rates.full must be a list of a n"),
         ("tune.learning_rate: {}", "x.yaml:1: tune.learning_rate is not a known key; nearest: tr"),
@@ -282,6 +284,72 @@ def test_a_plain_word_is_what_its_key_wants(
     assert typed == nest({key: read})
 
 
+WHOLE_BOUNDS = [
+    ("data.train_size", 1, 10**6), ("data.test_size", 1, 10**6), ("data.validation_size", 0, 10**6),
+    ("data.max_number", 3, 1000), ("prompt.max_tokens", 1, 10**6), ("lora.r", 1, 65_536),
+    ("training.max_steps", 1, 10**9), ("training.target_tokens", 1, 10**12),
+    ("evaluation.batch_size", 1, 65_536), ("evaluation.max_new_tokens", 1, 10**6),
+    ("seeds", 1, 10_000), ("seed", 0, 2**53),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("key", "low", "high"), WHOLE_BOUNDS)
+def test_whole_numbers_have_bounds(folder: Path, key: str, low: int, high: int) -> None:
+    for value in (low, high):
+        result = loaded("seeds: 1", f"{key}={value}")
+        assert flatten(asdict(result.config))[key] == value
+    for value in (low - 1, high + 1, 10**17, -(10**17)):
+        said = f"{key} must be a whole number ≥ {low} and ≤ {high:,}"
+        assert said in refusal("seeds: 1", f"{key}={value}")
+
+
+@pytest.mark.parametrize(
+    ("key", "bounds"),
+    [
+        ("training.epochs", "> 0 and ≤ 1,000,000"),
+        ("training.learning_rate", "> 0 and ≤ 1"),
+        ("training.min_learning_rate", "≥ 0 and ≤ 1"),
+        ("training.warmup", "≥ 0 and < 1"),
+        ("training.weight_decay", "≥ 0 and ≤ 1,000,000"),
+        ("training.max_grad_norm", "> 0 and ≤ 1,000,000"),
+        ("training.checkpoint_minutes", "≥ 0 and ≤ 1,000,000"),
+        ("lora.alpha", "> 0 and ≤ 1,000,000"),
+        ("lora.dropout", "≥ 0 and < 1"),
+    ],
+)
+@pytest.mark.parametrize("value", ["1e15", ".inf", "-.inf", ".nan", "-1e-9", "1e99999"])
+def test_numbers_have_bounds(folder: Path, key: str, bounds: str, value: str) -> None:
+    assert f"{key} must be a number {bounds}" in refusal("seeds: 1", f"{key}={value}")
+
+
+def test_every_number_of_the_schema_has_bounds_on_both_sides() -> None:
+    for key, schema in SCHEMA.items():
+        for branch in schema.get("anyOf", [schema]):
+            one = branch.get("items", branch)
+            if one.get("type") in ("integer", "number"):
+                assert {"minimum", "exclusiveMinimum"} & one.keys(), key
+                assert {"maximum", "exclusiveMaximum"} & one.keys(), key
+
+
+LONG = "a" * 5000
+
+
+@pytest.mark.parametrize("path", [f"./{LONG}", f"/{LONG}", "/".join(["b" * 200] * 30), LONG])
+@pytest.mark.parametrize(
+    "item", ["model={}", "labels={}", "data.path={}", "arms={{a: {{model: {}}}}}",
+             "arms={{a: {{data.path: {}}}}}", "arms={{a: {{base: {}}}}}",
+             "matrix={{model: [{}, x]}}"],
+)  # fmt: skip
+def test_a_path_that_no_system_takes_is_refused_in_one_line(
+    folder: Path, item: str, path: str
+) -> None:
+    Path("x.yaml").write_text("seeds: 1\n")
+    with pytest.raises(ConfigError, match="bytes long") as caught:
+        expand(load(Path("x.yaml"), [item.format(path), *SIZED]))
+    assert "\n" not in caught.value.message
+    assert len(caught.value.message) < 400
+
+
 SIZED = ("data.train_size=9", "data.test_size=9")
 ARM_NAMES = ["off", "yes", "on", "010", "1_000", "1e5", "1.50", "true", "null", "0x1f"]
 
@@ -334,7 +402,7 @@ def test_a_number_in_another_spelling_is_told_how_to_be_written(
         ("model=${oc.env:HOME}", "the interpolation '${oc.env:HOME}' is not allowed"),
         ("model=!!python/none x", "the tag"),
         ("seeds=[", "is not valid YAML"),
-        ("seeds=x", "seeds must be a whole number ≥ 1, got 'x'"),
+        ("seeds=x", "seeds must be a whole number ≥ 1 and ≤ 10,000, got 'x'"),
         ("sedes=3", "sedes is not a known key; nearest: seeds"),
         ("matrix.method=[null]", "matrix.method: [None] cannot pick from a mapping"),
     ],

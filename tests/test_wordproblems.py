@@ -249,8 +249,9 @@ def test_strip_subquestions_leaves_main_text_alone() -> None:
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"train_size": 0}, ["train_size", "0", "1 or more"]),
-        ({"test_size": -1}, ["test_size", "-1", "1 or more"]),
+        ({"train_size": 0}, ["train_size", "0", "1 to 100000"]),
+        ({"test_size": -1}, ["test_size", "-1", "1 to 100000"]),
+        ({"train_size": 100_001}, ["train_size", "100001", "1 to 100000"]),
         ({"steps": (0, 2)}, ["steps", "(0, 2)", "1 to 5"]),
         ({"steps": (1, 6)}, ["steps", "(1, 6)", "1 to 5"]),
         ({"steps": (3, 2)}, ["steps", "(3, 2)", "1 to 5"]),

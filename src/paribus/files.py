@@ -17,6 +17,28 @@ from pathlib import Path
 from typing import Any
 
 
+MAX_PATH_BYTES = 4095
+MAX_NAME_BYTES = 255
+"""Of a whole path, and between two slashes of it: what Linux and macOS take."""
+
+
+def path_fault(path: str) -> str | None:
+    """Return why nothing can be called `path` on any system; None if something may be."""
+    try:
+        data = os.fsencode(path)
+    except UnicodeEncodeError:
+        return "is not Unicode"
+    if b"\0" in data:
+        return "holds a NUL character"
+    longest = max(map(len, data.split(b"/")))
+    if len(data) > MAX_PATH_BYTES or longest > MAX_NAME_BYTES:
+        return (
+            f"is {len(data):,} bytes long, {longest:,} of them between two slashes; a path has "
+            f"at most {MAX_PATH_BYTES:,} and {MAX_NAME_BYTES}"
+        )
+    return None
+
+
 def write_text(path: Path, text: str) -> None:
     """Replace `path` by `text` atomically, as `write_bytes` does. Raises OSError."""
     write_bytes(path, text.encode(errors="backslashreplace"))

@@ -20,7 +20,7 @@ from paribus.analysis.reading import read_run
 from paribus.analysis.samples import Sample, own_samples, read_samples
 from paribus.analysis.tables import Run
 from paribus.errors import DataError, StoreError
-from paribus.files import read_json
+from paribus.files import path_fault, read_json
 from paribus.store.description import refuse_links
 from paribus.store.layout import RunFolder
 from paribus.store.runs import RunState
@@ -75,6 +75,9 @@ def read_sources(arguments: Sequence[str]) -> list[Source]:
 def _split(argument: str) -> tuple[str | None, Path]:
     """Return (NAME or None, FILE). A file whose name holds "=" is taken as it is."""
     name, equals, file = argument.partition("=")
+    fault = path_fault(file if equals else argument)
+    if fault:
+        raise DataError(f"{argument[:40]!a}… {fault}", "name a file")
     if not equals or Path(argument).exists():
         return None, Path(argument)
     if not name.strip() or not file:

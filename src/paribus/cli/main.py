@@ -15,14 +15,17 @@ paribus doctor                       what this machine is, and what will not wor
 """
 
 import argparse
+import errno
 import shlex
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from paribus.cli.arguments import parser
 from paribus.cli.console import PlainConsole, enduring, silence
-from paribus.errors import ParibusError
+from paribus.errors import ParibusError, UserError
+from paribus.files import path_fault
 from paribus.stopping import ending_on_signals
 
 
@@ -32,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parse(words)
     errors = PlainConsole(file=enduring(sys.stderr), highlight=False, soft_wrap=True)
     try:
+        _refuse_paths(options)
         with ending_on_signals():
             code = _run_verb(options)
         sys.stdout.flush()  # at exit it would be too late to find that nobody reads
@@ -59,6 +63,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader of our output, such as `head`, has left; rich makes a SystemExit of that.
         silence(sys.stdout)
         return 0
+    except OSError as error:
+        # Found late: what paribus adds made the path too long, or a part of it is a file.
+        if error.errno not in (errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP):
+            raise
+        name = _plain(str(error.filename)[:80])
+        errors.print(f"[bold red]error:[/] {name}…: {error.strerror}")
+        errors.print("  → name another path")
+        return 2
 
 
 def _parse(words: Sequence[str]) -> argparse.Namespace:
@@ -80,6 +92,17 @@ def _refuse_pairs(options: argparse.Namespace) -> None:
         for other in others:
             if getattr(options, one) and getattr(options, other):
                 options.parser.error(f"argument --{one}: not allowed with argument --{other}")
+
+
+def _refuse_paths(options: argparse.Namespace) -> None:
+    """Raise UserError on a path that nothing can have. What holds "=" is looked at by its verb."""
+    given = [each for value in vars(options).values()
+             for each in (value if isinstance(value, list) else [value])]  # fmt: skip
+    for each in given:
+        if isinstance(each, Path) or (isinstance(each, str) and "=" not in each):
+            fault = path_fault(str(each))
+            if fault:
+                raise UserError(f"{str(each)[:60]!r}… {fault}", "name another path")
 
 
 def _run_verb(options: argparse.Namespace) -> int:

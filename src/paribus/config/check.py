@@ -24,6 +24,7 @@ from paribus.config.keys import SCHEMA
 from paribus.config.read import Origin, find_origin
 from paribus.config.schema import ArmConfig, ExperimentConfig
 from paribus.config.spec import flatten, nest
+from paribus.files import path_fault
 
 _ARM: TypeAdapter[ArmConfig] = TypeAdapter(ArmConfig)
 _EXPERIMENT: TypeAdapter[ExperimentConfig] = TypeAdapter(ExperimentConfig)
@@ -70,6 +71,7 @@ def check_experiment(
     shared = flatten({key: value for key, value in values.items() if key in ARM_FIELDS})
     lines = [f"{find_origin(key, origins)}: {text}" for key, text in found.items()]
     lines += _cross_problems(shared, found, origins)
+    lines += _path_problems(flatten(values), origins)
     lines += _override_problems(values, origins)
     return (None if lines else _EXPERIMENT.validate_json(json.dumps(values))), lines
 
@@ -78,10 +80,12 @@ def build_arm(
     flat: Mapping[str, Any], origins: Mapping[str, Origin], name: str
 ) -> tuple[ArmConfig | None, list[str]]:
     """Return the config of the arm `name`, or None, and all problems of its dotted values."""
-    values = nest(absolute_paths(flat, origins))
+    resolved = absolute_paths(flat, origins)
+    values = nest(resolved)
     found = _faults(_ARM, values)
     lines = [f"{find_origin(key, origins)}: arm {name}: {text}" for key, text in found.items()]
     lines += _cross_problems(flat, found, origins, f"arm {name}: ")
+    lines += _path_problems(resolved, origins, f"arm {name}: ")
     lines += _idle_problems(flat, found, origins, f"arm {name}: ")
     return (None if lines else _ARM.validate_json(json.dumps(values))), lines
 
@@ -113,6 +117,17 @@ def _cross_problems(
         place = places[0] if places[1].kind == "default" else places[1]
         lines.append(f"{place}: {arm}{large}={high} must be {relation} {small}={low}; set {remedy}")
     return lines
+
+
+def _path_problems(
+    flat: Mapping[str, Any], origins: Mapping[str, Origin], arm: str = ""
+) -> list[str]:
+    """Return the problems of paths that no system can open; a Hub id is shorter than any."""
+    return [
+        f"{find_origin(key, origins)}: {arm}{key} {fault}: {value[:40]!r}…"
+        for key in _PATHS
+        if isinstance(value := flat.get(key), str) and (fault := path_fault(value))
+    ]
 
 
 def _idle_problems(

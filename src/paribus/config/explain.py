@@ -83,7 +83,7 @@ def _expected(key: str, schema: Mapping[str, Any]) -> str:
         return f"a list of {_expected('', schema['items'])}"
     if schema["type"] == "object":
         return f"a mapping of keys ({', '.join(schema['properties'])})"
-    bounds = [f"{sign} {schema[word]}" for word, sign in _BOUNDS.items() if word in schema]
+    bounds = [f"{sign} {schema[word]:,}" for word, sign in _BOUNDS.items() if word in schema]
     return " ".join([_TYPES[schema["type"]], " and ".join(bounds)]).strip()
 
 

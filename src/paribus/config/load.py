@@ -31,6 +31,7 @@ from paribus.config.read import Origin, find_origin, read_file, read_item, shown
 from paribus.config.schema import ExperimentConfig
 from paribus.config.spec import flatten, nest
 from paribus.errors import ConfigError
+from paribus.files import path_fault
 from paribus.untrusted import find_secret
 
 MAX_PROBLEMS = 100
@@ -142,6 +143,9 @@ def _file_layers(path: Path) -> list[_Layer]:
 def _base_path(base: Any, origin: Origin) -> Path:
     if not isinstance(base, str) or not base:
         raise ConfigError(f"{origin}: base must be a path, got {base!r}", "name a YAML file")
+    fault = path_fault(base)
+    if fault:
+        raise ConfigError(f"{origin}: base {fault}: {base[:40]!r}…", "name a YAML file")
     return (origin.file.parent if origin.file else Path.cwd()) / base
 
 

@@ -230,7 +230,7 @@ def _scalar(node: yaml.Node, origin: Origin, *, as_text: bool) -> Any:
     if written in _WORDS:
         return _WORDS[written]
     if _WHOLE.fullmatch(written):
-        if len(written) > MAX_DIGITS:
+        if len(written.lstrip("+-")) > MAX_DIGITS:
             what = f"a number has more than {MAX_DIGITS} digits: {written[:MAX_DIGITS]}…"
             raise ConfigError(f"{_place(node, origin)}: {what}", "write a smaller one")
         return int(written)

@@ -12,11 +12,14 @@ from pydantic.dataclasses import dataclass
 
 _STRICT = ConfigDict(extra="forbid", strict=True)
 
-Count = Annotated[int, Field(ge=1)]
+# Beyond these bounds a value is a slip of the pen, and would only be met after hours.
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
+BatchSize = Annotated[int, Field(ge=1, le=65_536)]
 Size = Count | Literal["all"]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, le=1_000_000)]
+Positive = Annotated[float, Field(gt=0, le=1_000_000)]
+LearningRate = Annotated[float, Field(gt=0, le=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Shots = Literal["zero_shot", "one_shot", "few_shot"]
 ProtocolName = Literal[
@@ -24,7 +27,7 @@ ProtocolName = Literal[
     "one_shot/raw", "one_shot/raw+calculator", "one_shot/chat", "one_shot/chat+calculator",
     "few_shot/raw", "few_shot/raw+calculator", "few_shot/chat", "few_shot/chat+calculator",
 ]  # fmt: skip
-Rates = tuple[Positive, ...]
+Rates = tuple[LearningRate, ...]
 
 
 @dataclass(config=_STRICT, frozen=True, kw_only=True)
@@ -43,7 +46,7 @@ class DataConfig:
     """Training problems, drawn by the experiment's seed; every arm gets the same ones."""
     test_size: Size = "all"
     """Test problems, drawn by the experiment's seed; every arm gets the same ones."""
-    validation_size: Annotated[int, Field(ge=0)] = 0
+    validation_size: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     """Problems of the train pool that `tune` chooses by; neither trained on nor shown as shots."""
     group_by: str | None = None
     """Key of the test file's lines that says which problems belong together, such as a template."""
@@ -51,7 +54,7 @@ class DataConfig:
     """Generated problems: fewest calculation steps."""
     max_steps: Annotated[int, Field(ge=1, le=5)] = 2
     """Generated problems: most calculation steps."""
-    max_number: Annotated[int, Field(ge=3)] = 20
+    max_number: Annotated[int, Field(ge=3, le=1000)] = 20
     """Generated problems: largest number in a question."""
 
 
@@ -71,7 +74,7 @@ class PromptConfig:
 class LoraConfig:
     """Low-rank adapters; used by `method: lora` only."""
 
-    r: Count = 16
+    r: Annotated[int, Field(ge=1, le=65_536)] = 16
     """Rank."""
     alpha: Positive = 32.0
     """Scale numerator: the update is alpha / r · B A."""
@@ -89,18 +92,18 @@ class TrainingConfig:
 
     epochs: Positive = 1.0
     """Passes over the training problems."""
-    max_steps: Count | None = None
+    max_steps: Annotated[int, Field(ge=1, le=10**9)] | None = None
     """Stop after this many optimizer steps, if sooner."""
-    target_tokens: Count | None = None
+    target_tokens: Annotated[int, Field(ge=1, le=10**12)] | None = None
     """Train until this many tokens have had a loss, in place of `epochs`: equal tokens per arm."""
-    batch_size: Count = 16
+    batch_size: BatchSize = 16
     """Examples per optimizer step; must be a multiple of `micro_batch`."""
-    micro_batch: Count | Literal["auto"] = 8
+    micro_batch: BatchSize | Literal["auto"] = 8
     """Examples per forward and backward pass; the rest is accumulated. `auto`: the fastest that
     fits the device, with a tenth of its memory to spare."""
-    learning_rate: Positive = 1e-5
+    learning_rate: LearningRate = 1e-5
     """Peak learning rate. LoRA wants about 10 times what full SFT wants."""
-    min_learning_rate: NonNegative = 0.0
+    min_learning_rate: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Where the schedule ends."""
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     """Shape of the decay after warm-up."""
@@ -150,7 +153,7 @@ class EvaluationConfig:
     """Further protocols that every arm and the baseline are tested under, by full name."""
     max_new_tokens: Count = 512
     """Longest solution a model may write, in tokens; reaching it is counted as truncated."""
-    batch_size: Count = 32
+    batch_size: BatchSize = 32
     """Problems decoded at once."""
     engine: Literal["paribus", "vllm"] = "paribus"
     """What decodes: paribus itself, or vLLM, where it is installed: same prompts and stop rules."""
@@ -227,7 +230,7 @@ class ExperimentConfig(ArmConfig):
     """Refuse contrasts whose arms differ in more than one factor, the prompt among them."""
     labels: str | None = None
     """File of corrected gold answers (JSON lines with `question`, `answer`), scored beside."""
-    seeds: Count = 1
+    seeds: Annotated[int, Field(ge=1, le=10_000)] = 1
     """Runs of every tuned arm."""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, le=2**53)] = 0
     """Root of every random stream: data, order, initialisation, dropout."""

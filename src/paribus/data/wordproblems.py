@@ -27,6 +27,8 @@ from paribus.seeds import derive
 MAX_STEPS = 5
 MAX_NUMBER = 1000
 """Beyond this the search for divisors is slow, and no small model does such sums."""
+MAX_SIZE = 100_000
+"""So many are drawn in half a minute."""
 MAX_MISSES = 2000
 """Draws in a row without a new key after which the space counts as exhausted."""
 
@@ -147,8 +149,8 @@ def strip_subquestions(solution: str) -> str:
 def _check(train_size: int, test_size: int, steps: tuple[int, int], max_number: int) -> None:
     low, high = steps
     for name, value, holds, limit in (
-        ("train_size", train_size, train_size >= 1, "1 or more"),
-        ("test_size", test_size, test_size >= 1, "1 or more"),
+        ("train_size", train_size, 1 <= train_size <= MAX_SIZE, f"1 to {MAX_SIZE}"),
+        ("test_size", test_size, 1 <= test_size <= MAX_SIZE, f"1 to {MAX_SIZE}"),
         ("steps", steps, 1 <= low <= high <= MAX_STEPS, f"(fewest, most) within 1 to {MAX_STEPS}"),
         ("max_number", max_number, 3 <= max_number <= MAX_NUMBER, f"3 to {MAX_NUMBER}"),
     ):

@@ -11,8 +11,12 @@ from collections.abc import Iterator, Sequence
 from itertools import count, islice
 
 from paribus.config.schema import TrainingConfig
+from paribus.errors import ConfigError
 from paribus.prompts.encode import Encoded
 from paribus.seeds import derive
+
+MAX_SEEN = 5_000_000
+"""Examples of one training, repetitions counted: GSM8K 670 times. Each is listed beforehand."""
 
 
 def order_seed(stream: int) -> int:
@@ -27,14 +31,19 @@ def count_steps(num_examples: int, *, epochs: float, batch_size: int, max_steps:
 
 
 def count_steps_to(
-    target_tokens: int, target_lengths: Sequence[int], *, batch_size: int, seed: int
+    target_tokens: int,
+    target_lengths: Sequence[int],
+    *,
+    batch_size: int,
+    max_steps: int | None,
+    seed: int,
 ) -> int:
     """Return the fewest steps in full batches whose examples hold `target_tokens` in sum.
 
     `target_lengths` are the examples' tokens with loss, `seed` the one of `plan_batches`.
     """
     stream, seen, steps = _stream(len(target_lengths), seed), 0, 0
-    while seen < target_tokens:
+    while seen < target_tokens and (max_steps is None or steps < max_steps):
         seen += sum(target_lengths[index] for index in islice(stream, batch_size))
         steps += 1
     return steps
@@ -43,19 +52,31 @@ def count_steps_to(
 def training_length(
     target_lengths: Sequence[int], config: TrainingConfig, seed: int
 ) -> tuple[int, int]:
-    """Return how long `config` trains: optimizer steps, and target tokens in all of them."""
+    """Return how long `config` trains: optimizer steps, and target tokens in all of them.
+
+    Raises ConfigError if it would see more than `MAX_SEEN` examples.
+    """
     batch_size, max_steps = config.batch_size, config.max_steps
-    if config.target_tokens is None:
-        steps = count_steps(
-            len(target_lengths), epochs=config.epochs, batch_size=batch_size, max_steps=max_steps
-        )
-    else:
+    examples, wanted = len(target_lengths), config.target_tokens
+    epochs = config.epochs if wanted is None else wanted / sum(target_lengths)
+    steps = count_steps(examples, epochs=epochs, batch_size=batch_size, max_steps=max_steps)
+    _refuse_endless(steps * batch_size, examples)
+    if wanted is not None:
         steps = count_steps_to(
-            config.target_tokens, target_lengths, batch_size=batch_size, seed=seed
+            wanted, target_lengths, batch_size=batch_size, max_steps=max_steps, seed=seed
         )
-        steps = steps if max_steps is None else min(steps, max_steps)
-    stream = islice(_stream(len(target_lengths), seed), steps * batch_size)
+    stream = islice(_stream(examples, seed), steps * batch_size)
     return steps, sum(target_lengths[index] for index in stream)
+
+
+def _refuse_endless(seen: int, examples: int) -> None:
+    if seen > MAX_SEEN:
+        raise ConfigError(
+            f"the training would see {seen:,} examples, {seen / examples:,.0f} times each of "
+            f"{examples:,}, over {MAX_SEEN:,}",
+            "lower training.epochs, training.target_tokens or training.batch_size, or set "
+            "training.max_steps",
+        )
 
 
 def plan_training(
