@@ -204,7 +204,10 @@ def test_all_problems_come_at_once(folder: Path) -> None:
         ("[1, 2]", "x.yaml: holds no mapping"),
         ("", "x.yaml: holds no mapping"),
         ("seeds: 1" + "0" * 30, "x.yaml:1: a number has more than 18 digits: 100000000000000000…"),
-        ("seeds: 0x" + "f" * 9999, "x.yaml:1: seeds must be a whole number ≥ 1 and ≤ 10,000, got '0xfff"),
+        (
+            "seeds: 0x" + "f" * 9999,
+            "x.yaml:1: seeds must be a whole number ≥ 1 and ≤ 10,000, got '0xfff",
+        ),
         ("seeds: [", "x.yaml:1: is not valid YAML"),
         ("null: 1", "x.yaml:1: null is not a known key"),
         (b"seeds: 1\nmodel: \xff", "x.yaml:2: is not UTF-8"),

@@ -12,16 +12,19 @@ DEEP = "/".join(["b" * 200] * 30)
 NEARLY = "/".join(["b" * 200] * 20)
 """As long as a path may be: what paribus puts below it is too long."""
 GIVEN = [
-    ["report", "{}"], ["report", "x.yaml", "--runs", "{}"], ["status", "{}"], ["status", "--runs={}"],
-    ["plan", "{}"], ["run", "{}"], ["run", "x.yaml", "--runs", "{}"], ["verify", "{}"], ["clean", "{}"],
-    ["clean", "--runs", "{}"], ["score", "{}"], ["score", "A={}"], ["score", "x.yaml", "--gold={}"],
+    ["report", "{}"], ["report", "x.yaml", "--runs", "{}"], ["status", "{}"], ["plan", "{}"],
+    ["status", "--runs={}"], ["run", "{}"], ["run", "x.yaml", "--runs", "{}"], ["verify", "{}"],
+    ["clean", "{}"], ["clean", "--runs", "{}"], ["score", "{}"], ["score", "A={}"],
+    ["score", "x.yaml", "--gold={}"],
     ["compare", "x.yaml", "{}"], ["baseline", "x", "--data", "{}"], ["doctor", "--runs", "{}"],
     ["baseline", "x", "--experiment", "{}"], ["baseline", "{}", "--data", "wordproblems"],
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("words", GIVEN, ids=" ".join)
-@pytest.mark.parametrize("path", [LONG, DEEP, "a\0b", "\ud800"], ids=["long", "deep", "NUL", "half"])
+@pytest.mark.parametrize(
+    "path", [LONG, DEEP, "a\0b", "\ud800"], ids=["long", "deep", "NUL", "half"]
+)
 def test_no_verb_takes_it(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -16,7 +16,6 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
-
 MAX_PATH_BYTES = 4095
 MAX_NAME_BYTES = 255
 """Of a whole path, and between two slashes of it: what Linux and macOS take."""

@@ -57,7 +57,7 @@ def circumstances(tables: Tables) -> dict[str, dict[str, list[str]]]:
 
 def limits(tables: Tables, found: Sequence[Contrast]) -> list[str]:
     """Return what a reader must not conclude from this experiment, one sentence or two each."""
-    said = [*_about_forks(tables), *_about_seeds(found), *_about_tests(found)]
+    said = [*tables.asked, *_about_forks(tables), *_about_seeds(found), *_about_tests(found)]
     said += _about_prompts(tables)
     variants = {text(arm.factors.get("data.variant")) for arm in tables.arms if not arm.untuned}
     if len(variants) > 1:

@@ -42,9 +42,9 @@ class Analysis:
     limits: list[str]
 
 
-def analyse(folder: ExperimentFolder) -> Analysis:
-    """Read the experiment in `folder` and compare its arms. Raises StoreError as `load` does."""
-    return conclude(load(folder))
+def analyse(folder: ExperimentFolder, description: dict[str, Any] | None = None) -> Analysis:
+    """Read the experiment in `folder` and compare its arms. Arguments and errors as of `load`."""
+    return conclude(load(folder, description))
 
 
 def conclude(tables: Tables) -> Analysis:

@@ -41,9 +41,12 @@ _NOTES = {
 }
 
 
-def load(folder: ExperimentFolder) -> Tables:
-    """Read the experiment in `folder`. Raises StoreError only if its description is unreadable."""
-    description = read_description(folder)
+def load(folder: ExperimentFolder, description: dict[str, Any] | None = None) -> Tables:
+    """Read the experiment in `folder`, by its own description unless another is given.
+
+    Raises StoreError only if the description is unreadable.
+    """
+    description = description or read_description(folder)
     config: dict[str, Any] = description["config"]
     arms = tuple(
         Arm(name=arm["name"], factors=arm["factors"], identity=arm["identity"])
@@ -64,6 +67,7 @@ def load(folder: ExperimentFolder) -> Tables:
         runs=runs,
         reads=tuple(read_ledger(folder.ledger)),
         tuning=read_tuning(folder),
+        asked=tuple(description.get("asked", ())),
     )
 
 

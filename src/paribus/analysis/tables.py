@@ -123,6 +123,7 @@ class Tables:
         runs: every run of the design.
         reads: every reading of the test split, oldest first.
         tuning: arm -> its trials of learning rates, as `tuning.json` has them.
+        asked: one sentence for each question that was asked after the runs.
     """
 
     config: dict[str, Any]
@@ -132,6 +133,7 @@ class Tables:
     runs: tuple[Run, ...]
     reads: tuple[TestRead, ...] = ()
     tuning: dict[str, dict[str, Any]] = field(default_factory=dict)
+    asked: tuple[str, ...] = ()
 
     def run(self, arm: str, seed: int) -> Run | None:
         """Return the run of `arm` with `seed`, complete or not; None if none is declared."""

@@ -50,7 +50,8 @@ def parser() -> argparse.ArgumentParser:
             nargs="*",
             default=[],  # without one argparse calls them required
             metavar="key=value",
-            help="values that override the file's",
+            help="values that override the file's"
+            + (": question, hypothesis, contrasts, labels, strict" if verb == "report" else ""),
         )
         one.add_argument(
             "--runs", type=Path, default=_RUNS, help="where runs are kept (default: runs)"

@@ -3,7 +3,6 @@
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from rich.table import Table
 from paribus.analysis.candidates import ProtocolScore, judge, read
 from paribus.cli.console import PlainConsole, enduring
 from paribus.cli.display import Display
-from paribus.config.load import Loaded, load
+from paribus.config.load import Loaded, load, typed
 from paribus.data.problems import load as load_problems
 from paribus.errors import RunFailed, UserError
 from paribus.experiment.candidates import NAME, Candidate, evaluate, plan
@@ -55,7 +54,7 @@ def baseline(
     if experiment is None:
         if not models:
             raise UserError("no model is named", "paribus baseline MODEL … --data gsm8k")
-        whole = tested = _typed([*_source(data), *size, *values])
+        whole = tested = typed([*_source(data), *size, *values], NAME)
     else:
         if data is not None:
             raise UserError(
@@ -103,14 +102,6 @@ def _source(data: str | None) -> list[str]:
         )
     path = f"data.path={json.dumps(data)}"
     return ["data.source=gsm8k", f"data.test_size={PROBLEMS}", path]
-
-
-def _typed(items: Sequence[str]) -> Loaded:
-    """Return the experiment that consists of what was typed. Raises ConfigError."""
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / f"{NAME}.yaml"
-        file.write_text(f"name: {NAME}\n", encoding="utf-8")
-        return load(file, items)
 
 
 def _foresee(whole: Loaded) -> Foresight:

@@ -10,7 +10,9 @@ from rich.markup import escape
 
 from paribus.cli.console import PlainConsole
 from paribus.cli.places import experiment_folder
+from paribus.config.load import load, typed
 from paribus.errors import DamagedError, UserError
+from paribus.experiment.asking import ask
 from paribus.files import read_json
 from paribus.report.page import write_report
 from paribus.report.terminal import summary_table
@@ -20,8 +22,23 @@ from paribus.store.ledger import read_ledger
 
 
 def report(file: Path, values: Sequence[str], root: Path) -> int:
-    """Write the report of an experiment file, or of its folder of runs."""
-    conclude(experiment_folder(file, values, root), PlainConsole(highlight=False))
+    """Write the report of an experiment file, or of its folder of runs.
+
+    It answers what the file, or who typed `values`, asks by now; see `experiment/asking`.
+    """
+    folder = experiment_folder(file, values, root)
+    _refuse_damaged(folder)
+    description = read_description(folder)
+    if not file.is_dir():
+        description = ask(description, load(file, values))
+    elif values:
+        name = description["config"]["name"]
+        keys = [word.partition("=")[0] for word in values]
+        description = ask(description, typed(values, name), keys)
+    console = PlainConsole(highlight=False)
+    for line in description.get("asked", []):
+        console.print(escape(line), soft_wrap=True)
+    _conclude(folder, description, console)
     return 0
 
 
@@ -32,7 +49,11 @@ def conclude(folder: ExperimentFolder, console: Console) -> None:
     UserError in the end if it is `strict` and arms were not alike.
     """
     _refuse_damaged(folder)
-    page = write_report(folder)
+    _conclude(folder, read_description(folder), console)
+
+
+def _conclude(folder: ExperimentFolder, description: dict[str, Any], console: Console) -> None:
+    page = write_report(folder, description)
     findings = read_json(folder.findings)
     console.print(summary_table(findings))
     _tell_of_runs(findings, folder, console)

@@ -16,7 +16,9 @@ OmegaConf merges: mappings key by key, lists whole. Four rules are ours:
 Every fault is a ConfigError that names file and line; `config/read` refuses unsafe YAML.
 """
 
+import json
 import re
+import tempfile
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass, fields
@@ -93,6 +95,14 @@ def load(path: Path, dotlist: Sequence[str] = ()) -> Loaded:
     return Loaded(
         config=config, values=values, origins=_origins(config, values, origins), path=path
     )
+
+
+def typed(items: Sequence[str], name: str) -> Loaded:
+    """Return the experiment `name` that consists of `items` (`key=value`). Raises ConfigError."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / f"{name}.yaml"
+        file.write_text(json.dumps({"name": name}), encoding="utf-8")
+        return load(file, items)
 
 
 def _refuse_secrets(values: dict[str, Any], origins: dict[str, Origin]) -> None:

@@ -23,12 +23,13 @@ from paribus.seeds import derive
 FORMAT = 1
 """Version of the identity's shape: a change here makes every stored fingerprint another one."""
 
-_EXECUTION = (
+EXECUTION = (
     "data.path",
     "training.trackers",
     "training.save_weights",
     "training.checkpoint_minutes",
 )
+"""Keys that do not define a result."""
 _GENERATED_ONLY = ("data.min_steps", "data.max_steps", "data.max_number")
 
 
@@ -93,7 +94,7 @@ class RunSpec:
 
 def _unread(config: ArmConfig, *, trial: bool) -> list[str]:
     """Return the dotted keys that cannot change the result of a run of `config`."""
-    keys = list(_EXECUTION)
+    keys = list(EXECUTION)
     if config.method == "none":
         keys = ["data.path", *_training(config.training)]
     elif config.training.target_tokens is not None:

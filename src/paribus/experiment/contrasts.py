@@ -13,18 +13,33 @@ brings is one factor, `tuning`.
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from paribus.config.explain import nearest
 from paribus.config.read import Origin
 from paribus.config.spec import differing
 from paribus.errors import ConfigError
-from paribus.experiment.arms import Arm
 
 _TUNING = ("method", "evaluation.protocol", "replicate")
 _PROMPTING = ("evaluation.protocol", "prompt.format")
 _BESIDE = "evaluation.also"
 """Further protocols change nothing of what a contrast is about: the main protocol's scores."""
+
+
+class Arm(Protocol):
+    """What is asked of an arm here: `experiment/arms` has it, and so has a stored one."""
+
+    @property
+    def name(self) -> str:
+        """Unique in the experiment."""
+
+    @property
+    def factors(self) -> dict[str, Any]:
+        """Factor → value; of a named arm, its overrides."""
+
+    @property
+    def set_by(self) -> dict[str, str]:
+        """For an arm of the matrix, key → the factor that set it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +122,7 @@ def refuse_unequal(
 
 def _differing_factors(a: Arm, b: Arm, identities: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Return the factors in which two arms differ; keys that follow a factor count to it."""
-    methods = {a.config.method, b.config.method}
+    methods = {identities[each.name]["method"] for each in (a, b)}
     found = []
     for key in differing(identities[a.name], identities[b.name]):
         if key == _BESIDE:

@@ -41,12 +41,13 @@ LONGEST_KEPT = 30
 """Characters of a line. Longer cells are sentences and may break anywhere."""
 
 
-def write_report(folder: ExperimentFolder) -> Path:
+def write_report(folder: ExperimentFolder, description: dict[str, Any] | None = None) -> Path:
     """Analyse `folder`, write its report and findings, and return the path of the page.
 
+    With a `description` its questions are answered instead of the store's own.
     Raises StoreError if a file of the experiment is damaged or the report cannot be written.
     """
-    analysis = analyse(folder)
+    analysis = analyse(folder, description)
     page = render(analysis)
     write_conclusions(folder, page, payload(analysis))
     return folder.report

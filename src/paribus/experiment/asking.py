@@ -1,0 +1,174 @@
+"""What a report asks of a store that was filled for another question: no run changes for it.
+
+    ask(read_description(folder), load(Path("x.yaml"), ["question=Why?"]))   # the file's questions
+    ask(read_description(folder), typed(["question=Why?"], "x"), ["question"])
+
+Question, hypothesis, contrasts, labels and `strict` only say what is concluded from the runs. All
+else that differs would need other runs and is refused. The store keeps what was asked when it was
+filled; the report says that it asks otherwise.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from paribus.config.keys import named_key
+from paribus.config.load import Loaded
+from paribus.config.read import Origin, find_origin
+from paribus.config.spec import EXECUTION, differences, flatten
+from paribus.errors import UserError
+from paribus.experiment.contrasts import Contrast, auto_contrasts, listed_contrasts
+
+FREE = ("question", "hypothesis", "contrasts", "labels", "strict")
+"""Keys that change no run."""
+_KIND = ("model", "revision", "prompt.format")
+"""What an arm shares with the untuned arm it is compared with."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Arm:
+    """An arm as the store describes it."""
+
+    name: str
+    factors: dict[str, Any]
+    set_by: dict[str, str]
+
+
+def ask(
+    description: dict[str, Any], loaded: Loaded, keys: Sequence[str] | None = None
+) -> dict[str, Any]:
+    """Return the store's description with the questions of `loaded`, or itself if they are its own.
+
+    With `keys` all others are as in the store. Raises UserError, which names the keys, if runs
+    would have to change; ConfigError if contrasts name no arm.
+    """
+    old, new = _values(description["config"]), _values(asdict(loaded.config))
+    changed = [
+        key
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key, ...) != new.get(key, ...)
+        and (_is_among(key, keys) if keys else _is_said(key, old, description, loaded))
+    ]
+    _refuse_runs(changed, old, new)
+    if not changed:
+        return description
+    places = {key: find_origin(key, loaded.origins) for key in changed}
+    contrasts = description["contrasts"]
+    if "contrasts" in changed:
+        found = _contrasts(new["contrasts"], description, places["contrasts"])
+        contrasts = [asdict(each) for each in found]
+    return {
+        **description,
+        "config": {**description["config"], **{key: new[key] for key in changed}},
+        "origins": {**description["origins"], **{key: str(at) for key, at in places.items()}},
+        "contrasts": contrasts,
+        "asked": [_told(key, old.get(key), places[key]) for key in changed],
+    }
+
+
+def _values(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a config by dotted key, without what changes nothing: folders, trackers."""
+    flat = flatten(json.loads(json.dumps(config)))
+    return {
+        key: _unmoved(value) if named_key(key) == "model" else value
+        for key, value in flat.items()
+        if named_key(key) not in EXECUTION
+    }
+
+
+def _unmoved(model: Any) -> Any:
+    """Return a model's folder by its name alone: a store may come from another machine."""
+    if isinstance(model, list):
+        return [_unmoved(each) for each in model]
+    return Path(model).name if isinstance(model, str) and Path(model).is_absolute() else model
+
+
+def _is_among(key: str, keys: Sequence[str]) -> bool:
+    """Return whether `key` is one of `keys`, lies below one or holds one."""
+    return any(f"{key}.".startswith(f"{each}.") or each.startswith(f"{key}.") for each in keys)
+
+
+def _is_said(
+    key: str, old: Mapping[str, Any], description: Mapping[str, Any], loaded: Loaded
+) -> bool:
+    """Return whether someone chose the value: defaults may differ between versions of paribus."""
+    if find_origin(key, loaded.origins).kind != "default":
+        return True
+    section = key.rpartition(".")[0]
+    while section:  # such as `tune`, which was null: all in it is said, in default words too
+        if section in old:
+            return True
+        section = section.rpartition(".")[0]
+    return bool(description["origins"].get(key, "default") != "default")
+
+
+def _refuse_runs(changed: list[str], old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    """Raise UserError if any of the `changed` keys is of what was run."""
+    keys = [key for key in changed if key not in FREE]
+    if keys:
+        before = {key: old[key] for key in keys if key in old}
+        after = {key: new[key] for key in keys if key in new}
+        raise UserError(
+            "\n  ".join(
+                ["other runs than those in the store are asked for:", *differences(before, after)]
+            ),
+            f"`paribus run` makes them; a report takes {', '.join(FREE[:-1])} and {FREE[-1]}",
+        )
+
+
+def _told(key: str, before: Any, place: Origin) -> str:
+    """Return the sentence by which the report says that it asks otherwise than its runs did."""
+    if key == "contrasts" and before != "auto":
+        before = ", ".join(f"{a} − {b}" for a, b in before)
+    said = before if isinstance(before, str) else json.dumps(before)
+    was = "there was none" if before in ("", None) else f"it was: {said.rstrip('.')}"
+    return f"Asked after the runs ({place}): {key}. When they were made {was}."
+
+
+def _contrasts(asked: Any, description: Mapping[str, Any], place: Origin) -> list[Contrast]:
+    """Return the contrasts between the stored arms. Raises ConfigError on a name that is none."""
+    config = description["config"]
+    identities = {arm["name"]: _declared(arm, description) for arm in description["arms"]}
+    arms = [_Arm(name=arm["name"], factors=arm["factors"], set_by=_set_by(arm, config))
+            for arm in description["arms"]]  # fmt: skip
+    untuned = {
+        _kind(identity): name
+        for name, identity in identities.items()
+        if identity["method"] == "none"
+    }
+    tuned = [arm for arm in arms if arm.name not in untuned.values()]
+    own = [(arm.name, untuned[kind]) for arm in tuned
+           if (kind := _kind(identities[arm.name])) in untuned]  # fmt: skip
+    if asked == "auto":
+        return auto_contrasts(tuned, own, identities)
+    return listed_contrasts(asked, arms, own, identities, place)
+
+
+def _kind(identity: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(identity.get(key) for key in _KIND)
+
+
+def _declared(arm: Mapping[str, Any], description: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an arm's identity, flat, as it was before `tune` and `auto` were settled."""
+    identity = flatten(arm["identity"])
+    open_keys = [key for key, value in flatten(description["config"]).items() if value == "auto"]
+    if arm["name"] in {trial["arm"] for trial in description.get("trials", [])}:
+        open_keys.append("training.learning_rate")
+    return identity | {
+        key: "open" for key in open_keys if key in identity and key not in arm["factors"]
+    }
+
+
+def _set_by(arm: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, str]:
+    """Return key → the factor that set it, for an arm of the matrix; nothing for a named arm."""
+    if arm["name"] in config.get("arms", {}):
+        return {}
+    found: dict[str, str] = {}
+    for factor, value in arm["factors"].items():
+        choices = config.get("matrix", {}).get(factor)
+        name = value if isinstance(value, str) else json.dumps(value)
+        bundle = choices.get(name, {}) if isinstance(choices, dict) else {}
+        found |= dict.fromkeys([factor, *bundle], factor)
+    return found

@@ -1,0 +1,161 @@
+"""A report with another question than its runs were made for: what it takes, says and refuses."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from finished import finish
+from paribus.cli.main import main
+from paribus.config.load import load
+from paribus.experiment.asking import ask
+from paribus.experiment.local import description
+from paribus.experiment.matrix import expand
+from paribus.files import read_json
+from paribus.store.experiments import read_description, write_description
+from paribus.store.layout import ExperimentFolder
+
+FILE = """\
+name: small
+question: Full or LoRA?
+data: {source: wordproblems, train_size: 16, test_size: 10}
+training: {micro_batch: auto, epochs: 2}
+matrix:
+  method: {full: {training.learning_rate: 1e-3}, lora: {lora.r: 4}}
+  data.variant: [main, socratic]
+arms: {r8: {method: lora, lora.r: 8}}
+"""
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ExperimentFolder:
+    """Finished runs of `FILE`, which is x.yaml in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    Path("x.yaml").write_text(FILE)
+    loaded = load(Path("x.yaml"))
+    design, folder = expand(loaded), ExperimentFolder(Path("runs/small"))
+    write_description(folder, description(loaded, design))
+    for solved, arm in enumerate(design.arms, 2):
+        finish(folder, arm.name, solved)
+    return folder
+
+
+def reported(*words: str) -> dict[str, Any]:
+    assert main(["report", *words]) == 0
+    found: dict[str, Any] = read_json(Path("runs/small/report/findings.json"))
+    return found
+
+
+def asked_later(found: dict[str, Any]) -> list[str]:
+    return [line for line in found["limits"] if line.startswith("Asked after the runs")]
+
+
+@pytest.mark.parametrize("what", ["x.yaml", "runs/small"])
+def test_the_question_and_the_contrasts_are_those_typed(store: ExperimentFolder, what: str) -> None:
+    sealed = store.description.read_bytes()
+    pairs = "contrasts=[[full-main,lora-socratic],[r8,full-main],[lora-main,baseline]]"
+    found = reported(what, "question=Why?", "hypothesis=LoRA.", pairs)
+    assert (found["question"], found["hypothesis"]) == ("Why?", "LoRA.")
+    assert [(each["a"], each["b"], each["factor"]) for each in found["contrasts"]] == [
+        ("full-main", "lora-socratic", "data.variant + method"),
+        ("r8", "full-main", "method + training.learning_rate"),
+        ("lora-main", "baseline", "tuning"),
+    ]
+    assert asked_later(found) == [
+        "Asked after the runs (command line): contrasts. When they were made it was: auto.",
+        "Asked after the runs (command line): hypothesis. When they were made there was none.",
+        "Asked after the runs (command line): question. When they were made it was: Full or LoRA?.",
+    ]
+    assert "Asked after the runs" in store.report.read_text()
+    assert store.description.read_bytes() == sealed
+    assert asked_later(reported("runs/small")) == []
+
+
+def test_what_the_file_says_by_now_is_asked(store: ExperimentFolder) -> None:
+    Path("x.yaml").write_text(f"{FILE}hypothesis: LoRA.\ncontrasts: [[r8, lora-main]]\n")
+    found = reported("x.yaml")
+    assert found["hypothesis"] == "LoRA."
+    assert [(each["a"], each["b"], each["factor"]) for each in found["contrasts"]] == [
+        ("r8", "lora-main", "lora.r")
+    ]
+    assert asked_later(found)[0].startswith("Asked after the runs (x.yaml:10): contrasts.")
+
+
+def test_the_file_that_was_run_asks_nothing_new(store: ExperimentFolder) -> None:
+    assert asked_later(reported("x.yaml")) == []
+    folders = "data.path: ./elsewhere\ntraining.save_weights: false\ntraining.trackers: [wandb]\n"
+    Path("x.yaml").write_text(FILE + folders)
+    assert asked_later(reported("x.yaml")) == []
+
+
+def test_auto_pairs_are_found_again_from_the_store(store: ExperimentFolder) -> None:
+    stored = read_description(store)
+    listed = {**stored, "config": {**stored["config"], "contrasts": [["r8", "baseline"]]}}
+    listed["contrasts"] = []
+    found = ask(listed, load(Path("x.yaml"), ["contrasts=auto"]))
+    assert found["contrasts"] == stored["contrasts"]
+    assert len(found["contrasts"]) > 9
+
+
+def test_a_store_from_elsewhere_may_call_its_model_by_another_folder(
+    store: ExperimentFolder,
+) -> None:
+    stored = read_description(store)
+    moved = {**stored, "config": {**stored["config"], "model": "/there/m"}}
+    assert ask(moved, load(Path("x.yaml"), ["model=./m"])) is moved
+
+
+@pytest.mark.parametrize(
+    ("words", "lines"),
+    [
+        (["runs/small", "training.epochs=3", "question=Why?"], ["training.epochs: 2.0 → 3.0"]),
+        (["runs/small", "seeds=2"], ["seeds: 1 → 2"]),
+        (["runs/small", "tune={}"], ["tune"]),
+        (["x.yaml", "data.train_size=32", "seed=1"], ["data.train_size: 16 → 32", "seed: 0 → 1"]),
+        (["x.yaml", "arms.r8.lora.r=16"], ["arms.r8.lora.r: 8 → 16"]),
+        (["x.yaml", "arms.r9={method: lora, lora.r: 9}"], ["arms.r9.lora.r: (absent) → 9"]),
+        (["x.yaml", "matrix.method=[lora]"], ["matrix.method.full.training.learning_rate"]),
+        (["x.yaml", "baseline=null"], ["baseline"]),
+    ],
+)
+def test_what_would_change_runs_is_refused_by_name(
+    store: ExperimentFolder,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    lines: list[str],
+) -> None:
+    assert main(["report", *words]) == 2
+    said = capsys.readouterr().err
+    assert "other runs than those in the store are asked for" in said
+    assert all(line in said for line in lines)
+    assert "`paribus run` makes them; a report takes question" in said
+    assert "question:" not in said
+    assert not store.report.exists()
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("contrasts=[[full-mian,r8]]", "'full-mian' is no arm; nearest: full-main"),
+        ("question=[1]", "question must be text"),
+        ("labels=missing.jsonl", "missing.jsonl"),
+        ("qestion=x", "qestion is not a known key; nearest: question"),
+    ],
+)
+@pytest.mark.parametrize("what", ["x.yaml", "runs/small"])
+def test_a_wrong_question_is_refused(
+    store: ExperimentFolder,
+    capsys: pytest.CaptureFixture[str],
+    what: str,
+    word: str,
+    message: str,
+) -> None:
+    assert main(["report", what, word]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_strict_may_be_asked_for_later(
+    store: ExperimentFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["report", "runs/small", "strict=true"]) == 2
+    assert "strict: more than the compared factor differed" in capsys.readouterr().err
