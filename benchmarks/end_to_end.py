@@ -29,8 +29,10 @@ from paribus.config.spec import RunSpec
 from paribus.errors import UserError
 from paribus.evaluation.score import score
 from paribus.experiment.matrix import Design, expand
+from paribus.experiment.survey import settle_design
 from paribus.files import read_json, write_json
 from paribus.models.quiet import quiet_libraries
+from paribus.planning import devices
 from paribus.records import Generation, Outcome, Stop
 from paribus.store.layout import ExperimentFolder
 from paribus.store.runs import read_generations
@@ -73,7 +75,7 @@ def _work(spec: RunSpec) -> Work:
         batch=config.training.batch_size,
         eval_batch=config.evaluation.batch_size,
         new_tokens=config.evaluation.max_new_tokens,
-        precision=config.training.precision,
+        precision=config.training.computes_in,
     )
     if config.method == "lora" and config.lora != lora():
         raise UserError(f"TRL's part knows one kind of adapters, {lora()}", "set lora.* to that")
@@ -135,9 +137,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     quiet_libraries()
     try:
         loaded = load(options.file, options.values)
-        design = expand(loaded)
         with tempfile.TemporaryDirectory(prefix="paribus-end-to-end-") as scratch:
             folder = Path(scratch)
+            store = ExperimentFolder(folder / "runs" / loaded.config.name)
+            design = settle_design(expand(loaded), store, devices.here)
             ours = by_paribus(options.file, options.values, folder / "runs", design)
             theirs = by_peers(design, options.setting, folder)
     except UserError as error:

@@ -41,7 +41,7 @@ GPU = Device(
     title="NVIDIA H100 80GB HBM3",
     kind="cuda",
     memory_bytes=80 * GB,
-    flops=989e12,
+    flops={"bf16": 989e12, "fp32": 67e12},
     bandwidth=3.35e12,
     bf16=True,
 )
@@ -51,11 +51,13 @@ CPU = Device(
     title="CPU, 24 GB",
     kind="cpu",
     memory_bytes=24 * GB,
-    flops=2e11,
+    flops={"bf16": 2e11, "fp32": 1e11},
     bandwidth=4e10,
     bf16=True,
     assumed="no one can know a CPU by its memory",
 )
+EMULATING = replace(CPU, bf16=False, flops={"bf16": 1e9, "fp32": 1.8e11})
+"""A CPU without bf16, timed."""
 
 GEMMA_2B = Shape(
     model_type="gemma",
@@ -124,6 +126,7 @@ _ARM = {
     "method": "lora",
     "data.source": "gsm8k",
     "training.learning_rate": 2e-4,
+    "training.precision": "bf16",
 }
 
 

@@ -1,35 +1,37 @@
 """Devices by name, and what speed is estimated on them."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from paribus.errors import UserError
-from paribus.planning.devices import DEVICES, GB, device, here, machine_memory
+from paribus.planning.devices import DEVICES, GB, Device, device, here, machine_memory, timed
 from paribus.planning.speed import speed
 from paribus.planning.workload import Workload
 from test_memory import GEMMA_2B, LOAD, LORA
 
-# name, GB, TFLOP/s, GB/s, bf16: as on the vendors' data sheets
+# name, GB, TFLOP/s in bf16 and fp32, GB/s, bf16: as on the vendors' data sheets
 PUBLISHED = [
-    ("h100-80gb", 80, 989, 3350, True),
-    ("h200-141gb", 141, 989, 4800, True),
-    ("a100-40gb", 40, 312, 1555, True),
-    ("rtx-4090", 24, 165, 1008, True),
-    ("t4-16gb", 16, 8.1, 320, False),
-    ("v100-32gb", 32, 15.7, 900, False),
+    ("h100-80gb", 80, 989, 67, 3350, True),
+    ("h200-141gb", 141, 989, 67, 4800, True),
+    ("a100-40gb", 40, 312, 19.5, 1555, True),
+    ("rtx-4090", 24, 165, 82.6, 1008, True),
+    ("t4-16gb", 16, 8.1, 8.1, 320, False),
+    ("v100-32gb", 32, 15.7, 15.7, 900, False),
 ]
 
 
-@pytest.mark.parametrize(("name", "memory", "tera", "giga", "bf16"), PUBLISHED)
+@pytest.mark.parametrize(("name", "memory", "bf16", "fp32", "giga", "native"), PUBLISHED)
 def test_devices_are_as_published(
-    name: str, memory: int, tera: float, giga: float, bf16: bool
+    name: str, memory: int, bf16: float, fp32: float, giga: float, native: bool
 ) -> None:
     found = device(name)
     assert (found.name, found.kind, found.assumed) == (name, "cuda", "")
-    assert (found.memory_bytes, found.bf16) == (memory * GB, bf16)
-    assert (found.flops, found.bandwidth) == pytest.approx((tera * 1e12, giga * 1e9))
+    assert (found.memory_bytes, found.bf16) == (memory * GB, native)
+    assert found.flops == pytest.approx({"bf16": bf16 * 1e12, "fp32": fp32 * 1e12})
+    assert found.bandwidth == pytest.approx(giga * 1e9)
 
 
 def test_names_are_taken_in_any_case() -> None:
@@ -61,16 +63,34 @@ def test_an_unknown_device_is_refused_with_what_there_is(name: str, says: str) -
     assert says in caught.value.remedy
 
 
-def test_this_machine_is_a_device_whose_speed_was_timed() -> None:
-    import torch
+@pytest.fixture
+def cpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Device:
+    """This machine's CPU with an empty cache."""
+    monkeypatch.setenv("PARIBUS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    return here()
 
-    found = here()
-    assert found.name == "here"
-    assert found.flops > 1e9
-    if not torch.cuda.is_available():
-        assert found.kind == "cpu"
-        assert found.memory_bytes == machine_memory()
-        assert "timed just now" in found.assumed
+
+def test_this_machine_is_a_device_whose_speed_is_timed_only_when_it_is_asked_for(
+    cpu: Device,
+) -> None:
+    assert (cpu.name, cpu.kind, cpu.memory_bytes) == ("here", "cpu", machine_memory())
+    assert (cpu.flops, cpu.assumed) == ({}, "not timed")
+    found = timed(cpu, {"fp32"})
+    assert found.flops.keys() == {"fp32"}
+    assert found.flops["fp32"] > 1e9
+    assert "GFLOP/s in fp32, timed here" in found.assumed
+
+
+def test_a_cpu_that_emulates_bf16_is_timed_in_fp32_beside_it(cpu: Device) -> None:
+    assert timed(replace(cpu, bf16=False), {"bf16"}).flops.keys() == {"bf16", "fp32"}
+    assert timed(replace(cpu, bf16=True), {"bf16"}).flops.keys() == {"bf16"}
+
+
+@pytest.mark.parametrize("name", ["rtx-4090", "t4-16gb", "cpu-16gb"])
+def test_a_device_elsewhere_is_never_timed(name: str) -> None:
+    assert timed(device(name), {"bf16", "fp32"}) is device(name) or name == "cpu-16gb"
+    assert timed(device(name), {"bf16", "fp32"}) == device(name)
 
 
 SLOWER: list[tuple[str, Workload, dict[str, Any]]] = [
@@ -111,7 +131,7 @@ def test_decoding_is_bound_by_memory_on_small_batches_and_by_operations_on_large
     slow_memory = speed(GEMMA_2B, LOAD, on).eval_seconds
     assert slow_memory > 20 * speed(GEMMA_2B, LOAD, device("rtx-4090")).eval_seconds
     wide = replace(LOAD, eval_batch=4096, eval_problems=4096, gold_targets=4096 * 125)
-    quick = replace(device("rtx-4090"), flops=1e13)
+    quick = replace(device("rtx-4090"), flops={"bf16": 1e13})
     assert speed(GEMMA_2B, wide, quick).eval_seconds > 5 * (
         speed(GEMMA_2B, wide, device("rtx-4090")).eval_seconds
     )

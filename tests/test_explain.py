@@ -67,7 +67,7 @@ def test_one_card_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert list(made) == KEYS
     assert (made["id"], made["severity"]) == ("PB015", "warning")
     assert made["versions"] == {"torch": ">=2.13,<2.14"}
-    assert [type(source) for source in made["evidence"]] == [str]
+    assert [type(source) for source in made["evidence"]] == [str, str]
 
 
 def test_all_cards_as_json(capsys: pytest.CaptureFixture[str]) -> None:

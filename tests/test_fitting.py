@@ -4,10 +4,15 @@ from dataclasses import replace
 
 import pytest
 
-from facts import CPU, GPU, arm
-from paribus.experiment.fitting import choose, is_open
+from facts import CPU, EMULATING, GPU, OLD_GPU, arm
+from paribus.config.load import load
+from paribus.config.schema import TrainingConfig
+from paribus.experiment.fitting import choose, fit, is_open
 from paribus.experiment.forecast import forecast
+from paribus.experiment.matrix import expand
+from paribus.files import write_json
 from paribus.models.shapes import shape_of
+from paribus.store.layout import ExperimentFolder
 
 GB = 10**9
 GEMMA = "google/gemma-2b-it"
@@ -93,3 +98,51 @@ def test_a_cpu_is_a_device_like_others():
     config = arm({"model": "gemma-3-270m", "method": "full", **AUTO})
     made = choose(config, None, 0, shape_of("gemma-3-270m", None), CPU)
     assert not is_open(made)
+
+
+FILE = "model: gemma-3-270m\ndata: {source: wordproblems, train_size: 8, test_size: 4}\n"
+TUNED = "matrix: {method: [full, lora]}\ntune: {}\ndata.validation_size: 4\n"
+NATIVE_OR_NOT = [(CPU, "bf16"), (EMULATING, "fp32"), (GPU, "bf16"), (OLD_GPU, "fp32")]
+
+
+def settled(text: str, root, device, *values: str):
+    """The design of an experiment file with every `auto` settled for `device`."""
+    (root / "x.yaml").write_text(FILE + text)
+    design = expand(load(root / "x.yaml", values))
+    return fit(design, ExperimentFolder(root / "runs" / "x"), lambda: device, lambda arm: None)
+
+
+@pytest.mark.parametrize(("device", "precision"), NATIVE_OR_NOT, ids=lambda v: str(v)[:20])
+def test_precision_is_bf16_where_it_is_native_for_all_arms_and_trials(tmp_path, device, precision):
+    found = settled(TUNED, tmp_path, device)
+    specs = [*found.runs, *found.trials]
+    assert {spec.config.training.precision for spec in specs} == {precision}
+    assert [arm.origins["training.precision"].kind for arm in found.arms] == ["auto"] * 3
+    stated = settled(f"training.precision: {precision}\n", tmp_path, device)
+    auto = settled("", tmp_path, device)
+    assert [run.fingerprint for run in auto.runs] == [run.fingerprint for run in stated.runs]
+
+
+def test_a_stated_precision_stays_what_it_is_on_any_device(tmp_path):
+    arms = "arms: {a: {training.precision: bf16}, b: {training.precision: fp32}, c: {lora.r: 4}}\n"
+    found = settled(arms, tmp_path, EMULATING)
+    precisions = {arm.name: arm.config.training.precision for arm in found.arms}
+    assert precisions == {"baseline": "fp32", "a": "bf16", "b": "fp32", "c": "fp32"}
+
+
+@pytest.mark.parametrize("first", ["baseline", "lora-main"])
+@pytest.mark.parametrize("begun", [CPU, EMULATING])
+def test_what_a_stored_run_computes_in_is_kept_on_another_machine(tmp_path, begun, first):
+    design = settled("", tmp_path, begun)
+    spec = next(run for run in design.runs if run.arm == first)
+    place = ExperimentFolder(tmp_path / "runs" / "x").of(spec)
+    write_json(place.spec, {"identity": spec.identity(), "fingerprint": spec.fingerprint})
+    for device in (CPU, EMULATING):
+        found = settled("", tmp_path, device, "training.learning_rate=3e-4")
+        kept = {run.config.training.precision for run in found.runs}
+        assert kept == {spec.config.training.precision}
+
+
+def test_an_open_precision_is_no_precision():
+    with pytest.raises(ValueError, match="not settled"):
+        _ = TrainingConfig().computes_in

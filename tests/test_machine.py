@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from paribus.planning.machine import _world_size, cpu_name, free_bytes, here, packages, tokens
+from paribus.planning.machine import _world_size, free_bytes, here, packages, tokens
+from paribus.planning.processor import cpu_name
 
 LAUNCHERS = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE", "WORLD_SIZE")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from facts import CPU, ESTIMATE, GPU, MACHINE, OLD_GPU, VERSIONS, facts
+from facts import CPU, EMULATING, ESTIMATE, GPU, MACHINE, OLD_GPU, VERSIONS, facts
 from paribus.config.load import load
 from paribus.config.schema import ArmConfig, ExperimentConfig
 from paribus.experiment.forecast import forecast
@@ -21,7 +21,7 @@ from paribus.planning.rules import environment
 from paribus.planning.rules.card import Facts, Severity
 from paribus.planning.rules.cards import card
 from paribus.planning.rules.method import most_kept
-from test_rules_a import BASELINE, EIGHT_BIT, FULL, RATE, RULES, on_cpu, variables
+from test_rules_a import BASELINE, EIGHT_BIT, FULL, RATE, RULES, variables
 
 ALSO: dict[str, tuple[str, Facts, bool]] = {
     "LoRA's highest rate": ("PB001", facts({RATE: 2e-3}), False),
@@ -73,9 +73,9 @@ ALSO: dict[str, tuple[str, Facts, bool]] = {
         True,
     ),
     "a baseline needs bf16 too": ("PB014", facts(BASELINE, device=OLD_GPU), True),
-    "an old CPU": ("PB015", on_cpu("avx2"), True),
-    "fp32 on an old CPU": ("PB015", on_cpu("avx2", values={"training.precision": "fp32"}), False),
-    "a CPU that was not measured": ("PB015", on_cpu("asimd", "bf16"), False),
+    "a CPU that was not timed": ("PB015", facts(device=replace(CPU, bf16=False, flops={})), True),
+    "fp32 on an old CPU": ("PB015", facts({"training.precision": "fp32"}, device=EMULATING), False),
+    "a baseline on an old CPU": ("PB015", facts(BASELINE, device=EMULATING), True),
     "bf16 on a GPU": ("PB015", facts(machine={"cpu_flags": frozenset({"avx2"})}), False),
     "fp32 where there is nothing else": (
         "PB016", facts({"training.precision": "fp32"}, device=OLD_GPU), False,

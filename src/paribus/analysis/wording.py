@@ -9,11 +9,14 @@ several seeds it speaks of the methods. The sentences are worded accordingly, he
 """
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from paribus.analysis.contrasts import Contrast
-from paribus.analysis.effects import Effect
-from paribus.statistics.intervals import Interval
 from paribus.statistics.verdicts import Scope, Verdict
+
+if TYPE_CHECKING:  # figures are spelled by verbs that compare nothing
+    from paribus.analysis.contrasts import Contrast
+    from paribus.analysis.effects import Effect
+    from paribus.statistics.intervals import Interval
 
 
 def percent(share: float | None) -> str:
@@ -21,7 +24,7 @@ def percent(share: float | None) -> str:
     return "–" if share is None else f"{100 * share:.1f}".removesuffix(".0") + " %"
 
 
-def percent_range(interval: Interval | None) -> str:
+def percent_range(interval: "Interval | None") -> str:
     """The interval of a share, in percent: "22.8 to 40.6"."""
     return "–" if interval is None else f"{100 * interval.low:.1f} to {100 * interval.high:.1f}"
 
@@ -40,7 +43,7 @@ def points(difference: float | None) -> str:
     return f"{text} point" if text in ("+1", "−1") else f"{text} points"
 
 
-def points_range(interval: Interval | None) -> str:
+def points_range(interval: "Interval | None") -> str:
     """The interval of a difference, in points: "−5.1 to +11.0"."""
     if interval is None:
         return "–"
@@ -55,14 +58,14 @@ def p_value(p: float | None) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def verdict(contrast: Contrast) -> str:
+def verdict(contrast: "Contrast") -> str:
     """Return what `contrast` shows, in a sentence or two."""
     if contrast.n == 0:
         return f"Not compared: {contrast.reason}."
     return _shown(contrast) + _left_out(contrast)
 
 
-def effect_name(effect: Effect) -> str:
+def effect_name(effect: "Effect") -> str:
     """`method: full − lora`, or `method × data.variant`."""
     if len(effect.factors) == 1:
         first, second = effect.levels[0]
@@ -70,7 +73,7 @@ def effect_name(effect: Effect) -> str:
     return " × ".join(effect.factors)
 
 
-def effect(effect: Effect) -> str:
+def effect(effect: "Effect") -> str:
     """Return what `effect` shows, in a sentence."""
     if effect.difference is None or effect.interval is None:
         return f"Not measured: {effect.reason}."
@@ -96,7 +99,7 @@ def detectable(difference: float | None) -> str:
     return f" {100 * difference:.1f} points or more would be seen 8 times in 10."
 
 
-def seeds(contrast: Contrast) -> str:
+def seeds(contrast: "Contrast") -> str:
     """`over 3 seeds`, `over 3 and 2 seeds`, `one seed`."""
     of_a, of_b = contrast.seeds
     if max(of_a, of_b) < 2:
@@ -110,7 +113,7 @@ def join(items: Sequence[str]) -> str:
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
 
 
-def _shown(contrast: Contrast) -> str:
+def _shown(contrast: "Contrast") -> str:
     if contrast.verdict is not Verdict.NOT_SHOWN:
         a_wins = contrast.verdict is Verdict.SUPPORTED
         better, worse = (contrast.a, contrast.b) if a_wins else (contrast.b, contrast.a)
@@ -136,7 +139,7 @@ def _shown(contrast: Contrast) -> str:
     return f"Not shown: {span}{aside}{detectable(contrast.detectable)}"
 
 
-def _main_effect(effect: Effect) -> str:
+def _main_effect(effect: "Effect") -> str:
     first, second = effect.levels[0]
     if effect.verdict is Verdict.NOT_SHOWN:
         return (
@@ -151,15 +154,15 @@ def _main_effect(effect: Effect) -> str:
     )
 
 
-def _who(effect: Effect) -> str:
+def _who(effect: "Effect") -> str:
     return "As methods" if effect.scope is Scope.METHODS else "Of these trained models"
 
 
-def _more(effect: Effect) -> str:
+def _more(effect: "Effect") -> str:
     return points(abs(effect.difference or 0.0)).lstrip("+")
 
 
-def _left_out(contrast: Contrast) -> str:
+def _left_out(contrast: "Contrast") -> str:
     if not contrast.left_out:
         return ""
     return (

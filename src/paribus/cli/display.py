@@ -18,7 +18,7 @@ from rich.text import Text
 
 from paribus.config.spec import RunSpec
 from paribus.experiment.progress import Progress
-from paribus.report.units import GB
+from paribus.planning.devices import GB
 
 _PLAIN_SECONDS = 15.0
 """Between two lines of the same stage where there is no terminal."""

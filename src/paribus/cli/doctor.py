@@ -26,17 +26,17 @@ from paribus.cli.console import PlainConsole
 from paribus.errors import ParibusError
 from paribus.models import packaged
 from paribus.models.source import cache_folder
-from paribus.planning.health import computes_bf16, find_problems
+from paribus.planning.devices import GB
+from paribus.planning.health import find_problems
 from paribus.planning.machine import (
     Machine,
-    cpu_name,
     free_bytes,
     here,
     hub_cache,
     packages,
     tokens,
 )
-from paribus.report.units import GB
+from paribus.planning.processor import cpu_name
 
 
 def doctor(root: Path, *, as_json: bool) -> int:
@@ -83,7 +83,7 @@ def _describe(machine: Machine, root: Path, tested: dict[str, str]) -> dict[str,
         },
         "device": device.title if device.kind == "cuda" else cpu_name(),
         "gpus": _gpus(),
-        "bf16": computes_bf16(machine),
+        "bf16": device.bf16,
         "memory_bytes": device.memory_bytes,
         "threads": machine.threads,
         "disk": {

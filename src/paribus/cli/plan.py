@@ -69,7 +69,7 @@ def plan(
     if loaded.config.labels:
         read_labels(Path(loaded.config.labels))  # a fault is told before anything is spent
     elsewhere = device(on) if on is not None else None
-    machine = cache(partial(here, root))  # it imports torch and times products: only if asked
+    machine = cache(partial(here, root))  # it imports torch: only if asked
     folder = ExperimentFolder(root / loaded.config.name)
     design = settle_design(expand(loaded), folder, lambda: elsewhere or machine().device)
     console = PlainConsole(highlight=False)
@@ -85,6 +85,7 @@ def plan(
     left = replace(design, runs=todo)
     check = partial(preflight, prospects, left, loaded.config, machine(), elsewhere)
     found = check()
+    target = next((one.forecast.device for one in prospects if one.forecast), target)
     made = _plan(loaded, design, folder, prospects, found, target, stored)
     if probing:
         peaks = probe_arms(made["arms"], prospects, refused(found), PlainConsole(stderr=True))

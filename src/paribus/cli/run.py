@@ -83,19 +83,23 @@ def _refuse_inputs_in(folder: Path, loaded: Loaded, design: Design) -> None:
 
 
 def chosen_lines(design: Design) -> list[str]:
-    """Return one line for each arm of which `auto` settled something."""
-    lines = []
+    """Return what `auto` settled, one line for all arms that it settled alike."""
+    arms: dict[str, list[str]] = {}
     for arm in design.arms:
         training = arm.config.training
-        values = {
+        passes = {
             "training.micro_batch": training.micro_batch,
             "training.checkpointing": str(training.checkpointing).lower(),
         }
-        chosen = [f"{key}={value}" for key, value in values.items()
-                  if arm.origins[key].kind == "auto"]  # fmt: skip
-        if chosen:
-            lines.append(f"{arm.name}: {', '.join(chosen)} (auto)")
-    return lines
+        for values in ({"training.precision": training.precision}, passes):
+            chosen = [f"{key}={value}" for key, value in values.items()
+                      if arm.origins[key].kind == "auto"]  # fmt: skip
+            if chosen:
+                arms.setdefault(f"{', '.join(chosen)} (auto)", []).append(arm.name)
+    return [
+        f"{'all arms' if len(names) == len(design.arms) else ', '.join(names)}: {line}"
+        for line, names in arms.items()
+    ]
 
 
 def describe_tuning(arms: dict[str, Any]) -> list[str]:

@@ -21,6 +21,7 @@ NonNegative = Annotated[float, Field(ge=0, le=1_000_000)]
 Positive = Annotated[float, Field(gt=0, le=1_000_000)]
 LearningRate = Annotated[float, Field(gt=0, le=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Precision = Literal["bf16", "fp32"]
 Shots = Literal["zero_shot", "one_shot", "few_shot"]
 ProtocolName = Literal[
     "zero_shot/raw", "zero_shot/raw+calculator", "zero_shot/chat", "zero_shot/chat+calculator",
@@ -115,8 +116,10 @@ class TrainingConfig:
     """Gradients are scaled down to this norm."""
     optimizer: Literal["adamw", "adamw_8bit"] = "adamw"
     """AdamW by torch, or with 8-bit states by bitsandbytes."""
-    precision: Literal["bf16", "fp32"] = "bf16"
-    """Compute dtype. Trainable weights have an fp32 master in either."""
+    precision: Precision | Literal["auto"] = "auto"
+    """Compute dtype. Trainable weights have an fp32 master in either. `auto`: bf16 where the device
+    multiplies in it natively (NVIDIA from Ampere on, AMX, avx512_bf16, Arm's bf16), else fp32; the
+    same for all arms, and as stored runs have it."""
     checkpointing: bool | Literal["auto"] = False
     """Recompute activations in the backward pass (never re-entrant): less memory, more time.
     `auto`: only where the arm does not fit without."""
@@ -134,6 +137,13 @@ class TrainingConfig:
         if self.micro_batch == "auto":
             raise ValueError("training.micro_batch is not settled yet")
         return self.micro_batch
+
+    @property
+    def computes_in(self) -> Precision:
+        """`precision` once it is settled. Raises ValueError while it is "auto"."""
+        if self.precision == "auto":
+            raise ValueError("training.precision is not settled yet")
+        return self.precision
 
     @property
     def recomputes(self) -> bool:

@@ -21,6 +21,7 @@ from paribus.config.schema import ArmConfig, ExperimentConfig, Shots
 from paribus.config.spec import RunSpec
 from paribus.errors import PromptError, StoreError, UserError
 from paribus.experiment.arms import Arm, name_of
+from paribus.experiment.fitting import native_precision
 from paribus.experiment.forecast import Planned
 from paribus.experiment.isolated import run_isolated
 from paribus.experiment.local import OnRun, description, execute_runs
@@ -32,6 +33,7 @@ from paribus.experiment.survey import survey
 from paribus.files import sha256_of_json
 from paribus.models.quiet import quiet_libraries
 from paribus.models.source import context_length, find, load_tokenizer
+from paribus.planning import devices
 from paribus.planning.inputs import Inputs, prepare
 from paribus.planning.machine import here
 from paribus.store.experiments import read_description, write_description
@@ -84,7 +86,11 @@ def plan(loaded: Loaded, models: Sequence[str], protocols: Sequence[str]) -> lis
     typed = loaded.origins["revision"].kind == "command line"
     other = loaded.config.revision if typed else None
     also = dict.fromkeys(name for arm in arms for name in arm.config.evaluation.also)
-    shared = replace(loaded.config, evaluation=replace(loaded.config.evaluation, also=tuple(also)))
+    training = loaded.config.training
+    if training.precision == "auto":
+        training = replace(training, precision=native_precision(devices.here()))
+    evaluation = replace(loaded.config.evaluation, also=tuple(also))
+    shared = replace(loaded.config, training=training, evaluation=evaluation)
     return [
         _candidate(model, known.get(_located(model), other), protocols or list(PROTOCOLS), shared)
         for model in models or known
@@ -208,7 +214,7 @@ def _run(
     draft = RunSpec(experiment=NAME, arm="", replicate=0, seed=shared.seed, config=config)
     # The fingerprint knows no content of folders, and no precision of an arm that trains nothing.
     inputs = prepare(config, shared.seed)
-    told = sha256_of_json([draft.fingerprint, inputs.identity(), config.training.precision])[:8]
+    told = sha256_of_json([draft.fingerprint, inputs.identity(), config.training.computes_in])[:8]
     return replace(draft, arm=name_of([model, shots, format, told])), inputs
 
 

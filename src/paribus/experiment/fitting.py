@@ -1,32 +1,36 @@
-"""Settles `training.micro_batch: auto` and `training.checkpointing: auto` before anything runs.
+"""Settles every `auto` of `training` before anything runs: precision, micro-batch, recomputation.
 
     choose(config, inputs, stream, shape, device)      # the config with the fastest that fits
 
 The effective batch stays as it is: only divisors of `batch_size` are tried. What was chosen is part
-of the run's identity, so a choice that a stored run was made with is kept, on any machine.
+of the run's identity, so a choice that a stored run was made with is kept, on any machine. The
+precision is one for all arms that leave it open.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from paribus.config.read import Origin
-from paribus.config.schema import ArmConfig
+from paribus.config.schema import ArmConfig, Precision
 from paribus.config.spec import RunSpec
 from paribus.experiment.arms import Arm
 from paribus.experiment.forecast import Forecast, forecast
 from paribus.experiment.matrix import Design
 from paribus.files import read_json
 from paribus.models.shapes import Shape, shape_of
-from paribus.planning.devices import Device
+from paribus.planning.devices import Device, timed
 from paribus.planning.inputs import Inputs
 from paribus.store.layout import ExperimentFolder
 
-_AUTO = ("micro_batch", "checkpointing")
+_SIZES = ("micro_batch", "checkpointing")
+_AUTO = ("precision", *_SIZES)
 
 
 def is_open(config: ArmConfig) -> bool:
-    """Return whether `config` leaves a setting to be chosen: one that trains nothing does not."""
-    return config.method != "none" and any(getattr(config.training, key) == "auto" for key in _AUTO)
+    """Return whether `config` leaves its passes to be chosen: one that trains nothing has none."""
+    return config.method != "none" and any(
+        getattr(config.training, key) == "auto" for key in _SIZES
+    )
 
 
 def fit(
@@ -40,6 +44,7 @@ def fit(
     `device` and `inputs_of` are asked only if something is open; where `inputs_of` returns None,
     lengths are assumed. Raises ModelError if a model's shape is not known.
     """
+    design = _with_precision(design, folder, device)
     chosen: dict[str, ArmConfig] = {}
     for arm in (each for each in design.arms if is_open(each.config)):
         specs = [spec for spec in (*design.trials, *design.runs) if spec.arm == arm.name]
@@ -47,9 +52,47 @@ def fit(
         if stored is None:
             shape = shape_of(arm.config.model, arm.config.revision)
             stream = next(spec.stream for spec in specs if not spec.trial)
-            stored = choose(arm.config, inputs_of(arm), stream, shape, device())
+            target = timed(device(), {arm.config.training.computes_in})
+            stored = choose(arm.config, inputs_of(arm), stream, shape, target)
         chosen[arm.name] = stored
     return _with(design, chosen) if chosen else design
+
+
+def native_precision(device: Device) -> Precision:
+    """Return what `training.precision: auto` means on `device`."""
+    return "bf16" if device.bf16 else "fp32"
+
+
+def _with_precision(
+    design: Design, folder: ExperimentFolder, device: Callable[[], Device]
+) -> Design:
+    """Return the design with one precision for all arms that leave it open."""
+    arms = {arm.name: arm.config for arm in design.arms if arm.config.training.precision == "auto"}
+    if not arms:
+        return design
+    specs = [spec for spec in (*design.runs, *design.trials) if spec.arm in arms]
+    precision = _stored_precision(specs, folder) or native_precision(device())
+    return _with(
+        design,
+        {
+            name: replace(config, training=replace(config.training, precision=precision))
+            for name, config in arms.items()
+        },
+    )
+
+
+def _stored_precision(specs: list[RunSpec], folder: ExperimentFolder) -> Precision | None:
+    """Return what the first of `specs` that was begun before computes in, if any was.
+
+    Other settings of it may differ: whether that is refused or forked is decided elsewhere.
+    """
+    for spec in specs:
+        path = folder.of(spec).spec
+        if path.exists():
+            training = read_json(path)["identity"].get("training", {})
+            # Of an arm that trains nothing bf16 goes without saying: config/spec.
+            return "fp32" if training.get("precision") == "fp32" else "bf16"
+    return None
 
 
 def choose(
@@ -100,6 +143,7 @@ def _stored(specs: list[RunSpec], folder: ExperimentFolder) -> ArmConfig | None:
 def _settled(config: ArmConfig, like: ArmConfig) -> ArmConfig:
     training = replace(
         config.training,
+        precision=like.training.precision,
         micro_batch=like.training.micro_batch,
         checkpointing=like.training.checkpointing,
     )
@@ -121,7 +165,8 @@ def _with(design: Design, chosen: Mapping[str, ArmConfig]) -> Design:
             arm,
             config=chosen[arm.name],
             origins={**arm.origins, **{f"training.{key}": Origin("auto") for key in _AUTO
-                                       if getattr(arm.config.training, key) == "auto"}},
+                                       if getattr(arm.config.training, key)
+                                       != getattr(chosen[arm.name].training, key)}},
         )
         if arm.name in chosen
         else arm

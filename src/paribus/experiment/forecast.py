@@ -177,7 +177,7 @@ def _workload(config: ArmConfig, lengths: Lengths, batches: Batches | None) -> W
         method=config.method,
         quantization=config.quantization,
         optimizer=training.optimizer,
-        precision=training.precision,
+        precision=training.computes_in,
         checkpointing=trains and training.recomputes,
         lora_r=config.lora.r,
         lora_targets=config.lora.targets,

@@ -21,9 +21,10 @@ from paribus.experiment.process import get_ready
 from paribus.experiment.progress import Progress
 from paribus.experiment.resuming import refuse_another
 from paribus.experiment.stored import check_inputs, check_open, pending
-from paribus.experiment.survey import settle_design, survey
+from paribus.experiment.survey import precisions, settle_design, survey
 from paribus.experiment.tuning import conclude, settle
 from paribus.planning import devices
+from paribus.planning.devices import timed
 from paribus.planning.machine import here
 from paribus.store.experiments import write_description
 from paribus.store.layout import ExperimentFolder, RunFolder
@@ -95,13 +96,14 @@ def _run_locked(
     check_open(design, folder)
     to_run = pending(_ready(design), folder)
     if design.open or to_run:
-        machine = here(root)  # times the processor, so before anything else is busy
+        machine = here(root)
+        device = timed(machine.device, precisions(design))  # before anything else is busy
         if isolate:
             get_ready()
         inputs = check_inputs(design, folder)
         for spec in to_run:
             refuse_another(spec, inputs[spec.arm], folder.of(spec), fork=fork)
-        prospects = survey(design, machine.device, lambda arm: inputs[arm.name])
+        prospects = survey(design, device, lambda arm: inputs[arm.name])
         to_do = [run for run in design.runs if run.arm in design.open or run in to_run]
         found = preflight(prospects, replace(design, runs=to_do), loaded.config, machine)
         refuse(found)

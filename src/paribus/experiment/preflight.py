@@ -86,7 +86,7 @@ def preflight(
             tokens=_tokens(prospect, configs[prospect.arm]),
             steps=steps,
             estimate=prospect.forecast.memory if prospect.forecast else None,
-            device=elsewhere or machine.device,
+            device=_device(prospect, elsewhere or machine.device),
             machine=None if elsewhere else machine,
             disk_bytes=disk,
         )
@@ -96,6 +96,11 @@ def preflight(
     order = list(Severity)
     made = [Warned(rule=r, arms=tuple(a), found=text) for (_, text), (r, a) in found.items()]
     return sorted(made, key=lambda one: (order.index(one.rule.severity), one.rule.id))
+
+
+def _device(prospect: Prospect, device: Device) -> Device:
+    """Return `device` as the prospect has it: with its speed, where that was timed for it."""
+    return prospect.forecast.device if prospect.forecast else device
 
 
 def _broken(
@@ -143,7 +148,7 @@ def disk_bytes(prospects: Sequence[Prospect], runs: Sequence[RunSpec]) -> int | 
             return None
         training = found.config.training
         if found.load.steps and training.save_weights:
-            width = 2 if training.precision == "bf16" else 4
+            width = 2 if training.computes_in == "bf16" else 4
             total += width * found.memory.trainable_parameters
     return total
 

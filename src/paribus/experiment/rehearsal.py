@@ -135,7 +135,7 @@ def _measure(spec: RunSpec, folder: Path) -> Rehearsal:
     from paribus.seeds import derive
 
     config, device = spec.config, default_device()
-    compute = compute_dtype(config.training.precision, device)
+    compute = compute_dtype(config.training.computes_in, device)
     inputs = prepare(config, spec.seed)
     model = load_model(inputs.source, compute, device, config.quantization)
     trained: tuple[int, float, int] | tuple[None, None, None] = (None, None, None)

@@ -13,7 +13,7 @@ from paribus.experiment.forecast import Planned
 from paribus.experiment.measurement import Measured
 from paribus.models.device import describe
 from paribus.planning.inputs import Inputs
-from paribus.planning.machine import cpu_name
+from paribus.planning.processor import cpu_name
 from paribus.store.manifest import FORMAT
 
 
@@ -58,7 +58,7 @@ def result_record(
 ) -> dict[str, Any]:
     """Return the content of `result.json`: what was measured."""
     config = spec.config
-    reduced = config.training.precision
+    reduced = config.training.computes_in
     frozen = "none" if config.method == "full" else config.quantization or reduced
     if training is not None:
         training = {

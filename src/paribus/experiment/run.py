@@ -44,7 +44,7 @@ def run_one(
     """
     on_progress(Progress(stage="loading"))
     config, device = spec.config, default_device()
-    compute = compute_dtype(config.training.precision, device)
+    compute = compute_dtype(config.training.computes_in, device)
 
     inputs = prepare(config, spec.seed, trial=spec.trial)
     if reuse(spec, inputs, folder, device):

@@ -17,7 +17,7 @@ from paribus.experiment.matrix import Design
 from paribus.experiment.tuning import known_rates, settle
 from paribus.models.shapes import Shape, shape_of
 from paribus.models.source import find
-from paribus.planning.devices import Device
+from paribus.planning.devices import Device, timed
 from paribus.planning.inputs import Inputs, prepare
 from paribus.store.layout import ExperimentFolder
 
@@ -62,11 +62,18 @@ def settle_design(design: Design, folder: ExperimentFolder, device: Callable[[],
     return settle(design, known_rates(design, folder))
 
 
+def precisions(design: Design) -> set[str]:
+    """Return what the arms of a settled design compute in."""
+    return {arm.config.training.computes_in for arm in design.arms}
+
+
 def survey(design: Design, device: Device, prepare: Callable[[Arm], Inputs]) -> list[Prospect]:
     """Return what is known of each arm of a settled design; `prepare` makes an arm's inputs.
 
+    A `device` that is this machine's is timed first, where that was not done yet.
     Raises ModelError if an arm's model is a folder without a config.json: nothing can fetch that.
     """
+    device = timed(device, precisions(design))
     prospects = []
     for arm in design.arms:
         first = next(run for run in design.runs if run.arm == arm.name)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from paribus.config.schema import Precision
 from paribus.errors import UserError
 
 _NO_MEMORY = (
@@ -36,7 +37,7 @@ def default_device() -> torch.device:
     return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
 
 
-def compute_dtype(precision: str, device: torch.device) -> torch.dtype:
+def compute_dtype(precision: Precision, device: torch.device) -> torch.dtype:
     """Return the dtype of matrix products for `precision` ("bf16" or "fp32") on `device`.
 
     Raises UserError if a CUDA device has no bf16: a silent fall-back would make two machines
@@ -46,7 +47,8 @@ def compute_dtype(precision: str, device: torch.device) -> torch.dtype:
         return torch.float32
     if device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
         raise UserError(
-            f"{torch.cuda.get_device_name(device)} has no bf16", "set training.precision=fp32"
+            f"{torch.cuda.get_device_name(device)} has no bf16",
+            "set training.precision=auto or fp32",
         )
     return torch.bfloat16
 

@@ -2,27 +2,29 @@
 
     device("rtx-4090")        # 24 GB, 165 TFLOP/s in bf16
     device("cpu-24gb")        # a CPU with 24 GB; its speed is assumed, and said to be
-    here()                    # this machine's first GPU, or its CPU with a speed measured now
+    here()                    # this machine's first GPU, or its CPU, whose speed is not known yet
+    timed(here(), {"fp32"})   # the same with the speed of its products in fp32
 
 The table is from the vendors' data sheets: dense matrix products in bf16 with fp32 sums, without
-sparsity; fp32 for GPUs that have no bf16. A gigabyte is 10⁹ bytes: drivers report a little more.
+sparsity, and in plain fp32. A gigabyte is 10⁹ bytes: drivers report a little more.
 """
 
 import re
-import time
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
 from paribus.errors import UserError
+from paribus.planning.processor import cpu_flags, matrix_flops, multiplies_bf16
 
 GB = 10**9
 MOST_CPU_GB = 4096
 _CPU = re.compile(r"cpu-([1-9][0-9]{0,3})gb")
 
-# About what two cores with AMX reach in matrix products; the bandwidth is a guess.
-_CPU_FLOPS, _CPU_BANDWIDTH = 4e11, 2e10
+# What two cores of a Xeon with AMX were measured to reach; the bandwidth is a guess.
+_CPU_FLOPS, _CPU_BANDWIDTH = {"bf16": 4e11, "fp32": 9e10}, 2e10
 _UNPUBLISHED = "it is not in the table of devices; taken to be as fast as an L4"
 
 
@@ -35,9 +37,10 @@ class Device:
         title: in words, for tables: `NVIDIA GeForce RTX 4090`.
         kind: `cuda` or `cpu`.
         memory_bytes: of the device; on a CPU, of the machine.
-        flops: matrix products per second in bf16 (fp32 without it), dense, as published or assumed.
+        flops: operations per second of dense matrix products, by precision, as published, assumed
+            or timed; empty for this machine's CPU until it is `timed`.
         bandwidth: bytes per second of its memory, as published or assumed.
-        bf16: whether it computes in bf16.
+        bf16: whether it multiplies in bf16 itself; what does not may emulate it, slowly.
         assumed: why its speed is an assumption, or "".
     """
 
@@ -45,32 +48,32 @@ class Device:
     title: str
     kind: Literal["cuda", "cpu"]
     memory_bytes: int
-    flops: float
+    flops: Mapping[str, float]
     bandwidth: float
     bf16: bool
     assumed: str = ""
 
 
-# name, title, GB, TFLOP/s, GB/s, bf16
+# name, title, GB, TFLOP/s in bf16 (None: it has none) and fp32, GB/s
 _GPUS = (
-    ("b200", "NVIDIA B200", 180, 2250, 8000, True),
-    ("h200-141gb", "NVIDIA H200", 141, 989, 4800, True),
-    ("h100-80gb", "NVIDIA H100 SXM", 80, 989, 3350, True),
-    ("a100-80gb", "NVIDIA A100 80GB SXM", 80, 312, 2039, True),
-    ("a100-40gb", "NVIDIA A100 40GB SXM", 40, 312, 1555, True),
-    ("l40s-48gb", "NVIDIA L40S", 48, 362, 864, True),
-    ("rtx-6000-ada", "NVIDIA RTX 6000 Ada", 48, 364, 960, True),
-    ("l4-24gb", "NVIDIA L4", 24, 121, 300, True),
-    ("a10g-24gb", "NVIDIA A10G", 24, 70, 600, True),
-    ("rtx-5090", "NVIDIA GeForce RTX 5090", 32, 209, 1792, True),
-    ("rtx-4090", "NVIDIA GeForce RTX 4090", 24, 165, 1008, True),
-    ("rtx-4080", "NVIDIA GeForce RTX 4080", 16, 97, 717, True),
-    ("rtx-4070-12gb", "NVIDIA GeForce RTX 4070", 12, 58, 504, True),
-    ("rtx-3090", "NVIDIA GeForce RTX 3090", 24, 71, 936, True),
-    ("rtx-3060-12gb", "NVIDIA GeForce RTX 3060", 12, 25, 360, True),
-    ("v100-32gb", "NVIDIA V100 32GB SXM2", 32, 15.7, 900, False),
-    ("v100-16gb", "NVIDIA V100 16GB SXM2", 16, 15.7, 900, False),
-    ("t4-16gb", "NVIDIA T4", 16, 8.1, 320, False),
+    ("b200", "NVIDIA B200", 180, 2250, 75, 8000),
+    ("h200-141gb", "NVIDIA H200", 141, 989, 67, 4800),
+    ("h100-80gb", "NVIDIA H100 SXM", 80, 989, 67, 3350),
+    ("a100-80gb", "NVIDIA A100 80GB SXM", 80, 312, 19.5, 2039),
+    ("a100-40gb", "NVIDIA A100 40GB SXM", 40, 312, 19.5, 1555),
+    ("l40s-48gb", "NVIDIA L40S", 48, 362, 91.6, 864),
+    ("rtx-6000-ada", "NVIDIA RTX 6000 Ada", 48, 364, 91.1, 960),
+    ("l4-24gb", "NVIDIA L4", 24, 121, 30.3, 300),
+    ("a10g-24gb", "NVIDIA A10G", 24, 70, 31.2, 600),
+    ("rtx-5090", "NVIDIA GeForce RTX 5090", 32, 209, 105, 1792),
+    ("rtx-4090", "NVIDIA GeForce RTX 4090", 24, 165, 82.6, 1008),
+    ("rtx-4080", "NVIDIA GeForce RTX 4080", 16, 97, 48.7, 717),
+    ("rtx-4070-12gb", "NVIDIA GeForce RTX 4070", 12, 58, 29.1, 504),
+    ("rtx-3090", "NVIDIA GeForce RTX 3090", 24, 71, 35.6, 936),
+    ("rtx-3060-12gb", "NVIDIA GeForce RTX 3060", 12, 25, 12.7, 360),
+    ("v100-32gb", "NVIDIA V100 32GB SXM2", 32, None, 15.7, 900),
+    ("v100-16gb", "NVIDIA V100 16GB SXM2", 16, None, 15.7, 900),
+    ("t4-16gb", "NVIDIA T4", 16, None, 8.1, 320),
 )
 
 DEVICES: dict[str, Device] = {
@@ -79,11 +82,12 @@ DEVICES: dict[str, Device] = {
         title=title,
         kind="cuda",
         memory_bytes=memory * GB,
-        flops=tera * 1e12,
+        # Without bf16 of its own a GPU is at most as fast in it as in fp32.
+        flops={"bf16": (bf16 or fp32) * 1e12, "fp32": fp32 * 1e12},
         bandwidth=giga * 1e9,
-        bf16=bf16,
+        bf16=bf16 is not None,
     )
-    for name, title, memory, tera, giga, bf16 in _GPUS
+    for name, title, memory, bf16, fp32, giga in _GPUS
 }
 """All but CPUs, which are named by their memory: `cpu-16gb`."""
 
@@ -114,22 +118,38 @@ def device(name: str) -> Device:
 
 
 def here() -> Device:
-    """Return this machine's first CUDA device, or its CPU; a CPU's speed is timed for 0.3 s."""
+    """Return this machine's first CUDA device, or its CPU, whose speed is not timed yet."""
     import torch
 
     if torch.cuda.is_available():
         return _gpu_here()
-    flops = _timed_flops()
     return Device(
         name="here",
         title=f"this machine's CPU, {torch.get_num_threads()} threads",
         kind="cpu",
         memory_bytes=machine_memory(),
-        flops=flops,
+        flops={},
         bandwidth=_CPU_BANDWIDTH,
-        bf16=True,
-        assumed=f"{flops / 1e9:.0f} GFLOP/s were timed just now, with whatever else was running; "
-        f"{_CPU_BANDWIDTH / 1e9:.0f} GB/s of memory are assumed",
+        bf16=multiplies_bf16(cpu_flags()),
+        assumed="not timed",
+    )
+
+
+def timed(device: Device, precisions: Iterable[str]) -> Device:
+    """Return `device` with its speed in each of `precisions`: timed, where none is known yet.
+
+    A CPU that emulates bf16 is timed in fp32 beside it, so that it can be said what that costs.
+    """
+    wanted = set(precisions) | ({"fp32"} if not device.bf16 else set())
+    if wanted <= device.flops.keys():
+        return device
+    flops = {precision: matrix_flops(precision) for precision in sorted(wanted)}
+    speeds = " and ".join(f"{flops[name] / 1e9:.3g} GFLOP/s in {name}" for name in flops)
+    return replace(
+        device,
+        flops=flops,
+        assumed=f"{speeds}, timed here beside whatever else was running; "
+        f"{device.bandwidth / 1e9:.0f} GB/s of memory are assumed",
     )
 
 
@@ -174,20 +194,3 @@ def _same(title: str, reported: str) -> bool:
         }  # fmt: skip
 
     return model(title) == model(reported)
-
-
-def _timed_flops() -> float:
-    """Return the matrix products per second of the CPU in bf16, over 0.3 s.
-
-    Matrices are larger than a processor's caches, as a model's are.
-    """
-    import torch
-
-    size = 2048
-    one = torch.randn(size, size, generator=torch.Generator().manual_seed(0)).to(torch.bfloat16)
-    one @ one  # the first sets up threads and kernels
-    products, started = 0, time.perf_counter()
-    while time.perf_counter() - started < 0.3:
-        one @ one
-        products += 1
-    return products * 2 * size**3 / (time.perf_counter() - started)

@@ -15,8 +15,6 @@ from paribus.planning.devices import GB
 from paribus.planning.machine import Machine, packages
 
 _DRIVER = Path("/proc/driver/nvidia/version")
-_BF16 = {"amx_bf16", "avx512_bf16", "bf16"}
-"""Flags of processors that multiply in bf16; the last is ARM's."""
 _GEMMA_2B_BYTES = 2 * 2_506_172_416
 """In bf16: what fetching it takes, and what one run of full SFT on it keeps."""
 _USES = {
@@ -62,13 +60,6 @@ def find_problems(
         *_of_models(machine, hub_token=hub_token),
     ]
     return sorted(problems, key=lambda problem: not problem.blocks)
-
-
-def computes_bf16(machine: Machine) -> bool:
-    """Return whether the device multiplies in bf16 itself; any CPU can, many by detours."""
-    if machine.device.kind == "cuda":
-        return machine.device.bf16
-    return bool(_BF16 & machine.cpu_flags)
 
 
 def _of_place(runs: Path) -> Iterator[Problem]:
@@ -149,15 +140,12 @@ def _of_device(machine: Machine) -> Iterator[Problem]:
             what="no GPU is seen: everything runs on the CPU",
             remedy="`paribus plan FILE` says what fits in memory and how long it takes",
         )
-    if on_gpu and not machine.device.bf16:
+    if not machine.device.bf16 and (on_gpu or machine.cpu_flags):
+        name = machine.device.title if on_gpu else "this CPU"
+        how = "has no bf16: experiments that state it are refused" if on_gpu else "emulates bf16"
         yield Problem(
-            what=f"{machine.device.title} has no bf16, and paribus does not fall back by itself",
-            remedy="set training.precision=fp32",
-        )
-    elif not computes_bf16(machine) and machine.cpu_flags:
-        yield Problem(
-            what="this CPU multiplies in bf16 by detours: it has neither avx512_bf16 nor amx_bf16",
-            remedy="try training.precision=fp32; `paribus plan --probe` times either",
+            what=f"{name} {how}",
+            remedy="leave training.precision at auto, which computes in fp32 here",
         )
 
 

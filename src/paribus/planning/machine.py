@@ -19,6 +19,7 @@ from pathlib import Path
 from paribus.models.source import cache_folder
 from paribus.planning.devices import Device
 from paribus.planning.devices import here as device_here
+from paribus.planning.processor import cpu_flags
 
 _OTHERS = ("kernels", "deepspeed", "flash-attn")
 """Not ours; where they are installed they change what the libraries below us do."""
@@ -77,7 +78,7 @@ def here(runs: Path) -> Machine:
         versions=_installed(),
         device=device_here(),
         gpus=_gpus(),
-        cpu_flags=_cpu_flags(),
+        cpu_flags=cpu_flags(),
         threads=_threads(),
         free_disk_bytes=free_bytes(runs),
         free_cache_bytes=min(free_bytes(cache_folder()), free_bytes(hub_cache())),
@@ -85,11 +86,6 @@ def here(runs: Path) -> Machine:
         environment=_environment(),
         world_size=_world_size(),
     )
-
-
-def cpu_name() -> str:
-    """Return the processor's name as its maker gives it, or its architecture."""
-    return _cpu_info("model name") or platform.processor() or platform.machine()
 
 
 def packages() -> dict[str, str]:
@@ -152,18 +148,6 @@ def _gpus() -> tuple[str, ...]:
     import torch
 
     return tuple(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
-
-
-def _cpu_flags() -> frozenset[str]:
-    return frozenset(_cpu_info("flags|Features").split())  # by architecture
-
-
-def _cpu_info(name: str) -> str:
-    """Return a line of Linux's description of the first processor, or ""."""
-    info = Path("/proc/cpuinfo")
-    text = info.read_text(encoding="utf-8") if info.exists() else ""
-    found = re.search(rf"^(?:{name})\s*:(.*)$", text, re.MULTILINE)
-    return found[1].strip() if found else ""
 
 
 def _threads() -> int:

@@ -13,12 +13,11 @@ seeds and groups of problems. `benchmarks/calibration.py` measures how often eac
 from dataclasses import dataclass
 from math import sqrt
 
-from scipy.stats import binomtest, norm
-from statsmodels.stats.proportion import proportion_confint
+from scipy.special import ndtri
 
 CONFIDENCE = 0.95
 """Level of every interval paribus prints."""
-Z = float(norm.isf((1 - CONFIDENCE) / 2))
+Z = -float(ndtri((1 - CONFIDENCE) / 2))
 """1.96: the standard normal quantile of that level."""
 FEW = 15
 """Below this many solved, or unsolved, a share gets the exact interval: Wilson's falls to 91 %."""
@@ -42,6 +41,9 @@ def share(correct: float, n: float) -> Interval:
     Biometrika 26: 404-413. By statsmodels. Both stay within [0, 1] and have a width at 0 of n.
     """
     method = "beta" if min(correct, n - correct) < FEW else "wilson"
+    # Imported here, for it imports pandas: a verb that needs no interval must not wait for that.
+    from statsmodels.stats.proportion import proportion_confint
+
     low, high = proportion_confint(correct, n, alpha=1 - CONFIDENCE, method=method)
     return Interval(float(low), float(high))
 
@@ -91,4 +93,6 @@ def mcnemar(*, only_a: int, only_b: int) -> float | None:
     of the two solves are coin tosses under the hypothesis. Without any there is no test: None.
     """
     tosses = only_a + only_b
+    from scipy.stats import binomtest
+
     return float(binomtest(only_a, tosses, 0.5).pvalue) if tosses else None

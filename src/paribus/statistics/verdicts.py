@@ -18,7 +18,6 @@ from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
-from statsmodels.stats.multitest import multipletests
 
 from paribus.statistics import power
 from paribus.statistics.crossed import Estimate, Groups, components, estimate, too_uncertain
@@ -95,6 +94,8 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     if not p_values:
         return []
     known = [1.0 if p is None else p for p in p_values]
+    from statsmodels.stats.multitest import multipletests  # with pandas: not for every verb
+
     corrected = multipletests(known, alpha=ALPHA, method="holm")[1]
     return [None if p is None else float(q) for p, q in zip(p_values, corrected, strict=True)]
 
