@@ -5,7 +5,10 @@ A process of its own costs ten seconds of imports: `outside`, for what only a pr
 
 import io
 import os
-from contextlib import chdir, redirect_stderr, redirect_stdout
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from subprocess import CompletedProcess
 from unittest.mock import patch
@@ -20,6 +23,34 @@ def paribus(*words: str, cwd: Path) -> CompletedProcess[str]:
     with chdir(cwd), wide, redirect_stdout(out), redirect_stderr(errors):
         code = _code(words)
     return CompletedProcess(words, code, _written(out), _written(errors))
+
+
+@contextmanager
+def meanwhile(happened: Callable[[], bool], act: Callable[[], object]) -> Iterator[None]:
+    """Call `act` when something has happened, beside what the block does."""
+    done = threading.Event()
+
+    def watch() -> None:
+        while not happened():
+            if done.wait(0.01):
+                return
+        act()
+
+    watching = threading.Thread(target=watch, daemon=True)
+    # Whoever runs the tests in the background has Ctrl-C ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    watching.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watching.join()
+        signal.signal(signal.SIGINT, before)
+
+
+def ctrl_c() -> None:
+    """Interrupt this process, and with it the verb that it runs."""
+    os.kill(os.getpid(), signal.SIGINT)
 
 
 def _code(words: tuple[str, ...]) -> int:

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 import outside
-from inside import paribus
+from inside import ctrl_c, meanwhile, paribus
 
 ARMS = ["baseline", "full-main", "full-socratic", "lora-main", "lora-socratic"]
 EXPERIMENT = {
@@ -140,15 +140,13 @@ def test_status_and_report_read_only_the_store(first, folder):
 def test_interrupted_and_gone_on(folder):
     """Ctrl-C in the middle: what is finished stays, and the same command does the rest."""
     words = ["run", "tiny.yaml", "--runs", "stopped"]
-    process = outside.started(*words, cwd=folder)
     done = folder / "stopped" / "tiny" / "baseline" / "seed-0" / "manifest.json"
     begun = folder / "stopped" / "tiny" / "full-main" / "seed-0" / "spec.json"
-    outside.until(begun.exists, process)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the whole group
-    _, errors = process.communicate()
-    assert process.returncode == 130
-    assert "paribus run tiny.yaml --runs stopped" in errors
-    assert "Traceback" not in errors
+    with meanwhile(begun.exists, ctrl_c):
+        stopped = paribus(*words, cwd=folder)
+    assert stopped.returncode == 130
+    assert "paribus run tiny.yaml --runs stopped" in stopped.stderr
+    assert "Traceback" not in stopped.stderr
     kept = done.stat().st_mtime_ns
     gone_on = paribus(*words, cwd=folder)
     assert gone_on.returncode == 0, gone_on.stderr

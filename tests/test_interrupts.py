@@ -29,7 +29,7 @@ EXPERIMENT = {
 SERVER, TRAINING = "the server is started", "a run trains"
 MOMENTS = [  # when, how many seconds later, and to the whole group, as a terminal does
     (SERVER, 0.0, True),
-    (SERVER, 1.0, False),
+    pytest.param(SERVER, 1.0, False, marks=pytest.mark.slow),
     (TRAINING, 0.0, False),  # to the group: tests/test_experiment.py
 ]
 

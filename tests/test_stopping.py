@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 import outside
-from inside import paribus
+from inside import ctrl_c, meanwhile, paribus
 from outside import hear_all, until
 
 EXPERIMENT = {
@@ -67,13 +67,12 @@ def test_a_request_to_stop_ends_after_the_step_and_names_the_command(place, numb
     )
     folder = place / "runs/e/full/seed-0/checkpoints"
     assert [path.name[:11] for path in folder.iterdir()] == [f"step-{done:06d}"]
-    again = started(cwd=place)
-    until(lambda: max(steps(place), default=0) > done, again)
+    with meanwhile(lambda: max(steps(place), default=0) > done, ctrl_c):
+        assert paribus("run", "e.yaml", cwd=place).returncode == 130
     assert steps(place) == list(range(1, steps(place)[-1] + 1))
-    os.killpg(again.pid, signal.SIGKILL)
-    again.communicate()
 
 
+@pytest.mark.slow
 def test_a_second_request_stops_at_once_and_nothing_is_damaged(place):
     running = started(cwd=place)
     until(lambda: len(steps(place)) >= 3, running)
@@ -85,10 +84,8 @@ def test_a_second_request_stops_at_once_and_nothing_is_damaged(place):
     assert "Traceback" not in errors
     before = max(steps(place))
     assert before < 800  # it did not go to its end
-    again = started(cwd=place)
-    until(lambda: max(steps(place), default=0) > before, again)
-    os.killpg(again.pid, signal.SIGINT)
-    assert "goes on from step" in again.communicate()[1]
+    with meanwhile(lambda: max(steps(place), default=0) > before, ctrl_c):
+        assert "goes on from step" in paribus("run", "e.yaml", cwd=place).stderr
 
 
 def test_two_commands_on_one_experiment(place):
@@ -104,12 +101,11 @@ def test_two_commands_on_one_experiment(place):
     os.killpg(first.pid, signal.SIGKILL)
     first.communicate()
     (place / LOG).unlink()  # so that the next lines are seen to be new
-    third = started(cwd=place)
-    until(lambda: len(steps(place)) >= 2, third)
-    os.killpg(third.pid, signal.SIGINT)
-    assert "in use" not in third.communicate()[1]
+    with meanwhile(lambda: len(steps(place)) >= 2, ctrl_c):
+        assert "in use" not in paribus("run", "e.yaml", cwd=place).stderr
 
 
+@pytest.mark.slow
 def test_a_closed_terminal_saves_what_is_done(place):
     """The window is closed: the group hears SIGHUP, and whoever prints gets an error."""
     parent, child = pty.openpty()
@@ -143,6 +139,7 @@ def read_all(terminal: int) -> None:
             os.read(terminal, 65536)
 
 
+@pytest.mark.slow
 def test_a_reader_that_leaves_ends_no_run(place):
     """Such as `head`, or a `tee` that Ctrl-C has ended too."""
     running = started(cwd=place)

@@ -7,8 +7,6 @@ import os
 import resource
 import shutil
 import signal
-import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,7 @@ import pytest
 import yaml
 
 import outside
-from inside import paribus
+from inside import meanwhile, paribus
 from interrupted import content, run_until, spec_of
 from paribus.cli.main import main
 from paribus.store.layout import RunFolder
@@ -145,6 +143,7 @@ def test_a_tokenizer_changed_in_between_is_refused(tiny, tmp_path):
         run_until(spec, folder)
 
 
+@pytest.mark.slow  # tests/test_experiment.py has one of 100 kilobytes
 @pytest.mark.parametrize("kilobytes", [170])
 def test_no_room_for_a_file_is_told_and_costs_nothing(tiny, tmp_path, kilobytes):
     """A file may get no larger: for events, for the optimizer's state, for weights."""
@@ -169,14 +168,10 @@ def test_a_worker_that_dies_fails_its_run_alone(tiny, tmp_path):
     lock, events = (root / "runs/e/full/seed-0" / name for name in ("lock", "events.jsonl"))
 
     def kill() -> None:
-        while not (events.exists() and '"step"' in events.read_text()):
-            time.sleep(0.01)
         os.kill(int(lock.read_text().split()[1]), signal.SIGKILL)
 
-    killer = threading.Thread(target=kill, daemon=True)
-    killer.start()
-    made = paribus("run", "e.yaml", cwd=root)
-    killer.join()
+    with meanwhile(lambda: events.exists() and '"step"' in events.read_text(), kill):
+        made = paribus("run", "e.yaml", cwd=root)
     assert made.returncode == 1
     assert "ended with code -9" in made.stdout + made.stderr
     assert (root / "runs/e/lora/seed-0/manifest.json").exists()

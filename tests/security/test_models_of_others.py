@@ -157,20 +157,22 @@ def test_a_config_cannot_fetch_a_kernel(model: Path, values: dict[str, Any]) -> 
         load(model)
 
 
-def test_kernels_of_the_hub_are_off_whatever_was_set() -> None:
+@pytest.mark.parametrize(
+    "value", ["YES", *(pytest.param(one, marks=pytest.mark.slow) for one in ("1", "NO"))]
+)
+def test_kernels_of_the_hub_are_off_whatever_was_set(value: str) -> None:
     asked = "import paribus; from transformers.integrations import hub_kernels as k"
-    for value in ("YES", "1", "NO"):
-        done = subprocess.run(
-            [
-                sys.executable,
-                "-c",
-                f"{asked}; print(k._TRANSFORMERS_USE_HUB_KERNELS, k._kernels_enabled)",
-            ],
-            env={**os.environ, "USE_HUB_KERNELS": value},
-            capture_output=True,
-            text=True,
-        )
-        assert done.stdout == "NO False\n", done.stderr
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            f"{asked}; print(k._TRANSFORMERS_USE_HUB_KERNELS, k._kernels_enabled)",
+        ],
+        env={**os.environ, "USE_HUB_KERNELS": value},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "NO False\n", done.stderr
 
 
 TEMPLATES: dict[str, tuple[Any, str]] = {  # what a template tries: how it is refused
