@@ -18,7 +18,7 @@ from paribus.evaluation import by_vllm
 from paribus.evaluation.by_vllm import Continued
 from paribus.evaluation.generate import generate, measure, total_cost
 from paribus.evaluation.likelihood import likelihoods, measure_likelihoods
-from paribus.experiment.progress import OnProgress, Progress, Stage
+from paribus.experiment.progress import OnProgress, Progress, Stage, pace
 from paribus.models.device import peak_memory_bytes
 from paribus.planning.inputs import Inputs, PromptSet
 from paribus.records import Generation
@@ -107,7 +107,8 @@ def _measure_heldout(
 ) -> dict[str, Any]:
     _enter(LIKELIHOOD, inputs, spec, pieces)
     device = next(model.parameters()).device
-    report = _reporter("likelihood", len(inputs.gold), device, on_progress)
+    size = spec.config.evaluation.batch_size
+    report = _reporter("likelihood", len(inputs.gold), size, device, on_progress)
     piece = pieces.read(LIKELIHOOD)
     if piece is None:
         found, figures = measure_likelihoods(
@@ -115,7 +116,7 @@ def _measure_heldout(
                 model,
                 inputs.gold,
                 [problem.id for problem in inputs.tested],
-                batch_size=spec.config.evaluation.batch_size,
+                batch_size=size,
                 on_batch=report,
             )
         )
@@ -159,8 +160,8 @@ def _generate(
     part: slice,
 ) -> tuple[list[Generation], dict[str, Any]]:
     """Decode some of the problems; return what was written, and what it cost."""
-    device = next(model.parameters()).device
-    report = _reporter("testing", len(asked.prompts), device, on_progress, part.start)
+    device, size = next(model.parameters()).device, spec.config.evaluation.batch_size
+    report = _reporter("testing", len(asked.prompts), size, device, on_progress, part.start)
     report(0)
     decode = partial(generate, model) if vllm is None else partial(by_vllm.generate, vllm)
     run = partial(
@@ -169,7 +170,7 @@ def _generate(
         asked.prompts[part],
         stop_ids=_stop_ids(model, inputs, asked),
         max_new_tokens=spec.config.evaluation.max_new_tokens,
-        batch_size=spec.config.evaluation.batch_size,
+        batch_size=size,
         on_batch=report,
         calculator=asked.protocol.calculator,
     )
@@ -177,21 +178,26 @@ def _generate(
 
 
 def _reporter(
-    stage: Stage, total: int, device: torch.device, on_progress: OnProgress, before: int = 0
+    stage: Stage,
+    total: int,
+    at_once: int,
+    device: torch.device,
+    on_progress: OnProgress,
+    before: int = 0,
 ) -> Callable[[int], None]:
     """Return a function that reports how many of `total` problems are done, `before` of them."""
     started = time.perf_counter()
 
     def report(done: int) -> None:
-        seconds = time.perf_counter() - started
+        a_second = pace(done, total - before, time.perf_counter() - started, at_once=at_once)
         on_progress(
             Progress(
                 stage=stage,
                 done=before + done,
                 total=total,
-                examples_per_second=done / seconds if done else None,
+                examples_per_second=a_second,
                 memory_bytes=peak_memory_bytes(device),
-                seconds_left=(total - before - done) * seconds / done if done else None,
+                seconds_left=(total - before - done) / a_second if a_second else None,
             )
         )
 

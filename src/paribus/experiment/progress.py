@@ -18,7 +18,7 @@ class Progress:
         done: optimizer steps, or problems tested, so far.
         total: how many there are.
         loss: training loss of the last step, in nats per target token.
-        examples_per_second: of the last step, or of the test so far.
+        examples_per_second: of the last step, or of the test so far; None before there is one.
         memory_bytes: peak of this stage.
         seconds_left: of this stage, at the pace so far; None before there is one.
         note: what the user must be told once, whatever the stage.
@@ -35,3 +35,12 @@ class Progress:
 
 
 OnProgress = Callable[[Progress], None]
+
+
+def pace(done: int, of: int, seconds: float, *, at_once: int) -> float | None:
+    """Return the problems done a second, or None while too few are done to mean anything.
+
+    `at_once` problems are decoded side by side, so until as many are done, or half of all, most of
+    the work that was done is in texts that have not ended.
+    """
+    return done / seconds if done and done >= min(at_once, of / 2) else None
