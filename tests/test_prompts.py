@@ -5,7 +5,8 @@ import copy
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tokenizers import processors
+from tokenizers import Tokenizer, models, processors
+from transformers import PreTrainedTokenizerFast
 
 from paribus.errors import PromptError
 from paribus.prompts.encode import Encoded, encode_examples, encode_prompts
@@ -194,6 +195,84 @@ def test_without_an_end_of_sequence_token_raw_is_refused(tokenizer):
 def test_a_template_that_does_not_end_turns_is_refused(tokenizer, template):
     with pytest.raises(PromptError, match="does not end an assistant's turn with a token"):
         stop_token(format="chat", tokenizer=without(tokenizer, chat_template=template))
+
+
+TURNS = (
+    "{{ bos_token }}{% for m in messages %}[{{ m['role'] }}]{{ m['content'] }}MARK"
+    "{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}"
+)
+
+
+def ending(mark: str, tokenizer):
+    return without(tokenizer, chat_template=TURNS.replace("MARK", mark))
+
+
+@pytest.mark.parametrize(
+    ("mark", "token"),
+    [
+        ("<end_of_turn>", "<end_of_turn>"),
+        ("<end_of_turn>\n", "<end_of_turn>"),
+        ("<end_of_turn><eos>\n", "<end_of_turn>"),
+        ("<eos>\n[next]", "<eos>"),
+        ("\n", "Ċ"),
+        ("#\n", "#"),
+    ],
+)
+def test_a_turn_ends_with_one_whole_token(tokenizer, mark, token):
+    stop = stop_token(format="chat", tokenizer=ending(mark, tokenizer))
+    assert tokenizer.convert_ids_to_tokens(stop) == token
+
+
+@pytest.mark.parametrize(
+    "mark", ["<|im_end|>", "###", "\n\n", " \n", "\n<eos>", " <eos>", "☃", "###<eos>", "#\nUser:"]
+)
+def test_a_marker_of_several_tokens_is_refused(tokenizer, mark):
+    """Its first piece would end texts wherever they hold it: `#` is how `#### 7` begins."""
+    with pytest.raises(PromptError, match="which is not one token of this tokenizer") as caught:
+        stop_token(format="chat", tokenizer=ending(mark, tokenizer))
+    assert repr(mark)[1:-1] in caught.value.message
+
+
+def test_a_marker_that_the_vocabulary_lacks_is_refused():
+    """<unk> stands for anything."""
+    backend = Tokenizer(models.WordLevel({"<unk>": 0, "[": 1}, unk_token="<unk>"))
+    unknown = PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="<unk>")
+    with pytest.raises(PromptError, match="which is not one token of this tokenizer but '<unk>'"):
+        stop_token(format="chat", tokenizer=ending("<|im_end|>", unknown))
+
+
+def test_an_end_of_sequence_token_that_the_vocabulary_lacks_is_refused(tokenizer):
+    with pytest.raises(PromptError, match="'</s>' is not in its vocabulary: it becomes '<unk>'"):
+        stop_token(format="raw", tokenizer=without(tokenizer, eos_token="</s>"))
+
+
+LEAVING_OUT = {
+    "everything": "{{ bos_token }}<start_of_turn>model\n",
+    "the question": "{% for m in messages if m['role'] != 'user' %}{{ m['content'] }}{% endfor %}",
+    "the shots": "{{ messages[-1]['content'] }}<start_of_turn>model\n",
+    "all but the first": "{{ messages[0]['content'] }}<start_of_turn>model\n",
+    "the solutions": "{% for m in messages if m['role'] == 'user' %}{{ m['content'] }}{% endfor %}",
+    "a question's end": "{% for m in messages %}{{ m['content'][:20] }}{% endfor %}",
+    "capitals": "{% for m in messages %}{{ m['content'] | lower }}{% endfor %}",
+    "their order": "{% for m in messages | reverse %}{{ m['content'] }}{% endfor %}",
+}
+
+
+@pytest.mark.parametrize("template", LEAVING_OUT.values(), ids=LEAVING_OUT)
+def test_a_template_that_leaves_something_out_is_refused(tokenizer, template):
+    with pytest.raises(PromptError, match="leaves out or changes what the (user|assistant) says"):
+        render("chat", 1, without(tokenizer, chat_template=template))
+
+
+@pytest.mark.parametrize("name", ["everything", "the question", "the solutions", "capitals"])
+def test_a_template_without_a_place_for_a_solution_is_refused(tokenizer, name):
+    with pytest.raises(PromptError, match="leaves out or changes what"):
+        stop_token(format="chat", tokenizer=without(tokenizer, chat_template=LEAVING_OUT[name]))
+
+
+def test_a_template_may_trim_blanks(tokenizer):
+    trimming = without(tokenizer, chat_template=TURNS.replace("['content']", "['content'] | trim"))
+    assert render("chat", 0, trimming, " Why? \n") == "<bos>[user]Why?MARK[assistant]"
 
 
 @given(question=TEXT, solution=TEXT)

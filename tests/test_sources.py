@@ -15,7 +15,7 @@ from huggingface_hub import constants
 from paribus.data import gsm8k
 from paribus.errors import DataError, ModelError
 from paribus.hub import settle
-from paribus.models.source import Source, context_length, find, load_tokenizer
+from paribus.models.source import Source, context_length, find, load_tokenizer, vocabulary
 from paribus.records import Variant
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -304,3 +304,16 @@ def test_a_context_length_that_cannot_be(tmp_path, content, said):
 def test_context_length(tmp_path, config, length):
     (tmp_path / "config.json").write_text(json.dumps(config))
     assert context_length(Source(path=tmp_path, identity="?")) == length
+
+
+@pytest.mark.parametrize(
+    ("config", "rows"),
+    [
+        ({"vocab_size": 256_000}, 256_000),
+        ({"text_config": {"vocab_size": 262_208}}, 262_208),
+        ({"model_type": "gpt2"}, None),
+    ],
+)
+def test_vocabulary(tmp_path, config, rows):
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert vocabulary(Source(path=tmp_path, identity="?")) == rows

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from paribus.models.attention import packed
 from paribus.models.device import return_freed
 from paribus.models.load import decoder_and_head
-from paribus.models.logits import ROWS, TILE, at_labels
+from paribus.models.logits import ROWS, TILE, at_labels, refuse_outside
 from paribus.prompts.encode import Encoded
 
 TOKENS = 4096
@@ -131,6 +131,7 @@ def _negative_log_likelihoods(model: nn.Module, batch: Sequence[Encoded]) -> lis
 
 def _losses(hidden_ND: Tensor, head_VD: Tensor, labels_N: Tensor, softcap: float | None) -> Tensor:
     """Return each label's negative log-likelihood, in fp32 [N]."""
+    refuse_outside(labels_N, len(head_VD))
     found = []
     for hidden_RD, labels_R in zip(hidden_ND.split(ROWS), labels_N.split(ROWS), strict=True):
         normalizer_R = hidden_RD.new_full((len(hidden_RD),), -torch.inf, dtype=torch.float32)

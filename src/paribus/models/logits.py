@@ -10,11 +10,26 @@ Shapes: R rows of a block, V vocabulary, W columns of a tile.
 import torch
 from torch import Tensor
 
+from paribus.errors import ModelError
+
 ROWS = 1024
 """Rows that are worked on at once."""
 
 TILE = 4096
 """Columns of logits that exist at once: with 1,024 rows 8 MB in bf16, which a cache holds."""
+
+
+def refuse_outside(labels_N: Tensor, vocabulary: int) -> None:
+    """Raise ModelError for labels that no column belongs to: a loss would do without theirs."""
+    if not len(labels_N):
+        return
+    least, most = (int(each) for each in labels_N.aminmax())
+    if least < 0 or most >= vocabulary:
+        raise ModelError(
+            f"tokens {least} to {most} are to be predicted, and the model has only 0 to "
+            f"{vocabulary - 1}",
+            "use the tokenizer that the model was published with, or resize the model's embedding",
+        )
 
 
 def at_labels(values_RW: Tensor, labels_R: Tensor, start: int, otherwise_R: Tensor) -> Tensor:

@@ -80,10 +80,21 @@ def context_length(source: Source) -> int | None:
 
     Raises ModelError if the config is damaged.
     """
+    return _size(source, "max_position_embeddings")
+
+
+def vocabulary(source: Source) -> int | None:
+    """Return how many rows the model's embedding has, or None if its config does not say.
+
+    Raises ModelError if the config is damaged.
+    """
+    return _size(source, "vocab_size")
+
+
+def _size(source: Source, key: str) -> int | None:
     path = source.path / "config.json"
     config = Config(values=read_config(path), where=str(path))
     text = config.part("text_config") if config.values.get("text_config") else config
-    key = "max_position_embeddings"
     return text.size(key) if text.values.get(key) is not None else None
 
 

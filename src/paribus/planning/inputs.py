@@ -15,8 +15,8 @@ from typing import Any
 
 from paribus.config.schema import ArmConfig
 from paribus.data.problems import ProblemSet, load
-from paribus.errors import NotHere, PromptError
-from paribus.models.source import Source, context_length, find
+from paribus.errors import ModelError, NotHere, PromptError
+from paribus.models.source import Source, context_length, find, vocabulary
 from paribus.planning.encodings import Encodings, encoded, tokenizer_of
 from paribus.prompts.encode import Encoded, Prompt
 from paribus.prompts.formats import render_prompt, render_solution
@@ -127,6 +127,7 @@ def prepare(config: ArmConfig, seed: int, *, trial: bool = False) -> Inputs:
         prompt_sets=(prompt_set, *map(asked.alone, others)),
         gold=gold,
     )
+    _check_vocabulary(inputs)
     _check_lengths(inputs, config)
     return inputs
 
@@ -213,6 +214,27 @@ def _check_packages(config: ArmConfig) -> None:
             raise NotHere(
                 f"this experiment needs the package {package}, which is not installed", remedy
             )
+
+
+def _check_vocabulary(inputs: Inputs) -> None:
+    """Raise ModelError if a token that is read, or stops a text, has no row in the embedding."""
+    rows = vocabulary(inputs.source)
+    if rows is None:
+        return
+    used = {asked.stop for asked in inputs.prompt_sets}
+    used.update(*(each.ids for each in (*inputs.examples, *inputs.gold)))
+    used.update(*(prompt.ids for asked in inputs.prompt_sets for prompt in asked.prompts))
+    beyond = sorted(id for id in used if not 0 <= id < rows)
+    if beyond:
+        names = ", ".join(
+            f"{id} ({inputs.tokenizer.convert_ids_to_tokens(id)!r})" for id in beyond[:5]
+        )
+        raise ModelError(
+            f"{len(beyond)} of the tokens that are used have no embedding: {names}; the model has "
+            f"{rows:,}, by vocab_size in {inputs.source.path / 'config.json'}",
+            "use the tokenizer that the model was published with; tokens of your own need "
+            "model.resize_token_embeddings(len(tokenizer)) before both are saved",
+        )
 
 
 def _check_lengths(inputs: Inputs, config: ArmConfig) -> None:

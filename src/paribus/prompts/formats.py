@@ -14,13 +14,16 @@ from jinja2 import TemplateError
 from paribus.errors import PromptError
 from paribus.records import Problem
 
-_PROBE = "0"
+_QUESTION, _SOLUTION = "What is 6 times 7?", "6*7=42\n#### 42"
+"""What a chat template is tried with: two texts that no template holds itself."""
+_TEMPLATE_REMEDY = "set prompt.format=raw, or use the template that the model was published with"
 
 
 def render_prompt(question: str, *, format: str, shots: Sequence[Problem], tokenizer: Any) -> str:
     """Return the text put to the model, up to where its solution begins.
 
-    Raises PromptError if `format` is "chat" and the tokenizer has no template.
+    Raises PromptError if `format` is "chat" and the tokenizer has no template, or one that leaves
+    out the question or a shot.
     """
     if format == "raw":
         solved = [f"Question: {s.question}\nAnswer: {s.solution}\n\n" for s in shots]
@@ -28,7 +31,10 @@ def render_prompt(question: str, *, format: str, shots: Sequence[Problem], token
     messages = [
         m for s in shots for m in (_turn("user", s.question), _turn("assistant", s.solution))
     ]
-    return _apply(tokenizer, [*messages, _turn("user", question)], add_generation_prompt=True)
+    messages.append(_turn("user", question))
+    text = _apply(tokenizer, messages, add_generation_prompt=True)
+    _refuse_left_out(text, messages)
+    return text
 
 
 def render_solution(solution: str, *, format: str) -> str:
@@ -40,25 +46,73 @@ def stop_token(*, format: str, tokenizer: Any) -> int:
     """Return the id that ends a solution, in training and in generation.
 
     Raw: the end-of-sequence token. Chat: what the template puts behind an assistant's turn,
-    `<end_of_turn>` for Gemma.
+    `<end_of_turn>` for Gemma. Raises PromptError if that is not one token of the tokenizer's.
     """
-    if format == "raw":
-        if tokenizer.eos_token_id is None:
-            raise PromptError(
-                "the tokenizer has no end-of-sequence token", "set prompt.format=chat"
-            )
-        return int(tokenizer.eos_token_id)
-    asked = [_turn("user", _PROBE)]
+    return _end_of_text(tokenizer) if format == "raw" else _end_of_turn(tokenizer)
+
+
+def _end_of_text(tokenizer: Any) -> int:
+    end: int | None = tokenizer.eos_token_id
+    if end is None:
+        raise PromptError("the tokenizer has no end-of-sequence token", "set prompt.format=chat")
+    if tokenizer.convert_ids_to_tokens(end) != tokenizer.eos_token:
+        raise PromptError(
+            f"the tokenizer's end-of-sequence token {tokenizer.eos_token!r} is not in its "
+            f"vocabulary: it becomes {tokenizer.convert_ids_to_tokens(end)!r}",
+            "name a token of the vocabulary as eos_token in tokenizer_config.json",
+        )
+    return end
+
+
+def _end_of_turn(tokenizer: Any) -> int:
+    asked = [_turn("user", _QUESTION)]
     prompt = _apply(tokenizer, asked, add_generation_prompt=True)
-    whole = _apply(tokenizer, [*asked, _turn("assistant", _PROBE)], add_generation_prompt=False)
-    after = whole.removeprefix(prompt).removeprefix(_PROBE)
+    turns = [*asked, _turn("assistant", _SOLUTION)]
+    whole = _apply(tokenizer, turns, add_generation_prompt=False)
+    _refuse_left_out(whole, turns)
+    after = whole.removeprefix(prompt + _SOLUTION)
     ids = tokenizer.encode(after, add_special_tokens=False)
-    if not whole.startswith(prompt + _PROBE) or not ids:
+    if not whole.startswith(prompt + _SOLUTION) or not ids:
         raise PromptError(
             "the chat template does not end an assistant's turn with a token",
             "set prompt.format=raw",
         )
+    if not _is_whole(ids, after, tokenizer):
+        pieces = ", ".join(map(repr, tokenizer.convert_ids_to_tokens(ids)))
+        raise PromptError(
+            f"the chat template ends an assistant's turn with {after[:40]!r}, which is not one "
+            f"token of this tokenizer but {pieces[:200]}",
+            "set prompt.format=raw, or add the marker to the tokenizer and resize the model",
+        )
     return int(ids[0])
+
+
+def _is_whole(ids: Sequence[int], after: str, tokenizer: Any) -> bool:
+    """Return whether the first of `ids`, which `after` is made of, is a marker by itself.
+
+    It is if it was added to the vocabulary as one, or if it alone is more than blanks.
+    """
+    added = tokenizer.added_tokens_decoder.get(ids[0])
+    if added is not None:  # <unk> is one too, and stands for what the vocabulary lacks
+        return after.lstrip().startswith(added.content)
+    if len(ids) == 1:
+        return True
+    return bool(tokenizer.decode(ids[:1]).strip()) and not tokenizer.decode(ids[1:]).strip()
+
+
+def _refuse_left_out(text: str, messages: Sequence[dict[str, str]]) -> None:
+    """Raise PromptError unless `text` holds what was said, in order. Templates may trim blanks."""
+    end = 0
+    for message in messages:
+        said = message["content"].strip()
+        start = text.find(said, end)
+        if start < 0:
+            raise PromptError(
+                f"the chat template leaves out or changes what the {message['role']} says: "
+                f"{said[:60]!r}",
+                _TEMPLATE_REMEDY,
+            )
+        end = start + len(said)
 
 
 def _turn(role: str, content: str) -> dict[str, str]:
@@ -77,6 +131,6 @@ def _apply(tokenizer: Any, messages: list[dict[str, str]], *, add_generation_pro
         # The template came with the model and runs in a sandbox, which refuses by these too.
         raise PromptError(
             f"the chat template fails: {type(error).__name__}: {str(error)[:200]}",
-            "set prompt.format=raw, or use the template that the model was published with",
+            _TEMPLATE_REMEDY,
         ) from error
     return text

@@ -22,7 +22,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from paribus.models.logits import ROWS, TILE, at_labels
+from paribus.models.logits import ROWS, TILE, at_labels, refuse_outside
 
 
 class CompletionLoss:
@@ -50,9 +50,12 @@ class CompletionLoss:
             labels_N: the tokens to predict, in [0, V).
             divisor: target tokens of the whole optimizer step.
 
+        Raises ModelError for labels outside of that.
+
         If the head is trained, its gradient is in `head_VD.grad` when this returns: `backward` must
         begin at this very value. Everything but the matrix products is fp32.
         """
+        refuse_outside(labels_N, len(self.head_VD))
         head_VD = self.head_VD if torch.is_grad_enabled() else self.head_VD.detach()
         loss: Tensor = _Loss.apply(hidden_ND, head_VD, labels_N, divisor, self)
         return loss

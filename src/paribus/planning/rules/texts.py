@@ -3,8 +3,10 @@
     violation: PB025 the chat template of meta-llama/Llama-3.2-1B-Instruct asks for today's date
 
 What cannot happen needs no rule: `prompts/encode` proves one <bos>, no merge across the boundary of
-prompt and solution, and the stop token at the end; nothing is ever cut; padding has no loss by
-its position, so a padding token that equals the stop token does no harm.
+prompt and solution, and the stop token at the end; `prompts/formats` that a template leaves nothing
+out and ends a turn with one token; `planning/inputs` that the model has a row for every token;
+nothing is ever cut; padding has no loss by its position, so a padding token that equals the stop
+token does no harm.
 """
 
 from paribus.config.schema import ArmConfig

@@ -1,0 +1,112 @@
+"""Tokens without a row in the model's embedding are refused before any step."""
+
+import json
+import shutil
+
+import pytest
+import torch
+
+from paribus.config.schema import ArmConfig, DataConfig, EvaluationConfig, PromptConfig
+from paribus.errors import ModelError
+from paribus.evaluation.likelihood import _losses
+from paribus.planning.inputs import prepare
+from paribus.testing.tiny import tiny_tokenizer
+from paribus.training.loss import CompletionLoss
+
+ROWS = 262
+"""Of the tiny model's embedding: as many as its tokenizer has tokens."""
+DONE = (
+    "{% for m in messages %}[{{ m['role'] }}]{{ m['content'] }}"
+    "{{ '<done>' if m['role'] == 'assistant' else '' }}{% endfor %}"
+    "{% if add_generation_prompt %}[assistant]{% endif %}"
+)
+
+
+def arm(model, method="full", format="raw", also=()) -> ArmConfig:
+    return ArmConfig(
+        model=str(model),
+        method=method,
+        data=DataConfig(train_size=4, test_size=3, max_steps=1),
+        prompt=PromptConfig(format=format, max_tokens=2000),
+        evaluation=EvaluationConfig(also=also),
+    )
+
+
+@pytest.fixture
+def changed(tiny, tmp_path):
+    """Save the tiny model with a changed tokenizer, and as many rows as its config shall say."""
+
+    def save(tokenizer, rows=ROWS):
+        folder = shutil.copytree(tiny, tmp_path / "changed")
+        tokenizer.save_pretrained(folder)
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps({**config, "vocab_size": rows}))
+        return folder
+
+    return save
+
+
+def with_word(word: str):
+    """A tokenizer that has got a token of its own."""
+    tokenizer = tiny_tokenizer()
+    tokenizer.add_tokens([word])
+    return tokenizer
+
+
+def with_end(word: str):
+    """A tokenizer that ends texts with what is in no model's vocabulary."""
+    tokenizer = tiny_tokenizer()
+    tokenizer.add_special_tokens({"eos_token": word})
+    return tokenizer
+
+
+def with_done():
+    tokenizer = with_word("<done>")
+    tokenizer.chat_template = DONE
+    return tokenizer
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "options", "token"),
+    [
+        pytest.param(with_word("Question"), {}, "Question", id="in prompts"),
+        pytest.param(with_word("Question"), {"method": "none"}, "Question", id="of a baseline"),
+        pytest.param(with_word("####"), {}, "####", id="in solutions"),
+        pytest.param(with_end("</s>"), {}, "</s>", id="that ends texts"),
+        pytest.param(with_done(), {"format": "chat"}, "<done>", id="that ends turns"),
+        pytest.param(with_done(), {"also": ("zero_shot/chat",)}, "<done>", id="of one protocol"),
+    ],
+)
+def test_a_token_beyond_the_embedding_is_named(changed, tokenizer, options, token):
+    folder = changed(tokenizer)
+    with pytest.raises(ModelError) as told:
+        prepare(arm(folder, **options), 0)
+    assert f"no embedding: {ROWS} ({token!r}); the model has {ROWS}" in told.value.message
+    assert "resize_token_embeddings" in told.value.remedy
+
+
+def test_a_resized_model_and_a_token_that_is_not_used_are_taken(changed):
+    assert prepare(arm(changed(with_word("Question"), rows=ROWS + 1)), 0).examples
+
+
+def test_a_token_that_no_text_holds_does_no_harm(changed):
+    assert prepare(arm(changed(with_word("nowhere"))), 0).examples
+
+
+V, D = 5000, 8  # a tile, and a piece of one
+LABELS = [[V], [0, V], [V + 5000, 1], [-1], [3, -100]]
+
+
+@pytest.mark.parametrize("trains", [True, False])
+@pytest.mark.parametrize("labels", LABELS)
+def test_no_loss_is_told_of_a_label_outside_the_vocabulary(labels, trains):
+    hidden = torch.zeros(len(labels), D, requires_grad=trains)
+    loss = CompletionLoss(torch.zeros(V, D, requires_grad=trains), torch.float32)
+    with pytest.raises(ModelError, match=f"{min(labels)} to {max(labels)} are to be predicted"):
+        loss(hidden, torch.tensor(labels))
+
+
+@pytest.mark.parametrize("labels", LABELS)
+def test_nor_a_likelihood(labels):
+    with pytest.raises(ModelError, match="the model has only 0 to 4999"):
+        _losses(torch.zeros(len(labels), D), torch.zeros(V, D), torch.tensor(labels), None)
