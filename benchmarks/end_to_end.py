@@ -146,17 +146,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(error)
         return 2
+    precision = design.runs[0].config.training.computes_in
     failed = any("error" in each for each in (ours, *theirs["arms"].values()))
     results = {
         "date": time.strftime("%Y-%m-%d"),
         "machine": machine("cpu"),
+        "precision": precision,
         "file": options.file.name,
         "values": options.values,
         "paribus": ours,
         "peers": theirs,
         "ratio": None if failed else theirs["seconds"] / ours["seconds"],
     }
-    out = options.out or RESULTS / f"end-to-end-{results['date']}-{slug('cpu')}.json"
+    place = RESULTS / f"end-to-end-{results['date']}-{slug('cpu', precision)}.json"
+    out = options.out or place
     write_json(out, results)
     for name, found in (("paribus", ours), ("TRL and lm-eval", theirs)):
         print(f"{name}: {found['seconds']:.0f} s", *found.get("arms", {}).items(), sep="\n  ")

@@ -3,10 +3,10 @@
     python benchmarks/growth.py                 # everything: about 6 minutes on 2 cores
     python benchmarks/growth.py --draw          # the figure anew, from the stored results
 
-Each curve is measured in a process of its own (speed_growth.py), training in bf16 with fp32
-masters. Starting up is the time from the start of `paribus run` to that of its first optimizer
-step, weights cached, probes included. Writes `benchmarks/results/growth.json` and
-`docs/speed-growth.svg`.
+Each curve is measured in a process of its own (speed_growth.py), in bf16 with fp32 masters where
+the device multiplies in bf16, else in fp32. Starting up is the time from the start of `paribus run`
+to that of its first optimizer step, weights cached, probes included. Writes
+`benchmarks/results/growth.json` and `docs/speed-growth.svg`.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from speed import environment
-from speed_machine import machine
+from speed_machine import machine, settled
 
 from paribus.files import read_json, write_json
 from paribus.report.svg import PALETTE, style
@@ -49,8 +49,10 @@ HELP_RUNS = 5
 def measure(model: str, device: str) -> dict[str, Any]:
     """Measure all of it. A part that fails ends the whole with what it said."""
     curves: dict[str, dict[str, Any]] = {}
+    precision = settled("auto", device)
     for curve, method in PARTS:
-        command = [sys.executable, str(HERE / "speed_growth.py"), curve, method, model, device]
+        asked = (curve, method, model, device, precision)
+        command = [sys.executable, str(HERE / "speed_growth.py"), *asked]
         done = subprocess.run(command, env=environment(), capture_output=True, text=True)
         if done.returncode:
             raise SystemExit(f"{curve} {method}: exit {done.returncode}\n{done.stderr}")
@@ -60,6 +62,7 @@ def measure(model: str, device: str) -> dict[str, Any]:
         "date": time.strftime("%Y-%m-%d"),
         "machine": machine(device),
         "model": Path(model).name,
+        "precision": precision,
         "curves": curves,
         "start_seconds": {method: _start(model, method) for method in ("full", "lora")},
         "help_seconds": median(_help() for _ in range(HELP_RUNS)),

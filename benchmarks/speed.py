@@ -2,14 +2,16 @@
 
     python benchmarks/speed.py --data ../gsm8k                  # all parts, three rounds
     python benchmarks/speed.py --only full --rounds 1           # parts whose name contains a word
-    python benchmarks/speed.py --fp32 --only evaluation         # all texts must be identical
+    python benchmarks/speed.py --precision fp32                 # all texts must be identical
     python benchmarks/speed.py --device cuda --model FOLDER --shape google/gemma-2b
 
 Training: paribus, TRL's SFTTrainer in three settings, and a plain Trainer, full and LoRA.
 Evaluation: paribus and lm-eval's `hf`. Each part runs in a process of its own on the same token
-ids, weights, batches and prompts (speed_work.py). A round does each once; every second round goes
-backwards. TRL does fewer steps than the others, and its slowest settings the first round only;
-ratios are of the steps that both did. Writes `benchmarks/results/speed-<date>-<machine>.json`.
+ids, weights, batches and prompts (speed_work.py), all in one precision: bf16 where the device
+multiplies in it, else fp32, which is slower and gets less work. A round does each once; every
+second round goes backwards; none begins that would not end within `--minutes`. TRL does fewer
+steps than the others, and its slowest settings the first round only; ratios are of the steps that
+both did. Writes `benchmarks/results/speed-<date>-<machine>.json`, or `…-fp32.json`.
 Exits 1 if a part failed, losses differ by more than rounding, or in fp32 a text differs.
 """
 
@@ -20,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
@@ -29,11 +31,12 @@ from typing import Any
 from peer import NAMES, NEEDS
 from rich.console import Console
 from rich.table import Table
-from speed_machine import cores, machine, slug, useful_flops
+from speed_machine import cores, machine, settled, slug, useful_flops
 from speed_model import random_model
 from speed_summary import rate, summarise, worth_repeating
 from speed_work import Asked, Work, make_work
 
+from paribus.config.schema import Precision
 from paribus.errors import UserError
 from paribus.files import write_json
 from paribus.models.quiet import quiet_libraries
@@ -41,16 +44,23 @@ from paribus.models.shapes import shape_of
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
+SIZES: Mapping[Precision, Mapping[str, int]] = {
+    "bf16": {"steps": 4, "batch": 8, "problems": 64, "eval_batch": 32},
+    "fp32": {"steps": 3, "batch": 4, "problems": 16, "eval_batch": 8},
+}
+"""How much work unless said otherwise: without bf16 a processor takes several times as long."""
 
 
-def measure(work: Work, names: Sequence[str], rounds: int, folder: Path) -> dict[str, Any]:
-    """Run the parts in turns and return the results."""
+def measure(
+    work: Work, names: Sequence[str], rounds: int, minutes: float, folder: Path
+) -> dict[str, Any]:
+    """Run the parts in turns and return the results: at least one round, no more than `rounds`."""
     file = folder / "work.json"
     work.write(file)
     found: list[dict[str, Any]] = []
     limits, started = [], time.perf_counter()
-    for number in range(1, rounds + 1):
-        limits.append(_limits(work.asked.device))
+    for number in rounds_of(rounds, minutes):
+        limits.append(_limits(work.asked))
         this: dict[str, Any] = {}
         for name in names if number % 2 else reversed(names):
             this[name] = part(name, file, folder / "out.json")
@@ -77,6 +87,19 @@ def measure(work: Work, names: Sequence[str], rounds: int, folder: Path) -> dict
     }
 
 
+def rounds_of(
+    most: int, minutes: float, clock: Callable[[], float] = time.perf_counter
+) -> Iterator[int]:
+    """Yield 1, 2, … `most`, but none that, if it takes as long as the last, ends too late."""
+    started = began = clock()
+    for number in range(1, most + 1):
+        now = clock()
+        if number > 1 and now + (now - began) > started + 60 * minutes:
+            return
+        began = now
+        yield number
+
+
 def part(name: str, work: Path, out: Path, *saved: Path) -> dict[str, Any]:
     """Run one part in its own process and return what it wrote, or its error."""
     out.unlink(missing_ok=True)
@@ -89,10 +112,10 @@ def part(name: str, work: Path, out: Path, *saved: Path) -> dict[str, Any]:
     return found
 
 
-def _limits(device: str) -> dict[str, float]:
-    command = [sys.executable, str(HERE / "speed_machine.py"), device]
+def _limits(asked: Asked) -> dict[str, Any]:
+    command = [sys.executable, str(HERE / "speed_machine.py"), asked.device, asked.precision]
     done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=True)
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
 
 
@@ -163,7 +186,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     os.environ["HF_HUB_OFFLINE"] = "1"
     quiet_libraries()
-    names = [name for name in NAMES if any(word in name for word in options.only)]
+    precision = settled(options.precision, options.device)
+    names = [
+        name
+        for name in NAMES
+        if any(word in name for word in options.only)
+        and (precision == "bf16" or not name.endswith("/trl-bf16"))  # in fp32 it is trl-kept
+    ]
     missing = sorted(
         {NEEDS[n.split("/")[1]] for n in names if not find_spec(NEEDS[n.split("/")[1]])}
     )
@@ -178,13 +207,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="paribus-speed-") as scratch:
         folder = Path(scratch)
         try:
-            work = make_work(_asked(options, folder))
+            work = make_work(_asked(options, precision, folder))
         except UserError as error:
             print(error)
             return 2
-        results = measure(work, names, options.rounds, folder)
+        results = measure(work, names, options.rounds, options.minutes, folder)
     shape = f"-{Path(options.shape).name}" if options.shape else ""
-    name = f"speed-{results['date']}-{slug(options.device)}{shape}.json"
+    name = f"speed-{results['date']}-{slug(options.device, precision)}{shape}.json"
     out = options.out or RESULTS / name
     write_json(out, results)
     Console(width=150).print(table(results))
@@ -192,7 +221,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if results["failures"] or not all(c["ok"] for c in results["checks"]) else 0
 
 
-def _asked(options: argparse.Namespace, folder: Path) -> Asked:
+def _asked(options: argparse.Namespace, precision: Precision, folder: Path) -> Asked:
+    sizes = {
+        key: default if getattr(options, key) is None else getattr(options, key)
+        for key, default in SIZES[precision].items()
+    }
     model = options.model
     if Path(model).is_dir():
         model = str(Path(model).resolve())
@@ -201,32 +234,30 @@ def _asked(options: argparse.Namespace, folder: Path) -> Asked:
     return Asked(
         model=model,
         data=options.data and str(Path(options.data).resolve()),
-        steps=options.steps,
-        trl_steps=min(options.trl_steps, options.steps),
-        batch=options.batch,
-        problems=options.problems,
-        eval_batch=options.eval_batch,
+        trl_steps=min(options.trl_steps, sizes["steps"]),
         new_tokens=options.new_tokens,
         device=options.device,
-        precision="fp32" if options.fp32 else "bf16",
+        precision=precision,
+        **sizes,
     )
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=4, help="the first warms up")
+    parser.add_argument("--rounds", type=int, default=3, help="at most")
+    parser.add_argument("--minutes", type=float, default=30, help="no round begins that ends later")
+    parser.add_argument("--steps", type=int, help="the first warms up")
     parser.add_argument("--trl-steps", type=int, default=2, help="steps of the slow peer")
-    parser.add_argument("--batch", type=int, default=8, help="examples of a step")
-    parser.add_argument("--problems", type=int, default=64)
-    parser.add_argument("--eval-batch", type=int, default=32, help="problems decoded at once")
+    parser.add_argument("--batch", type=int, help="examples of a step")
+    parser.add_argument("--problems", type=int)
+    parser.add_argument("--eval-batch", type=int, help="problems decoded at once")
     parser.add_argument("--new-tokens", type=int, default=256, help="longest text")
     parser.add_argument("--only", nargs="+", default=[""], help="words in names: full, lora/trl, …")
     parser.add_argument("--data", help="folder with GSM8K's files; without: generated problems")
     parser.add_argument("--model", default="gemma-3-270m", help="name or folder")
     parser.add_argument("--shape", help="random weights of this model's widths, with the tokenizer")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--fp32", action="store_true", help="everything in fp32")
+    parser.add_argument("--precision", choices=("auto", "bf16", "fp32"), default="auto")
     parser.add_argument("--out", type=Path, help="file of the results")
     return parser
 

@@ -1,6 +1,6 @@
 """The parts of benchmarks/growth.py, each in a process of its own.
 
-python benchmarks/speed_growth.py batch full gemma-3-270m cpu     # prints JSON
+python benchmarks/speed_growth.py batch full gemma-3-270m cpu bf16     # prints JSON
 
 A part is a curve: a list of points, each with its `at` (batch, length, …) and what was measured.
 Training examples are random tokens, the second half of each with loss: speed does not depend on
@@ -14,13 +14,15 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from peer_paribus import evaluate_work
+from speed_machine import settled
 from speed_model import vocabulary_model
 from speed_work import Asked, lora, make_work
 
-from paribus.config.schema import TrainingConfig
+from paribus.config.schema import Precision, TrainingConfig
 from paribus.models.device import compute_dtype, peak_memory_bytes, reset_peak_memory, return_freed
 from paribus.models.load import load_model, make_trainable
 from paribus.models.quiet import quiet_libraries
@@ -42,33 +44,41 @@ ROWS = (256, 512, 1024, 2048, 4096)
 Point = dict[str, float]
 
 
-def batch(model: str, device: str, method: str) -> list[Point]:
+class On(NamedTuple):
+    """Where and in what is computed."""
+
+    device: str
+    precision: Precision
+
+
+def batch(model: str, on: On, method: str) -> list[Point]:
     """Return examples a second and peak memory by batch."""
-    return [{"at": size, **_trained(model, device, method, size, LENGTH)} for size in BATCHES]
+    return [{"at": size, **_trained(model, on, method, size, LENGTH)} for size in BATCHES]
 
 
-def length(model: str, device: str, method: str) -> list[Point]:
+def length(model: str, on: On, method: str) -> list[Point]:
     """Return examples a second and peak memory by length in tokens."""
-    return [{"at": size, **_trained(model, device, method, BATCH, size)} for size in LENGTHS]
+    return [{"at": size, **_trained(model, on, method, BATCH, size)} for size in LENGTHS]
 
 
-def vocabulary(model: str, device: str, method: str) -> list[Point]:
+def vocabulary(model: str, on: On, method: str) -> list[Point]:
     """Return examples a second of a small random model, by the size of its vocabulary."""
     points = []
     for size in VOCABULARIES:
         with tempfile.TemporaryDirectory() as folder:
             made = vocabulary_model(size, Path(folder).resolve())
-            points.append({"at": size, **_trained(str(made), device, method, 8, LENGTH)})
+            points.append({"at": size, **_trained(str(made), on, method, 8, LENGTH)})
     return points
 
 
-def problems(model: str, device: str, method: str) -> list[Point]:
+def problems(model: str, on: On, method: str) -> list[Point]:
     """Return problems a second, one-shot, by how many there are; 32 at most at once."""
     points = []
     for size in PROBLEMS:
         asked = Asked(
-            model=model, device=device, steps=1, problems=size, eval_batch=32, new_tokens=64
-        )
+            model=model, device=on.device, precision=on.precision,
+            steps=1, problems=size, eval_batch=32, new_tokens=64,
+        )  # fmt: skip
         found = evaluate_work(make_work(asked))
         points.append(
             {
@@ -80,18 +90,18 @@ def problems(model: str, device: str, method: str) -> list[Point]:
     return points
 
 
-def loss(model: str, device: str, method: str) -> list[Point]:
+def loss(model: str, on: On, method: str) -> list[Point]:
     """Return the peak memory of the loss alone, forward and backward, by rows in ascending order.
 
     What it takes beyond the head's weights and the hidden states: the gradients of both too.
     """
-    shape, place = shape_of(model, None), torch.device(device)
+    shape, place = shape_of(model, None), torch.device(on.device)
     head = torch.randn(shape.vocab, shape.hidden, device=place) * 0.02
     head.requires_grad_(method == "full")
     points = []
     for rows in (ROWS[0], *ROWS):  # once in vain: libraries load themselves
         head.grad = None
-        compute = compute_dtype("bf16", place)
+        compute = compute_dtype(on.precision, place)
         hidden = torch.randn(rows, shape.hidden, device=place, dtype=compute, requires_grad=True)
         labels = torch.randint(shape.vocab, (rows,), device=place)
         return_freed(place)
@@ -111,10 +121,10 @@ def loss(model: str, device: str, method: str) -> list[Point]:
     return points[1:]
 
 
-def _trained(model: str, device: str, method: str, size: int, tokens: int) -> Point:
+def _trained(model: str, on: On, method: str, size: int, tokens: int) -> Point:
     """Train `STEPS` steps on `size` random examples of `tokens` tokens each."""
-    source, place = find(model, None), torch.device(device)
-    compute = compute_dtype("bf16", place)
+    source, place = find(model, None), torch.device(on.device)
+    compute = compute_dtype(on.precision, place)
     loaded = make_trainable(load_model(source, compute, place), method, lora(), compute)
     numbers = random.Random(tokens)
     vocabulary = shape_of(model, None).vocab
@@ -141,7 +151,7 @@ def _trained(model: str, device: str, method: str, size: int, tokens: int) -> Po
     }
 
 
-CURVES: Mapping[str, Callable[[str, str, str], list[Point]]] = {
+CURVES: Mapping[str, Callable[[str, On, str], list[Point]]] = {
     "batch": batch,
     "length": length,
     "vocabulary": vocabulary,
@@ -152,5 +162,6 @@ CURVES: Mapping[str, Callable[[str, str, str], list[Point]]] = {
 
 if __name__ == "__main__":
     quiet_libraries()
-    curve, how, model_name, where = sys.argv[1:]
-    print(json.dumps(CURVES[curve](model_name, where, how)))
+    curve, how, model_name, where, precision = sys.argv[1:]
+    on = On(where, settled(precision, where))
+    print(json.dumps(CURVES[curve](model_name, on, how)))

@@ -1,10 +1,10 @@
 """What the machine can do, and what the work needs: the two sides of "how close to the limit".
 
     useful_flops(shape, examples, method="full")   # floating-point operations, without padding
-    python benchmarks/speed_machine.py             # {"matrix_flops": …, "copy_bytes": …}
+    python benchmarks/speed_machine.py cpu fp32    # {"matrix_flops": …, "copy_bytes": …, …}
 
 A product of an m × k and a k × n matrix counts 2·m·k·n. The ceiling is the fastest such product in
-bf16 at sizes where nothing but arithmetic counts, into memory that is there already.
+the precision of the work, of matrices that grow until their time is spent.
 """
 
 import json
@@ -16,15 +16,19 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from statistics import median
 from typing import Any
 
+from paribus.config.schema import Precision
+from paribus.models.device import compute_dtype
 from paribus.models.shapes import Shape
-from paribus.planning.devices import machine_memory
+from paribus.planning import devices
+from paribus.planning.processor import cpu_flags, cpu_name, multiplies_bf16, time_products
 
-SIZES = (2048, 3072, 4096)
+PRODUCTS_SECONDS = 2.0
 COPIED = 10**9
+HELD = ("ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY")
+"""Variables that keep oneDNN, and torch's own kernels, from a processor's newer instructions."""
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "trl", "lm_eval", "liger_kernel")
 
 
@@ -56,21 +60,24 @@ def _pairs(shape: Shape, length: int) -> int:
     return shape.sliding_layers * near + (shape.layers - shape.sliding_layers) * full
 
 
-def measure_limits(device: str) -> dict[str, float]:
-    """Return the best bf16 matrix product, FLOP/s, and a copy, bytes read and written a second."""
+def settled(precision: str, device: str) -> Precision:
+    """Return `precision`; for "auto" that in which `paribus run` would compute on `device`."""
+    if precision == "auto":
+        bf16 = devices.here().bf16 if device == "cuda" else multiplies_bf16(cpu_flags())
+        return "bf16" if bf16 else "fp32"
+    return "fp32" if precision == "fp32" else "bf16"
+
+
+def measure_limits(device: str, precision: Precision) -> dict[str, Any]:
+    """Return the best matrix product, FLOP/s, and a copy, bytes read and written a second."""
     import torch
 
-    found = []
-    for size in SIZES:
-        left = torch.randn(size, size, device=device).bfloat16()
-        right = torch.randn(size, size, device=device).bfloat16()
-        out = torch.empty_like(left)
-        seconds = _seconds(partial(torch.mm, left, right, out=out), device)
-        found.append(2 * size**3 / seconds)
-    source = torch.ones(COPIED, dtype=torch.uint8, device=device)
+    place = torch.device(device)
+    source = torch.ones(COPIED, dtype=torch.uint8, device=place)
     target = torch.empty_like(source)
     return {
-        "matrix_flops": max(found),
+        "precision": precision,
+        "matrix_flops": time_products(compute_dtype(precision, place), place, PRODUCTS_SECONDS),
         "copy_bytes": 2 * COPIED / _seconds(partial(target.copy_, source), device),
     }
 
@@ -97,22 +104,23 @@ def machine(device: str) -> dict[str, Any]:
             versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    memory = machine_memory()
-    held = {"ONEDNN_MAX_CPU_ISA": limited()} if limited() else {}
+    held = {name: os.environ[name] for name in HELD if os.environ.get(name)}
+    memory = devices.machine_memory()
     found = {"name": processor(device), "cores": cores(), "memory_bytes": memory}
     return {**found, **versions, **held}
 
 
-def slug(device: str) -> str:
-    """Return the machine's name for a file: `intel-xeon-2-cores`, `nvidia-h100-16-cores`."""
+def slug(device: str, precision: Precision) -> str:
+    """Return the results' name for a file: `intel-xeon-2-cores`, `amd-epyc-2-cores-avx2-fp32`."""
     name = re.sub(r"\([^)]*\)|@.*|processor|cpu", " ", processor(device).lower())
     words = re.sub(r"[^a-z0-9]+", "-", name).strip("-")
-    return "-".join([words, f"{cores()}-cores", *re.findall("[a-z0-9]+", limited().lower())])
+    held = re.findall("[a-z0-9]+", limited().lower())
+    return "-".join([words, f"{cores()}-cores", *held, *(["fp32"] * (precision == "fp32"))])
 
 
 def limited() -> str:
     """Return the instructions that oneDNN is held to, if it is: a machine without newer ones."""
-    return os.environ.get("ONEDNN_MAX_CPU_ISA", "")
+    return os.environ.get(HELD[0], "")
 
 
 def cores() -> int:
@@ -126,10 +134,9 @@ def processor(device: str) -> str:
         import torch
 
         return torch.cuda.get_device_name()
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    named = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
-    return named[0] if named else platform.machine()
+    return cpu_name()
 
 
 if __name__ == "__main__":
-    print(json.dumps(measure_limits(sys.argv[1] if len(sys.argv) > 1 else "cpu")))
+    where, computing = sys.argv[1:]
+    print(json.dumps(measure_limits(where, settled(computing, where))))

@@ -10,13 +10,14 @@ not counted, has the shortest examples: a step of a slow peer takes most of a mi
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from paribus.config.schema import (
     ArmConfig,
     DataConfig,
     EvaluationConfig,
     LoraConfig,
+    Precision,
     PromptConfig,
     TrainingConfig,
 )
@@ -34,8 +35,6 @@ DRAWN = 256
 
 Examples = list[tuple[list[int], int]]
 """Token ids, and how many of them are the prompt."""
-
-Precision = Literal["bf16", "fp32"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -151,6 +151,47 @@ def test_a_window_hides_pairs_of_tokens(tiny):
     assert wide - narrow == 12 * 2 * 32 * 3
 
 
+@pytest.mark.parametrize(
+    ("asked", "held", "found"),
+    [("auto", "AVX2", "fp32"), ("auto", "AVX512_CORE", "fp32"), ("bf16", "AVX2", "bf16")],
+)
+def test_without_bf16_of_its_own_a_processor_compares_in_fp32(monkeypatch, asked, held, found):
+    from speed_machine import settled
+
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", held)
+    assert settled(asked, "cpu") == found
+
+
+def test_results_of_another_precision_or_of_fewer_instructions_are_another_file(monkeypatch):
+    from speed_machine import slug
+
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
+    whole = slug("cpu", "bf16")
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    assert slug("cpu", "fp32") == f"{whole}-avx2-fp32"
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_fp32_gets_less_work_and_what_is_asked_for_stands(precision, tmp_path):
+    from speed import SIZES, _asked, _parser
+
+    asked = _asked(_parser().parse_args(["--batch", "3", "--steps", "1"]), precision, tmp_path)
+    assert (asked.batch, asked.steps, asked.trl_steps, asked.precision) == (3, 1, 1, precision)
+    assert asked.problems == SIZES[precision]["problems"]
+    assert all(SIZES["fp32"][size] < SIZES["bf16"][size] for size in SIZES["fp32"])
+
+
+@pytest.mark.parametrize(
+    ("ends", "rounds"),  # minutes after the start at which each round ends; 30 are allowed
+    [([9, 18, 27], [1, 2, 3]), ([11, 20, 29], [1, 2, 3]), ([16, 30], [1]), ([45], [1])],
+)
+def test_no_round_begins_that_would_end_too_late(ends, rounds):
+    from speed import rounds_of
+
+    times = iter([0, 0, *(60 * minute for minute in ends)])
+    assert list(rounds_of(3, 30, lambda: next(times))) == rounds
+
+
 def figures(losses: list[float], seconds: float) -> dict[str, Any]:
     return {"losses": losses, "seconds": [9.0, seconds, seconds], "peak_memory_bytes": 1}
 
