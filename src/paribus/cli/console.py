@@ -3,16 +3,56 @@
 Texts of models and data, names of files and arms, and messages of other libraries can hold escape
 sequences that clear the screen, rename the window or hide what was said. rich takes out some
 control characters; here all are spelled out, when what is printed is already text and style.
+
+Whatever streams this process was given, `settle_streams` makes them such that printing works.
 """
 
+import codecs
 import os
+import sys
 from collections.abc import Iterable
+from io import TextIOWrapper
 from typing import IO, TextIO, cast
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
 from paribus.untrusted import printable
+
+_SPELLED = "paribus.spelled"
+_SIMPLER = str.maketrans({"−": "-", "–": "-", "→": ">", "…": "~", "“": '"', "”": '"'})
+"""What stands for characters of ours in ASCII, each as wide: tables stay aligned."""
+
+
+def settle_streams() -> None:
+    """Make every standard stream one that can be used; children inherit that.
+
+    A stream that was closed leads nowhere from now on, and no file opened later gets its number. A
+    character that a stream's encoding does not know is written in a simpler form, or spelled out.
+    """
+    codecs.register_error(_SPELLED, _spelled)
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        stream = getattr(sys, name)
+        if stream is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: its own
+            os.set_inheritable(nowhere, nowhere == number)
+            stream = os.fdopen(nowhere, "w" if number else "r", encoding="utf-8")
+            setattr(sys, name, stream)
+        if number and isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors=_SPELLED)
+    encoding = os.environ.get("PYTHONIOENCODING", "").partition(":")[0]
+    os.environ["PYTHONIOENCODING"] = f"{encoding}:backslashreplace"
+
+
+def _spelled(error: UnicodeError) -> tuple[str, int]:
+    """Return what stands for the first of the characters that cannot be encoded."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    character = error.object[error.start]
+    simpler = character.translate(_SIMPLER)
+    if simpler == character:
+        simpler = character.encode("ascii", "backslashreplace").decode()
+    return simpler, error.start + 1
 
 
 class PlainConsole(Console):

@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from paribus.cli.arguments import parser
-from paribus.cli.console import PlainConsole, enduring, silence
+from paribus.cli.console import PlainConsole, enduring, settle_streams, silence
 from paribus.errors import ParibusError, UserError
 from paribus.files import path_fault
 from paribus.stopping import ending_on_signals
@@ -31,6 +31,7 @@ from paribus.stopping import ending_on_signals
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb and return its exit code."""
+    settle_streams()
     words = list(sys.argv[1:] if arguments is None else arguments)
     options = _parse(words)
     errors = PlainConsole(file=enduring(sys.stderr), highlight=False, soft_wrap=True)
@@ -64,6 +65,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         silence(sys.stdout)
         return 0
     except OSError as error:
+        if error.filename is None:
+            silence(sys.stdout)  # else Python would try once more at exit
+            errors.print(f"[bold red]error:[/] the output cannot be written: {error.strerror}")
+            errors.print("  → free some disk space, or let it go elsewhere")
+            return 1
         # Found late: what paribus adds made the path too long, or a part of it is a file.
         if error.errno not in (errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP):
             raise

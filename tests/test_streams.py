@@ -1,0 +1,139 @@
+"""Whatever streams a process is given, every verb prints on them, and so do its children."""
+
+import os
+import subprocess
+import sys
+from io import BytesIO, TextIOWrapper
+from pathlib import Path
+
+import pytest
+
+from finished import complete, describe
+from foreign_rows import asked, write
+from paribus.cli.main import main
+from paribus.store.layout import ExperimentFolder
+
+WORDS = {0: "#### 1 − “Straße” → 日本 \ud800 \x1b[2J", 1: "7 €"}
+VERBS = [
+    "status", "verify", "clean", "explain", "explain PB001", "explain --json", "score in.jsonl",
+    "score in.jsonl --json", "compare in.jsonl −=in2.jsonl", "plan x.yaml --explain", "score −",
+    "report €", "verify 日", "power --baseline 2 --difference 0.05",
+]  # fmt: skip
+EXPERIMENT = """
+question: Ist “−” → größer?
+model: gemma-3-270m
+method: lora
+data: {source: wordproblems, train_size: 8, test_size: 4}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONIOENCODING", "")
+    store = ExperimentFolder(Path("runs/small"))
+    describe(store, question="Größer → “−”?")
+    complete(store)
+    write(Path("in.jsonl"), asked(WORDS))
+    write(Path("in2.jsonl"), asked(WORDS))
+    Path("x.yaml").write_text(EXPERIMENT, encoding="utf-8")
+    return tmp_path
+
+
+def said_on(stream: TextIOWrapper) -> str:
+    stream.flush()
+    return stream.buffer.getvalue().decode(stream.encoding)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_encoding_is_printed_in(folder, monkeypatch, verb):
+    ended = {}
+    for encoding in ("utf-8", "ascii", "latin-1", "cp1252", "utf-16"):
+        for name in ("stdout", "stderr"):
+            monkeypatch.setattr(sys, name, TextIOWrapper(BytesIO(), encoding))
+        ended[encoding] = main(verb.split())
+        said = said_on(sys.stdout) + said_on(sys.stderr)  # type: ignore[arg-type]
+        assert said
+        assert "Traceback" not in said
+        assert "\x1b[2J" not in said
+    assert len(set(ended.values())) == 1, ended
+
+
+def test_a_report_is_told_in_ascii(folder, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", TextIOWrapper(BytesIO(), "ascii"))
+    assert main(["report", "runs/small"]) == 0
+    assert "full-main - baseline" in said_on(sys.stdout)
+    assert "Größer → “−”?" in Path("runs/small/report/index.html").read_text("utf-8")
+
+
+def test_what_is_negative_stays_so_and_tables_stay_aligned(folder, monkeypatch):
+    expected = {"ascii": "-3.5 to -; [-1 > 2]; \\u65e5", "utf-8": "−3.5 to –; [−1 → 2]; 日"}
+    for encoding, last in expected.items():
+        monkeypatch.setattr(sys, "stdout", TextIOWrapper(BytesIO(), encoding))
+        assert main(["score", "x=in.jsonl"]) == 0
+        sys.stdout.write("−3.5 to –; [−1 → 2]; 日")
+        rows = said_on(sys.stdout).splitlines()
+        table = rows[: next(n for n, row in enumerate(rows) if row.startswith("note:"))]
+        assert rows[-1] == last
+        assert {len(row) for row in table} == {80}
+
+
+@pytest.mark.parametrize("closed", [["stdout"], ["stderr"], ["stdin", "stdout", "stderr"]])
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_stream_that_is_missing_ends_nothing(folder, monkeypatch, verb, closed):
+    for name in ("stdin", "stdout", "stderr"):
+        monkeypatch.setattr(sys, name, TextIOWrapper(BytesIO(), "utf-8"))
+    expected = main(verb.split())
+    for name in closed:
+        monkeypatch.setattr(sys, name, None)
+    assert main(verb.split()) == expected
+    for name in closed:
+        getattr(sys, name).close()
+
+
+SCRIPT = """
+import os, sys
+from functools import partial
+from paribus.experiment.process import in_child
+
+def work(send):
+    print("− 日")                          # as a library might
+    print("− 日", file=sys.stderr)
+    send([os.readlink(f"/proc/self/fd/{number}") for number in (1, 2)])
+    send([sys.stdout.errors, sys.stderr.errors])
+
+if __name__ == "__main__":
+    settle_streams()
+    opened = open(sys.argv[1], "w")         # must not get the number of a closed stream
+    in_child(work, partial(print, file=opened))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_children_print_where_their_parent_may_not(tmp_path):
+    """Closed streams are numbers that the next file gets: a child's words would go into it."""
+    script, out = tmp_path / "script.py", tmp_path / "out"
+    script.write_text(SCRIPT, encoding="utf-8")
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$0" "$1" "$2" >&- 2>&- <&-', sys.executable, str(script), str(out)],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        check=False,
+    )
+    assert done.returncode == 0
+    assert out.read_text().splitlines() == [str(["/dev/null"] * 2), str(["backslashreplace"] * 2)]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("verb", ["explain", "explain --json"])
+def test_output_that_cannot_be_written_is_an_error(folder, monkeypatch, verb):
+    """In a process of its own: its last words are flushed as it ends."""
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "paribus.cli.main", *verb.split()],
+            stdout=full, stderr=subprocess.PIPE, encoding="utf-8", check=False,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[0] == (
+        "error: the output cannot be written: No space left on device"
+    )
+    assert "Traceback" not in done.stderr
