@@ -17,7 +17,7 @@ from paribus.config import schema
 
 DOCS = Path(__file__).parent
 VERBS = (
-    "plan", "run", "status", "report", "verify", "clean", "score", "compare", "power", "baseline",
+    "plan", "run", "status", "report", "verify", "adopt", "clean", "score", "compare", "power", "baseline",
     "explain", "doctor",
 )  # fmt: skip
 

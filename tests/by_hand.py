@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from paribus.analysis.tables import Arm, Run, Tables, with_generations
 from paribus.records import Generation, Stop
+from paribus.store.layout import ExperimentFolder
+from paribus.store.ledger import TestRead, append_read
 from paribus.store.runs import RunState
 
 TEXTS = {"1": "#### 7", "f": "The answer is 7"}
@@ -84,3 +86,17 @@ def tables(
             for seed, row in enumerate(of_arm)
         ),
     )
+
+
+def enter(folder: ExperimentFolder, arm: str, protocol: str, seed: int = 0) -> None:
+    """Write into the ledger that a run read the test split."""
+    read = TestRead(
+        time="2026-01-31T12:00:00+00:00",
+        arm=arm,
+        seed=seed,
+        protocol=protocol,
+        problems=10,
+        test_sha256="a",
+        fingerprint="f",
+    )
+    append_read(folder.ledger, read)

@@ -4,6 +4,7 @@ describe(folder, seeds=2)
 finish(folder, "full-main", 8, seed=1)     # solves 8 of 10 problems
 """
 
+from by_hand import enter
 from paribus.records import Generation, Stop
 from paribus.store import runs
 from paribus.store.experiments import write_description
@@ -60,6 +61,7 @@ def finish(
     """Complete a run that solves the first `solved` of `n` problems; the others write `text`."""
     run, trained = folder.run(arm, seed), arm != "baseline"
     runs.begin(run, {"fingerprint": "f", "arm": arm, "replicate": seed})
+    enter(folder, arm, "one_shot", seed)
     for step in range(1, 17) if trained else ():
         event = {"event": "step", "step": step, "loss": 2 / step, "target_tokens": 10}
         runs.append_event(run, event)

@@ -7,6 +7,7 @@ makes a run that writes "So:" for problem 0 and "So:\\n#### 7", which is right, 
 
 from pathlib import Path
 
+from by_hand import enter
 from paribus.records import Generation, Stop
 from paribus.report.page import write_report
 from paribus.store import runs
@@ -49,6 +50,7 @@ def reported(folder: ExperimentFolder, arms: dict[str, str], n: int, solved, wri
             )
             for number in range(n)
         ]
+        enter(folder, arm, "one_shot")
         runs.write_generations(run, "one_shot", generations)
         evaluation = {"protocol": "one_shot", "problems": n, "seconds": 1.0}
         runs.finish(run, {"training": None, "evaluation": evaluation, "data": {}})

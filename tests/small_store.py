@@ -7,7 +7,7 @@ stopped(folder.run("lora", 0))                # goes on from step 2 of 4
 
 from typing import Any
 
-from by_hand import generation
+from by_hand import enter, generation
 from paribus.records import Generation
 from paribus.store import runs
 from paribus.store.checkpoints import make_room, publish
@@ -56,6 +56,7 @@ def finish(
     """Complete a run with these generations; `result` adds to its result.json."""
     run = folder.run(arm, seed)
     runs.begin(run, {"fingerprint": "f", "arm": arm, "replicate": seed})
+    enter(folder, arm, "zero_shot", seed)
     runs.write_generations(run, "zero_shot", generations)
     runs.finish(
         run,

@@ -6,19 +6,24 @@ from pathlib import Path
 
 import pytest
 
+import small_store
+from by_hand import enter
 from in_memory import ARMS, GOLD, run, tables, trial
 from paribus.analysis.conditions import circumstances, limits
 from paribus.analysis.reads import RunReads, reads_by_run
+from paribus.cli.main import main
 from paribus.evaluation.signals import Signal
 from paribus.files import read_json, write_json
 from paribus.report import ledger
 from paribus.report.page import write_report
 from paribus.report.words import protocol_words, signal_words
 from paribus.store import runs
+from paribus.store.checked import Checked
 from paribus.store.experiments import write_tuning
 from paribus.store.layout import ExperimentFolder
-from paribus.store.ledger import LIKELIHOOD, TestRead, append_read
+from paribus.store.ledger import LIKELIHOOD, TestRead
 from paribus.store.manifest import write_manifest
+from paribus.store.verifying import verify
 from reported import EVIL, reported
 
 
@@ -53,7 +58,7 @@ ZERO = "zero_shot/raw"
         (
             [read("full", ZERO), read("gone", ZERO)],
             [("full", {ZERO: 1}), ("lora", {}), ("gone", {ZERO: 1})],
-            "The ledger has no line for lora.",
+            "The ledger has no line for lora seed 0, which was tested: how often",
         ),
         ([], [], ""),
     ],
@@ -133,7 +138,8 @@ def whole(tmp_path: Path) -> ExperimentFolder:
         for name in ("zero_shot/raw", "zero_shot/raw+calculator"):
             runs.write_generations(stored, name, main[::-1])
             result.setdefault("also", {})[name] = {"protocol": name, "problems": 24}
-            append_read(folder.ledger, read(arm, name))
+            enter(folder, arm, name)
+        enter(folder, arm, LIKELIHOOD)
         runs.write_heldout(
             stored,
             [
@@ -183,4 +189,81 @@ def test_sections_without_data_are_absent(whole):
     whole.tuning.unlink()
     raw = write_report(whole).read_text(encoding="utf-8")
     shown = [heading for heading in SECTIONS if f">{heading}</h" in raw]
-    assert shown == ["What went wrong"]
+    assert shown == ["What went wrong", "How often the test problems were read"]
+    assert "The ledger has no line for baseline seed 0, full seed 0 and lora seed 0" in raw
+
+
+LOST = {  # what is left of the ledger's lines, what is said of the others
+    "all there": (lambda lines: lines, ""),
+    "one protocol": (
+        lambda lines: [each for each in lines if '"lora"' not in each or "one_shot" in each],
+        "lora seed 0 (zero_shot/raw, zero_shot/raw+calculator, likelihood), which was tested",
+    ),
+    "one run": (
+        lambda lines: [each for each in lines if '"full"' not in each],
+        "full seed 0, which was tested",
+    ),
+    "all but one": (
+        lambda lines: lines[:1],
+        "baseline seed 0 (zero_shot/raw, zero_shot/raw+calculator, likelihood), full seed 0 and "
+        "lora seed 0, which were tested",
+    ),
+    "emptied": (lambda lines: [], "baseline seed 0, full seed 0 and lora seed 0, which were"),
+    "gone": (None, "baseline seed 0, full seed 0 and lora seed 0, which were tested"),
+}
+
+
+@pytest.mark.parametrize(("left", "said"), LOST.values(), ids=LOST)
+def test_what_a_ledger_has_lost_is_said_everywhere(whole, capsys, left, said):
+    lines = whole.ledger.read_text().splitlines(keepends=True)
+    if left is None:
+        whole.ledger.unlink()
+    else:
+        whole.ledger.write_text("".join(left(lines)))
+    assert main(["report", str(whole.path)]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    sentence = read_json(whole.findings)["unrecorded"]
+    page = whole.report.read_text(encoding="utf-8")
+    if not said:
+        assert (sentence, "warning: The ledger" in told) == ("", False)
+        assert "Each run read the test problems once per protocol." in page
+        return
+    assert sentence.startswith(f"The ledger has no line for {said}")
+    assert f"warning: {sentence}" in told
+    assert sentence in page
+    assert "Each run read the test problems once per protocol." not in page
+    lost = {each for each in found_in(whole.path) if each.startswith("has no line for ")}
+    assert lost
+
+
+def found_in(path) -> list[str]:
+    checked = Checked()
+    verify(path, checked, lambda _: None)
+    return [each.what for each in checked.differences]
+
+
+def test_a_run_that_was_stopped_in_its_tests_needs_its_line(tmp_path, capsys):
+    folder = ExperimentFolder(tmp_path / "small")
+    small_store.describe(folder)
+    small_store.finish(folder, "full", small_store.answers({0}))
+    small_store.stopped(folder.run("lora", 0))
+    assert main(["report", str(folder.path)]) == 0
+    assert "The ledger has no line for lora seed 0" in " ".join(capsys.readouterr().out.split())
+    enter(folder, "lora", "zero_shot")
+    assert main(["report", str(folder.path)]) == 0
+    assert "The ledger" not in capsys.readouterr().out
+
+
+def test_generations_of_others_need_no_ledger(tmp_path, capsys):
+    """Nor do runs of paribus that are compared beside them."""
+    folder = ExperimentFolder(tmp_path / "small")
+    small_store.describe(folder)
+    small_store.finish(folder, "full", small_store.answers({0}))
+    folder.ledger.unlink()
+    run = folder.run("full", 0)
+    write_json(run.spec, {**read_json(run.spec), "identity": {"method": "full"}})
+    write_manifest(run)
+    page = tmp_path / "page.html"
+    assert main(["score", str(folder.path / "full"), "--report", str(page)]) == 0
+    assert "ledger" not in capsys.readouterr().out
+    assert "How often the test problems were read" not in page.read_text(encoding="utf-8")

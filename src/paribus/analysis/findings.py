@@ -17,6 +17,7 @@ from paribus.analysis.conditions import forked, limits
 from paribus.analysis.contrasts import Contrast, contrasts
 from paribus.analysis.effects import Effect, effects
 from paribus.analysis.reading import load
+from paribus.analysis.reads import unrecorded
 from paribus.analysis.robustness import Variation, variations
 from paribus.analysis.signals import signal_table
 from paribus.analysis.summary import ArmSummary, summaries
@@ -78,6 +79,7 @@ def payload(analysis: Analysis) -> dict[str, Any]:
         "contrasts": [_contrast(each) for each in analysis.contrasts],
         "effects": [_effect(each) for each in analysis.effects],
         "missing": tables.missing,
+        "unrecorded": unrecorded(tables),
         "limits": analysis.limits,
     }
 

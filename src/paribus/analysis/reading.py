@@ -28,6 +28,7 @@ from paribus.store.manifest import check
 from paribus.store.places import misplaced
 from paribus.store.runs import RunState, read_events, read_generations, state
 from paribus.store.standing import why_it_failed
+from paribus.store.tested import unrecorded
 
 DAMAGED = "damaged"
 """State of a run that has a manifest but whose files cannot be read."""
@@ -44,7 +45,7 @@ _NOTES = {
 def load(folder: ExperimentFolder, description: dict[str, Any] | None = None) -> Tables:
     """Read the experiment in `folder`, by its own description unless another is given.
 
-    Raises StoreError only if the description is unreadable.
+    Raises StoreError if a file of the whole is unreadable.
     """
     description = description or read_description(folder)
     config: dict[str, Any] = description["config"]
@@ -66,6 +67,7 @@ def load(folder: ExperimentFolder, description: dict[str, Any] | None = None) ->
         declared=declared,
         runs=runs,
         reads=tuple(read_ledger(folder.ledger)),
+        unrecorded=tuple(unrecorded(folder)),
         tuning=read_tuning(folder),
         asked=tuple(description.get("asked", ())),
     )

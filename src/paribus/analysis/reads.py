@@ -8,6 +8,7 @@ something and tests again is choosing by the test split.
 
 from dataclasses import dataclass
 
+from paribus.analysis import wording
 from paribus.analysis.tables import Tables
 
 
@@ -29,9 +30,9 @@ def reads_by_run(tables: Tables) -> list[RunReads]:
     """Return a row for each complete run and for whatever else the ledger names.
 
     The experiment's runs come first, in its order; one without a line has no counts. Empty if
-    there is no ledger: nothing is known then.
+    nothing speaks of a reading, as of generations made elsewhere.
     """
-    if not tables.reads:
+    if not tables.reads and not tables.unrecorded:
         return []
     found: dict[tuple[str, int], dict[str, int]] = {
         (run.arm, run.seed): {} for run in tables.complete
@@ -40,3 +41,36 @@ def reads_by_run(tables: Tables) -> list[RunReads]:
         counts = found.setdefault((read.arm, read.seed), {})
         counts[read.protocol] = counts.get(read.protocol, 0) + 1
     return [RunReads(arm=arm, seed=seed, counts=counts) for (arm, seed), counts in found.items()]
+
+
+def unrecorded(tables: Tables) -> str:
+    """Return a sentence that names each reading without a line in the ledger; "" if there is none.
+
+    Of a run that has other lines, the protocols are named.
+    """
+    whole = {(row.arm, row.seed) for row in reads_by_run(tables) if not row.counts}
+    missing: dict[tuple[str, int], list[str]] = {}
+    for each in tables.unrecorded:
+        missing.setdefault((each.arm, each.seed), []).append(each.protocol)
+    missing |= {key: [] for key in sorted(whole - missing.keys())}
+    if not missing:
+        return ""
+    names = [
+        f"{arm} seed {seed}" + ("" if (arm, seed) in whole else f" ({', '.join(protocols)})")
+        for (arm, seed), protocols in missing.items()
+    ]
+    return (
+        f"The ledger has no line for {wording.join(names)}, which {'were' if names[1:] else 'was'} "
+        "tested: how often the test problems were read is not known."
+    )
+
+
+def adopted(tables: Tables) -> str:
+    """Return a sentence that names the runs copied in from another store; "" if there is none."""
+    names = dict.fromkeys(f"{read.arm} seed {read.seed}" for read in tables.reads if read.adopted)
+    if not names:
+        return ""
+    return (
+        f"{wording.join(list(names))} came from another store (adopted): how often the test "
+        "problems were read there is not known here."
+    )

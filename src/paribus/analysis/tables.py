@@ -19,6 +19,7 @@ from paribus.statistics.crossed import components, mean_interval, numbered
 from paribus.statistics.intervals import Interval
 from paribus.store.ledger import TestRead
 from paribus.store.runs import RunState
+from paribus.store.tested import Tested
 
 MAIN_SCORER = SCORERS[0]
 """The scorer conclusions are drawn from."""
@@ -122,6 +123,7 @@ class Tables:
         declared: its contrasts: a, b, factor.
         runs: every run of the design.
         reads: every reading of the test split, oldest first.
+        unrecorded: readings that runs speak of and the ledger does not.
         tuning: arm -> its trials of learning rates, as `tuning.json` has them.
         asked: one sentence for each question that was asked after the runs.
     """
@@ -132,6 +134,7 @@ class Tables:
     declared: tuple[tuple[str, str, str], ...]
     runs: tuple[Run, ...]
     reads: tuple[TestRead, ...] = ()
+    unrecorded: tuple[Tested, ...] = ()
     tuning: dict[str, dict[str, Any]] = field(default_factory=dict)
     asked: tuple[str, ...] = ()
 

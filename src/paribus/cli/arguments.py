@@ -73,6 +73,7 @@ def parser() -> argparse.ArgumentParser:
             shape = keys if verb == "status" else ""
             one.add_argument("--json", action="store_true", help=f"print JSON{shape}")
     _add_verify(verbs)
+    _add_adopt(verbs)
     _add_clean(verbs)
     _add_foreign(verbs)
     _add_power(verbs)
@@ -126,6 +127,17 @@ def _add_verify(verbs: _Verbs) -> None:
         action="store_true",
         help="print JSON: runs, unfinished, files, bytes, in_use, differences (file, what)",
     )
+
+
+def _add_adopt(verbs: _Verbs) -> None:
+    summary = "enter a run copied in from another store into the ledger"
+    one = verbs.add_parser(
+        "adopt",
+        help=summary,
+        description=f"{summary}, as adopted: its files are checked first, weights too, and that "
+        "settings, problems and place are those of this experiment",
+    )
+    one.add_argument("run", type=Path, metavar="RUN", help="its folder: runs/gsm8k/lora/seed-1")
 
 
 def _add_clean(verbs: _Verbs) -> None:

@@ -5,6 +5,7 @@ paribus run    FILE [key=value …]    run what is not complete yet, then report
 paribus status [FILE]                how far every run has come
 paribus report FILE                  draw the conclusions from the store
 paribus verify [PATH …]              whether everything is as it was written
+paribus adopt  RUN                   enter a run from another store into the ledger
 paribus clean  [PATH or FILE]        remove what can be made again
 paribus score  FILE                  what generations made elsewhere solve
 paribus compare FILE FILE …          how they differ, problem by problem
@@ -130,7 +131,7 @@ def _run_verb(options: argparse.Namespace) -> int:
         from paribus.cli.run import run
 
         return run(options.file, options.values, options.runs, fork=options.fork)
-    if options.verb in {"status", "verify", "clean"}:
+    if options.verb in {"status", "verify", "adopt", "clean"}:
         return _look_after(options)
     if options.verb in {"score", "compare"}:
         from paribus.cli.score import score
@@ -191,6 +192,10 @@ def _look_after(options: argparse.Namespace) -> int:
         from paribus.cli.verify import verify
 
         return verify(options.paths, as_json=options.json)
+    if options.verb == "adopt":
+        from paribus.cli.adopt import adopt
+
+        return adopt(options.run)
     from paribus.cli.clean import clean
 
     return clean(options.target, options.runs, yes=options.yes, cache=options.cache)

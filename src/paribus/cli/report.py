@@ -57,6 +57,8 @@ def _conclude(folder: ExperimentFolder, description: dict[str, Any], console: Co
     findings = read_json(folder.findings)
     console.print(summary_table(findings))
     _tell_of_runs(findings, folder, console)
+    if findings["unrecorded"]:
+        console.print(f"[yellow]warning:[/] {escape(findings['unrecorded'])}", soft_wrap=True)
     console.print(f"report: {escape(str(page))}", soft_wrap=True)
     unlike = [
         f"{finding['claim']}: {caveat}"

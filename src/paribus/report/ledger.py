@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from paribus.analysis import wording
-from paribus.analysis.reads import RunReads, reads_by_run
+from paribus.analysis.reads import RunReads, adopted, reads_by_run, unrecorded
 from paribus.analysis.tables import Tables
 from paribus.report.arms import several_seeds
 from paribus.report.rows import Table
@@ -24,12 +24,12 @@ class Ledger:
 
 
 def section(tables: Tables) -> Ledger | None:
-    """Return the section, None if there is no ledger."""
+    """Return the section, None if nothing speaks of a reading."""
     rows = reads_by_run(tables)
     if not rows:
         return None
     several = several_seeds(tables)
-    warnings = _warnings(rows, several)
+    warnings = [*filter(None, (unrecorded(tables), adopted(tables))), *_repeated(rows, several)]
     protocols = list(dict.fromkeys(name for row in rows for name in row.counts))
     return Ledger(
         sentence="" if warnings else "Each run read the test problems once per protocol.",
@@ -44,19 +44,15 @@ def section(tables: Tables) -> Ledger | None:
     )
 
 
-def _warnings(rows: Sequence[RunReads], several: bool) -> list[str]:
+def _repeated(rows: Sequence[RunReads], several: bool) -> list[str]:
     repeated = [_name(row, several) for row in rows if row.repeated]
-    unknown = [_name(row, several) for row in rows if not row.counts]
-    said = []
-    if repeated:
-        said.append(
-            f"{wording.join(repeated)} read the test problems more than once under one protocol. "
-            "A run that is deleted and repeated does so; whoever chose between the results chose "
-            "by the test problems."
-        )
-    if unknown:
-        said.append(f"The ledger has no line for {wording.join(unknown)}.")
-    return said
+    if not repeated:
+        return []
+    return [
+        f"{wording.join(repeated)} read the test problems more than once under one protocol. "
+        "A run that is deleted and repeated does so; whoever chose between the results chose "
+        "by the test problems."
+    ]
 
 
 def _name(row: RunReads, several: bool) -> str:

@@ -4,6 +4,8 @@
      "protocol": "zero_shot/raw", "problems": 1319, "test_sha256": "...", "fingerprint": "...",
      "sha256": "<of the line without this key>"}
 
+A run that was copied in from another store has `"adopted": true`, and the time of that.
+
 The ledger lies beside the runs, not in them: deleting a run's folder and trying again leaves
 both lines. Trials of learning rates read validation problems and add none.
 """
@@ -35,6 +37,7 @@ class TestRead:
         problems: how many were read.
         test_sha256: hash of questions and answers.
         fingerprint: of the run's spec.
+        adopted: whether it took place in another store, before this line was written.
     """
 
     __test__ = False  # not a test for pytest, whatever its name
@@ -46,6 +49,7 @@ class TestRead:
     problems: int
     test_sha256: str
     fingerprint: str
+    adopted: bool = False
 
 
 def now() -> str:
@@ -59,6 +63,8 @@ def append_read(path: Path, read: TestRead) -> None:
     One process at a time: what another is in the middle of writing looks like a line cut short.
     """
     row = asdict(read)
+    if not read.adopted:  # as lines were written before any could be
+        del row["adopted"]
     line = json_line({**row, "sha256": sha256_of_json(row)}).encode()
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)

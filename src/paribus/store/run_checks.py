@@ -18,6 +18,7 @@ from paribus.store.manifest import differences, read_manifest
 from paribus.store.places import files_under, is_temporary, misplaced
 from paribus.store.runs import RunState, read_generations, state
 from paribus.store.sealed import read_sealed
+from paribus.store.tested import protocols_of
 
 
 def check_run(folder: RunFolder, checked: Checked) -> None:
@@ -31,11 +32,6 @@ def check_run(folder: RunFolder, checked: Checked) -> None:
         checked.runs += 1
         checked.unfinished += 1
         _check_unfinished(folder, checked)
-
-
-def protocols_of(result: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the figures of every protocol in a run's result, the main one first."""
-    return [result["evaluation"], *(result.get("also") or {}).values()]
 
 
 def _check_complete(folder: RunFolder, checked: Checked) -> None:

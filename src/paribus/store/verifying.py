@@ -9,20 +9,17 @@ agree: a spec with its fingerprint and place, a result with its texts, the ledge
 """
 
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from paribus.errors import StoreError
-from paribus.files import read_json
 from paribus.store.checked import Checked
 from paribus.store.experiments import check_conclusions, description_of, read_tuning
-from paribus.store.layout import ExperimentFolder, RunFolder
-from paribus.store.ledger import LIKELIHOOD, is_cut_short, read_ledger
+from paribus.store.layout import ExperimentFolder
+from paribus.store.ledger import is_cut_short
 from paribus.store.places import files_under, find, is_temporary, runs_of
-from paribus.store.run_checks import check_run, protocols_of
+from paribus.store.run_checks import check_run
 from paribus.store.runs import RunState, state
-from paribus.store.sealed import read_sealed
+from paribus.store.tested import unrecorded
 
 
 def verify(path: Path, checked: Checked, on_folder: Callable[[Path], None]) -> None:
@@ -78,27 +75,12 @@ def _check_rates(folder: ExperimentFolder, description: dict[str, Any], checked:
 
 def _check_ledger(folder: ExperimentFolder, checked: Checked) -> None:
     """Check the lines, and that every reading is among them of which anything is stored."""
-    entered = {(read.arm, read.seed, read.protocol) for read in read_ledger(folder.ledger)}
+    missing = unrecorded(folder)
     if folder.ledger.exists() and is_cut_short(folder.ledger):
         checked.add(folder.ledger, "ends within a line, which counts no reading")
-    for run in folder.runs():
-        for protocol in _tested(run):
-            if (run.arm, run.replicate, protocol) not in entered:
-                checked.add(
-                    folder.ledger,
-                    f"has no line for {run.arm} seed {run.replicate}, {protocol}, which was tested",
-                )
-
-
-def _tested(run: RunFolder) -> list[str]:
-    """Return what the run read the test split for: protocols, and the likelihoods."""
-    with suppress(
-        OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, StoreError
-    ):
-        if state(run) is RunState.COMPLETE:
-            result = read_json(run.result)
-            likelihood = [LIKELIHOOD] if result.get("heldout") else []
-            return [str(each["protocol"]) for each in protocols_of(result)] + likelihood
-        entered = sorted(run.pieces.glob("*-entered.json"))
-        return [str(read_sealed(path)["content"]["protocol"]) for path in entered]
-    return []  # its damage is named where the run itself is checked
+    for each in missing:
+        checked.add(
+            folder.ledger,
+            f"has no line for {each.arm} seed {each.seed}, {each.protocol}, which was tested; if "
+            "that run was copied in from another store: paribus adopt",
+        )

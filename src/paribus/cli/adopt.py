@@ -1,0 +1,21 @@
+"""`paribus adopt RUN`: enter a run that was copied in from another store into the ledger.
+
+runs/gsm8k/lora/seed-1: entered into the ledger for zero_shot/raw and likelihood
+"""
+
+from pathlib import Path
+
+from rich.markup import escape
+
+from paribus.cli.console import PlainConsole
+from paribus.store.adopting import adopt as enter
+
+
+def adopt(path: Path) -> int:
+    """Check the run in `path` and enter what it read. Raises StoreError."""
+    protocols = [read.protocol for read in enter(path)]
+    said = "nothing to do: the ledger has a line for all that it read"
+    if protocols:
+        said = f"entered into the ledger, as adopted, for {', '.join(protocols)}"
+    PlainConsole(highlight=False, soft_wrap=True).print(f"{escape(str(path))}: {escape(said)}")
+    return 0

@@ -1,0 +1,60 @@
+"""What runs read the test split for, as their own files show it, and what the ledger lacks of it.
+
+    unrecorded(ExperimentFolder(Path("runs/gsm8k")))
+    # [Tested(arm="full-main", seed=0, protocol="zero_shot/raw")]
+
+A ledger that is gone, or lost whole lines, is told by the runs alone: no line speaks of another.
+"""
+
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from paribus.errors import StoreError
+from paribus.files import read_json
+from paribus.store.layout import ExperimentFolder, RunFolder
+from paribus.store.ledger import LIKELIHOOD, read_ledger
+from paribus.store.runs import RunState, state
+from paribus.store.sealed import read_sealed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tested:
+    """A reading of the test split of which a run holds something."""
+
+    arm: str
+    seed: int
+    protocol: str
+
+
+def unrecorded(folder: ExperimentFolder) -> list[Tested]:
+    """Return every reading without a line in the ledger. Raises DamagedError if that is damaged."""
+    entered = {(read.arm, read.seed, read.protocol) for read in read_ledger(folder.ledger)}
+    tested = [
+        Tested(arm=run.arm, seed=run.replicate, protocol=protocol)
+        for run in folder.runs()
+        for protocol in tested_for(run)
+    ]
+    return [each for each in tested if (each.arm, each.seed, each.protocol) not in entered]
+
+
+def tested_for(run: RunFolder) -> list[str]:
+    """Return what the run read the test split for: protocols, and the likelihoods.
+
+    Nothing if it is damaged, which is named where the run itself is checked.
+    """
+    with suppress(
+        OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, StoreError
+    ):
+        if state(run) is RunState.COMPLETE:
+            result = read_json(run.result)
+            likelihood = [LIKELIHOOD] if result.get("heldout") else []
+            return [str(each["protocol"]) for each in protocols_of(result)] + likelihood
+        entered = sorted(run.pieces.glob("*-entered.json"))
+        return [str(read_sealed(path)["content"]["protocol"]) for path in entered]
+    return []
+
+
+def protocols_of(result: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the figures of every protocol in a run's result, the main one first."""
+    return [result["evaluation"], *(result.get("also") or {}).values()]
