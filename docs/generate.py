@@ -17,8 +17,8 @@ from paribus.config import schema
 
 DOCS = Path(__file__).parent
 VERBS = (
-    "plan", "run", "status", "report", "verify", "adopt", "clean", "score", "compare", "power", "baseline",
-    "explain", "doctor",
+    "plan", "run", "status", "report", "verify", "adopt", "clean", "score", "compare", "power",
+    "baseline", "explain", "doctor",
 )  # fmt: skip
 
 

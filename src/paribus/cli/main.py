@@ -47,10 +47,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if error.remedy:
             errors.print(f"  → {_plain(error.remedy)}")
         return error.exit_code
-    except PermissionError as error:
-        errors.print(f"[bold red]error:[/] no permission for {_plain(str(error.filename))}")
-        errors.print("  → ask its owner, or give yourself permission (chmod)")
-        return 2
     except KeyboardInterrupt as stop:
         if options.verb in ("run", "baseline"):
             where = getattr(stop, "text", "")
@@ -66,18 +62,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         silence(sys.stdout)
         return 0
     except OSError as error:
-        if error.filename is None:
-            silence(sys.stdout)  # else Python would try once more at exit
-            errors.print(f"[bold red]error:[/] the output cannot be written: {error.strerror}")
-            errors.print("  → free some disk space, or let it go elsewhere")
-            return 1
-        # Found late: what paribus adds made the path too long, or a part of it is a file.
-        if error.errno not in (errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP):
-            raise
-        name = _plain(str(error.filename)[:80])
-        errors.print(f"[bold red]error:[/] {name}…: {error.strerror}")
-        errors.print("  → name another path")
-        return 2
+        message, remedy, code = _system_fault(error)
+        errors.print(f"[bold red]error:[/] {_plain(message)}")
+        errors.print(f"  → {remedy}")
+        return code
+
+
+def _system_fault(error: OSError) -> tuple[str, str, int]:
+    """Return what the system refused, what to do, and the exit code. Raises what is our fault."""
+    if error.filename is None:  # no file of ours: what is printed
+        silence(sys.stdout)  # else Python would try once more at exit
+        remedy = "free some disk space, or let it go elsewhere"
+        return f"the output cannot be written: {error.strerror}", remedy, 1
+    if isinstance(error, PermissionError):
+        remedy = "ask its owner, or give yourself permission (chmod)"
+        return f"no permission for {error.filename}", remedy, 2
+    # Found late: what paribus adds made the path too long, or a part of it is a file.
+    if error.errno in (errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP):
+        return f"{str(error.filename)[:80]}…: {error.strerror}", "name another path", 2
+    raise error
 
 
 def _parse(words: Sequence[str]) -> argparse.Namespace:
