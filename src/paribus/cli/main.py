@@ -117,23 +117,8 @@ def _refuse_paths(options: argparse.Namespace) -> None:
 
 def _run_verb(options: argparse.Namespace) -> int:
     # Imported here: `paribus --help` must not wait for what only one verb needs.
-    if options.verb == "plan":
-        from paribus.cli.plan import plan
-
-        return plan(
-            options.file,
-            options.values,
-            options.runs,
-            on=options.device,
-            probing=options.probe,
-            explain=options.explain,
-            details=options.details,
-            as_json=options.json,
-        )
-    if options.verb == "run":
-        from paribus.cli.run import run
-
-        return run(options.file, options.values, options.runs, fork=options.fork)
+    if options.verb in {"plan", "run"}:
+        return _experiment(options)
     if options.verb in {"status", "verify", "adopt", "clean"}:
         return _look_after(options)
     if options.verb in {"score", "compare"}:
@@ -183,6 +168,31 @@ def _run_verb(options: argparse.Namespace) -> int:
     from paribus.cli.report import report
 
     return report(options.file, options.values, options.runs)
+
+
+def _experiment(options: argparse.Namespace) -> int:
+    """Plan or run an experiment. What is wrong with it is told before the slow imports."""
+    from paribus.config.load import load
+    from paribus.experiment.matrix import expand
+
+    loaded = load(options.file, options.values)
+    design = expand(loaded)
+    if options.verb == "run":
+        from paribus.cli.run import run
+
+        return run(loaded, design, options.runs, fork=options.fork)
+    from paribus.cli.plan import plan
+
+    return plan(
+        loaded,
+        design,
+        options.runs,
+        on=options.device,
+        probing=options.probe,
+        explain=options.explain,
+        details=options.details,
+        as_json=options.json,
+    )
 
 
 def _look_after(options: argparse.Namespace) -> int:

@@ -23,11 +23,11 @@ from paribus.cli.plan_estimates import (
     total_seconds,
 )
 from paribus.cli.plan_view import show, verdict
-from paribus.config.load import Loaded, load
+from paribus.config.load import Loaded
 from paribus.config.spec import RunSpec
 from paribus.errors import DamagedError, NotHere, UserError, joined
 from paribus.experiment.arms import Arm
-from paribus.experiment.matrix import Design, expand
+from paribus.experiment.matrix import Design
 from paribus.experiment.preflight import (
     Warned,
     checkpoint_bytes,
@@ -49,8 +49,8 @@ from paribus.training.batching import order_seed, training_length
 
 
 def plan(
-    file: Path,
-    values: Sequence[str],
+    loaded: Loaded,
+    design: Design,
     root: Path,
     *,
     on: str | None,
@@ -59,19 +59,18 @@ def plan(
     details: bool,
     as_json: bool,
 ) -> int:
-    """Print the plan of the experiment in `file` for the device `on`, or for this machine.
+    """Print the plan of an experiment for the device `on`, or for this machine.
 
     Raises UserError, after the plan is printed, if a rule refuses the experiment or what an arm
     reads cannot be had. What only the Hub has may be missing where another device is planned for.
     """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    loaded = load(file, values)
     if loaded.config.labels:
         read_labels(Path(loaded.config.labels))  # a fault is told before anything is spent
     elsewhere = device(on) if on is not None else None
     machine = cache(partial(here, root))  # it imports torch: only if asked
     folder = ExperimentFolder(root / loaded.config.name)
-    design = settle_design(expand(loaded), folder, lambda: elsewhere or machine().device)
+    design = settle_design(design, folder, lambda: elsewhere or machine().device)
     console = PlainConsole(highlight=False)
     if explain:
         console.print(origins_table(loaded, design))
@@ -104,7 +103,7 @@ def plan(
         print(json.dumps(made, indent=2))
     else:
         where = [] if on is None else ["--device", on]
-        more = command("plan", file, values, root, *where, "--details")
+        more = command("plan", loaded.path, loaded.overrides, root, *where, "--details")
         said = frozenset(one.rule.id for one in wrong if one.refuses)
         show(made, console, said, more, details=details)
     if stops:

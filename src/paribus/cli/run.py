@@ -14,18 +14,18 @@ from paribus.cli.console import PlainConsole, enduring
 from paribus.cli.display import Display
 from paribus.cli.report import conclude
 from paribus.cli.warnings import violation_lines
-from paribus.config.load import Loaded, load
+from paribus.config.load import Loaded
 from paribus.errors import RunFailed, StoreError
 from paribus.experiment.local import run_experiment
-from paribus.experiment.matrix import Design, expand
+from paribus.experiment.matrix import Design
 from paribus.experiment.preflight import Warned
 from paribus.planning.rules.card import Severity
 from paribus.store.experiments import read_tuning
 from paribus.store.layout import ExperimentFolder
 
 
-def run(file: Path, values: Sequence[str], root: Path, *, fork: bool) -> int:
-    """Run the experiment in `file` and print the table and the report's path."""
+def run(loaded: Loaded, design: Design, root: Path, *, fork: bool) -> int:
+    """Run an experiment and print the table and the report's path."""
     # Children inherit these: what a run computes must not depend on what the network answers.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     console = PlainConsole(
@@ -33,10 +33,8 @@ def run(file: Path, values: Sequence[str], root: Path, *, fork: bool) -> int:
         highlight=False,
         soft_wrap=not sys.stdout.isatty(),
     )
-    loaded = load(file, values)
     if loaded.config.labels:
         read_labels(Path(loaded.config.labels))  # a fault is told before anything is spent
-    design = expand(loaded)
     folder = ExperimentFolder(root / loaded.config.name)
     _refuse_inputs_in(folder.path, loaded, design)
     with Display(console, loaded.config.name, [*design.trials, *design.runs]) as display:
@@ -49,7 +47,7 @@ def run(file: Path, values: Sequence[str], root: Path, *, fork: bool) -> int:
                 console.print(line)
             notes = len(found) - len(serious)
             if notes:
-                shown = command("plan", file, values, root, "--details")
+                shown = command("plan", loaded.path, loaded.overrides, root, "--details")
                 shown += f" shows {'them' if notes > 1 else 'it'}"
                 console.print(f"{notes} note{'s' if notes > 1 else ''}: {escape(shown)}")
 

@@ -54,12 +54,14 @@ class Loaded:
             dotted keys, and their values keep the types YAML gave them.
         origins: dotted key → where its value was said, for every key of `config`.
         path: the experiment file.
+        overrides: the items of the command line.
     """
 
     config: ExperimentConfig
     values: dict[str, Any]
     origins: dict[str, Origin]
     path: Path
+    overrides: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,11 @@ def load(path: Path, dotlist: Sequence[str] = ()) -> Loaded:
         told = [*problems[:MAX_PROBLEMS], *([f"and {more:,} more"] if more > 0 else [])]
         raise ConfigError("\n".join(told), remedy)
     return Loaded(
-        config=config, values=values, origins=_origins(config, values, origins), path=path
+        config=config,
+        values=values,
+        origins=_origins(config, values, origins),
+        path=path,
+        overrides=tuple(dotlist),
     )
 
 
