@@ -20,7 +20,7 @@ EXPERIMENT = {
     "model": "./tiny",
     "data": {"source": "wordproblems", "train_size": 24, "test_size": 8, "max_number": 6},
     "prompt": {"max_tokens": 600},
-    "training": {"batch_size": 12, "micro_batch": 4, "warmup": 0},
+    "training": {"batch_size": 12, "micro_batch": 4, "warmup": 0, "precision": "fp32"},
     "evaluation": {"max_new_tokens": 200, "batch_size": 8},
     "matrix": {
         "method": {
