@@ -72,11 +72,13 @@ def matrix_flops(precision: str) -> float:
     return kept[key]
 
 
-def time_products(dtype: "torch.dtype", device: "torch.device", seconds: float = 0.2) -> float:
+def time_products(
+    dtype: "torch.dtype", device: "torch.device", seconds: float = 0.2, largest: int = _LARGEST
+) -> float:
     """Return the most operations per second of a square product in `dtype`.
 
-    The matrices double while a product of the next size, eight times the work, still fits into
-    what is left of `seconds`.
+    The matrices double, up to `largest` rows, while a product of the next size, eight times the
+    work, still fits into what is left of `seconds`.
     """
     import torch
 
@@ -90,7 +92,7 @@ def time_products(dtype: "torch.dtype", device: "torch.device", seconds: float =
         taken = time.perf_counter() - started
         spent += taken
         best = max(best, 2 * size**3 / taken)
-        if 8 * taken < seconds - spent and size < _LARGEST:
+        if 8 * taken < seconds - spent and size < largest:
             size *= 2
     return best
 
