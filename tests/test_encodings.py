@@ -161,6 +161,13 @@ def test_other_weights_have_the_same_tokens(source):
     assert len(files()) == 1
 
 
+def test_a_file_that_cannot_be_read_is_no_part_of_a_tokenizer(source):
+    made = encode(source)
+    (source.path / "notes").symlink_to("/proc/self/mem")  # which nobody can read from its start
+    assert encode(source) == made
+    assert len(files()) == 1
+
+
 def test_few_texts_leave_no_file(source, monkeypatch):
     monkeypatch.setattr(encodings, "_WORTH_KEEPING", sum(map(len, PROMPTS)) + 1)
     encode(source)

@@ -32,8 +32,9 @@ from paribus.experiment.stored import is_complete
 from paribus.experiment.survey import survey
 from paribus.files import sha256_of_json
 from paribus.models.quiet import quiet_libraries
-from paribus.models.source import context_length, find, load_tokenizer
+from paribus.models.source import context_length, find
 from paribus.planning import devices
+from paribus.planning.encodings import tokenizer_of
 from paribus.planning.inputs import Inputs, prepare
 from paribus.planning.machine import here
 from paribus.store.experiments import read_description, write_description
@@ -168,7 +169,7 @@ def _candidate(
     errors: list[str] = []
     try:
         source = find(_located(model), revision)
-        tokenizer, context = load_tokenizer(source), context_length(source)
+        tokenizer, context = tokenizer_of(source), context_length(source)
         for name in dict.fromkeys(wanted):
             if name.endswith("/chat") and not tokenizer.chat_template:
                 skipped.append(f"{name}: its tokenizer has no chat template")

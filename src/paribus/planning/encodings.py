@@ -151,11 +151,12 @@ def _files(source: Source) -> dict[str, str]:
     """Return the hash of each of the model's files that a tokenizer could be made from."""
     templates = source.path / "additional_chat_templates"
     files = [path for path in (*source.path.iterdir(), *templates.glob("*")) if path.is_file()]
-    return {
-        str(path.relative_to(source.path)): sha256_of_file(path)
-        for path in files
-        if path.suffix not in _WEIGHTS
-    }
+    hashes = {}
+    for path in files:
+        if path.suffix not in _WEIGHTS:
+            with suppress(OSError):  # what cannot be read makes no tokenizer either
+                hashes[str(path.relative_to(source.path))] = sha256_of_file(path)
+    return hashes
 
 
 def _versions() -> dict[str, str | None]:
