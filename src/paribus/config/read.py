@@ -86,7 +86,7 @@ def read_file(path: Path, said: str = "") -> tuple[dict[Any, Any], dict[str, Ori
     origin = Origin("file", path)
     with _yaml_faults(origin):
         _refuse_unsafe(text, origin)
-        node = yaml.compose(text, Loader=yaml.BaseLoader)
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
     if not isinstance(node, yaml.MappingNode):
         raise ConfigError(f"{origin}: holds no mapping of keys", "write key: value lines")
     origins: dict[str, Origin] = {}
@@ -98,7 +98,7 @@ def read_item(item: str, origin: Origin) -> dict[Any, Any]:
     key, _, text = item.partition("=")
     with _yaml_faults(origin):
         _refuse_unsafe(text, origin)
-        node = yaml.compose(text, Loader=yaml.BaseLoader)
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
     return nest({key: None if node is None else _value(node, key, origin, {})})
 
 
@@ -135,7 +135,7 @@ def _yaml_faults(origin: Origin) -> Iterator[None]:
 def _refuse_unsafe(text: str, origin: Origin) -> None:
     """Raise ConfigError on whatever could expand, run or leak when the text is loaded."""
     documents = depth = values = 0
-    for event in yaml.parse(text, Loader=yaml.BaseLoader):
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
         documents += isinstance(event, yaml.DocumentStartEvent)
         values += isinstance(event, yaml.NodeEvent)
         depth += isinstance(event, yaml.CollectionStartEvent)
