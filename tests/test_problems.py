@@ -10,7 +10,7 @@ from paribus.config.schema import DataConfig
 from paribus.data import gsm8k
 from paribus.data.problems import FEW_SHOTS, load
 from paribus.data.wordproblems import strip_subquestions
-from paribus.errors import DataError
+from paribus.errors import DataError, NotHere
 from paribus.records import Problem, Variant
 
 REAL = Path(__file__).parents[2] / "shared" / "gsm8k"
@@ -254,6 +254,6 @@ def test_without_a_network_the_hub_path_says_what_to_do(tmp_path, monkeypatch):
 
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path))
     message = r"openai/gsm8k \(socratic\) is not in the local cache and the Hub is out of reach"
-    with pytest.raises(DataError, match=message) as caught:
+    with pytest.raises(NotHere, match=message) as caught:
         draw("gsm8k", variant="socratic")
     assert caught.value.remedy.endswith("give a folder with its JSON lines as data.path")

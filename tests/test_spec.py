@@ -121,7 +121,10 @@ def test_identity_leaves_out_what_the_run_never_reads() -> None:
     assert "revision" not in words["data"]
     assert not {"trackers", "save_weights"} & words["training"].keys()
     assert "lora" not in spec(full).identity()
-    assert not {"lora", "training", "replicate"} & spec(none).identity().keys()
+    assert not {"lora", "replicate"} & spec(none).identity().keys()
+    assert spec(none).identity()["training"] == {"precision": "auto"}
+    bf16 = replace(none, training=TrainingConfig(precision="bf16"))
+    assert "training" not in spec(bf16).identity()
     gsm8k = spec(replace(lora, data=DataConfig(source="gsm8k"))).identity()["data"]
     sizes = {"train_size", "test_size", "validation_size"}
     assert gsm8k.keys() == {"source", "revision", "variant", "group_by", *sizes}
