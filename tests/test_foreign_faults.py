@@ -9,8 +9,8 @@ import pytest
 
 from foreign_rows import FIRST, GOLD, QUESTIONS, RIGHT, asked, own, plain, write
 from paribus.analysis.foreign import collect
-from paribus.analysis.samples import MAX_LINE_BYTES
 from paribus.cli.main import main
+from paribus.data.rows import MAX_LINE_BYTES
 from paribus.errors import DataError
 
 
@@ -58,8 +58,15 @@ FAULTS: dict[str, tuple[bytes, str, str]] = {  # name: file, what is said, the r
         "count from 0",
     ),
     "not JSON": (lines(*plain(FIRST), b"{oops\n"), r"x.jsonl:13: not JSON in UTF-8", "mend"),
-    "deep": (b"[" * 100_000 + b"\n", r"x.jsonl:1: not JSON in UTF-8", "mend"),
-    "an array": (lines(plain(FIRST)), r"x.jsonl:1: not an object", "JSON lines"),
+    "deep": (b"[" * 100_000 + b"\n", r"x.jsonl:1: not one JSON list in UTF-8", "JSON lines"),
+    "deep in a line": (b'{"id":' * 100_000 + b"\n", r"x.jsonl:1: not JSON in UTF-8", "mend"),
+    "two lists": (
+        lines(plain(FIRST), plain(FIRST)),
+        r"x.jsonl:1: not one JSON list in UTF-8: Extra data",
+        "JSON lines",
+    ),
+    "a list later": (lines(*plain(RIGHT), plain(FIRST)), r"x.jsonl:13: not an object", "mend"),
+    "a list of lists": (lines([plain(FIRST)]), r"x.jsonl, item 1: not an object", "one list of"),
     "binary": (b"\x89PNG\r\n\x1a\n\x00\xff", r"x.jsonl:1: not JSON in UTF-8", "mend"),
     "empty": (b"", r"x.jsonl holds no line", "at least one generation"),
     "blank": (b" \n\n", r"x.jsonl holds no line", "at least one generation"),
@@ -103,8 +110,8 @@ FAULTS: dict[str, tuple[bytes, str, str]] = {  # name: file, what is said, the r
     },
     "own, bad stop": (
         lines({**own(FIRST)[0], "stop": "x"}),
-        "cannot be read: 'x' is not",
-        "restore",
+        "x.jsonl:1: no generation of paribus: 'x' is not",
+        "mend",
     ),
 }
 

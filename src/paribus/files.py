@@ -112,9 +112,26 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, text + "\n")
 
 
+def parse_json(text: str) -> Any:
+    """Return the value in `text`. Raises ValueError, also if an object has one key twice.
+
+    Of two values under one key readers take the last, the first or both: nobody can say which.
+    """
+    return json.loads(text, object_pairs_hook=_once)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {twice[:60]!a} comes twice in one object")
+    return found
+
+
 def read_json(path: Path) -> Any:
     """Return the value in the JSON file `path`."""
-    return json.loads(read_bytes(path).decode())
+    return parse_json(read_bytes(path).decode())
 
 
 def json_line(value: Any) -> str:
@@ -128,7 +145,7 @@ def read_json_lines(path: Path) -> Iterator[Any]:
     with open_file(path) as file:
         for line in file:
             if line.strip():
-                yield json.loads(line.decode())
+                yield parse_json(line.decode())
 
 
 def sha256_of_file(path: Path) -> str:

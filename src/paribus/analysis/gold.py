@@ -62,8 +62,7 @@ def read_gold(path: Path, group_by: str | None) -> Gold:
     problems: dict[str, Problem] = {}
     named: dict[str, str] = {}
     rows = own_ids = 0
-    for number, row in read_objects(path):
-        where = f"{path}:{number}"
+    for where, row in read_objects(path):
         problem = stated_problem(row, where, group_by)
         agree(problems.setdefault(problem.id, problem), problem, where)
         name = label_of(row, "id", where) if "id" in row else str(rows)

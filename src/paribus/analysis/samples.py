@@ -1,6 +1,6 @@
-"""Read completions made elsewhere, one JSON line each, before they are matched with problems.
+"""Read completions made elsewhere, a row each, before they are matched with problems.
 
-Four layouts, told apart by the keys of a file's first line, never by the file's name:
+Four layouts, told apart by the keys of a file's first row; `data.rows` has the forms of files:
 
     {"doc": {"question": ..., "answer": "... #### 7"}, "resps": [["#### 7"]], "filter": ...}
     {"id": 12, "completion": "#### 7"}                     its gold is in another file
@@ -8,31 +8,33 @@ Four layouts, told apart by the keys of a file's first line, never by the file's
     {"problem_id": ..., "question": ..., "text": "#### 7", "stop": "answer", ...}
 
 The first is lm-evaluation-harness 0.4 `--log_samples`, whose every problem comes once for each
-filter; the last is paribus's own. Files from elsewhere do not say why a text ended. A row with
-`"finish_reason": "length"`, `"stop": "length"` or `"truncated": true` was cut by the token limit;
-every other counts as ended by itself, so that a cut text without an answer is "no answer".
+filter; the last is paribus's own. Files from elsewhere seldom say why a text ended. A row with
+`"finish_reason": "length"`, `"stop_reason": "max_tokens"` or another of their names, or with
+`"truncated": true`, was cut by the token limit; every other counts as ended by itself, so that a
+cut text without an answer is "no answer".
 """
 
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import count
 from pathlib import Path
 from typing import Any
 
+from paribus.data.rows import Row, read_rows
 from paribus.errors import DataError
-from paribus.files import open_file
 from paribus.records import Generation, Stop
-from paribus.store.runs import read_generations
-
-MAX_LINE_BYTES = 16 * 2**20
-"""A longer line is no sample of a word problem, and is not read into memory."""
+from paribus.store.runs import as_generation
 
 _MEND = "mend or remove the line"
 _LAYOUTS = (
     "give lm-eval's samples_*.jsonl (--log_samples), JSON lines of {'id' or 'question', "
     "'completion'}, or a generations file of paribus"
 )
+
+
+_ENDS = ("finish_reason", "stop_reason", "done_reason", "stop")
+_CUT = {"length", "max_tokens", "max_new_tokens", "max_output_tokens", "max_length", "model_length"}
+"""Where servers and libraries say why a text ended, and their names for the token limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,21 +67,21 @@ class Sample:
 def read_samples(path: Path) -> list[Sample]:
     """Return the samples in the file `path`, in its order, at least one.
 
-    Raises DataError naming the line: not JSON in UTF-8, an unknown layout, a completion that is
+    Raises DataError naming the row: not JSON in UTF-8, an unknown layout, a completion that is
     not text, several completions for one prompt.
     """
-    lines = list(read_objects(path))
-    if not lines:
+    rows = list(read_objects(path))
+    if not rows:
         raise DataError(f"{path} holds no line", "give a file with at least one generation")
-    first = lines[0][1]
+    where, first = rows[0]
     if {"problem_id", "text"} <= first.keys():
-        return _own_file(path, lines)
+        return [_own(row, where) for where, row in rows]
     if {"doc", "resps"} <= first.keys():
-        return [_harness(row, f"{path}:{number}") for number, row in lines]
+        return [_harness(row, where) for where, row in rows]
     if "completion" in first:
-        return [_plain(row, f"{path}:{number}") for number, row in lines]
+        return [_plain(row, where) for where, row in rows]
     keys = ", ".join(map(ascii, list(first)[:8])) or "none"
-    raise DataError(f"{path}:{lines[0][0]}: not a known layout; its keys: {keys:.200}", _LAYOUTS)
+    raise DataError(f"{where}: not a known layout; its keys: {keys:.200}", _LAYOUTS)
 
 
 def own_samples(generations: Sequence[Generation], where: str) -> list[Sample]:
@@ -99,29 +101,15 @@ def own_samples(generations: Sequence[Generation], where: str) -> list[Sample]:
     ]
 
 
-def read_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield (line number, object) for each line of `path` that is not blank. Raises DataError.
+def read_objects(path: Path) -> Iterator[Row]:
+    """Yield where each row of `path` stands, and the row. Raises DataError.
 
-    A byte order mark is dropped. Half a surrogate pair, which JSON can spell and no text can
-    hold, becomes "?".
+    Half a surrogate pair, which JSON can spell and no text can hold, becomes "?".
     """
-    try:
-        with open_file(path) as file:
-            for number in count(1):
-                line = file.readline(MAX_LINE_BYTES + 1)
-                if not line:
-                    return
-                if len(line) > MAX_LINE_BYTES:
-                    raise DataError(
-                        f"{path}:{number}: the line is longer than {MAX_LINE_BYTES:,} bytes",
-                        "give JSON lines: one object on each line",
-                    )
-                if line.strip():
-                    yield number, _object(line, f"{path}:{number}")
-    except OSError as error:
-        raise DataError(
-            f"{path} cannot be read: {error.strerror}", "give a file that exists and can be read"
-        ) from error
+    for where, row in read_rows(path):
+        text = json.dumps(row, ensure_ascii=False, default=repr)
+        whole = text.encode(errors="replace").decode()
+        yield where, row if whole == text else json.loads(whole)
 
 
 def text_of(row: dict[str, Any], key: str, where: str) -> str:
@@ -139,18 +127,6 @@ def label_of(row: dict[str, Any], key: str, where: str) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     return text_of(row, key, where)
-
-
-def _object(line: bytes, where: str) -> dict[str, Any]:
-    try:
-        row = json.loads(line.decode("utf-8-sig"))
-        if b"\\u" in line:
-            row = json.loads(json.dumps(row, ensure_ascii=False).encode(errors="replace"))
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{where}: not JSON in UTF-8: {error}", _MEND) from error
-    if not isinstance(row, dict):
-        raise DataError(f"{where}: not an object", _LAYOUTS)
-    return row
 
 
 def _harness(row: dict[str, Any], where: str) -> Sample:
@@ -177,7 +153,7 @@ def _harness(row: dict[str, Any], where: str) -> Sample:
         id=None,
         question=text_of(doc, "question", where),
         text=text,
-        stop=Stop.STOP_TOKEN,
+        stop=_stop(row),
         prompt_sha256=prompt if isinstance(prompt, str) else "",
         filter=str(row.get("filter", "")),
         stated=doc,
@@ -188,30 +164,32 @@ def _plain(row: dict[str, Any], where: str) -> Sample:
     asked = "question" in row
     if not asked and "id" not in row:
         raise DataError(f"{where}: neither 'id' nor 'question'", "say which problem is answered")
-    ends = (row.get("finish_reason"), row.get("stop"))
-    cut = "length" in ends or row.get("truncated") is True
     return Sample(
         where=where,
         id=None if asked else label_of(row, "id", where),
         question=text_of(row, "question", where) if asked else None,
         text=text_of(row, "completion", where),
-        stop=Stop.LENGTH if cut else Stop.STOP_TOKEN,
+        stop=_stop(row),
         stated=row,
     )
 
 
-def _own_file(path: Path, lines: Sequence[tuple[int, dict[str, Any]]]) -> list[Sample]:
-    """The file is read twice: by us for types and line numbers, by the store for its format."""
-    for number, row in lines:
-        where = f"{path}:{number}"
-        for key in ("problem_id", "question", "answer", "prompt_sha256", "text"):
-            text_of(row, key, where)
-        for key in {"solution", "group"} & row.keys():
-            text_of(row, key, where)
-        if type(row.get("num_tokens")) is not int or row["num_tokens"] < 0:
-            raise DataError(f"{where}: 'num_tokens' is not a whole number of 0 or more", _MEND)
-    samples = own_samples(read_generations(path), str(path))
-    return [
-        replace(sample, where=f"{path}:{number}", text=row["text"], question=row["question"])
-        for sample, (number, row) in zip(samples, lines, strict=True)
-    ]
+def _stop(row: dict[str, Any]) -> Stop:
+    """Return why a text ended, as far as its row says."""
+    said = {str(row.get(key)).lower() for key in _ENDS}
+    cut = bool(said & _CUT) or str(row.get("truncated")).lower() == "true"
+    return Stop.LENGTH if cut else Stop.STOP_TOKEN
+
+
+def _own(row: dict[str, Any], where: str) -> Sample:
+    for key in ("problem_id", "question", "answer", "prompt_sha256", "text"):
+        text_of(row, key, where)
+    for key in {"solution", "group"} & row.keys():
+        text_of(row, key, where)
+    if type(row.get("num_tokens")) is not int or row["num_tokens"] < 0:
+        raise DataError(f"{where}: 'num_tokens' is not a whole number of 0 or more", _MEND)
+    try:
+        (sample,) = own_samples([as_generation(row)], where)
+    except (ValueError, TypeError, KeyError) as error:
+        raise DataError(f"{where}: no generation of paribus: {error}", _MEND) from error
+    return replace(sample, where=where)

@@ -27,6 +27,8 @@ from paribus.store.runs import RunState
 
 _RUN_NAME = re.compile(r"seed-[0-9]{1,9}")
 _HARNESS_PREFIX = "samples_"
+_SHOWN = 5
+"""Files that an error names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +54,7 @@ def read_sources(arguments: Sequence[str]) -> list[Source]:
 
     Raises DataError: nothing readable there, a file given twice, an arm without a complete run.
     """
-    given = [_split(argument) for argument in arguments]
+    given = [(name, _samples_in(path)) for name, path in map(_split, arguments)]
     paths = [path for _, path in given]
     for path, times in Counter(path.resolve() for path in paths).items():
         if times > 1:
@@ -83,6 +85,20 @@ def _split(argument: str) -> tuple[str | None, Path]:
     if not name.strip() or not file:
         raise DataError(f"{argument!a} is neither FILE nor NAME=FILE", "give NAME=FILE")
     return name.strip(), Path(file)
+
+
+def _samples_in(path: Path) -> Path:
+    """Return the file of samples in a folder that lm-eval wrote, else `path` as it is.
+
+    Raises DataError if there are several: of another date, task or model.
+    """
+    found = [*path.glob("samples_*.json*"), *path.glob("*/samples_*.json*")]
+    if len(found) > 1:
+        listed = ", ".join(str(each.relative_to(path)) for each in sorted(found)[:_SHOWN])
+        raise DataError(
+            f"{path} holds {len(found)} files of samples: {listed}", "name those that are meant"
+        )
+    return found[0] if found else path
 
 
 def _names(given: Sequence[tuple[str | None, Path]]) -> list[str]:
@@ -131,7 +147,8 @@ def _read(path: Path) -> list[Source]:
     folders = [RunFolder(each) for each in whole.iterdir() if _RUN_NAME.fullmatch(each.name)]
     if not folders:
         raise DataError(
-            f"{path} is neither a run (seed-0) nor an arm (with seed-0 in it)",
+            f"{path} is neither a run (seed-0) nor an arm (with seed-0 in it), and holds no "
+            "samples_*.jsonl of lm-eval (--log_samples)",
             "give a file of generations, a run's folder or an arm's; for a whole experiment: "
             "paribus report FOLDER",
         )

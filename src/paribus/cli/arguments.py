@@ -165,17 +165,20 @@ def _add_clean(verbs: _Verbs) -> None:
 def _add_foreign(verbs: _Verbs) -> None:
     """Add the verbs that take generations made anywhere."""
     for verb, summary in {
-        "score": "score generations: lm-eval samples, JSON lines, or paribus's own",
+        "score": "score generations: lm-eval's samples, JSON, CSV, Parquet, or paribus's own",
         "compare": "compare generations problem by problem, every pair, the later file as A",
     }.items():
         one = verbs.add_parser(verb, help=summary, description=summary)
         one.set_defaults(others=[])
-        files = "generations (JSON lines), or a run's or an arm's folder; NAME=FILE names the arm"
+        files = (
+            "generations: JSON lines, one JSON list, CSV or Parquet, also packed (gzip, bzip2, "
+            "xz); lm-eval's output folder; a run's or an arm's folder; NAME=FILE names the arm"
+        )
         one.add_argument("file", metavar="FILE", help=files)
         if verb == "compare":
             one.add_argument("others", metavar="FILE", nargs="+", help="the same, one or more")
         for option, kind, value, meaning in (
-            ("--gold", Path, "FILE", "the problems asked: JSON lines of question and answer"),
+            ("--gold", Path, "FILE", "the problems asked, in such a file: question and answer"),
             ("--group-by", str, "KEY", "gold's key that says which problems belong together"),
             ("--report", Path, "FILE", "write the report, one HTML page, here"),
         ):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from paribus import hub, numerals
+from paribus.data.rows import Row, read_rows
 from paribus.errors import DataError, NotHere
 from paribus.records import Problem, Variant
 
@@ -50,17 +51,18 @@ def read(
     problem's group. Raises DataError, NotHere where the Hub does not give it.
     """
     if path is None:
-        where = f"{HUB_NAME} {variant} {split}"
-        rows = list(enumerate(_hub_rows(revision, variant, split), 1))
+        whole = f"{HUB_NAME} {variant} {split}"
+        found = enumerate(_hub_rows(revision, variant, split), 1)
+        rows = [(f"{whole}:{number}", row) for number, row in found]
     else:
-        rows, where = _file_rows(Path(path), variant, split)
+        whole = str(_file(Path(path), variant, split))
+        rows = _file_rows(Path(path), variant, split)
     problems = []
-    for number, row in rows:
-        place = f"{where}:{number}"
+    for place, row in rows:
         made = problem(row.get("question"), row.get("answer"), place)
         problems.append(replace(made, group=_group(row, group_by, place)) if group_by else made)
     if not problems:
-        raise DataError(f"{where} is empty", "give a file with at least one problem")
+        raise DataError(f"{whole} is empty", "give a file with at least one problem")
     return problems
 
 
@@ -83,9 +85,7 @@ def _group(row: Mapping[str, Any], key: str, place: str) -> str:
     return str(value)
 
 
-def _file_rows(
-    folder: Path, variant: Variant, split: str
-) -> tuple[list[tuple[int, dict[str, Any]]], str]:
+def _file_rows(folder: Path, variant: Variant, split: str) -> list[Row]:
     file = _file(folder, variant, split)
     if not file.is_file():
         remedy = (
@@ -94,21 +94,13 @@ def _file_rows(
         if split == "train" and variant is Variant.SOCRATIC:
             remedy += "; without a network data.source=gsm8k_swapped trains on the test files"
         raise DataError(f"there is no file {file}", remedy)
-    rows = []
-    for number, line in enumerate(file.read_bytes().split(b"\n"), 1):
-        if not line.strip():
-            continue
+    rows = list(read_rows(file))
+    for where, row in rows:
         try:
-            row = json.loads(line.decode("utf-8-sig"))
-            json.dumps(row, ensure_ascii=False).encode()  # JSON can spell half a surrogate pair
-        except (ValueError, RecursionError) as error:
-            raise DataError(
-                f"{file}:{number}: not JSON in UTF-8: {error}", "mend or remove the line"
-            ) from error
-        if not isinstance(row, dict):
-            raise DataError(f"{file}:{number}: not an object", "mend or remove the line")
-        rows.append((number, row))
-    return rows, str(file)
+            json.dumps(row, ensure_ascii=False, default=repr).encode()
+        except UnicodeEncodeError as error:  # JSON can spell half a surrogate pair
+            raise DataError(f"{where}: not text: {error}", "mend or remove the line") from error
+    return rows
 
 
 def _hub_rows(revision: str | None, variant: Variant, split: str) -> Iterable[dict[str, Any]]:

@@ -6,7 +6,6 @@ config.size("head_dim", 256)           # 256 where the file leaves it out
 config.size("num_hidden_layers")       # ModelError: my-model/config.json: num_hidden_layers is -2 …
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from reprlib import repr as short
 from typing import Any
 
 from paribus.errors import ModelError
+from paribus.files import read_json
 from paribus.models.known import Kind
 
 _LARGEST = 100_000_000
@@ -102,7 +102,7 @@ def read_config(path: Path) -> Mapping[str, Any]:
             )
         if path.stat().st_size > _MOST_BYTES:
             raise ModelError(f"{path} is larger than {_MOST_BYTES:,} bytes", _REMEDY)
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = read_json(path)
     except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{path} cannot be read as JSON: {error}", _REMEDY) from error
     if not isinstance(values, dict):

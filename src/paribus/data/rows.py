@@ -1,0 +1,266 @@
+"""The rows of a file that someone else wrote, whatever form it has.
+
+    for where, row in read_rows(Path("test.jsonl.gz")):     # "test.jsonl.gz:1", {"question": …}
+
+JSON lines, one JSON list, a table with a header (CSV), Parquet; text in UTF-8, UTF-16 or UTF-32;
+packed by gzip, bzip2 or xz. Told apart by what is in the file, never by its name.
+"""
+
+import bz2
+import csv
+import gzip
+import io
+import json
+import lzma
+import zlib
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import count
+from pathlib import Path
+from typing import IO, Any, TypeAlias
+
+from paribus.errors import DataError
+from paribus.files import open_file, parse_json
+
+MAX_LINE_BYTES = 16 * 2**20
+"""A longer line is no sample of a word problem, and is not read into memory."""
+MAX_BYTES = 2**30
+"""Of a file, unpacked: it is read into memory."""
+
+MAX_ROWS = 10_000_000
+"""Of Parquet, where a few bytes can stand for many rows."""
+
+Row: TypeAlias = tuple[str, dict[str, Any]]
+"""Where it stands, for messages, and what it holds."""
+
+_MEND = "mend or remove the line"
+_LINES = "give JSON lines: one object on each line"
+_PACKED: dict[bytes, Any] = {
+    b"\x1f\x8b": gzip.GzipFile,
+    b"BZh": bz2.BZ2File,
+    b"\xfd7zXZ\x00": lzma.LZMAFile,
+}
+_PARQUET = b"PAR1"
+_UNREAD = {
+    b"PK\x03\x04": ("a zip archive, or a sheet of Excel", "unpack it, or save it as CSV"),
+    b"\x28\xb5\x2f\xfd": ("packed by zstd", "unpack it: zstd -d"),
+    b"ARROW1": ("an Arrow file", "save it as Parquet or JSON lines"),
+    b"\x80\x04\x95": ("a pickle", "save it as JSON lines: pickles can run code and are not read"),
+    b"SQLite format 3": ("a database", "give its rows as JSON lines or CSV"),
+}
+_COLUMNS = {"question", "completion", "problem_id"}
+"""A line that names one of them among others, and is no JSON, is the header of a table."""
+
+
+def read_rows(path: Path) -> Iterator[Row]:
+    """Yield the rows in the file `path`, in its order. Raises DataError.
+
+    A byte order mark is dropped, blank lines are left out. In a table and in Parquet a cell that is
+    empty states nothing, but for a completion's.
+    """
+    try:
+        with open_file(path) as file:
+            yield from _rows(file, path)
+    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(
+            f"{path} cannot be read: {reason}", "give a whole file that can be read"
+        ) from error
+
+
+def _rows(file: Any, path: Path) -> Iterator[Row]:
+    """Yield the rows in `file`, a buffered reader of bytes."""
+    head: bytes = file.peek(16)
+    for magic, unpack in _PACKED.items():
+        if head.startswith(magic):
+            file = unpack(file) if unpack is not gzip.GzipFile else unpack(fileobj=file)
+            head = file.peek(16)
+            break
+    for magic, (what, remedy) in _UNREAD.items():
+        if head.startswith(magic):
+            raise DataError(f"{path} is {what}", remedy)
+    if head.startswith(_PARQUET):
+        yield from _parquet(file, path)
+        return
+    encoding = json.detect_encoding(head[:4])
+    if encoding.startswith(("utf-16", "utf-32")):
+        file = io.BytesIO(_decoded(_rest(file, path), encoding, path).encode())
+    yield from _text_rows(file, path)
+
+
+def _text_rows(file: IO[bytes], path: Path) -> Iterator[Row]:
+    """Yield the rows of a text in UTF-8; its first character says which form it has."""
+    lines = _lines(file, path)
+    number, first = next(((n, line) for n, line in lines if line.strip()), (0, b""))
+    text = first.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if text.startswith(b"["):
+        yield from _list(text + _rest(file, path), path, number)
+    elif text.startswith(b"{") or not _is_header(text):
+        if text:
+            yield _first_object(first, file, path, number)
+        for number, line in lines:
+            if line.strip():
+                yield f"{path}:{number}", _object(line, f"{path}:{number}")
+    else:
+        yield from _table(text + _rest(file, path), path, number)
+
+
+def _lines(file: IO[bytes], path: Path) -> Iterator[tuple[int, bytes]]:
+    """Yield each line and its number, from 1. Raises DataError if one, or the file, is too long."""
+    left = MAX_BYTES
+    for number in count(1):
+        line = file.readline(MAX_LINE_BYTES + 1)
+        if not line:
+            return
+        if len(line) > MAX_LINE_BYTES and not line.lstrip().startswith(b"["):
+            message = f"{path}:{number}: the line is longer than {MAX_LINE_BYTES:,} bytes"
+            raise DataError(message, _LINES)
+        left -= len(line)
+        if left < 0:
+            raise _too_large(path)
+        yield number, line
+
+
+def _rest(file: IO[bytes], path: Path) -> bytes:
+    """Return what is left of `file`. Raises DataError if that is more than `MAX_BYTES`."""
+    content = file.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise _too_large(path)
+    return content
+
+
+def _too_large(path: Path) -> DataError:
+    return DataError(f"{path} is larger than {MAX_BYTES:,} bytes", "give it in parts")
+
+
+def _decoded(content: bytes, encoding: str, path: Path) -> str:
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path} begins as {encoding.upper()} and is none: {error}", "save it as UTF-8"
+        ) from error
+
+
+def _object(line: bytes, where: str) -> dict[str, Any]:
+    try:
+        row = parse_json(line.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{where}: not JSON in UTF-8: {error}", _MEND) from error
+    if not isinstance(row, dict):
+        raise DataError(f"{where}: not an object", f"{_MEND}: each holds one object")
+    return row
+
+
+def _first_object(line: bytes, file: IO[bytes], path: Path, number: int) -> Row:
+    """Return the first row. Raises DataError; an object over several lines is named as that."""
+    where = f"{path}:{number}"
+    try:
+        return where, _object(line, where)
+    except DataError:
+        if _keys_of_object(line) is not None:
+            raise
+        keys = _keys_of_object(line + _rest(file, path))
+        if keys is None:
+            raise
+    remedy = "give the list in it alone, or write each object on one line: jq -c . FILE"
+    if {"results", "configs"} <= keys:
+        remedy = "that is lm-eval's summary: give the samples_*.jsonl beside it (--log_samples)"
+    named = ", ".join(map(ascii, sorted(keys)[:8]))
+    message = f"{where}: an object that goes on over several lines; its keys: {named:.200}"
+    raise DataError(message, remedy)
+
+
+def _keys_of_object(text: bytes) -> set[str] | None:
+    """Return the keys of the object that `text` begins with, None if it does not."""
+    try:
+        found, _ = json.JSONDecoder().raw_decode(text.decode("utf-8-sig", "replace").lstrip())
+    except (ValueError, RecursionError):
+        return None
+    return set(found) if isinstance(found, dict) else None
+
+
+def _list(text: bytes, path: Path, number: int) -> Iterator[Row]:
+    """Yield the items of one JSON list."""
+    where = f"{path}:{number}"
+    try:
+        items = parse_json(text.decode())
+    except (ValueError, RecursionError) as error:
+        message = f"{where}: not one JSON list in UTF-8: {error}"
+        raise DataError(message, f"give one list of objects, or {_LINES[5:]}") from error
+    for item, row in enumerate(items, 1):
+        if not isinstance(row, dict):
+            raise DataError(f"{path}, item {item}: not an object", "give one list of objects")
+        yield f"{path}, item {item}", row
+
+
+def _is_header(line: bytes) -> bool:
+    names = _names(line.decode(errors="replace"))
+    return len(names) > 1 and bool(_COLUMNS & set(names))
+
+
+def _names(header: str) -> list[str]:
+    """Return the names of a table's columns; none if the line cannot be one's header."""
+    with suppress(csv.Error):
+        cells = next(csv.reader([header], delimiter=_delimiter(header)), [])
+        return [name.strip() for name in cells]
+    return []
+
+
+def _delimiter(header: str) -> str:
+    return max(",;\t", key=header.count)
+
+
+def _table(content: bytes, path: Path, number: int) -> list[Row]:
+    """Return the rows of a table, whose header stands in the line `number`."""
+    text = _decoded(content, "utf-8", path)
+    header = text.partition("\n")[0]
+    names = _names(header)
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise DataError(f"{path}:{number}: the column {twice!a} comes twice", "remove one")
+    found: list[Row] = []
+    before = csv.field_size_limit(MAX_LINE_BYTES)  # the default is 131,072 characters
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(header), strict=True)
+    where = f"{path}:{number}"
+    try:
+        next(lines)
+        for cells in lines:
+            where = f"{path}:{number - 1 + lines.line_num}"
+            if cells and len(cells) != len(names):
+                message = f"{where}: {len(cells)} cells; the header has {len(names)}"
+                raise DataError(message, "put a cell that holds a comma or a line end in quotes")
+            if cells:
+                found.append((where, _stated(dict(zip(names, cells, strict=True)))))
+    except csv.Error as error:
+        raise DataError(f"{where}: not a table (CSV) from there on: {error}", _MEND) from error
+    finally:
+        csv.field_size_limit(before)
+    return found
+
+
+def _stated(row: dict[str, Any]) -> dict[str, Any]:
+    """Return the cells of `row` that state something: an empty completion was written so."""
+    return {
+        key: value
+        for key, value in row.items()
+        if value is not None and (value != "" or key in ("completion", "text"))
+    }
+
+
+def _parquet(file: IO[bytes], path: Path) -> Iterator[Row]:
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError as error:
+        raise DataError(f"{path} is Parquet", "pip install pyarrow, or give JSON lines") from error
+    try:
+        table = parquet.ParquetFile(file)
+        if table.metadata.num_rows > MAX_ROWS:
+            raise DataError(f"{path} has more than {MAX_ROWS:,} rows", "give it in parts")
+        numbers = count(1)
+        for batch in table.iter_batches(batch_size=1024):
+            for row in batch.to_pylist():
+                yield f"{path}, row {next(numbers)}", _stated(row)
+    except (pyarrow.ArrowException, ValueError, OSError, NotImplementedError) as error:
+        raise DataError(f"{path} cannot be read as Parquet: {error}", "write it anew") from error
