@@ -31,7 +31,6 @@ from paribus.experiment.progress import Progress
 from paribus.experiment.stored import is_complete
 from paribus.experiment.survey import survey
 from paribus.files import sha256_of_json
-from paribus.models.quiet import quiet_libraries
 from paribus.models.source import context_length, find
 from paribus.planning import devices
 from paribus.planning.encodings import tokenizer_of
@@ -80,7 +79,6 @@ def plan(loaded: Loaded, models: Sequence[str], protocols: Sequence[str]) -> lis
     single model from being tested is among its errors.
     """
     _check(models, protocols)
-    quiet_libraries()
     arms = expand(loaded).arms
     known = {arm.config.model: arm.config.revision for arm in arms}
     # Of another model, only a revision that was typed can be meant.

@@ -15,7 +15,6 @@ from paribus.experiment.matrix import Design
 from paribus.experiment.resuming import refuse_another
 from paribus.experiment.trials import with_rate
 from paribus.files import read_json
-from paribus.models.quiet import quiet_libraries
 from paribus.planning.inputs import Inputs, prepare
 from paribus.store.layout import ExperimentFolder, RunFolder
 from paribus.store.manifest import check
@@ -81,7 +80,6 @@ def check_inputs(design: Design, folder: ExperimentFolder) -> dict[str, Inputs]:
     A complete run whose weights or problems were other than today's is a StoreError: its arm
     could not be compared with the others.
     """
-    quiet_libraries()
     seed = design.runs[0].seed
     inputs = {arm.name: prepare(arm.config, seed) for arm in design.arms}
     for spec in design.runs:

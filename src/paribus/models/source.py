@@ -14,8 +14,9 @@ from typing import Any
 from paribus import hub
 from paribus.errors import ModelError, NotHere
 from paribus.files import sha256_of_file, sha256_of_json
-from paribus.models import packaged
+from paribus.models import facts, packaged
 from paribus.models.configs import Config, read_config
+from paribus.models.quiet import quiet_libraries
 from paribus.models.refused import refuse_remote_code, refuse_unsafe
 
 _VOCABULARIES = ("tokenizer.json", "*.model", "vocab.*", "*.tiktoken")
@@ -30,11 +31,13 @@ class Source:
         path: the folder.
         identity: a content hash or commit; two sources with equal identity are the same weights.
         note: what a reader of the report must know of these weights, or "".
+        packaged: whether it is the packaged model, of which facts are known.
     """
 
     path: Path
     identity: str
     note: str = ""
+    packaged: bool = False
 
 
 def find(model: str, revision: str | None) -> Source:
@@ -44,15 +47,20 @@ def find(model: str, revision: str | None) -> Source:
     """
     if model == packaged.NAME:
         path, sha256 = packaged.unpacked(cache_folder() / "models")
-        return Source(path=path, identity=f"gguf-sha256:{sha256}", note=packaged.NOTE)
+        identity = f"gguf-sha256:{sha256}"
+        return Source(path=path, identity=identity, note=packaged.NOTE, packaged=True)
     return _folder(Path(model)) if Path(model).is_absolute() else _hub(model, revision)
 
 
 def load_tokenizer(source: Source) -> Any:
-    """Return the tokenizer in the source's folder. Raises ModelError: damaged or `refused`."""
+    """Return the tokenizer in the source's folder.
+
+    Raises ModelError: it is damaged, `refused`, or made otherwise than it is by the libraries.
+    """
     from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoTokenizer
 
+    quiet_libraries()
     config = source.path / "config.json"
     refuse_unsafe(source.path)
     refuse_remote_code(source.path)  # transformers reads it too, and blames the tokenizer
@@ -61,7 +69,7 @@ def load_tokenizer(source: Source) -> Any:
         # transformers would make one up from config.json, with nothing but special tokens.
         raise ModelError(f"{source.path} holds no tokenizer", remedy)
     try:
-        return AutoTokenizer.from_pretrained(
+        tokenizer: Any = AutoTokenizer.from_pretrained(
             source.path, trust_remote_code=False, local_files_only=True
         )
     except StrictDataclassError as error:
@@ -73,6 +81,9 @@ def load_tokenizer(source: Source) -> Any:
         raise ModelError(
             f"{source.path} holds no tokenizer that can be read: {error}", remedy
         ) from error
+    if source.packaged:
+        facts.check_ids(tokenizer)
+    return tokenizer
 
 
 def context_length(source: Source) -> int | None:
