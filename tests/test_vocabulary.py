@@ -81,7 +81,7 @@ def test_a_token_beyond_the_embedding_is_named(changed, tokenizer, options, toke
     folder = changed(tokenizer)
     with pytest.raises(ModelError) as told:
         prepare(arm(folder, **options), 0)
-    assert f"no embedding: {ROWS} ({token!r}); the model has {ROWS}" in told.value.message
+    assert f"no embedding: {ROWS} ({token!r}); the model has {ROWS} rows" in told.value.message
     assert "resize_token_embeddings" in told.value.remedy
 
 

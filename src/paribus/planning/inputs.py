@@ -229,9 +229,10 @@ def _check_vocabulary(inputs: Inputs) -> None:
         names = ", ".join(
             f"{id} ({inputs.tokenizer.convert_ids_to_tokens(id)!r})" for id in beyond[:5]
         )
+        more = f" and {len(beyond) - 5} more" if len(beyond) > 5 else ""
         raise ModelError(
-            f"{len(beyond)} of the tokens that are used have no embedding: {names}; the model has "
-            f"{rows:,}, by vocab_size in {inputs.source.path / 'config.json'}",
+            f"tokens that are used have no embedding: {names}{more}; the model has {rows:,} rows, "
+            f"by vocab_size in {inputs.source.path / 'config.json'}",
             "use the tokenizer that the model was published with; tokens of your own need "
             "model.resize_token_embeddings(len(tokenizer)) before both are saved",
         )
