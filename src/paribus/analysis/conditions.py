@@ -57,7 +57,13 @@ def circumstances(tables: Tables) -> dict[str, dict[str, list[str]]]:
 
 def limits(tables: Tables, found: Sequence[Contrast]) -> list[str]:
     """Return what a reader must not conclude from this experiment, one sentence or two each."""
-    said = [*tables.asked, *_about_forks(tables), *_about_seeds(found), *_about_tests(found)]
+    said = [
+        *tables.asked,
+        *_about_forks(tables),
+        *_about_further(tables),
+        *_about_seeds(found),
+        *_about_tests(found),
+    ]
     said += _about_prompts(tables)
     variants = {text(arm.factors.get("data.variant")) for arm in tables.arms if not arm.untuned}
     if len(variants) > 1:
@@ -84,6 +90,16 @@ def _about_forks(tables: Tables) -> list[str]:
         f"{text}."
         for run in tables.complete
         if (text := forked(run))
+    ]
+
+
+def _about_further(tables: Tables) -> list[str]:
+    return [
+        f"{run.arm} seed {run.seed} was tested further once it was complete: "
+        + "; then ".join(", ".join(step["differences"]) for step in steps)
+        + "."
+        for run in tables.complete
+        if (steps := run.result.get("tested_further"))
     ]
 
 

@@ -30,6 +30,13 @@ EXECUTION = (
     "training.checkpoint_minutes",
 )
 """Keys that do not define a result."""
+TESTING = (
+    "data.test_size",
+    "evaluation.protocol",
+    "evaluation.also",
+    "evaluation.max_new_tokens",
+)
+"""Keys that say how finished weights are tested: they can be tested further."""
 _GENERATED_ONLY = ("data.min_steps", "data.max_steps", "data.max_number")
 
 
@@ -167,6 +174,11 @@ def differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
     return sorted(
         key for key in left.keys() | right.keys() if left.get(key, absent) != right.get(key, absent)
     )
+
+
+def made_alike(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
+    """Return whether two identities differ in nothing but how finished weights are tested."""
+    return set(differing(a, b)) <= set(TESTING)
 
 
 def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:

@@ -9,7 +9,6 @@ the tokens of `36>>`, one by one, in place of its own choices. All of it goes by
 alone, so rows stay without influence on each other.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -101,7 +100,7 @@ class Rules:
             answer=problem.answer,
             solution=problem.solution,
             group=problem.group,
-            prompt_sha256=hashlib.sha256(row.prompt.text.encode()).hexdigest(),
+            prompt_sha256=row.prompt.sha256,
             text=self.text(row.generated),
             num_tokens=len(row.generated),
             stop=row.stop,

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from paribus.config.read import Origin
 from paribus.config.schema import ArmConfig, Precision
-from paribus.config.spec import RunSpec
+from paribus.config.spec import RunSpec, made_alike
 from paribus.experiment.arms import Arm
 from paribus.experiment.forecast import Forecast, forecast
 from paribus.experiment.matrix import Design
@@ -135,7 +135,7 @@ def _stored(specs: list[RunSpec], folder: ExperimentFolder) -> ArmConfig | None:
             continue
         stored = read_json(path)
         for each in _settings(spec.config):
-            if replace(spec, config=each).fingerprint == stored["fingerprint"]:
+            if made_alike(replace(spec, config=each).identity(), stored["identity"]):
                 return _settled(arm, each)
     return None
 

@@ -29,7 +29,7 @@ from paribus.planning.machine import here
 from paribus.store.experiments import write_description
 from paribus.store.layout import ExperimentFolder, RunFolder
 from paribus.store.lock import locked
-from paribus.store.runs import RunState, fail, state
+from paribus.store.runs import RunState, fail, put_in_place, state
 
 OnRun = Callable[[RunSpec, Progress], None]
 Execute = Callable[[RunSpec, RunFolder, Callable[[Progress], None], Planned | None], None]
@@ -90,6 +90,8 @@ def _run_locked(
     fork: bool,
 ) -> Outcome:
     root = folder.path.parent
+    for spec in design.runs:
+        put_in_place(folder.of(spec))
     design = settle_design(design, folder, devices.here)
     planned: dict[str, Planned] = {}
     trials = pending([trial for trial in design.trials if trial.arm in design.open], folder)

@@ -4,8 +4,8 @@ Before any of it reads the test split, a line in the experiment's ledger says so
 """
 
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -21,7 +21,7 @@ from paribus.evaluation.likelihood import likelihoods, measure_likelihoods
 from paribus.experiment.progress import OnProgress, Progress, Stage, pace
 from paribus.models.device import peak_memory_bytes
 from paribus.planning.inputs import Inputs, PromptSet
-from paribus.records import Generation
+from paribus.records import Generation, Problem
 from paribus.store.layout import file_name
 from paribus.store.ledger import LIKELIHOOD, TestRead, append_read, now
 from paribus.store.pieces import Pieces
@@ -49,6 +49,21 @@ class Measured:
     heldout: dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """What an earlier test of the same weights found, which is not tested again.
+
+    Attributes:
+        texts: protocol → hash of a prompt → what was written after it.
+        costs: protocol → what all texts under it cost.
+        heldout: rows and figures of the likelihoods; None if they are to be measured.
+    """
+
+    texts: Mapping[str, Mapping[str, Generation]] = field(default_factory=dict)
+    costs: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    heldout: tuple[list[dict[str, Any]], dict[str, Any]] | None = None
+
+
 def measure_all(
     model: nn.Module,
     inputs: Inputs,
@@ -56,27 +71,36 @@ def measure_all(
     pieces: Pieces,
     on_progress: OnProgress,
     vllm: Continued | None = None,
+    kept: Kept | None = None,
 ) -> Measured:
     """Test `model` under each of the arm's protocols and store what it wrote. Raises StoreError.
 
-    What `pieces` holds already is not tested again. Where there is a `vllm`, it decodes;
-    likelihoods are always computed here.
+    What `pieces` holds already, or was `kept`, is not tested again. Where there is a `vllm`, it
+    decodes; likelihoods are always computed here.
     """
     figures: dict[str, dict[str, Any]] = {}
-    folder = pieces.folder
+    folder, kept = pieces.folder, kept or Kept()
     for asked in inputs.prompt_sets:
         name = asked.protocol.name
-        _enter(name, inputs, spec, pieces)
-        decode = partial(_generate, model, inputs, asked, spec, on_progress, vllm)
-        generations, cost = _by_piece(asked, spec, pieces, decode)
+        texts = kept.texts.get(name, {})
+        new = tuple(prompt for prompt in asked.prompts if prompt.sha256 not in texts)
+        costs = [kept.costs[name]] if texts else []
+        if new:
+            left = replace(asked, prompts=new)
+            _enter(name, [prompt.problem for prompt in new], spec, pieces)
+            decode = partial(_generate, model, inputs, left, spec, on_progress, vllm)
+            generations, cost = _by_piece(left, spec, pieces, decode)
+            costs.append(cost)
+            texts = {**texts, **{each.prompt_sha256: each for each in generations}}
+        cost = {**total_cost(costs), "problems": len(asked.prompts)}
         if vllm is not None:
             cost["peak_memory_bytes"] = None  # what was measured is not the process that decoded
         figures[name] = {"protocol": name, **cost}
         append_event(folder, {"event": "tested", **figures[name]})
-        write_generations(folder, name, generations)
+        write_generations(folder, name, [texts[prompt.sha256] for prompt in asked.prompts])
     main = inputs.prompt_sets[0].protocol.name
     evaluation = figures.pop(main)
-    heldout = _measure_heldout(model, inputs, spec, pieces, on_progress)
+    heldout = _measure_heldout(model, inputs, spec, pieces, on_progress, kept)
     return Measured(evaluation=evaluation, also=figures, heldout=heldout)
 
 
@@ -103,9 +127,18 @@ def _by_piece(
 
 
 def _measure_heldout(
-    model: nn.Module, inputs: Inputs, spec: RunSpec, pieces: Pieces, on_progress: OnProgress
+    model: nn.Module,
+    inputs: Inputs,
+    spec: RunSpec,
+    pieces: Pieces,
+    on_progress: OnProgress,
+    kept: Kept,
 ) -> dict[str, Any]:
-    _enter(LIKELIHOOD, inputs, spec, pieces)
+    if kept.heldout:
+        rows, made = kept.heldout
+        write_heldout(pieces.folder, rows)
+        return made
+    _enter(LIKELIHOOD, inputs.tested, spec, pieces)
     device = next(model.parameters()).device
     size = spec.config.evaluation.batch_size
     report = _reporter("likelihood", len(inputs.gold), size, device, on_progress)
@@ -129,7 +162,7 @@ def _measure_heldout(
     return made
 
 
-def _enter(protocol: str, inputs: Inputs, spec: RunSpec, pieces: Pieces) -> None:
+def _enter(protocol: str, problems: Sequence[Problem], spec: RunSpec, pieces: Pieces) -> None:
     """Write into the ledger that the test split is about to be read; a trial does not read it.
 
     Going on with a reading that was interrupted is no further one.
@@ -142,8 +175,8 @@ def _enter(protocol: str, inputs: Inputs, spec: RunSpec, pieces: Pieces) -> None
         arm=spec.arm,
         seed=spec.replicate,
         protocol=protocol,
-        problems=len(inputs.tested),
-        test_sha256=hash_of_tests(inputs.tested),
+        problems=len(problems),
+        test_sha256=hash_of_tests(problems),
         fingerprint=spec.fingerprint,
     )
     append_read(pieces.folder.experiment.ledger, read)

@@ -9,7 +9,6 @@ matter which settings led to them. Every protocol may come from another run. A s
 damaged, or whose readings of the test split are not on record, is passed over.
 """
 
-import hashlib
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -164,8 +163,7 @@ def _serves(run: _Stored, asked: PromptSet) -> bool:
 
 def _expected(prompt: Prompt) -> tuple[str, ...]:
     own = prompt.problem
-    sha256 = hashlib.sha256(prompt.text.encode()).hexdigest()
-    return sha256, own.question, own.answer, own.solution, own.group
+    return prompt.sha256, own.question, own.answer, own.solution, own.group
 
 
 def _copy(found: Mapping[str, _Stored], folder: RunFolder) -> None:

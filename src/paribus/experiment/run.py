@@ -8,6 +8,7 @@ from torch import nn
 from paribus.config.spec import RunSpec
 from paribus.experiment.engine import engine
 from paribus.experiment.forecast import Planned
+from paribus.experiment.further import go_further, stored_before
 from paribus.experiment.measurement import measure_all
 from paribus.experiment.probed import probe_model
 from paribus.experiment.progress import OnProgress, Progress
@@ -47,6 +48,9 @@ def run_one(
     compute = compute_dtype(config.training.computes_in, device)
 
     inputs = prepare(config, spec.seed, trial=spec.trial)
+    if before := stored_before(spec, folder):
+        go_further(before, spec, inputs, folder, on_progress)
+        return
     if reuse(spec, inputs, folder, device):
         return
     record = spec_record(spec, inputs, device)

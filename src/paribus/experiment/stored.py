@@ -5,11 +5,14 @@ inputs = check_inputs(design, folder)     # today's, and those of complete runs
 obstacles(design, folder, inputs)         # by folder, why `run` would stop there: for `plan`
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from paribus.config.spec import RunSpec, differences
+from paribus.config.schema import ArmConfig
+from paribus.config.spec import RunSpec, differences, made_alike
 from paribus.errors import StoreError, UserError
 from paribus.experiment.matrix import Design
 from paribus.experiment.resuming import refuse_another
@@ -19,6 +22,8 @@ from paribus.planning.inputs import Inputs, prepare
 from paribus.store.layout import ExperimentFolder, RunFolder
 from paribus.store.manifest import check
 from paribus.store.runs import RunState, state
+
+_ELSEWHERE = "run under another name (name=…) or folder (--runs DIR), or delete that run's folder"
 
 
 def pending(specs: Sequence[RunSpec], folder: ExperimentFolder) -> list[RunSpec]:
@@ -40,19 +45,52 @@ def pending(specs: Sequence[RunSpec], folder: ExperimentFolder) -> list[RunSpec]
 
 
 def is_complete(spec: RunSpec, folder: ExperimentFolder) -> bool:
-    """Return whether `spec` has been run to the end.
+    """Return whether `spec` has been run to the end, and tested as it says.
 
-    Raises StoreError if its place is taken by a run with another fingerprint, or if files of
-    the finished run are gone.
+    Raises StoreError if its place is taken by a run with another fingerprint that cannot be tested
+    further, or if files of the finished run are gone.
     """
     run = folder.of(spec)
     if state(run) is not RunState.COMPLETE:
         return False
     check(run)
     stored = read_json(run.spec)
-    if stored["fingerprint"] != spec.fingerprint:
+    if stored["fingerprint"] == spec.fingerprint:
+        return True
+    if not goes_further(spec, stored["identity"]):
         raise _taken(run, differences(stored["identity"], spec.identity()))
-    return True
+    if spec.config.method != "none" and not run.weights.is_dir():
+        raise StoreError(
+            "\n  ".join([f"{run.path} cannot be tested further, for its weights were not kept "
+                         "(training.save_weights), or are gone:",
+                         *differences(stored["identity"], spec.identity())]),
+            _ELSEWHERE,
+        )  # fmt: skip
+    return False
+
+
+def goes_further(spec: RunSpec, stored: Mapping[str, Any]) -> bool:
+    """Return whether `spec` is the run of the `stored` identity, tested further: none is less."""
+    now = spec.identity()
+    if spec.trial or stored == now or not made_alike(stored, now):
+        return False
+    sizes = [each["data"]["test_size"] for each in (stored, now)]
+    old, new = (math.inf if size == "all" else size for size in sizes)
+    longest = [each["evaluation"]["max_new_tokens"] for each in (stored, now)]
+    return bool(old <= new and longest[0] <= longest[1])
+
+
+def as_tested(config: ArmConfig, stored: Mapping[str, Any]) -> ArmConfig:
+    """Return `config` as it was tested by the run with the `stored` identity."""
+    asked = stored["evaluation"]
+    evaluation = replace(
+        config.evaluation,
+        protocol=asked["protocol"],
+        also=tuple(asked["also"]),
+        max_new_tokens=asked["max_new_tokens"],
+    )
+    data = replace(config.data, test_size=stored["data"]["test_size"])
+    return replace(config, evaluation=evaluation, data=data)
 
 
 def check_open(design: Design, folder: ExperimentFolder) -> None:
@@ -83,7 +121,7 @@ def check_inputs(design: Design, folder: ExperimentFolder) -> dict[str, Inputs]:
     seed = design.runs[0].seed
     inputs = {arm.name: prepare(arm.config, seed) for arm in design.arms}
     for spec in design.runs:
-        _check_stored(folder.of(spec), inputs[spec.arm])
+        _check_run(spec, folder.of(spec), inputs[spec.arm])
     # All trials of an arm read the same: its rate changes no token.
     firsts = {trial.arm: trial for trial in reversed(design.trials) if trial.arm in design.open}
     for arm, first in firsts.items():
@@ -110,10 +148,22 @@ def obstacles(
             elif not is_complete(spec, folder) and known:
                 refuse_another(spec, known, run, fork=False)
             if known:
-                _check_stored(run, known)
+                _check_run(spec, run, known)
         except UserError as error:
             found[run.path] = error
     return found
+
+
+def _check_run(spec: RunSpec, run: RunFolder, inputs: Inputs) -> None:
+    """Raise StoreError if the complete run of `spec` was made of other inputs than today's."""
+    stored = read_json(run.spec)["identity"] if state(run) is RunState.COMPLETE else None
+    if stored is None or not goes_further(spec, stored):
+        _check_stored(run, inputs)
+        return
+    before = prepare(as_tested(spec.config, stored), spec.seed)
+    _check_stored(run, before)
+    if before.examples != inputs.examples:
+        raise _taken(run, ["with more test problems it would be trained on others"])
 
 
 def _check_stored(run: RunFolder, inputs: Inputs) -> None:
@@ -126,5 +176,5 @@ def _check_stored(run: RunFolder, inputs: Inputs) -> None:
 def _taken(run: RunFolder, lines: list[str]) -> StoreError:
     return StoreError(
         "\n  ".join([f"{run.path} holds a complete run that differs from this one:", *lines]),
-        "run under another name (name=…) or folder (--runs DIR), or delete that run's folder",
+        _ELSEWHERE,
     )

@@ -8,6 +8,7 @@ Each example proves that no token merges across the boundary, that it has one <b
 tokenizer begins texts with it), and that it ends with the token generation stops on.
 """
 
+import hashlib
 import os.path
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -47,6 +48,11 @@ class Prompt:
     problem: Problem
     text: str
     ids: Ids
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the exact text, which is kept with what is written after it."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
 
 
 def encode_prompts(prompts: Sequence[str], tokenizer: Any) -> list[Ids]:

@@ -50,8 +50,8 @@ def _repeated(rows: Sequence[RunReads], several: bool) -> list[str]:
         return []
     return [
         f"{wording.join(repeated)} read the test problems more than once under one protocol. "
-        "A run that is deleted and repeated does so; whoever chose between the results chose "
-        "by the test problems."
+        "A run that is deleted and repeated does so, or one that is tested further; whoever "
+        "chose between the results chose by the test problems."
     ]
 
 

@@ -30,6 +30,7 @@ from pathlib import Path
 from paribus.config.spec import RunSpec
 
 _REPLICATE = re.compile(r"seed-\d+")
+_FURTHER = "further"
 _GENERATIONS = "generations"
 _OF_THE_EXPERIMENT = frozenset(
     {"experiment.yaml", "ledger.jsonl", "tuning.json", "tuning", "report", "lock"}
@@ -103,6 +104,11 @@ class RunFolder:
         return self.path / "pieces"
 
     @property
+    def further(self) -> "RunFolder":
+        """Where a complete run is tested further, until what is made there takes its place."""
+        return RunFolder(self.pieces / _FURTHER)
+
+    @property
     def heldout(self) -> Path:
         """Likelihoods of the gold solutions."""
         return self.path / "heldout.jsonl"
@@ -129,7 +135,8 @@ class RunFolder:
     @property
     def experiment(self) -> "ExperimentFolder":
         """The experiment this run belongs to. Not for trials, which lie deeper."""
-        return ExperimentFolder(self.path.parent.parent)
+        run = self.path.parents[1] if self.path.name == _FURTHER else self.path
+        return ExperimentFolder(run.parent.parent)
 
     @property
     def arm(self) -> str:

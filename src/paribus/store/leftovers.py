@@ -137,11 +137,7 @@ def _in_experiment(folder: ExperimentFolder) -> list[Leftover]:
 def _in_run(run: RunFolder) -> list[Leftover]:
     """Return what can be removed of a run, the worthless first."""
     if state(run) is RunState.COMPLETE:
-        rests = [
-            path for path in (run.checkpoints, run.pieces) if path.exists() or path.is_symlink()
-        ]
-        why = "the run is complete; nothing reads them"
-        return [_leftover("leftovers", why, rests)] if rests else []
+        return _of_complete(run)
     if run.result.exists():
         return []  # it lacks its manifest alone: whether it is complete is for `verify` to say
     now = standing(run)
@@ -159,6 +155,16 @@ def _in_run(run: RunFolder) -> list[Leftover]:
         (f"{state(run)} run", _reason(now), rest),
     ]
     return [_leftover(what, why, paths) for what, why, paths in found if paths]
+
+
+def _of_complete(run: RunFolder) -> list[Leftover]:
+    if run.further.manifest.exists():
+        return []  # it is the run's own content by now, on its way into place
+    rests = [path for path in (run.checkpoints, run.pieces) if path.exists() or path.is_symlink()]
+    what, why = "leftovers", "the run is complete; nothing reads them"
+    if run.further.path.is_dir():
+        what, why = "further tests", "the run is complete without them; they would be made again"
+    return [_leftover(what, why, rests)] if rests else []
 
 
 def _inside(folder: Path) -> list[Path]:

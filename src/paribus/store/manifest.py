@@ -50,15 +50,24 @@ def read_manifest(folder: RunFolder) -> dict[str, Any]:
     return manifest
 
 
-def check(folder: RunFolder, *, weights: bool = True) -> None:
+def check(folder: RunFolder, *, weights: bool = True, hashing: bool = False) -> None:
     """Raise StoreError unless every file in the manifest is as it was written.
 
-    Of weights, which no figure is read from, sizes are compared; without `weights` they may be
-    gone. `paribus verify` hashes them too.
+    Of weights, which no figure is read from, sizes are compared, unless `hashing`; without
+    `weights` they may be gone. `paribus verify` hashes them too.
     """
+    if folder.further.manifest.exists():
+        raise DamagedError(
+            f"{folder.path} was stopped while its further tests were put in place",
+            "give the same `paribus run` again: it completes that",
+        )
     for name, said in read_manifest(folder)["files"].items():
         heavy = (folder.path / name).is_relative_to(folder.weights)
-        found = None if heavy and not weights else _difference(folder, name, said, sizes_only=heavy)
+        found = (
+            None
+            if heavy and not weights
+            else _difference(folder, name, said, sizes_only=heavy and not hashing)
+        )
         if found:
             raise DamagedError(found, f"restore the file, or delete {folder.path} to run it again")
 

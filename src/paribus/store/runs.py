@@ -27,7 +27,7 @@ from paribus.files import (
 )
 from paribus.records import Generation, Stop
 from paribus.store.layout import RunFolder
-from paribus.store.manifest import write_manifest
+from paribus.store.manifest import read_manifest, write_manifest
 from paribus.untrusted import redacted
 
 _REMEDIES = {
@@ -164,6 +164,25 @@ def finish(folder: RunFolder, result: dict[str, Any]) -> None:
         write_manifest(folder)
         for path in (folder.checkpoints, folder.pieces):  # of no use any more
             remove(path)
+
+
+def put_in_place(folder: RunFolder) -> None:
+    """Let a sealed run in `folder.further` take the place of the complete run in `folder`.
+
+    Whoever was stopped in between calls it again. Weights and trackers stay, and texts under
+    protocols that are not asked for any more. Does nothing if no run is sealed there.
+    """
+    new = folder.further
+    if not new.manifest.exists():
+        return
+    with writing(folder.path):
+        for name in read_manifest(new)["files"]:
+            if (new.path / name).exists():
+                (folder.path / name).parent.mkdir(exist_ok=True)
+                (new.path / name).replace(folder.path / name)
+        write_manifest(folder)
+        remove(new.manifest)  # first: without it the rest is of no use
+        remove(folder.pieces)
 
 
 def fail(

@@ -1,0 +1,164 @@
+"""A finished run's kept weights are tested further: more problems, other protocols, longer texts.
+
+    if ahead := stored_before(spec, folder):          # the complete run that differs in its tests
+        go_further(ahead, spec, inputs, folder, print)
+
+Texts that exist are kept: those under the same prompts that ended by themselves, and those that
+were cut, unless they may be longer now. The new run is made in `pieces/further`, sealed there, and
+put in the old one's place; until then the old one is the complete run.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from paribus.config.spec import RunSpec, differences
+from paribus.errors import StoreError
+from paribus.experiment.engine import engine
+from paribus.experiment.measurement import Kept, measure_all
+from paribus.experiment.progress import OnProgress, Progress
+from paribus.experiment.result import result_record, spec_record
+from paribus.experiment.stored import goes_further
+from paribus.files import read_json, read_json_lines
+from paribus.models import blocked
+from paribus.models.adapters import load_adapter
+from paribus.models.device import compute_dtype, default_device
+from paribus.models.load import for_inference, load_model
+from paribus.models.source import Source
+from paribus.planning.inputs import Inputs
+from paribus.records import Generation, Stop
+from paribus.store.layout import RunFolder
+from paribus.store.manifest import check
+from paribus.store.pieces import Pieces
+from paribus.store.runs import (
+    RunState,
+    append_event,
+    begin,
+    finish,
+    put_in_place,
+    read_generations,
+    state,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Before:
+    """The complete run to go on from: its `spec.json` and its `result.json`."""
+
+    spec: dict[str, Any]
+    result: dict[str, Any]
+
+    @property
+    def costs(self) -> dict[str, dict[str, Any]]:
+        """What testing cost under each protocol, by its name."""
+        main: dict[str, Any] = self.result["evaluation"]
+        told = {main["protocol"]: main, **(self.result["also"] or {})}
+        # Of a process of vLLM's own no peak is known.
+        return {
+            name: {**cost, "peak_memory_bytes": cost["peak_memory_bytes"] or 0}
+            for name, cost in told.items()
+        }
+
+    def steps(self, lines: Sequence[str], kept: Mapping[str, int]) -> list[dict[str, Any]]:
+        """Return what `result.json` tells of all further tests, this one last."""
+        earlier: list[dict[str, Any]] = self.result.get("tested_further", [])
+        return [*earlier, {"fingerprint": self.spec["fingerprint"], "differences": lines,
+                           "kept": kept, "costs": self.costs}]  # fmt: skip
+
+
+def stored_before(spec: RunSpec, folder: RunFolder) -> Before | None:
+    """Return the complete run in `folder` that `spec` tests further; None if there is none such."""
+    if state(folder) is not RunState.COMPLETE:
+        return None
+    stored = read_json(folder.spec)
+    if not goes_further(spec, stored["identity"]):
+        return None
+    return Before(spec=stored, result=read_json(folder.result))
+
+
+def go_further(
+    before: Before, spec: RunSpec, inputs: Inputs, folder: RunFolder, on_progress: OnProgress
+) -> None:
+    """Test what is not there yet, and put the run that is complete then in the old one's place.
+
+    Raises DamagedError if the old run is not as it was written, StoreError if it was made by other
+    versions or on another machine: its texts and the new ones could not be mixed.
+    """
+    device = default_device()
+    record = spec_record(spec, inputs, device)
+    _refuse_others(before, record, folder)
+    new = folder.further
+    begin(new, record, events=folder.events)
+    kept = _kept(before, spec, inputs, folder)
+    lines = differences(before.spec["identity"], record["identity"])
+    counts = {name: len(texts) for name, texts in kept.texts.items()}
+    append_event(new, {"event": "further", "differences": lines, "kept": counts})
+    pieces = Pieces(folder=new, run=record, on_damaged=_teller(on_progress))
+    model = _load(spec, inputs, folder, device)
+    compute = compute_dtype(spec.config.training.computes_in, device)
+    with engine(model, inputs, spec.config, folder, compute) as vllm:
+        blocked.use(model)
+        measured = measure_all(model, inputs, spec, pieces, on_progress, vllm, kept)
+    made = result_record(spec, inputs, None, measured, device)
+    tested = {key: made[key] for key in ("evaluation", "also", "heldout", "data")}
+    finish(new, {**before.result, **tested, "tested_further": before.steps(lines, counts)})
+    put_in_place(folder)
+
+
+def _teller(on_progress: OnProgress) -> Callable[[str], None]:
+    return lambda text: on_progress(Progress(stage="loading", note=text))
+
+
+def _refuse_others(before: Before, record: Mapping[str, Any], folder: RunFolder) -> None:
+    """Raise unless the old run is whole, weights included, and was made here and by this."""
+    lines = differences(before.spec["environment"], record["environment"])
+    if lines:
+        raise StoreError(
+            "\n  ".join(
+                [f"{folder.path} cannot be tested further here, it was made with:", *lines]
+            ),
+            "use those versions and that machine, or run under another name (name=…)",
+        )
+    check(folder, hashing=True)
+
+
+def _kept(before: Before, spec: RunSpec, inputs: Inputs, folder: RunFolder) -> Kept:
+    """Return what need not be tested again."""
+    longer = (
+        spec.config.evaluation.max_new_tokens
+        > before.spec["identity"]["evaluation"]["max_new_tokens"]
+    )
+    texts: dict[str, dict[str, Generation]] = {}
+    for asked in inputs.prompt_sets:
+        name = asked.protocol.name
+        if name in before.costs:
+            wanted = {prompt.sha256 for prompt in asked.prompts}
+            written = read_generations(folder.generations(name))
+            texts[name] = {
+                each.prompt_sha256: each
+                for each in written
+                if each.prompt_sha256 in wanted and not (longer and each.stop is Stop.LENGTH)
+            }
+    main = inputs.prompt_sets[0].protocol.name
+    same = main == before.result["evaluation"]["protocol"] and len(inputs.tested) == len(
+        read_generations(folder.generations(main))
+    )
+    heldout = (list(read_json_lines(folder.heldout)), before.result["heldout"]) if same else None
+    return Kept(texts=texts, costs=before.costs, heldout=heldout)
+
+
+def _load(spec: RunSpec, inputs: Inputs, folder: RunFolder, device: torch.device) -> nn.Module:
+    """Return the run's model as it was tested: its kept weights, or the untuned ones."""
+    config = spec.config
+    compute = compute_dtype(config.training.computes_in, device)
+    source = inputs.source
+    if config.method == "full":
+        source = Source(path=Path(folder.weights), identity=source.identity)
+    model = load_model(source, compute, device, config.quantization)
+    if config.method == "lora":
+        model = load_adapter(model, folder.weights)
+    return for_inference(model, compute)
