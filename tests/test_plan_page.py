@@ -61,7 +61,7 @@ def test_verdict_time_memory_and_warnings_on_one_page(capsys):
     code, lines, _ = planned(capsys, "--device", "cpu-24gb")
     assert (code, lines[0]) == (0, "e: can be run. 5 arms, 5 runs, 8 contrasts.")
     assert [line.partition(":")[0] for line in lines[1:4]] == ["Time", "Memory", "Disk"]
-    assert lines[3] == "Disk: 0.5 MB for weights, 1.1 MB for checkpoints meanwhile."
+    assert lines[3] == "Disk: 1.0 MB for weights, 1.1 MB for checkpoints meanwhile."
     assert sum(-(-len(line) // 100) or 1 for line in lines) < 25  # as a terminal folds them
     page = "\n".join(lines)
     assert "8 test problems" in page

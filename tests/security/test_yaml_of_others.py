@@ -54,7 +54,7 @@ HEAVY = {  # the file, what is said
     "long number": (f"seeds: {'9' * 90_000}", "a number has more than 18 digits"),
     "long float": (f"training.epochs: 1e{'9' * 50_000}", "training.epochs must be a number > 0"),
     "large matrix": ("matrix:\n lora.r: [" + "1," * 300 + "]", "matrix has 300 arms, over 256"),
-    "quotes": (filled("model: '", "''", "'"), "wordproblems"),
+    "quotes": (filled("model: '", "''", "'"), "model is 49,995 bytes long"),
 }
 
 
