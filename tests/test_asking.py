@@ -58,7 +58,7 @@ def test_the_question_and_the_contrasts_are_those_typed(store: ExperimentFolder,
     assert (found["question"], found["hypothesis"]) == ("Why?", "LoRA.")
     assert [(each["a"], each["b"], each["factor"]) for each in found["contrasts"]] == [
         ("full-main", "lora-socratic", "data.variant + method"),
-        ("r8", "full-main", "method + training.learning_rate"),
+        ("r8", "full-main", "method"),
         ("lora-main", "baseline", "tuning"),
     ]
     assert asked_later(found) == [

@@ -219,7 +219,10 @@ def test_all_problems_come_at_once(folder: Path) -> None:
         ("base.x: 1", "x.yaml:1: base must be a path, got {'x': 1}"),
         ("arms: {a: {base: no.yaml}}", "x.yaml:1: base: no.yaml does not exist"),
         ("seeds: 1\nmethod: none", "x.yaml:2: method='none' trains nothing; the baseline is the"),
-        ("training.min_learning_rate: 1", "x.yaml:1: training.learning_rate=1e-05 must be at leas"),
+        (
+            "training: {learning_rate: 1e-5, min_learning_rate: 1}",
+            "x.yaml:1: training.learning_rate=1e-05 must be at leas",
+        ),
         ("name: a/b", "x.yaml:1: name must be 1 to 64 letters"),
         ("training: 3", "x.yaml:1: training must be a mapping of keys (epochs, max_steps"),
         ("seeds: '3'", "x.yaml:1: seeds must be a whole number ≥ 1 and ≤ 10,000, got '3'"),

@@ -126,7 +126,16 @@ BUNDLE = {
 @pytest.mark.parametrize(
     ("a", "b", "factor", "matrix", "tuning", "expected"),
     [
-        (FULL, HOT, "method", {"method": ["full", "lora"]}, {}, ["training.learning_rate"]),
+        # A rate that is not a factor of the contrast came with the method, by default or stated.
+        (FULL, HOT, "method", {"method": ["full", "lora"]}, {}, []),
+        (
+            FULL,
+            HOT,
+            "method + training.learning_rate",
+            {},
+            {},
+            ["method", "training.learning_rate"],
+        ),
         (FULL, HOT, "method", BUNDLE, {}, []),
         # The bundle is the method's: it explains nothing when variants are compared.
         (

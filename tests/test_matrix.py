@@ -52,7 +52,7 @@ def contrasts(found: Design) -> list[tuple[str, str, str]]:
     return [(one.a, one.b, one.factor) for one in found.contrasts]
 
 
-def row(arm: Arm) -> tuple[str, str, str, float, float, str]:
+def row(arm: Arm) -> tuple[str, str, str, float | None, float, str]:
     config = arm.config
     rate, alpha = config.training.learning_rate, config.lora.alpha
     return (
@@ -68,7 +68,7 @@ def row(arm: Arm) -> tuple[str, str, str, float, float, str]:
 def test_the_flagship_design() -> None:
     found = design(FLAGSHIP)
     assert [row(arm) for arm in found.arms] == [
-        ("baseline", "none", "main", 1e-5, 32, "default"),
+        ("baseline", "none", "main", None, 32, "default"),
         ("full-main", "full", "main", 5e-5, 32, "x.yaml:5"),
         ("full-socratic", "full", "socratic", 5e-5, 32, "x.yaml:5"),
         ("lora-main", "lora", "main", 5e-4, 64, "x.yaml:6"),
@@ -113,11 +113,16 @@ def test_runs_come_replicate_by_replicate() -> None:
         ("baseline: null\nmethod: full", ["full-main"]),
         (
             "matrix: {training.learning_rate: [1e-5, 0.0002]}",
-            ["baseline", "1e-05", "0.0002"],
+            ["baseline", "learning_rate=1e-05", "learning_rate=0.0002"],
         ),
         (
             "matrix: {model: [google/gemma-2b-it, ./m], training.checkpointing: [true]}",
-            ["baseline-gemma-2b-it", "baseline-m", "gemma-2b-it-true", "m-true"],
+            [
+                "baseline-gemma-2b-it",
+                "baseline-m",
+                "gemma-2b-it-checkpointing=true",
+                "m-checkpointing=true",
+            ],
         ),
         (
             "matrix: {prompt.format: [raw, chat]}",
@@ -125,9 +130,9 @@ def test_runs_come_replicate_by_replicate() -> None:
         ),
         (
             "matrix: {training.max_steps: [null, 5], lora.targets: [[q_proj, v_proj]]}",
-            ["baseline", "none-q_proj_v_proj", "5-q_proj_v_proj"],
+            ["baseline", "max_steps=null-q_proj_v_proj", "max_steps=5-q_proj_v_proj"],
         ),
-        ("matrix: {lora.r: {8: {lora.alpha: 16}, 4: }}", ["baseline", "8", "4"]),
+        ("matrix: {lora.r: {8: {lora.alpha: 16}, 4: }}", ["baseline", "r=8", "r=4"]),
     ],
 )
 def test_names(text: str, expected: list[str]) -> None:
@@ -175,6 +180,111 @@ def test_listed_contrasts_name_every_factor() -> None:
     assert [factor for _, _, factor in contrasts(design(other))] == ["tuning + model", "model"]
 
 
+RANKS = "matrix: {lora.r: [4, 16]}\n"
+PAIRED = [  # an experiment, what differs between tuned arms, what is left out
+    (RANKS + "arms: {full: {method: full}}",
+     {"r=4 full": "method", "r=16 full": "method", "r=4 r=16": "lora.r"}, {}),
+    (RANKS + "arms: {full: {method: full, training.learning_rate: 3e-5}}",
+     {"r=4 full": "method", "r=16 full": "method", "r=4 r=16": "lora.r"}, {}),
+    (RANKS + "arms: {full: {method: full, training.learning_rate: 3e-5}}\n"
+     "training.learning_rate: 1e-4",
+     {"r=4 full": "method", "r=16 full": "method", "r=4 r=16": "lora.r"}, {}),
+    ("arms: {a: {method: full, training: {learning_rate: 1e-5, min_learning_rate: 1e-6}},"
+     " b: {method: lora}}", {"a b": "method"}, {}),
+    ("matrix: {method: [full, lora]}", {"full lora": "method"}, {}),
+    ("matrix: {method: [full, lora]}\narms: {hot: {method: lora, training.learning_rate: 1e-3}}",
+     {"full lora": "method", "full hot": "method", "lora hot": "training.learning_rate"}, {}),
+    # A rate that is a factor of its own, or is stated without its method, does not come with it.
+    ("matrix: {method: [full, lora], training.learning_rate: [1e-5, 1e-4]}",
+     {"full-learning_rate=1e-05 full-learning_rate=0.0001": "training.learning_rate",
+      "full-learning_rate=1e-05 lora-learning_rate=1e-05": "method",
+      "full-learning_rate=0.0001 lora-learning_rate=0.0001": "method",
+      "lora-learning_rate=1e-05 lora-learning_rate=0.0001": "training.learning_rate"},
+     {"full-learning_rate=1e-05 lora-learning_rate=0.0001": "method + training.learning_rate",
+      "full-learning_rate=0.0001 lora-learning_rate=1e-05": "method + training.learning_rate"}),
+    ("training.learning_rate: 1e-4\n"
+     "arms: {a: {method: full}, b: {training.learning_rate: 1e-3}}",
+     {}, {"a b": "method + training.learning_rate"}),
+    ("arms: {a: {method: full}, b: {method: lora, training.epochs: 2}}",
+     {}, {"a b": "method + training.epochs"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "paired", "apart"), PAIRED)
+def test_a_rate_comes_with_its_method(
+    text: str, paired: dict[str, str], apart: dict[str, str]
+) -> None:
+    found = design(text)
+    told = {f"{one.a} {one.b}": one.factor for one in found.contrasts if one.factor != "tuning"}
+    assert told == paired
+    assert {f"{one.a} {one.b}": one.factor for one in found.apart} == apart
+    assert all(arm.config.training.learning_rate for arm in found.arms[1:])
+
+
+@pytest.mark.parametrize(
+    ("text", "dotlist", "expected"),
+    [
+        ("arms: {a: {method: full}, b: {method: lora}}", [],
+         [(2e-5, "default for full"), (2e-4, "default for lora")]),
+        ("training.learning_rate: 1e-5\narms: {a: {method: full}, b: {method: lora}}", [],
+         [(1e-5, "x.yaml:1")] * 2),
+        ("training.learning_rate: 1e-5\narms: {a: {method: full, training.learning_rate: null}}",
+         [], [(2e-5, "default for full")]),
+        ("matrix: {method: {full: {training.learning_rate: 3e-5}, lora: {}}}", [],
+         [(3e-5, "x.yaml:1"), (2e-4, "default for lora")]),
+        ("matrix: {method: [full, lora]}", ["training.learning_rate=7e-5"],
+         [(7e-5, "command line")] * 2),
+        ("training.learning_rate: 1e-5\nmatrix: {method: [full, lora]}",
+         ["training.learning_rate=null"],
+         [(2e-5, "default for full"), (2e-4, "default for lora")]),
+    ],
+)  # fmt: skip
+def test_where_a_learning_rate_comes_from(
+    text: str, dotlist: list[str], expected: list[tuple[float, str]]
+) -> None:
+    rates = [(row(arm)[3], row(arm)[5]) for arm in design(text, *dotlist).arms[1:]]
+    assert rates == expected
+
+
+def test_a_default_and_the_same_rate_stated_are_one_run() -> None:
+    given = design("matrix: {method: [full, lora]}")
+    stated = design(
+        "matrix: {method: {full: {training.learning_rate: 2e-5},"
+        " lora: {training.learning_rate: 2e-4}}}"
+    )
+    assert [run.fingerprint for run in given.runs] == [run.fingerprint for run in stated.runs]
+
+
+def test_contrasts_name_arms_as_earlier_versions_called_them() -> None:
+    text = "matrix: {lora.r: [4, 16], training.checkpointing: [true]}\n"
+    pairs = "contrasts: [[4-true, 16-true], [r=4-checkpointing=true, baseline]]"
+    assert contrasts(design(text + pairs)) == [
+        ("r=4-checkpointing=true", "r=16-checkpointing=true", "lora.r"),
+        ("r=4-checkpointing=true", "baseline", "tuning"),
+    ]
+    text = "matrix: {lora.r: [4, 16]}\narms: {full: {method: full}}\ncontrasts: [[full, 4]]"
+    assert contrasts(design(text)) == [("full", "r=4", "method")]
+    assert names(design("arms: {4: {lora.r: 4}, r=8: {lora.r: 8}}\ncontrasts: [[4, r=8]]")) == [
+        "baseline", "4", "r=8",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("stored", "expected"),
+    [
+        ([], ["baseline", "r=4", "r=16"]),
+        (["baseline", "full"], ["baseline", "r=4", "r=16"]),
+        (["4"], ["baseline", "4", "16"]),
+        (["16", "r=4"], ["baseline", "r=4", "r=16"]),  # begun anew by this version
+    ],
+)
+def test_runs_by_a_former_name_are_found(stored: list[str], expected: list[str]) -> None:
+    Path("x.yaml").write_text(RANKS + "contrasts: [[r=4, 16]]")
+    found = expand(load(Path("x.yaml"), SIZES), stored)
+    assert names(found) == expected
+    assert contrasts(found) == [(*expected[1:], "lora.r")]
+
+
 @pytest.mark.parametrize(
     ("text", "dotlist", "message"),
     [
@@ -186,9 +296,9 @@ def test_listed_contrasts_name_every_factor() -> None:
         ("contrasts: [[a, b]]", [], "x.yaml:1: contrasts: 'a' is no arm"),
         ("arms: {baseline: {lora.r: 4}}", [], "would share the name baseline: baseline (the untra"),
         (
-            "matrix: {lora.r: [4]}\narms: {'4': {lora.r: 5}}",
+            "matrix: {lora.r: [4]}\narms: {r=4: {lora.r: 5}}",
             [],
-            "two arms would share the name 4: 4 (lora.r=4) and 4 (lora.r=5)",
+            "two arms would share the name r=4: r=4 (lora.r=4) and r=4 (lora.r=5)",
         ),
         ("arms: {A: {lora.r: 4}, a: {lora.r: 5}}", [], "A (lora.r=4) and a (lora.r=5)"),
         ("arms: {report: {lora.r: 4}}", [], "no arm can be called report (lora.r=4)"),
@@ -199,7 +309,7 @@ def test_listed_contrasts_name_every_factor() -> None:
         (
             "matrix: {method: [full, lora], lora.r: [4, 8]}",
             [],
-            "arms full-4 and full-8 are the same",
+            "arms full-r=4 and full-r=8 are the same",
         ),
         ("arms: {a: {lora.r: 16}, b: {}}", [], "arms a and b are the same"),
         (
@@ -229,10 +339,10 @@ arms:
 """
     lines = refusal(text).splitlines()
     assert [line.partition(":")[2].partition(" must")[0] for line in lines[:5]] == [
-        "3: arm 8-1: training.learning_rate=1e-05",
-        "2: arm 3-0: training.batch_size=16",
-        "3: arm 3-1: training.learning_rate=1e-05",
-        "2: arm 3-1: training.batch_size=16",
+        "3: arm micro_batch=8-min_learning_rate=1: training.learning_rate=0.0002",
+        "2: arm micro_batch=3-min_learning_rate=0: training.batch_size=16",
+        "3: arm micro_batch=3-min_learning_rate=1: training.learning_rate=0.0002",
+        "2: arm micro_batch=3-min_learning_rate=1: training.batch_size=16",
         "5: arm idle: method='none' trains nothing; the baseline is the untrained arm; set "
         "baseline: {protocol: one_shot}",
     ]

@@ -16,7 +16,7 @@ from paribus.store.layout import ExperimentFolder
 
 EXPERIMENT = {
     "question": "Which?",
-    "hypothesis": "Within 2 points.",
+    "hypothesis": "It matters.",
     "model": "./tiny",
     "data": {"source": "wordproblems", "train_size": 24, "test_size": 8, "max_number": 6},
     "prompt": {"max_tokens": 600},
@@ -72,6 +72,33 @@ def test_verdict_time_memory_and_warnings_on_one_page(capsys):
     details = "\n".join(lines)
     assert all(word in details for word in ("too long", "activ.", "other ways", "note PB"))
     assert len(lines) > 40
+
+
+def test_a_default_rate_and_pairs_left_out_are_said(capsys):
+    arms = "arms={full: {method: full}, long: {method: lora, training.epochs: 2}}"
+    words = ["matrix={}", arms, "training.learning_rate=null", "--device", "cpu-24gb"]
+    page = "\n".join(planned(capsys, *words)[1])
+    assert "2e-05 (default)" in page
+    assert "0.0002 (default)" in page
+    assert "Not compared, as they differ in several factors: full with long." in page
+    page = "\n".join(planned(capsys, *words, "--details")[1])
+    assert "full          long  method, training.epochs" in page
+    made = json.loads("\n".join(planned(capsys, *words, "--json")[1]))
+    assert made["not_compared"] == [
+        {"a": "full", "b": "long", "factor": "method + training.epochs"}
+    ]
+    assert [arm["learning_rate_from"] for arm in made["arms"]] == [
+        None, "default for full", "default for lora",
+    ]  # fmt: skip
+    code = main(["plan", "e.yaml", *words, "--explain"])
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert code == 0
+    rates = [line for line in lines if "training.learning_rate" in line]
+    assert [" ".join(line) for line in rates] == [
+        "training.learning_rate null command line",
+        "full: training.learning_rate 2e-05 default for full",
+        "long: training.learning_rate 0.0002 default for lora",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -105,7 +105,10 @@ def test_only_whole_arms_are_asked_whether_their_values_fit(tmp_path: Path) -> N
         "matrix: {training.schedule: [cosine], data.train_size: [8, 9], data.test_size: [9]}\n"
     )
     assert len(expand(load(path)).arms) == 2
-    with pytest.raises(ConfigError, match="arm linear-8-9: training.min_learning_rate=1e-06 is"):
+    with pytest.raises(
+        ConfigError,
+        match="arm linear-train_size=8-test_size=9: training.min_learning_rate=1e-06 is",
+    ):
         expand(load(path, ["matrix.training.schedule=[linear]"]))
 
 
@@ -148,8 +151,11 @@ def test_fingerprint_ignores_names_and_execution_and_nothing_else() -> None:
     assert "lora.alpha: 32.0 → (absent)" in differences(spec(plain).identity(), full)
 
 
+AT_A_RATE = ArmConfig(method="full", training=TrainingConfig(learning_rate=1e-5))
+
+
 def test_a_trial_is_no_replicate() -> None:
-    run, other = (spec(ArmConfig(method="full"), replicate) for replicate in (0, 1))
+    run, other = (spec(AT_A_RATE, replicate) for replicate in (0, 1))
     trial = replace(run, trial=True)
     assert len({run.fingerprint, other.fingerprint, trial.fingerprint}) == 3
     assert len({run.stream, other.stream, trial.stream}) == 3

@@ -20,7 +20,7 @@ from typing import Any
 from paribus.analysis.conditions import forked, text
 from paribus.analysis.contrasts import Contrast
 from paribus.analysis.tables import Arm, Run, Tables
-from paribus.config.spec import differing, flatten
+from paribus.config.spec import RATE_KEYS, differing, flatten
 
 ABSENT = "–"
 """Shown where an arm has no such setting or figure."""
@@ -90,7 +90,7 @@ def unexplained(tables: Tables, contrast: Contrast) -> list[Row]:
 def _declared(tables: Tables, factor: str) -> frozenset[str]:
     """Return the keys that a factor's values bring with them, by the experiment's matrix."""
     matrix: Mapping[str, Any] = tables.config.get("matrix") or {}
-    keys = {"training.learning_rate", "training.min_learning_rate"} if tables.tuning else set()
+    keys = set(RATE_KEYS) if tables.tuning else set()
     for part in factor.split(" + "):
         choices = matrix.get(part)
         for bundle in choices.values() if isinstance(choices, Mapping) else ():
@@ -103,12 +103,17 @@ def _setting(key: str, a: Arm, b: Arm, factor: str, declared: frozenset[str]) ->
     factors = factor.split(" + ")
     if [key] == factors or (factor == TUNING and key == "method"):
         status = Status.DECLARED
-    elif key in declared or (key.startswith("lora.") and "method" in factors[:1]):
+    elif key in declared or ("method" in factors[:1] and _of_method(key, factors)):
         status = Status.COMES_WITH
     else:
         status = Status.DIFFERS
     shown = [text(flat[key]) if key in flat else ABSENT for flat in (of_a, of_b)]
     return Row(name=key, a=shown[0], b=shown[1], status=status)
+
+
+def _of_method(key: str, factors: Sequence[str]) -> bool:
+    """Return whether a method brings `key` with it; a rate that does not is a factor itself."""
+    return key.startswith("lora.") or (key in RATE_KEYS and key not in factors)
 
 
 def _measured(

@@ -174,9 +174,10 @@ def _experiment(options: argparse.Namespace) -> int:
     """Plan or run an experiment. What is wrong with it is told before the slow imports."""
     from paribus.config.load import load
     from paribus.experiment.matrix import expand
+    from paribus.store.layout import ExperimentFolder
 
     loaded = load(options.file, options.values)
-    design = expand(loaded)
+    design = expand(loaded, ExperimentFolder(options.runs / loaded.config.name).arms())
     if options.verb == "run":
         from paribus.cli.run import run
 

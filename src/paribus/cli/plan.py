@@ -145,7 +145,7 @@ def _plan(
         "violations": [one.row() for one in found],
         "foresight": _foresight(loaded, design, arms),
         "trials": [
-            {"learning_rate": spec.config.training.learning_rate, **_run(spec, folder, stored)}
+            {"learning_rate": spec.config.training.peak_rate, **_run(spec, folder, stored)}
             for spec in design.trials
         ],
         "runs": [
@@ -156,7 +156,8 @@ def _plan(
             for spec in design.runs
         ],
         "stored": [{"message": one.message, "remedy": one.remedy} for one in stored.values()],
-        "contrasts": [{"a": c.a, "b": c.b, "factor": c.factor} for c in design.contrasts],
+        "contrasts": [asdict(contrast) for contrast in design.contrasts],
+        "not_compared": [asdict(pair) for pair in design.apart],
     }
 
 
@@ -184,7 +185,7 @@ def _foresight(
 def _arm(arm: Arm, prospect: Prospect, design: Design) -> dict[str, Any]:
     """Return what an arm is, reads and takes; `unknown` says why something cannot be known."""
     config = arm.config
-    rates = [t.config.training.learning_rate for t in design.trials if t.arm == arm.name]
+    rates = [t.config.training.peak_rate for t in design.trials if t.arm == arm.name]
     trains, is_open = config.method != "none", arm.name in design.open
     row: dict[str, Any] = {
         "name": arm.name,
@@ -192,7 +193,8 @@ def _arm(arm: Arm, prospect: Prospect, design: Design) -> dict[str, Any]:
         "variant": config.data.variant,
         "protocol": main_protocol(config).name,
         "also": [protocol.name for protocol in protocols(config)[1:]],
-        "learning_rate": config.training.learning_rate if trains and not is_open else None,
+        "learning_rate": config.training.peak_rate if trains and not is_open else None,
+        "learning_rate_from": str(arm.origins["training.learning_rate"]) if trains else None,
         "learning_rates": rates or None,
         "steps": None,
         "planned_target_tokens": None,

@@ -14,6 +14,8 @@ from paribus.config.load import Loaded
 from paribus.config.spec import flatten
 from paribus.experiment.matrix import Design
 
+_MOST_PAIRS = 50
+
 
 def show_details(made: dict[str, Any], console: Console) -> None:
     """Print the tables of the plan `made`, each behind an empty line."""
@@ -23,6 +25,9 @@ def show_details(made: dict[str, Any], console: Console) -> None:
         console.print()
         console.print(_tokens(made))
     show_memory(made, console)
+    if made["not_compared"]:
+        console.print()
+        console.print(_apart(made))
 
 
 def _arms(made: dict[str, Any]) -> Table:
@@ -42,11 +47,13 @@ def _arms(made: dict[str, Any]) -> Table:
 
 
 def rate_of(arm: dict[str, Any]) -> str:
-    """Return an arm's learning rate in words: stated, found, or still to be found."""
+    """Return an arm's learning rate in words: stated, by default, found, or still to be found."""
     rate, tried = arm["learning_rate"], len(arm["learning_rates"] or [])
     if rate is None:
         return f"tuned over {tried}" if tried else ""
-    return f"{rate:g}, best of {tried}" if tried else f"{rate:g}"
+    if tried:
+        return f"{rate:g}, best of {tried}"
+    return f"{rate:g} (default)" if arm["learning_rate_from"].startswith("default") else f"{rate:g}"
 
 
 def _tokens(made: dict[str, Any]) -> Table:
@@ -76,6 +83,16 @@ def _tokens(made: dict[str, Any]) -> Table:
         "loss per epoch; planned: in all steps. longest: tokens of the longest training example "
         "or test prompt.",
     )
+
+
+def _apart(made: dict[str, Any]) -> Table:
+    """Return the pairs that are not compared, and why."""
+    table = table_of(["not compared", "with", "as they differ in"])
+    for pair in made["not_compared"][:_MOST_PAIRS]:
+        table.add_row(pair["a"], pair["b"], escape(pair["factor"].replace(" + ", ", ")))
+    hidden = len(made["not_compared"]) - _MOST_PAIRS
+    said = f"{hidden:,} more such pairs: --json has them. " if hidden > 0 else ""
+    return captioned(table, f"{said}Compare them all the same: contrasts: [[A, B], …].")
 
 
 def origins_table(loaded: Loaded, design: Design) -> Table:

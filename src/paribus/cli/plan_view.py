@@ -24,6 +24,8 @@ from paribus.report.units import duration
 
 _MOST_ARMS = 8
 """Listed on the first page."""
+_MOST_PAIRS = 3
+"""That are not compared, likewise."""
 _MOST_LINES = 3
 """Differences from what is stored, likewise."""
 
@@ -63,7 +65,7 @@ def show(
     if any(arm["probe"] for arm in made["arms"]):
         console.print()
         console.print(probed(made))
-    told = [*_unknown(made), *_foresight(made)]
+    told = [*_unknown(made), *_foresight(made), *([] if details else _apart(made))]
     seen = [_for_all(one, made) for one in made["violations"] if one["id"] not in refused]
     notes = [] if details else [one for one in seen if one["severity"] == "note"]
     told += violation_lines([one for one in seen if one not in notes])
@@ -163,6 +165,16 @@ def _unknown(made: dict[str, Any]) -> list[str]:
         f"[yellow]not known[/] for {', '.join(names)}: {escape(reason)}"
         for reason, names in arms.items()
     ]
+
+
+def _apart(made: dict[str, Any]) -> list[str]:
+    """Return which pairs of arms are not compared, or how many, and why."""
+    pairs = made["not_compared"]
+    if not pairs:
+        return []
+    named = ", ".join(f"{pair['a']} with {pair['b']}" for pair in pairs)
+    told = named if len(pairs) <= _MOST_PAIRS else f"{len(pairs):,} pairs (--details lists them)"
+    return [f"Not compared, as they differ in several factors: {told}."]
 
 
 def _foresight(made: dict[str, Any]) -> list[str]:

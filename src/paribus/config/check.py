@@ -102,7 +102,7 @@ def _cross_problems(
             f"{find_origin('method', origins)}: {arm}method='none' trains nothing; {remedy}"
         )
     for small, large in _PAIRS:
-        if small in bad or large in bad or value[small] == "auto":
+        if small in bad or large in bad or value[small] == "auto" or value[large] is None:
             continue
         low, high = value[small], value[large]
         if small == "training.micro_batch":
@@ -114,7 +114,7 @@ def _cross_problems(
         if holds:
             continue
         places = [find_origin(key, origins) for key in (small, large)]
-        place = places[0] if places[1].kind == "default" else places[1]
+        place = places[0] if places[1].kind.startswith("default") else places[1]
         lines.append(f"{place}: {arm}{large}={high} must be {relation} {small}={low}; set {remedy}")
     return lines
 

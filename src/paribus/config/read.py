@@ -49,7 +49,9 @@ _DECIMAL = re.compile(
 class Origin:
     """Where a value was said: `str()` is a kind without a file, or `configs/base.yaml:12`."""
 
-    kind: Literal["default", "file", "command line", "tune", "auto"]
+    kind: Literal[
+        "default", "default for full", "default for lora", "file", "command line", "tune", "auto"
+    ]
     file: Path | None = None
     line: int = 0
 

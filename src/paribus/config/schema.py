@@ -22,6 +22,8 @@ Positive = Annotated[float, Field(gt=0, le=1_000_000)]
 # A wild rate fails its run at the step where numbers of 32 bits end; no plan is held up by it.
 LearningRate = Annotated[float, Field(gt=0, le=1e38)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+ArmName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._=-]{0,63}$")]
+"""An arm of the matrix may be called `r=4`."""
 Precision = Literal["bf16", "fp32"]
 Shots = Literal["zero_shot", "one_shot", "few_shot"]
 ProtocolName = Literal[
@@ -30,6 +32,8 @@ ProtocolName = Literal[
     "few_shot/raw", "few_shot/raw+calculator", "few_shot/chat", "few_shot/chat+calculator",
 ]  # fmt: skip
 Rates = tuple[LearningRate, ...]
+DEFAULT_RATES = {"full": 2e-5, "lora": 2e-4}
+"""Peak learning rate by method, where none is stated."""
 
 
 @dataclass(config=_STRICT, frozen=True, kw_only=True)
@@ -103,8 +107,9 @@ class TrainingConfig:
     micro_batch: BatchSize | Literal["auto"] = 8
     """Examples per forward and backward pass; the rest is accumulated. `auto`: the fastest that
     fits the device, with a tenth of its memory to spare."""
-    learning_rate: LearningRate = 1e-5
-    """Peak learning rate. LoRA wants about 10 times what full SFT wants."""
+    learning_rate: LearningRate | None = None
+    """Peak learning rate; null: 2e-5 for full SFT and 2e-4 for LoRA, which wants about 10 times as
+    much."""
     min_learning_rate: Annotated[float, Field(ge=0, le=1e38)] = 0.0
     """Where the schedule ends."""
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
@@ -145,6 +150,13 @@ class TrainingConfig:
         if self.precision == "auto":
             raise ValueError("training.precision is not settled yet")
         return self.precision
+
+    @property
+    def peak_rate(self) -> float:
+        """`learning_rate` once it is settled. Raises ValueError while it is null."""
+        if self.learning_rate is None:
+            raise ValueError("training.learning_rate is not settled yet")
+        return self.learning_rate
 
     @property
     def recomputes(self) -> bool:
@@ -213,7 +225,7 @@ class TuneConfig:
 
     learning_rates: RateGrids = field(default_factory=RateGrids)
     """Rates by method, `full` and `lora`. Lowest held-out loss wins, then accuracy."""
-    fixed: tuple[Name, ...] = ()
+    fixed: tuple[ArmName, ...] = ()
     """Arms that keep the learning rate they state."""
 
 
@@ -231,7 +243,7 @@ class ExperimentConfig(ArmConfig):
     """Adds an arm `baseline` for every model used; null: none."""
     matrix: dict[str, list[Any] | dict[str, dict[str, Any]]] = field(default_factory=dict)
     """Factors: dotted key → values, or value → further keys that come with it. All crossed."""
-    arms: dict[Name, dict[str, Any]] = field(default_factory=dict)
+    arms: dict[ArmName, dict[str, Any]] = field(default_factory=dict)
     """Arms by name: dotted keys, and `base: FILE` for a file whose own keys come first."""
     contrasts: Literal["auto"] | list[tuple[str, str]] = "auto"
     """Pairs of arms; `auto`: each with its baseline, and all that differ in one factor."""

@@ -23,6 +23,9 @@ from paribus.seeds import derive
 FORMAT = 1
 """Version of the identity's shape: a change here makes every stored fingerprint another one."""
 
+RATE_KEYS = ("training.learning_rate", "training.min_learning_rate")
+"""Keys that a method brings with it: full SFT and LoRA want rates of their own."""
+
 EXECUTION = (
     "data.path",
     "training.trackers",
@@ -65,7 +68,7 @@ class RunSpec:
     def title(self) -> str:
         """The run in words: `full-main seed 0`, or `full-main lr 2e-05` for a trial."""
         if self.trial:
-            return f"{self.arm} lr {self.config.training.learning_rate!r}"
+            return f"{self.arm} lr {self.config.training.peak_rate!r}"
         return f"{self.arm} seed {self.replicate}"
 
     @property

@@ -1,7 +1,7 @@
 """One condition of an experiment, its name, and the untrained arm to compare it with.
 
     name_of(["lora", "main"])                         # "lora-main"
-    name_of([1e-5, True, "google/gemma-2b-it"])       # "1e-05-true-gemma-2b-it"
+    arm_name({"model": "google/gemma-2b-it", "lora.r": 4})      # "gemma-2b-it-r=4"
     find_baselines(tuned, loaded)["lora-main"].name   # "baseline"
 
 A name is a folder, a label in figures and what `contrasts` lists, so it is short, safe on
@@ -10,7 +10,7 @@ every file system and never given to two arms.
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from paribus.config.check import ARM_DEFAULTS
 from paribus.config.load import Loaded
 from paribus.config.read import Origin
 from paribus.config.schema import ArmConfig
+from paribus.config.spec import RATE_KEYS
 from paribus.errors import ConfigError
 from paribus.store.layout import is_taken
 
@@ -30,7 +31,8 @@ class Arm:
         name: unique in the experiment, and a folder's name.
         config: every value.
         factors: factor → value for an arm of the matrix, overrides for a named arm, else {}.
-        set_by: for an arm of the matrix, key → the factor that set it; else {}.
+        set_by: for an arm of the matrix, key → the factor that set it; for any arm, the rates that
+            its method brings with it, by default or stated beside it → `method`.
         origins: dotted key → where the value was said, for every key.
     """
 
@@ -81,6 +83,15 @@ def _kind(arm: Arm) -> tuple[str, str | None, str]:
     return arm.config.model, arm.config.revision, arm.config.prompt.format
 
 
+def set_by_method(
+    factors: Mapping[str, Any], set_by: Mapping[str, str], *, by_default: bool
+) -> dict[str, str]:
+    """Return `set_by` with the rates that a method brings: by default, or stated beside it."""
+    stated = [key for key in RATE_KEYS if {key, "method"} <= factors.keys()]
+    keys = [*stated, *RATE_KEYS[: int(by_default)]]
+    return {**dict.fromkeys(keys, "method"), **set_by}
+
+
 def refuse_names(experiment: str, arms: Sequence[Arm]) -> None:
     """Raise ConfigError if two arms would share a folder, on any file system, or take another's."""
     if is_taken(experiment):
@@ -110,9 +121,25 @@ def _described(arm: Arm) -> str:
     return sets or ("the untrained arm" if arm.config.method == "none" else "nothing set")
 
 
+def arm_name(factors: Mapping[str, Any]) -> str:
+    """Return the name of the matrix's arm with these values: `lora-main`, `full-r=4`.
+
+    A text speaks for itself; of a number, a truth value or null the factor's last part says which.
+    """
+    return _joined(
+        _slug(value) if isinstance(value, str) or (isinstance(value, list) and value)
+        else f"{factor.rpartition('.')[2]}={'null' if value is None else _slug(value)}"
+        for factor, value in factors.items()
+    )  # fmt: skip
+
+
 def name_of(values: Sequence[Any]) -> str:
     """Return the values joined by dashes, safe as a folder's name and at most 64 long."""
-    name = "-".join(_slug(value) for value in values)
+    return _joined(map(_slug, values))
+
+
+def _joined(parts: Iterable[str]) -> str:
+    name = "-".join(parts)
     if len(name) <= 64:
         return name
     return f"{name[:55]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"

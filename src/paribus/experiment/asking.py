@@ -17,8 +17,9 @@ from typing import Any
 from paribus.config.keys import named_key
 from paribus.config.load import Loaded
 from paribus.config.read import Origin, find_origin
-from paribus.config.spec import EXECUTION, differences, flatten
+from paribus.config.spec import EXECUTION, RATE_KEYS, differences, flatten
 from paribus.errors import UserError
+from paribus.experiment.arms import set_by_method
 from paribus.experiment.contrasts import Contrast, auto_contrasts, listed_contrasts
 
 FREE = ("question", "hypothesis", "contrasts", "labels", "strict")
@@ -142,7 +143,7 @@ def _contrasts(asked: Any, description: Mapping[str, Any], place: Origin) -> lis
     own = [(arm.name, untuned[kind]) for arm in tuned
            if (kind := _kind(identities[arm.name])) in untuned]  # fmt: skip
     if asked == "auto":
-        return auto_contrasts(tuned, own, identities)
+        return auto_contrasts(tuned, own, identities)[0]
     return listed_contrasts(asked, arms, own, identities, place)
 
 
@@ -162,13 +163,14 @@ def _declared(arm: Mapping[str, Any], description: Mapping[str, Any]) -> dict[st
 
 
 def _set_by(arm: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, str]:
-    """Return key → the factor that set it, for an arm of the matrix; nothing for a named arm."""
-    if arm["name"] in config.get("arms", {}):
-        return {}
+    """Return key → the factor that set it, for an arm of the matrix; rates that a method brings."""
     found: dict[str, str] = {}
-    for factor, value in arm["factors"].items():
+    of_matrix = arm["name"] not in config.get("arms", {})
+    for factor, value in arm["factors"].items() if of_matrix else ():
         choices = config.get("matrix", {}).get(factor)
         name = value if isinstance(value, str) else json.dumps(value)
         bundle = choices.get(name, {}) if isinstance(choices, dict) else {}
         found |= dict.fromkeys([factor, *bundle], factor)
-    return found
+    stated = config.get("training", {}).get("learning_rate") is not None
+    own = RATE_KEYS[0] in arm["factors"] or RATE_KEYS[0] in found
+    return set_by_method(arm["factors"], found, by_default=not (stated or own))

@@ -2,12 +2,12 @@
 
     auto_contrasts(tuned, own, identities)
     # [Contrast(a="lora-main", b="baseline", factor="tuning"),
-    #  Contrast(a="full-main", b="lora-main", factor="method"), ...]
+    #  Contrast(a="full-main", b="lora-main", factor="method"), ...], and the pairs left out
 
 What two arms differ in is read from their identities, so a key that neither one uses does not
 count. A key that comes with a factor's value counts to that factor: full fine-tuning and LoRA,
-each at its own learning rate, differ in `method`. Against the untrained arm all that training
-brings is one factor, `tuning`.
+each at its own learning rate, differ in `method`, whether the rates are stated or defaults. Against
+the untrained arm all that training brings is one factor, `tuning`.
 """
 
 import itertools
@@ -17,8 +17,9 @@ from typing import Any, Protocol
 
 from paribus.config.explain import nearest
 from paribus.config.read import Origin
-from paribus.config.spec import differing
+from paribus.config.spec import RATE_KEYS, differing
 from paribus.errors import ConfigError
+from paribus.experiment.arms import arm_name, name_of
 
 _TUNING = ("method", "evaluation.protocol", "replicate")
 _PROMPTING = ("evaluation.protocol", "prompt.format")
@@ -55,14 +56,18 @@ def auto_contrasts(
     tuned: Sequence[Arm],
     own: Sequence[tuple[str, str]],
     identities: Mapping[str, Mapping[str, Any]],
-) -> list[Contrast]:
-    """Return the pairs of an arm and its baseline (`own`), and those that differ in one factor."""
+) -> tuple[list[Contrast], list[Contrast]]:
+    """Return the pairs to compare, and those that differ in more than one factor.
+
+    Compared are each arm and its baseline (`own`), and arms that differ in one factor.
+    """
     contrasts = [Contrast(a=a, b=b, factor="tuning") for a, b in own]
+    apart = list[Contrast]()
     for a, b in itertools.combinations(tuned, 2):
         factors = _differing_factors(a, b, identities)
-        if len(factors) == 1:
-            contrasts.append(Contrast(a=a.name, b=b.name, factor=factors[0]))
-    return contrasts
+        pair = Contrast(a=a.name, b=b.name, factor=" + ".join(factors))
+        (contrasts if len(factors) == 1 else apart).append(pair)
+    return contrasts, apart
 
 
 def listed_contrasts(
@@ -74,8 +79,10 @@ def listed_contrasts(
 ) -> list[Contrast]:
     """Return the contrasts that the experiment lists at `place`, or raise ConfigError."""
     by_name = {arm.name: arm for arm in arms}
+    spelled = {other: arm.name for arm in arms for other in _spellings(arm)}
     contrasts: list[Contrast] = []
-    for a, b in pairs:
+    for pair in pairs:
+        a, b = (name if name in by_name else spelled.get(name, name) for name in pair)
         for name in (a, b):
             if name not in by_name:
                 known = f"the arms: {', '.join(by_name)}"
@@ -89,6 +96,14 @@ def listed_contrasts(
         factors = ["tuning"] if is_own else _differing_factors(by_name[a], by_name[b], identities)
         contrasts.append(Contrast(a=a, b=b, factor=" + ".join(factors)))
     return contrasts
+
+
+def _spellings(arm: Arm) -> tuple[str, ...]:
+    """Return what an arm of the matrix is called: `r=4`, and `4` as in earlier versions."""
+    of_matrix = all(arm.set_by.get(factor) == factor for factor in arm.factors)
+    if not arm.factors or not of_matrix:
+        return ()
+    return arm_name(arm.factors), name_of(list(arm.factors.values()))
 
 
 def refuse_equal_arms(identities: Mapping[str, Mapping[str, Any]]) -> None:
@@ -123,16 +138,23 @@ def refuse_unequal(
 def _differing_factors(a: Arm, b: Arm, identities: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Return the factors in which two arms differ; keys that follow a factor count to it."""
     methods = {identities[each.name]["method"] for each in (a, b)}
-    found = []
+    found = list[str]()
     for key in differing(identities[a.name], identities[b.name]):
         if key == _BESIDE:
             continue
-        factor = a.set_by.get(key) or b.set_by.get(key)
-        follows = factor and a.set_by and b.set_by and a.factors[factor] != b.factors[factor]
         if "none" in methods and (key in _TUNING or key.startswith(("training.", "lora."))):
             found.append("tuning")
-        elif factor and follows:
-            found.append(factor)
         else:
-            found.append("method" if key.startswith("lora.") and len(methods) > 1 else key)
+            found.append(_factor_of(key, a, b, across=len(methods) > 1))
     return list(dict.fromkeys(found))
+
+
+def _factor_of(key: str, a: Arm, b: Arm, *, across: bool) -> str:
+    """Return the factor that a differing key counts to; `across`: the arms' methods differ."""
+    factor = a.set_by.get(key) or b.set_by.get(key, key)
+    of_matrix = all(arm.set_by.get(factor) == factor for arm in (a, b))
+    if of_matrix and a.factors[factor] != b.factors[factor]:
+        return factor
+    brought = all(arm.set_by.get(key, "method") == "method" for arm in (a, b))
+    rate = key in RATE_KEYS and brought and factor == "method"
+    return "method" if across and (rate or key.startswith("lora.")) else key

@@ -180,7 +180,7 @@ def description(loaded: Loaded, design: Design) -> dict[str, Any]:
         ],
         "contrasts": [asdict(contrast) for contrast in design.contrasts],
         "trials": [
-            {"arm": trial.arm, "learning_rate": trial.config.training.learning_rate}
+            {"arm": trial.arm, "learning_rate": trial.config.training.peak_rate}
             for trial in design.trials
         ],
     }

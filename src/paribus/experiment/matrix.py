@@ -18,16 +18,24 @@ void the design): `matrix.method=[lora]` picks from it, `matrix={}` and `arms={}
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from paribus.config.check import ARM_DEFAULTS, build_arm
 from paribus.config.load import Loaded
 from paribus.config.read import Origin, find_origin
+from paribus.config.schema import DEFAULT_RATES
 from paribus.config.spec import RunSpec, flatten
 from paribus.errors import ConfigError
-from paribus.experiment.arms import Arm, find_baselines, name_of, refuse_names
+from paribus.experiment.arms import (
+    Arm,
+    arm_name,
+    find_baselines,
+    name_of,
+    refuse_names,
+    set_by_method,
+)
 from paribus.experiment.contrasts import (
     Contrast,
     auto_contrasts,
@@ -37,6 +45,8 @@ from paribus.experiment.contrasts import (
 )
 from paribus.experiment.trials import open_identity, plan_trials
 
+_RATE = "training.learning_rate"
+_BY_METHOD = {"full": Origin("default for full"), "lora": Origin("default for lora")}
 MAX_ARMS = 256
 MAX_RUNS = 10_000
 
@@ -48,6 +58,7 @@ class Design:
     Attributes:
         arms: all conditions.
         contrasts: which of them are compared.
+        apart: pairs that `contrasts: auto` leaves out, with all the factors in which they differ.
         runs: what is trained and tested.
         trials: what finds the learning rates before that.
         open: arms whose learning rate is still to be found; their runs are not final.
@@ -58,6 +69,7 @@ class Design:
     runs: list[RunSpec]
     trials: list[RunSpec]
     open: frozenset[str]
+    apart: list[Contrast] = field(default_factory=list)
 
     def identity(self, run: RunSpec) -> dict[str, Any]:
         """Return a run's identity as far as it is known: an open learning rate is "tuned"."""
@@ -75,15 +87,15 @@ class _Draft:
     set_by: dict[str, str]
 
 
-def expand(loaded: Loaded) -> Design:
-    """Return the arms, contrasts and runs of an experiment.
+def expand(loaded: Loaded, stored: Collection[str] = ()) -> Design:
+    """Return the arms, contrasts and runs of an experiment; `stored` are arms that have runs.
 
     Runs come replicate by replicate, so that stopping early leaves whole replicates.
     Raises ConfigError: values of arms do not fit together (all are listed at once), two arms
     share a name or are the same, a name means something else in the store, a contrast names no
     arm, or the design is too large.
     """
-    drafts = _matrix_drafts(loaded) + _named_drafts(loaded)
+    drafts = _matrix_drafts(loaded, stored) + _named_drafts(loaded)
     tuned = _build(drafts or [_single_draft(loaded)], loaded)
     baseline_of = find_baselines(tuned, loaded)
     baselines = list({arm.name: arm for arm in baseline_of.values()}.values())
@@ -105,17 +117,18 @@ def expand(loaded: Loaded) -> Design:
     refuse_equal_arms(identities)
     own = [(arm.name, baseline_of[arm.name].name) for arm in tuned if arm.name in baseline_of]
     pairs = loaded.config.contrasts
+    apart: list[Contrast] = []
     if pairs == "auto":
-        contrasts = auto_contrasts(tuned, own, identities)
+        contrasts, apart = auto_contrasts(tuned, own, identities)
     else:
         place = find_origin("contrasts", loaded.origins)
         contrasts = listed_contrasts(pairs, baselines + tuned, own, identities, place)
     if loaded.config.strict:
         refuse_unequal(contrasts, identities, find_origin("strict", loaded.origins))
-    return replace(design, contrasts=contrasts)
+    return replace(design, contrasts=contrasts, apart=apart)
 
 
-def _matrix_drafts(loaded: Loaded) -> list[_Draft]:
+def _matrix_drafts(loaded: Loaded, stored: Collection[str]) -> list[_Draft]:
     """Return one draft for each combination of the factors' values."""
     matrix: dict[str, Any] = loaded.values.get("matrix", {})
     size = math.prod(len(choices) for choices in matrix.values())
@@ -129,18 +142,32 @@ def _matrix_drafts(loaded: Loaded) -> list[_Draft]:
                 f"pick from its values: matrix.{factor}=[{next(iter(choices))}]",
             )
     combinations = itertools.product(*matrix.values()) if matrix else ()
+    arms = [dict(zip(matrix, choices, strict=True)) for choices in combinations]
+    names = _names(arms, stored)
     return [
-        _combine(matrix, dict(zip(matrix, choices, strict=True)), loaded.origins)
-        for choices in combinations
+        _combine(matrix, name, factors, loaded.origins)
+        for name, factors in zip(names, arms, strict=True)
     ]
 
 
+def _names(arms: Sequence[Mapping[str, Any]], stored: Collection[str]) -> list[str]:
+    """Return the arms' names: as earlier versions gave them where only such have runs."""
+    now = [arm_name(factors) for factors in arms]
+    former = [name_of(list(factors.values())) for factors in arms]
+    begun = set(stored)
+    by_former = begun & (set(former) - set(now)) and not begun & (set(now) - set(former))
+    return former if by_former else now
+
+
 def _combine(
-    matrix: Mapping[str, Any], factors: dict[str, Any], origins: Mapping[str, Origin]
+    matrix: Mapping[str, Any],
+    name: str,
+    factors: dict[str, Any],
+    origins: Mapping[str, Origin],
 ) -> _Draft:
     """Return the draft of one value for each factor, with the keys that come with the values."""
     draft = _Draft(
-        name=name_of(list(factors.values())),
+        name=name,
         factors=factors,
         values=dict(factors),
         origins={factor: find_origin(f"matrix.{factor}", origins) for factor in factors},
@@ -192,11 +219,17 @@ def _build(drafts: Sequence[_Draft], loaded: Loaded) -> list[Arm]:
         own = draft.values.keys() - typed
         values = shared | {key: draft.values[key] for key in draft.values if key in own}
         places = origins | {key: draft.origins[key] for key in own}
+        by_default = values.get(_RATE) is None
+        method = values.get("method", ARM_DEFAULTS["method"])
+        if by_default and method in DEFAULT_RATES:
+            values[_RATE] = DEFAULT_RATES[method]
+            places[_RATE] = _BY_METHOD[method]
         config, faults = build_arm(values, places, draft.name)
         problems += faults
         if config is not None:
             factors = {key: value for key, value in draft.factors.items() if key in own}
             set_by = {key: factor for key, factor in draft.set_by.items() if key in own}
+            set_by = set_by_method(factors, set_by, by_default=by_default)
             arm = Arm(
                 name=draft.name, config=config, factors=factors, set_by=set_by, origins=places
             )

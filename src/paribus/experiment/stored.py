@@ -104,7 +104,7 @@ def _check_rate(spec: RunSpec, design: Design, run: RunFolder) -> None:
     if state(run) is not RunState.COMPLETE:
         return
     configs = [trial.config for trial in design.trials if trial.arm == spec.arm]
-    rates = [config.training.learning_rate for config in configs]
+    rates = [config.training.peak_rate for config in configs]
     possible = [replace(spec, config=with_rate(spec.config, rate)) for rate in rates]
     check(run)
     stored = read_json(run.spec)

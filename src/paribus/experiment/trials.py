@@ -49,7 +49,7 @@ def with_rate(config: ArmConfig, rate: float) -> ArmConfig:
     """Return `config` with another learning rate; its lowest rate keeps its ratio to it."""
     training = config.training
     # Rounded to what a person would write: 1e-06 * (5e-05 / 1e-05) is not 5e-06 in binary.
-    lowest = float(f"{training.min_learning_rate * (rate / training.learning_rate):.9g}")
+    lowest = float(f"{training.min_learning_rate * (rate / training.peak_rate):.9g}")
     return replace(config, training=replace(training, learning_rate=rate, min_learning_rate=lowest))
 
 

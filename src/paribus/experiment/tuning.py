@@ -125,7 +125,7 @@ def conclude(design: Design, folder: ExperimentFolder) -> dict[str, float]:
 
 def _read(spec: RunSpec, folder: RunFolder) -> Tried:
     """Return what the trial in `folder` came to."""
-    rate, fingerprint = spec.config.training.learning_rate, spec.fingerprint
+    rate, fingerprint = spec.config.training.peak_rate, spec.fingerprint
     if state(folder) is not RunState.COMPLETE:
         # A process that is killed before it has begun leaves nothing behind.
         error = standing(folder).error or "it ended before it had begun"

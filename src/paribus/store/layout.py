@@ -201,8 +201,13 @@ class ExperimentFolder:
     def of(self, spec: RunSpec) -> RunFolder:
         """The folder of a run or of a trial."""
         if spec.trial:
-            return self.trial(spec.arm, spec.config.training.learning_rate)
+            return self.trial(spec.arm, spec.config.training.peak_rate)
         return self.run(spec.arm, spec.replicate)
+
+    def arms(self) -> set[str]:
+        """Return the names of all arms that have begun a run or a trial."""
+        found = [*self.path.glob("*/seed-*/spec.json"), *self.path.glob("tuning/*/lr-*/spec.json")]
+        return {path.parents[1].name for path in found}
 
     def runs(self) -> list[RunFolder]:
         """Every run begun so far, sorted by arm and seed."""

@@ -110,7 +110,7 @@ def arguments(
         max_steps=num_steps,
         per_device_train_batch_size=config.pass_size,
         gradient_accumulation_steps=config.batch_size // config.pass_size,
-        learning_rate=config.learning_rate,
+        learning_rate=config.peak_rate,
         lr_scheduler_type=_SCHEDULES[config.schedule],
         lr_scheduler_kwargs=(
             {"min_lr": config.min_learning_rate} if config.schedule == "cosine" else {}

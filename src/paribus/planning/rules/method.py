@@ -16,8 +16,10 @@ _SHARE = 0.9
 
 
 def _lora_rate(facts: Facts) -> str | None:
-    rate, (low, high) = facts.config.training.learning_rate, _LORA_RATES
-    if facts.config.method != "lora" or low <= rate <= high or _is_found(facts):
+    if facts.config.method != "lora" or _is_found(facts):
+        return None
+    rate, (low, high) = facts.config.training.peak_rate, _LORA_RATES
+    if low <= rate <= high:
         return None
     return f"training.learning_rate={rate:g} with method=lora; what works is {low:g} to {high:g}"
 
@@ -29,8 +31,10 @@ def _is_found(facts: Facts) -> bool:
 
 
 def _full_rate(facts: Facts) -> str | None:
-    rate = facts.config.training.learning_rate
-    if facts.config.method != "full" or rate <= _HIGHEST_FULL_RATE or _is_found(facts):
+    if facts.config.method != "full" or _is_found(facts):
+        return None
+    rate = facts.config.training.peak_rate
+    if rate <= _HIGHEST_FULL_RATE:
         return None
     return f"training.learning_rate={rate:g} with method=full, over {_HIGHEST_FULL_RATE:g}"
 

@@ -34,7 +34,7 @@ def _lost_in_rounding(facts: Facts) -> str | None:
     training = facts.config.training
     if facts.config.method != "full" or training.precision != "bf16" or not facts.steps:
         return None
-    mean = training.learning_rate
+    mean = training.peak_rate
     if training.schedule != "constant":
         mean = (mean + training.min_learning_rate) / 2
     reach = facts.steps * mean

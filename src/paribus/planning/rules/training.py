@@ -14,12 +14,13 @@ _MANY_PASSES = 5
 
 
 def _shared_rate(facts: Facts) -> str | None:
-    config, rate = facts.config, facts.config.training.learning_rate
+    config = facts.config
     if config.method != "lora" or facts.experiment.tune is not None:
         return None
+    rate = config.training.peak_rate
     arms = [arm for arm in facts.arms.values() if arm.model == config.model]
-    full = {arm.training.learning_rate for arm in arms if arm.method == "full"}
-    lora = {arm.training.learning_rate for arm in arms if arm.method == "lora"}
+    full = {arm.training.peak_rate for arm in arms if arm.method == "full"}
+    lora = {arm.training.peak_rate for arm in arms if arm.method == "lora"}
     if rate not in full or lora != {rate}:
         return None
     return f"full and lora arms share training.learning_rate={rate:g}"
@@ -95,8 +96,9 @@ RULES: tuple[Rule, ...] = (
             "by a factor of about 10, in short runs about 15",
         ),
         instead=(
-            "Give each method its own: matrix: {method: {full: {training.learning_rate: 2e-5}, "
-            "lora: {training.learning_rate: 2e-4}}}, or let `tune: {}` find them."
+            "State none, and each method gets its default; or give each its own: matrix: {method: "
+            "{full: {training.learning_rate: 2e-5}, lora: {training.learning_rate: 2e-4}}}; or "
+            "let `tune: {}` find them."
         ),
         check=_shared_rate,
     ),
