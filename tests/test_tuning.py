@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from paribus.config.load import load
 from paribus.errors import ConfigError, StoreError
 from paribus.experiment.matrix import Design, expand
+from paribus.experiment.stored import pending
 from paribus.experiment.trials import with_rate
 from paribus.experiment.tuning import Tried, choose, edge, known_rates, settle
 from paribus.store.experiments import read_tuning, write_tuning
 from paribus.store.layout import ExperimentFolder
+from paribus.store.runs import begin, finish
 
 BASE: dict[str, Any] = {
     "data": {"train_size": 9, "test_size": 9, "validation_size": 5},
@@ -220,3 +222,44 @@ def test_strict_refuses_contrasts_of_more_than_one_factor(tmp_path, changes, lin
     for line in lines:
         assert f"strict: {line}" in caught.value.message
     assert "strict=false" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("typed", "known"),
+    [
+        ([], True),
+        (["data.test_size=12"], True),
+        (["evaluation.max_new_tokens=600"], True),
+        (["evaluation.also=[few_shot/raw]"], True),
+        (["evaluation.protocol=one_shot"], False),
+        (["data.validation_size=6"], False),
+        (["training.epochs=2"], False),
+    ],
+)
+def test_rates_stay_known_where_only_the_tests_are_others(tmp_path, typed, known):
+    folder, before = ExperimentFolder(tmp_path / "runs"), design(tmp_path)
+    for trial in before.trials:
+        record = {"fingerprint": trial.fingerprint, "identity": trial.identity()}
+        begin(folder.of(trial), record)
+        finish(folder.of(trial), {})
+    rows = {
+        arm.name: {
+            "chosen": 2e-5,
+            "edge": None,
+            "trials": [
+                {"fingerprint": trial.fingerprint}
+                for trial in before.trials
+                if trial.arm == arm.name
+            ],
+        }
+        for arm in before.arms
+        if arm.name in before.open
+    }
+    write_tuning(folder, rows)
+    now = design(tmp_path, *typed)
+    assert known_rates(now, folder) == (dict.fromkeys(rows, 2e-5) if known else {})
+    if known:
+        assert pending(now.trials, folder) == []
+    else:
+        with pytest.raises(StoreError, match="differs from this one"):
+            pending(now.trials, folder)

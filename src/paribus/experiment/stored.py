@@ -16,7 +16,7 @@ from paribus.config.spec import RunSpec, differences, made_alike
 from paribus.errors import StoreError, UserError
 from paribus.experiment.matrix import Design
 from paribus.experiment.resuming import refuse_another
-from paribus.experiment.trials import with_rate
+from paribus.experiment.trials import tried_alike, with_rate
 from paribus.files import read_json
 from paribus.planning.inputs import Inputs, prepare
 from paribus.store.layout import ExperimentFolder, RunFolder
@@ -56,6 +56,8 @@ def is_complete(spec: RunSpec, folder: ExperimentFolder) -> bool:
     check(run)
     stored = read_json(run.spec)
     if stored["fingerprint"] == spec.fingerprint:
+        return True
+    if spec.trial and tried_alike(spec, stored["identity"]):
         return True
     if not goes_further(spec, stored["identity"]):
         raise _taken(run, differences(stored["identity"], spec.identity()))

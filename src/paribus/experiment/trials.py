@@ -16,7 +16,7 @@ from paribus.config.explain import nearest
 from paribus.config.load import Loaded
 from paribus.config.read import find_origin
 from paribus.config.schema import ArmConfig
-from paribus.config.spec import RunSpec
+from paribus.config.spec import RunSpec, differing, made_alike
 from paribus.errors import ConfigError
 from paribus.experiment.arms import Arm
 
@@ -51,6 +51,15 @@ def with_rate(config: ArmConfig, rate: float) -> ArmConfig:
     # Rounded to what a person would write: 1e-06 * (5e-05 / 1e-05) is not 5e-06 in binary.
     lowest = float(f"{training.min_learning_rate * (rate / training.peak_rate):.9g}")
     return replace(config, training=replace(training, learning_rate=rate, min_learning_rate=lowest))
+
+
+def tried_alike(trial: RunSpec, stored: Mapping[str, Any]) -> bool:
+    """Return whether the trial of the `stored` identity serves for `trial`.
+
+    How test problems are asked is nothing to it, but for the prompts that the loss stands after.
+    """
+    keys = differing(trial.identity(), stored)
+    return made_alike(trial.identity(), stored) and "evaluation.protocol" not in keys
 
 
 def open_identity(identity: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from paribus.config.read import Origin
 from paribus.config.spec import RunSpec
 from paribus.evaluation.score import SCORERS, score
 from paribus.experiment.matrix import Design
-from paribus.experiment.trials import with_rate
+from paribus.experiment.trials import tried_alike, with_rate
 from paribus.files import read_json
 from paribus.records import Outcome
 from paribus.store.experiments import read_tuning, write_tuning
@@ -95,11 +95,25 @@ def known_rates(design: Design, folder: ExperimentFolder) -> dict[str, float]:
     recorded: dict[str, Any] = read_tuning(folder)
     found = {}
     for arm in sorted(design.open & recorded.keys()):
-        asked = [trial.fingerprint for trial in design.trials if trial.arm == arm]
+        asked = [trial for trial in design.trials if trial.arm == arm]
         row = recorded[arm]
-        if row["chosen"] is not None and [t["fingerprint"] for t in row["trials"]] == asked:
+        made = [trial["fingerprint"] for trial in row["trials"]]
+        if (
+            row["chosen"] is not None
+            and len(made) == len(asked)
+            and all(_is_made(trial, one, folder) for trial, one in zip(asked, made, strict=True))
+        ):
             found[arm] = float(row["chosen"])
     return found
+
+
+def _is_made(trial: RunSpec, fingerprint: str, folder: ExperimentFolder) -> bool:
+    """Return whether the recorded trial with this fingerprint is the one asked for, or serves."""
+    if trial.fingerprint == fingerprint:
+        return True
+    path = folder.of(trial).spec
+    stored = read_json(path) if path.exists() else {}
+    return stored.get("fingerprint") == fingerprint and tried_alike(trial, stored["identity"])
 
 
 def conclude(design: Design, folder: ExperimentFolder) -> dict[str, float]:
