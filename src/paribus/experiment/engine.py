@@ -53,7 +53,7 @@ def _weights(
     saved = folder.weights
     if not config.training.save_weights:
         saved = scratch
-        save_weights(model, inputs.tokenizer, config.model, saved)
+        save_weights(model, inputs, config, saved)
     if config.method == "full":
         return Weights(model=saved)
     return Weights(model=inputs.source.path, adapter=saved, rank=config.lora.r)

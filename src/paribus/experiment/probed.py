@@ -9,7 +9,7 @@ from torch import nn
 
 from paribus.config.schema import ArmConfig
 from paribus.errors import RunFailed
-from paribus.experiment.saving import save_weights
+from paribus.experiment.saving import save_model
 from paribus.models.load import load_model
 from paribus.models.source import Source
 from paribus.planning.inputs import Inputs
@@ -43,7 +43,7 @@ def probe_model(
         ends=Ends(bos=leading_bos(inputs.tokenizer), stop=inputs.prompt_sets[0].stop),
         saving=Saving(
             folder=folder.path,
-            save=partial(save_weights, model, inputs.tokenizer, config.model),
+            save=partial(save_model, model, inputs, config),
             reload=lambda path: load_model(Source(path=path, identity=""), compute, device),
         ),
     )

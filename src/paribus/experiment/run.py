@@ -86,7 +86,7 @@ def run_one(
     for_inference(model, compute)
     return_freed(device)
     if training is not None and config.training.save_weights:
-        save_weights(model, inputs.tokenizer, config.model, folder.weights)
+        save_weights(model, inputs, config, folder.weights)
 
     pieces = Pieces(folder=folder, run=record, on_damaged=note)
     with engine(model, inputs, config, folder, compute) as vllm:

@@ -39,6 +39,11 @@ class Source:
     note: str = ""
     packaged: bool = False
 
+    @property
+    def commit(self) -> str | None:
+        """Where the files lie in the Hub's history; None if they did not come from there."""
+        return self.identity.rpartition("@")[2] if self.identity.startswith("hub:") else None
+
 
 def find(model: str, revision: str | None) -> Source:
     """Return where `model` lies on this machine, fetching or unpacking it if need be.

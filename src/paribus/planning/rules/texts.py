@@ -127,25 +127,19 @@ RULES: tuple[Rule, ...] = (
         severity=Severity.WARNING,
         what=(
             "A base model meets turn markers it hardly knows: untuned it does not stop after its "
-            "answer, LoRA cannot train the markers' embeddings, and the saved weights do not stop "
-            "in other programs."
+            "answer, and LoRA cannot train the markers' embeddings."
         ),
         why=(
-            "Training ends solutions with the template's end of turn. The model's "
-            "generation_config, which other programs stop by, does not list that token, and saving "
-            "does not add it; paribus itself stops on both."
+            "Training ends solutions with the template's end of turn, which the model's own "
+            "generation_config does not list. paribus stops on both, and adds it to the "
+            "generation_config that it saves beside the weights."
         ),
         evidence=(
-            "re-run here with transformers 5.23.0: the stop token of the chat format was 5, and "
-            "generation_config.json of the saved model still said eos_token_id 1",
             "hiyouga/LlamaFactory#7454, huggingface/open-r1#663: base models tuned on chats that "
             "do not stop, because generation_config names another token",
             "QwenLM/Qwen3#927: the makers say that base models know no turn marker",
         ),
-        instead=(
-            "Set prompt.format=raw for a base model, or use its instruction-tuned sibling. To use "
-            "saved weights elsewhere, add the token to eos_token_id in generation_config.json."
-        ),
+        instead=("Set prompt.format=raw for a base model, or use its instruction-tuned sibling."),
         check=_chat_for_base_model,
     ),
     Rule(
