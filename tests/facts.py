@@ -44,6 +44,7 @@ GPU = Device(
     flops={"bf16": 989e12, "fp32": 67e12},
     bandwidth=3.35e12,
     bf16=True,
+    assumed="not timed",
 )
 OLD_GPU = replace(GPU, name="t4", title="Tesla T4", memory_bytes=16 * GB, bf16=False)
 CPU = Device(

@@ -115,7 +115,7 @@ CASES: dict[str, Case] = {
     "PB015": (
         facts(device=EMULATING),
         facts(device=CPU),
-        "bf16 on a CPU that emulates it: products take 180 times as long",
+        "bf16 on a CPU that emulates it: products take 180 times as long as in fp32",
     ),
     "PB016": (
         facts({"training.precision": "fp32"}, device=GPU),

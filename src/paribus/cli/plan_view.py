@@ -120,8 +120,7 @@ def _needs(made: dict[str, Any]) -> list[str]:
         lines.append(f"[bold]Disk[/]: {weights} for weights, {kept} for checkpoints meanwhile.")
     notes = [arm["estimate"]["assumed_lengths"] for arm in made["arms"] if arm["estimate"]]
     based = [f"lengths of texts are assumed: {note}" for note in dict.fromkeys(notes) if note]
-    if device["assumed"]:
-        based.append(f"speed of the device: {device['assumed']}")
+    based.append(f"speed of the device: {device['assumed']}")
     return lines + [f"{escape(said[0].upper() + said[1:])}." for said in based]
 
 

@@ -25,7 +25,8 @@ _CPU = re.compile(r"cpu-([1-9][0-9]{0,3})gb")
 
 # What two cores of a Xeon with AMX were measured to reach; the bandwidth is a guess.
 _CPU_FLOPS, _CPU_BANDWIDTH = {"bf16": 4e11, "fp32": 9e10}, 2e10
-_UNPUBLISHED = "it is not in the table of devices; taken to be as fast as an L4"
+_PUBLISHED = "not timed; as its data sheet has it"
+_UNPUBLISHED = "not timed; it is not in the table of devices and taken to be as fast as an L4"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +42,7 @@ class Device:
             or timed; empty for this machine's CPU until it is `timed`.
         bandwidth: bytes per second of its memory, as published or assumed.
         bf16: whether it multiplies in bf16 itself; what does not may emulate it, slowly.
-        assumed: why its speed is an assumption, or "".
+        assumed: where its speed comes from, in words.
     """
 
     name: str
@@ -51,7 +52,7 @@ class Device:
     flops: Mapping[str, float]
     bandwidth: float
     bf16: bool
-    assumed: str = ""
+    assumed: str
 
 
 # name, title, GB, TFLOP/s in bf16 (None: it has none) and fp32, GB/s
@@ -86,6 +87,7 @@ DEVICES: dict[str, Device] = {
         flops={"bf16": (bf16 or fp32) * 1e12, "fp32": fp32 * 1e12},
         bandwidth=giga * 1e9,
         bf16=bf16 is not None,
+        assumed=_PUBLISHED,
     )
     for name, title, memory, bf16, fp32, giga in _GPUS
 }
@@ -107,7 +109,7 @@ def device(name: str) -> Device:
             flops=_CPU_FLOPS,
             bandwidth=_CPU_BANDWIDTH,
             bf16=True,
-            assumed="a CPU's memory says nothing of its speed; taken to be two cores with AMX",
+            assumed="not timed; memory says nothing of it, so it is taken to be two cores with AMX",
         )
     near = get_close_matches(wanted, DEVICES, n=3, cutoff=0.4)
     nearest = f"the nearest: {', '.join(near)}; " if near else ""
@@ -179,7 +181,7 @@ def _gpu_here() -> Device:
         title=found.name,
         memory_bytes=found.total_memory,
         bf16=torch.cuda.is_bf16_supported(including_emulation=False),
-        assumed="" if known else _UNPUBLISHED,
+        assumed=_PUBLISHED if known else _UNPUBLISHED,
     )
 
 

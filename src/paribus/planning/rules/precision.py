@@ -20,8 +20,13 @@ def _slow_bf16(facts: Facts) -> str | None:
     if facts.device.kind != "cpu" or facts.device.bf16 or _precision(facts) != "bf16":
         return None
     flops = facts.device.flops
-    slower = f"{flops['fp32'] / flops['bf16']:,.0f} times" if flops else "many times"
-    return f"training.precision=bf16 on a CPU that emulates it: products take {slower} as long"
+    factor = flops["fp32"] / flops["bf16"] if flops else 1.0
+    # Timed beside other work the factor may be nonsense.
+    slower = f"{factor:,.0f} times" if factor >= 2 else "many times"
+    return (
+        "training.precision=bf16 on a CPU that emulates it: products take "
+        f"{slower} as long as in fp32"
+    )
 
 
 def _slow_fp32(facts: Facts) -> str | None:
