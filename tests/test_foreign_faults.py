@@ -172,6 +172,7 @@ NAMES = [  # files, the names of their arms
     (["runs/full/seed-3/generations/one_shot.jsonl"], ["full"]),
     (["new=a/x.jsonl", "x.jsonl"], ["new", "x"]),
     (["a=b.jsonl"], ["a=b"]),
+    (["base.jsonl", "lora.jsonl.gz", "x.y.xz"], ["base", "lora", "x"]),
     (["\x1b[31m\u202ered.jsonl"], ["?[31m?red"]),
     (["s=1.jsonl", "s=2.jsonl", "3.jsonl"], ["s", "3"]),
 ]

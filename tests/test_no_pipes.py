@@ -5,6 +5,8 @@ Nothing writes into the pipes here, so a verb that opens one never comes back.
 
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -65,6 +67,15 @@ def test_a_pipe_is_refused(folder, capsys, command):
     said = capsys.readouterr().err
     assert "Traceback" not in said
     assert "→" in said
+
+
+@pytest.mark.parametrize("command", ["score pipe", "report pipe", "score a=pipe --json"])
+def test_a_pipe_is_refused_before_anything_slow_is_imported(folder, command):
+    code = "import sys; from paribus.cli.main import main; main(sys.argv[1:]); print(*sys.modules)"
+    words = [sys.executable, "-c", code, *command.split()]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert "pipe is a pipe, a socket or a device" in done.stderr
+    assert not {"numpy", "scipy", "torch", "pydantic"} & set(done.stdout.split())
 
 
 KINDS = [

@@ -144,7 +144,11 @@ def test_cells_are_what_was_written(tmp_path_factory, cells):
 
 
 CAUSES: dict[str, tuple[bytes, str, str]] = {  # content, what is said, the remedy
-    "cut gzip": (gzip.compress(b"x" * 9999)[:-9], "cannot be read: Compressed file ended", "whole"),
+    "cut gzip": (
+        gzip.compress(b"x" * 9999)[:-9],
+        "cannot be read: Compressed file ended",
+        "is whole",
+    ),
     "damaged gzip": (b"\x1f\x8b\x08\x00" + b"x" * 99, "cannot be read: ", "whole"),
     "cut xz": (lzma.compress(lines(plain(FIRST)))[:-20], "cannot be read: ", "whole"),
     "cut bzip2": (bz2.compress(lines(plain(FIRST)))[:-20], "cannot be read: ", "whole"),

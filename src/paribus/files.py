@@ -38,6 +38,15 @@ def path_fault(path: str) -> str | None:
     return None
 
 
+def is_special(path: str) -> bool:
+    """Return whether there is something at `path`, links followed, but no file and no folder."""
+    try:
+        mode = Path(path).stat().st_mode
+    except (OSError, ValueError):  # nothing is there, or nothing can be called so
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
 def write_text(path: Path, text: str) -> None:
     """Replace `path` by `text` atomically, as `write_bytes` does. Raises OSError."""
     write_bytes(path, text.encode(errors="backslashreplace"))

@@ -129,7 +129,10 @@ def _short_name(path: Path) -> str:
 
 
 def _bare(path: Path) -> str:
-    return path.absolute().name if path.is_dir() else path.stem
+    if path.is_dir():
+        return path.absolute().name
+    packed = path.suffix in (".gz", ".bz2", ".xz")
+    return Path(path.stem).stem if packed else path.stem
 
 
 def _printable(name: str) -> str:

@@ -26,7 +26,7 @@ from pathlib import Path
 from paribus.cli.arguments import parser
 from paribus.cli.console import PlainConsole, enduring, settle_streams, silence
 from paribus.errors import ParibusError, UserError
-from paribus.files import path_fault
+from paribus.files import is_special, path_fault
 from paribus.stopping import ending_on_signals
 
 
@@ -105,7 +105,10 @@ def _refuse_pairs(options: argparse.Namespace) -> None:
 
 
 def _refuse_paths(options: argparse.Namespace) -> None:
-    """Raise UserError on a path that nothing can have. What holds "=" is looked at by its verb."""
+    """Raise UserError on a path that nothing can have, and on a pipe: before slow imports.
+
+    What holds "=" is looked at by its verb, but for a pipe that is named behind it.
+    """
     given = [each for value in vars(options).values()
              for each in (value if isinstance(value, list) else [value])]  # fmt: skip
     for each in given:
@@ -113,6 +116,10 @@ def _refuse_paths(options: argparse.Namespace) -> None:
             fault = path_fault(str(each))
             if fault:
                 raise UserError(f"{str(each)[:60]!r}… {fault}", "name another path")
+        named = str(each).rpartition("=")[2] if isinstance(each, Path | str) else ""
+        if named and is_special(named):
+            remedy = "name a regular file; what comes through a pipe: write it into one first"
+            raise UserError(f"{named} is a pipe, a socket or a device", remedy)
 
 
 def _run_verb(options: argparse.Namespace) -> int:

@@ -64,7 +64,7 @@ def read_rows(path: Path) -> Iterator[Row]:
     except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
         reason = getattr(error, "strerror", None) or error
         raise DataError(
-            f"{path} cannot be read: {reason}", "give a whole file that can be read"
+            f"{path} cannot be read: {reason}", "give a regular file that is whole"
         ) from error
 
 
