@@ -37,7 +37,7 @@ def spec_of(model: Path, folder: Path, values: Mapping[str, Any]) -> RunSpec:
         "data": {"source": "wordproblems", "train_size": 20, "test_size": 20, "max_number": 6},
         "prompt": {"max_tokens": 600},
         "training": {"batch_size": 4, "micro_batch": 4, "epochs": 1.2, "learning_rate": 1e-3,
-                     "checkpoint_minutes": 0.0},
+                     "checkpoint_minutes": 0.0, "precision": "bf16"},
         "evaluation": {"max_new_tokens": 6, "batch_size": 1},
     }  # fmt: skip
     file = folder / "tiny.yaml"

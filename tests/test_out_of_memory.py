@@ -5,7 +5,7 @@ import errno
 import pytest
 import torch
 
-from paribus.config.schema import ArmConfig, DataConfig, LoraConfig, PromptConfig
+from paribus.config.schema import ArmConfig, DataConfig, LoraConfig, PromptConfig, TrainingConfig
 from paribus.config.spec import RunSpec
 from paribus.errors import OutOfMemory
 from paribus.experiment.forecast import Planned
@@ -79,13 +79,16 @@ def test_words_that_mean_out_of_memory(error, is_one):
 
 
 def test_a_run_out_of_memory_says_what_was_predicted(tiny, tmp_path):
-    """Adapters of rank 10¹² are a real request that no machine can meet."""
+    """No machine can meet a request for adapters of rank 10¹², past what a file may ask for."""
+    lora = LoraConfig()
+    object.__setattr__(lora, "r", 10**12)
     config = ArmConfig(
         model=str(tiny),
         method="lora",
         data=DataConfig(source="wordproblems", train_size=4, test_size=2),
         prompt=PromptConfig(max_tokens=600),
-        lora=LoraConfig(r=10**12),
+        lora=lora,
+        training=TrainingConfig(precision="fp32"),
     )
     spec = RunSpec(experiment="x", arm="lora", replicate=0, seed=0, config=config)
     folder = ExperimentFolder(tmp_path / "x").of(spec)

@@ -273,7 +273,13 @@ def test_a_changed_experiment_is_refused_before_anything_is_spent(tiny, tmp_path
         "model": str(tiny),
         "data": {"source": "wordproblems", "train_size": 20, "test_size": 8, "max_number": 6},
         "prompt": {"max_tokens": 600},
-        "training": {"batch_size": 4, "micro_batch": 4, "max_steps": 3, "checkpoint_minutes": 0},
+        "training": {
+            "batch_size": 4,
+            "micro_batch": 4,
+            "max_steps": 3,
+            "checkpoint_minutes": 0,
+            "precision": "fp32",
+        },
         "evaluation": {"max_new_tokens": 6},
         "matrix": {"method": ["full", "lora"]},
     }
