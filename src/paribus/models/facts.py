@@ -71,7 +71,11 @@ def check_logits(folder: Path) -> None:
 
     quiet_libraries()
     model: Any = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=torch.float32, local_files_only=True, trust_remote_code=False
+        folder,
+        dtype=torch.float32,
+        local_files_only=True,
+        trust_remote_code=False,
+        use_safetensors=True,
     )
     for ids, expected in LOGITS:
         with torch.inference_mode():
