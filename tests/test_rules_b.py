@@ -143,6 +143,12 @@ CASES: dict[str, Case] = {
         facts({**BASELINE, "evaluation.also": ["one_shot/raw"]}),
         "is asked without a solved example",
     ),
+    "PB066": (
+        facts(tokens={"vocabulary": 262_144, "letters_per_token": 0.9}),
+        facts(tokens={"vocabulary": 262_144, "letters_per_token": 1.5}),
+        "words become tokens of 0.9 letters (at least 1.5), and the tokenizer of google/gemma-2b "
+        "has 262144 tokens",
+    ),
 }
 
 ALSO: dict[str, tuple[str, Facts, bool]] = {
@@ -202,7 +208,7 @@ def found(id: str, facts: Facts) -> str | None:
 
 def test_every_rule_has_a_case_and_every_id_is_taken_once() -> None:
     given = [rule.id for module in (texts, models, training, design) for rule in module.RULES]
-    assert sorted(given) == [f"PB{number:03d}" for number in range(25, 49)]
+    assert sorted(given) == [*(f"PB{number:03d}" for number in range(25, 49)), "PB066"]
     assert list(CASES) == sorted(given)
 
 

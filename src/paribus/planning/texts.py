@@ -9,6 +9,8 @@ from paribus.planning.inputs import Inputs
 from paribus.planning.rules.card import TokenFacts
 from paribus.prompts.encode import leading_bos
 
+_WORD = re.compile(r"[A-Za-z]{4,}")
+_LOOKED_AT, _ENOUGH_WORDS = 100, 20
 _TUNED = re.compile(r"(^|[-_/.])(it|instruct|chat)($|[-_/.])", re.IGNORECASE)
 
 
@@ -32,7 +34,20 @@ def token_facts(inputs: Inputs, config: ArmConfig) -> TokenFacts:
         overlap=counts["train_test_overlap"],
         model_type=str(read_json(inputs.source.path / "config.json").get("model_type") or ""),
         template_dates="strftime_now" in str(tokenizer.chat_template or ""),
+        vocabulary=len(tokenizer),
+        letters_per_token=_letters_per_token(inputs),
     )
+
+
+def _letters_per_token(inputs: Inputs) -> float | None:
+    """Return how long the tokens are that the texts' words become: figures do not count."""
+    solved = (*inputs.problems.train[:_LOOKED_AT], *inputs.tested[:_LOOKED_AT])
+    texts = [text for each in solved for text in (each.question, each.solution)]
+    words = sorted({word for text in texts for word in _WORD.findall(text)})
+    if len(words) < _ENOUGH_WORDS:
+        return None
+    found = inputs.tokenizer([f" {word}" for word in words], add_special_tokens=False)["input_ids"]
+    return sum(map(len, words)) / sum(map(len, found))
 
 
 def _model_eos(inputs: Inputs) -> tuple[int, ...]:

@@ -13,6 +13,12 @@ from paribus.config.schema import ArmConfig
 from paribus.planning.rules.card import Facts, Rule, Severity
 from paribus.prompts.protocols import protocols
 
+_OF_BYTES = 1000
+"""A vocabulary of fewer tokens is one of bytes or characters, made for it."""
+
+_SHORTEST = 1.5
+"""Letters of a token of a word. GSM8K's words: 5.9 by Gemma's tokenizer, 0.9 by a broken one."""
+
 
 def _chats(config: ArmConfig) -> bool:
     """Return whether any of the arm's protocols uses the chat template."""
@@ -64,6 +70,18 @@ def _answers_cut(facts: Facts) -> str | None:
     )
 
 
+def _letters(facts: Facts) -> str | None:
+    tokens = facts.tokens
+    if tokens is None or tokens.letters_per_token is None:
+        return None
+    if tokens.vocabulary < _OF_BYTES or tokens.letters_per_token >= _SHORTEST:
+        return None
+    return (
+        f"words become tokens of {tokens.letters_per_token:.1f} letters (at least {_SHORTEST}), "
+        f"and the tokenizer of {facts.config.model} has {tokens.vocabulary} tokens"
+    )
+
+
 def _test_in_train(facts: Facts) -> str | None:
     if facts.tokens is None or not facts.tokens.overlap:
         return None
@@ -71,6 +89,32 @@ def _test_in_train(facts: Facts) -> str | None:
 
 
 RULES: tuple[Rule, ...] = (
+    Rule(
+        id="PB066",
+        title="The tokenizer makes a token of nearly every character",
+        severity=Severity.ERROR,
+        what=(
+            "The model reads texts of another form than those it was made from: nothing that it "
+            "knows is of use, texts are several times as long, and answers are cut. Training runs "
+            "all the same, and its loss falls."
+        ),
+        why=(
+            "The tokenizer's files are not read as they were meant: by another version of a "
+            "library, or merges and scores were lost when they were converted. It still has all "
+            "its tokens and uses the shortest."
+        ),
+        evidence=(
+            "re-run here: the tokenizer that transformers 5.17.0 makes of Gemma 3's GGUF file, "
+            "saved and loaded by 5.23.0: 1.0 characters a token on GSM8K, where 2.8 are right, and "
+            "0.9 letters of its words, where 5.9 are right",
+            "seen on a GPU: five arms trained and tested so, texts of 202 characters in 204 tokens",
+        ),
+        instead=(
+            "Use the versions in constraints.txt, or take tokenizer.json from where the model was "
+            "published."
+        ),
+        check=_letters,
+    ),
     Rule(
         id="PB025",
         title="The chat template writes today's date into every prompt",
