@@ -119,7 +119,7 @@ def test_the_report_of_a_store(tmp_path: Path, capsys: pytest.CaptureFixture[str
 def test_data_is_quoted_harmlessly_and_half_pairs_are_refused(tmp_path: Path) -> None:
     for text, message in (
         (f"{CLEAR}{C1} many", "does not end in '#### N'"),
-        ("\ud800\n#### 7", "not JSON in UTF-8"),
+        ("\ud800\n#### 7", "not text"),
     ):
         write(tmp_path / "train.jsonl", [{"question": "q", "answer": text}])
         write(tmp_path / "test.jsonl", GOLD)
@@ -127,5 +127,5 @@ def test_data_is_quoted_harmlessly_and_half_pairs_are_refused(tmp_path: Path) ->
             problems.load(DataConfig(source="gsm8k", path=str(tmp_path)), 0)
         assert not COMMANDS.search(str(caught.value))
     (tmp_path / "train.jsonl").write_text("[" * 100_000)
-    with pytest.raises(DataError, match="not JSON in UTF-8: maximum recursion depth"):
+    with pytest.raises(DataError, match="not one JSON list in UTF-8: maximum recursion depth"):
         problems.load(DataConfig(source="gsm8k", path=str(tmp_path)), 0)
