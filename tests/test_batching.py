@@ -13,6 +13,7 @@ from paribus.seeds import derive
 from paribus.training.batching import (
     count_steps,
     count_steps_to,
+    fullest_passes,
     plan_batches,
     plan_training,
     training_length,
@@ -218,3 +219,21 @@ def test_a_training_without_end_is_refused_before_it_is_listed(settings, seen):
 def test_max_steps_ends_a_training_whatever_its_target():
     config = TrainingConfig(batch_size=4, micro_batch=4, target_tokens=10**12, max_steps=2)
     assert training_length([5] * 16, config, seed=3) == (2, 40)
+
+
+@given(
+    st.lists(st.tuples(st.integers(5, 90), st.integers(1, 5)), min_size=1, max_size=30),
+    st.floats(0.1, 4.0),
+    st.sampled_from([(1, 1), (4, 2), (6, 3), (8, 8)]),
+)
+def test_the_fullest_passes_are_those_of_the_plan(lengths, epochs, sizes):
+    batch_size, micro_batch = sizes
+    config = TrainingConfig(epochs=epochs, batch_size=batch_size, micro_batch=micro_batch)
+    steps, *most = fullest_passes(lengths, config, seed=3)
+    plan = plan_batches(
+        len(lengths), num_steps=steps, batch_size=batch_size, micro_batch=micro_batch, seed=3
+    )
+    sums = [
+        [sum(lengths[i][part] for i in one) for step in plan for one in step] for part in (0, 1)
+    ]
+    assert most == [max(each) for each in sums]

@@ -17,16 +17,13 @@ from paribus.planning.lengths import Lengths, assumed_lengths, count_lengths
 from paribus.planning.memory import Estimate, estimate
 from paribus.planning.speed import Speed, speed
 from paribus.planning.workload import Workload
-from paribus.training.batching import count_steps, order_seed, plan_training
+from paribus.training.batching import count_steps, fullest_passes, order_seed
 
 PLANNED = "planned"
 """The event that holds what was predicted for a run."""
 
 SPARE = 0.1
 """Share of a device's memory that a setting chosen by `auto` leaves free."""
-
-Batches = list[list[tuple[int, int]]]
-"""Optimizer steps of micro-batches, each its padded length and its tokens with loss."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,8 +98,7 @@ def forecast(
     if config.method == "lora":
         shape.adapter_parameters(config.lora.r, config.lora.targets)  # names that no layer has
     lengths = count_lengths(inputs) if inputs else assumed_lengths(config)
-    batches = _batches(config, inputs, stream) if inputs else None
-    load = _workload(config, lengths, batches)
+    load = _workload(config, lengths, _passes(config, inputs, stream) if inputs else None)
     return Forecast(
         config=config,
         device=device,
@@ -138,41 +134,29 @@ def alternatives(config: ArmConfig) -> Iterator[ArmConfig]:
             yield replace(config, method=method, quantization=quantization, training=training)
 
 
-def _batches(config: ArmConfig, inputs: Inputs, stream: int) -> Batches:
-    """Return every micro-batch of the training; none for a baseline."""
+def _passes(config: ArmConfig, inputs: Inputs, stream: int) -> tuple[int, int, int]:
+    """Return steps, and the most tokens and targets of a pass; zeros for a baseline."""
     if config.method == "none":
-        return []
-    steps = plan_training(inputs.examples, config.training, order_seed(stream))
-    examples = inputs.examples
-    return [
-        [
-            (
-                sum(len(examples[index].ids) for index in batch),
-                sum(examples[index].target_length for index in batch),
-            )
-            for batch in step
-        ]
-        for step in steps
-    ]
+        return 0, 0, 0
+    lengths = [(len(example.ids), example.target_length) for example in inputs.examples]
+    return fullest_passes(lengths, config.training, order_seed(stream))
 
 
-def _workload(config: ArmConfig, lengths: Lengths, batches: Batches | None) -> Workload:
+def _workload(config: ArmConfig, lengths: Lengths, passes: tuple[int, int, int] | None) -> Workload:
     training, evaluation = config.training, config.evaluation
     trains = config.method != "none"
     size = training.pass_size if trains else 1  # a baseline has no passes to settle
-    if batches is None:
+    if passes is None:
         # As when all examples of a pass were half again as long as the mean, or one the longest.
         longest = max(lengths.longest_example, round(1.5 * size * lengths.mean_example))
-        passes = [(longest, round(1.5 * size * lengths.mean_target))]
         steps = count_steps(
             lengths.examples,
             epochs=training.epochs,
             batch_size=training.batch_size,
             max_steps=training.max_steps,
         )
-    else:
-        passes = [one for step in batches for one in step]
-        steps = len(batches)
+        passes = steps, longest, round(1.5 * size * lengths.mean_target)
+    steps, pass_tokens, train_targets = passes
     return Workload(
         method=config.method,
         quantization=config.quantization,
@@ -185,8 +169,8 @@ def _workload(config: ArmConfig, lengths: Lengths, batches: Batches | None) -> W
         micro_batch=size,
         accumulation=training.batch_size // size,
         train_length=lengths.longest_example if trains else 0,
-        pass_tokens=max((tokens for tokens, _ in passes), default=0),
-        train_targets=max((targets for _, targets in passes), default=0),
+        pass_tokens=pass_tokens,
+        train_targets=train_targets,
         train_tokens=lengths.mean_example,
         target_tokens=lengths.mean_target,
         steps=steps if trains else 0,

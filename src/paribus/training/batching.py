@@ -8,7 +8,11 @@ any step by skipping.
 
 import random
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import count, islice
+
+import numpy as np
+from numpy.typing import NDArray
 
 from paribus.config.schema import TrainingConfig
 from paribus.errors import ConfigError
@@ -65,8 +69,23 @@ def training_length(
         steps = count_steps_to(
             wanted, target_lengths, batch_size=batch_size, max_steps=max_steps, seed=seed
         )
-    stream = islice(_stream(examples, seed), steps * batch_size)
-    return steps, sum(target_lengths[index] for index in stream)
+    order = _order(examples, seed, steps * batch_size)
+    return steps, int(np.asarray(target_lengths)[order].sum())
+
+
+def fullest_passes(
+    lengths: Sequence[tuple[int, int]], config: TrainingConfig, seed: int
+) -> tuple[int, int, int]:
+    """Return the steps of a whole training, and the most tokens and targets of any one pass.
+
+    `lengths` are each example's tokens and tokens with loss, `seed` the one of `order_seed`. The
+    same as `plan_training` gives, without its lists.
+    """
+    steps, _ = training_length([targets for _, targets in lengths], config, seed)
+    order = _order(len(lengths), seed, steps * config.batch_size)
+    passes = np.asarray(lengths)[order].reshape(-1, config.pass_size, 2).sum(axis=1)
+    tokens, targets = passes.max(axis=0)
+    return steps, int(tokens), int(targets)
 
 
 def _refuse_endless(seen: int, examples: int) -> None:
@@ -113,6 +132,12 @@ def plan_batches(
         [list(islice(stream, micro_batch)) for _ in range(batch_size // micro_batch)]
         for _ in range(num_steps)
     ]
+
+
+@lru_cache(maxsize=1)
+def _order(num_examples: int, seed: int, count: int) -> NDArray[np.int64]:
+    """Return the first `count` indices of the stream."""
+    return np.fromiter(islice(_stream(num_examples, seed), count), np.int64, count)
 
 
 def _stream(num_examples: int, seed: int) -> Iterator[int]:
