@@ -10,6 +10,7 @@ files makes them seeds of one arm.
 """
 
 import re
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -153,7 +154,7 @@ def _read(path: Path) -> list[Source]:
             f"{path} is neither a run (seed-0) nor an arm (with seed-0 in it), and holds no "
             "samples_*.jsonl of lm-eval (--log_samples)",
             "give a file of generations, a run's folder or an arm's; for a whole experiment: "
-            "paribus report FOLDER",
+            f"paribus report {shlex.quote(str(path))}",
         )
     return [_read_folder(each, path) for each in sorted(folders, key=lambda run: run.replicate)]
 

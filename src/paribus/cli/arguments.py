@@ -68,7 +68,7 @@ def parser() -> argparse.ArgumentParser:
             keys = (
                 ": a list of runs with experiment, arm, seed, learning_rate (of a trial), state, "
                 "steps, step, of_steps, tested, to_test (texts), checkpoint_step, goes_on_from, "
-                "age_seconds (since it began), changed_seconds, error"
+                "age_seconds (since it began), changed_seconds, error, folder"
             )
             shape = keys if verb == "status" else ""
             one.add_argument("--json", action="store_true", help=f"print JSON{shape}")

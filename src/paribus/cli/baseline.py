@@ -53,7 +53,8 @@ def baseline(
     size = [] if problems is None else [f"data.test_size={problems}"]
     if experiment is None:
         if not models:
-            raise UserError("no model is named", "paribus baseline MODEL … --data gsm8k")
+            remedy = "add one to the command: gemma-3-270m, a folder or a Hub id"
+            raise UserError("no model is named", remedy)
         whole = tested = typed([*_source(data), *size, *values], NAME)
     else:
         if data is not None:

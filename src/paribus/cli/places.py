@@ -1,9 +1,9 @@
 """Where the runs lie that the words of a command line mean."""
 
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from paribus.cli.arguments import command
 from paribus.errors import StoreError
 from paribus.store.layout import ExperimentFolder
 
@@ -24,7 +24,7 @@ def experiment_folder(file: Path, values: Sequence[str], root: Path) -> Experime
             f"{folder.path} holds no experiment",
             "name an experiment's file, or its folder under runs/"
             if file.is_dir()
-            else f"run it first: paribus run {shlex.quote(str(file))}",
+            else f"run it first: {command('run', file, values, root)}",
         )
     return folder
 

@@ -7,6 +7,7 @@ begun, changed: how long ago
 """
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
+from paribus.cli.arguments import command
 from paribus.cli.console import PlainConsole
 from paribus.cli.places import experiment_folder
 from paribus.cli.tables import captioned, table_of
@@ -52,8 +54,13 @@ def _show(rows: Sequence[dict[str, Any]], root: Path, *, as_json: bool, expected
         print(json.dumps(rows, indent=2))
     elif rows:
         console.print(_table(rows))
+        for row in rows:
+            if row["state"] == Stands.DAMAGED:
+                verify = f"paribus verify {shlex.quote(row['folder'])}"
+                console.print(f"  → {escape(verify)} says what is damaged", soft_wrap=True)
     elif expected:
-        console.print(f"no runs under {escape(str(root))}; start with: paribus run FILE")
+        start = command("run", Path("FILE"), (), root)
+        console.print(f"no runs under {escape(str(root))}; start with: {escape(start)}")
 
 
 def _rows(folder: ExperimentFolder) -> list[dict[str, Any]]:
@@ -90,6 +97,7 @@ def _row(folder: ExperimentFolder, run: RunFolder, which: Mapping[str, Any]) -> 
         "age_seconds": now.begun,
         "changed_seconds": now.changed,
         "error": now.error,
+        "folder": str(run.path),
     }
 
 
@@ -116,8 +124,6 @@ def _table(rows: Sequence[dict[str, Any]]) -> Table:
 def _state(row: Mapping[str, Any]) -> str:
     """Return the state, why, and where it would go on."""
     said: str = row["state"]
-    if said == Stands.DAMAGED:
-        return f"{said}: paribus verify says how"
     if row["error"]:
         said += f": {row['error'].splitlines()[0]}"
     if row["goes_on_from"]:

@@ -127,8 +127,8 @@ def _refusal(folder: RunFolder, point: Checkpoint | None, lines: Sequence[str]) 
         done = f"{point.step} step{'' if point.step == 1 else 's'}"
     return UserError(
         "\n  ".join([f"{folder.path} is unfinished, with {done} done, as another run:", *lines]),
-        "go back to those settings; or give --fork to go on from there as a new run; or begin "
-        f"anew: {_clean(folder)}",
+        "go back to those settings; or add --fork to the same command, which goes on from there as "
+        f"a new run; or begin anew: {_clean(folder)}",
     )
 
 
