@@ -144,6 +144,7 @@ def facts(
     experiment: Values = {},  # noqa: B006
     shape: Values | None = {},  # noqa: B006
     tokens: Values | None = {},  # noqa: B006
+    comparisons: int = 1,
     steps: int | None = 467,
     estimate: Estimate | None = ESTIMATE,
     device: Device = GPU,
@@ -162,6 +163,7 @@ def facts(
         config=own,
         arms={"it": own, **{name: arm(each) for name, each in arms.items()}},
         experiment=TypeAdapter(ExperimentConfig).validate_json(json.dumps(whole)),
+        comparisons=comparisons,
         shape=None if shape is None else replace(GEMMA_2B, **shape),
         tokens=None if tokens is None else replace(TOKENS, **tokens),
         steps=steps,

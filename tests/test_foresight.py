@@ -1,11 +1,13 @@
 """What a hypothesis claims, and whether the experiment could see it."""
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from paribus.planning.foresight import ASSUMED, foresee
-from paribus.statistics.power import Design, detectable
+from paribus.statistics.power import Design, detectable_about
+from paribus.statistics.verdicts import compare, detectable
 
 
 def claimed(hypothesis: str) -> float | None:
@@ -49,14 +51,22 @@ def test_any_text_claims_a_positive_share_or_nothing(hypothesis):
 
 def test_what_a_design_can_see():
     found = foresee(n=100, seeds=1, comparisons=8, hypothesis="Within 2 points.")
-    assert found.detectable == detectable(Design(n=100, seeds=1, comparisons=8), ASSUMED)
-    assert found.detectable == pytest.approx(0.20, abs=0.005)
+    assert found.detectable == detectable_about(Design(n=100, comparisons=8), ASSUMED)
+    assert found.detectable == pytest.approx(0.204, abs=5e-4)
     assert found.sentence == (
-        "With 100 test problems, 1 seed, 8 comparisons, a difference of 20.0 points or more is "
+        "With 100 test problems, 1 seed, 8 comparisons, a difference of 20.4 points or more is "
         "shown 8 times in 10; smaller ones are likely to be missed."
     )
     assert found.warning.startswith("The hypothesis speaks of 2 points, which this experiment")
     assert "data.test_size or seeds" in found.warning
+
+
+def test_what_was_foreseen_is_what_the_table_could_see_where_all_came_as_assumed():
+    """Both solve half of 100 problems, 35 of them both: a correlation of 0.4."""
+    a, b = (np.repeat([True, first, not first, False], [35, 15, 15, 35]) for first in (True, False))
+    a, b = a[None], b[None]
+    seen = detectable(compare(a, b), a, b, 8)
+    assert seen == foresee(n=100, seeds=1, comparisons=8, hypothesis="").detectable
 
 
 @pytest.mark.parametrize(

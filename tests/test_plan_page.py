@@ -74,6 +74,16 @@ def test_verdict_time_memory_and_warnings_on_one_page(capsys):
     assert len(lines) > 40
 
 
+def test_the_rule_and_the_plan_say_the_same_difference(capsys):
+    words = ["data.test_size=90", "--device", "cpu-24gb", "--json"]
+    made = json.loads("\n".join(planned(capsys, *words)[1]))
+    points = f"{100 * made['foresight']['detectable']:.1f} points or more"
+    assert points in made["foresight"]["sentence"]
+    assert [one["found"] for one in made["violations"] if one["id"] == "PB046"] == [
+        f"data.test_size=90: {points} would be shown 8 times in 10"
+    ]
+
+
 def test_a_default_rate_and_pairs_left_out_are_said(capsys):
     arms = "arms={full: {method: full}, long: {method: lora, training.epochs: 2}}"
     words = ["matrix={}", arms, "training.learning_rate=null", "--device", "cpu-24gb"]

@@ -15,8 +15,8 @@ from paribus.statistics.power import (
     POWER,
     Design,
     detectable,
+    detectable_about,
     detectable_between_methods,
-    detectable_between_models,
     discordant,
     highest_correlation,
     power,
@@ -177,8 +177,8 @@ def test_detectable_is_the_smallest_with_enough_power(design, baseline):
 
 @settings(deadline=None, max_examples=40)
 @given(st.floats(0, 1), st.floats(0, 1), st.integers(1, 2000), st.floats(-1, 1))
-def test_detectable_between_models_is_defined_for_any_two(a, b, n, correlation):
-    found = detectable_between_models(a, b, n=n, correlation=correlation, alpha=0.05)
+def test_what_is_detectable_about_a_mean_is_defined_for_any_two(a, b, n, correlation):
+    found = detectable_about(Design(n=n, correlation=correlation), (a + b) / 2)
     if n < 6:  # 2 / 2^5 is above 0.05: no table is shown
         assert found is None
     elif found is not None:

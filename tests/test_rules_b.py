@@ -131,7 +131,7 @@ CASES: dict[str, Case] = {
     "PB046": (
         facts({"data.test_size": 99}),
         facts({"data.test_size": 100}),
-        "data.test_size=99: 16 points or more",
+        "data.test_size=99: 14.5 points or more",
     ),
     "PB047": (
         facts({"evaluation.protocol": "one_shot"}),

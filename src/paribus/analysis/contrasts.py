@@ -15,7 +15,6 @@ import numpy as np
 from paribus.analysis.pairing import Aligned, align
 from paribus.analysis.tables import Run, Tables
 from paribus.statistics.intervals import Interval
-from paribus.statistics.power import ALPHA
 from paribus.statistics.verdicts import Scope, Verdict, compare, decide, detectable, holm
 
 
@@ -110,7 +109,7 @@ def contrast(tables: Tables, a: str, b: str, factor: str, *, family: int = 1) ->
         interval=tested.interval,
         p_value=tested.p_value,
         reason=tested.reason,
-        detectable=detectable(tested, solved_a, solved_b, ALPHA / family),
+        detectable=detectable(tested, solved_a, solved_b, family),
     )
 
 

@@ -82,6 +82,7 @@ def preflight(
             config=configs[prospect.arm],
             arms=configs,
             experiment=experiment,
+            comparisons=len(design.contrasts),
             shape=prospect.shape,
             tokens=_tokens(prospect, configs[prospect.arm]),
             steps=steps,

@@ -5,17 +5,17 @@
 
 A hypothesis speaks of a size when it names points: the smallest it names is held against the
 smallest difference the design shows 8 times in 10. Accuracies are not known yet, so they are taken
-to be near 50 %, where differences are hardest to see.
+to lie about 50 %, where differences are hardest to see, and all else to be as in `power.Design`.
 """
 
 import re
 from dataclasses import dataclass
 
 from paribus.statistics.crossed import MIN_SEEDS
-from paribus.statistics.power import Design, detectable
+from paribus.statistics.power import Design, detectable_about
 
 ASSUMED = 0.5
-"""Accuracy of the weaker arm. Nearer 0 or 1 a smaller difference can be seen."""
+"""Accuracy half-way between two arms. Nearer 0 or 1 a smaller difference can be seen."""
 
 _POINTS = re.compile(
     r"(?<![\d.,])(\d{1,3}(?:\.\d{1,3})?)[ \t]{1,4}(?:or (?:more|fewer|less)[ \t]{1,4})?"
@@ -77,6 +77,6 @@ def foresee(*, n: int, seeds: int, comparisons: int, hypothesis: str) -> Foresig
     claimed = [points for points in named if points > 0]
     return Foresight(
         design=design,
-        detectable=detectable(design, ASSUMED),
+        detectable=detectable_about(design, ASSUMED),
         claimed=min(claimed, default=None),
     )

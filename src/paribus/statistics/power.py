@@ -2,6 +2,7 @@
 
     power_of_models(0.36, 0.31, n=1319, correlation=0.4)               # 0.93
     detectable(Design(n=1319, seeds=3), baseline=0.31)                 # 0.050
+    detectable_about(Design(n=100, comparisons=8), mean=0.5)           # 0.204
     problems_needed(Design(n=0, seeds=1), baseline=0.31, difference=0.05)      # 878
 
 For one seed it is the power of the exact McNemar test, summed over all numbers of problems that
@@ -135,28 +136,28 @@ def _shown(difference: float, reaches: _Reaches) -> float:
 
 
 def detectable(design: Design, baseline: float) -> float | None:
-    """Return the smallest difference from `baseline` with enough power, or None if none has it."""
+    """Return the smallest gain over `baseline` with enough power, or None if none has it."""
+    return _smallest(lambda gain: _reached(design, baseline, gain), 1 - baseline)
+
+
+def detectable_about(design: Design, mean: float) -> float | None:
+    """Return the smallest difference of two arms with enough power, or None if none has it.
+
+    `mean` is the accuracy half-way between them, as assumed before a run or found after it.
+    """
 
     def reached(difference: float) -> float:
-        # Arms that differ much cannot correlate much.
-        highest = highest_correlation(baseline + difference, baseline)
-        kept = replace(design, correlation=min(design.correlation, highest))
-        return power(kept, baseline, difference)
-
-    return _smallest(reached, 1 - baseline)
-
-
-def detectable_between_models(
-    a: float, b: float, *, n: int, correlation: float, alpha: float
-) -> float | None:
-    """Return the smallest detectable difference of two models, about the mean of a and b."""
-
-    def reached(difference: float) -> float:
-        low = min(max((a + b - difference) / 2, 0.0), 1 - difference)
-        kept = min(correlation, highest_correlation(low + difference, low))
-        return power_of_models(low + difference, low, n=n, correlation=kept, alpha=alpha)
+        low = min(max(mean - difference / 2, 0.0), 1 - difference)
+        return _reached(design, low, difference)
 
     return _smallest(reached, 1.0)
+
+
+def _reached(design: Design, low: float, difference: float) -> float:
+    """Return the power for an arm at `low` and one above it, which cannot correlate too much."""
+    highest = highest_correlation(low + difference, low)
+    kept = replace(design, correlation=min(design.correlation, highest))
+    return power(kept, low, difference)
 
 
 def detectable_between_methods(

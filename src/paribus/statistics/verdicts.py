@@ -107,20 +107,20 @@ def decide(p_holm: float | None, difference: float | None) -> Verdict:
     return Verdict.SUPPORTED if difference > 0 else Verdict.REFUTED
 
 
-def detectable(tested: Tested, a: Solved, b: Solved, alpha: float) -> float | None:
-    """Return the smallest difference that would be shown 8 times in 10 at level `alpha`."""
+def detectable(tested: Tested, a: Solved, b: Solved, comparisons: int) -> float | None:
+    """Return the smallest difference that would be shown 8 times in 10 in such a family.
+
+    It is what `plan` foresees, with the accuracies and variances found in place of assumed ones.
+    """
     if tested.crossed is not None:
         found = tested.crossed
+        alpha = power.ALPHA / comparisons
         return power.detectable_between_methods(found.shared, found.seeds, alpha)
     if tested.interval is None:
         return None
-    return power.detectable_between_models(
-        float(a.mean()),
-        float(b.mean()),
-        n=a.shape[1],
-        correlation=_correlation(a[0], b[0]),
-        alpha=alpha,
-    )
+    correlation = _correlation(a[0], b[0])
+    design = power.Design(n=a.shape[1], correlation=correlation, comparisons=comparisons)
+    return power.detectable_about(design, float(a.mean() + b.mean()) / 2)
 
 
 def _correlation(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:

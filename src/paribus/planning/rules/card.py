@@ -83,6 +83,7 @@ class Facts:
         config: its values; `micro_batch` and `checkpointing` are settled if it trains.
         arms: the values of all arms of the experiment, baselines included.
         experiment: the experiment's own values.
+        comparisons: how many pairs of arms are compared.
         shape: of the model; None if it is not known here.
         tokens: of tokenizer and texts; None if the model or the data are not here.
         steps: optimizer steps; None if not known, 0 for a baseline.
@@ -96,6 +97,7 @@ class Facts:
     config: ArmConfig
     arms: Mapping[str, ArmConfig]
     experiment: ExperimentConfig
+    comparisons: int
     shape: Shape | None
     tokens: TokenFacts | None
     steps: int | None

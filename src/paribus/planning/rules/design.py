@@ -1,6 +1,6 @@
 """Rules about seeds, test problems, protocols and sources: what an experiment can show at all.
 
-violation: PB046 data.test_size=50: 23 points or more would be shown 8 times in 10, for two models
+violation: PB046 data.test_size=50: 23.2 points or more would be shown 8 times in 10
 
 Statistics are imported where they are used: scipy and statsmodels are 100 MB and half a second that
 neither a run, which loads the cards of its probes, nor `explain` should pay.
@@ -40,9 +40,12 @@ def _few_problems(facts: Facts) -> str | None:
         return None
     from paribus.planning.foresight import foresee
 
-    seen = foresee(n=size, seeds=1, comparisons=1, hypothesis="").detectable
-    missed = "no difference would" if seen is None else f"{100 * seen:.0f} points or more would"
-    return f"data.test_size={size}: {missed} be shown 8 times in 10, for two models"
+    found = foresee(
+        n=size, seeds=facts.experiment.seeds, comparisons=facts.comparisons, hypothesis=""
+    )
+    seen = found.detectable
+    missed = "no difference would" if seen is None else f"{100 * seen:.1f} points or more would"
+    return f"data.test_size={size}: {missed} be shown 8 times in 10"
 
 
 def _shots_for_tuned(facts: Facts) -> str | None:
@@ -113,7 +116,7 @@ RULES: tuple[Rule, ...] = (
         ),
         why="The interval of a difference narrows with the square root of the problems only.",
         evidence=(
-            "computed here by statistics/power, for two models near 50 % and one comparison: 50 "
+            "computed here by statistics/power, for two models about 50 % and one comparison: 50 "
             "problems show 23 points, 100 show 16, 200 show 11, 1,319 show 4 (8 times in 10)",
         ),
         instead=(
