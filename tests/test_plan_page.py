@@ -9,10 +9,11 @@ import yaml
 
 from paribus.cli.main import main
 from paribus.config.load import load
+from paribus.config.spec import RunSpec
 from paribus.experiment.matrix import expand
 from paribus.planning.inputs import prepare
 from paribus.store import runs
-from paribus.store.layout import ExperimentFolder
+from paribus.store.layout import ExperimentFolder, RunFolder
 
 EXPERIMENT = {
     "question": "Which?",
@@ -133,17 +134,31 @@ def test_what_an_arm_reads_must_be_readable(capsys, words, code, said):
         assert lines[0].startswith("e: can be run, as far as is known here.")
 
 
+def complete(spec: RunSpec, run: RunFolder) -> None:
+    inputs = prepare(spec.config, spec.seed).identity()
+    runs.begin(run, {"fingerprint": spec.fingerprint, "identity": spec.identity(),
+                     "inputs": inputs, "environment": {}})  # fmt: skip
+    runs.finish(run, {"training": None})
+
+
 @pytest.fixture
 def stored(folder, tmp_path) -> Path:
     """A store in which the baseline and full SFT on main are complete."""
-    design = expand(load(folder / "e.yaml"))
-    for spec in design.runs[:2]:
-        run = ExperimentFolder(tmp_path / "e").of(spec)
-        inputs = prepare(spec.config, spec.seed).identity()
-        runs.begin(run, {"fingerprint": spec.fingerprint, "identity": spec.identity(),
-                         "inputs": inputs, "environment": {}})  # fmt: skip
-        runs.finish(run, {"training": None})
+    for spec in expand(load(folder / "e.yaml")).runs[:2]:
+        complete(spec, ExperimentFolder(tmp_path / "e").of(spec))
     return tmp_path
+
+
+def test_a_run_is_found_by_the_name_that_an_earlier_version_gave_it(capsys, folder, tmp_path):
+    ranks = ["matrix.method=[lora]", "matrix.data.variant=[main]", "matrix.lora.r=[4, 8]"]
+    spec = expand(load(folder / "e.yaml", ranks)).runs[1]
+    assert spec.arm == "lora-main-r=4"
+    complete(spec, ExperimentFolder(tmp_path / "e").run("lora-main-4", 0))
+    words = [*ranks, "--runs", str(tmp_path), "--device", "cpu-24gb", "--json"]
+    made = json.loads("\n".join(planned(capsys, *words)[1]))
+    assert {run["arm"]: run["state"] for run in made["runs"]} == {
+        "baseline": "not run", "lora-main-4": "complete", "lora-main-8": "not run",
+    }  # fmt: skip
 
 
 def test_another_design_under_a_stored_name_is_shown(capsys, stored):

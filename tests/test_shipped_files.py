@@ -95,3 +95,8 @@ def test_the_readmes_example_expands(tmp_path):
     file.write_text(block.group(1))
     design = expand(load(file))
     assert len(design.arms) == 1 + len(values["matrix"]["lora.r"]) + len(values["arms"])
+    pairs = [(one.a, one.b) for one in design.contrasts if one.factor == "method"]
+    assert pairs == [("r=4", "full"), ("r=16", "full"), ("r=64", "full")]
+    rates = {arm.config.method: arm.config.training.learning_rate for arm in design.arms[1:]}
+    assert rates == {"lora": 2e-4, "full": 2e-5}
+    assert design.apart == []
