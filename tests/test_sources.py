@@ -13,7 +13,7 @@ import pytest
 from huggingface_hub import constants
 
 from paribus.data import gsm8k
-from paribus.errors import DataError, ModelError, NotHere
+from paribus.errors import ModelError, NotHere
 from paribus.hub import settle
 from paribus.models.source import Source, context_length, find, load_tokenizer, vocabulary
 from paribus.records import Variant
