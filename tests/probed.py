@@ -34,7 +34,7 @@ def look(model, examples, folder: Path, *, save: Any = None, reload: Any = None,
          quantization: Any = None, **training: Any) -> Probed:  # fmt: skip
     """Probe `model` as a run would; `training` are further values of the arm."""
     method = "lora" if hasattr(model, "peft_config") else "full"
-    settings = TrainingConfig(**{"precision": "fp32", **training})
+    settings = TrainingConfig(**{"precision": "fp32", "learning_rate": 1e-4, **training})
     compute = DTYPES[settings.precision]
     keep = {"save_embedding_layers": False} if method == "lora" else {}
     return probe(

@@ -2,12 +2,15 @@
 that need no pass.
 """
 
+import math
+
 import pytest
 
 from paribus.planning.rules.card import Severity
 from paribus.planning.rules.probes import RULES
+from paribus.training import probes
 from paribus.training import trainer as trainer_module
-from paribus.training.probe_steps import Probe
+from paribus.training.probe_steps import Probe, chance
 from probed import BOS, STOP, found, layers, look, ready, same, state, text
 from test_training import fit, word_problems
 
@@ -71,6 +74,34 @@ def test_training_after_a_probe_is_the_same_to_the_bit(tiny, tmp_path, examples,
         records, _ = fit(model, examples, method=method, max_steps=3, checkpointing=recompute)
         curves.append([(record.loss, record.grad_norm) for record in records])
     assert curves[0] == curves[1]
+
+
+ENDLESS = [text([BOS, 9, *range(10, 30), STOP], 2)] * 200
+
+
+@pytest.mark.parametrize(
+    ("texts", "guessed"),
+    [
+        ([text([BOS, 7, 7, 7, 7, 7], 1)] * 800, 0.0),
+        ([text([BOS, 9, 10, 11, 12, 13], 2)] * 1000, math.log(4)),
+        ([text([BOS, *range(10, 50)], 1)] * 99, None),  # 3,960 tokens
+    ],
+    ids=["one token", "four alike", "too few"],
+)
+def test_chance_is_the_entropy_of_target_tokens(texts, guessed):
+    assert chance(texts) == pytest.approx(guessed)
+
+
+def test_a_model_that_knows_nothing_is_told_and_may_be_meant(tiny, tmp_path):
+    """The tiny model's weights are random: worse than whoever counts the 21 kinds of tokens."""
+    model = ready(tiny, "lora")
+    probed = look(model, ENDLESS, tmp_path)
+    assert probed.failures == ()
+    (told,) = probed.warnings
+    assert told.id == "PB067"
+    assert f"and {math.log(21):.2f} for whoever knows only" in told.found
+    assert look(model, ENDLESS[:10], tmp_path).warnings == ()
+    assert probes._chance_warnings(3.0, ENDLESS) == ()
 
 
 @pytest.mark.parametrize(
@@ -155,7 +186,8 @@ def test_pb059_processes(tiny, tmp_path, examples, monkeypatch, name, value, fai
 
 def test_every_probe_has_a_card_and_every_card_a_probe():
     assert [rule.id for rule in RULES] == [str(each) for each in Probe]
-    assert [rule.id for rule in RULES] == [f"PB{number:03}" for number in range(50, 60)]
-    assert {(rule.severity, rule.check) for rule in RULES} == {(Severity.ERROR, None)}
+    assert [rule.id for rule in RULES] == [*(f"PB0{number}" for number in range(50, 60)), "PB067"]
+    assert {rule.check for rule in RULES} == {None}
+    assert [rule.id for rule in RULES if rule.severity is not Severity.ERROR] == ["PB067"]
     for rule in RULES:
         assert all([rule.title, rule.what, rule.why, rule.evidence, rule.instead])

@@ -9,7 +9,13 @@ import pytest
 import torch
 from transformers import AutoTokenizer, GenerationConfig
 
-from paribus.config.schema import ArmConfig, DataConfig, LoraConfig, PromptConfig
+from paribus.config.schema import (
+    ArmConfig,
+    DataConfig,
+    LoraConfig,
+    PromptConfig,
+    TrainingConfig,
+)
 from paribus.experiment.saving import save_weights
 from paribus.models.load import load_model, make_trainable
 from paribus.planning.inputs import Inputs, prepare
@@ -25,6 +31,7 @@ def saved(tiny: Path, folder: Path, method: str, format: str, **source: Any) -> 
         data=DataConfig(source="wordproblems", train_size=2, test_size=1),
         prompt=PromptConfig(format=format, max_tokens=600),  # type: ignore[arg-type]
         lora=LoraConfig(r=2),
+        training=TrainingConfig(learning_rate=2e-4, batch_size=8),
     )
     inputs = prepare(config, 0)
     model = make_trainable(
@@ -61,7 +68,7 @@ def test_the_card_says_what_the_weights_are(tiny, tmp_path):
     assert (tmp_path / "README.md").read_text().splitlines()[2:-2] == [
         f"- Base: {tiny} (sha256:00)",
         "- Method: LoRA, r 2, alpha 32, on q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, "
-        "down_proj; learning rate 1e-05, batches of 16",
+        "down_proj; learning rate 0.0002, batches of 8",
         "- Data: 2 training problems of wordproblems, main",
         f"- Prompts: raw; texts end with token 1, `{inputs.tokenizer.eos_token}`",
     ]

@@ -57,5 +57,6 @@ def probe_model(
     return {
         "event": "probed",
         "seconds": probed.seconds,
+        "warnings": [f"{each.id} {card(each.id).title}: {each.found}" for each in probed.warnings],
         "dtypes": [asdict(row) for row in probed.dtypes],
     }

@@ -72,6 +72,8 @@ def run_one(
             on_progress(Progress(stage="probing"))
             probed = probe_model(model, inputs, config, folder, compute=compute, device=device)
             append_event(folder, probed)
+            for warning in probed["warnings"]:
+                note(warning)
         training = train(
             model,
             inputs.examples,

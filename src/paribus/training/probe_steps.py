@@ -12,6 +12,7 @@ set of them could take a run that just fits its device over the edge.
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -41,6 +42,9 @@ where every value is rounded by up to 1/512; and 0.18 to 0.20 where each pass is
 own tokens.
 """
 
+_ENOUGH = 4000
+"""Target tokens: fewer seem more predictable than they are."""
+
 SAME = 0.01
 """Largest relative distance of the same pass made twice: 0 on a CPU; a GPU may sum in any order."""
 
@@ -58,6 +62,7 @@ class Probe(StrEnum):
     TARGETS = "PB057"
     PRECISION = "PB058"
     PROCESSES = "PB059"
+    CHANCE = "PB067"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +109,7 @@ class Steps:
         self.adapters = config.method == "lora"
         self.compute, self.device, self.folder = compute, device, folder
         self.shortest = examples[first]
+        self.loss = math.nan  # of the last pass, over the target tokens of its step
         self.trainer = CompletionTrainer(
             model,
             arguments(replace(config.training, trackers=()), 1, 0, device, folder),
@@ -123,7 +129,8 @@ class Steps:
         self.trainer.current_gradient_accumulation_steps = len(chosen)
         for batch in chosen:
             with self._recomputing():
-                self.trainer.training_step(self.model, dict(batch), items)
+                loss = self.trainer.training_step(self.model, dict(batch), items)
+            self.loss = float(loss)
             weights = self.model.named_parameters()
             yield {name: _sketch(p.grad) for name, p in weights if p.requires_grad}
 
@@ -163,6 +170,18 @@ def choose(examples: Sequence[Encoded]) -> tuple[int, int]:
         return min(2.0, high / low)
 
     return order[0], max(order[1:], key=ratio, default=order[0])
+
+
+def chance(examples: Sequence[Encoded]) -> float | None:
+    """Return the loss, in nats a token, of whoever knows only how often each target token occurs.
+
+    None where there are too few of them to say.
+    """
+    counts = Counter(id for each in examples for id in each.ids[each.prompt_length :])
+    total = counts.total()
+    if total < _ENOUGH:
+        return None
+    return -math.fsum(n / total * math.log(n / total) for n in counts.values())
 
 
 def gradient_failures(gradients: Gradients) -> tuple[Failure, ...]:

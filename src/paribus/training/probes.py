@@ -46,6 +46,7 @@ from paribus.training.probe_steps import (
     Gradients,
     Probe,
     Steps,
+    chance,
     distance,
     gradient_failures,
 )
@@ -57,11 +58,13 @@ class Probed:
 
     Attributes:
         failures: what failed; none of it is for the run to go on with.
+        warnings: what is odd, and may be meant.
         dtypes: of all weights, what trains first.
         seconds: how long it took.
     """
 
     failures: tuple[Failure, ...]
+    warnings: tuple[Failure, ...]
     dtypes: tuple[DtypeRow, ...]
     seconds: float
 
@@ -86,6 +89,7 @@ def probe(
         *text_failures([(e.ids, e.ids[e.prompt_length :]) for e in examples], ends),
         *weight_failures(model, config, compute),
     )
+    warnings: tuple[Failure, ...] = ()
     if not failures:
         with (
             _unchanged(model, device),
@@ -96,8 +100,12 @@ def probe(
                 model, examples, config, compute=compute, device=device, folder=Path(folder)
             )
             failures = _step_failures(steps, ends, saving if config.training.save_weights else None)
+            warnings = _chance_warnings(steps.loss, examples)
     return Probed(
-        failures=failures, dtypes=dtype_table(model), seconds=time.perf_counter() - started
+        failures=failures,
+        warnings=warnings,
+        dtypes=dtype_table(model),
+        seconds=time.perf_counter() - started,
     )
 
 
@@ -127,6 +135,18 @@ def _step_failures(steps: Steps, ends: Ends, saving: Saving | None) -> tuple[Fai
             Failure(id=Probe.ACCUMULATION, found=f"in two passes instead of one {changed}")
         )
     return tuple(found)
+
+
+def _chance_warnings(loss: float, examples: Sequence[Encoded]) -> tuple[Failure, ...]:
+    """Return a warning if the `loss` before any step is that of one who knows no language."""
+    guessed = chance(examples)
+    if guessed is None or not loss >= guessed:
+        return ()
+    found = (
+        f"its loss on two gold solutions is {loss:.2f} nats a token, and {guessed:.2f} for whoever "
+        "knows only how often each token occurs in the solutions"
+    )
+    return (Failure(id=Probe.CHANCE, found=found),)
 
 
 def _difference(one: Gradients, other: Gradients, limit: float) -> str:

@@ -2,7 +2,8 @@
 
     PB053: the gradient changes after an evaluation
 
-No card has a check: before a run trains, its probes find what is to be found and stop it.
+No card has a check: before a run trains, its probes find what is to be found and stop it; a warning
+is told and stored.
 "Measured" is by paribus, with torch 2.13, transformers 5.23, peft 0.21.2, bitsandbytes 0.50.2.
 """
 
@@ -159,6 +160,24 @@ PROCESSES = Rule(
     instead="Start `paribus run` itself, without a launcher; unset WORLD_SIZE.",
 )
 
+CHANCE = Rule(
+    id="PB067",
+    title="Untuned, the model predicts gold solutions no better than by chance",
+    severity=Severity.WARNING,
+    what="The model knows nothing of what it is to be tuned on: it is not tuned but trained from "
+    "nothing, and what is compared are two ways to do that.",
+    why="Texts reach the model in another form than those it was made from: another tokenizer, "
+    "other weights than its config is about, none at all. Chance is the entropy of the target "
+    "tokens' frequencies.",
+    evidence=(
+        "seen on a GPU: Gemma 3 270M with a tokenizer of characters began at a loss of 6",
+        "measured on three of GSM8K's solutions: 4.8 to 6.1 with that tokenizer, where chance is "
+        "3.5, and 2.5 to 3.5 with Gemma's own, where chance is 4.6",
+    ),
+    instead="Generate a few texts with the untuned model before anything is tuned: "
+    "`paribus baseline`. If the model's weights are random on purpose, nothing is wrong.",
+)
+
 RULES: tuple[Rule, ...] = (
     NO_GRADIENT,
     NOT_FINITE,
@@ -170,4 +189,5 @@ RULES: tuple[Rule, ...] = (
     TARGETS,
     PRECISION,
     PROCESSES,
+    CHANCE,
 )
