@@ -66,17 +66,23 @@ FILES = ("spec.json", "events.jsonl", "heldout.jsonl", "result.json", "manifest.
          "generations/zero_shot-raw.jsonl")  # fmt: skip
 
 
-@pytest.mark.parametrize("harm", [flip, cut, Path.unlink], ids=["flipped", "cut", "lost"])
-@pytest.mark.parametrize("name", FILES)
+HARMS = {"flipped": flip, "cut": cut, "lost": Path.unlink}
+QUICK = [*((name, "flipped") for name in FILES), ("events.jsonl", "cut"), ("manifest.json", "lost")]
+OTHERS = [(name, harm) for name in FILES for harm in HARMS if (name, harm) not in QUICK]
+
+
+@pytest.mark.parametrize(
+    ("name", "harm"), [*QUICK, *(pytest.param(*each, marks=pytest.mark.slow) for each in OTHERS)]
+)
 def test_a_damaged_run_is_not_reported(store, name, harm, capsys, monkeypatch):
     """The others are, and the report says what is missing. Without a manifest it is unfinished."""
     monkeypatch.chdir(store)
-    harm(store / RUN / name)
+    HARMS[harm](store / RUN / name)
     assert main(["report", "e.yaml"]) == 0
     out, errors = capsys.readouterr()
     findings = json.loads((store / "runs" / "e" / "report" / "findings.json").read_text())
     assert errors == ""
-    wrong = "unfinished" if name == "manifest.json" and harm is Path.unlink else "damaged"
+    wrong = "unfinished" if (name, harm) == ("manifest.json", "lost") else "damaged"
     row = next(line for line in out.splitlines() if line.startswith(" lora "))
     assert row.split() == ["lora", "–", wrong, "–", "–"]
     row = next(line for line in out.splitlines() if line.startswith(" full "))
