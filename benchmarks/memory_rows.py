@@ -109,6 +109,7 @@ class Row:
                 batch_size=batch,
                 micro_batch=self.micro_batch,
                 checkpointing=self.checkpointing,
+                learning_rate=1e-5,
                 optimizer=self.optimizer,
                 precision=self.precision,
                 save_weights=False,

@@ -132,7 +132,9 @@ def _trained(model: str, on: On, method: str, size: int, tokens: int) -> Point:
         Encoded(tuple(numbers.randrange(4, vocabulary) for _ in range(tokens)), tokens // 2)
         for _ in range(size * STEPS)
     ]
-    config = TrainingConfig(batch_size=size, micro_batch=size, warmup=0.0, save_weights=False)
+    config = TrainingConfig(
+        batch_size=size, micro_batch=size, learning_rate=1e-5, warmup=0.0, save_weights=False
+    )
     return_freed(place)
     with tempfile.TemporaryDirectory() as folder:
         found = train(

@@ -88,7 +88,7 @@ def test_a_run_out_of_memory_says_what_was_predicted(tiny, tmp_path):
         data=DataConfig(source="wordproblems", train_size=4, test_size=2),
         prompt=PromptConfig(max_tokens=600),
         lora=lora,
-        training=TrainingConfig(precision="fp32"),
+        training=TrainingConfig(precision="fp32", learning_rate=1e-5),
     )
     spec = RunSpec(experiment="x", arm="lora", replicate=0, seed=0, config=config)
     folder = ExperimentFolder(tmp_path / "x").of(spec)
