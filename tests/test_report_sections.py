@@ -10,6 +10,7 @@ import small_store
 from by_hand import enter
 from in_memory import ARMS, GOLD, run, tables, trial
 from paribus.analysis.conditions import circumstances, limits
+from paribus.analysis.contrasts import contrasts
 from paribus.analysis.reads import RunReads, reads_by_run
 from paribus.cli.main import main
 from paribus.evaluation.signals import Signal
@@ -107,6 +108,27 @@ def test_a_fork_is_said():
         "full seed 0 was not trained by its own settings alone: it went on from step 40 of "
         "another run (lora.alpha: 32.0 → 16.0)."
     ]
+
+
+@pytest.mark.parametrize(
+    ("methods", "precision", "said"),
+    [
+        (("full", "lora"), "bf16", True),
+        (("lora", "full"), "bf16", True),
+        (("full", "lora"), "fp32", False),
+        (("full", "full"), "bf16", False),
+        (("lora", "none"), "bf16", False),
+    ],
+)
+def test_methods_compared_in_bf16_are_not_rounded_alike(methods, precision, said):
+    made = tables(run("full", GOLD), run("lora", GOLD))
+    arms = tuple(
+        replace(arm, identity={"method": method, "training": {"precision": precision}})
+        for arm, method in zip(made.arms, methods, strict=True)
+    )
+    asked = replace(made, arms=arms, declared=(("full", "lora", "method"),))
+    found = [each for each in limits(asked, contrasts(asked)) if "bf16" in each]
+    assert [each.startswith("In bf16 every product rounds") for each in found] == [True] * said
 
 
 def test_words():
