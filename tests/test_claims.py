@@ -61,6 +61,12 @@ def everything(tmp_path, seeds: int = 1) -> Analysis:
     return conclude(measured(made, {"untuned": UNTUNED, **cost}))
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Analysis:
+    """`everything` once, for one seed."""
+    return everything(tmp_path_factory.mktemp("whole"))
+
+
 KEYS = {
     "tuning": {"a", "b", "factor", "n", "seeds", "difference", "interval", "p_holm", "detectable"},
     "effect": {"weights", "n", "difference", "interval", "p_holm", "detectable"},
@@ -73,8 +79,8 @@ KEYS |= {"contrast": KEYS["tuning"], "interaction": KEYS["effect"], "speed": KEY
 KEYS |= {"protocol": KEYS["scorer"], "labels": KEYS["scorer"]}
 
 
-def test_every_kind_of_finding_and_its_evidence(tmp_path):
-    made = payload(everything(tmp_path))
+def test_every_kind_of_finding_and_its_evidence(whole):
+    made = payload(whole)
     assert [each["kind"] for each in made["findings"]] == [
         *("tuning", "contrast"),
         *("effect", "effect", "interaction"),
@@ -92,8 +98,8 @@ def test_every_kind_of_finding_and_its_evidence(tmp_path):
     assert unscoped == {"loss", "scorer", "protocol", "labels"}
 
 
-def test_the_verdicts_of_that_experiment(tmp_path):
-    found = {each.kind: each for each in everything(tmp_path).findings}
+def test_the_verdicts_of_that_experiment(whole):
+    found = {each.kind: each for each in whole.findings}
     assert (found["tuning"].claim, found["tuning"].verdict.value) == (
         "full-main solves more than its untuned model",
         "supported",
@@ -129,15 +135,17 @@ def test_an_interaction_is_one_whichever_its_sign(cells, sign):
 
 
 @pytest.mark.parametrize(("seeds", "scope"), [(1, "models"), (3, "methods")])
-def test_scope(tmp_path, seeds, scope):
-    found = payload(everything(tmp_path, seeds))["findings"]
+def test_scope(whole, tmp_path, seeds, scope):
+    found = payload(whole if seeds == 1 else everything(tmp_path, seeds))["findings"]
     assert {each["scope"] for each in found if each["scope"]} == {scope}
     words = {"models": "Of these two models,", "methods": "As methods, over 3 seeds:"}
     assert found[1]["sentence"].startswith(words[scope])
 
 
-def test_findings_are_strict_json_and_the_same_bytes_every_time(tmp_path):
-    first, again = (json.dumps(payload(everything(tmp_path)), allow_nan=False) for _ in range(2))
+def test_findings_are_strict_json_and_the_same_bytes_every_time(whole, tmp_path):
+    first, again = (
+        json.dumps(payload(each), allow_nan=False) for each in (whole, everything(tmp_path))
+    )
     assert first == again
     assert json.loads(first)["format"] == 2
 
