@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -136,7 +137,11 @@ def test_while_it_asks_it_can_be_stopped(folder, number, code):
     said = b""
     while b"remove? [y/N]" not in said:
         said += os.read(asking.stdout.fileno(), 4096)
-    asking.send_signal(number)
+    while asking.poll() is None:
+        # One that arrives just before the answer is read for is heard with the next.
+        asking.send_signal(number)
+        with suppress(subprocess.TimeoutExpired):
+            asking.wait(timeout=5)
     _, errors = asking.communicate()
     os.close(ours)
     os.close(theirs)
