@@ -94,6 +94,7 @@ def test_a_stream_that_is_missing_ends_nothing(folder, monkeypatch, verb, closed
 SCRIPT = """
 import os, sys
 from functools import partial
+from paribus.cli.console import settle_streams
 from paribus.experiment.process import in_child
 
 def work(send):
