@@ -1,6 +1,7 @@
 """Where weights come from, what identifies them, and every way they cannot be had."""
 
 import json
+import os
 import shutil
 import threading
 import time
@@ -217,6 +218,19 @@ def test_a_folder_that_is_not_there_or_not_whole(tmp_path, model):
     with pytest.raises(ModelError, match=r"model holds no config\.json") as caught:
         find(str(model), None)
     assert caught.value.remedy.startswith("a model folder needs config.json, *.safetensors")
+
+
+@pytest.mark.parametrize("size", [0, 7, 100, 5000, -1, +1])
+@pytest.mark.parametrize("where", ["folder", "cache"])
+def test_weights_that_are_not_whole_are_refused_by_name(cache, model, where, size):
+    cut = model / "model-00002-of-00002.safetensors"
+    shutil.copy(model / "model.safetensors", cut)
+    os.truncate(cut, size if size > 1 or size == 0 else cut.stat().st_size + size)
+    if where == "cache":
+        put_in_cache(cache, model)
+    with pytest.raises(ModelError, match=f"{cut.name} is cut short") as caught:
+        find(str(model) if where == "folder" else HUB_ID, None)
+    assert caught.value.remedy.startswith("copy or fetch the file again")
 
 
 def flip_last_byte(file: Path) -> None:

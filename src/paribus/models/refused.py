@@ -1,6 +1,7 @@
 """What a model's folder may not ask for: code to run, pickles, files elsewhere, another model.
 
     refuse_unsafe(Path("my-model"))       # ModelError if following its files would do any of it
+    refuse_cut(Path("my-model"))          # ModelError if weights are cut short
 
 transformers follows what is written in these files: an index may name a pickle or a path, a config
 a kernel of the Hub that is fetched and run, and an adapter beside the weights replaces them.
@@ -46,6 +47,21 @@ def refuse_remote_code(folder: Path) -> None:
             f"model_type {kind!r}), which is never run",
             "choose a model that transformers knows by itself",
         )
+
+
+def refuse_cut(folder: Path) -> None:
+    """Raise ModelError if a *.safetensors in `folder` is not whole, by its header; none is read."""
+    from safetensors import SafetensorError, safe_open
+
+    for file in sorted(each for each in folder.glob("*.safetensors") if not each.is_dir()):
+        try:
+            with safe_open(file, framework="numpy"):
+                pass
+        except (SafetensorError, OSError) as error:
+            raise ModelError(
+                f"{file} is cut short, or not what its header says: {error}",
+                "copy or fetch the file again; it is not whole",
+            ) from error
 
 
 def _refuse_parts(index: Path) -> None:

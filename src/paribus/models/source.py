@@ -17,7 +17,7 @@ from paribus.files import sha256_of_file, sha256_of_json
 from paribus.models import facts, packaged
 from paribus.models.configs import Config, read_config
 from paribus.models.quiet import quiet_libraries
-from paribus.models.refused import refuse_remote_code, refuse_unsafe
+from paribus.models.refused import refuse_cut, refuse_remote_code, refuse_unsafe
 
 _VOCABULARIES = ("tokenizer.json", "*.model", "vocab.*", "*.tiktoken")
 _FILES = ["*.json", "*.safetensors", "*.model", "*.jinja", "tokenizer*"]
@@ -135,6 +135,7 @@ def _folder(path: Path) -> Source:
                 "a model folder needs config.json, *.safetensors and the tokenizer's files; "
                 "pickled weights (*.bin, *.pt) are not read",
             )
+    refuse_cut(path)
     hashes = {file.name: sha256_of_file(file) for file in (*weights, *chain(*others))}
     return Source(path=path, identity=f"sha256:{sha256_of_json(hashes)}")
 
@@ -182,4 +183,5 @@ def _hub(model: str, revision: str | None) -> Source:
         raise ModelError(
             f"{model} has no safetensors weights", "pickled weights (*.bin, *.pt) are not read"
         )
+    refuse_cut(path)
     return Source(path=path, identity=f"hub:{model}@{path.name}")
