@@ -17,8 +17,8 @@ from small_store import SPEC, answers, describe, finish, stopped
 
 KEYS = {
     "experiment", "arm", "seed", "learning_rate", "state", "steps", "step", "of_steps", "tested",
-    "to_test", "checkpoint_step", "goes_on_from", "age_seconds", "changed_seconds", "error",
-    "folder",
+    "to_test", "checkpoint_step", "goes_on_from", "still_to_test", "age_seconds",
+    "changed_seconds", "error", "folder",
 }  # fmt: skip
 
 

@@ -95,7 +95,8 @@ def _about_forks(tables: Tables) -> list[str]:
 
 
 def _about_further(tables: Tables) -> list[str]:
-    return [
+    to_come = [f"{run.arm} seed {run.seed} is {run.note}." for run in tables.complete if run.note]
+    return to_come + [
         f"{run.arm} seed {run.seed} was tested further once it was complete: "
         + "; then ".join(", ".join(step["differences"]) for step in steps)
         + "."

@@ -6,7 +6,8 @@ Whatever keeps a run from being scored becomes its note; nothing is guessed and 
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import ceil
 from typing import Any
 
@@ -28,10 +29,12 @@ from paribus.store.manifest import check
 from paribus.store.places import misplaced
 from paribus.store.runs import RunState, read_events, read_generations, state
 from paribus.store.standing import why_it_failed
-from paribus.store.tested import unrecorded
+from paribus.store.tested import Further, still_to_test, told, unrecorded
 
 DAMAGED = "damaged"
 """State of a run that has a manifest but whose files cannot be read."""
+TESTED_LESS = "tested less"
+"""State of a complete run that is still to be tested further, where others are already."""
 
 MAX_CURVE_POINTS = 80
 """A loss curve is drawn with at most this many points; longer ones are averaged in blocks."""
@@ -59,13 +62,19 @@ def load(folder: ExperimentFolder, description: dict[str, Any] | None = None) ->
         for arm in arms
         for seed in range(1 if arm.untuned else int(config.get("seeds", 1)))
     )
+    open_tests = {
+        (run.arm, run.seed): still_to_test(folder.run(run.arm, run.seed), arm.identity)
+        for arm in arms
+        for run in runs
+        if run.arm == arm.name
+    }
     origins: dict[str, str] = description["origins"]
     return Tables(
         config=config,
         origins=origins,
         arms=arms,
         declared=declared,
-        runs=runs,
+        runs=tuple(_tested_alike(runs, open_tests)),
         reads=tuple(read_ledger(folder.ledger)),
         unrecorded=tuple(unrecorded(folder)),
         tuning=read_tuning(folder),
@@ -94,6 +103,31 @@ def read_run(folder: RunFolder) -> Run:
     ) as error:
         reason = error.message if isinstance(error, StoreError) else repr(error)
         return Run(arm=arm, seed=seed, state=DAMAGED, note=f"damaged: {reason}")
+
+
+def _tested_alike(runs: Sequence[Run], open_tests: Mapping[tuple[str, int], Further]) -> list[Run]:
+    """Return `runs`, those without scores that are tested on less than others are by now.
+
+    Further tests that were stopped leave such: no problem, no length of text was the same to both.
+    """
+    counting = [_of_main(open_tests[run.arm, run.seed]) for run in runs if run.complete]
+    mixed = any(each != counting[0] for each in counting)
+    found = []
+    for run in runs:
+        further = open_tests[run.arm, run.seed]
+        if not (run.complete and further):
+            found.append(run)
+        elif mixed and _of_main(further):
+            note = f"complete, but {told(further)}"
+            found.append(Run(arm=run.arm, seed=run.seed, state=TESTED_LESS, note=note))
+        else:
+            found.append(replace(run, note=told(further)))
+    return found
+
+
+def _of_main(further: Further) -> Further:
+    """Return what of it changes the scores: further protocols have their own."""
+    return {key: values for key, values in further.items() if key != "evaluation.also"}
 
 
 def loss_curve(events: Sequence[dict[str, Any]]) -> tuple[LossPoint, ...]:

@@ -74,8 +74,8 @@ class Run:
     """One arm with one seed.
 
     Attributes:
-        state: a `RunState`, or `reading.DAMAGED`.
-        note: why there are no scores; empty for a complete run.
+        state: a `RunState`, `reading.DAMAGED` or `reading.TESTED_LESS`.
+        note: why there are no scores; of a complete run what it is still to be tested for.
         result: the run's `result.json`; empty unless complete.
         generations: what the model wrote, in the order of the test problems.
         judged: the main scorer's outcome of each generation.

@@ -68,6 +68,7 @@ def parser() -> argparse.ArgumentParser:
             keys = (
                 ": a list of runs with experiment, arm, seed, learning_rate (of a trial), state, "
                 "steps, step, of_steps, tested, to_test (texts), checkpoint_step, goes_on_from, "
+                "still_to_test (of a complete run), "
                 "age_seconds (since it began), changed_seconds, error, folder"
             )
             shape = keys if verb == "status" else ""

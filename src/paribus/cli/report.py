@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
+from paribus.analysis.reading import DAMAGED, TESTED_LESS
 from paribus.cli.console import PlainConsole
 from paribus.cli.places import experiment_folder
 from paribus.config.load import load, typed
@@ -19,6 +20,10 @@ from paribus.report.terminal import summary_table
 from paribus.store.experiments import read_description, read_tuning
 from paribus.store.layout import ExperimentFolder
 from paribus.store.ledger import read_ledger
+from paribus.store.runs import RunState
+
+_TOLD = {DAMAGED, TESTED_LESS, RunState.FAILED, RunState.COMPLETE}
+"""States of runs whose notes are printed: of the others the table says all there is."""
 
 
 def report(file: Path, values: Sequence[str], root: Path) -> int:
@@ -76,7 +81,7 @@ def _conclude(folder: ExperimentFolder, description: dict[str, Any], console: Co
 def _tell_of_runs(findings: dict[str, Any], folder: ExperimentFolder, console: Console) -> None:
     """Print why a run is not counted that was begun, what to do, and which were forked."""
     for run in findings["arms"]:
-        if run["note"] and run["state"] in {"damaged", "failed", "complete"}:
+        if run["note"] and run["state"] in _TOLD:
             said = f"{run['name']}, seed {run['seed']}: {run['note']}"
             console.print(escape(said), soft_wrap=True)
     if any(run["state"] == "damaged" for run in findings["arms"]):

@@ -24,6 +24,7 @@ from paribus.store.experiments import read_description
 from paribus.store.layout import ExperimentFolder, RunFolder
 from paribus.store.places import experiments_in
 from paribus.store.standing import Standing, Stands, standing
+from paribus.store.tested import still_to_test, told
 
 
 def status(file: Path | None, values: Sequence[str], root: Path, *, as_json: bool) -> int:
@@ -72,15 +73,23 @@ def _rows(folder: ExperimentFolder) -> list[dict[str, Any]]:
         for trial in description.get("trials", [])
     ]
     return trials + [
-        _row(folder, folder.run(arm["name"], replicate), {"arm": arm["name"], "seed": replicate})
+        _row(
+            folder,
+            folder.run(arm["name"], replicate),
+            {**arm, "arm": arm["name"], "seed": replicate},
+        )
         for arm in description["arms"]
         for replicate in range(1 if arm["identity"]["method"] == "none" else seeds)
     ]
 
 
 def _row(folder: ExperimentFolder, run: RunFolder, which: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the row of the run or trial in `run`; `which` names its arm, and seed or rate."""
+    """Return the row of the run or trial in `run`; `which` names its arm, and seed or rate.
+
+    Of a run it holds the identity that the arm has by now.
+    """
     now = standing(run)
+    further = still_to_test(run, which.get("identity", {}))
     return {
         "experiment": folder.path.name,
         "arm": which["arm"],
@@ -94,6 +103,7 @@ def _row(folder: ExperimentFolder, run: RunFolder, which: Mapping[str, Any]) -> 
         "to_test": now.to_test,
         "checkpoint_step": now.checkpoint,
         "goes_on_from": _goes_on(now),
+        "still_to_test": told(further) if further else None,
         "age_seconds": now.begun,
         "changed_seconds": now.changed,
         "error": now.error,
@@ -126,6 +136,8 @@ def _state(row: Mapping[str, Any]) -> str:
     said: str = row["state"]
     if row["error"]:
         said += f": {row['error'].splitlines()[0]}"
+    if row["still_to_test"]:
+        said += f"; {row['still_to_test']}"
     if row["goes_on_from"]:
         said += f"{';' if row['error'] else ':'} goes on from {row['goes_on_from']}"
     return said

@@ -11,6 +11,7 @@ counts by its name alone, as it may move: the store keeps its content's hash bes
 """
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -182,6 +183,26 @@ def differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
 def made_alike(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
     """Return whether two identities differ in nothing but how finished weights are tested."""
     return set(differing(a, b)) <= set(TESTING)
+
+
+def testing(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those keys of an identity, dotted, that say how finished weights are tested."""
+    return {key: value for key, value in flatten(identity).items() if key in TESTING}
+
+
+def tests_more(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> bool:
+    """Return whether weights tested as `stored` says were tested on all that is `asked`, and more.
+
+    Both are of `testing`, with the same main protocol. Problems are drawn in one order, so that
+    more of them hold the fewer.
+    """
+    if stored == asked or stored["evaluation.protocol"] != asked["evaluation.protocol"]:
+        return False
+    sizes = [each["data.test_size"] for each in (stored, asked)]
+    had, wanted = (math.inf if size == "all" else size for size in sizes)
+    longest = [each["evaluation.max_new_tokens"] for each in (stored, asked)]
+    more = set(stored["evaluation.also"]) >= set(asked["evaluation.also"])
+    return bool(had >= wanted and longest[0] >= longest[1] and more)
 
 
 def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:

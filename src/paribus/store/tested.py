@@ -1,4 +1,4 @@
-"""What runs read the test split for, as their own files show it, and what the ledger lacks of it.
+"""What runs were tested for, as their own files show it: what the ledger lacks, what is to come.
 
     unrecorded(ExperimentFolder(Path("runs/gsm8k")))
     # [Tested(arm="full-main", seed=0, protocol="zero_shot/raw")]
@@ -6,16 +6,22 @@
 A ledger that is gone, or lost whole lines, is told by the runs alone: no line speaks of another.
 """
 
+import json
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from paribus.config.spec import testing
 from paribus.errors import StoreError
 from paribus.files import read_json
 from paribus.store.layout import ExperimentFolder, RunFolder
 from paribus.store.ledger import LIKELIHOOD, read_ledger
 from paribus.store.runs import RunState, state
 from paribus.store.sealed import read_sealed
+
+Further = dict[str, tuple[Any, Any]]
+"""Setting of testing, dotted -> its value in the run, and in the experiment by now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,3 +64,30 @@ def tested_for(run: RunFolder) -> list[str]:
 def protocols_of(result: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the figures of every protocol in a run's result, the main one first."""
     return [result["evaluation"], *(result.get("also") or {}).values()]
+
+
+def still_to_test(run: RunFolder, identity: Mapping[str, Any]) -> Further:
+    """Return in what the complete run was tested otherwise than its arm's `identity` says by now.
+
+    Nothing if it is not complete, or damaged, which is named where the run itself is checked.
+    """
+    asked = testing(identity)
+    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        if state(run) is RunState.COMPLETE:
+            stored = testing(read_json(run.spec)["identity"])
+            return {
+                key: (stored[key], asked[key])
+                for key in sorted(stored.keys() & asked.keys())
+                if stored[key] != asked[key]
+            }
+    return {}
+
+
+def told(further: Further) -> str:
+    """Return what is still to be tested, and how to go on."""
+    lines = ", ".join(f"{key}: {old} → {new}" for key, (old, new) in further.items())
+    words = " ".join(
+        f"{key}={new if isinstance(new, str) else json.dumps(new, default=str)}"
+        for key, (_, new) in further.items()
+    )
+    return f"still to be tested further ({lines}): `paribus run` with {words} goes on"
