@@ -159,8 +159,22 @@ CAUSES: dict[str, tuple[bytes, str, str]] = {  # content, what is said, the reme
     "zstd": (b"\x28\xb5\x2f\xfd" + b"\0" * 40, "is packed by zstd", "unpack it: zstd -d"),
     "Arrow": (b"ARROW1\0\0", "is an Arrow file", "Parquet or JSON lines"),
     "half of UTF-16": (b"\xff\xfe" + "{}".encode("utf-16-le")[:-1], "begins as UTF-16", "UTF-8"),
-    "latin-1": ('{"id": 0, "completion": "é"}'.encode("latin-1"), ":1: not JSON in UTF-8", "mend"),
+    "latin-1": (
+        '{"id": 0, "completion": "é"}'.encode("latin-1"),
+        ":1: not in UTF-8: byte 0xe9",
+        "iconv",
+    ),
+    "latin-1 list": ('[{"id": "é"}]'.encode("latin-1"), ":1: not in UTF-8: byte 0xe9", "iconv"),
+    "latin-1 later": (
+        '{"id": 0, "completion": "7"}\n{"id": 1, "completion": "ü"}'.encode("latin-1"),
+        ":2: not in UTF-8: byte 0xfc at 25, ",
+        "save the whole file as UTF-8: iconv -f latin1 -t utf-8 IN > OUT",
+    ),
     "latin-1 CSV": ("id,completion\n0,é".encode("latin-1"), "begins as UTF-8 and is", "as UTF-8"),
+    "ELF": (b"\x7fELF\x02\x01\x01\0\0\0\0\0", "x.jsonl is binary, not text", "Parquet"),
+    "safetensors": (b"P\4\0\0\0\0\0\0" + b'{"a": 1}', "x.jsonl is binary, not text", "Parquet"),
+    "JPEG": (b"\xff\xd8\xff\xe0\x00\x10JFIF", "x.jsonl is binary, not text", "Parquet"),
+    "binary in gzip": (gzip.compress(b"\x89PNG\r\n\x1a\n"), "x.jsonl is binary", "Parquet"),
     "too many cells": (b"id,completion\n0,a,b\n", ":2: 3 cells; the header has 2", "in quotes"),
     "too few cells": (b"id,completion\n0,a\n1\n", ":3: 1 cells; the header has 2", "in quotes"),
     "an open quote": (b'id,completion\n0,"a\n1,b\n', "not a table", "mend"),
@@ -169,7 +183,7 @@ CAUSES: dict[str, tuple[bytes, str, str]] = {  # content, what is said, the reme
         ":1: the column 'id' comes twice",
         "remove",
     ),
-    "no known column": (b"prompt,output\n?,7\n", ":1: not JSON in UTF-8", "mend"),
+    "no known column": (b"prompt,output\n?,7\n", ":1: not JSON: ", "mend"),
     "an open list": (one_list(plain(FIRST))[:-1], ":1: not one JSON list", "one list of objects"),
     "a list of texts": (b'["a", "b"]', ", item 1: not an object", "one list of objects"),
     "an empty list": (b"[]", "holds no line", "at least one generation"),
@@ -178,9 +192,9 @@ CAUSES: dict[str, tuple[bytes, str, str]] = {  # content, what is said, the reme
         ":1: an object that goes on over several lines; its keys: 'completion', 'id'",
         "jq -c . FILE",
     ),
-    "a list within": (
-        json.dumps({"generations": plain(FIRST)}, indent=1).encode(),
-        ":1: an object that goes on over several lines; its keys: 'generations'",
+    "an object without rows": (
+        json.dumps({"seed": 1, "tags": ["a"]}, indent=1).encode(),
+        ":1: an object that goes on over several lines; its keys: 'seed', 'tags'",
         "give the list in it alone",
     ),
     "lm-eval's summary": (
@@ -190,12 +204,12 @@ CAUSES: dict[str, tuple[bytes, str, str]] = {  # content, what is said, the reme
     ),
     "twice one key": (
         b'{"id": 0, "completion": "#### 1", "completion": "#### 2"}\n',
-        ":1: not JSON in UTF-8: the key 'completion' comes twice in one object",
+        ":1: the key 'completion' comes twice in one object",
         "mend",
     ),
     "twice within": (
         b'{"resps": [["a"]], "doc": {"question": "?", "answer": "1", "answer": "2"}}\n',
-        ":1: not JSON in UTF-8: the key 'answer' comes twice in one object",
+        ":1: the key 'answer' comes twice in one object",
         "mend",
     ),
     "twice in a list": (
@@ -215,6 +229,40 @@ def test_what_cannot_be_read_is_named(tmp_path, capsys, content, message, remedy
     assert out == ""
     assert re.search(re.escape(message), said), said
     assert remedy in said.partition("→")[2]
+
+
+WRAPPED: list[tuple[Any, str, str]] = [  # around the rows, under which key they are, jq's program
+    ({"samples": GOLD}, "'samples'", ".samples[]"),
+    ({"version": 1, "results": GOLD}, "'results'", ".results[]"),
+    ({"data": {"test": GOLD}}, "'test' in 'data'", ".data.test[]"),
+    ({"my rows": GOLD}, "'my rows'", '.["my rows"][]'),
+    ({"a": [1], "b": {"c": {"1": GOLD}}}, "'1' in 'c' in 'b'", '.b.c["1"][]'),
+]
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+@pytest.mark.parametrize(("value", "named", "program"), WRAPPED)
+def test_rows_within_an_object_are_named_with_the_way_to_them(
+    tmp_path, value, named, program, indent
+):
+    file = tmp_path / "x.json"
+    file.write_text(json.dumps(value, indent=indent))
+    with pytest.raises(DataError) as told:
+        list(read_rows(file))
+    assert told.value.message.endswith(f"holds the rows as a list under {named}")
+    assert f"jq -c '{program}' FILE" in told.value.remedy
+
+
+ROWS_WITH_LISTS: list[dict[str, Any]] = [
+    {"question": "?", "answer": "#### 1", "messages": [{"role": "user"}]},
+    {"completion": "a", "steps": [{"n": 1}]},
+    {"doc": {"shots": [{"question": "?"}]}, "resps": [["a"]]},
+]
+
+
+@pytest.mark.parametrize("row", ROWS_WITH_LISTS)
+def test_a_row_that_holds_a_list_is_a_row(tmp_path, row):
+    assert [found for _, found in read_rows(write(tmp_path / "x.jsonl", [row]))] == [row]
 
 
 def test_a_key_that_comes_twice_is_refused_wherever_json_is_read(tmp_path):

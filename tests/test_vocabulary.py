@@ -93,6 +93,30 @@ def test_a_token_that_no_text_holds_does_no_harm(changed):
     assert prepare(arm(changed(with_word("nowhere"))), 0).examples
 
 
+ENDS = [99999, -1, [1, 99999], ROWS]
+
+
+@pytest.mark.parametrize(
+    ("name", "ends"),
+    [
+        *(("config.json", ends) for ends in ENDS),
+        *(("generation_config.json", ends) for ends in (*ENDS, "1", True, [[1]])),
+    ],
+)
+def test_a_model_that_ends_texts_with_no_token_is_refused(changed, name, ends):
+    file = changed(tiny_tokenizer()) / name
+    file.write_text(json.dumps({**json.loads(file.read_text()), "eos_token_id": ends}))
+    with pytest.raises(ModelError, match=f"{name}: eos_token_id holds .*from 0 to {ROWS - 1}"):
+        prepare(arm(file.parent, method="none"), 0)
+
+
+@pytest.mark.parametrize("ends", [None, 1, [], [1, ROWS - 1]])
+def test_what_may_end_a_models_texts(changed, ends):
+    file = changed(tiny_tokenizer()) / "generation_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "eos_token_id": ends}))
+    assert prepare(arm(file.parent, method="none"), 0).gold
+
+
 V, D = 5000, 8  # a tile, and a piece of one
 LABELS = [[V], [0, V], [V + 5000, 1], [-1], [3, -100]]
 

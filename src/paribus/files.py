@@ -121,8 +121,12 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, text + "\n")
 
 
+class KeyTwiceError(ValueError):
+    """An object in JSON that has one key twice."""
+
+
 def parse_json(text: str) -> Any:
-    """Return the value in `text`. Raises ValueError, also if an object has one key twice.
+    """Return the value in `text`. Raises ValueError; KeyTwiceError if an object has one key twice.
 
     Of two values under one key readers take the last, the first or both: nobody can say which.
     """
@@ -134,7 +138,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         keys = [key for key, _ in pairs]
         twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"the key {twice[:60]!a} comes twice in one object")
+        raise KeyTwiceError(f"the key {twice[:60]!a} comes twice in one object")
     return found
 
 

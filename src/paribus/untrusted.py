@@ -33,17 +33,32 @@ _TOKEN = re.compile(
 """Tokens that say by their beginning what they are."""
 _IN_ADDRESS = re.compile(
     # A user with a password, which may hold what an address may not; a port is none.
-    r"(://)[^\s/@:?#]{0,256}:(?![0-9]{1,5}(?:[/?#\s]|$))[^\s\"]{0,512}(?=@)"
+    r"((?::|(?<![\w:/.]))//)[^\s/@:?#]{0,256}:(?![0-9]{1,5}(?:[/?#\s]|$))[^\s\"]{0,512}(?=@)"
     # The web asks for no user: who stands there is let in by that name.
     r"|(\b(?:https?|ftps?|wss?)://)[^\s/?#]{1,512}(?=@)",
     re.IGNORECASE,
 )
 _SECRET_WORD = r"token(?!s|iz)|secret|passw|api[_-]?key|access[_-]?key|credential"
 _SECRET_NAME = re.compile(_SECRET_WORD, re.IGNORECASE)
+_PASSWORD = r"(?:passw(?:or)?d|passphrase|\bpwd)\w{0,32}"
+_QUOTE = r"\\?[\"']?"
+_QUOTED = r"\\?[\"']?\s{0,3}[:=]\s{0,3}\\?[\"']"
+_SAYS = rf"{_QUOTE}\s{{0,3}}[:=]\s{{0,3}}{_QUOTE}"
+_GIVEN = r"(?!(?:none|null|true|false)\b|[<${(\[*%\\])"
+"""What follows is no placeholder and no other kind of value."""
+_MIXED = (
+    rf"(?![a-z]+://){_GIVEN}(?=[^\s\"'&,;]{{0,99}}[0-9])(?=[^\s\"'&,;]{{0,99}}[a-z])"
+    r"(?:(?!\\[\"'])[^\s\"'&,;]){8,}"
+)
+"""Letters and digits, which no word of prose mixes."""
 _NAMED = re.compile(
     # In the query of an address, whatever it looks like; elsewhere what looks like nothing else.
     rf"([?&#;](?:[\w.-]{{0,64}}(?:{_SECRET_WORD}|signature)[\w.-]{{0,64}}|key|sig|auth|pwd)=)"
     r"[^&\s#\"']+"
+    rf"|({_PASSWORD}={_QUOTE}){_GIVEN}[^\s\"'&,;]{{4,}}"
+    rf"|({_PASSWORD}{_SAYS}){_MIXED}"
+    rf"|(?<!(?:eos|bos|pad|unk|sep|cls)_)(?<!(?:mask|stop)_)"
+    rf"((?:{_SECRET_WORD})\w{{0,32}}(?:={_QUOTE}|{_QUOTED})){_MIXED}"
     rf"|((?:{_SECRET_WORD})\w{{0,32}}[\"']?\s{{0,3}}[:=]\s{{0,3}}[\"']?)[A-Za-z0-9_+=-]{{20,}}"
     r"|(\b(?:bearer|basic)\s)[A-Za-z0-9._~+/=-]{16,}"
     r"|(\b(?:key|login)[\"']?[\s:=]{1,3}[\"']?)[0-9a-f]{40}(?![0-9a-f])",

@@ -127,5 +127,5 @@ def test_data_is_quoted_harmlessly_and_half_pairs_are_refused(tmp_path: Path) ->
             problems.load(DataConfig(source="gsm8k", path=str(tmp_path)), 0)
         assert not COMMANDS.search(str(caught.value))
     (tmp_path / "train.jsonl").write_text("[" * 100_000)
-    with pytest.raises(DataError, match="not one JSON list in UTF-8: maximum recursion depth"):
+    with pytest.raises(DataError, match="train.jsonl:1: nested too deeply"):
         problems.load(DataConfig(source="gsm8k", path=str(tmp_path)), 0)

@@ -9,12 +9,13 @@ Four layouts, told apart by the keys of a file's first row; `data.rows` has the 
 
 The first is lm-evaluation-harness 0.4 `--log_samples`, whose every problem comes once for each
 filter; the last is paribus's own. Files from elsewhere seldom say why a text ended. A row with
-`"finish_reason": "length"`, `"stop_reason": "max_tokens"` or another of their names, or with
+`"finish_reason": "length"`, `"stopReason": "max_tokens"` or another of their names, or with
 `"truncated": true`, was cut by the token limit; every other counts as ended by itself, so that a
 cut text without an answer is "no answer".
 """
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -32,9 +33,12 @@ _LAYOUTS = (
 )
 
 
-_ENDS = ("finish_reason", "stop_reason", "done_reason", "stop")
-_CUT = {"length", "max_tokens", "max_new_tokens", "max_output_tokens", "max_length", "model_length"}
-"""Where servers and libraries say why a text ended, and their names for the token limit."""
+_ENDS = {"finishreason", "stopreason", "donereason", "stoptype", "stop"}
+_CUT = {
+    "length", "limit", "tokenlimit", "maxtokens", "maxnewtokens", "maxoutputtokens",
+    "maxcompletiontokens", "maxlength", "modellength", "modelcontextwindowexceeded",
+}  # fmt: skip
+"""Where servers and libraries say why a text ended, and what they call the token limit: `_bare`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,9 +180,22 @@ def _plain(row: dict[str, Any], where: str) -> Sample:
 
 def _stop(row: dict[str, Any]) -> Stop:
     """Return why a text ended, as far as its row says."""
-    said = {str(row.get(key)).lower() for key in _ENDS}
-    cut = bool(said & _CUT) or str(row.get("truncated")).lower() == "true"
-    return Stop.LENGTH if cut else Stop.STOP_TOKEN
+    said = {_bare(each) for key in row if _bare(key) in _ENDS for each in _within(row[key])}
+    cut = {_bare(each) for key in row if _bare(key) == "truncated" for each in _within(row[key])}
+    return Stop.LENGTH if said & _CUT or cut & (_CUT | {"true", "1"}) else Stop.STOP_TOKEN
+
+
+def _within(value: Any) -> list[Any]:
+    """Return what a list or an object holds; of anything else itself."""
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else [value]
+
+
+def _bare(name: Any) -> str:
+    """Return `finish_reason` and `finishReason` as one, and of a printed enum its member."""
+    member = str(name).strip("<> ").partition(":")[0].rpartition(".")[2]
+    return re.sub(r"[\s_-]", "", member).lower()
 
 
 def _own(row: dict[str, Any], where: str) -> Sample:

@@ -31,9 +31,13 @@ def problem(question: Any, solution: Any, where: str) -> Problem:
     last = solution.rstrip().rpartition("\n")[2]
     answer = numerals.canonical(last.removeprefix(_MARK)) if last.startswith(_MARK) else None
     if answer is None:
+        remedy = "mend or remove the line: without a gold answer nothing can be scored"
+        if "####" in last:
+            remedy = "write '####', one blank and the number alone, on a new line at the end"
         raise DataError(
-            f"{where}: the solution does not end in '#### N' but in {last[-40:]!r}",
-            "mend or remove the line: without a gold answer nothing can be scored",
+            f"{where}: the solution does not end in '#### N' on a line of its own but in "
+            f"{last[-40:]!r}",
+            remedy,
         )
     return Problem(question=question, solution=solution.rstrip(), answer=answer)
 

@@ -7,20 +7,32 @@ packed by gzip, bzip2 or xz. Told apart by what is in the file, never by its nam
 """
 
 import bz2
+import codecs
 import csv
 import gzip
 import io
 import json
 import lzma
+import re
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 from typing import IO, Any, TypeAlias
 
+from paribus.data.json_text import (
+    COLUMNS,
+    ENCODE,
+    MEND,
+    begun,
+    check_unwrapped,
+    fault,
+    object_in,
+    parsed,
+)
 from paribus.errors import DataError
-from paribus.files import open_file, parse_json
+from paribus.files import open_file
 
 MAX_LINE_BYTES = 16 * 2**20
 """A longer line is no sample of a word problem, and is not read into memory."""
@@ -33,7 +45,6 @@ MAX_ROWS = 10_000_000
 Row: TypeAlias = tuple[str, dict[str, Any]]
 """Where it stands, for messages, and what it holds."""
 
-_MEND = "mend or remove the line"
 _LINES = "give JSON lines: one object on each line"
 _PACKED: dict[bytes, Any] = {
     b"\x1f\x8b": gzip.GzipFile,
@@ -48,8 +59,7 @@ _UNREAD = {
     b"\x80\x04\x95": ("a pickle", "save it as JSON lines: pickles can run code and are not read"),
     b"SQLite format 3": ("a database", "give its rows as JSON lines or CSV"),
 }
-_COLUMNS = {"question", "completion", "problem_id"}
-"""A line that names one of them among others, and is no JSON, is the header of a table."""
+_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 
 
 def read_rows(path: Path) -> Iterator[Row]:
@@ -83,9 +93,21 @@ def _rows(file: Any, path: Path) -> Iterator[Row]:
         yield from _parquet(file, path)
         return
     encoding = json.detect_encoding(head[:4])
+    if _is_binary(head, encoding):
+        raise DataError(f"{path} is binary, not text", f"{_LINES}, a table (CSV) or Parquet")
     if encoding.startswith(("utf-16", "utf-32")):
         file = io.BytesIO(_decoded(_rest(file, path), encoding, path).encode())
     yield from _text_rows(file, path)
+
+
+def _is_binary(head: bytes, encoding: str) -> bool:
+    """Whether a file that begins so is no text: it holds control characters and is not UTF-8."""
+    if encoding.startswith("utf-8"):
+        try:
+            codecs.getincrementaldecoder("utf-8")().decode(head)
+        except UnicodeDecodeError:
+            return _CONTROL.search(head) is not None
+    return encoding.startswith("utf-8") and b"\0" in head
 
 
 def _text_rows(file: IO[bytes], path: Path) -> Iterator[Row]:
@@ -96,11 +118,18 @@ def _text_rows(file: IO[bytes], path: Path) -> Iterator[Row]:
     if text.startswith(b"["):
         yield from _list(text + _rest(file, path), path, number)
     elif text.startswith(b"{") or not _is_header(text):
+        more: Iterator[tuple[str, bytes]] = (
+            (f"{path}:{number}", line) for number, line in lines if line.strip()
+        )
         if text:
-            yield _first_object(first, file, path, number)
-        for number, line in lines:
-            if line.strip():
-                yield f"{path}:{number}", _object(line, f"{path}:{number}")
+            row = _first_object(first, file, path, number)
+            second = next(more, None)
+            if second is None:
+                check_unwrapped(*row)
+            yield row
+            more = chain([second] if second else [], more)
+        for where, line in more:
+            yield where, object_in(line, where)
     else:
         yield from _table(text + _rest(file, path), path, number)
 
@@ -137,57 +166,35 @@ def _decoded(content: bytes, encoding: str, path: Path) -> str:
     try:
         return content.decode(encoding)
     except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path} begins as {encoding.upper()} and is none: {error}", "save it as UTF-8"
-        ) from error
-
-
-def _object(line: bytes, where: str) -> dict[str, Any]:
-    try:
-        row = parse_json(line.decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{where}: not JSON in UTF-8: {error}", _MEND) from error
-    if not isinstance(row, dict):
-        raise DataError(f"{where}: not an object", f"{_MEND}: each holds one object")
-    return row
+        message = f"{path} begins as {encoding.upper()} and is none: {fault(error)}"
+        raise DataError(message, ENCODE) from error
 
 
 def _first_object(line: bytes, file: IO[bytes], path: Path, number: int) -> Row:
     """Return the first row. Raises DataError; an object over several lines is named as that."""
     where = f"{path}:{number}"
     try:
-        return where, _object(line, where)
+        return where, object_in(line, where)
     except DataError:
-        if _keys_of_object(line) is not None:
+        if begun(line) is not None:
             raise
-        keys = _keys_of_object(line + _rest(file, path))
-        if keys is None:
+        found = begun(line + _rest(file, path))
+        if found is None:
             raise
     remedy = "give the list in it alone, or write each object on one line: jq -c . FILE"
-    if {"results", "configs"} <= keys:
+    if {"results", "configs"} <= found.keys():
         remedy = "that is lm-eval's summary: give the samples_*.jsonl beside it (--log_samples)"
-    named = ", ".join(map(ascii, sorted(keys)[:8]))
+    else:
+        check_unwrapped(where, found)
+    named = ", ".join(map(ascii, sorted(found)[:8]))
     message = f"{where}: an object that goes on over several lines; its keys: {named:.200}"
     raise DataError(message, remedy)
-
-
-def _keys_of_object(text: bytes) -> set[str] | None:
-    """Return the keys of the object that `text` begins with, None if it does not."""
-    try:
-        found, _ = json.JSONDecoder().raw_decode(text.decode("utf-8-sig", "replace").lstrip())
-    except (ValueError, RecursionError):
-        return None
-    return set(found) if isinstance(found, dict) else None
 
 
 def _list(text: bytes, path: Path, number: int) -> Iterator[Row]:
     """Yield the items of one JSON list."""
     where = f"{path}:{number}"
-    try:
-        items = parse_json(text.decode())
-    except (ValueError, RecursionError) as error:
-        message = f"{where}: not one JSON list in UTF-8: {error}"
-        raise DataError(message, f"give one list of objects, or {_LINES[5:]}") from error
+    items = parsed(text, where, "one JSON list", f"give one list of objects, or {_LINES[5:]}")
     for item, row in enumerate(items, 1):
         if not isinstance(row, dict):
             raise DataError(f"{path}, item {item}: not an object", "give one list of objects")
@@ -195,8 +202,9 @@ def _list(text: bytes, path: Path, number: int) -> Iterator[Row]:
 
 
 def _is_header(line: bytes) -> bool:
+    """Whether a line that is no JSON names a column of ours among others."""
     names = _names(line.decode(errors="replace"))
-    return len(names) > 1 and bool(_COLUMNS & set(names))
+    return len(names) > 1 and bool(COLUMNS & set(names))
 
 
 def _names(header: str) -> list[str]:
@@ -233,7 +241,7 @@ def _table(content: bytes, path: Path, number: int) -> list[Row]:
             if cells:
                 found.append((where, _stated(dict(zip(names, cells, strict=True)))))
     except csv.Error as error:
-        raise DataError(f"{where}: not a table (CSV) from there on: {error}", _MEND) from error
+        raise DataError(f"{where}: not a table (CSV) from there on: {error}", MEND) from error
     finally:
         csv.field_size_limit(before)
     return found

@@ -10,12 +10,15 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
+from reprlib import repr as short
 from statistics import median
 from typing import Any
 
 from paribus.config.schema import ArmConfig
 from paribus.data.problems import ProblemSet, load
 from paribus.errors import ModelError, NotHere, PromptError
+from paribus.models.configs import read_config
 from paribus.models.source import Source, context_length, find, vocabulary
 from paribus.planning.encodings import Encodings, encoded, tokenizer_of
 from paribus.prompts.encode import Encoded, Prompt
@@ -221,6 +224,7 @@ def _check_vocabulary(inputs: Inputs) -> None:
     rows = vocabulary(inputs.source)
     if rows is None:
         return
+    _check_ends(inputs.source.path, rows)
     used = {asked.stop for asked in inputs.prompt_sets}
     used.update(*(each.ids for each in (*inputs.examples, *inputs.gold)))
     used.update(*(prompt.ids for asked in inputs.prompt_sets for prompt in asked.prompts))
@@ -236,6 +240,20 @@ def _check_vocabulary(inputs: Inputs) -> None:
             "use the tokenizer that the model was published with; tokens of your own need "
             "model.resize_token_embeddings(len(tokenizer)) before both are saved",
         )
+
+
+def _check_ends(folder: Path, rows: int) -> None:
+    """Raise ModelError if the model's own files end texts with what is no row of its embedding."""
+    for path in (folder / "config.json", folder / "generation_config.json"):
+        found = read_config(path).get("eos_token_id") if path.exists() else None
+        ids = found if isinstance(found, list) else [] if found is None else [found]
+        wrong = [id for id in ids if type(id) is not int or not 0 <= id < rows]
+        if wrong:
+            raise ModelError(
+                f"{path}: eos_token_id holds {short(wrong)}; the model's tokens are the whole "
+                f"numbers from 0 to {rows - 1:,}",
+                "compare it with the file that the model was published with",
+            )
 
 
 def _check_lengths(inputs: Inputs, config: ArmConfig) -> None:
