@@ -1,7 +1,4 @@
-"""Further tests that were stopped: runs tested on less are not compared with those tested on more.
-
-Each store is of three arms, finished; the experiment asks for 10 problems with 20 new tokens.
-"""
+"""Runs that were tested on less than others, or on more than is asked by now."""
 
 import json
 from pathlib import Path
@@ -11,6 +8,9 @@ import pytest
 
 from by_hand import enter
 from paribus.cli.main import main
+from paribus.config.load import load
+from paribus.experiment.local import description
+from paribus.experiment.matrix import expand
 from paribus.files import read_json
 from paribus.store import runs
 from paribus.store.experiments import read_description, write_description
@@ -25,28 +25,44 @@ ONE_PROTOCOL = {**ALL, "also": []}
 WITH = {"problems": "data.test_size=10", "length": "evaluation.max_new_tokens=20"}
 
 
+FILE = """\
+name: small
+data: {source: wordproblems, train_size: 16, test_size: 5}
+training: {precision: fp32, micro_batch: 4, checkpointing: false}
+evaluation: {max_new_tokens: 4}
+arms: {full: {method: full}, lora: {method: lora}}
+"""
+MORE = ["data.test_size=10", "evaluation.max_new_tokens=20", "evaluation.also=[one_shot/raw]"]
+
+
 def identity(how: dict[str, Any]) -> dict[str, Any]:
     asked = {"protocol": "zero_shot", "also": ["one_shot"], **how}
     return {"data": {"test_size": asked.pop("test_size")}, "evaluation": asked}
 
 
+def finish(
+    folder: ExperimentFolder, arm: str, fingerprint: str, how: dict[str, Any], solved: int
+) -> None:
+    """A run of `arm` with the identity `how`, which solves the first `solved` problems."""
+    run = folder.run(arm, 0)
+    runs.begin(run, {"fingerprint": fingerprint, "arm": arm, "replicate": 0, "identity": how})
+    enter(folder, arm, "zero_shot", 0)
+    found = answers(set(range(solved)), range(how["data"]["test_size"]))
+    runs.write_generations(run, "zero_shot", found)
+    evaluation = {"protocol": "zero_shot", "problems": len(found)}
+    runs.finish(run, {"training": None, "evaluation": evaluation})
+
+
 def store(root: Path, how: dict[str, dict[str, Any]]) -> ExperimentFolder:
-    """A store whose arms were tested as `how` says, each solving one problem more."""
+    """Three arms, tested as `how` says, of which 10 problems and 20 new tokens are asked."""
     folder = ExperimentFolder(root / "small")
     describe(folder)
-    description = read_description(folder)
-    for arm in description["arms"]:
+    stored = read_description(folder)
+    for arm in stored["arms"]:
         arm["identity"] |= identity(ALL)
-    write_description(folder, description)
+    write_description(folder, stored)
     for solved, (arm, said) in enumerate(how.items(), 1):
-        run = folder.run(arm, 0)
-        spec = {"fingerprint": "f", "arm": arm, "replicate": 0, "identity": identity(said)}
-        runs.begin(run, spec)
-        enter(folder, arm, "zero_shot", 0)
-        found = answers(set(range(solved)), range(said["test_size"]))
-        runs.write_generations(run, "zero_shot", found)
-        evaluation = {"protocol": "zero_shot", "problems": len(found)}
-        runs.finish(run, {"training": None, "evaluation": evaluation})
+        finish(folder, arm, "f", identity(said), solved)
     return folder
 
 
@@ -95,3 +111,60 @@ def test_only_what_was_tested_alike_is_compared(
             assert lines[0].endswith(remedy)
             assert status[arm].endswith(remedy)
             assert words[-1] in page.replace("&#34;", '"')
+
+
+@pytest.fixture
+def further(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ExperimentFolder:
+    """The runs of `FILE`, which is x.yaml in the current folder, tested on `MORE`."""
+    monkeypatch.chdir(tmp_path)
+    Path("x.yaml").write_text(FILE)
+    loaded = load(Path("x.yaml"), MORE)
+    design, folder = expand(loaded), ExperimentFolder(Path("runs/small"))
+    write_description(folder, description(loaded, design))
+    for solved, spec in enumerate(design.runs):
+        finish(folder, spec.arm, spec.fingerprint, spec.identity(), solved)
+    return folder
+
+
+@pytest.mark.parametrize("words", [[], MORE[:1], MORE[1:], ["data.test_size=10", "question=Why?"]])
+@pytest.mark.parametrize("command", ["report", "run"])
+def test_what_was_tested_on_more_than_is_asked_is_complete(
+    further: ExperimentFolder, capsys: pytest.CaptureFixture[str], command: str, words: list[str]
+) -> None:
+    before = further.description.read_bytes()
+    assert main([command, "x.yaml", *words]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "tested on more than is asked" in said
+    shown = {"data.test_size: 5 → 10", "evaluation.max_new_tokens: 4 → 20"}
+    typed = {line for line in shown if any(line.startswith(word.split("=")[0]) for word in words)}
+    assert {line for line in shown if line in said} == shown - typed
+    assert further.description.read_bytes() == before
+    assert [run["n"] for run in read_json(further.findings)["arms"]] == [10, 10, 10]
+
+
+@pytest.mark.parametrize(
+    ("words", "lines"),
+    [
+        (["evaluation.max_new_tokens=21"], ["data.test_size: 10 → 5"]),  # less and more
+        (["seeds=2"], ["data.test_size: 10 → 5"]),  # runs to be done beside those
+        (["evaluation.protocol=few_shot"], ["evaluation.protocol: zero_shot → few_shot"]),
+    ],
+)
+def test_what_is_partly_more_is_refused_with_what_to_ask_for(
+    further: ExperimentFolder,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    lines: list[str],
+) -> None:
+    assert main(["run", "x.yaml", *words]) == 2
+    said = capsys.readouterr().err
+    assert all(line in said for line in lines)
+    assert "ask for what it was tested on, or for more: data.test_size=10 evaluation" in said
+
+
+def test_other_training_is_still_another_run(
+    further: ExperimentFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for command in ("run", "report"):
+        assert main([command, "x.yaml", "training.epochs=3"]) == 2
+        assert "training.epochs: 1.0 → 3.0" in capsys.readouterr().err

@@ -35,7 +35,7 @@ from paribus.experiment.preflight import (
     preflight,
     refusal_of,
 )
-from paribus.experiment.stored import is_complete, obstacles
+from paribus.experiment.stored import as_stored, is_complete, obstacles
 from paribus.experiment.survey import Prospect, settle_design, survey
 from paribus.planning.devices import Device, device
 from paribus.planning.foresight import foresee
@@ -71,6 +71,7 @@ def plan(
     machine = cache(partial(here, root))  # it imports torch: only if asked
     folder = ExperimentFolder(root / loaded.config.name)
     design = settle_design(design, folder, lambda: elsewhere or machine().device)
+    design = as_stored(design, folder)
     console = PlainConsole(highlight=False)
     if explain:
         console.print(origins_table(loaded, design))

@@ -16,7 +16,7 @@ from paribus.cli.report import conclude
 from paribus.cli.warnings import violation_lines
 from paribus.config.load import Loaded
 from paribus.errors import RunFailed, StoreError
-from paribus.experiment.local import run_experiment
+from paribus.experiment.local import Outcome, run_experiment
 from paribus.experiment.matrix import Design
 from paribus.experiment.preflight import Warned
 from paribus.planning.rules.card import Severity
@@ -52,11 +52,7 @@ def run(loaded: Loaded, design: Design, root: Path, *, fork: bool) -> int:
                 console.print(f"{notes} note{'s' if notes > 1 else ''}: {escape(shown)}")
 
         outcome = run_experiment(loaded, design, root, display, tell, fork=fork)
-    if design.trials:
-        for line in describe_tuning(read_tuning(folder)):
-            console.print(escape(line))
-    for spec, message in outcome.failed:
-        console.print(f"[red]failed[/] {spec.arm}/seed-{spec.replicate}: {escape(message)}")
+    _tell_outcome(outcome, design, folder, console)
     conclude(folder, console)
     if outcome.failed:
         raise RunFailed(
@@ -64,6 +60,20 @@ def run(loaded: Loaded, design: Design, root: Path, *, fork: bool) -> int:
             "mend the cause named above and run it again: what is complete is kept",
         )
     return 0
+
+
+def _tell_outcome(
+    outcome: Outcome, design: Design, folder: ExperimentFolder, console: PlainConsole
+) -> None:
+    """Print that there was nothing to do, the learning rates that were found, and what failed."""
+    if outcome.more:
+        said = f"complete, and tested on more than is asked ({', '.join(outcome.more)})"
+        console.print(f"nothing to do: {escape(said)}")
+    if design.trials:
+        for line in describe_tuning(read_tuning(folder)):
+            console.print(escape(line))
+    for spec, message in outcome.failed:
+        console.print(f"[red]failed[/] {spec.arm}/seed-{spec.replicate}: {escape(message)}")
 
 
 def _refuse_inputs_in(folder: Path, loaded: Loaded, design: Design) -> None:

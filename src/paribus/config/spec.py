@@ -190,19 +190,28 @@ def testing(identity: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in flatten(identity).items() if key in TESTING}
 
 
-def tests_more(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> bool:
-    """Return whether weights tested as `stored` says were tested on all that is `asked`, and more.
+def covers(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> bool:
+    """Return whether weights tested as `stored` says were tested on all that is `asked`, or more.
 
     Both are of `testing`, with the same main protocol. Problems are drawn in one order, so that
     more of them hold the fewer.
     """
-    if stored == asked or stored["evaluation.protocol"] != asked["evaluation.protocol"]:
+    if not set(TESTING) <= stored.keys() & asked.keys():
         return False
     sizes = [each["data.test_size"] for each in (stored, asked)]
     had, wanted = (math.inf if size == "all" else size for size in sizes)
     longest = [each["evaluation.max_new_tokens"] for each in (stored, asked)]
+    alike = stored["evaluation.protocol"] == asked["evaluation.protocol"]
     more = set(stored["evaluation.also"]) >= set(asked["evaluation.also"])
-    return bool(had >= wanted and longest[0] >= longest[1] and more)
+    return bool(alike and had >= wanted and longest[0] >= longest[1] and more)
+
+
+def overrides(values: Mapping[str, Any]) -> str:
+    """Return dotted key → value as they are typed behind a command."""
+    return " ".join(
+        f"{key}={value if isinstance(value, str) else json.dumps(value, default=str)}"
+        for key, value in values.items()
+    )
 
 
 def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:

@@ -4,8 +4,8 @@
     ask(read_description(folder), typed(["question=Why?"], "x"), ["question"])
 
 Question, hypothesis, contrasts, labels and `strict` only say what is concluded from the runs. All
-else that differs would need other runs and is refused. The store keeps what was asked when it was
-filled; the report says that it asks otherwise.
+else that differs would need other runs and is refused, but for fewer tests than were made. The
+store keeps what was asked when it was filled; the report says that it asks otherwise.
 """
 
 import json
@@ -17,7 +17,7 @@ from typing import Any
 from paribus.config.keys import named_key
 from paribus.config.load import Loaded
 from paribus.config.read import Origin, find_origin
-from paribus.config.spec import EXECUTION, RATE_KEYS, differences, flatten
+from paribus.config.spec import EXECUTION, RATE_KEYS, TESTING, covers, differences, flatten
 from paribus.errors import UserError
 from paribus.experiment.arms import set_by_method
 from paribus.experiment.contrasts import Contrast, auto_contrasts, listed_contrasts
@@ -52,8 +52,10 @@ def ask(
         if old.get(key, ...) != new.get(key, ...)
         and (_is_among(key, keys) if keys else _is_said(key, old, description, loaded))
     ]
+    less = _tested_on_more(changed, old, new)
+    changed = [key for key in changed if key not in TESTING or not less]
     _refuse_runs(changed, old, new)
-    if not changed:
+    if not changed and not less:
         return description
     places = {key: find_origin(key, loaded.origins) for key in changed}
     contrasts = description["contrasts"]
@@ -65,7 +67,7 @@ def ask(
         "config": {**description["config"], **{key: new[key] for key in changed}},
         "origins": {**description["origins"], **{key: str(at) for key, at in places.items()}},
         "contrasts": contrasts,
-        "asked": [_told(key, old.get(key), places[key]) for key in changed],
+        "asked": [*(_told(key, old.get(key), places[key]) for key in changed), *less],
     }
 
 
@@ -103,6 +105,19 @@ def _is_said(
             return True
         section = section.rpartition(".")[0]
     return bool(description["origins"].get(key, "default") != "default")
+
+
+def _tested_on_more(
+    changed: Sequence[str], old: Mapping[str, Any], new: Mapping[str, Any]
+) -> list[str]:
+    """Return the sentences that say so if all tests that are asked for were made, and others."""
+    tests = {key: new[key] for key in TESTING if key in changed}
+    if not covers(old, {**old, **tests}):
+        return []
+    return [
+        f"The runs were tested on more than is asked: {line}."
+        for line in differences(tests, {key: old[key] for key in tests})
+    ]
 
 
 def _refuse_runs(changed: list[str], old: Mapping[str, Any], new: Mapping[str, Any]) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from paribus.config.load import Loaded
-from paribus.config.spec import RunSpec
+from paribus.config.spec import RunSpec, differences
 from paribus.errors import RunFailed, StoreError, UserError
 from paribus.experiment.forecast import Planned
 from paribus.experiment.isolated import run_here, run_isolated
@@ -20,7 +20,7 @@ from paribus.experiment.preflight import Warned, preflight, refuse
 from paribus.experiment.process import get_ready
 from paribus.experiment.progress import Progress
 from paribus.experiment.resuming import refuse_another
-from paribus.experiment.stored import check_inputs, check_open, pending
+from paribus.experiment.stored import as_stored, check_inputs, check_open, pending
 from paribus.experiment.survey import precisions, settle_design, survey
 from paribus.experiment.tuning import conclude, settle
 from paribus.planning import devices
@@ -43,11 +43,13 @@ class Outcome:
         ran: runs finished now.
         kept: runs that were complete before.
         failed: each run that failed, and why.
+        more: in what the runs were tested on more than was asked: nothing was done then.
     """
 
     ran: int
     kept: int
     failed: tuple[tuple[RunSpec, str], ...]
+    more: tuple[str, ...] = ()
 
 
 def run_experiment(
@@ -93,6 +95,8 @@ def _run_locked(
     for spec in design.runs:
         put_in_place(folder.of(spec))
     design = settle_design(design, folder, devices.here)
+    if more := _tested_on_more(design, folder):
+        return Outcome(ran=0, kept=len(design.runs), failed=(), more=more)
     planned: dict[str, Planned] = {}
     trials = pending([trial for trial in design.trials if trial.arm in design.open], folder)
     check_open(design, folder)
@@ -121,6 +125,19 @@ def _run_locked(
     failed = execute(to_run)
     ran, kept = len(to_run) - len(failed), len(_ready(design)) - len(to_run)
     return Outcome(ran=ran, kept=kept, failed=(*_fail_open(design, folder), *failed))
+
+
+def _tested_on_more(design: Design, folder: ExperimentFolder) -> tuple[str, ...]:
+    """Return in what all runs hold what is asked, and some more: what describes them stays too.
+
+    Raises StoreError if files of theirs are gone.
+    """
+    stored = as_stored(design, folder)
+    pairs = zip(design.runs, stored.runs, strict=True)
+    lines = [line for a, b in pairs for line in differences(a.identity(), b.identity())]
+    if lines:
+        pending(stored.runs, folder)
+    return tuple(dict.fromkeys(lines))
 
 
 def _ready(design: Design) -> list[RunSpec]:

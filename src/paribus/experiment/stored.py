@@ -1,5 +1,6 @@
 """What the store holds already of a design: kept, to be gone on with, or in the way.
 
+design = as_stored(design, folder)        # tested on more than is asked: that is kept too
 is_complete(spec, folder)                 # True: kept; StoreError: another run is in its place
 inputs = check_inputs(design, folder)     # today's, and those of complete runs
 obstacles(design, folder, inputs)         # by folder, why `run` would stop there: for `plan`
@@ -7,12 +8,20 @@ obstacles(design, folder, inputs)         # by folder, why `run` would stop ther
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from paribus.config.schema import ArmConfig
-from paribus.config.spec import RunSpec, differences, made_alike
+from paribus.config.spec import (
+    RunSpec,
+    covers,
+    differences,
+    made_alike,
+    overrides,
+    testing,
+)
 from paribus.errors import StoreError, UserError
 from paribus.experiment.matrix import Design
 from paribus.experiment.resuming import refuse_another
@@ -60,7 +69,7 @@ def is_complete(spec: RunSpec, folder: ExperimentFolder) -> bool:
     if spec.trial and tried_alike(spec, stored["identity"]):
         return True
     if not goes_further(spec, stored["identity"]):
-        raise _taken(run, differences(stored["identity"], spec.identity()))
+        raise _another(run, stored["identity"], spec.identity())
     if spec.config.method != "none" and not run.weights.is_dir():
         raise StoreError(
             "\n  ".join([f"{run.path} cannot be tested further, for its weights were not kept "
@@ -93,6 +102,33 @@ def as_tested(config: ArmConfig, stored: Mapping[str, Any]) -> ArmConfig:
     )
     data = replace(config.data, test_size=stored["data"]["test_size"])
     return replace(config, evaluation=evaluation, data=data)
+
+
+def as_stored(design: Design, folder: ExperimentFolder) -> Design:
+    """Return the design as its runs were tested, where they all were on what it asks, or on more.
+
+    Else, where any is not complete or differs otherwise, it is returned as it is.
+    """
+    stored = [_identity(folder.of(spec)) for spec in design.runs]
+    pairs = list(zip(design.runs, stored, strict=True))
+    if design.open or not all(old and _holds(old, spec.identity()) for spec, old in pairs):
+        return design
+    runs = [replace(spec, config=as_tested(spec.config, old)) for spec, old in pairs if old]
+    configs = {spec.arm: spec.config for spec in runs}
+    arms = [replace(arm, config=configs[arm.name]) for arm in design.arms]
+    return replace(design, arms=arms, runs=runs)
+
+
+def _identity(run: RunFolder) -> dict[str, Any] | None:
+    """Return what the complete run in `run` is, by its spec; None without one that can be read."""
+    with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
+        if state(run) is RunState.COMPLETE:
+            return dict(read_json(run.spec)["identity"])
+    return None
+
+
+def _holds(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> bool:
+    return made_alike(stored, asked) and covers(testing(stored), testing(asked))
 
 
 def check_open(design: Design, folder: ExperimentFolder) -> None:
@@ -173,6 +209,16 @@ def _check_stored(run: RunFolder, inputs: Inputs) -> None:
         stored, now = read_json(run.spec)["inputs"], inputs.identity()
         if stored != now:
             raise _taken(run, differences(stored, now))
+
+
+def _another(run: RunFolder, stored: Mapping[str, Any], asked: Mapping[str, Any]) -> StoreError:
+    """Return the error by which a complete run of another identity stands where one is asked."""
+    error = _taken(run, differences(stored, asked))
+    if made_alike(stored, asked):
+        had, now = testing(stored), testing(asked)
+        words = overrides({key: value for key, value in had.items() if now.get(key) != value})
+        error.remedy = f"ask for what it was tested on, or for more: {words}; or {_ELSEWHERE}"
+    return error
 
 
 def _taken(run: RunFolder, lines: list[str]) -> StoreError:

@@ -6,13 +6,12 @@
 A ledger that is gone, or lost whole lines, is told by the runs alone: no line speaks of another.
 """
 
-import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from paribus.config.spec import testing
+from paribus.config.spec import overrides, testing
 from paribus.errors import StoreError
 from paribus.files import read_json
 from paribus.store.layout import ExperimentFolder, RunFolder
@@ -86,8 +85,5 @@ def still_to_test(run: RunFolder, identity: Mapping[str, Any]) -> Further:
 def told(further: Further) -> str:
     """Return what is still to be tested, and how to go on."""
     lines = ", ".join(f"{key}: {old} → {new}" for key, (old, new) in further.items())
-    words = " ".join(
-        f"{key}={new if isinstance(new, str) else json.dumps(new, default=str)}"
-        for key, (_, new) in further.items()
-    )
+    words = overrides({key: new for key, (_, new) in further.items()})
     return f"still to be tested further ({lines}): `paribus run` with {words} goes on"
