@@ -46,9 +46,28 @@ def test_a_cpu_is_named_by_its_memory_and_its_speed_is_assumed(name: str, gigaby
     assert "two cores" in found.assumed
 
 
+SHORT = {
+    "h100": "h100-80gb", "H200": "h200-141gb", "4090": "rtx-4090", "rtx 4090": "rtx-4090",
+    "t4": "t4-16gb", "l4": "l4-24gb", "l40s": "l40s-48gb", "a10g": "a10g-24gb",
+    "3060": "rtx-3060-12gb", "rtx_6000": "rtx-6000-ada",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("short", "name"), SHORT.items())
+def test_a_part_of_a_name_that_means_one_device_will_do(short: str, name: str) -> None:
+    assert device(short) is DEVICES[name]
+
+
+@pytest.mark.parametrize("name", DEVICES)
+def test_a_whole_name_means_its_own_device(name: str) -> None:
+    assert device(name) is DEVICES[name]
+
+
 UNKNOWN = [
     ("rtx-4091", "rtx-4090"),
-    ("h100", "h100-80gb"),
+    ("a100", "the nearest: a100-80gb, a100-40gb; "),
+    ("v100", "the nearest: v100-32gb, v100-16gb; "),
+    ("141gb", "h200-141gb"),
     ("cpu-5000gb", "cpu-1gb to cpu-4096gb"),
     ("cpu-0gb", "cpu-1gb to cpu-4096gb"),
     ("cpu-8", "cpu-1gb to cpu-4096gb"),

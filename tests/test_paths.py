@@ -1,11 +1,15 @@
 """Paths that no system takes, given to every verb: one line, no traceback, nothing made."""
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from paribus.cli.main import main
+from paribus.errors import StoreError
 from paribus.files import MAX_PATH_BYTES, path_fault
+from paribus.report.target import check_target
 
 LONG = "a" * 5000
 DEEP = "/".join(["b" * 200] * 30)
@@ -74,3 +78,62 @@ def test_what_is_too_long_only_with_what_lies_below_it_is_no_traceback(
 def test_path_fault(path: str, fault: str | None) -> None:
     found = path_fault(path)
     assert found == fault if fault is None else fault in str(found)
+
+
+NAMES = [  # the command, what is said to be named
+    (["explain", "{}"], "rule"),
+    (["baseline", "{}", "--data", "wordproblems"], "model"),
+    (["plan", "x.yaml", "--device", "{}"], "device"),
+    (["score", "x.yaml", "--group-by", "{}"], "key"),
+]
+
+
+@pytest.mark.parametrize(("words", "what"), NAMES)
+@pytest.mark.parametrize("name", [LONG, "a\0b"], ids=["long", "NUL"])
+def test_what_names_no_path_is_called_none(
+    capsys: pytest.CaptureFixture[str], words: list[str], what: str, name: str
+) -> None:
+    assert main([word.format(name) for word in words]) == 2
+    error, remedy = capsys.readouterr().err.splitlines()
+    assert error.endswith(f"names no {what}")
+    assert remedy == f"  → name another {what}"
+
+
+def _folder(page: Path) -> None:
+    page.mkdir()
+
+
+def _dangling(page: Path) -> None:
+    page.symlink_to("nowhere")
+
+
+def _linked(page: Path) -> None:
+    page.with_name("other").write_text("x")
+    page.symlink_to("other")
+
+
+def _other(page: Path) -> None:
+    page.write_text("<html>")
+
+
+IN_THE_WAY = [
+    (_folder, "is a folder"), (_dangling, "is a link, which leads nowhere"),
+    (_linked, "is a link, which leads elsewhere"), (_other, "exists and is no report of paribus"),
+    (os.mkfifo, "is a pipe, a socket or a device"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("make", "said"), IN_THE_WAY)
+def test_what_is_in_a_reports_place_is_called_what_it_is(
+    tmp_path: Path, make: Callable[[Path], None], said: str
+) -> None:
+    make(tmp_path / "page")
+    with pytest.raises(StoreError, match=f"page {said}\n"):
+        check_target(tmp_path / "page")
+
+
+@pytest.mark.parametrize(("given", "said"), [("", "the name is empty"), ("-", "to a file")])
+def test_a_report_needs_a_name(capsys: pytest.CaptureFixture[str], given: str, said: str) -> None:
+    with pytest.raises(SystemExit):
+        main(["score", "x.jsonl", f"--report={given}"])
+    assert said in capsys.readouterr().err

@@ -151,6 +151,22 @@ def test_fingerprint_ignores_names_and_execution_and_nothing_else() -> None:
     assert "lora.alpha: 32.0 → (absent)" in differences(spec(plain).identity(), full)
 
 
+UNSAID = [
+    (TrainingConfig(precision="fp32"), "training.precision: bf16 → fp32"),
+    (TrainingConfig(precision="bf16"), None),
+]
+
+
+@pytest.mark.parametrize(("training", "line"), UNSAID)
+def test_what_an_identity_leaves_unsaid_is_said_where_it_differs(
+    training: TrainingConfig, line: str | None
+) -> None:
+    stored = ArmConfig(method="none", training=TrainingConfig(precision="bf16"))
+    asked = ArmConfig(method="none", training=training)
+    found = differences(spec(stored).identity(), spec(asked).identity())
+    assert found == ([line] if line else [])
+
+
 AT_A_RATE = ArmConfig(method="full", training=TrainingConfig(learning_rate=1e-5))
 
 

@@ -117,6 +117,7 @@ def test_a_pipe_in_place_of_a_file_is_not_waited_for(folder, tmp_path, kind, cap
     assert main(["verify", "runs", "--json"]) == 1
     said = json.loads(capsys.readouterr().out)
     assert str(path) in {each["file"] for each in said["differences"]}
+    assert "Errno" not in str(said)
     for words in (["status"], ["clean"], ["report", "runs/tuned"]):
         assert main(words) in (0, 2)
 
@@ -194,6 +195,16 @@ def test_a_ledger_that_lost_a_whole_line_is_named(folder):
     with instead(ledger, b"".join(lines) + lines[0][:20]):
         assert found_in(folder / "runs/tuned") == [
             (ledger, "ends within a line, which counts no reading")
+        ]
+
+
+def test_a_line_of_the_ledger_that_comes_twice_is_named(folder):
+    ledger = folder / "runs/tuned/ledger.jsonl"
+    lines = ledger.read_bytes().splitlines(keepends=True)
+    with instead(ledger, b"".join([*lines, lines[0], lines[0]])):
+        assert found_in(folder / "runs/tuned") == [
+            (ledger, f"line {len(lines) + more} repeats line 1, as paribus never writes")
+            for more in (1, 2)
         ]
 
 

@@ -181,13 +181,23 @@ def _add_foreign(verbs: _Verbs) -> None:
         for option, kind, value, meaning in (
             ("--gold", Path, "FILE", "the problems asked, in such a file: question and answer"),
             ("--group-by", str, "KEY", "gold's key that says which problems belong together"),
-            ("--report", Path, "FILE", "write the report, one HTML page, here"),
+            ("--report", _page, "FILE", "write the report, one HTML page, here"),
         ):
             one.add_argument(option, type=kind, metavar=value, help=meaning)
         one.add_argument(
             "--common", action="store_true", help="use only the problems that all files answer"
         )
         one.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _page(text: str) -> Path:
+    """Return the path that is given for a report. Raises ArgumentTypeError if it is none."""
+    if not text:
+        raise argparse.ArgumentTypeError("the name is empty: name the file to write, page.html")
+    if text == "-":
+        message = "a report is written to a file: page.html, or ./- for one called so"
+        raise argparse.ArgumentTypeError(message)
+    return Path(text)
 
 
 def _add_power(verbs: _Verbs) -> None:

@@ -162,7 +162,7 @@ def _rows(found: dict[str, Any]) -> list[tuple[str, str]]:
         ("paribus", f"{found['paribus']}, Python {found['python']}, {found['system']}"),
         (
             "device",
-            f"{found['device']}, {found['threads']} threads, {_gb(found['memory_bytes'])}",
+            f"{found['device']}, {_threads(found['threads'])}, {_gb(found['memory_bytes'])}",
         ),
         ("GPUs", "; ".join(gpus) or "none"),
         ("bf16", "yes" if found["bf16"] else "no"),
@@ -178,6 +178,10 @@ def _rows(found: dict[str, Any]) -> list[tuple[str, str]]:
         ),
         ("network", "switched off for the Hub" if found["offline"] else "allowed; not tried"),
     ]
+
+
+def _threads(number: int) -> str:
+    return f"{number} thread{'s' * (number != 1)}"
 
 
 def _gb(size: int) -> str:

@@ -104,16 +104,24 @@ def _refuse_pairs(options: argparse.Namespace) -> None:
                 options.parser.error(f"argument --{one}: not allowed with argument --{other}")
 
 
+_NAMES = {"id": "rule", "group_by": "key", "device": "device", "protocols": "protocol"}
+"""Options that take no path, and what they name."""
+
+
 def _refuse_paths(options: argparse.Namespace) -> None:
     """Raise UserError on a path that nothing can have, and on a pipe: before slow imports.
 
     What holds "=" is looked at by its verb, but for a pipe that is named behind it.
     """
-    given = [each for value in vars(options).values()
+    given = [(key, each) for key, value in vars(options).items()
              for each in (value if isinstance(value, list) else [value])]  # fmt: skip
-    for each in given:
+    names = _NAMES | ({"words": "model"} if options.verb == "baseline" else {})
+    for key, each in given:
         if isinstance(each, Path) or (isinstance(each, str) and "=" not in each):
             fault = path_fault(str(each))
+            if fault and key in names:
+                what = names[key]
+                raise UserError(f"{str(each)[:60]!r}… names no {what}", f"name another {what}")
             if fault:
                 raise UserError(f"{str(each)[:60]!r}… {fault}", "name another path")
         named = str(each).rpartition("=")[2] if isinstance(each, Path | str) else ""

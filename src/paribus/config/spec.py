@@ -125,6 +125,10 @@ def _unread(config: ArmConfig, *, trial: bool) -> list[str]:
     return keys
 
 
+_UNSAID = {"training.precision": "bf16", "evaluation.engine": "paribus", "quantization": None}
+"""What goes without saying in an identity, as it did before there was such a key."""
+
+
 def _training(config: TrainingConfig) -> list[str]:
     """Return the keys of `config` that do not matter where nothing is trained: all but precision.
 
@@ -217,7 +221,8 @@ def overrides(values: Mapping[str, Any]) -> str:
 def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
     """Return one line for each key in which two identities differ: `key: old → new`."""
     left, right = flatten(a), flatten(b)
-    return [
-        f"{key}: {left.get(key, '(absent)')} → {right.get(key, '(absent)')}"
-        for key in differing(a, b)
-    ]
+
+    def said(values: dict[str, Any], key: str) -> Any:
+        return values.get(key, _UNSAID.get(key, "(absent)"))
+
+    return [f"{key}: {said(left, key)} → {said(right, key)}" for key in differing(a, b)]

@@ -21,6 +21,7 @@ from paribus.planning.processor import cpu_flags, matrix_flops, multiplies_bf16
 
 GB = 10**9
 MOST_CPU_GB = 4096
+_MEMORY = re.compile(r"([0-9]+gb)?")
 _CPU = re.compile(r"cpu-([1-9][0-9]{0,3})gb")
 
 # What two cores of a Xeon with AMX were measured to reach; the bandwidth is a guess.
@@ -95,8 +96,14 @@ DEVICES: dict[str, Device] = {
 
 
 def device(name: str) -> Device:
-    """Return the device called `name`, in any case. Raises UserError if there is none."""
+    """Return the device called `name`, in any case. Raises UserError if there is none.
+
+    A part of a name, `h100` or `4090`, will do where it means one device.
+    """
     wanted = name.strip().lower()
+    meant = _meant(wanted)
+    if len(meant) == 1:
+        return DEVICES[meant[0]]
     if wanted in DEVICES:
         return DEVICES[wanted]
     found = _CPU.fullmatch(wanted)
@@ -111,12 +118,20 @@ def device(name: str) -> Device:
             bf16=True,
             assumed="not timed; memory says nothing of it, so it is taken to be two cores with AMX",
         )
-    near = get_close_matches(wanted, DEVICES, n=3, cutoff=0.4)
+    near = meant or get_close_matches(wanted, DEVICES, n=3, cutoff=0.4)
     nearest = f"the nearest: {', '.join(near)}; " if near else ""
     raise UserError(
         f"no device is called {name!r}",
         f"{nearest}all: {', '.join(DEVICES)}, and cpu-1gb to cpu-{MOST_CPU_GB}gb",
     )
+
+
+def _meant(wanted: str) -> list[str]:
+    """Return the devices whose names hold every word of `wanted`; memory alone names none."""
+    words = set(re.split(r"[\s_-]+", wanted))
+    if all(_MEMORY.fullmatch(word) for word in words):
+        return []
+    return [name for name in DEVICES if words <= set(name.split("-"))]
 
 
 def here() -> Device:
@@ -125,9 +140,10 @@ def here() -> Device:
 
     if torch.cuda.is_available():
         return _gpu_here()
+    threads = torch.get_num_threads()
     return Device(
         name="here",
-        title=f"this machine's CPU, {torch.get_num_threads()} threads",
+        title=f"this machine's CPU, {threads} thread{'s' * (threads != 1)}",
         kind="cpu",
         memory_bytes=machine_memory(),
         flops={},

@@ -6,7 +6,6 @@ A page of ours is known by its head, whatever it is called.
 """
 
 import os
-import stat
 from pathlib import Path
 
 from paribus.errors import StoreError
@@ -32,12 +31,19 @@ def check_target(page: Path) -> None:
         nearest = next(each for each in page.absolute().parents if os.path.lexists(each))
         if not nearest.is_dir():
             raise StoreError(f"{nearest} is no folder", _REMEDY)
-        if os.path.lexists(page) and not _is_ours(page):
-            raise StoreError(f"{page} exists and is no report of paribus", _REMEDY)
+        if os.path.lexists(page):
+            fault = _fault(page)
+            if fault:
+                raise StoreError(f"{page} {fault}", _REMEDY)
 
 
-def _is_ours(path: Path) -> bool:
-    if not stat.S_ISREG(path.lstat().st_mode):
-        return False
+def _fault(path: Path) -> str:
+    """Return what is at `path`, "" if it is a report of ours."""
+    if path.is_symlink():
+        return f"is a link, which leads {'elsewhere' if path.exists() else 'nowhere'}"
+    if path.is_dir():
+        return "is a folder"
+    if not path.is_file():
+        return "is a pipe, a socket or a device"
     with open_file(path) as file:
-        return _MARK in file.read(_HEAD)
+        return "" if _MARK in file.read(_HEAD) else "exists and is no report of paribus"

@@ -61,4 +61,5 @@ class Checked:
         except StoreError as error:
             self.add(file, error.message)
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            self.add(file, f"cannot be read: {error!r}")
+            reason = getattr(error, "strerror", None) or repr(error)
+            self.add(file, f"cannot be read: {reason}")

@@ -93,7 +93,9 @@ def read_ledger(path: Path) -> list[TestRead]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise DamagedError(f"{path} cannot be read: {error}", "restore the file") from error
+        raise DamagedError(
+            f"{path} cannot be read: {error.strerror}", "restore the file"
+        ) from error
     if tail and not _is_cut(tail):
         lines.append(tail)
     return [_read_of(line, f"{path}, line {number},") for number, line in enumerate(lines, 1)]
@@ -103,6 +105,16 @@ def is_cut_short(path: Path) -> bool:
     """Return whether the last line of the ledger ends too early. Raises OSError."""
     tail = read_bytes(path).rpartition(b"\n")[2]
     return bool(tail) and _is_cut(tail)
+
+
+def repeated_lines(path: Path) -> list[tuple[int, int]]:
+    """Return each line that is an earlier one's copy, and that one, both from 1.
+
+    Raises DamagedError as `read_ledger` does.
+    """
+    firsts: dict[TestRead, int] = {}
+    found = [(at, firsts.setdefault(read, at)) for at, read in enumerate(read_ledger(path), 1)]
+    return [(at, first) for at, first in found if first < at]
 
 
 def _is_cut(tail: bytes) -> bool:

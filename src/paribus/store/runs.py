@@ -136,8 +136,9 @@ def read_generations(path: Path) -> list[Generation]:
     try:
         return [as_generation(row) for row in read_json_lines(path)]
     except (OSError, ValueError, TypeError, KeyError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise StoreError(
-            f"{path} cannot be read: {error}", "restore the file, or delete the run's folder"
+            f"{path} cannot be read: {reason}", "restore the file, or delete the run's folder"
         ) from error
 
 
