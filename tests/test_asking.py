@@ -8,6 +8,7 @@ import pytest
 from finished import finish
 from paribus.cli.main import main
 from paribus.config.load import load
+from paribus.errors import UserError
 from paribus.experiment.asking import ask
 from paribus.experiment.local import description
 from paribus.experiment.matrix import expand
@@ -131,6 +132,16 @@ def test_what_would_change_runs_is_refused_by_name(
     assert "`paribus run` makes them; a report takes question" in said
     assert "question:" not in said
     assert not store.report.exists()
+
+
+@pytest.mark.parametrize("size", ["few", None, [5]])
+def test_a_store_whose_number_of_problems_is_none_is_refused(
+    store: ExperimentFolder, size: Any
+) -> None:
+    config = read_description(store)["config"]
+    other = {**read_description(store), "config": {**config, "data": {"test_size": size}}}
+    with pytest.raises(UserError, match="data.test_size: .* → 10"):
+        ask(other, load(Path("x.yaml")))
 
 
 @pytest.mark.parametrize(
