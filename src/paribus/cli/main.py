@@ -16,8 +16,8 @@ paribus doctor                       what this machine is, and what will not wor
 """
 
 import argparse
-import gc
 import errno
+import gc
 import shlex
 import signal
 import sys
