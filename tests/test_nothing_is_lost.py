@@ -51,7 +51,7 @@ def everything(folder: Path) -> dict[str, tuple[int, bytes | str]]:
 
 TARGETS = [
     "in.jsonl", "./folder/../in.jsonl", "gold.jsonl", "hard.jsonl", "soft.jsonl", "nowhere.html",
-    "notes.html", "empty.html", "folder", ".", "", "pipe", "in.jsonl/page.html",
+    "notes.html", "empty.html", "folder", ".", "pipe", "in.jsonl/page.html",
     "runs/small/ledger.jsonl", "runs/small/experiment.yaml", "runs/small/new.html",
     "runs/small/report/index.html", "runs/small/full-main/seed-0/result.json",
     "runs/small/full-main/seed-0/new/page.html", "to_store/new.html",
