@@ -13,6 +13,7 @@ from typing import Any
 
 from speed_work import Work
 
+from paribus.config.schema import Precision
 from paribus.evaluation.answers import own_text
 
 TOLERANCE = {"fp32": (1e-5, 1e-4), "bf16": (2e-3, 1e-2)}
@@ -25,6 +26,14 @@ other bf16; 0.004 at the second, where bf16 weights have rounded their update an
 ROUNDED = ("full/trainer", "full/trl-bf16")
 """Peers that train weights of bf16, in which most updates of a usual size are rounded away: they do
 the same work and learn less. Only their first loss must be paribus'."""
+
+LOST = {("fp32", "full/trainer"): 3e-5, ("fp32", "lora/trainer"): 3e-5}
+"""Nats by which a peer's own loss may be wrong, which is not held against paribus'.
+
+torch's `cross_entropy`, which the Trainer calls on whole rows of 262,144 logits, adds their
+exponentials one by one in fp32. Beside float64 its loss is 1.2e-5 nats too low with AVX-512 and
+2.4e-5 with AVX2; `logsumexp`, and tiles, as TRL and paribus have, stay within 1e-7.
+"""
 
 Round = Mapping[str, Mapping[str, Any]]
 Spread = list[float]
@@ -154,7 +163,7 @@ def _ours(name: str) -> str:
 
 def _loss_checks(rounds: Sequence[Round], work: Work) -> list[dict[str, Any]]:
     """Return for each peer whether its losses are paribus', step by step, in every round."""
-    apart: dict[str, list[list[float]]] = {}
+    apart: dict[str, list[list[tuple[float, float]]]] = {}
     for found in rounds:
         for name, figures in found.items():
             ours = _ours(name)
@@ -162,24 +171,30 @@ def _loss_checks(rounds: Sequence[Round], work: Work) -> list[dict[str, Any]]:
                 continue
             # TRL does fewer steps.
             pairs = zip(found[ours]["losses"], figures["losses"], strict=False)
-            apart.setdefault(name, []).append([abs(a - b) / abs(a) for a, b in pairs])
-    first, later = TOLERANCE[work.asked.precision]
-    checks: list[dict[str, Any]] = []
-    for name, shares in apart.items():
-        at_first, at_any = max(each[0] for each in shares), max(max(each) for each in shares)
-        rounded = name in ROUNDED and work.asked.precision == "bf16"
-        learns_less = rounded and at_first <= first and at_any > later
-        why = ": its bf16 weights lose small updates" if learns_less else ""
-        checks.append(
-            {
-                "name": name,
-                "ok": at_first <= first and (rounded or at_any <= later),
-                "said": f"losses within {at_first:.1g}, later {at_any:.1g}{why}",
-                "first": at_first,
-                "largest": at_any,
-            }
-        )
-    return checks
+            apart.setdefault(name, []).append([(abs(a - b), abs(a)) for a, b in pairs])
+    return [_loss_check(name, steps, work.asked.precision) for name, steps in apart.items()]
+
+
+def _loss_check(
+    name: str, rounds: Sequence[Sequence[tuple[float, float]]], precision: Precision
+) -> dict[str, Any]:
+    """Say how far a peer's losses lie from paribus': by round and step, nats apart of so many."""
+    first, later = TOLERANCE[precision]
+    lost = LOST.get((precision, name), 0.0)
+    every = [step for steps in rounds for step in steps]
+    at_first = max(nats / loss for nats, loss in (steps[0] for steps in rounds))
+    at_any = max(nats / loss for nats, loss in every)
+    same_first = all(steps[0][0] <= first * steps[0][1] + lost for steps in rounds)
+    same = all(nats <= later * loss + lost for nats, loss in every)
+    rounded = precision == "bf16" and name in ROUNDED
+    why = ": its bf16 weights lose small updates" if rounded and same_first and not same else ""
+    return {
+        "name": name,
+        "ok": same_first and (rounded or same),
+        "said": f"losses within {at_first:.1g}, later {at_any:.1g}{why}",
+        "first": at_first,
+        "largest": at_any,
+    }
 
 
 def _text_checks(rounds: Sequence[Round], work: Work) -> list[dict[str, Any]]:
