@@ -2,9 +2,10 @@
 
     tables({"untuned": ["0100"], "full": ["1100", None, "1110"]}, [("full", "untuned")])
 
-`1` solved, `0` wrong, `f` right but not in the answer's form (the flexible scorer takes it), `.`
-not tested, `x` failed (the model gave no valid distribution). A row of None is a run that was
-interrupted. The arm called `untuned` trains nothing.
+`1` solved, `0` wrong, `f` right but not in the answer's form (the flexible scorer takes it), `s`
+the same with another number behind it (no scorer takes it), `n` without an answer, `c` cut by the
+token limit, `.` not tested, `x` failed (the model gave no valid distribution). A row of None is a
+run that was interrupted. The arm called `untuned` trains nothing.
 """
 
 from collections.abc import Sequence
@@ -19,7 +20,14 @@ from paribus.store.layout import ExperimentFolder
 from paribus.store.ledger import TestRead, append_read
 from paribus.store.runs import RunState
 
-TEXTS = {"1": "#### 7", "f": "The answer is 7"}
+TEXTS = {
+    "1": "#### 7",
+    "f": "I got 7 there",
+    "s": "I got 7 apples there, which took 2 steps",
+    "n": "I cannot say",
+    "c": "First we add",
+}
+STOPS = {"x": "failed", "c": "length"}
 INTERRUPTED = "unfinished: it is still running, or was stopped."
 
 
@@ -50,7 +58,7 @@ def run(arm: str, seed: int, row: str | None, groups: str = "") -> Run:
         generation(
             number,
             TEXTS.get(mark, "#### 8"),
-            "failed" if mark == "x" else "answer",
+            STOPS.get(mark, "answer"),
             groups[number] if groups else "",
         )
         for number, mark in enumerate(row)

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from by_hand import tables
 from finished import complete, describe, finish
+from paribus.analysis.findings import conclude, payload
 from paribus.files import read_json
 from paribus.report.page import write_report
-from paribus.report.terminal import summary_table
+from paribus.report.terminal import remarks, summary_table
 from paribus.report.units import (
     accuracy_cell,
     count,
@@ -61,6 +63,89 @@ def terminal(folder: ExperimentFolder) -> str:
     shown = console.export_text()
     assert max(map(len, shown.splitlines())) <= 80
     return shown
+
+
+def remarked(rows, pairs=(("full", "lora"),), **more) -> list[str]:
+    """What the terminal says below the table of such an experiment."""
+    found = payload(conclude(tables(rows, pairs, **more)))
+    return [each.plain for each in remarks(found)]
+
+
+ON, OFF = "1" * 20, "0" * 20
+MODELS = "Verdicts are of these trained models (one seed)."
+METHODS = "Verdicts are of the methods, over their seeds."
+
+
+@pytest.mark.parametrize(
+    ("rows", "more", "said"),
+    [
+        ({"full": [ON], "lora": [OFF]}, {}, [MODELS]),
+        ({"full": [ON] * 3, "lora": [OFF] * 3}, {}, [METHODS]),
+        (
+            {"full": [ON] * 2, "lora": [OFF] * 2},
+            {},
+            [
+                METHODS,
+                "full − lora: no verdict: 2 seeds are too few to say how much the seed matters",
+            ],
+        ),
+        (
+            {"full": [ON], "lora": [OFF]},
+            {"groups": "aabbccddeeffgghhiiii"},
+            [MODELS, "full − lora: no verdict: 8 groups of problems are too few, under 10"],
+        ),
+        ({"full": [ON], "lora": [None]}, {}, ["full − lora: there are no results of both arms"]),
+        (
+            {"full": [ON], "lora": [ON]},
+            {},
+            [MODELS, "full − lora: no verdict: both solve the very same problems"],
+        ),
+        (
+            {"full": ["1" * 14 + "0" * 6], "lora": ["c" * 10 + "1" * 4 + "0" * 6]},
+            {},
+            [
+                MODELS,
+                "full − lora: cut by the token limit: 0 % of the texts of full, 50 % of lora",
+                "full − lora: among the 10 of 20 problems that both answered: 0 points [",
+            ],
+        ),
+        (
+            {"full": [ON], "lora": ["n" * 20]},
+            {},
+            [
+                MODELS,
+                "full − lora: without a final answer: 0 % of the texts of full, 100 % of lora",
+                "full − lora: no problem was answered by both",
+                "warning: lora: 20 of 20 texts hold no final answer",
+            ],
+        ),
+    ],
+)
+def test_what_stands_below_the_table(rows, more, said):
+    found = remarked(rows, **more)
+    assert len(found) == len(said), found
+    for line, expected in zip(found, said, strict=True):
+        assert line.startswith(expected)
+
+
+def test_an_interval_that_leaves_out_0_where_the_family_shows_nothing():
+    """Six problems to none: 0.031 alone, 0.094 among three comparisons."""
+    rows = {"full": ["1" * 6 + OFF], "lora": ["0" * 6 + OFF], "third": ["0" * 6 + OFF]}
+    pairs = [("full", "lora"), ("full", "third"), ("lora", "third")]
+    assert remarked(rows, pairs) == [
+        MODELS,
+        "full − lora, full − third: the interval leaves out 0, the test corrected for all "
+        "comparisons does not",
+        "lora − third: no verdict: both solve the very same problems",
+    ]
+
+
+def test_what_holds_for_many_comparisons_is_said_once():
+    names = "abcde"
+    pairs = [(a, b) for a in names for b in names if a < b]
+    assert remarked({name: [ON] for name in names}, pairs)[1:] == [
+        "a − b, a − c, a − d and 7 more: no verdict: both solve the very same problems"
+    ]
 
 
 def test_units():

@@ -1,12 +1,14 @@
 """From p-values to verdicts, and from verdicts to sentences."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from by_hand import tables
 from paribus.analysis import wording
-from paribus.analysis.answer import answer
+from paribus.analysis.answer import THESE, answer
 from paribus.analysis.contrasts import Contrast, contrasts
 from paribus.analysis.effects import Effect
 from paribus.statistics.intervals import Interval
@@ -210,6 +212,27 @@ def test_what_an_effect_says(effect, sentence):
     assert wording.effect(effect) == sentence
 
 
+@pytest.mark.parametrize(
+    ("full", "lora", "cause"),
+    [
+        # One seed of three is bad: the problems are not to blame.
+        (
+            ["1" * 40, "1" * 40, "0" * 40],
+            ["0" * 20 + "1" * 20] * 3,
+            "with seeds that scatter so: the difference is −50, +50 and +50 points.",
+        ),
+        (["1" * 6 + "0" * 4] * 3, ["0" * 4 + "1" * 6] * 3, "with so few problems and seeds."),
+        (["1" * 3], ["0" * 3], "with so few problems."),
+    ],
+)
+def test_what_keeps_a_difference_from_being_seen(full, lora, cause):
+    made = tables({"full": full, "lora": lora}, [("full", "lora")])
+    (found,) = contrasts(made)
+    assert wording.verdict(replace(found, detectable=None)).endswith(
+        f"No difference is large enough to be seen 8 times in 10 {cause}"
+    )
+
+
 def test_figures_in_words():
     assert [wording.percent(share) for share in (0.31, 0.3085, 0.0, None)] == [
         "31 %",
@@ -242,25 +265,36 @@ PAIRS = [("full", "untuned"), ("lora", "untuned"), ("full", "lora")]
         (
             {"untuned": ["1000000000"], "full": ["1" * 10], "lora": ["1000000001"]},
             [
-                "full (100 %) solves more of the 10 test problems than the untuned model (10 %).",
-                "For lora (20 %) a difference from the untuned model (10 %) is not shown.",
-                "For method: full is better than lora (+80 points, +30.0 to +94.3).",
+                f"{THESE}full (100 %) solves more of the 10 test problems than the untuned model "
+                "(10 %).",
+                f"{THESE}for lora (20 %) a difference from the untuned model (10 %) is not shown.",
+                f"{THESE}for method: full is better than lora (+80 points, +30.0 to +94.3).",
             ],
         ),
         (
             {"untuned": ["0" * 12], "full": ["1" * 12], "lora": ["1" * 11 + "0"]},
             [
-                "All 2 tuned arms solve more of the 12 test problems than the untuned model "
-                "(0 %): full (100 %) and lora (91.7 %).",
-                "For method: a difference is not shown between full and lora (+8.3 points, −17.9 "
-                "to +35.4).",
+                f"{THESE}all 2 tuned arms solve more of the 12 test problems than the untuned "
+                "model (0 %): full (100 %) and lora (91.7 %).",
+                f"{THESE}for method: a difference is not shown between full and lora (+8.3 "
+                "points, −17.9 to +35.4).",
             ],
         ),
         (
             {"untuned": ["1" * 12], "full": ["0" * 12], "lora": [None]},
             [
-                "full (0 %) solves fewer of the 12 test problems than the untuned model (100 %).",
+                f"{THESE}full (0 %) solves fewer of the 12 test problems than the untuned model "
+                "(100 %).",
                 "2 of 3 comparisons could not be made: there are no results of both arms.",
+            ],
+        ),
+        (
+            {"untuned": ["0" * 12], "full": ["1" * 12] * 2, "lora": ["0" * 12] * 2},
+            [
+                "For full (100 %) and lora (0 %) there is no verdict: 2 seeds are too few to say "
+                "how much the seed matters: use 1, or 3 and more.",
+                "For method: there is no verdict between full and lora (+100 points): 2 seeds are "
+                "too few to say how much the seed matters: use 1, or 3 and more.",
             ],
         ),
         ({"untuned": [None], "full": [None], "lora": [None]}, ["No two arms could be compared."]),

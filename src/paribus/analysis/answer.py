@@ -14,6 +14,9 @@ from paribus.statistics.verdicts import Scope, Verdict
 MAX_NAMED = 4
 """A sentence names at most this many pairs of arms and counts the others."""
 
+THESE = "Of these trained models, "
+"""Leads a sentence on single runs: it speaks of no method."""
+
 
 def answer(tables: Tables, found: Sequence[Contrast]) -> list[str]:
     """Return the answer to the experiment's question that its contrasts support, as sentences."""
@@ -45,6 +48,7 @@ def _against_untuned(tables: Tables, group: Sequence[Contrast], reference: str) 
     several = sum(arm.untuned for arm in tables.arms) > 1
     which = f"{reference}, untuned," if several else "the untuned model"
     over = {seeds(each) for each in group if each.scope is Scope.METHODS}
+    every, of, these = ("All", "For", "") if over else ("all", "for", THESE)
     base = f"{which} ({_accuracy(tables, reference)})" + (
         f", {over.pop()}" if len(over) == 1 else ""
     )
@@ -57,33 +61,52 @@ def _against_untuned(tables: Tables, group: Sequence[Contrast], reference: str) 
         arms = [each for each in group if each.verdict is sought]
         if len(arms) == len(group) > 1:
             sentences.append(
-                f"All {len(arms)} tuned arms solve {words} of {problems} than {base}: "
+                f"{these}{every} {len(arms)} tuned arms solve {words} of {problems} than {base}: "
                 f"{named(arms)}."
             )
         elif arms:
             solve = "solves" if len(arms) == 1 else "solve"
-            sentences.append(f"{named(arms)} {solve} {words} of {problems} than {base}.")
-    if unseen := [each for each in group if each.verdict is Verdict.NOT_SHOWN]:
-        sentences.append(f"For {named(unseen)} a difference from {base} is not shown.")
+            sentences.append(f"{these}{named(arms)} {solve} {words} of {problems} than {base}.")
+    open_ones = [each for each in group if each.verdict is Verdict.NOT_SHOWN]
+    for reason, arms in _by_reason(open_ones).items():
+        said = (
+            f"there is no verdict: {reason}" if reason else f"a difference from {base} is not shown"
+        )
+        sentences.append(f"{these}{of} {named(arms)} {said}.")
     return sentences
+
+
+def _by_reason(group: Sequence[Contrast]) -> dict[str, list[Contrast]]:
+    """Why there is no verdict -> the contrasts; "" for those that have an interval."""
+    found: dict[str, list[Contrast]] = {}
+    for each in group:
+        found.setdefault("" if each.interval else each.reason, []).append(each)
+    return found
 
 
 def _by_factor(factor: str, group: Sequence[Contrast]) -> str:
     """One sentence: what was shown about a factor, pair by pair, then what was not."""
-    parts, unseen = [], []
+    parts = []
     for each in group:
-        if each.verdict is Verdict.NOT_SHOWN:
-            unseen.append(f"{each.a} and {each.b} ({_size(each)})")
-            continue
-        order = "better" if each.verdict is Verdict.SUPPORTED else "worse"
-        parts.append(f"{each.a} is {order} than {each.b} ({_size(each)})")
-    if unseen:
-        parts.append(f"a difference is not shown between {_some(unseen)}")
-    return f"For {factor}: {'; '.join(parts)}."
+        if each.verdict is not Verdict.NOT_SHOWN:
+            order = "better" if each.verdict is Verdict.SUPPORTED else "worse"
+            parts.append(f"{each.a} is {order} than {each.b} ({_size(each)})")
+    unseen = [each for each in group if each.verdict is Verdict.NOT_SHOWN]
+    for reason, pairs in _by_reason(unseen).items():
+        named = _some([f"{each.a} and {each.b} ({_size(each)})" for each in pairs])
+        parts.append(
+            f"there is no verdict between {named}: {reason}"
+            if reason
+            else f"a difference is not shown between {named}"
+        )
+    models = all(each.scope is Scope.MODELS for each in group)
+    return f"{THESE + 'for' if models else 'For'} {factor}: {'; '.join(parts)}."
 
 
 def _size(contrast: Contrast) -> str:
     """The difference a minus b with its interval, and over how many seeds."""
+    if contrast.interval is None:
+        return points(contrast.difference)
     text = f"{points(contrast.difference)}, {points_range(contrast.interval)}"
     return f"{text}, {seeds(contrast)}" if contrast.scope is Scope.METHODS else text
 

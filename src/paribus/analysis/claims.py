@@ -6,82 +6,70 @@
 | contrast    | full-main solves more than lora-main                 | a contrast               |
 | effect      | method: full solves more than lora                   | the matrix               |
 | interaction | the effect of method depends on data.variant         | the matrix               |
-| loss        | lower training loss did not mean higher accuracy     | losses beside contrasts  |
+| loss        | lower training loss did not mean higher accuracy     | losses of several seeds  |
 | memory      | lora-main needs less memory and solves no fewer      | costs beside a contrast  |
 | speed       | lora-main trains faster and solves no fewer          | costs beside a contrast  |
-| skill       | full-main gained more than answer format             | the flexible scorer      |
+| skill       | full-main gained more than answer format             | the untuned texts        |
 | scorer      | no conclusion changes with the scorer                | everything compared anew |
 | protocol    | no conclusion changes with the protocol              | likewise                 |
 | labels      | no conclusion changes with corrected labels          | likewise                 |
 
 A claim of equality cannot be shown by a test that shows nothing: "solves no fewer" is supported
-only where the cheaper arm is shown to solve more, and not shown with the points it may lose.
+only where the cheaper arm is shown to solve more, and not shown with the points it may lose; "no
+conclusion changes" only where every difference is shown to stay the same within 2 points, and
+refuted only where a verdict is another and its difference is shown to be another too.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Literal
 
 from paribus.analysis import wording
+from paribus.analysis.caveats import Caveats, unbalanced
 from paribus.analysis.contrasts import Contrast, untuned
 from paribus.analysis.effects import Effect
-from paribus.analysis.fairness import Row, unexplained
+from paribus.analysis.finding import Finding, ends
+from paribus.analysis.losses import of_losses
+from paribus.analysis.otherwise import of_shifts
 from paribus.analysis.relations import (
     Cost,
-    LossOrder,
+    Gain,
     costs,
     format_and_skill,
     frontier,
-    loss_against_accuracy,
 )
-from paribus.analysis.robustness import Change, Variation, changes
+from paribus.analysis.robustness import Shift
 from paribus.analysis.tables import Tables
-from paribus.statistics.intervals import Interval
-from paribus.statistics.verdicts import Scope, Verdict
+from paribus.statistics.verdicts import Verdict, decide, holm
 
 CHEAPER = 0.9
 """An arm is called cheaper if it needs at most this share of the other's memory or time."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One claim.
-
-    Attributes:
-        kind: a row of the table above.
-        scope: the trained models or the methods; None where the claim rests on no single test.
-        sentence: what was found, in plain words.
-        evidence: the figures behind it, JSON-ready.
-        caveats: what else differed between the arms.
-    """
-
-    kind: str
-    claim: str
-    verdict: Verdict
-    scope: Scope | None
-    sentence: str
-    evidence: dict[str, Any]
-    caveats: tuple[str, ...] = ()
-
-
 def findings(
     tables: Tables,
     found: Sequence[Contrast],
+    beside: Sequence[Caveats],
     effects: Sequence[Effect],
-    varied: Sequence[Variation],
+    shifted: Sequence[Shift],
 ) -> list[Finding]:
-    """Return every finding of an experiment, in the order of the table above."""
+    """Return every finding of an experiment, in the order of the table above.
+
+    `beside` has the caveats of each of the contrasts `found`, `shifted` what becomes of them when
+    they are judged otherwise.
+    """
+    pairs = [pair for pair in zip(found, beside, strict=True) if pair[0].n]
     return [
-        *(_of_contrast(tables, each) for each in found if each.n),
-        *(_of_effect(each) for each in effects if each.interval is not None),
-        *_of_losses(tables, found),
-        *_of_costs(tables, found),
-        *_of_skill(tables, found),
-        *_of_variations(found, varied),
+        *(_of_contrast(tables, each, caveats.all) for each, caveats in pairs),
+        *(_of_effect(tables, each) for each in effects if each.interval is not None),
+        *of_losses(tables, found),
+        *_of_costs(tables, pairs),
+        *_of_skill(tables, pairs),
+        *of_shifts(shifted),
     ]
 
 
-def _of_contrast(tables: Tables, contrast: Contrast) -> Finding:
+def _of_contrast(tables: Tables, contrast: Contrast, caveats: tuple[str, ...]) -> Finding:
     tuning = untuned(tables, contrast.b) and not untuned(tables, contrast.a)
     rest = "its untuned model" if tuning else contrast.b
     return Finding(
@@ -97,15 +85,15 @@ def _of_contrast(tables: Tables, contrast: Contrast) -> Finding:
             "n": contrast.n,
             "seeds": list(contrast.seeds),
             "difference": contrast.difference,
-            "interval": _ends(contrast.interval),
+            "interval": ends(contrast.interval),
             "p_holm": contrast.p_holm,
             "detectable": contrast.detectable,
         },
-        caveats=tuple(_caveat(row) for row in unexplained(tables, contrast)),
+        caveats=caveats,
     )
 
 
-def _of_effect(effect: Effect) -> Finding:
+def _of_effect(tables: Tables, effect: Effect) -> Finding:
     single = len(effect.factors) == 1
     first, second = effect.levels[0]
     return Finding(
@@ -123,55 +111,25 @@ def _of_effect(effect: Effect) -> Finding:
             "weights": effect.weights,
             "n": effect.n,
             "difference": effect.difference,
-            "interval": _ends(effect.interval),
+            "interval": ends(effect.interval),
             "p_holm": effect.p_holm,
             "detectable": effect.detectable,
         },
+        caveats=unbalanced(tables, effect.weights),
     )
 
 
-def _of_losses(tables: Tables, found: Sequence[Contrast]) -> Iterator[Finding]:
-    for order in (
-        loss_against_accuracy(tables, found, "token"),
-        loss_against_accuracy(tables, found, "example"),
-    ):
-        if order is not None:
-            yield Finding(
-                kind="loss",
-                claim=f"lower training loss per {order.per} did not mean higher accuracy",
-                verdict=order.verdict,
-                scope=None,
-                sentence=_loss_sentence(order),
-                evidence={
-                    "losses": order.losses,
-                    "kendall_tau": order.tau,
-                    "against": [list(pair) for pair in order.against],
-                    "along": [list(pair) for pair in order.along],
-                },
-            )
-
-
-def _loss_sentence(order: LossOrder) -> str:
-    tau = "" if order.tau is None else f" Rank correlation over the arms: {order.tau:+.2f}."
-    if order.against:
-        pairs = wording.join([f"{better} than {worse}" for better, worse in order.against])
-        return f"Shown to solve more at a higher loss: {pairs}.{tau}"
-    if order.along:
-        pairs = wording.join([f"{better} than {worse}" for better, worse in order.along])
-        return f"Wherever a difference is shown the lower loss solves more: {pairs}.{tau}"
-    return f"No two tuned arms are shown to differ in accuracy.{tau}"
-
-
-def _of_costs(tables: Tables, found: Sequence[Contrast]) -> Iterator[Finding]:
+def _of_costs(tables: Tables, pairs: Sequence[tuple[Contrast, Caveats]]) -> Iterator[Finding]:
     points = {point.name: point for point in costs(tables)}
     for kind in ("memory", "speed"):
         best = frontier(list(points.values()), kind)
-        for each in found:
+        for each, caveats in pairs:
             if each.a not in points or each.b not in points or each.interval is None:
                 continue
             cheap, dear = sorted((points[each.a], points[each.b]), key=lambda p: _price(p, kind))
             if _price(cheap, kind) <= CHEAPER * _price(dear, kind):
-                yield _cheaper(each, cheap, dear, kind, best)
+                finding = _cheaper(each, cheap, dear, kind, best)
+                yield replace(finding, caveats=caveats.outcomes)
 
 
 def _cheaper(
@@ -216,81 +174,46 @@ def _price(point: Cost, kind: Literal["memory", "speed"]) -> float:
     return point.peak_memory_bytes if kind == "memory" else 1 / point.examples_per_second
 
 
-def _of_skill(tables: Tables, found: Sequence[Contrast]) -> Iterator[Finding]:
-    for each in found:
-        gain = format_and_skill(tables, each.a, each.b)
-        if gain is None or each.verdict is not Verdict.SUPPORTED:
-            continue
-        interval = gain.skill_interval
-        verdict = Verdict.NOT_SHOWN
-        if interval is not None and (interval.low > 0 or interval.high < 0):
-            verdict = Verdict.SUPPORTED if interval.low > 0 else Verdict.REFUTED
+def _of_skill(tables: Tables, pairs: Sequence[tuple[Contrast, Caveats]]) -> Iterator[Finding]:
+    gains = [
+        (each, caveats, gain)
+        for each, caveats in pairs
+        if each.verdict is Verdict.SUPPORTED
+        and (gain := format_and_skill(tables, each.a, each.b)) is not None
+    ]
+    corrected = holm([gain.least_tested.p_value for _, _, gain in gains])
+    for (each, caveats, gain), p_holm in zip(gains, corrected, strict=True):
+        shown = decide(p_holm, gain.least) is Verdict.SUPPORTED
         yield Finding(
             kind="skill",
             claim=f"{each.a} gained more than answer format",
-            verdict=verdict,
+            verdict=Verdict.SUPPORTED if shown else Verdict.NOT_SHOWN,
             scope=each.scope,
-            sentence=(
-                f"Of {wording.points(gain.gain)} over {each.b}, {wording.points(gain.form)} are "
-                f"format: the untuned model has them if any last number counts as its answer. "
-                f"{wording.points(gain.skill)} [{wording.points_range(interval)}] are skill."
-            ),
+            sentence=_skill_sentence(gain),
             evidence={
                 "gain": gain.gain,
-                "format": gain.form,
-                "format_interval": _ends(gain.form_interval),
-                "skill": gain.skill,
-                "skill_interval": _ends(interval),
+                "format_at_most": gain.gain - gain.least,
+                "skill_at_least": gain.least,
+                "skill_at_least_interval": ends(gain.least_tested.interval),
+                "p_holm": p_holm,
+                "skill_by_last_number": gain.last,
+                "skill_by_last_number_interval": ends(gain.last_interval),
             },
+            caveats=caveats.outcomes,
         )
 
 
-def _of_variations(found: Sequence[Contrast], varied: Sequence[Variation]) -> Iterator[Finding]:
-    changed = changes(found, varied)
-    # Where nothing could be compared nothing can have held either.
-    made = [v for v in varied if any(a.n and b.n for a, b in zip(found, v.contrasts, strict=True))]
-    for by in dict.fromkeys(each.by for each in made):
-        under = [each.under for each in made if each.by == by]
-        what = "corrected labels" if by == "labels" else f"the {by}"
-        those = [each for each in changed if each.by == by]
-        yield Finding(
-            kind=by,
-            claim=f"no conclusion changes with {what}",
-            verdict=Verdict.REFUTED if those else Verdict.SUPPORTED,
-            scope=None,
-            sentence=" ".join(map(_change, those))
-            or f"Each comparison has the same verdict under {wording.join(under)}.",
-            evidence={
-                "tried": under,
-                "changed": [
-                    {
-                        "under": each.under,
-                        "a": each.before.a,
-                        "b": each.before.b,
-                        "before": each.before.verdict.value,
-                        "after": each.after.verdict.value,
-                    }
-                    for each in those
-                ],
-            },
+def _skill_sentence(gain: Gain) -> str:
+    """Say what is left of a gain, by two readings of the untuned texts."""
+    least, last = (
+        f"{wording.points(size)} [{wording.points_range(interval)}]"
+        for size, interval in (
+            (gain.least, gain.least_tested.interval),
+            (gain.last, gain.last_interval),
         )
-
-
-def _change(change: Change) -> str:
-    names = f"{change.before.a} and {change.before.b}"
-    size = (
-        f"{wording.points(change.after.difference)}, {wording.points_range(change.after.interval)}"
     )
-    if change.reversed:
-        return f"Under {change.under} the order of {names} is reversed ({size})."
-    if change.after.verdict is Verdict.NOT_SHOWN:
-        return f"Under {change.under} a difference between {names} is no longer shown ({size})."
-    return f"Only under {change.under} a difference between {names} is shown ({size})."
-
-
-def _caveat(row: Row) -> str:
-    return f"{row.name} differs too ({row.a} against {row.b})"
-
-
-def _ends(interval: Interval | None) -> list[float] | None:
-    return None if interval is None else [interval.low, interval.high]
+    return (
+        f"Of {wording.points(gain.gain)} over {gain.b}, at least {least} are more than format: "
+        f"what is left if {gain.b} counts as right wherever the right number stands in its text, "
+        f"also by accident. If only its last number counts, {last} are left."
+    )

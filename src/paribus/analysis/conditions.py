@@ -156,7 +156,7 @@ def _facts(run: Run) -> dict[str, str]:
         values: Mapping[str, Any] = run.result.get(section) or {}
         told = {key: value for key, value in values.items() if not isinstance(value, Mapping)}
         facts |= {_NAMES.get(key, key): text(value) for key, value in told.items()}
-    facts |= {_OVERLAPS[key]: _spelled(counts) for key, counts in _overlaps(run).items()}
+    facts |= {OVERLAPS[key]: spelled_overlap(counts) for key, counts in overlap_counts(run).items()}
     if run.training and run.training.get("dropped_too_long") is not None:
         facts["training examples left out as too long"] = text(run.training["dropped_too_long"])
     if run.result.get("weights_note"):
@@ -164,7 +164,7 @@ def _facts(run: Run) -> dict[str, str]:
     return facts
 
 
-_OVERLAPS = {
+OVERLAPS = {
     "test_in_train": "test questions among the training questions",
     "shots_in_train": "solved examples among the training questions",
     "shots_in_test": "solved examples among the test questions",
@@ -224,24 +224,26 @@ def _about_prompts(tables: Tables) -> list[str]:
     ]
 
 
-def _overlaps(run: Run) -> dict[str, tuple[int, int]]:
-    """Key of `_OVERLAPS` -> problems that occur whole, problems that share a run of words."""
+def overlap_counts(run: Run) -> dict[str, tuple[int, int]]:
+    """Key of `OVERLAPS` -> problems that occur whole, problems that share a run of words; {} where
+    that is not known."""
     data: Mapping[str, Any] = run.result.get("data") or {}
     whole, shared = data.get("overlap_exact"), data.get("overlap_13gram")
     if not whole or not shared:
         return {}
-    return {key: (int(whole[key]), int(shared[key])) for key in _OVERLAPS}
+    return {key: (int(whole[key]), int(shared[key])) for key in OVERLAPS}
 
 
-def _spelled(counts: tuple[int, int]) -> str:
+def spelled_overlap(counts: tuple[int, int]) -> str:
+    """(3, 5) is "3 whole, 5 sharing 13 words in a row"."""
     return f"{counts[0]} whole, {counts[1]} sharing 13 words in a row"
 
 
 def _about_overlap(tables: Tables) -> list[str]:
     """Say which test problems the models may have seen: in training, or in the prompt."""
-    seen = [_overlaps(run) for run in tables.complete]
+    seen = [overlap_counts(run) for run in tables.complete]
     said = [
-        f"There are {_OVERLAPS[key]}: {_spelled(counts[key])}."
+        f"There are {OVERLAPS[key]}: {spelled_overlap(counts[key])}."
         for counts in seen
         for key in ("test_in_train", "shots_in_test")
         if any(counts.get(key, ()))

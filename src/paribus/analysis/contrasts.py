@@ -75,7 +75,7 @@ def contrasts(tables: Tables) -> list[Contrast]:
 
 def contrast(tables: Tables, a: str, b: str, factor: str, *, family: int = 1) -> Contrast:
     """Return a against b, not corrected yet; `family` comparisons share the level."""
-    runs_a, runs_b = _comparable(tables, a, b)
+    runs_a, runs_b = comparable(tables, a, b)
     if not runs_a or not runs_b:
         ran = {run.arm for run in tables.complete} >= {a, b}
         reason = "the arms share no complete seed" if ran else "there are no results of both arms"
@@ -113,7 +113,7 @@ def contrast(tables: Tables, a: str, b: str, factor: str, *, family: int = 1) ->
     )
 
 
-def _comparable(tables: Tables, a: str, b: str) -> tuple[list[Run], list[Run]]:
+def comparable(tables: Tables, a: str, b: str) -> tuple[list[Run], list[Run]]:
     """Return the runs to compare: all, or one of each if a tuned arm has only one."""
     runs = [[run for run in tables.complete if run.arm == name] for name in (a, b)]
     tuned = [found for found, name in zip(runs, (a, b), strict=True) if not untuned(tables, name)]

@@ -12,13 +12,16 @@ from typing import Any
 
 from paribus.analysis import wording
 from paribus.analysis.answer import answer
-from paribus.analysis.claims import Finding, findings
+from paribus.analysis.answer_form import warnings
+from paribus.analysis.caveats import Caveats, caveats
+from paribus.analysis.claims import findings
 from paribus.analysis.conditions import forked, limits
 from paribus.analysis.contrasts import Contrast, contrasts
 from paribus.analysis.effects import Effect, effects
+from paribus.analysis.finding import Finding
 from paribus.analysis.reading import load
 from paribus.analysis.reads import unrecorded
-from paribus.analysis.robustness import Variation, variations
+from paribus.analysis.robustness import Shift, Variation, shifts, variations
 from paribus.analysis.signals import signal_table
 from paribus.analysis.summary import ArmSummary, summaries
 from paribus.analysis.tables import Run, Score, Tables
@@ -31,13 +34,19 @@ FORMAT = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Analysis:
-    """Everything the report tells: tables, contrasts, the answer and its limits."""
+    """Everything the report tells: tables, contrasts, the answer and its limits.
+
+    `caveats` has one entry for each of `contrasts`; `warnings` are to be read before any figure.
+    """
 
     tables: Tables
     contrasts: list[Contrast]
     arms: list[ArmSummary]
     effects: list[Effect]
     variations: list[Variation]
+    shifts: list[Shift]
+    caveats: list[Caveats]
+    warnings: list[str]
     findings: list[Finding]
     answer: list[str]
     limits: list[str]
@@ -51,13 +60,18 @@ def analyse(folder: ExperimentFolder, description: dict[str, Any] | None = None)
 def conclude(tables: Tables) -> Analysis:
     """Compare the arms of `tables`, wherever their generations come from."""
     found, factors, varied = contrasts(tables), effects(tables), variations(tables)
+    shifted = shifts(tables, found, varied)
+    beside = [caveats(tables, each, shifted) for each in found]
     return Analysis(
         tables=tables,
         contrasts=found,
         arms=summaries(tables),
         effects=factors,
         variations=varied,
-        findings=findings(tables, found, factors, varied),
+        shifts=shifted,
+        caveats=beside,
+        warnings=warnings(tables, shifted, varied),
+        findings=findings(tables, found, beside, factors, shifted),
         answer=answer(tables, found),
         limits=limits(tables, found),
     )
@@ -73,10 +87,14 @@ def payload(analysis: Analysis) -> dict[str, Any]:
         "hypothesis": tables.config.get("hypothesis", ""),
         "strict": bool(tables.config.get("strict")),
         "answer": " ".join(analysis.answer),
+        "warnings": analysis.warnings,
         "findings": [_finding(each) for each in analysis.findings],
         "arms": [_run(run) for run in tables.runs],
         "summaries": [_summary(each) for each in analysis.arms],
-        "contrasts": [_contrast(each) for each in analysis.contrasts],
+        "contrasts": [
+            _contrast(each) | _beside(other)
+            for each, other in zip(analysis.contrasts, analysis.caveats, strict=True)
+        ],
         "effects": [_effect(each) for each in analysis.effects],
         "missing": tables.missing,
         "unrecorded": unrecorded(tables),
@@ -152,6 +170,21 @@ def _contrast(contrast: Contrast) -> dict[str, Any]:
         "verdict": contrast.verdict.value,
         "reason": contrast.reason,
         "sentence": wording.verdict(contrast),
+    }
+
+
+def _beside(caveats: Caveats) -> dict[str, Any]:
+    answered = caveats.answered
+    return {
+        "caveats": list(caveats.all),
+        "unlike": list(caveats.unlike),
+        "answered": answered
+        and {
+            "n": answered.n,
+            "difference": answered.difference,
+            "interval": _pair(answered.interval),
+            "reason": answered.reason,
+        },
     }
 
 

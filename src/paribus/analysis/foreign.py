@@ -74,10 +74,11 @@ class Collected:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Answers:
-    """The samples of one source by problem id."""
+    """The samples of one source by problem id, and by filter what each says of itself."""
 
     source: Source
     samples: dict[str, Sample]
+    stated: dict[str, dict[str, bool]]
     unknown: int
     repeated: int
 
@@ -130,6 +131,7 @@ def _answers(
     if known is not None:
         known.check_ids(source.samples, source.path)
     samples: dict[str, Sample] = {}
+    stated: dict[str, dict[str, bool]] = {}
     unknown: set[str] = set()
     seen: set[tuple[str, str]] = set()
     repeated = 0
@@ -145,13 +147,17 @@ def _answers(
         # lm-eval writes each text once for every filter, which is no repetition.
         repeated += (problem.id, sample.filter) in seen
         seen.add((problem.id, sample.filter))
+        if sample.exact_match is not None:
+            stated.setdefault(sample.filter, {})[problem.id] = sample.exact_match
     if conflicts:
         raise DataError(
             f"{len(conflicts)} times one problem has two different texts: "
             + "; ".join(conflicts[:_SHOWN]),
             "keep one text for each problem, or give each repeat a file of its own",
         )
-    return _Answers(source=source, samples=samples, unknown=len(unknown), repeated=repeated)
+    return _Answers(
+        source=source, samples=samples, stated=stated, unknown=len(unknown), repeated=repeated
+    )
 
 
 def _stated(sample: Sample, problems: dict[str, Problem], group_by: str | None) -> Problem:
@@ -198,11 +204,25 @@ def _run(answers: _Answers, problems: Sequence[Problem], *, settings: bool) -> R
     """The run with its generations for `problems`.
 
     What paribus recorded of its own runs is dropped where other files stand beside them: a
-    report of settings that only some arms have would speak for all.
+    report of settings that only some arms have would speak for all. What is known of problems
+    that were trained on is kept: it speaks of its own arm.
     """
     run = answers.source.run
+    if not settings:
+        run = replace(run, result=_overlaps(run.result), losses=())
     made = [_generation(problem, answers.samples[problem.id]) for problem in problems]
-    return with_generations(run if settings else replace(run, result={}, losses=()), made)
+    stated = {
+        name: tuple(of_file.get(problem.id) for problem in problems)
+        for name, of_file in answers.stated.items()
+    }
+    return replace(with_generations(run, made), stated=stated)
+
+
+def _overlaps(result: dict[str, Any]) -> dict[str, Any]:
+    """Return the part of a result that says what was trained on; nothing trained has none."""
+    data = result.get("data") or {}
+    kept = {key: data[key] for key in ("overlap_exact", "overlap_13gram") if key in data}
+    return {"data": kept} if kept and result.get("training") else {}
 
 
 def _generation(problem: Problem, sample: Sample) -> Generation:

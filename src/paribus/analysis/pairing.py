@@ -2,6 +2,7 @@
 
     pair = align([a_runs, b_runs])
     pair.solved[0]          # [R, n] booleans: seeds of A in rows, problems both arms share
+    pair.are(Outcome.FAILED)[0]                         # the same of another outcome
     pair.left_out           # problems that not every run was tested on
 
 Problems are joined on the hash of their question, so files, order and variant do not matter. A
@@ -22,6 +23,8 @@ from paribus.statistics.crossed import Groups, numbered
 Key = tuple[str, int]
 """Problem id, and how often it came before in the same run."""
 
+_NUMBERS = {outcome: number for number, outcome in enumerate(Outcome)}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Aligned:
@@ -29,28 +32,38 @@ class Aligned:
 
     Attributes:
         keys: the n problems.
-        solved: by arm, [R, n]: whether each run solved each problem.
+        outcomes: by arm, [R, n]: each run's outcome of each problem, as its place in `Outcome`.
         groups: the group of each problem; None if every problem stands alone.
         left_out: problems that only some of the runs were tested on.
     """
 
     keys: tuple[Key, ...]
-    solved: tuple[NDArray[np.bool_], ...]
+    outcomes: tuple[NDArray[np.int8], ...]
     groups: Groups | None
     left_out: int
+
+    @property
+    def solved(self) -> tuple[NDArray[np.bool_], ...]:
+        """By arm, [R, n]: whether each run solved each problem."""
+        return self.are(Outcome.CORRECT)
+
+    def are(self, *outcomes: Outcome) -> tuple[NDArray[np.bool_], ...]:
+        """By arm, [R, n]: whether each run's outcome of each problem is one of these."""
+        numbers = [_NUMBERS[each] for each in outcomes]
+        return tuple(np.isin(table, numbers) for table in self.outcomes)
 
 
 def align(arms: Sequence[Sequence[Run]]) -> Aligned:
     """Return the runs of each arm over the problems they share. Every arm has a run at least."""
-    tables = [[solved_by_key(run) for run in runs] for runs in arms]
+    tables = [[_by_key(run) for run in runs] for runs in arms]
     sets = [set(table) for tables_of_arm in tables for table in tables_of_arm]
     common, every = set.intersection(*sets), set.union(*sets)
     # In the order of the first run, so that the same experiment gives the same bytes.
     shared = tuple(key for key in tables[0][0] if key in common)
     return Aligned(
         keys=shared,
-        solved=tuple(
-            np.array([[table[key] for key in shared] for table in tables_of_arm], dtype=bool)
+        outcomes=tuple(
+            np.array([[table[key] for key in shared] for table in tables_of_arm], dtype=np.int8)
             for tables_of_arm in tables
         ),
         groups=_groups([run for runs in arms for run in runs], shared),
@@ -58,10 +71,10 @@ def align(arms: Sequence[Sequence[Run]]) -> Aligned:
     )
 
 
-def solved_by_key(run: Run) -> dict[Key, bool]:
-    """Return whether `run` solved each problem."""
+def _by_key(run: Run) -> dict[Key, int]:
+    """Return the number of `run`'s outcome of each problem."""
     outcomes = zip(keys_of(run), run.judged, strict=True)
-    return {key: outcome is Outcome.CORRECT for key, outcome in outcomes}
+    return {key: _NUMBERS[outcome] for key, outcome in outcomes}
 
 
 def keys_of(run: Run) -> list[Key]:

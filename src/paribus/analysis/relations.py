@@ -1,53 +1,22 @@
-"""Findings that need no new test: they set verdicts beside losses, costs and other scorers.
+"""What arms cost, and how much of a gain may be answer format: figures that need no new runs.
 
-    loss_against_accuracy(tables, contrasts, "token")     # did the lower loss mean more solved?
-    format_and_skill(tables, "full-main", "baseline")     # how much of a gain is answer format
-
-Training losses are compared per target token and per example: a socratic solution is longer, so
-its loss per token is lower and per example higher for the same knowledge.
+costs(tables)                                         # memory and speed beside accuracy
+format_and_skill(tables, "full-main", "baseline")     # how much of a gain is more than format
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Literal
 
-import numpy as np
-from scipy.stats import kendalltau
-
-from paribus.analysis.contrasts import Contrast, untuned
+from paribus.analysis.contrasts import untuned
 from paribus.analysis.pairing import Aligned, align
 from paribus.analysis.summary import summary
 from paribus.analysis.tables import Run, Tables, with_generations
+from paribus.evaluation.signals import mentions
+from paribus.records import Generation, Outcome
 from paribus.statistics.intervals import Interval
-from paribus.statistics.verdicts import Verdict, compare
-
-Per = Literal["token", "example"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LossOrder:
-    """Whether the order of the arms by training loss is their order by accuracy.
-
-    Attributes:
-        losses: arm -> final training loss in nats, averaged over its seeds.
-        tau: Kendall's rank correlation of low loss with accuracy over the arms; None under 3.
-        against: contrasts that show the arm with the higher loss to solve more: (better, worse).
-        along: contrasts that show the arm with the lower loss to solve more.
-    """
-
-    per: Per
-    losses: dict[str, float]
-    tau: float | None
-    against: tuple[tuple[str, str], ...]
-    along: tuple[tuple[str, str], ...]
-
-    @property
-    def verdict(self) -> Verdict:
-        """Of "lower training loss did not mean higher accuracy"."""
-        if self.against:
-            return Verdict.SUPPORTED
-        return Verdict.REFUTED if self.along else Verdict.NOT_SHOWN
+from paribus.statistics.verdicts import Tested, compare
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,44 +31,26 @@ class Cost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gain:
-    """A gain over the untuned model, split in two: gain = form + skill, as shares of n.
+    """A gain over the untuned model, and how much of it cannot be answer format.
 
     Attributes:
-        form: what the flexible scorer gives the untuned model without any training.
-        skill: the tuned model over the untuned one so scored.
-        skill_interval: 95 %; None where too few seeds.
+        gain: a minus b, as a share of the n problems both have.
+        least: what is left of it if the untuned model counts as right wherever the right number
+            stands anywhere in its text: a lower bound of what is more than format.
+        least_tested: interval and test of `least`; none where too few seeds.
+        last: what is left of it if only its last number counts: neither bound, for that may be
+            another number than its answer, or the right one by accident.
+        last_interval: 95 %; None where too few seeds.
     """
 
     a: str
     b: str
+    n: int
     gain: float
-    form: float
-    form_interval: Interval | None
-    skill: float
-    skill_interval: Interval | None
-
-
-def loss_against_accuracy(tables: Tables, found: Sequence[Contrast], per: Per) -> LossOrder | None:
-    """Return how the order by loss relates to the order by accuracy; None under two tuned arms."""
-    losses = {
-        arm.name: loss for arm in tables.arms if (loss := _loss(tables, arm.name, per)) is not None
-    }
-    if len(losses) < 2:
-        return None
-    against: list[tuple[str, str]] = []
-    along: list[tuple[str, str]] = []
-    for each in found:
-        if each.verdict is Verdict.NOT_SHOWN or each.a not in losses or each.b not in losses:
-            continue
-        ahead = each.verdict is Verdict.SUPPORTED
-        better, worse = (each.a, each.b) if ahead else (each.b, each.a)
-        (against if losses[better] > losses[worse] else along).append((better, worse))
-    accuracies = [summary(tables, name).mean for name in losses]
-    tau = None
-    if len(losses) > 2 and None not in accuracies:
-        found_tau = float(kendalltau([-loss for loss in losses.values()], accuracies).statistic)
-        tau = None if np.isnan(found_tau) else found_tau
-    return LossOrder(per=per, losses=losses, tau=tau, against=tuple(against), along=tuple(along))
+    least: float
+    least_tested: Tested
+    last: float
+    last_interval: Interval | None
 
 
 def costs(tables: Tables) -> list[Cost]:
@@ -146,10 +97,9 @@ def frontier(points: Sequence[Cost], by: Literal["speed", "memory"]) -> list[str
 
 
 def format_and_skill(tables: Tables, a: str, b: str) -> Gain | None:
-    """Return the gain of the tuned `a` over the untuned `b`, split; None if there is none to split.
+    """Return how much of the gain of the tuned `a` over the untuned `b` is more than answer format.
 
-    The form is what `b` gains when any last number counts as its answer; the skill is what the
-    tuned arm, scored strictly by its own answer line, solves beyond that.
+    None if there is none to split. The tuned arm is judged by its own answer line.
     """
     if untuned(tables, a) or not untuned(tables, b):
         return None
@@ -157,19 +107,31 @@ def format_and_skill(tables: Tables, a: str, b: str) -> Gain | None:
     runs_b = [run for run in tables.complete if run.arm == b]
     if not runs_a or not runs_b:
         return None
-    loosely = [with_generations(run, run.generations, "flexible") for run in runs_b]
-    form, skill = align([loosely, runs_b]), align([runs_a, loosely])
-    if not form.keys or not skill.keys:
+    gain = align([runs_a, runs_b])
+    if not gain.keys:
         return None
+    last = align([runs_a, [with_generations(run, run.generations, "flexible") for run in runs_b]])
+    least = align([runs_a, [_right_anywhere(run) for run in runs_b]])
     return Gain(
         a=a,
         b=b,
-        gain=_difference(form) + _difference(skill),
-        form=_difference(form),
-        form_interval=_interval(form),
-        skill=_difference(skill),
-        skill_interval=_interval(skill),
+        n=len(gain.keys),
+        gain=_difference(gain),
+        least=_difference(least),
+        least_tested=_tested(least),
+        last=_difference(last),
+        last_interval=_tested(last).interval,
     )
+
+
+def _right_anywhere(run: Run) -> Run:
+    """Return `run` with every text correct in which the right number stands, wherever."""
+
+    def judge(generation: Generation, outcome: Outcome) -> Outcome:
+        right = outcome is Outcome.CORRECT or mentions(generation.text, generation.answer)
+        return Outcome.CORRECT if right else outcome
+
+    return replace(run, judged=tuple(map(judge, run.generations, run.judged)))
 
 
 def _difference(lined_up: Aligned) -> float:
@@ -177,25 +139,9 @@ def _difference(lined_up: Aligned) -> float:
     return float(first.mean() - second.mean())
 
 
-def _interval(lined_up: Aligned) -> Interval | None:
+def _tested(lined_up: Aligned) -> Tested:
     first, second = lined_up.solved
-    return compare(first, second, lined_up.groups).interval
-
-
-def _loss(tables: Tables, name: str, per: Per) -> float | None:
-    """Final training loss of an arm per target token or per example, in nats."""
-    values = []
-    for run in tables.complete:
-        training = run.training
-        if run.arm != name or not training or training.get("final_loss") is None:
-            continue
-        loss, tokens = training["final_loss"], training.get("target_tokens")
-        examples = training.get("examples")
-        if per == "token":
-            values.append(loss)
-        elif tokens and examples:
-            values.append(loss * tokens / examples)
-    return fmean(values) if values else None
+    return compare(first, second, lined_up.groups)
 
 
 def _mean(runs: Sequence[Run], figure: str) -> float:

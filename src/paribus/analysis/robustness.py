@@ -1,25 +1,37 @@
 """Which conclusions change when the same texts are judged otherwise, or the same models asked so.
 
-    changes(tables, contrasts)
-    # [Change(by="scorer", under="flexible", a="full-main", b="baseline", before=..., after=...)]
+    shifts(tables, contrasts, variations(tables))
+    # [Shift(by="scorer", under="flexible", before=..., after=..., change=-0.51, ...)]
 
 Everything is compared anew, with the whole family and its correction, under
 - each other scorer, over the same texts;
 - each further protocol that every arm was tested under, with the texts written under it;
 - corrected labels, such as GSM8K-Platinum's, if `labels` names their file: answers are replaced,
   problems that it leaves out are left out.
+
+That one verdict is "shown" and the other "not shown" is no proof that anything changed (A. Gelman,
+H. Stern 2006, Amer. Statist. 60: 328-331). So the change itself is estimated: how much more each
+arm solves under the variation, run by run and problem by problem, and the difference of the two.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from paribus.analysis.contrasts import Contrast, contrasts
+import numpy as np
+
+from paribus.analysis.contrasts import Contrast, comparable, contrasts
 from paribus.analysis.gold import read_gold
+from paribus.analysis.pairing import align
 from paribus.analysis.protocols import main_protocol, texts
 from paribus.analysis.tables import MAIN_SCORER, Run, Tables, with_generations
 from paribus.evaluation.score import SCORERS
-from paribus.statistics.verdicts import Verdict
+from paribus.statistics.crossed import components, estimate, too_uncertain
+from paribus.statistics.intervals import Interval
+from paribus.statistics.verdicts import Verdict, decide, holm
+
+SAME_WITHIN = 0.02
+"""A difference is called the same under a variation if it changes by less than this: 2 points."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,18 +45,48 @@ class Variation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
-    """A contrast whose verdict is another under a variation."""
+class Shift:
+    """A contrast under a variation, and how much its difference is another there.
+
+    Attributes:
+        n: problems that all runs have under both.
+        change: the difference under the variation minus the one before, over those.
+        interval: 95 %, of the change; None where `reason` says why.
+        p_value: two-sided, that the true change is zero; None without a test.
+        p_holm: corrected for all changes by the same kind of variation.
+    """
 
     by: str
     under: str
     before: Contrast
     after: Contrast
+    n: int
+    change: float
+    interval: Interval | None = None
+    p_value: float | None = None
+    p_holm: float | None = None
+    reason: str = ""
+
+    @property
+    def other(self) -> bool:
+        """Whether the verdict is another."""
+        return self.after.verdict is not self.before.verdict
 
     @property
     def reversed(self) -> bool:
         """Whether the other arm is better, and not just nothing shown on one side."""
         return {self.before.verdict, self.after.verdict} == {Verdict.SUPPORTED, Verdict.REFUTED}
+
+    @property
+    def shown(self) -> bool:
+        """Whether the difference is shown to be another."""
+        return decide(self.p_holm, self.change) is not Verdict.NOT_SHOWN
+
+    @property
+    def same(self) -> bool:
+        """Whether the difference is shown to change by less than `SAME_WITHIN`."""
+        ends = self.interval
+        return ends is not None and max(-ends.low, ends.high) < SAME_WITHIN
 
 
 def variations(tables: Tables) -> list[Variation]:
@@ -61,14 +103,46 @@ def variations(tables: Tables) -> list[Variation]:
     ]
 
 
-def changes(found: Sequence[Contrast], varied: Sequence[Variation]) -> list[Change]:
-    """Return every contrast with another verdict under a variation."""
-    return [
-        Change(by=each.by, under=each.under, before=before, after=after)
+def shifts(tables: Tables, found: Sequence[Contrast], varied: Sequence[Variation]) -> list[Shift]:
+    """Return what became of every contrast under every variation that it could be made under."""
+    made = [
+        shift
         for each in varied
         for before, after in zip(found, each.contrasts, strict=True)
-        if after.n and before.n and after.verdict is not before.verdict
+        if before.n and after.n and (shift := _shift(tables, each, before, after)) is not None
     ]
+    corrected: list[Shift] = []
+    for by in dict.fromkeys(each.by for each in made):
+        family = [each for each in made if each.by == by]
+        p_values = holm([each.p_value for each in family])
+        corrected += [replace(each, p_holm=p) for each, p in zip(family, p_values, strict=True)]
+    return corrected
+
+
+def _shift(tables: Tables, variation: Variation, before: Contrast, after: Contrast) -> Shift | None:
+    lined_up = align(
+        [
+            runs
+            for judged in (tables, variation.tables)
+            for runs in comparable(judged, before.a, before.b)
+        ]
+    )
+    if not lined_up.keys:
+        return None
+    a, b, then_a, then_b = (solved.astype(np.float64) for solved in lined_up.solved)
+    arms = components(then_a - a), components(then_b - b)
+    made = Shift(
+        by=variation.by,
+        under=variation.under,
+        before=before,
+        after=after,
+        n=len(lined_up.keys),
+        change=arms[0].mean - arms[1].mean,
+    )
+    if reason := too_uncertain(arms, lined_up.groups):
+        return replace(made, reason=reason)
+    change = estimate([(1.0, arms[0]), (-1.0, arms[1])], lined_up.groups)
+    return replace(made, interval=change.interval, p_value=change.p_value)
 
 
 def read_labels(path: Path) -> dict[str, str]:

@@ -54,6 +54,7 @@ class Sample:
         num_tokens: 0 where it is not known.
         prompt_sha256: of the prompt; "" where it is not known.
         filter: lm-eval's filter; the same text comes once for each. "" elsewhere.
+        exact_match: whether the row itself calls the text right; None where it does not say.
         stated: the object that may state gold: `answer`, `solution`, `group`.
     """
 
@@ -65,6 +66,7 @@ class Sample:
     num_tokens: int = 0
     prompt_sha256: str = ""
     filter: str = ""
+    exact_match: bool | None = None
     stated: dict[str, Any]
 
 
@@ -160,6 +162,7 @@ def _harness(row: dict[str, Any], where: str) -> Sample:
         stop=_stop(row),
         prompt_sha256=prompt if isinstance(prompt, str) else "",
         filter=str(row.get("filter", "")),
+        exact_match=_exact_match(row),
         stated=doc,
     )
 
@@ -174,8 +177,15 @@ def _plain(row: dict[str, Any], where: str) -> Sample:
         question=text_of(row, "question", where) if asked else None,
         text=text_of(row, "completion", where),
         stop=_stop(row),
+        exact_match=_exact_match(row),
         stated=row,
     )
+
+
+def _exact_match(row: dict[str, Any]) -> bool | None:
+    """Return what the row itself says of its text: 1 or 0, true or false; else None."""
+    value = row.get("exact_match")
+    return bool(value) if isinstance(value, int | float) and value in (0, 1) else None
 
 
 def _stop(row: dict[str, Any]) -> Stop:

@@ -83,6 +83,8 @@ class Run:
         losses: the training loss; empty for an untuned arm.
         also: what the model wrote under each further protocol, by its name.
         heldout: the likelihood of each tested problem's gold solution.
+        stated: filter -> what the run's file itself says of each text (lm-eval's `exact_match`):
+            whether it is right, None where it does not say.
     """
 
     arm: str
@@ -96,6 +98,7 @@ class Run:
     losses: tuple[LossPoint, ...] = ()
     also: dict[str, tuple[Generation, ...]] = field(default_factory=dict)
     heldout: tuple[Likelihood, ...] = ()
+    stated: dict[str, tuple[bool | None, ...]] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:

@@ -9,6 +9,8 @@ several seeds it speaks of the methods. The sentences are worded accordingly, he
 """
 
 from collections.abc import Sequence
+from math import sqrt
+from statistics import stdev
 from typing import TYPE_CHECKING
 
 from paribus.statistics.verdicts import Scope, Verdict
@@ -82,7 +84,7 @@ def effect(effect: "Effect") -> str:
     if effect.verdict is Verdict.NOT_SHOWN:
         return (
             f"Not shown that the effect of {effect.factors[0]} depends on {effect.factors[1]}: by "
-            f"{points_range(effect.interval)} points.{detectable(effect.detectable)}"
+            f"{points_range(effect.interval)} points.{_seen(effect)}"
         )
     (first, second), values = effect.levels
     higher, lower = values if effect.verdict is Verdict.SUPPORTED else values[::-1]
@@ -92,10 +94,10 @@ def effect(effect: "Effect") -> str:
     )
 
 
-def detectable(difference: float | None) -> str:
-    """Return the sentence on what could have been seen, led by a blank, or ""."""
+def detectable(difference: float | None, cause: str = "so few problems") -> str:
+    """Return the sentence on what could have been seen, led by a blank; if nothing, why."""
     if difference is None:
-        return " No difference is large enough to be seen 8 times in 10 with so few problems."
+        return f" No difference is large enough to be seen 8 times in 10 with {cause}."
     return f" {100 * difference:.1f} points or more would be seen 8 times in 10."
 
 
@@ -136,7 +138,23 @@ def _shown(contrast: "Contrast") -> str:
     aside = ""
     if contrast.interval.low > 0 or contrast.interval.high < 0:
         aside = " The interval alone leaves out 0; the corrected test does not."
-    return f"Not shown: {span}{aside}{detectable(contrast.detectable)}"
+    return f"Not shown: {span}{aside}{detectable(contrast.detectable, _cause(contrast))}"
+
+
+def _cause(contrast: "Contrast") -> str:
+    """Return what keeps any difference from being seen: the problems, or the seeds beside them."""
+    if contrast.scope is Scope.MODELS:
+        return "so few problems"
+    by_seed = contrast.by_seed
+    if len(by_seed) < 2:
+        return "so few problems and seeds"
+    of_seeds = stdev(by_seed) / sqrt(len(by_seed))
+    # At most what chance in the problems brings: all that tell the arms apart one way or the other.
+    of_problems = sqrt(contrast.only_a + contrast.only_b) / contrast.n
+    if of_seeds <= of_problems:
+        return "so few problems and seeds"
+    each = join(list(map(signed, sorted(by_seed))))
+    return f"seeds that scatter so: the difference is {each} points"
 
 
 def _main_effect(effect: "Effect") -> str:
@@ -144,7 +162,7 @@ def _main_effect(effect: "Effect") -> str:
     if effect.verdict is Verdict.NOT_SHOWN:
         return (
             f"Not shown: the average difference may be {points_range(effect.interval)} points."
-            f"{detectable(effect.detectable)}"
+            f"{_seen(effect)}"
         )
     ahead = effect.verdict is Verdict.SUPPORTED
     better, worse = (first, second) if ahead else (second, first)
@@ -152,6 +170,11 @@ def _main_effect(effect: "Effect") -> str:
         f"{_who(effect)}, those with {better} solve {_more(effect)} more on average than those "
         f"with {worse}."
     )
+
+
+def _seen(effect: "Effect") -> str:
+    methods = effect.scope is Scope.METHODS
+    return detectable(effect.detectable, "so few problems" + " and seeds" * methods)
 
 
 def _who(effect: "Effect") -> str:

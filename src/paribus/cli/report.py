@@ -16,7 +16,7 @@ from paribus.errors import DamagedError, UserError
 from paribus.experiment.asking import ask
 from paribus.files import read_json
 from paribus.report.page import write_report
-from paribus.report.terminal import summary_table
+from paribus.report.terminal import remarks, summary_table
 from paribus.store.experiments import read_description, read_tuning
 from paribus.store.layout import ExperimentFolder
 from paribus.store.ledger import read_ledger
@@ -61,14 +61,16 @@ def _conclude(folder: ExperimentFolder, description: dict[str, Any], console: Co
     page = write_report(folder, description)
     findings = read_json(folder.findings)
     console.print(summary_table(findings))
+    for line in remarks(findings):
+        console.print(line, soft_wrap=True)
     _tell_of_runs(findings, folder, console)
     if findings["unrecorded"]:
         console.print(f"[yellow]warning:[/] {escape(findings['unrecorded'])}", soft_wrap=True)
     console.print(f"report: {escape(str(page))}", soft_wrap=True)
     unlike = [
-        f"{finding['claim']}: {caveat}"
-        for finding in findings["findings"]
-        for caveat in finding["caveats"]
+        f"{each['a']} and {each['b']}: {unlike}"
+        for each in findings["contrasts"]
+        for unlike in each["unlike"]
     ]
     if findings["strict"] and unlike:
         raise UserError(

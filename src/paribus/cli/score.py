@@ -11,18 +11,18 @@ from typing import Any
 
 from rich.markup import escape
 
-from paribus.analysis.findings import Analysis, conclude, payload
+from paribus.analysis.findings import conclude, payload
 from paribus.analysis.foreign import Collected, collect
 from paribus.cli.console import PlainConsole
 from paribus.files import write_text
 from paribus.report.target import check_target
-from paribus.report.terminal import summary_table
+from paribus.report.terminal import remarks, summary_table
 from paribus.store.runs import writing
 
 _ARM = ("name", "n", "scores", "outcomes", "signals")
 _CONTRAST = (
     *("a", "b", "n", "only_a", "only_b", "difference", "interval"),
-    *("p_value", "p_holm", "detectable", "verdict"),
+    *("p_value", "p_holm", "detectable", "verdict", "caveats", "answered"),
 )
 """Of the values in findings.json, those that `--json` prints."""
 
@@ -46,12 +46,15 @@ def score(
     found = collect(files, gold=gold, group_by=group_by, common=common)
     analysis = conclude(found.tables)
     analysis = replace(analysis, limits=[*analysis.limits, *found.notes])
+    findings = payload(analysis)
     if as_json:
-        print(json.dumps(_json(found, analysis), indent=2, allow_nan=False))
+        print(json.dumps(_json(found, findings), indent=2, allow_nan=False))
     # A program reads stdout then; what is for people goes to stderr.
     console = PlainConsole(highlight=False, soft_wrap=True, stderr=as_json)
     if not as_json:
-        console.print(summary_table(payload(analysis)))
+        console.print(summary_table(findings))
+    for remark in remarks(findings):
+        console.print(remark)
     for line in (*found.tables.missing, *found.notes):
         console.print(f"[yellow]note:[/] {escape(line)}")
     if page is not None:
@@ -64,9 +67,8 @@ def score(
     return 0
 
 
-def _json(found: Collected, analysis: Analysis) -> dict[str, Any]:
+def _json(found: Collected, findings: dict[str, Any]) -> dict[str, Any]:
     """The contract of `--json`: an entry for each run, with its `seed` where there are several."""
-    findings = payload(analysis)
     runs = found.tables.runs
     keys = (*_ARM, "seed") if len({run.seed for run in runs}) > 1 else _ARM
     made = {
@@ -76,6 +78,7 @@ def _json(found: Collected, analysis: Analysis) -> dict[str, Any]:
             if run.complete
         ],
         "contrasts": [{key: each[key] for key in _CONTRAST} for each in findings["contrasts"]],
+        "warnings": findings["warnings"],
     }
     if any(each.faulty for each in found.left_out):
         made["left_out"] = [asdict(each) for each in found.left_out]

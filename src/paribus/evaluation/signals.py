@@ -102,6 +102,18 @@ def signal(generation: Generation, outcome: Outcome) -> Signal | None:
     return Signal.TRUNCATED if outcome is Outcome.TRUNCATED else Signal.NO_ANSWER
 
 
+def mentions(text: str, answer: str) -> bool:
+    """Return whether the number `answer` stands anywhere in `text`, in digits or in words.
+
+    Signs do not count, and `25` is in `25 %`: meant for "may have known it", not for a score.
+    """
+    number = parse(answer)
+    if number is None:
+        return False
+    size = abs(Fraction(number))
+    return size in numbers(text) or size in _spelled_out(text)
+
+
 def _of_wrong(text: str, question: str, gold: tuple[Step, ...]) -> Signal:
     """Return the signal of a text whose final answer is wrong."""
     wrote, answer = steps(text), _answer(text)

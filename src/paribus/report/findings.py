@@ -6,12 +6,12 @@ findings(analysis).rows[0]    # ["full-main solves more than lora-main", "not sh
 from dataclasses import dataclass
 
 from paribus.analysis import wording
-from paribus.analysis.claims import Finding
 from paribus.analysis.fairness import Status, table
+from paribus.analysis.finding import Finding
 from paribus.analysis.findings import Analysis
 from paribus.report.rows import Table
 from paribus.statistics.intervals import Interval
-from paribus.statistics.verdicts import Verdict
+from paribus.statistics.verdicts import Scope, Verdict
 
 VERDICTS = {
     Verdict.SUPPORTED: "supported",
@@ -34,8 +34,18 @@ class Fairness:
 
 def findings(analysis: Analysis) -> Table:
     """Return every finding: the claim, its verdict and what was found."""
-    rows = [[each.claim, VERDICTS[each.verdict], _found(each)] for each in analysis.findings]
+    rows = [[each.claim, _verdict(each), _found(each)] for each in analysis.findings]
     return Table(["claim", "verdict", "what was found"], rows)
+
+
+def warnings(analysis: Analysis) -> list[str]:
+    """Return what to read before any figure: on arms, then on comparisons that show something."""
+    pairs = zip(analysis.contrasts, analysis.caveats, strict=True)
+    return analysis.warnings + [
+        f"{each.a} − {each.b}: {'; '.join(caveats.outcomes)}."
+        for each, caveats in pairs
+        if caveats.outcomes and each.verdict is not Verdict.NOT_SHOWN
+    ]
 
 
 def fairness(analysis: Analysis) -> list[Fairness]:
@@ -55,6 +65,14 @@ def fairness(analysis: Analysis) -> list[Fairness]:
                 )
             )
     return made
+
+
+def _verdict(finding: Finding) -> str:
+    """The verdict, and what it speaks of where it speaks of anything."""
+    said = VERDICTS[finding.verdict]
+    if finding.verdict is Verdict.NOT_SHOWN or finding.scope is None:
+        return said
+    return f"{said} for {'the methods' if finding.scope is Scope.METHODS else 'these models'}"
 
 
 def _found(finding: Finding) -> str:

@@ -94,6 +94,7 @@ def _context(analysis: Analysis) -> dict[str, Any]:
         "question": tables.config.get("question") or tables.config["name"],
         "hypothesis": tables.config.get("hypothesis", ""),
         "answer": analysis.answer,
+        "warnings": findings.warnings(analysis),
         "missing": tables.missing,
         "limits": analysis.limits,
         "findings": findings.findings(analysis),

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from paribus.analysis import wording
+from paribus.analysis.caveats import Caveats
 from paribus.analysis.findings import Analysis
 from paribus.analysis.tables import Score, Tables
 from paribus.evaluation.score import SCORERS
@@ -69,7 +70,7 @@ class Table:
 def contrasts(analysis: Analysis) -> Table:
     """Each contrast: size, counts, test, what could be seen, and its verdict in words."""
     rows = []
-    for each in analysis.contrasts:
+    for each, caveats in zip(analysis.contrasts, analysis.caveats, strict=True):
         counts = (each.both, each.only_a, each.only_b, each.neither)
         rows.append(
             [
@@ -80,7 +81,7 @@ def contrasts(analysis: Analysis) -> Table:
                 wording.p_value(each.p_value) if each.n else UNKNOWN,
                 wording.p_value(each.p_holm) if each.n else UNKNOWN,
                 UNKNOWN if each.detectable is None else f"{100 * each.detectable:.1f}",
-                wording.verdict(each),
+                wording.verdict(each) + _but(caveats),
             ]
         )
     return Table(
@@ -96,6 +97,10 @@ def contrasts(analysis: Analysis) -> Table:
         ],
         rows,
     )
+
+
+def _but(caveats: Caveats) -> str:
+    return f" But: {'; '.join(caveats.all)}." if caveats.all else ""
 
 
 def test_note(analysis: Analysis) -> str:

@@ -1,11 +1,13 @@
 """The findings as a table for the terminal, at most 80 columns wide.
 
     rich.print(summary_table(files.read_json(folder.findings)))
+    remarks(...)        # what the table cannot hold: why there is no verdict, what else differed
 
 It takes the value of findings.json, so that a finished experiment can be summed up at once.
 """
 
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rich import box
@@ -20,6 +22,13 @@ from paribus.statistics.intervals import Interval
 WIDTH = 80
 """Columns."""
 
+MAX_NAMED = 3
+"""A remark that holds for several comparisons names at most this many and counts the others."""
+
+_SCOPES = {
+    "models": "of these trained models (one seed)",
+    "methods": "of the methods, over their seeds",
+}
 _VERDICTS = {"supported": "A better", "refuted": "B better", "not_shown": "not shown"}
 
 
@@ -35,6 +44,38 @@ def summary_table(findings: dict[str, Any]) -> Table:
     if findings["contrasts"]:
         both.add_row(_contrasts(findings))
     return both
+
+
+def remarks(findings: dict[str, Any]) -> list[Text]:
+    """Return what the table cannot hold, a line each: the scope of its verdicts; for each
+    comparison why it has none, and its caveats; what to know before any figure.
+
+    What holds for several comparisons is said once.
+    """
+    named: dict[str, list[str]] = {}
+    for each in findings["contrasts"]:
+        for said in _said(each):
+            named.setdefault(said, []).append(f"{each['a']} − {each['b']}")
+    scopes = list(dict.fromkeys(each["scope"] for each in findings["contrasts"] if each["n"]))
+    lines = [f"Verdicts are {' or '.join(_SCOPES[scope] for scope in scopes)}."] if scopes else []
+    lines += [f"{_some(pairs)}: {said}" for said, pairs in named.items()]
+    warnings = [Text.assemble(("warning:", "yellow"), f" {each}") for each in findings["warnings"]]
+    return [*map(Text, lines), *warnings]
+
+
+def _said(contrast: dict[str, Any]) -> Iterator[str]:
+    """Why there is no test or no verdict that the interval would suggest, then the caveats."""
+    interval = contrast["interval"]
+    if contrast["reason"]:
+        yield ("no verdict: " if contrast["n"] else "") + contrast["reason"]
+    elif contrast["verdict"] == "not_shown" and interval and not interval[0] <= 0 <= interval[1]:
+        yield "the interval leaves out 0, the test corrected for all comparisons does not"
+    yield from contrast["caveats"]
+
+
+def _some(pairs: Sequence[str]) -> str:
+    others = len(pairs) - MAX_NAMED
+    return ", ".join(pairs[:MAX_NAMED]) + (f" and {others} more" if others > 0 else "")
 
 
 def _runs(findings: dict[str, Any]) -> Table:
@@ -84,7 +125,7 @@ def _contrasts(findings: dict[str, Any]) -> Table:
                 points_cell(each["difference"], _interval(each["interval"])),
                 p_value(each["p_holm"]),
                 "–" if seen is None else f"{100 * seen:.1f}",
-                _VERDICTS[each["verdict"]],
+                _VERDICTS[each["verdict"]] if each["interval"] else "no verdict",
             ]
         else:
             cells = ["–", "–", "–", "not compared"]

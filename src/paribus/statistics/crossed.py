@@ -108,8 +108,13 @@ class Estimate:
         return (variance / _c4(df) ** 2 if df <= FEW_DF else variance), df
 
 
-def components(solved: Sequence[Sequence[bool]] | NDArray[np.bool_]) -> Components:
-    """Return the components of `solved` [R, n]: seeds in rows, the same problems in columns."""
+def components(
+    solved: Sequence[Sequence[bool]] | NDArray[np.bool_] | NDArray[np.float64],
+) -> Components:
+    """Return the components of `solved` [R, n]: seeds in rows, the same problems in columns.
+
+    Cells may be changes too: 1 solved by then, -1 no longer, 0 as before.
+    """
     table = np.asarray(solved, dtype=np.float64)
     means, problems = table.mean(axis=1), table.mean(axis=0)
     return Components(

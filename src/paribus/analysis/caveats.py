@@ -1,0 +1,206 @@
+"""What else may stand behind a difference than what is compared, found without being asked.
+
+    caveats(tables, contrast, shifts).all
+    # ("cut by the token limit: 13.8 % of the texts of lora, 0 % of full",
+    #  "among the 345 problems that both answered: +0.3 points [−2.1 to +2.7]")
+
+| caveat                | said where                                                              |
+|-----------------------|-------------------------------------------------------------------------|
+| a setting, a figure   | it differs and nothing declared explains it (`fairness`)                |
+| no answer, cut        | more problems than chance explains: a sign test over them gives p < 0.05|
+| failed                | one arm has more: a failure is a fault, not an answer                   |
+| overlap               | test questions stand whole in an arm's training or prompt; or so many   |
+|                       | more of one arm share 13 words with them that 2 points may come of it   |
+| the answers' form     | the flexible scorer comes to another verdict                            |
+| few answers           | both arms answered fewer than half of the problems                      |
+
+Where outcomes are unbalanced, or few, the difference among the problems that both answered is
+said too. It has an interval and no test: which problems these are is itself what the arms did.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from paribus.analysis import wording
+from paribus.analysis.conditions import OVERLAPS, overlap_counts, spelled_overlap
+from paribus.analysis.contrasts import Contrast, comparable, untuned
+from paribus.analysis.fairness import Row, unexplained
+from paribus.analysis.pairing import Aligned, align
+from paribus.analysis.robustness import Shift
+from paribus.analysis.tables import Tables
+from paribus.records import Outcome
+from paribus.statistics.intervals import Interval, mcnemar
+from paribus.statistics.power import ALPHA
+from paribus.statistics.verdicts import Solved, Verdict, compare
+
+LENIENT = "flexible"
+"""The scorer that takes the last number of any text."""
+
+_UNANSWERED = {
+    Outcome.NO_ANSWER: "without a final answer",
+    Outcome.TRUNCATED: "cut by the token limit",
+    Outcome.FAILED: "failed to generate",
+}
+_ROUNDING = 1e-9
+"""Weighted shares of seeds that differ by less are the same."""
+_OVERLAP_MATTERS = 0.02
+"""Share of the problems, by which more of one arm share 13 words with its training or prompt."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """The contrast among the problems that every run compared answered, rightly or wrongly.
+
+    Attributes:
+        n: how many these are.
+        difference: share solved by a minus share solved by b; None if n is 0.
+        interval: 95 %; None where `reason` says why.
+    """
+
+    n: int
+    difference: float | None = None
+    interval: Interval | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caveats:
+    """What stands beside one contrast: settings and figures that are unlike, and what came out."""
+
+    unlike: tuple[str, ...] = ()
+    outcomes: tuple[str, ...] = ()
+    answered: Answered | None = None
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """Every caveat, in the order of the table above."""
+        return (*self.unlike, *self.outcomes)
+
+
+def caveats(tables: Tables, contrast: Contrast, shifted: Sequence[Shift]) -> Caveats:
+    """Return what else may stand behind `contrast`; `shifted` is what became of all contrasts."""
+    if not contrast.n:
+        return Caveats()
+    lined_up = align(comparable(tables, contrast.a, contrast.b))
+    answered = _answered(lined_up)
+    outcomes = list(_unbalanced({contrast.a: 1, contrast.b: -1}, lined_up))
+    said = [*outcomes, *_overlap(tables, contrast), *_form(contrast, shifted)]
+    if outcomes or 2 * answered.n < contrast.n:
+        said.append(_among_answered(answered, contrast.n))
+    return Caveats(
+        unlike=tuple(map(_differs, unexplained(tables, contrast))),
+        outcomes=tuple(said),
+        answered=answered,
+    )
+
+
+def _answered(lined_up: Aligned) -> Answered:
+    silent = np.vstack(lined_up.are(*_UNANSWERED)).any(axis=0)
+    a, b = (solved[:, ~silent] for solved in lined_up.solved)
+    n = int((~silent).sum())
+    if not n:
+        return Answered(n=0, reason="no problem was answered by both")
+    groups = lined_up.groups
+    if groups is not None:
+        groups = np.unique(groups[~silent], return_inverse=True)[1]
+    tested = compare(a, b, groups)
+    return Answered(
+        n=n,
+        difference=float(a.mean() - b.mean()),
+        interval=tested.interval,
+        reason="" if tested.interval else tested.reason,
+    )
+
+
+def _among_answered(answered: Answered, n: int) -> str:
+    if answered.difference is None:
+        return f"{answered.reason}: accuracy says nothing of skill here"
+    size = wording.points(answered.difference)
+    span = (
+        f"no interval: {answered.reason}"
+        if answered.interval is None
+        else wording.points_range(answered.interval)
+    )
+    return f"among the {answered.n} of {n} problems that both answered: {size} [{span}]"
+
+
+def unbalanced(tables: Tables, weights: Mapping[str, float]) -> tuple[str, ...]:
+    """Return the caveats on outcomes of a weighted sum of arms, such as a factor's effect."""
+    runs = [[run for run in tables.complete if run.arm == name] for name in weights]
+    return tuple(_unbalanced(weights, align(runs)))
+
+
+def _unbalanced(weights: Mapping[str, float], lined_up: Aligned) -> Iterator[str]:
+    """Say of which outcomes some arms have more; of all together if of none alone."""
+    said = [
+        _shares(words, weights, shares)
+        for outcome, words in _UNANSWERED.items()
+        if _differ(weights, shares := lined_up.are(outcome), fault=outcome is Outcome.FAILED)
+    ]
+    together = lined_up.are(*_UNANSWERED)
+    if not said and _differ(weights, together):
+        said = [_shares("without a final answer, cut or failed", weights, together)]
+    yield from said
+
+
+def _differ(weights: Mapping[str, float], shares: Sequence[Solved], *, fault: bool = False) -> bool:
+    """Return whether arms' shares of an outcome differ by more than chance; a fault, at all."""
+    ahead = sum(
+        weight * each.mean(axis=0) for weight, each in zip(weights.values(), shares, strict=True)
+    )
+    if fault:
+        return bool(abs(np.mean(ahead)) > _ROUNDING)
+    p = mcnemar(only_a=int(np.sum(ahead > _ROUNDING)), only_b=int(np.sum(ahead < -_ROUNDING)))
+    return p is not None and p < ALPHA
+
+
+def _shares(words: str, names: Iterable[str], shares: Sequence[Solved]) -> str:
+    listed = [
+        f"{wording.percent(float(each.mean()))} of {name}"
+        for name, each in zip(names, shares, strict=True)
+    ]
+    first, *others = listed
+    return ", ".join([f"{words}: {first.replace(' of ', ' of the texts of ', 1)}", *others])
+
+
+def _overlap(tables: Tables, contrast: Contrast) -> Iterator[str]:
+    for key in ("test_in_train", "shots_in_test"):
+        a, b = (_seen(tables, name, key) for name in (contrast.a, contrast.b))
+        whole, shared = zip(a or (0, 0), b or (0, 0), strict=True)
+        if any(whole) or abs(shared[0] - shared[1]) >= _OVERLAP_MATTERS * contrast.n:
+            yield f"{OVERLAPS[key]}: {_counted(contrast.a, a)}; {_counted(contrast.b, b)}"
+
+
+def _seen(tables: Tables, name: str, key: str) -> tuple[int, int] | None:
+    """Return the most that a run of the arm has of an overlap; None where that is not known."""
+    if key == "test_in_train" and untuned(tables, name):
+        return (0, 0)
+    runs = [run for run in tables.complete if run.arm == name]
+    return max((overlap_counts(run)[key] for run in runs if overlap_counts(run)), default=None)
+
+
+def _counted(name: str, counts: tuple[int, int] | None) -> str:
+    return f"{name} {'not known' if counts is None else spelled_overlap(counts)}"
+
+
+def _form(contrast: Contrast, shifted: Sequence[Shift]) -> Iterator[str]:
+    for each in shifted:
+        if each.under == LENIENT and each.before == contrast and each.other:
+            yield f"by the last number of each text (flexible) {otherwise(each)}"
+
+
+def otherwise(shift: Shift) -> str:
+    """Return what became of a contrast under a variation, with its figures there."""
+    then = shift.after
+    size = f"{wording.points(then.difference)} [{wording.points_range(then.interval)}]"
+    if shift.reversed:
+        return f"the order is reversed: {size}"
+    if then.verdict is Verdict.NOT_SHOWN:
+        return f"the difference is not shown: {size}"
+    return f"a difference is shown: {size}"
+
+
+def _differs(row: Row) -> str:
+    return f"{row.name} differs too ({row.a} against {row.b})"
