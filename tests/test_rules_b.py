@@ -149,6 +149,11 @@ CASES: dict[str, Case] = {
         "words become tokens of 0.9 letters (at least 1.5), and the tokenizer of google/gemma-2b "
         "has 262144 tokens",
     ),
+    "PB070": (
+        facts(tokens={"alike": "8 of 9 problems read like another"}),
+        facts(tokens={"alike": ""}),
+        "8 of 9 problems read like another",
+    ),
 }
 
 ALSO: dict[str, tuple[str, Facts, bool]] = {
@@ -208,7 +213,7 @@ def found(id: str, facts: Facts) -> str | None:
 
 def test_every_rule_has_a_case_and_every_id_is_taken_once() -> None:
     given = [rule.id for module in (texts, models, training, design) for rule in module.RULES]
-    assert sorted(given) == [*(f"PB{number:03d}" for number in range(25, 49)), "PB066"]
+    assert sorted(given) == [*(f"PB{number:03d}" for number in range(25, 49)), "PB066", "PB070"]
     assert list(CASES) == sorted(given)
 
 

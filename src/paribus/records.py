@@ -5,8 +5,9 @@ edited; an outcome is what a scorer says of it and is computed anew whenever it 
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 
 
 class Variant(StrEnum):
@@ -25,12 +26,14 @@ class Problem:
         solution: worked solution in one variant; its last line is `#### N`.
         answer: N in canonical spelling (`numerals.canonical`).
         group: what it was made from (a template, a seed question); "" if it stands alone.
+        where: file and line that it was read from, for messages; "" if it was generated.
     """
 
     question: str
     solution: str
     answer: str
     group: str = ""
+    where: str = field(default="", compare=False, repr=False)
 
     @property
     def id(self) -> str:
@@ -38,6 +41,7 @@ class Problem:
         return problem_id(self.question)
 
 
+@lru_cache(maxsize=2**17)
 def problem_id(question: str) -> str:
     """Return 16 hex digits of the question's SHA-256, whatever its white space."""
     words = " ".join(question.split())

@@ -16,6 +16,7 @@ from paribus.analysis.contrasts import Contrast
 from paribus.analysis.protocols import main_protocol
 from paribus.analysis.tables import Run, Tables
 from paribus.config.spec import flatten
+from paribus.data.alike import told
 from paribus.statistics.verdicts import Scope
 
 NOT_READ = "–"
@@ -72,6 +73,7 @@ def limits(tables: Tables, found: Sequence[Contrast]) -> list[str]:
             "compare them within a variant only. Equal epochs are not equal numbers of tokens."
         )
     said += _about_overlap(tables)
+    said += _about_generated(tables)
     said += _about_bf16(tables, found)
     said.append(_about_intervals(found))
     return said
@@ -249,3 +251,31 @@ def _about_overlap(tables: Tables) -> list[str]:
         if any(counts.get(key, ()))
     ]
     return list(dict.fromkeys(said))
+
+
+def about_likeness(tables: Tables) -> list[str]:
+    """Say which test problems may not be independent: copies, and those of one template."""
+    if _generated(tables) or not tables.complete:
+        return []
+    asked = tables.complete[0].generations
+    found = told(tuple(each.question for each in asked), tuple(each.group for each in asked))
+    return [f"{found}. {_GROUP}"] if found else []
+
+
+def _about_generated(tables: Tables) -> list[str]:
+    if not _generated(tables):
+        return []
+    return [
+        "The problems are generated, each drawn by itself from the same templates: an interval "
+        "covers others of this generator, not word problems at large."
+    ]
+
+
+def _generated(tables: Tables) -> bool:
+    return {flatten(arm.identity).get("data.source") for arm in tables.arms} == {"wordproblems"}
+
+
+_GROUP = (
+    "Intervals are then too narrow, and differences are claimed too often. Say which problems "
+    "belong together: data.group_by, or --group-by for files."
+)

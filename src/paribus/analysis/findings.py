@@ -15,7 +15,7 @@ from paribus.analysis.answer import answer
 from paribus.analysis.answer_form import warnings
 from paribus.analysis.caveats import Caveats, caveats
 from paribus.analysis.claims import findings
-from paribus.analysis.conditions import forked, limits
+from paribus.analysis.conditions import about_likeness, forked, limits
 from paribus.analysis.contrasts import Contrast, contrasts
 from paribus.analysis.effects import Effect, effects
 from paribus.analysis.finding import Finding
@@ -70,7 +70,7 @@ def conclude(tables: Tables) -> Analysis:
         variations=varied,
         shifts=shifted,
         caveats=beside,
-        warnings=warnings(tables, shifted, varied),
+        warnings=[*warnings(tables, shifted, varied), *about_likeness(tables)],
         findings=findings(tables, found, beside, factors, shifted),
         answer=answer(tables, found),
         limits=limits(tables, found),

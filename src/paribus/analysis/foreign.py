@@ -16,11 +16,12 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from paribus.analysis.gold import Gold, agree, read_gold, stated_problem
+from paribus.analysis.gold import WHICH, Gold, read_gold, stated_problem
 from paribus.analysis.samples import Sample
 from paribus.analysis.sources import Source, read_sources
 from paribus.analysis.tables import Arm, Run, Tables, with_generations
 from paribus.errors import DataError
+from paribus.evaluation.gold import check_gold
 from paribus.records import Generation, Problem
 
 FACTOR = "file"
@@ -74,10 +75,12 @@ class Collected:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Answers:
-    """The samples of one source by problem id, and by filter what each says of itself."""
+    """The samples of one source by problem id, the problems that its rows state, and by filter
+    what each says of its text."""
 
     source: Source
     samples: dict[str, Sample]
+    problems: list[Problem]
     stated: dict[str, dict[str, bool]]
     unknown: int
     repeated: int
@@ -99,13 +102,14 @@ def collect(
         common: compare on the problems that every file answers, whatever else they hold.
 
     Raises:
-        DataError: an unreadable line, a problem without gold or with two texts, different
-            problems without `common`, or none in common.
+        DataError: an unreadable line, a problem without gold, with two golds or two texts, gold
+            that does not score correct, different problems without `common`, or none in common.
     """
     sources = read_sources(arguments)
     known = None if gold is None else read_gold(gold, group_by)
     problems = {} if known is None else dict(known.problems)
     answers = [_answers(each, known, problems, group_by) for each in sources if each.run.complete]
+    check_gold([problem for each in answers for problem in each.problems], WHICH)
     left_out = tuple(_left_out(each, problems) for each in answers)
     shared = [key for key in problems if all(key in each.samples for each in answers)]
     _check_shared(left_out, shared, common=common)
@@ -131,6 +135,7 @@ def _answers(
     if known is not None:
         known.check_ids(source.samples, source.path)
     samples: dict[str, Sample] = {}
+    own: list[Problem] = []
     stated: dict[str, dict[str, bool]] = {}
     unknown: set[str] = set()
     seen: set[tuple[str, str]] = set()
@@ -141,6 +146,8 @@ def _answers(
         if problem is None:
             unknown.add(f"{sample.id} {sample.question}")
             continue
+        if known is None:
+            own.append(problem)
         first = samples.setdefault(problem.id, sample)
         if first.text != sample.text:
             conflicts.append(f"{first.where} and {sample.where}: {problem.question[:60]!a}")
@@ -156,21 +163,26 @@ def _answers(
             "keep one text for each problem, or give each repeat a file of its own",
         )
     return _Answers(
-        source=source, samples=samples, stated=stated, unknown=len(unknown), repeated=repeated
+        source=source,
+        samples=samples,
+        problems=own,
+        stated=stated,
+        unknown=len(unknown),
+        repeated=repeated,
     )
 
 
 def _stated(sample: Sample, problems: dict[str, Problem], group_by: str | None) -> Problem:
-    """The problem that the row itself states, with what other rows know of it."""
+    """The problem that the row itself states. What other rows know of it is put together."""
     if sample.question is None:
         raise DataError(
             f"{sample.where}: names its problem by id alone", "give the gold file: --gold FILE"
         )
     problem = stated_problem(sample.stated, sample.where, group_by)
     known = problems.setdefault(problem.id, problem)
-    agree(known, problem, sample.where)
-    solution, group = known.solution or problem.solution, known.group or problem.group
-    problems[problem.id] = replace(known, solution=solution, group=group)
+    if (problem.solution and not known.solution) or (problem.group and not known.group):
+        solution, group = known.solution or problem.solution, known.group or problem.group
+        problems[problem.id] = replace(known, solution=solution, group=group)
     return problem
 
 

@@ -12,7 +12,7 @@ from typing import Literal
 from paribus.analysis.contrasts import untuned
 from paribus.analysis.pairing import Aligned, align
 from paribus.analysis.summary import summary
-from paribus.analysis.tables import Run, Tables, with_generations
+from paribus.analysis.tables import Run, Tables, judged_by
 from paribus.evaluation.signals import mentions
 from paribus.records import Generation, Outcome
 from paribus.statistics.intervals import Interval
@@ -110,7 +110,7 @@ def format_and_skill(tables: Tables, a: str, b: str) -> Gain | None:
     gain = align([runs_a, runs_b])
     if not gain.keys:
         return None
-    last = align([runs_a, [with_generations(run, run.generations, "flexible") for run in runs_b]])
+    last = align([runs_a, [judged_by(run, "flexible") for run in runs_b]])
     least = align([runs_a, [_right_anywhere(run) for run in runs_b]])
     return Gain(
         a=a,

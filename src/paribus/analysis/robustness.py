@@ -24,7 +24,7 @@ from paribus.analysis.contrasts import Contrast, comparable, contrasts
 from paribus.analysis.gold import read_gold
 from paribus.analysis.pairing import align
 from paribus.analysis.protocols import main_protocol, texts
-from paribus.analysis.tables import MAIN_SCORER, Run, Tables, with_generations
+from paribus.analysis.tables import MAIN_SCORER, Run, Tables, judged_by, with_generations
 from paribus.evaluation.score import SCORERS
 from paribus.statistics.crossed import components, estimate, too_uncertain
 from paribus.statistics.intervals import Interval
@@ -152,9 +152,7 @@ def read_labels(path: Path) -> dict[str, str]:
 
 
 def _rescored(tables: Tables, scorer: str) -> Tables:
-    return _with_runs(
-        tables, [with_generations(run, run.generations, scorer) for run in tables.complete]
-    )
+    return _with_runs(tables, [judged_by(run, scorer) for run in tables.complete])
 
 
 def _by_protocol(tables: Tables) -> Iterator[tuple[str, Tables]]:

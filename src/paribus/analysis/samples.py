@@ -17,10 +17,12 @@ cut text without an answer is "no answer".
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from paribus.data.json_text import has_half_pair
 from paribus.data.rows import Row, read_rows
 from paribus.errors import DataError
 from paribus.records import Generation, Stop
@@ -39,6 +41,10 @@ _CUT = {
     "maxcompletiontokens", "maxlength", "modellength", "modelcontextwindowexceeded",
 }  # fmt: skip
 """Where servers and libraries say why a text ended, and what they call the token limit: `_bare`."""
+
+
+_STATED = ("question", "answer", "solution", "group")
+"""What a generation of paribus says of its problem."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +107,7 @@ def own_samples(generations: Sequence[Generation], where: str) -> list[Sample]:
             stop=generation.stop,
             num_tokens=generation.num_tokens,
             prompt_sha256=generation.prompt_sha256,
-            stated=asdict(generation),
+            stated={key: getattr(generation, key) for key in _STATED},
         )
         for number, generation in enumerate(generations, 1)
     ]
@@ -113,9 +119,10 @@ def read_objects(path: Path) -> Iterator[Row]:
     Half a surrogate pair, which JSON can spell and no text can hold, becomes "?".
     """
     for where, row in read_rows(path):
-        text = json.dumps(row, ensure_ascii=False, default=repr)
-        whole = text.encode(errors="replace").decode()
-        yield where, row if whole == text else json.loads(whole)
+        if has_half_pair(row):
+            text = json.dumps(row, ensure_ascii=False, default=repr)
+            row = json.loads(text.encode(errors="replace"))
+        yield where, row
 
 
 def text_of(row: dict[str, Any], key: str, where: str) -> str:
@@ -190,9 +197,15 @@ def _exact_match(row: dict[str, Any]) -> bool | None:
 
 def _stop(row: dict[str, Any]) -> Stop:
     """Return why a text ended, as far as its row says."""
-    said = {_bare(each) for key in row if _bare(key) in _ENDS for each in _within(row[key])}
-    cut = {_bare(each) for key in row if _bare(key) == "truncated" for each in _within(row[key])}
+    said = {_bare(each) for key in row if _key(key) in _ENDS for each in _within(row[key])}
+    cut = {_bare(each) for key in row if _key(key) == "truncated" for each in _within(row[key])}
     return Stop.LENGTH if said & _CUT or cut & (_CUT | {"true", "1"}) else Stop.STOP_TOKEN
+
+
+@lru_cache(maxsize=2**10)
+def _key(name: str) -> str:
+    """Return `_bare(name)`; kept, for the rows of a file have the same keys."""
+    return _bare(name)
 
 
 def _within(value: Any) -> list[Any]:

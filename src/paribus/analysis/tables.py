@@ -78,7 +78,8 @@ class Run:
         note: why there are no scores; of a complete run what it is still to be tested for.
         result: the run's `result.json`; empty unless complete.
         generations: what the model wrote, in the order of the test problems.
-        judged: the main scorer's outcome of each generation.
+        by_scorer: each scorer's outcome of each generation.
+        judged: the outcomes that conclusions are drawn from: the main scorer's, or another's.
         scores: one entry for each scorer; empty unless complete.
         losses: the training loss; empty for an untuned arm.
         also: what the model wrote under each further protocol, by its name.
@@ -93,6 +94,7 @@ class Run:
     note: str = ""
     result: dict[str, Any] = field(default_factory=dict)
     generations: tuple[Generation, ...] = ()
+    by_scorer: dict[str, tuple[Outcome, ...]] = field(default_factory=dict)
     judged: tuple[Outcome, ...] = ()
     scores: dict[str, Score] = field(default_factory=dict)
     losses: tuple[LossPoint, ...] = ()
@@ -162,19 +164,30 @@ class Tables:
 
 def score_all(generations: Sequence[Generation], scorer: str) -> Score:
     """Return the score of `generations`. Every one counts in n, whatever its outcome."""
-    n = len(generations)
-    solved = [score(each, scorer) is Outcome.CORRECT for each in generations]
-    if n == 0:
-        return Score(correct=0, n=0, accuracy=None, interval=None)
-    interval = mean_interval(components([solved]), numbered([each.group for each in generations]))
-    return Score(correct=sum(solved), n=n, accuracy=sum(solved) / n, interval=interval)
+    return _counted(generations, [score(each, scorer) for each in generations])
 
 
-def with_generations(run: Run, generations: Sequence[Generation], scorer: str = MAIN_SCORER) -> Run:
-    """Return `run` with these generations instead of its own, judged by `scorer`, and scored."""
+def with_generations(run: Run, generations: Sequence[Generation]) -> Run:
+    """Return `run` with these generations instead of its own, each scored once by each scorer."""
+    found = {name: tuple(score(each, name) for each in generations) for name in SCORERS}
     return replace(
         run,
         generations=tuple(generations),
-        judged=tuple(score(each, scorer) for each in generations),
-        scores={each: score_all(generations, each) for each in SCORERS},
+        by_scorer=found,
+        judged=found[MAIN_SCORER],
+        scores={name: _counted(generations, outcomes) for name, outcomes in found.items()},
     )
+
+
+def judged_by(run: Run, scorer: str) -> Run:
+    """Return `run` with `scorer`'s outcomes as those that conclusions are drawn from."""
+    return replace(run, judged=run.by_scorer[scorer])
+
+
+def _counted(generations: Sequence[Generation], outcomes: Sequence[Outcome]) -> Score:
+    n = len(generations)
+    if n == 0:
+        return Score(correct=0, n=0, accuracy=None, interval=None)
+    solved = [outcome is Outcome.CORRECT for outcome in outcomes]
+    interval = mean_interval(components([solved]), numbered([each.group for each in generations]))
+    return Score(correct=sum(solved), n=n, accuracy=sum(solved) / n, interval=interval)

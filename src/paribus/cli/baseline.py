@@ -17,6 +17,7 @@ from paribus.cli.display import Display
 from paribus.config.load import Loaded, load, typed
 from paribus.data.problems import load as load_problems
 from paribus.errors import RunFailed, UserError
+from paribus.evaluation.gold import check_gold
 from paribus.experiment.candidates import NAME, Candidate, evaluate, plan
 from paribus.experiment.matrix import expand
 from paribus.planning.foresight import ASSUMED, Foresight, foresee
@@ -64,7 +65,7 @@ def baseline(
             )
         whole, tested = load(experiment, values), load(experiment, [*values, *size])
     foreseen = _foresee(whole)
-    load_problems(tested.config.data, tested.config.seed)  # their fault is no model's
+    check_gold(load_problems(tested.config.data, tested.config.seed).read)  # no model's fault
     asked = [name.strip() for name in protocols.split(",")] if protocols is not None else []
     # A program reads stdout then; what is for people goes to stderr.
     console = PlainConsole(

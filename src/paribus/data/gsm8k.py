@@ -4,13 +4,13 @@ A folder holds `train.jsonl`, `test.jsonl` and, for socratic solutions, `train_s
 `test_socratic.jsonl`, each line `{"question": …, "answer": "…\\n#### N"}`, as OpenAI publishes it.
 """
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from paribus import hub, numerals
+from paribus.data.json_text import has_half_pair
 from paribus.data.rows import Row, read_rows
 from paribus.errors import DataError, NotHere
 from paribus.records import Problem, Variant
@@ -39,7 +39,7 @@ def problem(question: Any, solution: Any, where: str) -> Problem:
             f"{last[-40:]!r}",
             remedy,
         )
-    return Problem(question=question, solution=solution.rstrip(), answer=answer)
+    return Problem(question=question, solution=solution.rstrip(), answer=answer, where=where)
 
 
 def read(
@@ -100,10 +100,11 @@ def _file_rows(folder: Path, variant: Variant, split: str) -> list[Row]:
         raise DataError(f"there is no file {file}", remedy)
     rows = list(read_rows(file))
     for where, row in rows:
-        try:
-            json.dumps(row, ensure_ascii=False, default=repr).encode()
-        except UnicodeEncodeError as error:  # JSON can spell half a surrogate pair
-            raise DataError(f"{where}: not text: {error}", "mend or remove the line") from error
+        if has_half_pair(row):
+            raise DataError(
+                f"{where}: not text: it spells half a surrogate pair, \\ud800 to \\udfff",
+                "mend or remove the line",
+            )
     return rows
 
 

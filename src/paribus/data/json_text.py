@@ -16,6 +16,7 @@ MEND = "mend or remove the line"
 ENCODE = "save the whole file as UTF-8: iconv -f latin1 -t utf-8 IN > OUT; from Windows: -f cp1252"
 COLUMNS = {"question", "completion", "problem_id"}
 """Every row has one of them, but for lm-eval's, which has a `doc`."""
+_HALF = re.compile("[\ud800-\udfff]")
 _PLAIN = re.compile("[A-Za-z_][A-Za-z0-9_]*").fullmatch
 
 
@@ -44,6 +45,18 @@ def object_in(line: bytes, where: str) -> dict[str, Any]:
     if not isinstance(row, dict):
         raise DataError(f"{where}: not an object", f"{MEND}: each holds one object")
     return row
+
+
+def has_half_pair(value: Any) -> bool:
+    """Return whether a value of JSON holds half a surrogate pair: JSON can spell it, no text can.
+
+    What is of another type than JSON's is no text.
+    """
+    if isinstance(value, str):
+        return not value.isascii() and _HALF.search(value) is not None
+    if isinstance(value, dict):
+        return any(has_half_pair(each) for pair in value.items() for each in pair)
+    return isinstance(value, list) and any(map(has_half_pair, value))
 
 
 def begun(text: bytes) -> dict[str, Any] | None:

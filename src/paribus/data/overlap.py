@@ -50,5 +50,10 @@ def contained_13gram(these: Sequence[Problem], those: Sequence[Problem]) -> int:
 
 def ngrams(text: str) -> set[int]:
     """Return a hash of each run of 13 words in `text`."""
-    words = _WORD.findall(text.lower())
-    return {hash(tuple(words[i : i + NGRAM])) for i in range(len(words) - NGRAM + 1)}
+    said = words(text)
+    return {hash(tuple(said[i : i + NGRAM])) for i in range(len(said) - NGRAM + 1)}
+
+
+def words(text: str) -> list[str]:
+    """Return the words of `text`, lower-cased and without punctuation."""
+    return _WORD.findall(text.lower())

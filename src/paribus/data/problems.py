@@ -10,7 +10,7 @@ All five shots are held out whatever the protocol, so that all protocols train o
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from paribus.config.schema import DataConfig
 from paribus.data import gsm8k, wordproblems
@@ -36,6 +36,7 @@ class ProblemSet:
         train_duplicates: questions that occurred again in the training pool and were left out.
         test_duplicates: the same in the test pool.
         overlap: test questions that occurred in the training pool and were left out of it.
+        read: every problem that the files hold, drawn or not, as it was read.
     """
 
     train: tuple[Problem, ...]
@@ -46,6 +47,7 @@ class ProblemSet:
     train_duplicates: int
     test_duplicates: int
     overlap: int
+    read: tuple[Problem, ...] = field(default=(), compare=False, repr=False)
 
     @property
     def shot(self) -> Problem:
@@ -72,7 +74,7 @@ def hash_of_tests(problems: Sequence[Problem]) -> str:
 
 def load(data: DataConfig, seed: int) -> ProblemSet:
     """Return the problems `data` asks for. Raises DataError if there are not enough."""
-    train_pool, test_pool, test_variant = _pools(data, seed)
+    train_pool, test_pool, read, test_variant = _pools(data, seed)
     distinct = _distinct(train_pool)
     distinct_tests = _distinct(test_pool)
     if data.source != "wordproblems":
@@ -91,23 +93,29 @@ def load(data: DataConfig, seed: int) -> ProblemSet:
         train_duplicates=len(train_pool) - len(distinct),
         test_duplicates=len(test_pool) - len(distinct_tests),
         overlap=len(distinct) - len(pool),
+        read=tuple(read),
     )
 
 
-def _pools(data: DataConfig, seed: int) -> tuple[list[Problem], list[Problem], Variant]:
-    """Return train pool, test pool and the variant of the tests' solutions."""
+def _pools(
+    data: DataConfig, seed: int
+) -> tuple[list[Problem], list[Problem], list[Problem], Variant]:
+    """Return train pool, test pool, all that was read, and the variant of the tests' solutions."""
     variant = Variant(data.variant)
     if data.source == "wordproblems":
-        return *_generated(data, seed, variant), variant
+        train_pool, tests = _generated(data, seed, variant)
+        return train_pool, tests, [*train_pool, *tests], variant
     train, test = ("test", "train") if data.source == "gsm8k_swapped" else ("train", "test")
     train_pool = gsm8k.read(data.path, data.revision, variant, train)
     # Tests are drawn from the main file in every arm, so that no file can change the draw.
     tests = gsm8k.read(data.path, data.revision, Variant.MAIN, test, data.group_by)
     written = variant if gsm8k.has(data.path, variant, test) else Variant.MAIN
+    read = [*train_pool, *tests]
     if written is not Variant.MAIN:
         other = gsm8k.read(data.path, data.revision, written, test)
+        read += other
         tests = _with_solutions(tests, {problem.id: problem for problem in other}, written)
-    return train_pool, tests, written
+    return train_pool, tests, read, written
 
 
 def _generated(

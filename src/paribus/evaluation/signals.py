@@ -84,7 +84,7 @@ class Signal(StrEnum):
     SAME_STEPS_WRONG_RELATION = "same_steps_wrong_relation"
 
 
-@lru_cache(maxsize=2**16)
+@lru_cache(maxsize=2**20)
 def signal(generation: Generation, outcome: Outcome) -> Signal | None:
     """Return the first signal that fires, None for a correct generation.
 
@@ -146,6 +146,9 @@ def _loops(text: str) -> bool:
     are found in one pass: D. E. Knuth, J. H. Morris, V. R. Pratt (1977), SIAM J. Comput. 6.
     """
     backwards = text[: -LOOP_TAIL - 1 : -1]
+    # Whatever the period, what the text ends in comes once more before: most texts end here.
+    if backwards.find(backwards[: LOOP_LENGTH // COPIES], 1) < 0:
+        return False
     borders, border = [0], 0
     for length, letter in enumerate(backwards[1:], 2):
         while border and letter != backwards[border]:

@@ -4,12 +4,13 @@
 `run` stops there. Both ask here.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from paribus.config.spec import RunSpec
 from paribus.errors import ModelError, NotHere, UserError
+from paribus.evaluation.gold import check_gold
 from paribus.experiment.arms import Arm
 from paribus.experiment.fitting import fit
 from paribus.experiment.forecast import Forecast, forecast
@@ -71,7 +72,8 @@ def survey(design: Design, device: Device, prepare: Callable[[Arm], Inputs]) -> 
     """Return what is known of each arm of a settled design; `prepare` makes an arm's inputs.
 
     A `device` that is this machine's is timed first, where that was not done yet.
-    Raises ModelError if an arm's model is a folder without a config.json: nothing can fetch that.
+    Raises ModelError if an arm's model is a folder without a config.json: nothing can fetch that;
+    DataError if arms read different gold answers to one question.
     """
     device = timed(device, precisions(design))
     prospects = []
@@ -105,4 +107,12 @@ def survey(design: Design, device: Device, prepare: Callable[[Arm], Inputs]) -> 
                 fault=fault,
             )
         )
+    _check_gold_between(prospects)
     return prospects
+
+
+def _check_gold_between(prospects: Sequence[Prospect]) -> None:
+    """Raise DataError if arms of different data read different gold answers to one question."""
+    read = {each.first.config.data: each.inputs.problems.read for each in prospects if each.inputs}
+    if len(read) > 1:
+        check_gold([problem for problems in read.values() for problem in problems])

@@ -18,6 +18,7 @@ from typing import Any
 from paribus.config.schema import ArmConfig
 from paribus.data.problems import ProblemSet, load
 from paribus.errors import ModelError, NotHere, PromptError
+from paribus.evaluation.gold import check_gold
 from paribus.models.configs import read_config
 from paribus.models.source import Source, context_length, find, vocabulary
 from paribus.planning.encodings import Encodings, encoded, tokenizer_of
@@ -115,6 +116,7 @@ def prepare(config: ArmConfig, seed: int, *, trial: bool = False) -> Inputs:
     Raises UserError: DataError, ModelError, PromptError, or NotHere.
     """
     problems = load(config.data, seed)
+    check_gold(problems.read)
     _check_packages(config)
     source = _source(config.model, config.revision)
     examples, dropped = _training(problems, config, source)

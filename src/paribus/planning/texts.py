@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 from paribus.config.schema import ArmConfig
+from paribus.data.alike import told
 from paribus.files import read_json
 from paribus.planning.inputs import Inputs
 from paribus.planning.rules.card import TokenFacts
@@ -36,7 +37,16 @@ def token_facts(inputs: Inputs, config: ArmConfig) -> TokenFacts:
         template_dates="strftime_now" in str(tokenizer.chat_template or ""),
         vocabulary=len(tokenizer),
         letters_per_token=_letters_per_token(inputs),
+        alike=_alike(inputs, config),
     )
+
+
+def _alike(inputs: Inputs, config: ArmConfig) -> str:
+    """Say how alike the tested problems are. Those generated are independent: `data.alike`."""
+    if config.data.source == "wordproblems":
+        return ""
+    asked = inputs.tested
+    return told(tuple(each.question for each in asked), tuple(each.group for each in asked))
 
 
 def _letters_per_token(inputs: Inputs) -> float | None:

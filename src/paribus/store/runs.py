@@ -145,7 +145,7 @@ def read_generations(path: Path) -> list[Generation]:
 def as_generation(row: dict[str, Any]) -> Generation:
     """Return the generation in a row of JSON. Raises TypeError, ValueError or KeyError."""
     made = Generation(**{**row, "stop": Stop(row["stop"])})
-    for name, value in asdict(made).items():
+    for name, value in row.items():
         kind = int if name == "num_tokens" else str
         if not isinstance(value, kind) or isinstance(value, bool):
             raise TypeError(f"{name} is {value!r}, which is no {kind.__name__}")

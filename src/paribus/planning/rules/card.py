@@ -52,6 +52,7 @@ class TokenFacts:
         template_dates: whether the chat template asks for the date (`strftime_now`).
         vocabulary: how many tokens the tokenizer has; 0 if not known.
         letters_per_token: of the words in the texts; None where there are too few.
+        alike: what is to be said of test problems that read alike; "" if nothing is.
     """
 
     bos: int | None
@@ -72,6 +73,7 @@ class TokenFacts:
     template_dates: bool = False
     vocabulary: int = 0
     letters_per_token: float | None = None
+    alike: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

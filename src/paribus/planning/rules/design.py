@@ -73,7 +73,34 @@ def _unpinned(facts: Facts) -> str | None:
     return ", ".join(open_ends) or None
 
 
+def _alike(facts: Facts) -> str | None:
+    return (facts.tokens.alike if facts.tokens else "") or None
+
+
 RULES: tuple[Rule, ...] = (
+    Rule(
+        id="PB070",
+        title="Test problems are copies of each other, or of one template",
+        severity=Severity.WARNING,
+        what=(
+            "Problems that stand or fall together count as if each were evidence of its own: "
+            "intervals are too narrow, and differences are claimed that are none."
+        ),
+        why=(
+            "Every test but that of groups takes the problems for independent draws. Whoever "
+            "solves one problem of a template mostly solves the others."
+        ),
+        evidence=(
+            "simulated here (tests/test_alike.py): with four problems of each template, two like "
+            "arms are told apart 1 time in 7 where 1 in 20 is promised, and with the sets that are "
+            "found here as groups 1 in 20",
+        ),
+        instead=(
+            "Give each line of the test file a key that names its template or seed question, and "
+            "set data.group_by to it; or keep one problem of each."
+        ),
+        check=_alike,
+    ),
     Rule(
         id="PB044",
         title="Two seeds give no verdict",

@@ -1,0 +1,118 @@
+"""What gold must be: one answer to each question, and solutions that the scorer calls correct.
+
+    check_gold(problems)    # DataError: 1 question has two gold answers: train.jsonl:3 says 7, …
+
+Else a model that answers perfectly is called wrong, or is taught and asked different answers.
+A question is the same whatever its white space, its case and what in it cannot be seen.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from unicodedata import normalize
+
+from paribus.errors import DataError
+from paribus.evaluation.score import SCORERS, score
+from paribus.records import Generation, Outcome, Problem, Stop
+
+SHOWN = 3
+"""Rows or questions that an error quotes; the others are counted."""
+
+_UNSEEN = re.compile(
+    "[\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufe0f\ufeff]"
+)
+"""Characters that take no room: zero-width ones, soft hyphens, marks of direction."""
+
+_MARK = "####"
+
+
+def check_gold(problems: Sequence[Problem], which: str = "mend or remove the others") -> None:
+    """Raise DataError, naming rows, if a question has two golds or a solution is not correct.
+
+    `which` ends the remedy for questions with two golds, and says how to choose.
+    """
+    _check_one_answer(problems, which)
+    _check_correct(problems)
+
+
+def asked(question: str) -> str:
+    """Return what is asked, without what does not change it: white space, case, unseen marks."""
+    seen = question if question.isascii() else normalize("NFC", _UNSEEN.sub("", question))
+    return " ".join(seen.casefold().split())
+
+
+def _check_one_answer(problems: Iterable[Problem], which: str) -> None:
+    first: dict[str, Problem] = {}
+    torn: dict[str, Problem] = {}
+    for problem in problems:
+        question = asked(problem.question)
+        if first.setdefault(question, problem).answer != problem.answer:
+            torn.setdefault(question, problem)
+    if torn:
+        said = [
+            f"{_at(first[question], 'one row')} says {first[question].answer} and "
+            f"{_at(other, 'another')} says {other.answer} to {other.question.strip()[:60]!a}"
+            for question, other in torn.items()
+        ]
+        have = "question has" if len(said) == 1 else "questions have"
+        raise DataError(
+            f"{len(said)} {have} two gold answers: {listed(said)}",
+            f"say which one holds: {which}",
+        )
+
+
+def _check_correct(problems: Sequence[Problem]) -> None:
+    said = [
+        f"{_at(each, 'a problem')}: gold is {each.answer}, and {_spelled(outcome)} in "
+        f"{each.solution[-60:]!a}"
+        for each in problems
+        if (outcome := outcome_of(each.solution, each.answer)) is not Outcome.CORRECT
+    ]
+    if said:
+        what = "gold solution is" if len(said) == 1 else "gold solutions are"
+        raise DataError(
+            f"{len(said)} {what} not correct by their own scorer, so that no model could be: "
+            f"{listed(said)}",
+            "end the solution in '#### N' on a line of its own, N its number alone and no other "
+            "answer before it; or remove the row",
+        )
+
+
+@lru_cache(maxsize=2**16)
+def outcome_of(solution: str, answer: str) -> Outcome:
+    """Return what the first scorer says of a model that writes the gold `solution`.
+
+    One without an answer of its own may have it stated apart: it is judged with `#### N` behind it.
+    """
+    alone = _judged(solution, answer)
+    own = solution.rstrip().rpartition("\n")[2].startswith(_MARK)
+    if own or alone in (Outcome.CORRECT, Outcome.WRONG):
+        return alone
+    return _judged(f"{solution}\n{_MARK} {answer}".lstrip(), answer)
+
+
+def _judged(text: str, answer: str) -> Outcome:
+    made = Generation(
+        problem_id="",
+        question="",
+        answer=answer,
+        prompt_sha256="",
+        text=text,
+        num_tokens=0,
+        stop=Stop.STOP_TOKEN,
+    )
+    return score(made, SCORERS[0])
+
+
+def _spelled(outcome: Outcome) -> str:
+    return "another number is found" if outcome is Outcome.WRONG else "no number is found"
+
+
+def _at(problem: Problem, else_: str) -> str:
+    return problem.where or else_
+
+
+def listed(said: Sequence[str]) -> str:
+    """Return the first few of `said`, and how many more there are."""
+    more = f"; and {len(said) - SHOWN:,} more" if len(said) > SHOWN else ""
+    return "; ".join(said[:SHOWN]) + more
