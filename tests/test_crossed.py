@@ -12,12 +12,12 @@ from by_hand import solved
 from paribus.statistics.crossed import (
     components,
     estimate,
-    numbered,
     pooled,
     possible,
     tail,
     too_uncertain,
 )
+from paribus.statistics.groups import numbered
 
 THREE = solved("1011", "1001", "1111")
 TWO = solved("0011", "0101")
@@ -70,10 +70,14 @@ def test_the_variances_of_one_arm_by_hand():
 def test_the_variances_of_a_difference_by_hand():
     found = of(THREE, TWO)
     assert found.value == pytest.approx(0.25)
-    # The squares of (3/4, -5/12, -1/12, -1/4), less the chance in the cells of both arms.
-    squares, chance = 116 / 144, (2 / 9 + 2 * 44 / 144) / 2 / 3 + 1 / 2
-    assert found.shared == (pytest.approx((squares + 0.5 / 3 + 0.5 / 2 - chance) / 4**2), 3)
+    # The squares of (3/4, -5/12, -1/12, -1/4), less the chance in the cells of both arms, and a
+    # pseudo-problem as large as what tells them apart: (1, -1/6, 1/6, 0).
+    squares, chance = 116 / 144, ((2 / 9 + 2 * 44 / 144) / 2 / 3, 1 / 2)
+    pseudo = ((1 + 2 / 36) / (1 + 2 / 6)) ** 2
+    assert pseudo > 0.5 / 3 + 0.5 / 2
+    assert found.shared == (pytest.approx((squares + pseudo - sum(chance)) / 4**2), 3)
     assert found.seeds == ((pytest.approx(0.0625 / 3), 2), (0.0, 1))
+    assert found.chance == pytest.approx([each / 4**2 for each in chance])
     # Where chance is all there is, half a pseudo-problem for each run is left.
     mixed = solved("1100", "0011")
     assert of(mixed, mixed).shared == ((0.5 / 2 + 0.5 / 2) / 4**2, 3)
@@ -86,7 +90,9 @@ def test_the_variances_of_a_difference_by_hand():
         ([0, 0, 1, 1], (2 * (1 + 1) + 0.5) / 4**2, 1),
         ([0, 1, 0, 1], 0.5 / 4**2, 1),  # each group has one solved: groups tell nothing apart
         ([0, 1, 2, 3], (4 / 3 * 1 + 0.5) / 4**2, 3),
-        ([0, 0, 0, 1], (2 * (1 / 4 + 1 / 4) + 0.5) / 4**2, 1),  # worth 16/10 even groups
+        # Worth 16/10 even groups. Without the large one the mean is 0 and not 1/2; without the
+        # small one it is 2/3: half the squares of what that takes away.
+        ([0, 0, 0, 1], ((1 / 2) ** 2 + (1 / 6) ** 2) / 2 + 0.5 / 4**2, 1),
     ],
 )
 def test_groups_are_added_up_first(groups, shared, df):
@@ -109,8 +115,10 @@ def test_one_seed_is_the_paired_t_test_but_for_the_pseudo_problems(a, b):
     assert found.df == pytest.approx(n - 1)
     p = 2 * stats.t.sf(abs(found.value) / found.error, n - 1)
     assert found.p_value == pytest.approx(p)
+    # The interval reaches as far at least, and farther where few problems tell the two apart.
     half = stats.t.isf(0.025, n - 1) * found.error
-    assert found.interval.high - found.value == pytest.approx(half)
+    assert found.interval.high - found.value > half - 1e-9
+    assert found.value - found.interval.low > half - 1e-9
 
 
 @pytest.mark.parametrize(
@@ -167,7 +175,8 @@ def test_the_tail_is_the_average_over_chi_squared_variances(distance, df):
 @given(ARM, ARM)
 def test_groups_of_one_change_only_the_factor_of_small_samples(a, b):
     alone, grouped = of(a, b), of(a, b, np.arange(12))
-    least = (0.5 / len(a) + 0.5 / len(b)) / 12**2
+    assert alone.apart
+    least = max(0.5 / len(a) + 0.5 / len(b), alone.apart.jump**2) / 12**2
     shared = (alone.shared[0] - least) * 12 / 11 + least
     assert grouped.shared == (pytest.approx(shared), 11)
     # Chance within the groups does not touch the seeds.
@@ -219,21 +228,6 @@ def test_there_is_no_test_where_nothing_tells_the_arms_apart(row, seeds_a, seeds
 # --- groups and refusals ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("labels", "numbers"),
-    [
-        ([], None),
-        (["", "", ""], None),
-        (["a", "b", "a"], [0, 1, 0]),
-        (["", "a", "", "a"], [0, 1, 2, 1]),
-        (["b", "", "b", ""], [0, 1, 0, 2]),
-    ],
-)
-def test_numbered(labels, numbers):
-    found = numbered(labels)
-    assert (None if found is None else found.tolist()) == numbers
-
-
 TOO_FEW_SEEDS = "2 seeds are too few to say how much the seed matters"
 
 
@@ -252,7 +246,11 @@ TOO_FEW_SEEDS = "2 seeds are too few to say how much the seed matters"
         ((1, 1), 18, [2] * 9, "9 groups of problems are too few, under 10"),
         ((1, 1), 18, [18], "1 groups of problems are too few, under 10"),
         # As much as 200^2 / (100^2 + 100) even groups: nearly half of all hangs on one.
-        ((3, 3), 200, [100, *[1] * 100], "3 groups of problems are too few, under 10"),
+        (
+            *((3, 3), 200, [100, *[1] * 100]),
+            "101 groups of problems, so unequal that they say as much as 3 of one size, are too "
+            "few, under 10",
+        ),
     ],
 )
 def test_too_uncertain(seeds, n, sizes, reason):
@@ -261,3 +259,31 @@ def test_too_uncertain(seeds, n, sizes, reason):
     found = too_uncertain(arms, groups)
     assert found.startswith(reason)
     assert bool(found) == bool(reason)
+
+
+# --- paired seeds ----------------------------------------------------------------------------
+
+
+@given(st.integers(2, 4).flatmap(lambda seeds: st.tuples(table(seeds, 12), table(seeds, 12))))
+def test_paired_seeds_are_those_of_the_differences_seed_by_seed(arms):
+    a, b = arms
+    weighted = [(1.0, components(a)), (-1.0, components(b))]
+    found, alone = estimate(weighted, paired=True), estimate(weighted)
+    rows = a.astype(float) - b
+    assert found.value == pytest.approx(alone.value)
+    assert found.seeds == ((pytest.approx(rows.mean(axis=1).var(ddof=1) / len(a)), len(a) - 1),)
+    cells = rows - rows.mean(axis=0) - rows.mean(axis=1)[:, None] + rows.mean()
+    assert found.chance == (
+        pytest.approx((cells**2).sum() / (len(a) - 1) / len(a) / 12**2, abs=1e-15),
+    )
+
+
+def test_what_a_seed_does_to_both_arms_cancels_where_seeds_are_paired():
+    """Seed by seed a solves 40 problems more than b, while both go up and down by 100."""
+    a, b = (
+        np.array([np.arange(1000) < right + more for right in (500, 600, 700)]) for more in (40, 0)
+    )
+    weighted = [(1.0, components(a)), (-1.0, components(b))]
+    alone, paired = estimate(weighted), estimate(weighted, paired=True)
+    assert sum(variance for variance, _ in alone.seeds) == pytest.approx(2 * 0.1**2 / 3)
+    assert sum(variance for variance, _ in paired.seeds) == pytest.approx(0)

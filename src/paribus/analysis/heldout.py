@@ -8,9 +8,10 @@ the main protocol: less is better. It is a figure for every problem, also for th
 solves, so it still tells arms apart where accuracy is near the floor.
 
 Every mean here is a ratio of sums over problems, sum(y) / sum(x): nats over tokens, or over
-problems (x = 1). Its variance is that of the residuals y - ratio x, added up within groups, times
-G/(G-1): W. G. Cochran (1977), Sampling Techniques, 3rd ed., sections 6.4 and 11.8. The interval is
-t with G-1 degrees of freedom; for x = 1 and no groups that is the paired t test.
+problems (x = 1). Its variance is the jackknife's of the residuals y - ratio x, over problems or
+groups of them (`groups.squares`): W. G. Cochran (1977), Sampling Techniques, 3rd ed., sections 6.4
+and 11.8. The interval is t with one degree of freedom less than problems, or groups as many as
+these are worth; for x = 1 and no groups that is the paired t test.
 """
 
 from collections.abc import Sequence
@@ -22,7 +23,8 @@ from scipy.special import stdtr
 
 from paribus.analysis.pairing import Key, keys
 from paribus.analysis.tables import Likelihood, Run, Tables
-from paribus.statistics.crossed import MIN_GROUPS, Groups, critical, numbered
+from paribus.statistics.crossed import critical, too_few
+from paribus.statistics.groups import Groups, numbered, squares, worth
 from paribus.statistics.intervals import Interval
 from paribus.statistics.verdicts import Verdict, decide, holm
 
@@ -117,14 +119,11 @@ def ratio(
     y, x = np.array(known), np.array(sizes)
     value = float(y.sum() / x.sum())
     residuals = y - value * x
-    sums = residuals if groups is None else np.bincount(groups, weights=residuals)
-    units = len(sums)
-    if units < MIN_GROUPS:
-        what = "problems" if groups is None else "groups of problems"
-        reason = f"{units} {what} are too few, under {MIN_GROUPS}"
+    if reason := too_few(n, groups):
         return Mean(n=n, value=value, reason=reason)
-    df = units - 1
-    error = sqrt(float(sums @ sums) * units / df) / float(x.sum())
+    df = int(worth(n, groups)) - 1
+    alone = np.arange(n) if groups is None else groups
+    error = sqrt(squares(residuals, alone, x)) / float(x.sum())
     if error == 0:
         return Mean(n=n, value=value, reason="the figure is the same for every problem")
     half = critical(df) * error

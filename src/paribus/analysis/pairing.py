@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from paribus.analysis.tables import Run
 from paribus.records import Outcome
-from paribus.statistics.crossed import Groups, numbered
+from paribus.statistics.groups import Groups, numbered
 
 Key = tuple[str, int]
 """Problem id, and how often it came before in the same run."""

@@ -15,7 +15,9 @@ from typing import Any
 
 from paribus.evaluation.score import SCORERS, score
 from paribus.records import Generation, Outcome
-from paribus.statistics.crossed import components, mean_interval, numbered
+from paribus.statistics.accuracy import mean_interval
+from paribus.statistics.crossed import components
+from paribus.statistics.groups import numbered
 from paribus.statistics.intervals import Interval
 from paribus.store.ledger import TestRead
 from paribus.store.runs import RunState

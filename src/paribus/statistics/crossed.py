@@ -8,8 +8,9 @@ is uncertain three times: other problems, other seeds, and chance in each cell.
     estimate([(1.0, a), (-1.0, b)]).interval                    # of a minus b
 
 Problems are shared by all arms, so their difficulty cancels in a difference; seeds are not, so
-they add up. The components of variance are those of the crossed random-effects table; the
-interval's degrees of freedom are F. E. Satterthwaite's (1946, Biometrics Bulletin 2: 110-114).
+they add up, unless they are declared to be paired. The components of variance are those of the
+crossed random-effects table; the interval's degrees of freedom are F. E. Satterthwaite's (1946,
+Biometrics Bulletin 2: 110-114). Seeds are taken to scatter as a normal distribution does.
 
 A bootstrap that draws seeds and problems anew was tried first and is not used: among three seeds
 drawn with replacement a third of the seeds' variance is lost. `benchmarks/calibration.py`
@@ -24,7 +25,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import chdtri, stdtr, stdtrit
 
-from paribus.statistics.intervals import CONFIDENCE, Interval, Z, share
+from paribus.statistics.discordance import Discordance, discordance
+from paribus.statistics.groups import Groups, squares, worth
+from paribus.statistics.intervals import CONFIDENCE, Interval
 
 MIN_SEEDS = 3
 """With two seeds an interval would hold the truth less than 9 times in 10, so there is none."""
@@ -37,9 +40,8 @@ with three problems the t test of two like arms would claim a difference up to 1
 _ROOTS, _ROOT_WEIGHTS = np.polynomial.legendre.leggauss(48)
 _NODES, _NODE_WEIGHTS = (_ROOTS + 1) / 2, _ROOT_WEIGHTS / 2
 """Gauss-Legendre nodes in (0, 1) and their weights: probabilities to average over."""
-
-Groups = NDArray[np.intp]
-"""[n] the group of each problem, numbered 0, 1, ... without gaps."""
+_STEPS, _NEAR = 60, 1e-9
+"""At most so many steps to an end of an interval, which is then found to 1e-9."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,18 +49,29 @@ class Components:
     """What an arm's table of seeds x problems says.
 
     Attributes:
-        mean: of all cells.
         problems: [n] mean over the seeds of each problem.
+        means: [R] mean over the problems of each seed.
         cells: [R, n] what is left of each cell after its problem's mean and its seed's.
-        seeds: R.
-        between: variance of one seed's mean among seeds, chance included; 0 if R is 1.
     """
 
-    mean: float
     problems: NDArray[np.float64]
+    means: NDArray[np.float64]
     cells: NDArray[np.float64]
-    seeds: int
-    between: float
+
+    @property
+    def mean(self) -> float:
+        """Of all cells."""
+        return float(self.means.mean())
+
+    @property
+    def seeds(self) -> int:
+        """R."""
+        return len(self.means)
+
+    @property
+    def between(self) -> float:
+        """Variance of one seed's mean among seeds, chance included; 0 if R is 1."""
+        return float(self.means.var(ddof=1)) if self.seeds > 1 else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,31 +82,35 @@ class Estimate:
         value: the sum.
         shared: variance that other problems would bring, and its degrees of freedom.
         seeds: the same for each arm's seeds.
-        varies: whether any problem tells the arms apart; if none does there is nothing to test.
+        chance: how much of the variance of `seeds` is chance in the cells, for each arm.
+        apart: what tells the arms apart; None if it is one arm's mean.
     """
 
     value: float
     shared: tuple[float, int]
     seeds: tuple[tuple[float, int], ...]
-    varies: bool
+    chance: tuple[float, ...] = ()
+    apart: Discordance | None = None
+
+    @property
+    def varies(self) -> bool:
+        """Whether any problem tells the arms apart; if none does there is nothing to test."""
+        return self.apart is None or self.apart.size > 0
 
     @property
     def error(self) -> float:
-        """Standard error of the value, for the interval."""
+        """Standard error of the value."""
         return sqrt(self.shared[0] + self._seeds()[0])
 
     @property
     def df(self) -> float:
         """Satterthwaite's degrees of freedom."""
-        variance, df = self._seeds()
-        spread = self.shared[0] ** 2 / self.shared[1] + variance**2 / df
-        return max(1.0, self.error**4 / spread)
+        return _satterthwaite(self.shared, self._seeds())
 
     @property
     def interval(self) -> Interval:
-        """The 95 % interval of the value."""
-        half = self.error * critical(self.df)
-        return Interval(self.value - half, self.value + half)
+        """The 95 % interval: all about the value that, if true, would be near enough to it."""
+        return Interval(self._end(-1.0), self._end(1.0))
 
     @property
     def p_value(self) -> float | None:
@@ -101,6 +118,23 @@ class Estimate:
         if not self.varies:
             return None
         return float(tail(abs(self.value), self.shared, possible(*pooled(self.seeds))))
+
+    def at(self, assumed: float) -> tuple[float, int]:
+        """Return `shared` if the true value were `assumed`: never less than what was found."""
+        variance, df = self.shared
+        if self.apart is None:
+            return self.shared
+        return max(variance, self.apart.variance(assumed) - sum(self.chance)), df
+
+    def _end(self, sign: float) -> float:
+        end, seeds = self.value, self._seeds()
+        for _ in range(_STEPS):
+            shared = self.at(end)
+            half = critical(_satterthwaite(shared, seeds)) * sqrt(shared[0] + seeds[0])
+            before, end = end, self.value + sign * half
+            if abs(end - before) < _NEAR:
+                break
+        return end
 
     def _seeds(self) -> tuple[float, float]:
         """What all seeds bring. Few most often show too little variance: c4 makes up for it."""
@@ -117,46 +151,78 @@ def components(
     """
     table = np.asarray(solved, dtype=np.float64)
     means, problems = table.mean(axis=1), table.mean(axis=0)
-    return Components(
-        mean=float(table.mean()),
-        problems=problems,
-        cells=table - problems - (means - means.mean())[:, None],
-        seeds=len(table),
-        between=float(means.var(ddof=1)) if len(table) > 1 else 0.0,
-    )
+    cells = table - problems - (means - means.mean())[:, None]
+    return Components(problems=problems, means=means, cells=cells)
 
 
-def estimate(arms: Sequence[tuple[float, Components]], groups: Groups | None = None) -> Estimate:
+Weighted = Sequence[tuple[float, Components]]
+"""Arms, each with its weight in a sum of their means."""
+
+
+def estimate(arms: Weighted, groups: Groups | None = None, *, paired: bool = False) -> Estimate:
     """Return the sum of weight * mean over `arms`, all tested on the same problems.
 
-    `groups` says which problems belong together; None: each stands alone. An arm with one seed
-    counts as a model that exists: nothing varies with its seed.
+    Args:
+        arms: as many seeds of each as it has. An arm with one seed counts as a model that exists:
+            nothing varies with its seed.
+        groups: which problems belong together; None: each stands alone.
+        paired: whether the first seed of each arm shares what a seed decides, and so on: then
+            what varies is the sum itself, seed by seed. Every arm has as many.
 
     Pseudo-problems, one that each run of a pair alone half solves, keep the error from vanishing
     where few problems tell the arms apart, after A. Agresti, Y. Min (2005), Statist. Med. 24:
-    729-740; they add to the variance only, not to the value or the number of problems.
-    Groups are added up first (cluster-robust, G/(G-1)).
+    729-740; they add to the variance only, not to the value or the number of problems. They are
+    no smaller than what does tell the arms apart: seeds that agree are one.
     """
     n = len(arms[0][1].problems)
     values = np.sum([weight * arm.problems for weight, arm in arms], axis=0)
     value = float(values.mean())
+    apart = discordance(values, _scale(arms), groups) if len(arms) > 1 else None
     pseudo = sum(weight**2 / arm.seeds for weight, arm in arms) / 2
-    least = pseudo / n**2
-    shared = _sum_of_squares(values - value, groups) / n**2 + least
-    seeds = []
-    for weight, arm in arms:
-        if arm.seeds > 1:
-            # Chance in the cells is in `shared` and in `between`: it is counted once.
-            chance = sum(_sum_of_squares(row, groups) for row in arm.cells)
-            shared -= weight**2 * chance / (arm.seeds - 1) / arm.seeds / n**2
-            seeds.append((weight**2 * arm.between / arm.seeds, arm.seeds - 1))
-    units = n if groups is None else _count(groups)
+    least = max(pseudo, apart.jump**2 if apart else 0.0)
+    several = [(weight**2, arm) for weight, arm in _vary(arms, paired) if arm.seeds > 1]
+    # Chance in the cells is in `shared` and in the seeds: it is counted once.
+    cells = [square * _chance(arm, groups) for square, arm in several]
+    shared = squares(values - value, groups) - sum(cells) + least
     return Estimate(
         value=value,
-        shared=(max(shared, least), max(1, units - 1)),
-        seeds=tuple(seeds),
-        varies=bool(np.any(values)),
+        shared=(max(shared, least) / n**2, max(1, int(worth(n, groups)) - 1)),
+        seeds=tuple((square * arm.between / arm.seeds, arm.seeds - 1) for square, arm in several),
+        chance=tuple(each / n**2 for each in cells),
+        apart=apart,
     )
+
+
+def _scale(arms: Weighted) -> float:
+    """The sum where the arms of one sign solve every problem and those of the other none."""
+    weights = np.array([weight for weight, _ in arms])
+    return float(max(weights[weights > 0].sum(), -weights[weights < 0].sum()))
+
+
+def _vary(arms: Weighted, paired: bool) -> Weighted:
+    """Return what varies from seed to seed: each arm on its own, or their sum."""
+    if not paired:
+        return arms
+    weights = [weight for weight, _ in arms]
+
+    def added(parts: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+        return np.tensordot(weights, np.stack(parts), axes=1)
+
+    return [
+        (
+            1.0,
+            Components(
+                problems=added([arm.problems for _, arm in arms]),
+                means=added([arm.means for _, arm in arms]),
+                cells=added([arm.cells for _, arm in arms]),
+            ),
+        )
+    ]
+
+
+def _chance(arm: Components, groups: Groups | None) -> float:
+    """Return the variance that chance in its cells gives the sum of an arm's problems."""
+    return sum(squares(row, groups) for row in arm.cells) / (arm.seeds - 1) / arm.seeds
 
 
 def pooled(
@@ -197,45 +263,26 @@ def tail(
     return np.asarray(2 * stdtr(units, -reached) @ _NODE_WEIGHTS)
 
 
-def numbered(labels: Sequence[str]) -> Groups | None:
-    """Return labels as group numbers; "" is a group of its own. None if there are no groups."""
-    if not any(labels):
-        return None
-    numbers: dict[tuple[str, int], int] = {}
-    keys = [(label, 0 if label else place) for place, label in enumerate(labels)]
-    return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.intp)
-
-
 def too_uncertain(arms: Sequence[Components], groups: Groups | None) -> str:
     """Return why no interval of these arms can be believed, or ""."""
     fewest = min((arm.seeds for arm in arms if arm.seeds > 1), default=MIN_SEEDS)
     if fewest < MIN_SEEDS:
         few = f"{fewest} seeds are too few to say how much the seed matters"
         return f"{few}: use 1, or {MIN_SEEDS} and more"
-    alone = groups is None
-    units = len(arms[0].problems) if groups is None else _count(groups)
-    if units < MIN_GROUPS:
-        return f"{units} {'' if alone else 'groups of '}problems are too few, under {MIN_GROUPS}"
-    return ""
+    return too_few(len(arms[0].problems), groups)
 
 
-def mean_interval(arm: Components, groups: Groups | None = None) -> Interval | None:
-    """Return the 95 % interval of an arm's accuracy over seeds, groups of problems, or both.
-
-    E. L. Korn and B. I. Graubard (1998), Survey Methodology 24: 193-201: as if so many problems
-    had been tested as give the same standard error. None where `too_uncertain`.
-    """
-    n = len(arm.problems)
-    if arm.seeds == 1 and groups is None:
-        return share(round(arm.mean * n), n)
-    if too_uncertain([arm], groups):
-        return None
-    if arm.mean in (0.0, 1.0):
-        alone = n if groups is None else _count(groups)
-        return share(arm.mean * alone, alone)
-    found = estimate([(1.0, arm)], groups)
-    effective = arm.mean * (1 - arm.mean) * (Z / critical(found.df) / found.error) ** 2
-    return share(arm.mean * effective, effective)
+def too_few(n: int, groups: Groups | None) -> str:
+    """Return why n problems, or groups of them, are too few for any interval, or ""."""
+    units = int(worth(n, groups))
+    if units >= MIN_GROUPS:
+        return ""
+    if groups is None:
+        return f"{n} problems are too few, under {MIN_GROUPS}"
+    found = int(groups.max()) + 1
+    uneven = f", so unequal that they say as much as {units} of one size,"
+    uneven = uneven if found >= MIN_GROUPS else ""
+    return f"{found} groups of problems{uneven} are too few, under {MIN_GROUPS}"
 
 
 def critical(df: float) -> float:
@@ -243,18 +290,10 @@ def critical(df: float) -> float:
     return float(stdtrit(df, (1 + CONFIDENCE) / 2))
 
 
-def _sum_of_squares(values: NDArray[np.float64], groups: Groups | None) -> float:
-    """Squares of `values`, or of their sums by group times G/(G-1), added up."""
-    if groups is None:
-        return float(values @ values)
-    sums = np.bincount(groups, weights=values)
-    return float(sums @ sums) * len(sums) / max(1, len(sums) - 1)
-
-
-def _count(groups: Groups) -> int:
-    """The number of groups, or of even ones worth as much: L. Kish (1965), Survey Sampling."""
-    sizes = np.bincount(groups)
-    return int(sizes.sum() ** 2 // (sizes @ sizes))
+def _satterthwaite(shared: tuple[float, int], seeds: tuple[float, float]) -> float:
+    """Return the degrees of freedom of the sum of two variances, each with its own."""
+    spread = shared[0] ** 2 / shared[1] + seeds[0] ** 2 / seeds[1]
+    return max(1.0, (shared[0] + seeds[0]) ** 2 / spread)
 
 
 def _c4(df: float) -> float:

@@ -12,6 +12,7 @@ seeds and groups of problems. `benchmarks/calibration.py` measures how often eac
 
 from dataclasses import dataclass
 from math import sqrt
+from typing import Any
 
 from scipy.special import ndtri
 
@@ -71,19 +72,24 @@ def paired_difference(*, only_a: int, only_b: int, n: int) -> Interval:
 
 
 def _score(only_a: int, only_b: int, n: int, assumed: float) -> float:
-    """Tango's score statistic of `assumed` as the true difference: about standard normal.
+    """Tango's score statistic of `assumed` as the true difference: about standard normal."""
+    distance, variance = score_parts(only_a, only_b, n, assumed)
+    if variance <= 0.0:
+        return 0.0 if distance == 0 else distance * float("inf")
+    return float(distance / sqrt(variance))
 
-    The share of problems that only B solves is estimated under the assumption: the root q of
+
+def score_parts(only_a: Any, only_b: Any, n: float, assumed: float) -> tuple[Any, Any]:
+    """Return how far a table lies from `assumed`, in problems, and the variance of that.
+
+    Numbers or arrays of them. The share of problems that only B solves is estimated under the
+    assumption: the root q of
     2n q² + (assumed (2n - a + b) - a - b) q - b assumed (1 - assumed) = 0.
     """
     linear = assumed * (2 * n - only_a + only_b) - only_a - only_b
     root = linear * linear + 8 * n * only_b * assumed * (1 - assumed)
-    q = (sqrt(max(0.0, root)) - linear) / (4 * n)
-    variance = n * (2 * q + assumed * (1 - assumed))
-    distance = only_a - only_b - n * assumed
-    if variance <= 0.0:
-        return 0.0 if distance == 0 else distance * float("inf")
-    return distance / sqrt(variance)
+    q = (abs(root) ** 0.5 - linear) / (4 * n)  # never below 0 but for rounding
+    return only_a - only_b - n * assumed, n * (2 * q + assumed * (1 - assumed))
 
 
 def mcnemar(*, only_a: int, only_b: int) -> float | None:

@@ -8,6 +8,7 @@
 | one of each arm                   | two trained models | score, paired  | McNemar, exact    |
 | several seeds of each tuned arm   | the methods        | crossed, t     | Behrens-Fisher    |
 | one of each, problems in groups   | two trained models | clustered, t   | t                 |
+| several, declared to be paired    | the methods        | crossed, t     | Behrens-Fisher    |
 
 Where a test would mean nothing there is none, and `reason` says why.
 """
@@ -20,7 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from paribus.statistics import power
-from paribus.statistics.crossed import Estimate, Groups, components, estimate, too_uncertain
+from paribus.statistics.crossed import Estimate, components, estimate, too_uncertain
+from paribus.statistics.detectable import Range, detectable_by, range_by
+from paribus.statistics.groups import Groups
 from paribus.statistics.intervals import Interval, mcnemar, paired_difference
 from paribus.statistics.power import ALPHA
 
@@ -60,10 +63,11 @@ Solved = NDArray[np.bool_]
 """[R, n]: whether each of R runs solved each of n problems."""
 
 
-def compare(a: Solved, b: Solved, groups: Groups | None = None) -> Tested:
+def compare(a: Solved, b: Solved, groups: Groups | None = None, *, paired: bool = False) -> Tested:
     """Return the interval and the test of mean(a) - mean(b), [R, n] each over the same problems.
 
-    One seed is a model that exists; see the table above.
+    One seed is a model that exists; see the table above. `paired` seeds: row by row a and b share
+    what a seed decides, so they have as many.
     """
     if len(a) == len(b) == 1 and groups is None:
         only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
@@ -75,7 +79,7 @@ def compare(a: Solved, b: Solved, groups: Groups | None = None) -> Tested:
     reason = too_uncertain(arms, groups)
     if reason:
         return Tested(reason=reason)
-    found = estimate([(1.0, arms[0]), (-1.0, arms[1])], groups)
+    found = estimate([(1.0, arms[0]), (-1.0, arms[1])], groups, paired=paired)
     low, high = found.interval.low, found.interval.high
     return Tested(
         interval=Interval(max(-1.0, low), min(1.0, high)),
@@ -113,14 +117,17 @@ def detectable(tested: Tested, a: Solved, b: Solved, comparisons: int) -> float 
     It is what `plan` foresees, with the accuracies and variances found in place of assumed ones.
     """
     if tested.crossed is not None:
-        found = tested.crossed
-        alpha = power.ALPHA / comparisons
-        return power.detectable_between_methods(found.shared, found.seeds, alpha)
+        return detectable_by(tested.crossed, ALPHA / comparisons)
     if tested.interval is None:
         return None
     correlation = _correlation(a[0], b[0])
     design = power.Design(n=a.shape[1], correlation=correlation, comparisons=comparisons)
     return power.detectable_about(design, float(a.mean() + b.mean()) / 2)
+
+
+def detectable_range(tested: Tested, comparisons: int) -> Range | None:
+    """Return what `detectable` may truly be, as far as the seeds say; None with one seed."""
+    return range_by(tested.crossed, ALPHA / comparisons) if tested.crossed else None
 
 
 def _correlation(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
