@@ -59,6 +59,25 @@ def test_json(capsys):
     assert by_size[1319] == detectable(Design(n=1319, seeds=3), 0.31)
 
 
+def test_how_far_seeds_may_scatter(capsys):
+    """Nobody knows it before the runs, so four answers are given; one seed is answered for 3."""
+    rows = parsed(capsys, *ISSUE, "--seeds", "1")["by_spread"]
+    assert [row["seed_spread"] for row in rows] == [0.005, 0.01, 0.02, 0.03]
+    assert {row["seeds"] for row in rows} == {3}
+    needed = [row["problems"] for row in rows]
+    assert needed[1] == problems_needed(Design(n=0, seeds=3), 0.31, 0.05)
+    assert needed[0] < needed[1]
+    assert needed[2:] == [None, None]
+    assert rows[3]["difference"] == detectable(Design(n=1319, seeds=3, spread=0.03), 0.31)
+
+
+def test_how_far_seeds_may_scatter_is_a_table(capsys):
+    assert main(["power", *ISSUE, "--seeds", "5"]) == 0
+    shown = capsys.readouterr().out
+    assert "By how far seeds scatter, with 5 of each arm:" in shown
+    assert [row.split()[0] for row in shown.splitlines()[-4:]] == ["0.5", "1", "2", "3"]
+
+
 def test_what_no_number_of_problems_can_show_is_null(capsys):
     found = parsed(capsys, *ISSUE, "--seeds", "3", "--seed-spread", "0.45")
     assert found["problems"] is None

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from paribus.cli.console import PlainConsole
 from paribus.errors import UserError
+from paribus.statistics.crossed import MIN_SEEDS
 from paribus.statistics.power import (
     ALPHA,
     MAX_PROBLEMS,
@@ -23,6 +24,8 @@ SEEDS = (1, 3, 5, 10)
 """Listed beside the number asked for."""
 SIZES = (100, 200, 500, 1319)
 """Problems for which the smallest difference is told; 1,319 is GSM8K's test set."""
+SPREADS = (0.005, 0.01, 0.02, 0.03)
+"""How far seeds may scatter, told beside what was asked: nobody knows it before the runs."""
 
 
 def power(design: Design, baseline: float, difference: float, *, as_json: bool) -> int:
@@ -89,6 +92,18 @@ def answer(design: Design, baseline: float, difference: float) -> dict[str, Any]
         "detectable": [
             {"problems": n, "difference": detectable(replace(design, n=n), baseline)} for n in SIZES
         ],
+        "by_spread": [_at_spread(design, each, baseline, difference) for each in SPREADS],
+    }
+
+
+def _at_spread(design: Design, spread: float, baseline: float, difference: float) -> dict[str, Any]:
+    """Return the answer for seeds that scatter by `spread`: with one seed nobody could tell."""
+    made = replace(design, spread=spread, seeds=max(design.seeds, MIN_SEEDS))
+    return {
+        "seed_spread": spread,
+        "seeds": made.seeds,
+        "problems": problems_needed(made, baseline, difference),
+        "difference": detectable(replace(made, n=SIZES[-1]), baseline),
     }
 
 
@@ -134,17 +149,12 @@ def _show(made: dict[str, Any], console: Console) -> None:
     for heading in ("seeds of each arm", "problems needed", "speaks of"):
         table.add_column(heading, justify="left" if heading == "speaks of" else "right")
     for row in made["by_seeds"]:
-        needed = row["problems"]
-        shown = f"{needed:,}" if needed else f"over {MAX_PROBLEMS:,}"
+        shown = _needed(row["problems"])
         scope = "the trained models" if row["seeds"] == 1 else "the methods"
         mark = "[bold]" if row["seeds"] == made["seeds"] else ""
         table.add_row(*(f"{mark}{cell}" for cell in (str(row["seeds"]), shown, scope)))
     console.print(table)
-    seen = [
-        f"{row['problems']:,} problems: "
-        + ("none" if row["difference"] is None else f"{100 * row['difference']:.1f} points")
-        for row in made["detectable"]
-    ]
+    seen = [f"{row['problems']:,} problems: {_seen(row)}" for row in made["detectable"]]
     plural = "s" if made["seeds"] > 1 else ""
     console.print(
         f"\nSmallest difference seen with {made['seeds']} seed{plural}: {'; '.join(seen)}."
@@ -154,3 +164,19 @@ def _show(made: dict[str, Any], console: Console) -> None:
         f"{made['seed_correlation']:g} between seeds of an arm, seeds scatter by "
         f"{100 * made['seed_spread']:g} points."
     )
+    console.print(f"\nBy how far seeds scatter, with {made['by_spread'][0]['seeds']} of each arm:")
+    spreads = Table(box=None, pad_edge=False)
+    for heading in ("points", "problems needed", f"seen with {SIZES[-1]:,} problems"):
+        spreads.add_column(heading, justify="right")
+    for row in made["by_spread"]:
+        spread = f"{100 * row['seed_spread']:g}"
+        spreads.add_row(spread, _needed(row["problems"]), _seen(row))
+    console.print(spreads)
+
+
+def _needed(problems: int | None) -> str:
+    return f"{problems:,}" if problems else f"over {MAX_PROBLEMS:,}"
+
+
+def _seen(row: dict[str, Any]) -> str:
+    return "none" if row["difference"] is None else f"{100 * row['difference']:.1f} points"
