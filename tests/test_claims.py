@@ -70,9 +70,10 @@ def _by_question(generations):
     return tuple(replace(one, problem_id=problem_id(one.question)) for one in generations)
 
 
+COMMON = {"n", "difference", "interval", "p_holm", "detectable", "detectable_range"}
 KEYS = {
-    "tuning": {"a", "b", "factor", "n", "seeds", "difference", "interval", "p_holm", "detectable"},
-    "effect": {"weights", "n", "difference", "interval", "p_holm", "detectable"},
+    "tuning": {"a", "b", "factor", "seeds"} | COMMON,
+    "effect": {"weights"} | COMMON,
     "loss": {"losses", "spreads", "kendall_tau", "against", "along", "equal"}
     | {"noise_unknown", "other_targets"},
     "memory": {"accuracy", "peak_memory_bytes", "examples_per_second", "pareto_frontier"},

@@ -12,8 +12,9 @@ from paribus.analysis.answer import answer
 from paribus.analysis.contrasts import Contrast, contrast, contrasts
 from paribus.analysis.effects import effects
 from paribus.analysis.summary import summaries
-from paribus.analysis.wording import verdict
-from paribus.statistics.crossed import components, estimate, numbered
+from paribus.analysis.wording import seeds, verdict
+from paribus.statistics.crossed import components, estimate
+from paribus.statistics.groups import numbered
 from paribus.statistics.intervals import paired_difference
 from paribus.statistics.verdicts import Scope, Verdict
 
@@ -56,7 +57,7 @@ def test_problems_in_groups_are_not_independent():
     assert grouped.p_value == expected.p_value
     few = only(rows, groups="aaaabbbbcccc" + "d" * 28)
     assert (few.interval, few.p_value, few.detectable) == (None, None, None)
-    assert "groups of problems are too few, under 10" in few.reason
+    assert few.reason == "4 groups of problems are too few, under 10"
 
 
 # --- several seeds ---------------------------------------------------------------------------
@@ -98,6 +99,49 @@ def test_an_interrupted_arm_is_compared_as_far_as_it_came(full, lora, seeds, sco
     found = only({"full": full, "lora": lora})
     assert (found.seeds, found.scope) == (seeds, scope)
     assert found.difference == pytest.approx(difference)
+
+
+def test_paired_seeds_are_compared_seed_by_seed():
+    """Seeds 0, 1 and 2 of both arms; seed 3 of lora has no partner."""
+    made = tables({"full": FULL, "lora": [*LORA, "1" * 20]})
+    alone = contrast(made, "full", "lora", "method")
+    made.config["paired_seeds"] = True
+    found = contrast(made, "full", "lora", "method")
+    assert (alone.paired, alone.seeds, found.paired, found.seeds) == (False, (3, 4), True, (3, 3))
+    arms = [(1.0, components(solved(*FULL))), (-1.0, components(solved(*LORA)))]
+    assert found.p_value == estimate(arms, paired=True).p_value
+    assert found.difference == pytest.approx((34 - 12) / 60)
+    assert [seeds(each) for each in (alone, found)] == [
+        "over 4 and 3 seeds",
+        "over 3 paired seeds",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("full", "lora", "counts", "reason"),
+    [
+        ([*FULL[:2], None], [None, *LORA[1:]], (1, 1), ""),
+        ([*FULL, FULL[0]], [None, None, *LORA[1:]], (2, 2), "2 seeds are too few to say how much"),
+        ([*FULL[:2], None, None], [None, None, *LORA[:2]], (0, 0), "the arms share no complete"),
+        (FULL, ["1" * 20], (1, 1), ""),
+    ],
+)
+def test_only_seeds_that_both_have_are_paired(full, lora, counts, reason):
+    made = tables({"full": full, "lora": lora})
+    made.config["paired_seeds"] = True
+    found = contrast(made, "full", "lora", "method")
+    assert found.seeds == counts
+    assert found.reason.startswith(reason)
+    assert found.scope is (Scope.METHODS if max(counts) > 1 else Scope.MODELS)
+
+
+def test_an_untuned_arm_is_paired_with_nothing():
+    rows = {"full": FULL, "untuned": ["0" * 19 + "1"]}
+    made = tables(rows)
+    made.config["paired_seeds"] = True
+    found = contrast(made, "full", "untuned", "method")
+    assert not found.paired
+    assert found.p_value == only(rows).p_value
 
 
 # --- bad input -------------------------------------------------------------------------------

@@ -45,6 +45,7 @@ def test_an_arm_and_its_run(folder):
     assert found["summaries"][1] == {
         "name": "full",
         "seeds": 1,
+        "split": None,
         "n": 10,
         "accuracy": 0.8,
         "spread": None,
@@ -78,6 +79,7 @@ def test_a_contrast(folder):
     assert found["p_value"] == pytest.approx(0.0703125)
     assert found["p_holm"] == pytest.approx(2 * 0.0703125)  # the second smallest of three
     assert 0 < found["detectable"] <= 1
+    assert (found["detectable_range"], found["split"], found["paired"]) == (None, None, False)
 
 
 def test_verdicts_are_those_of_the_corrected_family(folder):
@@ -155,6 +157,12 @@ def test_several_seeds(tmp_path):
     assert found["summaries"][1]["accuracy"] == pytest.approx(0.8)
     assert found["summaries"][1]["spread"] == pytest.approx(0.1)
     assert method["sentence"].startswith("As methods, over 3 seeds: full solves 63.3 points more")
+    low, high = method["detectable_range"]
+    assert low < method["detectable"] < (high or 1)
+    for each in (method, found["summaries"][1]):
+        assert list(each["split"]) == ["problems", "seeds", "cells"]
+        assert sum(part["share"] for part in each["split"].values()) == pytest.approx(1)
+    assert found["summaries"][0]["split"] is None  # the untuned model has one run
 
 
 def test_effects_of_a_matrix_are_in_findings():

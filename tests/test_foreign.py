@@ -85,7 +85,8 @@ def test_compare_prints_the_contract(tmp_path, gold, capsys):
     contrast, none, _ = found["contrasts"]
     assert set(contrast) == {
         *("a", "b", "n", "only_a", "only_b", "difference", "interval"),
-        *("p_value", "p_holm", "detectable", "verdict", "caveats", "answered"),
+        *("p_value", "p_holm", "detectable", "detectable_range", "split", "verdict"),
+        *("caveats", "answered"),
     }
     assert (contrast["a"], contrast["b"], contrast["n"]) == ("model", "first", 12)
     assert (contrast["only_a"], contrast["only_b"]) == (4, 1)

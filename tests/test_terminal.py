@@ -53,6 +53,10 @@ def test_terminal_table_over_seeds(folder):
     shown = terminal(folder)
     assert re.search(r"full-main +3 +73\.3 % \[", shown)
     assert re.search(r"lora-main +1 of 3 +60 % \[26\.2 to 87\.8\] +–", shown)
+    seen = re.search(r"A better|not shown", shown)
+    assert seen
+    assert re.search(r" \[\d+\.\d (to \d+\.\d|or more)\] ", shown[seen.start() :])
+    assert "few seeds say little of how" in shown
 
 
 def terminal(folder: ExperimentFolder) -> str:
@@ -92,7 +96,7 @@ METHODS = "Verdicts are of the methods, over their seeds."
         (
             {"full": [ON], "lora": [OFF]},
             {"groups": "aabbccddeeffgghhiiii"},
-            [MODELS, "full − lora: no verdict: 8 groups of problems are too few, under 10"],
+            [MODELS, "full − lora: no verdict: 9 groups of problems are too few, under 10"],
         ),
         ({"full": [ON], "lora": [None]}, {}, ["full − lora: there are no results of both arms"]),
         (

@@ -88,6 +88,7 @@ def _of_contrast(tables: Tables, contrast: Contrast, caveats: tuple[str, ...]) -
             "interval": ends(contrast.interval),
             "p_holm": contrast.p_holm,
             "detectable": contrast.detectable,
+            "detectable_range": contrast.detectable_range and list(contrast.detectable_range),
         },
         caveats=caveats,
     )
@@ -114,6 +115,7 @@ def _of_effect(tables: Tables, effect: Effect) -> Finding:
             "interval": ends(effect.interval),
             "p_holm": effect.p_holm,
             "detectable": effect.detectable,
+            "detectable_range": effect.detectable_range and list(effect.detectable_range),
         },
         caveats=unbalanced(tables, effect.weights),
     )

@@ -14,8 +14,18 @@ import numpy as np
 
 from paribus.analysis.pairing import Aligned, align
 from paribus.analysis.tables import Run, Tables
+from paribus.statistics.detectable import Range
 from paribus.statistics.intervals import Interval
-from paribus.statistics.verdicts import Scope, Verdict, compare, decide, detectable, holm
+from paribus.statistics.split import Split, split
+from paribus.statistics.verdicts import (
+    Scope,
+    Verdict,
+    compare,
+    decide,
+    detectable,
+    detectable_range,
+    holm,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +46,10 @@ class Contrast:
         interval: 95 % interval of the difference; None where `reason` says why.
         p_value: two-sided; None where there is no test.
         p_holm: corrected for all declared contrasts.
+        paired: whether its seeds were compared one by one, as declared.
         detectable: the smallest difference that would be shown 8 times in 10.
+        detectable_range: what that may truly be, as far as the seeds say; None with one seed.
+        split: where its uncertainty comes from; None with one seed or without an interval.
         reason: why there is no interval or no test; else "".
     """
 
@@ -56,7 +69,10 @@ class Contrast:
     interval: Interval | None = None
     p_value: float | None = None
     p_holm: float | None = None
+    paired: bool = False
     detectable: float | None = None
+    detectable_range: Range | None = None
+    split: Split | None = None
     reason: str = ""
 
     @property
@@ -86,6 +102,7 @@ def contrast(tables: Tables, a: str, b: str, factor: str, *, family: int = 1) ->
         reason = "the arms were tested on different problems"
         return Contrast(a=a, b=b, factor=factor, left_out=lined_up.left_out, reason=reason)
     solved_a, solved_b = lined_up.solved
+    paired = pairs_seeds(tables, [runs_a, runs_b])
     ahead = solved_a.mean(axis=0) - solved_b.mean(axis=0)
     together = np.vstack(lined_up.solved)
     made = Contrast(
@@ -102,15 +119,32 @@ def contrast(tables: Tables, a: str, b: str, factor: str, *, family: int = 1) ->
         neither=int((~together).all(axis=0).sum()),
         difference=float(solved_a.mean() - solved_b.mean()),
         by_seed=_by_seed(runs_a, runs_b, lined_up),
+        paired=paired,
     )
-    tested = compare(solved_a, solved_b, lined_up.groups)
+    tested = compare(solved_a, solved_b, lined_up.groups, paired=paired)
     return replace(
         made,
         interval=tested.interval,
         p_value=tested.p_value,
         reason=tested.reason,
         detectable=detectable(tested, solved_a, solved_b, family),
+        detectable_range=detectable_range(tested, family),
+        split=split(tested.crossed) if tested.crossed else None,
     )
+
+
+def pairs_seeds(tables: Tables, runs: Sequence[Sequence[Run]]) -> bool:
+    """Return whether these arms are compared seed by seed: declared, and all have several."""
+    return bool(tables.config.get("paired_seeds")) and all(len(found) > 1 for found in runs)
+
+
+def of_shared_seeds(runs: Sequence[Sequence[Run]]) -> list[list[Run]]:
+    """Return of each arm the runs whose seeds all arms have, in one order."""
+    shared = set.intersection(*({run.seed for run in found} for found in runs))
+    return [
+        sorted((run for run in found if run.seed in shared), key=lambda run: run.seed)
+        for found in runs
+    ]
 
 
 def comparable(tables: Tables, a: str, b: str) -> tuple[list[Run], list[Run]]:
@@ -118,6 +152,7 @@ def comparable(tables: Tables, a: str, b: str) -> tuple[list[Run], list[Run]]:
     runs = [[run for run in tables.complete if run.arm == name] for name in (a, b)]
     tuned = [found for found, name in zip(runs, (a, b), strict=True) if not untuned(tables, name)]
     if all(len(found) > 1 for found in tuned) or not tuned:
+        runs = of_shared_seeds(runs) if pairs_seeds(tables, runs) else runs
         return runs[0], runs[1]
     # One trained model says nothing of its method: compare models, of the same replicate.
     shared = set.intersection(*({run.seed for run in found} for found in tuned))

@@ -16,12 +16,14 @@ from itertools import combinations, product
 from math import prod
 from typing import Any
 
+from paribus.analysis.contrasts import of_shared_seeds, pairs_seeds
 from paribus.analysis.pairing import align
 from paribus.analysis.tables import Arm, Run, Tables
-from paribus.statistics import power
 from paribus.statistics.crossed import components, estimate, too_uncertain
+from paribus.statistics.detectable import Range, detectable_by, range_by
 from paribus.statistics.intervals import Interval
 from paribus.statistics.power import ALPHA
+from paribus.statistics.split import Split, split
 from paribus.statistics.verdicts import Scope, Verdict, decide, holm
 
 
@@ -35,6 +37,8 @@ class Effect:
         weights: arm -> weight.
         scope: the trained models, or the methods over their seeds.
         n: problems that all runs share.
+        detectable: the smallest that would be shown 8 times in 10; detectable_range and split:
+            as of a `Contrast`.
     """
 
     factors: tuple[str, ...]
@@ -47,6 +51,8 @@ class Effect:
     p_value: float | None = None
     p_holm: float | None = None
     detectable: float | None = None
+    detectable_range: Range | None = None
+    split: Split | None = None
     reason: str = ""
 
     @property
@@ -132,13 +138,16 @@ def _measured(tables: Tables, effect: Effect, alpha: float) -> Effect:
         return replace(effect, reason="not all of its arms have results")
     if min(map(len, runs)) == 1:
         runs = _of_one_seed(runs)
+    if pairs_seeds(tables, runs):
+        runs = of_shared_seeds(runs)
     if not all(runs):
         return replace(effect, reason="its arms share no complete seed")
     lined_up = align(runs)
     if not lined_up.keys:
         return replace(effect, reason="the arms were tested on different problems")
     arms = [components(solved) for solved in lined_up.solved]
-    found = estimate(list(zip(effect.weights.values(), arms, strict=True)), lined_up.groups)
+    weighted = list(zip(effect.weights.values(), arms, strict=True))
+    found = estimate(weighted, lined_up.groups, paired=pairs_seeds(tables, runs))
     scope = Scope.METHODS if max(map(len, runs)) > 1 else Scope.MODELS
     made = replace(effect, scope=scope, n=len(lined_up.keys), difference=found.value)
     reason = too_uncertain(arms, lined_up.groups)
@@ -149,7 +158,9 @@ def _measured(tables: Tables, effect: Effect, alpha: float) -> Effect:
         interval=found.interval,
         p_value=found.p_value,
         reason="" if found.varies else "no problem tells its arms apart",
-        detectable=power.detectable_between_methods(found.shared, found.seeds, alpha),
+        detectable=detectable_by(found, alpha),
+        detectable_range=range_by(found, alpha),
+        split=split(found),
     )
 
 

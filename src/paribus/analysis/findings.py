@@ -26,6 +26,7 @@ from paribus.analysis.signals import signal_table
 from paribus.analysis.summary import ArmSummary, summaries
 from paribus.analysis.tables import Run, Score, Tables
 from paribus.statistics.intervals import Interval
+from paribus.statistics.split import Split
 from paribus.store.layout import ExperimentFolder
 
 FORMAT = 2
@@ -137,6 +138,7 @@ def _summary(arm: ArmSummary) -> dict[str, Any]:
         "spread": arm.spread,
         "interval": _pair(arm.interval),
         "reason": arm.reason,
+        "split": _split(arm.split),
     }
 
 
@@ -166,7 +168,10 @@ def _contrast(contrast: Contrast) -> dict[str, Any]:
         "interval": _pair(contrast.interval),
         "p_value": contrast.p_value,
         "p_holm": contrast.p_holm,
+        "paired": contrast.paired,
         "detectable": contrast.detectable,
+        "detectable_range": contrast.detectable_range and list(contrast.detectable_range),
+        "split": _split(contrast.split),
         "verdict": contrast.verdict.value,
         "reason": contrast.reason,
         "sentence": wording.verdict(contrast),
@@ -200,9 +205,21 @@ def _effect(effect: Effect) -> dict[str, Any]:
         "p_value": effect.p_value,
         "p_holm": effect.p_holm,
         "detectable": effect.detectable,
+        "detectable_range": effect.detectable_range and list(effect.detectable_range),
+        "split": _split(effect.split),
         "verdict": effect.verdict.value,
         "reason": effect.reason,
         "sentence": wording.effect(effect),
+    }
+
+
+def _split(parts: Split | None) -> dict[str, dict[str, float]] | None:
+    """Where uncertainty comes from: the standard error each source alone would leave, its share."""
+    if parts is None:
+        return None
+    return {
+        name: {"error": error, "share": share}
+        for name, error, share in zip(Split.SOURCES, parts.errors, parts.shares, strict=True)
     }
 
 

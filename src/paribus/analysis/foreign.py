@@ -92,6 +92,7 @@ def collect(
     gold: Path | None = None,
     group_by: str | None = None,
     common: bool = False,
+    paired_seeds: bool = False,
 ) -> Collected:
     """Return the runs that `arguments` (`FILE` or `NAME=FILE`) name, scored and paired.
 
@@ -100,6 +101,7 @@ def collect(
         gold: file of the problems asked; None if every row states its own.
         group_by: key of the gold rows that says which problems belong together.
         common: compare on the problems that every file answers, whatever else they hold.
+        paired_seeds: compare seed by seed: those of one number share what a seed decides.
 
     Raises:
         DataError: an unreadable line, a problem without gold, with two golds or two texts, gold
@@ -120,7 +122,12 @@ def collect(
     arms = {source.run.arm: identities[source.run.arm] if settings else {} for source in sources}
     # A file's name may hold bytes that are no text; the report is text.
     files = [argument.encode(errors="replace").decode() for argument in arguments]
-    stated = {"files": files, "gold": gold and str(gold), "group_by": group_by}
+    stated = {
+        "files": files,
+        "gold": gold and str(gold),
+        "group_by": group_by,
+        "paired_seeds": paired_seeds,
+    }
     return Collected(
         tables=_tables(arms, runs, {key: value for key, value in stated.items() if value}),
         left_out=left_out,

@@ -11,8 +11,10 @@ from statistics import stdev
 
 from paribus.analysis.pairing import align
 from paribus.analysis.tables import Tables
-from paribus.statistics.crossed import components, mean_interval, too_uncertain
+from paribus.statistics.accuracy import mean_interval
+from paribus.statistics.crossed import components, estimate, too_uncertain
 from paribus.statistics.intervals import Interval
+from paribus.statistics.split import Split, split
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +28,7 @@ class ArmSummary:
         spread: standard deviation of the seeds' accuracies; None for one seed.
         interval: 95 %; None where `reason` says why.
         reason: why there is no interval; else "".
+        split: where the uncertainty of the mean comes from; None for one seed, or without interval.
     """
 
     name: str
@@ -35,6 +38,7 @@ class ArmSummary:
     spread: float | None = None
     interval: Interval | None = None
     reason: str = ""
+    split: Split | None = None
 
 
 def summaries(tables: Tables) -> list[ArmSummary]:
@@ -62,4 +66,5 @@ def summary(tables: Tables, name: str) -> ArmSummary:
         spread=stdev(float(row.mean()) for row in solved) if len(runs) > 1 else None,
         interval=interval,
         reason="" if interval else too_uncertain([arm], lined_up.groups),
+        split=split(estimate([(1.0, arm)], lined_up.groups)) if interval else None,
     )

@@ -94,11 +94,26 @@ def effect(effect: "Effect") -> str:
     )
 
 
-def detectable(difference: float | None, cause: str = "so few problems") -> str:
+def detectable(
+    difference: float | None,
+    between: Sequence[float | None] | None = None,
+    cause: str = "so few problems",
+) -> str:
     """Return the sentence on what could have been seen, led by a blank; if nothing, why."""
     if difference is None:
         return f" No difference is large enough to be seen 8 times in 10 with {cause}."
-    return f" {100 * difference:.1f} points or more would be seen 8 times in 10."
+    aside = f" ({_between(between)}, by what the seeds can tell)" if between else ""
+    return f" {100 * difference:.1f} points or more would be seen 8 times in 10{aside}."
+
+
+def could_see(difference: float | None, between: Sequence[float | None] | None) -> str:
+    """The smallest detectable difference in points and what it may truly be: "4.8 [3.5 to 11.5]".
+
+    "–": no difference is large enough.
+    """
+    if difference is None:
+        return "–"
+    return f"{100 * difference:.1f}" + (f" [{_between(between)}]" if between else "")
 
 
 def seeds(contrast: "Contrast") -> str:
@@ -107,7 +122,8 @@ def seeds(contrast: "Contrast") -> str:
     if max(of_a, of_b) < 2:
         return "one seed"
     several = sorted({count for count in (of_a, of_b) if count > 1}, reverse=True)
-    return f"over {' and '.join(map(str, several))} seeds"
+    paired = "paired " if contrast.paired else ""
+    return f"over {' and '.join(map(str, several))} {paired}seeds"
 
 
 def join(items: Sequence[str]) -> str:
@@ -138,7 +154,8 @@ def _shown(contrast: "Contrast") -> str:
     aside = ""
     if contrast.interval.low > 0 or contrast.interval.high < 0:
         aside = " The interval alone leaves out 0; the corrected test does not."
-    return f"Not shown: {span}{aside}{detectable(contrast.detectable, _cause(contrast))}"
+    seen = detectable(contrast.detectable, contrast.detectable_range, _cause(contrast))
+    return f"Not shown: {span}{aside}{seen}"
 
 
 def _cause(contrast: "Contrast") -> str:
@@ -155,6 +172,12 @@ def _cause(contrast: "Contrast") -> str:
         return "so few problems and seeds"
     each = join(list(map(signed, sorted(by_seed))))
     return f"seeds that scatter so: the difference is {each} points"
+
+
+def _between(ends: Sequence[float | None]) -> str:
+    """`3.5 to 11.5`, or `3.5 or more` where no difference is large enough at the other end."""
+    low, high = ("" if end is None else f"{100 * end:.1f}" for end in ends)
+    return f"{low} to {high}" if high else f"{low} or more"
 
 
 def _main_effect(effect: "Effect") -> str:
@@ -174,7 +197,8 @@ def _main_effect(effect: "Effect") -> str:
 
 def _seen(effect: "Effect") -> str:
     methods = effect.scope is Scope.METHODS
-    return detectable(effect.detectable, "so few problems" + " and seeds" * methods)
+    cause = "so few problems" + " and seeds" * methods
+    return detectable(effect.detectable, effect.detectable_range, cause)
 
 
 def _who(effect: "Effect") -> str:

@@ -51,7 +51,11 @@ def parser() -> argparse.ArgumentParser:
             default=[],  # without one argparse calls them required
             metavar="key=value",
             help="values that override the file's"
-            + (": question, hypothesis, contrasts, labels, strict" if verb == "report" else ""),
+            + (
+                ": question, hypothesis, contrasts, labels, strict, paired_seeds"
+                if verb == "report"
+                else ""
+            ),
         )
         one.add_argument(
             "--runs", type=Path, default=_RUNS, help="where runs are kept (default: runs)"
@@ -186,6 +190,11 @@ def _add_foreign(verbs: _Verbs) -> None:
             one.add_argument(option, type=kind, metavar=value, help=meaning)
         one.add_argument(
             "--common", action="store_true", help="use only the problems that all files answer"
+        )
+        one.add_argument(
+            "--paired-seeds",
+            action="store_true",
+            help="compare seed by seed: the first file of each arm shares its seed, and so on",
         )
         one.add_argument("--json", action="store_true", help="print JSON")
 

@@ -145,6 +145,7 @@ def _run_verb(options: argparse.Namespace) -> int:
             gold=options.gold,
             group_by=options.group_by,
             common=options.common,
+            paired_seeds=options.paired_seeds,
             page=options.report,
             as_json=options.json,
         )

@@ -22,7 +22,8 @@ from paribus.store.runs import writing
 _ARM = ("name", "n", "scores", "outcomes", "signals")
 _CONTRAST = (
     *("a", "b", "n", "only_a", "only_b", "difference", "interval"),
-    *("p_value", "p_holm", "detectable", "verdict", "caveats", "answered"),
+    *("p_value", "p_holm", "detectable", "detectable_range", "split", "verdict"),
+    *("caveats", "answered"),
 )
 """Of the values in findings.json, those that `--json` prints."""
 
@@ -33,6 +34,7 @@ def score(
     gold: Path | None,
     group_by: str | None,
     common: bool,
+    paired_seeds: bool,
     page: Path | None,
     as_json: bool,
 ) -> int:
@@ -43,7 +45,7 @@ def score(
     """
     if page is not None:
         check_target(page)
-    found = collect(files, gold=gold, group_by=group_by, common=common)
+    found = collect(files, gold=gold, group_by=group_by, common=common, paired_seeds=paired_seeds)
     analysis = conclude(found.tables)
     analysis = replace(analysis, limits=[*analysis.limits, *found.notes])
     findings = payload(analysis)

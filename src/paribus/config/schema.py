@@ -251,6 +251,8 @@ class ExperimentConfig(ArmConfig):
     """Choose each arm's learning rate by trials; `{}`: with the default rates. null: as stated."""
     strict: bool = False
     """Refuse contrasts whose arms differ in more than one factor, the prompt among them."""
+    paired_seeds: bool = False
+    """Compare methods seed by seed: runs with one number share order, initialisation, dropout."""
     labels: str | None = None
     """File of corrected gold answers (JSON lines with `question`, `answer`), scored beside."""
     seeds: Annotated[int, Field(ge=1, le=10_000)] = 1

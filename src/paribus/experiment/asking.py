@@ -3,9 +3,9 @@
     ask(read_description(folder), load(Path("x.yaml"), ["question=Why?"]))   # the file's questions
     ask(read_description(folder), typed(["question=Why?"], "x"), ["question"])
 
-Question, hypothesis, contrasts, labels and `strict` only say what is concluded from the runs. All
-else that differs would need other runs and is refused, but for fewer tests than were made. The
-store keeps what was asked when it was filled; the report says that it asks otherwise.
+Question, hypothesis, contrasts, labels, `strict` and `paired_seeds` only say what is concluded from
+the runs. All else that differs would need other runs and is refused, but for fewer tests than were
+made. The store keeps what was asked when it was filled; the report says that it asks otherwise.
 """
 
 import json
@@ -22,7 +22,7 @@ from paribus.errors import UserError
 from paribus.experiment.arms import set_by_method
 from paribus.experiment.contrasts import Contrast, auto_contrasts, listed_contrasts
 
-FREE = ("question", "hypothesis", "contrasts", "labels", "strict")
+FREE = ("question", "hypothesis", "contrasts", "labels", "strict", "paired_seeds")
 """Keys that change no run."""
 _KIND = ("model", "revision", "prompt.format")
 """What an arm shares with the untuned arm it is compared with."""

@@ -221,7 +221,7 @@ def _config(loaded: Loaded) -> ExperimentConfig:
     """Return the values of the experiment that all candidates together are."""
     return replace(
         loaded.config, name=NAME, question=_QUESTION, hypothesis="", matrix={}, arms={},
-        contrasts="auto", tune=None, strict=False, labels=None, seeds=1,
+        contrasts="auto", tune=None, strict=False, paired_seeds=False, labels=None, seeds=1,
     )  # fmt: skip
 
 

@@ -100,6 +100,7 @@ def _context(analysis: Analysis) -> dict[str, Any]:
         "findings": findings.findings(analysis),
         "fairness": findings.fairness(analysis),
         "by_seed": rows.by_seed(analysis),
+        "uncertainty": rows.uncertainty(analysis),
         "effects": rows.effects(analysis),
         "scorer_notes": words.SCORER_NOTES,
         "arms": accuracy.over_seeds(analysis),

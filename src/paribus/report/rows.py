@@ -80,7 +80,7 @@ def contrasts(analysis: Analysis) -> Table:
                 " / ".join(map(str, counts)) if each.n else UNKNOWN,
                 wording.p_value(each.p_value) if each.n else UNKNOWN,
                 wording.p_value(each.p_holm) if each.n else UNKNOWN,
-                UNKNOWN if each.detectable is None else f"{100 * each.detectable:.1f}",
+                wording.could_see(each.detectable, each.detectable_range),
                 wording.verdict(each) + _but(caveats),
             ]
         )
@@ -108,6 +108,8 @@ def test_note(analysis: Analysis) -> str:
     several = {max(each.seeds) > 1 for each in analysis.contrasts if each.p_value is not None}
     crossed = "Behrens-Fisher test of the crossed table of seeds and problems"
     exact = "exact McNemar test of the problems that only one solved"
+    if any(each.paired for each in analysis.contrasts):
+        crossed += ", paired seed by seed as declared"
     if several == {True, False}:
         return f"{exact}; over seeds the {crossed}"
     return crossed if several == {True} else exact
@@ -123,6 +125,26 @@ def by_seed(analysis: Analysis) -> Table:
     return Table(["A − B", "points, seed by seed"], rows)
 
 
+def uncertainty(analysis: Analysis) -> Table:
+    """Where the uncertainty of each arm and each pair over seeds comes from; empty for one seed."""
+    found = [(each.name, each.split) for each in analysis.arms]
+    found += [(f"{each.a} − {each.b}", each.split) for each in analysis.contrasts]
+    return Table(
+        ["points of standard error", "problems", "seeds", "single cells"],
+        [
+            [
+                name,
+                *(
+                    f"{100 * error:.1f} ({100 * share:.0f} %)"
+                    for error, share in zip(parts.errors, parts.shares, strict=True)
+                ),
+            ]
+            for name, parts in found
+            if parts
+        ],
+    )
+
+
 def effects(analysis: Analysis) -> Table:
     """What each factor of a full matrix does on average, and the interactions."""
     rows = [
@@ -131,7 +153,7 @@ def effects(analysis: Analysis) -> Table:
             points_cell(each.difference, each.interval),
             wording.p_value(each.p_value) if each.n else UNKNOWN,
             wording.p_value(each.p_holm) if each.n else UNKNOWN,
-            UNKNOWN if each.detectable is None else f"{100 * each.detectable:.1f}",
+            wording.could_see(each.detectable, each.detectable_range),
             wording.effect(each),
         ]
         for each in analysis.effects

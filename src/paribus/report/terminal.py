@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from paribus.analysis.tables import MAIN_SCORER
-from paribus.analysis.wording import p_value
+from paribus.analysis.wording import could_see, p_value
 from paribus.report.units import accuracy_cell, points_cell
 from paribus.statistics.intervals import Interval
 
@@ -114,23 +114,25 @@ _COULD_SEE = (
     "could see: the difference that this pair would show 8 times in 10, by the accuracies and the "
     "agreement found; `paribus plan` assumed them."
 )
+_MAY_BE = " In brackets what that may truly be: few seeds say little of how they scatter."
 
 
 def _contrasts(findings: dict[str, Any]) -> Table:
     table = _table("A − B", "points [95 % interval]", "p, Holm", "could see", "")
     for each in findings["contrasts"]:
         if each["n"]:
-            seen = each["detectable"]
+            seen = could_see(each["detectable"], each["detectable_range"])
             cells = [
                 points_cell(each["difference"], _interval(each["interval"])),
                 p_value(each["p_holm"]),
-                "–" if seen is None else f"{100 * seen:.1f}",
+                seen.replace(" ", "\n", 1),
                 _VERDICTS[each["verdict"]] if each["interval"] else "no verdict",
             ]
         else:
             cells = ["–", "–", "–", "not compared"]
         table.add_row(*(Text(cell) for cell in (f"{each['a']} − {each['b']}", *cells)))
-    table.caption, table.caption_justify = _COULD_SEE, "left"
+    ranged = any(each["detectable_range"] for each in findings["contrasts"])
+    table.caption, table.caption_justify = _COULD_SEE + _MAY_BE * ranged, "left"
     return table
 
 
