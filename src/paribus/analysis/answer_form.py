@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from paribus.analysis import wording
-from paribus.analysis.caveats import LENIENT, otherwise
+from paribus.analysis.caveats import LENIENT
 from paribus.analysis.robustness import Shift, Variation
 from paribus.analysis.tables import MAIN_SCORER, Run, Tables
 from paribus.records import Outcome
@@ -56,13 +56,21 @@ def warnings(tables: Tables, shifted: Sequence[Shift], varied: Sequence[Variatio
                 _name(tables, run), run, {scorer: runs[number] for scorer, runs in judged.items()}
             )
         ),
-        *(
-            f"{each.before.a} and {each.before.b}: the verdict rests on the form of the answers. "
-            f"By the last number of each text {otherwise(each)}."
-            for each in shifted
-            if each.under == LENIENT and each.other and each.before.verdict is not Verdict.NOT_SHOWN
-        ),
+        *_resting_on_form(shifted),
     ]
+
+
+def _resting_on_form(shifted: Sequence[Shift]) -> Iterator[str]:
+    pairs = [
+        f"{each.before.a} − {each.before.b}"
+        for each in shifted
+        if each.under == LENIENT and each.other and each.before.verdict is not Verdict.NOT_SHOWN
+    ]
+    if pairs:
+        yield (
+            "What is shown rests on the form of the answers: by the last number of each text there "
+            f"is another verdict on {wording.join(pairs)}."
+        )
 
 
 def _unrecognised(tables: Tables, loosely: Sequence[Run]) -> Iterator[str]:
@@ -92,8 +100,8 @@ def _without_answer(name: str, runs: Sequence[tuple[Run, Run]]) -> str:
     told = f" ({wording.join(how)})" if how else ""
     return (
         f"{name}: {without} of {len(texts)} texts hold no final answer that the scorer recognises"
-        f"{told}; {missed} that do not count end with the right number. Its accuracy is of the "
-        "form of answers before it is of skill: read some texts."
+        f"{told}; {missed} that do not count end with the right number. Its accuracy measures "
+        "the form of its answers first: read some of its texts."
     )
 
 

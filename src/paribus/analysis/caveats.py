@@ -84,7 +84,7 @@ def caveats(tables: Tables, contrast: Contrast, shifted: Sequence[Shift]) -> Cav
     if not contrast.n:
         return Caveats()
     lined_up = align(comparable(tables, contrast.a, contrast.b))
-    answered = _answered(lined_up)
+    answered = _answered(lined_up, paired=contrast.paired)
     outcomes = list(_unbalanced({contrast.a: 1, contrast.b: -1}, lined_up))
     said = [*outcomes, *_overlap(tables, contrast), *_form(contrast, shifted)]
     if outcomes or 2 * answered.n < contrast.n:
@@ -96,7 +96,7 @@ def caveats(tables: Tables, contrast: Contrast, shifted: Sequence[Shift]) -> Cav
     )
 
 
-def _answered(lined_up: Aligned) -> Answered:
+def _answered(lined_up: Aligned, *, paired: bool) -> Answered:
     silent = np.vstack(lined_up.are(*_UNANSWERED)).any(axis=0)
     a, b = (solved[:, ~silent] for solved in lined_up.solved)
     n = int((~silent).sum())
@@ -105,7 +105,7 @@ def _answered(lined_up: Aligned) -> Answered:
     groups = lined_up.groups
     if groups is not None:
         groups = np.unique(groups[~silent], return_inverse=True)[1]
-    tested = compare(a, b, groups)
+    tested = compare(a, b, groups, paired=paired)
     return Answered(
         n=n,
         difference=float(a.mean() - b.mean()),
@@ -188,11 +188,10 @@ def _counted(name: str, counts: tuple[int, int] | None) -> str:
 def _form(contrast: Contrast, shifted: Sequence[Shift]) -> Iterator[str]:
     for each in shifted:
         if each.under == LENIENT and each.before == contrast and each.other:
-            yield f"by the last number of each text (flexible) {otherwise(each)}"
+            yield f"by the last number of each text (flexible) {_otherwise(each)}"
 
 
-def otherwise(shift: Shift) -> str:
-    """Return what became of a contrast under a variation, with its figures there."""
+def _otherwise(shift: Shift) -> str:
     then = shift.after
     size = f"{wording.points(then.difference)} [{wording.points_range(then.interval)}]"
     if shift.reversed:

@@ -141,7 +141,9 @@ def _shift(tables: Tables, variation: Variation, before: Contrast, after: Contra
     )
     if reason := too_uncertain(arms, lined_up.groups):
         return replace(made, reason=reason)
-    change = estimate([(1.0, arms[0]), (-1.0, arms[1])], lined_up.groups)
+    change = estimate(
+        [(1.0, arms[0]), (-1.0, arms[1])], lined_up.groups, paired=before.paired
+    )
     return replace(made, interval=change.interval, p_value=change.p_value)
 
 

@@ -9,8 +9,6 @@ several seeds it speaks of the methods. The sentences are worded accordingly, he
 """
 
 from collections.abc import Sequence
-from math import sqrt
-from statistics import stdev
 from typing import TYPE_CHECKING
 
 from paribus.statistics.verdicts import Scope, Verdict
@@ -162,13 +160,8 @@ def _cause(contrast: "Contrast") -> str:
     """Return what keeps any difference from being seen: the problems, or the seeds beside them."""
     if contrast.scope is Scope.MODELS:
         return "so few problems"
-    by_seed = contrast.by_seed
-    if len(by_seed) < 2:
-        return "so few problems and seeds"
-    of_seeds = stdev(by_seed) / sqrt(len(by_seed))
-    # At most what chance in the problems brings: all that tell the arms apart one way or the other.
-    of_problems = sqrt(contrast.only_a + contrast.only_b) / contrast.n
-    if of_seeds <= of_problems:
+    by_seed, split = contrast.by_seed, contrast.split
+    if split is None or split.seeds <= split.problems + split.cells or len(by_seed) < 2:
         return "so few problems and seeds"
     each = join(list(map(signed, sorted(by_seed))))
     return f"seeds that scatter so: the difference is {each} points"

@@ -126,7 +126,7 @@ def _contrasts(findings: dict[str, Any]) -> Table:
                 points_cell(each["difference"], _interval(each["interval"])),
                 p_value(each["p_holm"]),
                 seen.replace(" ", "\n", 1),
-                _VERDICTS[each["verdict"]] if each["interval"] else "no verdict",
+                _verdict(each),
             ]
         else:
             cells = ["–", "–", "–", "not compared"]
@@ -134,6 +134,14 @@ def _contrasts(findings: dict[str, Any]) -> Table:
     ranged = any(each["detectable_range"] for each in findings["contrasts"])
     table.caption, table.caption_justify = _COULD_SEE + _MAY_BE * ranged, "left"
     return table
+
+
+def _verdict(contrast: dict[str, Any]) -> str:
+    """The verdict, with a star where something is said against it below."""
+    if contrast["interval"] is None:
+        return "no verdict"
+    said = _VERDICTS[contrast["verdict"]]
+    return f"{said} *" if contrast["caveats"] and contrast["verdict"] != "not_shown" else said
 
 
 def _table(*headings: str) -> Table:
