@@ -141,10 +141,10 @@ def _shift(tables: Tables, variation: Variation, before: Contrast, after: Contra
     )
     if reason := too_uncertain(arms, lined_up.groups):
         return replace(made, reason=reason)
-    change = estimate(
-        [(1.0, arms[0]), (-1.0, arms[1])], lined_up.groups, paired=before.paired
-    )
-    return replace(made, interval=change.interval, p_value=change.p_value)
+    change = estimate([(1.0, arms[0]), (-1.0, arms[1])], lined_up.groups, paired=before.paired)
+    # No difference of two shares can change by more than 2.
+    low, high = max(-2.0, change.interval.low), min(2.0, change.interval.high)
+    return replace(made, interval=Interval(low, high), p_value=change.p_value)
 
 
 def read_labels(path: Path) -> dict[str, str]:
