@@ -155,14 +155,15 @@ def _answers(
             continue
         if known is None:
             own.append(problem)
-        first = samples.setdefault(problem.id, sample)
+        key = problem.id
+        first = samples.setdefault(key, sample)
         if first.text != sample.text:
             conflicts.append(f"{first.where} and {sample.where}: {problem.question[:60]!a}")
         # lm-eval writes each text once for every filter, which is no repetition.
-        repeated += (problem.id, sample.filter) in seen
-        seen.add((problem.id, sample.filter))
+        repeated += (key, sample.filter) in seen
+        seen.add((key, sample.filter))
         if sample.exact_match is not None:
-            stated.setdefault(sample.filter, {})[problem.id] = sample.exact_match
+            stated.setdefault(sample.filter, {})[key] = sample.exact_match
     if conflicts:
         raise DataError(
             f"{len(conflicts)} times one problem has two different texts: "

@@ -96,7 +96,8 @@ def stated_problem(row: dict[str, Any], where: str, group_by: str | None) -> Pro
     if "answer" not in row:
         raise DataError(f"{where}: no gold 'answer'", "give the gold file: --gold FILE")
     if isinstance(answer, str) and "####" in answer:
-        return replace(gsm8k.problem(question, answer, where), group=_group(row, where, group_by))
+        problem, group = gsm8k.problem(question, answer, where), _group(row, where, group_by)
+        return replace(problem, group=group) if group else problem
     number = numerals.canonical(str(answer))
     if number is None:
         raise DataError(

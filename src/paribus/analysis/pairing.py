@@ -55,6 +55,10 @@ class Aligned:
 
 def align(arms: Sequence[Sequence[Run]]) -> Aligned:
     """Return the runs of each arm over the problems they share. Every arm has a run at least."""
+    runs = [run for of_arm in arms for run in of_arm]
+    ids = _ids(runs[0])
+    if all(_ids(run) == ids for run in runs[1:]):
+        return _aligned_already(arms, tuple(keys(ids)))
     tables = [[_by_key(run) for run in runs] for runs in arms]
     sets = [set(table) for tables_of_arm in tables for table in tables_of_arm]
     common, every = set.intersection(*sets), set.union(*sets)
@@ -66,8 +70,21 @@ def align(arms: Sequence[Sequence[Run]]) -> Aligned:
             np.array([[table[key] for key in shared] for table in tables_of_arm], dtype=np.int8)
             for tables_of_arm in tables
         ),
-        groups=_groups([run for runs in arms for run in runs], shared),
+        groups=_groups(runs, shared),
         left_out=len(every) - len(common),
+    )
+
+
+def _aligned_already(arms: Sequence[Sequence[Run]], shared: tuple[Key, ...]) -> Aligned:
+    """Return runs that were all asked the same problems in one order, as nearly all are."""
+    return Aligned(
+        keys=shared,
+        outcomes=tuple(
+            np.array([[_NUMBERS[each] for each in run.judged] for run in of_arm], dtype=np.int8)
+            for of_arm in arms
+        ),
+        groups=_groups([run for of_arm in arms for run in of_arm], shared),
+        left_out=0,
     )
 
 
@@ -79,11 +96,17 @@ def _by_key(run: Run) -> dict[Key, int]:
 
 def keys_of(run: Run) -> list[Key]:
     """Return the key of each generation of `run`, in its order."""
-    return keys([generation.problem_id for generation in run.generations])
+    return keys(_ids(run))
+
+
+def _ids(run: Run) -> list[str]:
+    return [generation.problem_id for generation in run.generations]
 
 
 def keys(ids: Sequence[str]) -> list[Key]:
     """Return the key of each problem id, in their order."""
+    if len(set(ids)) == len(ids):
+        return [(each, 0) for each in ids]
     seen: Counter[str] = Counter()
     found = []
     for each in ids:
@@ -94,6 +117,8 @@ def keys(ids: Sequence[str]) -> list[Key]:
 
 def _groups(runs: Sequence[Run], shared: Sequence[Key]) -> Groups | None:
     """Return the groups of the shared problems, by whichever run knows them."""
+    if not any(generation.group for run in runs for generation in run.generations):
+        return None
     named: dict[Key, str] = {}
     for run in runs:
         for key, generation in zip(keys_of(run), run.generations, strict=True):

@@ -3,6 +3,7 @@
 Same scorers, tests and report as for paribus's own experiments; no model, no torch.
 """
 
+import gc
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -46,6 +47,7 @@ def score(
     if page is not None:
         check_target(page)
     found = collect(files, gold=gold, group_by=group_by, common=common, paired_seeds=paired_seeds)
+    gc.freeze()  # what was read stays: statsmodels looks for garbage with every family of tests
     analysis = conclude(found.tables)
     analysis = replace(analysis, limits=[*analysis.limits, *found.notes])
     findings = payload(analysis)

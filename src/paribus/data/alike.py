@@ -22,7 +22,7 @@ or fall together is that several are made from one template of many.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -63,6 +63,7 @@ times in 100; in a set of several it is enough that each agrees with one."""
 
 Sets = NDArray[np.intp]
 Numbers = NDArray[np.int64]
+Hashes = NDArray[np.uint64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,77 +132,79 @@ def alike(questions: Sequence[str]) -> Sets:
     return _joined(len(texts), [copies, _resembling(owners, runs)])
 
 
-def _runs(texts: Sequence[Sequence[str]]) -> tuple[Numbers, Numbers]:
-    """Return the runs of the texts, as two columns: the text, in order, and the number of the run.
+def _runs(texts: Sequence[Sequence[str]]) -> tuple[Numbers, Hashes]:
+    """Return the runs of the texts, as two columns: the text, in order, and the run as a number.
 
     Those that most of the texts have are left out.
     """
-    numbers = _structure(texts)
-    said = np.array([numbers.get(word, 0) for text in texts for word in text], int)
+    said = _structure(texts)
     owners = np.repeat(np.arange(len(texts)), [len(text) for text in texts])
     again = (said[1:] == 0) & (said[:-1] == 0) & (owners[1:] == owners[:-1])
     kept = np.concatenate([[True], ~again])[: len(said)]
     owners, said = owners[kept], said[kept]
     if len(said) < RUN:
-        return np.empty(0, int), np.empty(0, int)
+        return np.empty(0, int), np.empty(0, np.uint64)
     windows = np.lib.stride_tricks.sliding_window_view(said, RUN)
     whole = owners[RUN - 1 :] == owners[: len(windows)]
-    _, runs = np.unique(_hashed(windows[whole]), return_inverse=True)
-    owners = owners[: len(windows)][whole]
-    telling = np.bincount(runs)[runs] <= COMMON * len(texts)
+    runs, owners = _hashed(windows[whole]), owners[: len(windows)][whole]
+    values, counts = np.unique(runs, return_counts=True)
+    telling = ~np.isin(runs, values[counts > COMMON * len(texts)])
     return owners[telling], runs[telling]
 
 
-def _structure(texts: Sequence[Sequence[str]]) -> dict[str, int]:
-    """Return the words of structure of the texts' language, numbered from 1."""
-    english = sum(word in STRUCTURE for text in texts for word in text)
-    if english > ENGLISH * sum(map(len, texts)):
-        chosen = sorted(STRUCTURE)
-    else:
-        texts_with = Counter(word for text in texts for word in set(text))
-        chosen = [word for word, count in texts_with.items() if count >= FREQUENT * len(texts)]
-    return {word: number for number, word in enumerate(chosen, 1)}
+def _structure(texts: Sequence[Sequence[str]]) -> Numbers:
+    """Return each word of the texts, all in one row, as the number of a word of structure, or 0."""
+    said = _marked(texts, sorted(STRUCTURE))
+    if np.count_nonzero(said) > ENGLISH * len(said):
+        return said
+    texts_with = Counter(word for text in texts for word in set(text))
+    frequent = [word for word, count in texts_with.items() if count >= FREQUENT * len(texts)]
+    return _marked(texts, frequent)
 
 
-def _hashed(windows: NDArray[np.int64]) -> NDArray[np.uint64]:
+def _marked(texts: Sequence[Sequence[str]], chosen: Sequence[str]) -> Numbers:
+    numbers = {word: number for number, word in enumerate(chosen, 1)}
+    return np.array([numbers.get(word, 0) for text in texts for word in text], int)
+
+
+def _hashed(windows: Numbers) -> Hashes:
     """Return a number for each row of `windows` [m, RUN]."""
     found = np.zeros(len(windows), np.uint64)
     for column in windows.T:
-        found = (found ^ column.astype(np.uint64)) * np.uint64(0x9E3779B97F4A7C15)
-        found ^= found >> np.uint64(29)
+        found = _mixed(found ^ column.astype(np.uint64))
     return found
 
 
-def _resembling(owners: Numbers, runs: Numbers) -> Numbers:
+def _mixed(numbers: Hashes) -> Hashes:
+    """Return other numbers, one for one: the finaliser of G. Steele's SplitMix64 (OOPSLA 2014)."""
+    numbers = (numbers ^ (numbers >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    numbers = (numbers ^ (numbers >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return numbers ^ (numbers >> np.uint64(31))
+
+
+def _resembling(owners: Numbers, runs: Hashes) -> Numbers:
     """Return pairs [k, 2] of texts that resemble each other, enough to join their sets."""
-    counts = np.bincount(owners)
-    enough = counts[owners] >= LEAST
+    enough = np.bincount(owners)[owners] >= LEAST
     owners, runs = owners[enough], runs[enough]
     if not len(owners):
         return np.empty((0, 2), int)
     starts = np.flatnonzero(np.diff(owners, prepend=-1))
     texts = owners[starts]
-    signatures = _signatures(runs, starts)
-    candidates = [
-        texts[_links(_numbered(list(map(bytes, band))))]
-        for band in np.split(signatures, _BANDS, axis=1)
-    ]
-    pairs = np.unique(np.concatenate(candidates), axis=0)
+    pairs = np.unique(np.concatenate([texts[band] for band in _bands(runs, starts)]), axis=0)
     pieces = dict(zip(texts.tolist(), np.split(runs, starts[1:]), strict=True))
-    held = {text: set(pieces[text].tolist()) for text in np.unique(pairs).tolist()}
+    held = {text: set(pieces[text].tolist()) for text in set(pairs.ravel().tolist())}
     close = [_resemblance(held[first], held[second]) >= ALIKE for first, second in pairs.tolist()]
     return np.compress(close, pairs, axis=0)
 
 
-def _signatures(runs: Numbers, starts: Numbers) -> NDArray[np.int32]:
-    """Return the min-wise hashes [texts, _BANDS * _ROWS] of runs that begin at `starts`."""
-    rng = np.random.default_rng(0)
-    size = int(runs.max()) + 1
-    columns = [
-        np.minimum.reduceat(rng.permutation(size).astype(np.int32)[runs], starts)
-        for _ in range(_BANDS * _ROWS)
-    ]
-    return np.column_stack(columns)
+def _bands(runs: Hashes, starts: Numbers) -> Iterator[Numbers]:
+    """Yield pairs [k, 2] of the places in `starts` whose least hashes agree throughout a band."""
+    for band in range(_BANDS):
+        together = np.zeros(len(starts), np.uint64)
+        for row in range(_ROWS):
+            salt = np.uint64(band * _ROWS + row + 1) << np.uint64(32)
+            together = _mixed(together ^ np.minimum.reduceat(_mixed(runs ^ salt), starts))
+        yield _links(np.unique(together, return_inverse=True)[1])
 
 
 def _resemblance(first: set[int], second: set[int]) -> float:

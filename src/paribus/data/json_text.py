@@ -55,7 +55,7 @@ def has_half_pair(value: Any) -> bool:
     if isinstance(value, str):
         return not value.isascii() and _HALF.search(value) is not None
     if isinstance(value, dict):
-        return any(has_half_pair(each) for pair in value.items() for each in pair)
+        return any(map(has_half_pair, value)) or any(map(has_half_pair, value.values()))
     return isinstance(value, list) and any(map(has_half_pair, value))
 
 

@@ -101,8 +101,8 @@ def _step(expression: str, result: str) -> Step:
     """Return what stands on both sides of a `=`. Kept: many texts compute the same."""
     value = evaluate(expression)
     written = evaluate(result.replace("%", ""))
-    consistent = None
-    if value is not None and written is not None:
+    consistent = None if value is None or written is None else value == written
+    if consistent is False and value is not None and written is not None:
         if abs(value - written) <= abs(value) * _NOISE:
             written = value
         scales = (1, 100) if "%" in expression + result else (1,)
