@@ -18,7 +18,7 @@ from speed_work import Work
 from torch import Tensor
 from transformers import StoppingCriteria, StoppingCriteriaList
 
-from paribus.evaluation.answers import NEXT_QUESTION, answer_is_complete
+from paribus.evaluation.answers import NEXT_QUESTION
 from paribus.models.device import peak_memory_bytes, reset_peak_memory, return_freed
 
 TAIL = 24
@@ -26,7 +26,7 @@ TAIL = 24
 
 
 class _Complete(StoppingCriteria):
-    """Ends a row that holds `#### N` or a question of the model's own."""
+    """Ends a row that holds a question of the model's own."""
 
     def __init__(self, tokenizer: Any, prompt_length: int) -> None:
         self.tokenizer = tokenizer
@@ -35,7 +35,7 @@ class _Complete(StoppingCriteria):
     def __call__(self, input_ids: Tensor, scores: Any, **_: Any) -> Tensor:
         start = max(self.prompt_length, input_ids.shape[1] - TAIL)
         tails = self.tokenizer.batch_decode(input_ids[:, start:])
-        ended = [answer_is_complete(tail) or NEXT_QUESTION in tail for tail in tails]
+        ended = [NEXT_QUESTION in tail for tail in tails]
         return torch.tensor(ended, device=input_ids.device)
 
 

@@ -11,6 +11,7 @@ from calibration import calibration_page
 from memory import memory_page
 from reliability import reliability_page
 from rules import rules_page
+from scoring import scoring_page
 from speed import speed_page
 
 from paribus.config import schema
@@ -97,6 +98,7 @@ def main() -> int:
         "memory.md": memory_page(),
         "rules.md": rules_page(),
         "reliability.md": reliability_page(),
+        "scoring.md": scoring_page(),
         "speed.md": speed_page(),
     }
     for name, text in pages.items():

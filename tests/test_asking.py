@@ -72,6 +72,17 @@ def test_the_question_and_the_contrasts_are_those_typed(store: ExperimentFolder,
     assert asked_later(reported("runs/small")) == []
 
 
+def test_the_same_texts_are_read_for_another_kind_of_answer(store: ExperimentFolder) -> None:
+    before, after = reported("x.yaml"), reported("x.yaml", "evaluation.answer=boxed")
+    assert {arm["answers"].get("boxed") for arm in after["arms"]} == {None}
+    assert all(arm["answers"]["marked"] > 0 for arm in before["arms"])
+    assert all(arm["scores"]["canonical"]["correct"] == 0 for arm in after["arms"])
+    assert asked_later(after) == [
+        "Asked after the runs (command line): evaluation.answer. When they were made it was: auto."
+    ]
+    assert reported("x.yaml")["arms"] == before["arms"]
+
+
 def test_what_the_file_says_by_now_is_asked(store: ExperimentFolder) -> None:
     Path("x.yaml").write_text(f"{FILE}hypothesis: LoRA.\ncontrasts: [[r8, lora-main]]\n")
     found = reported("x.yaml")

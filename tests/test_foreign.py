@@ -55,7 +55,7 @@ COUNTED = {"strict": 5, "flexible": 7, "canonical": 8}
 def test_score_prints_the_contract(capsys):
     found = json_of(capsys, "score", HARNESS)
     (arm,) = found["arms"]
-    assert set(arm) == {"name", "n", "scores", "outcomes", "signals"}
+    assert set(arm) == {"name", "n", "scores", "outcomes", "answers", "signals"}
     assert (arm["name"], arm["n"]) == ("golden", 12)
     assert {name: each["correct"] for name, each in arm["scores"].items()} == COUNTED
     assert arm["scores"]["canonical"]["accuracy"] == pytest.approx(8 / 12)

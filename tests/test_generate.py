@@ -1,6 +1,8 @@
 """Batched decoding against HF's `generate`, one prompt at a time, and every way to stop."""
 
 import hashlib
+import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,6 +15,7 @@ from transformers import (
 )
 
 from paribus.evaluation import generate as module
+from paribus.evaluation.final import final
 from paribus.evaluation.generate import generate, measure
 from paribus.evaluation.writing import Row, Rules
 from paribus.models.load import decoder_and_head, for_inference
@@ -20,6 +23,7 @@ from paribus.prompts.encode import Prompt, encode_prompts
 from paribus.prompts.formats import render_prompt
 from paribus.records import Generation, Problem, Stop
 
+CASES = json.loads((Path(__file__).parent / "cases" / "answers.json").read_text("utf-8"))
 SLIDING, FULL = "sliding_attention", "full_attention"
 WINDOW = 48
 NEW = 40
@@ -218,8 +222,8 @@ def test_generations_say_what_was_asked(model, tokenizer):
 
 ENDINGS = {  # question: what the model is taught to write, what is kept of it, tokens, why it ends
     "one": (" 3+4.\n#### 7<eos>", " 3+4.\n#### 7", 13, Stop.STOP_TOKEN),
-    "two": (" #### 12\n\nQuestion: Who", " #### 12\n", 9, Stop.ANSWER),
-    "three": (" I know.\n\nQuestion: Who", " I know.\n\nQuestion:", 19, Stop.NEXT_QUESTION),
+    "two": (" #### 12\n\nQuestion: Who", " #### 12\n\nQuestion:", 19, Stop.NEXT_QUESTION),
+    "three": (" I know.\nQuestion: Who is", " I know.\nQuestion: W", 20, Stop.LENGTH),
     "four": (" Let me count: 1 2 3 4 5", " Let me count: 1 2 3", 20, Stop.LENGTH),
 }
 
@@ -249,20 +253,20 @@ def test_a_taught_model_stops_for_every_reason(tiny, tokenizer):
 @pytest.mark.parametrize(
     ("written", "kept", "stop"),
     [
-        ("It is\n#### 12\nNow", "It is\n#### 12\n", Stop.ANSWER),
-        ("#### 1,234.50 pens", "#### 1,234.50 ", Stop.ANSWER),
-        ("#### $-5 ", "#### $-5 ", Stop.ANSWER),
-        ("####7\n", "####7\n", Stop.ANSWER),
-        ("####   7 or", "####   7 ", Stop.ANSWER),
-        ("#### 12", "#### 12", None),
+        ("#### 12\nNo, it is\n#### 13\n", "#### 12\nNo, it is\n#### 13\n", None),
+        ("#### 12 million\nQuestion: Tom", "#### 12 million\nQuestion:", Stop.NEXT_QUESTION),
+        ("The answer is 12.\nQuestion: Tom", "The answer is 12.\nQuestion:", Stop.NEXT_QUESTION),
+        ("<think>#### 12\nQuestion: Tom", "<think>#### 12\nQuestion: Tom", None),
+        ("#### Step 1\nQuestion: Tom", "#### Step 1\nQuestion: Tom", None),
+        ("Question: So #### 12", "Question: So #### 12", None),
         ("#### twelve\n", "#### twelve\n", None),
         ("#### 12<eos>", "#### 12", Stop.STOP_TOKEN),
         ("#### twelve<eos>more", "#### twelve", Stop.STOP_TOKEN),
         ("<eos>", "", Stop.STOP_TOKEN),
         ("12.\n\nQuestion: Tom", "12.\n\nQuestion:", Stop.NEXT_QUESTION),
+        ("So twelve.\n\nQuestion: Tom", "So twelve.\n\nQuestion: Tom", None),
         ("A question: 7. Question", "A question: 7. Question", None),
         ("the answer is 12.\n", "the answer is 12.\n", None),
-        ("#### 1\u00a0", "#### 1\ufffd", Stop.ANSWER),
     ],
 )
 def test_stop_rules(tokenizer, written, kept, stop):
@@ -278,6 +282,23 @@ def test_stop_rules(tokenizer, written, kept, stop):
             break
     assert row.stop is stop
     assert rules.text(row.generated) == kept
+
+
+def test_a_stored_text_scores_as_the_whole_text(tokenizer):
+    """Token by token: no case of the table is stopped before its answer is settled."""
+    prompt = prompts_of(tokenizer, 0)[0]
+    rules = Rules(tokenizer=tokenizer, stop_ids=frozenset(), max_new_tokens=10**6)
+    stopped = 0
+    for case in CASES:
+        row, ids = Row(prompt), tokenizer.encode(case["text"], add_special_tokens=False)
+        for token in ids:
+            if row.stop is None:
+                rules.advance(row, token, finite=True)
+        whole, stored = rules.text(ids), rules.text(row.generated)
+        stopped += stored != whole
+        question = prompt.problem.question
+        assert final(stored, question) == final(whole, question), case["text"]
+    assert stopped > 5
 
 
 def test_a_row_without_a_distribution_fails_and_takes_no_other_along(model, tokenizer, tiny):

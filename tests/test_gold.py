@@ -205,7 +205,7 @@ FILES = {  # rows of a file without --gold, rows of a gold file: what is said
         r"x.jsonl:1: gold is 7, and another number is found in 'So\\n#### 8'",
     ),
     "in a gold file": ([{"id": 0, "completion": "#### 1"}], [line(0), {**line(1), "answer":
-                       "#### 1 2"}], r"gold.jsonl:2: gold is 12, and another number is found"),
+                       "#### 1 2"}], r"gold.jsonl:2: gold is 12, and no number is found"),
 }  # fmt: skip
 
 

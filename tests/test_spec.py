@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 from paribus.config.check import ARM_DEFAULTS, build_arm
 from paribus.config.load import load
 from paribus.config.read import Origin
-from paribus.config.schema import ArmConfig, DataConfig, LoraConfig, TrainingConfig
+from paribus.config.schema import (
+    ArmConfig,
+    DataConfig,
+    EvaluationConfig,
+    LoraConfig,
+    TrainingConfig,
+)
 from paribus.config.spec import RunSpec, differences, flatten, nest
 from paribus.errors import ConfigError
 from paribus.experiment.matrix import expand
@@ -147,8 +153,21 @@ def test_fingerprint_ignores_names_and_execution_and_nothing_else() -> None:
     a, b = ArmConfig(lora=LoraConfig(r=8)), ArmConfig(data=DataConfig(path="/elsewhere"))
     assert spec(b).fingerprint == spec(plain).fingerprint
     assert differences(spec(plain).identity(), spec(a).identity()) == ["lora.r: 16 → 8"]
+    read = EvaluationConfig(answer="boxed")
+    for method in ("lora", "none"):
+        one, other = ArmConfig(method=method), ArmConfig(method=method, evaluation=read)
+        assert spec(one).fingerprint == spec(other).fingerprint
     full = spec(ArmConfig(method="full")).identity()
     assert "lora.alpha: 32.0 → (absent)" in differences(spec(plain).identity(), full)
+
+
+@pytest.mark.parametrize("where", ["arms: {a: {evaluation.answer: boxed}}",
+                                   "matrix: {evaluation.answer: [boxed, marked]}"])  # fmt: skip
+def test_answers_of_all_arms_are_read_alike(tmp_path: Path, where: str) -> None:
+    file = tmp_path / "x.yaml"
+    file.write_text(f"data: {{train_size: 9, test_size: 9}}\n{where}\n")
+    with pytest.raises(ConfigError, match=r"x\.yaml:2: .*evaluation.answer belongs to the whole"):
+        expand(load(file))
 
 
 UNSAID = [

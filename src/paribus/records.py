@@ -8,6 +8,7 @@ import hashlib
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
+from typing import Literal, TypeAlias
 
 
 class Variant(StrEnum):
@@ -48,15 +49,19 @@ def problem_id(question: str) -> str:
     return hashlib.sha256(words.encode(errors="backslashreplace")).hexdigest()[:16]
 
 
+AnswerStyle: TypeAlias = Literal["auto", "marked", "phrase", "boxed", "last_line"]
+"""What counts as a final answer: `evaluation.answer`; `evaluation/final` has the meanings."""
+
+
 class Stop(StrEnum):
     """Why a generation ended."""
 
     ANSWER = "answer"
-    """`#### N` was complete."""
+    """`#### N` was complete: in runs of earlier versions, which stopped there."""
     STOP_TOKEN = "stop_token"
     """The model emitted its stop token."""
     NEXT_QUESTION = "next_question"
-    """The model began a question of its own."""
+    """The model began another question after it had answered."""
     LENGTH = "length"
     """The token limit was reached."""
     FAILED = "failed"

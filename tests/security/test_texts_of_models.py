@@ -21,8 +21,10 @@ from paribus.data.overlap import ngrams
 from paribus.evaluation import answers
 from paribus.evaluation.annotations import annotated_steps, count_gold_steps, step_accuracy, steps
 from paribus.evaluation.calculator import MAX_DIGITS, complete, evaluate, numbers, spell
+from paribus.evaluation.final import final, is_over
 from paribus.evaluation.score import SCORERS, score
 from paribus.evaluation.signals import signal
+from paribus.evaluation.spelled import spelled
 from paribus.records import Generation, Outcome, Stop
 
 SIZES = [2**18, pytest.param(2**20, marks=pytest.mark.slow)]
@@ -38,6 +40,8 @@ UNITS = {
     "1=": "1=", "equations": "1+1=2 ", "operators": "1+", "parentheses": "(", "blanks": " ",
     "tabs": "\t1", "units": "1 ab cd ef gh ij ", "times": "1 x ", "lines": "\n", "list": "- 1.\n",
     "dollars": "$", "percents": "1%", "letters": "a", "words": "a ", "CRs": "1\r",
+    "questions": "Question: ", "boxes": "\\boxed{", "thoughts": "<think>", "ends": "</s>",
+    "phrases": "answer is ", "headings": "#### 1. a\n", "answers": "#### 1 or 2 ",
     "question": "Question", "NBSPs": "\u00a0", "fractions": "1/2 ", "scales": "two hundred ",
 }  # fmt: skip
 END = "x"
@@ -65,6 +69,10 @@ def timed(read: Callable[[str], Any], text: str) -> float:
     return time.process_time() - started
 
 
+SHORT = {"spelled", "unwrapped"}
+"""Modules whose patterns only ever see the `LONGEST` characters of one answer."""
+
+
 def patterns() -> dict[str, re.Pattern[str]]:
     """Every pattern that a module of evaluation or analysis compiles, and the normaliser's."""
     packages = (paribus.evaluation, paribus.analysis)
@@ -72,7 +80,7 @@ def patterns() -> dict[str, re.Pattern[str]]:
         f"{package.__name__}.{found.name}"
         for package in packages
         for found in pkgutil.iter_modules(package.__path__)
-        if found.name != "vllm_process"
+        if found.name not in {"vllm_process", *SHORT}
     ]
     return {
         f"{name}.{key}": value
@@ -83,13 +91,16 @@ def patterns() -> dict[str, re.Pattern[str]]:
 
 
 PATTERNS = patterns()
-ANCHORED = {"_LIST_MARK", "_TOKEN"}
+ANCHORED = {
+    "_LIST_MARK", "_TOKEN", "_HEADING", "_NUMBERED", "_TURN", "_LINE_MARK", "_SCALE_WORD",
+    "_NEXT_LINE", "_BLANK",
+}  # fmt: skip
 """Only ever matched at one place, the second in at most 200 characters: as a search, quadratic."""
 
 
 def test_every_pattern_is_found() -> None:
     names = {name.rpartition(".")[2] for name in PATTERNS}
-    assert {"_STRICT", "_FLEXIBLE", "_CANONICAL", "_ANNOTATION", "_UNIT", "_TOKEN"} <= names
+    assert {"_STRICT", "_FLEXIBLE", "_MARK", "_ANNOTATION", "_UNIT", "_TOKEN"} <= names
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -115,10 +126,12 @@ def generation(text: str, question: str = "Why?") -> Generation:
 
 READERS: dict[str, tuple[Callable[[str], Any], str]] = {  # what reads a text: its worst units
     "scorers": (
-        lambda text: [score(generation(text), each) for each in SCORERS],
-        "hashes, marks, mark and dots, mark and signs, dots, digits, thousands, question",
+        lambda text: (final.cache_clear(), [score(generation(text), each) for each in SCORERS]),
+        "hashes, marks, mark and dots, mark and signs, dots, digits, thousands, questions, boxes, "
+        "thoughts, ends, phrases, headings, times, answers, blanks",
     ),
-    "end": (answers.answer_is_complete, "marks, mark and dots, mark and signs"),
+    "end": (is_over, "marks, mark and dots, questions, thoughts, ends"),
+    "answer": (spelled, "digits, thousands, times, dollars, blanks, (, **1, \\text{"),
     "equal": (lambda text: answers.harness_equal(text, "7"), "marks, dots, dollars"),
     "steps": (steps, "angles, open =, annotations, equations, operators, units, times, list, CRs"),
     "annotated steps": (annotated_steps, "angles, open, open ="),

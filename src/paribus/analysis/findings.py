@@ -24,7 +24,8 @@ from paribus.analysis.reads import unrecorded
 from paribus.analysis.robustness import Shift, Variation, shifts, variations
 from paribus.analysis.signals import signal_table
 from paribus.analysis.summary import ArmSummary, summaries
-from paribus.analysis.tables import Run, Score, Tables
+from paribus.analysis.tables import MAIN_SCORER, Run, Score, Tables
+from paribus.evaluation.score import VERSION
 from paribus.statistics.intervals import Interval
 from paribus.statistics.split import Split
 from paribus.store.layout import ExperimentFolder
@@ -87,6 +88,7 @@ def payload(analysis: Analysis) -> dict[str, Any]:
         "question": tables.config.get("question", ""),
         "hypothesis": tables.config.get("hypothesis", ""),
         "strict": bool(tables.config.get("strict")),
+        "scorer": {"name": MAIN_SCORER, "version": VERSION},
         "answer": " ".join(analysis.answer),
         "warnings": analysis.warnings,
         "findings": [_finding(each) for each in analysis.findings],
@@ -124,6 +126,7 @@ def _run(run: Run) -> dict[str, Any]:
         "note": run.note or (f"trained on from {came}" if (came := forked(run)) else ""),
         "scores": {scorer: _score(score) for scorer, score in run.scores.items()},
         "outcomes": run.outcomes if run.complete else {},
+        "answers": run.styles if run.complete else {},
         "signals": {row.signal.value: row.count for row in signal_table(run).rows},
         "training": run.training,
     }

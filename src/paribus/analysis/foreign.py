@@ -21,8 +21,9 @@ from paribus.analysis.samples import Sample
 from paribus.analysis.sources import Source, read_sources
 from paribus.analysis.tables import Arm, Run, Tables, with_generations
 from paribus.errors import DataError
+from paribus.evaluation.final import holds_prompt
 from paribus.evaluation.gold import check_gold
-from paribus.records import Generation, Problem
+from paribus.records import AnswerStyle, Generation, Problem
 
 FACTOR = "file"
 """What the arms of a contrast differ in, as far as is known."""
@@ -93,6 +94,7 @@ def collect(
     group_by: str | None = None,
     common: bool = False,
     paired_seeds: bool = False,
+    style: AnswerStyle = "auto",
 ) -> Collected:
     """Return the runs that `arguments` (`FILE` or `NAME=FILE`) name, scored and paired.
 
@@ -102,6 +104,7 @@ def collect(
         group_by: key of the gold rows that says which problems belong together.
         common: compare on the problems that every file answers, whatever else they hold.
         paired_seeds: compare seed by seed: those of one number share what a seed decides.
+        style: what counts as a final answer.
 
     Raises:
         DataError: an unreadable line, a problem without gold, with two golds or two texts, gold
@@ -116,7 +119,8 @@ def collect(
     shared = [key for key in problems if all(key in each.samples for each in answers)]
     _check_shared(left_out, shared, common=common)
     settings = all(each.source.identity for each in answers)
-    runs = [_run(each, [problems[key] for key in shared], settings=settings) for each in answers]
+    asked = [problems[key] for key in shared]
+    runs = [_run(each, asked, style, settings=settings) for each in answers]
     runs += [source.run for source in sources if not source.run.complete]
     identities = {each.source.run.arm: each.source.identity for each in reversed(answers)}
     arms = {source.run.arm: identities[source.run.arm] if settings else {} for source in sources}
@@ -127,11 +131,12 @@ def collect(
         "gold": gold and str(gold),
         "group_by": group_by,
         "paired_seeds": paired_seeds,
+        "answer": style if style != "auto" else None,
     }
     return Collected(
         tables=_tables(arms, runs, {key: value for key, value in stated.items() if value}),
         left_out=left_out,
-        notes=tuple(_notes(left_out, len(shared), settings=settings)),
+        notes=(*_notes(left_out, len(shared), settings=settings), *_with_prompts(runs)),
     )
 
 
@@ -220,14 +225,16 @@ def _check_shared(left_out: Sequence[LeftOut], shared: Sequence[str], *, common:
         )
 
 
-def _run(answers: _Answers, problems: Sequence[Problem], *, settings: bool) -> Run:
+def _run(
+    answers: _Answers, problems: Sequence[Problem], style: AnswerStyle, *, settings: bool
+) -> Run:
     """The run with its generations for `problems`.
 
     What paribus recorded of its own runs is dropped where other files stand beside them: a
     report of settings that only some arms have would speak for all. What is known of problems
     that were trained on is kept: it speaks of its own arm.
     """
-    run = answers.source.run
+    run = replace(answers.source.run, style=style)
     if not settings:
         run = replace(run, result=_overlaps(run.result), losses=())
     made = [_generation(problem, answers.samples[problem.id]) for problem in problems]
@@ -272,6 +279,19 @@ def _tables(
         declared=tuple((later, first, FACTOR) for first, later in combinations(names, 2)),
         runs=tuple(runs),
     )
+
+
+def _with_prompts(runs: Sequence[Run]) -> list[str]:
+    """Return a note for each run most of whose texts hold the prompt they answer."""
+    notes = []
+    for run in runs:
+        held = sum(holds_prompt(each.text, each.question) for each in run.generations)
+        if 2 * held > len(run.generations):
+            notes.append(
+                f"{run.arm}: {held} of {len(run.generations)} texts hold the question they answer; "
+                "the canonical scorer reads what is behind it, strict and flexible read all."
+            )
+    return notes
 
 
 def _notes(left_out: Sequence[LeftOut], shared: int, *, settings: bool) -> list[str]:

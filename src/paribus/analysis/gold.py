@@ -106,11 +106,22 @@ def stated_problem(row: dict[str, Any], where: str, group_by: str | None) -> Pro
         )
     return Problem(
         question=question,
-        solution=text_of(row, "solution", where) if row.get("solution") is not None else "",
+        solution=_solution(row, number, where),
         answer=number,
         group=_group(row, where, group_by),
         where=where,
     )
+
+
+def _solution(row: dict[str, Any], number: str, where: str) -> str:
+    """Return the solution in `row`; without one the answer's spelling, if it is not `number`.
+
+    The harness's scorers compare spellings: to them `2.50` is not `2.5`.
+    """
+    if row.get("solution") is not None:
+        return text_of(row, "solution", where)
+    written = str(row["answer"]).strip()
+    return "" if written == number else f"#### {written}"
 
 
 def _group(row: dict[str, Any], where: str, group_by: str | None) -> str:

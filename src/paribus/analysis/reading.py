@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import ceil
-from typing import Any
+from typing import Any, get_args
 
 from paribus.analysis.tables import (
     Arm,
@@ -21,7 +21,7 @@ from paribus.analysis.tables import (
 )
 from paribus.errors import DamagedError, StoreError
 from paribus.files import read_json, read_json_lines
-from paribus.records import Generation
+from paribus.records import AnswerStyle, Generation
 from paribus.store.experiments import read_description, read_tuning
 from paribus.store.layout import ExperimentFolder, RunFolder
 from paribus.store.ledger import read_ledger
@@ -52,13 +52,14 @@ def load(folder: ExperimentFolder, description: dict[str, Any] | None = None) ->
     """
     description = description or read_description(folder)
     config: dict[str, Any] = description["config"]
+    style = _style(config)
     arms = tuple(
         Arm(name=arm["name"], factors=arm["factors"], identity=arm["identity"])
         for arm in description["arms"]
     )
     declared = tuple((each["a"], each["b"], each["factor"]) for each in description["contrasts"])
     runs = tuple(
-        read_run(folder.run(arm.name, seed))
+        read_run(folder.run(arm.name, seed), style)
         for arm in arms
         for seed in range(1 if arm.untuned else int(config.get("seeds", 1)))
     )
@@ -82,7 +83,18 @@ def load(folder: ExperimentFolder, description: dict[str, Any] | None = None) ->
     )
 
 
-def read_run(folder: RunFolder) -> Run:
+def _style(config: Mapping[str, Any]) -> AnswerStyle:
+    """Return what counts as a final answer; what earlier versions stored says nothing of it."""
+    style: AnswerStyle = (config.get("evaluation") or {}).get("answer", "auto")
+    if style not in get_args(AnswerStyle):
+        raise StoreError(
+            f"evaluation.answer is {style!r}, which this version of paribus does not know",
+            f"set it to one of {', '.join(get_args(AnswerStyle))}",
+        )
+    return style
+
+
+def read_run(folder: RunFolder, style: AnswerStyle = "auto") -> Run:
     """Return the run in `folder`; what keeps it from being scored becomes its note."""
     arm, seed, reached = folder.arm, folder.replicate, state(folder)
     if reached is RunState.FAILED:
@@ -91,7 +103,7 @@ def read_run(folder: RunFolder) -> Run:
     if reached is not RunState.COMPLETE:
         return Run(arm=arm, seed=seed, state=reached, note=_NOTES[reached])
     try:
-        return _read_complete(folder)
+        return _read_complete(folder, style)
     except (
         OSError,
         ValueError,
@@ -144,7 +156,7 @@ def _mean_loss(block: Sequence[dict[str, Any]]) -> float:
     return float(total / sum(tokens))
 
 
-def _read_complete(folder: RunFolder) -> Run:
+def _read_complete(folder: RunFolder, style: AnswerStyle) -> Run:
     """Read a complete run. Raises StoreError if any file of it is not what was written.
 
     But for its weights: deleting `weights/` to save room must not cost the scores.
@@ -165,6 +177,7 @@ def _read_complete(folder: RunFolder) -> Run:
             for name, measured in (result.get("also") or {}).items()
         },
         heldout=_read_heldout(folder),
+        style=style,
     )
     return with_generations(run, _read_protocol(folder, result["evaluation"]))
 

@@ -80,7 +80,10 @@ class StepAccuracy:
 
 def signal_table(run: Run) -> SignalTable:
     """Return how often each signal fires in `run`, with its interval."""
-    found = Counter(map(signal, run.generations, run.judged))
+    found = Counter(
+        signal(each, outcome, run.style)
+        for each, outcome in zip(run.generations, run.judged, strict=True)
+    )
     n = len(run.generations)
     rows = tuple(
         SignalRow(

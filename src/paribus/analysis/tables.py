@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from paribus.evaluation.score import SCORERS, score
-from paribus.records import Generation, Outcome
+from paribus.evaluation.score import SCORERS, score, style_seen
+from paribus.records import AnswerStyle, Generation, Outcome
 from paribus.statistics.accuracy import mean_interval
 from paribus.statistics.crossed import components
 from paribus.statistics.groups import numbered
@@ -88,6 +88,7 @@ class Run:
         heldout: the likelihood of each tested problem's gold solution.
         stated: filter -> what the run's file itself says of each text (lm-eval's `exact_match`):
             whether it is right, None where it does not say.
+        style: what counts as a final answer to the canonical scorer.
     """
 
     arm: str
@@ -103,6 +104,7 @@ class Run:
     also: dict[str, tuple[Generation, ...]] = field(default_factory=dict)
     heldout: tuple[Likelihood, ...] = ()
     stated: dict[str, tuple[bool | None, ...]] = field(default_factory=dict)
+    style: AnswerStyle = "auto"
 
     @property
     def complete(self) -> bool:
@@ -119,6 +121,13 @@ class Run:
         """Problems by the main scorer's outcome, every outcome named. Sums to n."""
         counts = Counter(self.judged)
         return {outcome.value: counts[outcome] for outcome in Outcome}
+
+    @property
+    def styles(self) -> dict[str, int]:
+        """Texts by the style of their final answer, the most frequent first; "none" has none."""
+        return dict(
+            Counter(style_seen(each, self.style) for each in self.generations).most_common()
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,14 +173,14 @@ class Tables:
         return [f"{run.arm}, seed {run.seed}: {run.note}" for run in self.runs if not run.complete]
 
 
-def score_all(generations: Sequence[Generation], scorer: str) -> Score:
+def score_all(generations: Sequence[Generation], scorer: str, style: AnswerStyle = "auto") -> Score:
     """Return the score of `generations`. Every one counts in n, whatever its outcome."""
-    return _counted(generations, [score(each, scorer) for each in generations])
+    return _counted(generations, [score(each, scorer, style) for each in generations])
 
 
 def with_generations(run: Run, generations: Sequence[Generation]) -> Run:
     """Return `run` with these generations instead of its own, each scored once by each scorer."""
-    found = {name: tuple(score(each, name) for each in generations) for name in SCORERS}
+    found = {name: tuple(score(each, name, run.style) for each in generations) for name in SCORERS}
     return replace(
         run,
         generations=tuple(generations),

@@ -10,7 +10,9 @@ import shlex
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, get_args
+
+from paribus.records import AnswerStyle
 
 _Verbs: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 _RUNS = Path("runs")
@@ -188,6 +190,13 @@ def _add_foreign(verbs: _Verbs) -> None:
             ("--report", _page, "FILE", "write the report, one HTML page, here"),
         ):
             one.add_argument(option, type=kind, metavar=value, help=meaning)
+        one.add_argument(
+            "--answer",
+            choices=get_args(AnswerStyle),
+            default="auto",
+            help="what counts as a final answer: #### N, The answer is N, \\boxed{N}, N alone on "
+            "the last line, or whichever a text has (default: auto)",
+        )
         one.add_argument(
             "--common", action="store_true", help="use only the problems that all files answer"
         )

@@ -146,6 +146,7 @@ def _run_verb(options: argparse.Namespace) -> int:
             group_by=options.group_by,
             common=options.common,
             paired_seeds=options.paired_seeds,
+            style=options.answer,
             page=options.report,
             as_json=options.json,
         )

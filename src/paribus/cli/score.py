@@ -16,11 +16,12 @@ from paribus.analysis.findings import conclude, payload
 from paribus.analysis.foreign import Collected, collect
 from paribus.cli.console import PlainConsole
 from paribus.files import write_text
+from paribus.records import AnswerStyle
 from paribus.report.target import check_target
 from paribus.report.terminal import remarks, summary_table
 from paribus.store.runs import writing
 
-_ARM = ("name", "n", "scores", "outcomes", "signals")
+_ARM = ("name", "n", "scores", "outcomes", "answers", "signals")
 _CONTRAST = (
     *("a", "b", "n", "only_a", "only_b", "difference", "interval"),
     *("p_value", "p_holm", "detectable", "detectable_range", "split", "verdict"),
@@ -36,6 +37,7 @@ def score(
     group_by: str | None,
     common: bool,
     paired_seeds: bool,
+    style: AnswerStyle,
     page: Path | None,
     as_json: bool,
 ) -> int:
@@ -46,7 +48,9 @@ def score(
     """
     if page is not None:
         check_target(page)
-    found = collect(files, gold=gold, group_by=group_by, common=common, paired_seeds=paired_seeds)
+    found = collect(
+        files, gold=gold, group_by=group_by, common=common, paired_seeds=paired_seeds, style=style
+    )
     gc.freeze()  # what was read stays: statsmodels looks for garbage with every family of tests
     analysis = conclude(found.tables)
     analysis = replace(analysis, limits=[*analysis.limits, *found.notes])

@@ -23,7 +23,7 @@ from paribus.config.explain import explain, nearest, shown_key
 from paribus.config.keys import SCHEMA
 from paribus.config.read import Origin, find_origin
 from paribus.config.schema import ArmConfig, ExperimentConfig
-from paribus.config.spec import flatten, nest
+from paribus.config.spec import SCORING, flatten, nest
 from paribus.files import path_fault
 
 _ARM: TypeAdapter[ArmConfig] = TypeAdapter(ArmConfig)
@@ -200,7 +200,7 @@ def _override_problem(key: str, value: Any) -> str:
     if key in ARM_SECTIONS:
         inside = ", ".join(name for name in ARM_DEFAULTS if name.startswith(f"{key}."))
         return f"{key} is a section, not a key; its keys: {inside}"
-    if key not in ARM_DEFAULTS:
+    if key not in ARM_DEFAULTS or key in SCORING:
         if key in SCHEMA:
             return f"{key} belongs to the whole experiment, not to an arm; state it at the top"
         return f"{shown_key(key)} is not a known key{nearest(key, list(ARM_DEFAULTS))}"

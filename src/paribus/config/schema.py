@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from paribus.records import AnswerStyle
+
 _STRICT = ConfigDict(extra="forbid", strict=True)
 
 # Beyond these bounds a value is a slip of the pen, and would only be met after hours.
@@ -180,6 +182,9 @@ class EvaluationConfig:
     """Problems decoded at once."""
     engine: Literal["paribus", "vllm"] = "paribus"
     """What decodes: paribus itself, or vLLM, where it is installed: same prompts and stop rules."""
+    answer: AnswerStyle = "auto"
+    """What counts as a final answer, for all arms: `marked` (`#### N`), `phrase` (The answer is N),
+    `boxed` (`\\boxed{N}`), `last_line` (N alone), or any of these: `auto`. No run changes."""
 
 
 @dataclass(config=_STRICT, frozen=True, kw_only=True)

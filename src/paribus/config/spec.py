@@ -34,6 +34,8 @@ EXECUTION = (
     "training.checkpoint_minutes",
 )
 """Keys that do not define a result."""
+SCORING = ("evaluation.answer",)
+"""Keys that say how stored texts are read: one value for the whole experiment."""
 TESTING = (
     "data.test_size",
     "evaluation.protocol",
@@ -105,9 +107,9 @@ class RunSpec:
 
 def _unread(config: ArmConfig, *, trial: bool) -> list[str]:
     """Return the dotted keys that cannot change the result of a run of `config`."""
-    keys = list(EXECUTION)
+    keys = [*EXECUTION, *SCORING]
     if config.method == "none":
-        keys = ["data.path", *_training(config.training)]
+        keys = ["data.path", *SCORING, *_training(config.training)]
     elif config.training.target_tokens is not None:
         keys.append("training.epochs")
     if config.method != "lora":

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 
-from paribus.evaluation.answers import own_text
 from paribus.evaluation.calculator import MAX_LENGTH, PRECISION, evaluate, numbers
+from paribus.evaluation.final import own_part
 from paribus.records import Generation
 
 _ANNOTATION = re.compile(rf"<<([^<>=\n]{{1,{MAX_LENGTH}}}+)=([^<>=\n]{{0,{MAX_LENGTH}}}+)>>")
@@ -91,7 +91,7 @@ def step_accuracy(generation: Generation) -> float | None:
     gold = Counter(step.written for step in annotated_steps(generation.solution))
     if not gold:
         return None
-    wrote = Counter(step.written for step in steps(own_text(generation.text)))
+    wrote = Counter(step.written for step in steps(own_part(generation.text, generation.question)))
     del wrote[None]
     return (gold & wrote).total() / gold.total()
 

@@ -1,38 +1,37 @@
-"""Find the answer in a text: the rules of the well-known harnesses, and our own.
+"""Find the answer in a text by the rules of lm-evaluation-harness; `final` has our own.
 
-| rule      | takes                                                | compares            |
-|-----------|------------------------------------------------------|---------------------|
-| strict    | the first `#### N`, as lm-eval's `strict-match`      | cleaned strings     |
-| flexible  | the last number-like run, as lm-eval `flexible-extract` | cleaned strings  |
-| canonical | the first complete `#### N`, `$`, `,`, `%` allowed   | numbers (Decimal)   |
+| rule      | takes                                                       | compares        |
+|-----------|-------------------------------------------------------------|-----------------|
+| strict    | the first `#### N`, as lm-eval's `strict-match`             | cleaned strings |
+| flexible  | the last number-like run, as lm-eval's `flexible-extract`   | cleaned strings |
+| canonical | the last complete final answer (`final`)                    | numbers         |
 
 Strict and flexible are lm-evaluation-harness 0.4.13 (`tasks/gsm8k/gsm8k.yaml`, version 3), bugs
 included, so that a score here means what it means there: `#### $29` fails strict, `29.00` fails
-both. Canonical is the one conclusions are drawn from.
+both, and a gold answer `2.50` is not `2.5`. Canonical is the one conclusions are drawn from.
 """
 
 import re
+from fractions import Fraction
 
+from paribus.evaluation.spelled import Value
 from paribus.numerals import parse
+from paribus.records import Generation
 
 NEXT_QUESTION = "Question:"
 """A model that goes on with a question of its own has finished with ours."""
 
+_UNTIL = (NEXT_QUESTION, "</s>", "<|im_end|>")
+"""The task's stop strings."""
 _STRICT = re.compile(r"#### (\-?[0-9\.\,]+)")
 _FLEXIBLE = re.compile(r"(-?[$0-9.,]{2,})|(-?[0-9]+)")
-# Possessive quantifiers (`++`): no backtracking, so a megabyte of digits costs linear time.
-_CANONICAL = re.compile(r"####[ \t]{0,8}([-+]?[ \t]?\$?[ \t]?-?(?=[.,]*+[0-9])[0-9.,]++)")
-_COMPLETE = re.compile(_CANONICAL.pattern + r"(?!\Z)")
 
 
 def own_text(text: str) -> str:
-    """Return the part of `text` before the model's next question, as a harness's stop leaves it."""
-    return text.split(NEXT_QUESTION, 1)[0]
-
-
-def answer_is_complete(text: str) -> bool:
-    """Return whether `text` holds `#### N` followed by something that ends N."""
-    return _COMPLETE.search(text) is not None
+    """Return `text` as the harness's stop strings would have left it."""
+    for end in _UNTIL:
+        text = text.partition(end)[0]
+    return text
 
 
 def strict(text: str) -> str | None:
@@ -47,23 +46,27 @@ def flexible(text: str) -> str | None:
     return runs[-1].strip() if runs else None
 
 
-def canonical(text: str) -> str | None:
-    """Return the first `#### N` that spells a number, or None. `####29`, `#### $29.00` count."""
-    for found in _CANONICAL.finditer(own_text(text)):
-        if parse(found.group(1)) is not None:
-            return found.group(1)
-    return None
-
-
 def harness_equal(prediction: str, gold: str) -> bool:
     """Compare as lm-eval's `exact_match` with the GSM8K task's `regexes_to_ignore`."""
     return _harness_clean(prediction) == _harness_clean(gold)
 
 
-def numbers_equal(prediction: str, gold: str) -> bool:
-    """Compare as numbers: `29.00` equals `29`."""
-    number = parse(prediction)
-    return number is not None and number == parse(gold)
+def harness_gold(generation: Generation) -> str:
+    """Return the gold answer as its file spells it: the harness compares `2.50` and not `2.5`.
+
+    Where the solution gives another number, as under corrected labels, it is the number itself.
+    """
+    spelled = generation.solution.rpartition("#### ")[2]
+    same = parse(spelled) is not None and parse(spelled) == parse(generation.answer)
+    return spelled if same else generation.answer
+
+
+def numbers_equal(value: Value, gold: str) -> bool:
+    """Compare as numbers: `29.00` equals `29`. "About 18" equals no whole number."""
+    number = parse(gold)
+    if number is None or (value.approximate and number == int(number)):
+        return False
+    return value.number == Fraction(number)
 
 
 def _harness_clean(text: str) -> str:

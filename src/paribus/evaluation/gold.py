@@ -73,8 +73,8 @@ def _check_correct(problems: Sequence[Problem]) -> None:
         raise DataError(
             f"{len(said)} {what} not correct by their own scorer, so that no model could be: "
             f"{listed(said)}",
-            "end the solution in '#### N' on a line of its own, N its number alone and no other "
-            "answer before it; or remove the row",
+            "end the solution in '#### N' on a line of its own, N its number alone, or remove the "
+            "row",
         )
 
 

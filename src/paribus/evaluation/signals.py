@@ -36,10 +36,12 @@ from fractions import Fraction
 from functools import lru_cache
 
 from paribus.evaluation.annotations import Step, annotated_steps, steps
-from paribus.evaluation.answers import canonical, own_text
+from paribus.evaluation.answers import own_text
 from paribus.evaluation.calculator import numbers
+from paribus.evaluation.final import own_part
+from paribus.evaluation.score import answer_of
 from paribus.numerals import parse
-from paribus.records import Generation, Outcome
+from paribus.records import AnswerStyle, Generation, Outcome
 
 COPIES = 3
 """Copies of one piece of text, one after the other, that make a loop."""
@@ -85,19 +87,19 @@ class Signal(StrEnum):
 
 
 @lru_cache(maxsize=2**20)
-def signal(generation: Generation, outcome: Outcome) -> Signal | None:
+def signal(generation: Generation, outcome: Outcome, style: AnswerStyle = "auto") -> Signal | None:
     """Return the first signal that fires, None for a correct generation.
 
-    `outcome` is the canonical scorer's. Kept: findings, table and browser of one report all ask.
+    `outcome` is the canonical scorer's under `style`. Kept: findings, table and browser of one
+    report all ask.
     """
     if outcome is Outcome.CORRECT:
         return None
     if outcome is Outcome.FAILED:
         return Signal.FAILED
-    text = own_text(generation.text)
     if outcome is Outcome.WRONG:
-        return _of_wrong(text, generation.question, annotated_steps(generation.solution))
-    if _loops(text):
+        return _of_wrong(generation, style)
+    if _loops(own_text(generation.text)):
         return Signal.REPETITION_LOOP
     return Signal.TRUNCATED if outcome is Outcome.TRUNCATED else Signal.NO_ANSWER
 
@@ -114,9 +116,11 @@ def mentions(text: str, answer: str) -> bool:
     return size in numbers(text) or size in _spelled_out(text)
 
 
-def _of_wrong(text: str, question: str, gold: tuple[Step, ...]) -> Signal:
+def _of_wrong(generation: Generation, style: AnswerStyle) -> Signal:
     """Return the signal of a text whose final answer is wrong."""
-    wrote, answer = steps(text), _answer(text)
+    gold = annotated_steps(generation.solution)
+    wrote = steps(own_part(generation.text, generation.question))
+    answer = answer_of(generation, style)
     if not wrote:
         return Signal.NO_STEPS
     if answer in {step.written for step in gold}:
@@ -125,18 +129,13 @@ def _of_wrong(text: str, question: str, gold: tuple[Step, ...]) -> Signal:
         return Signal.ARITHMETIC_SLIP
     if not any(answer in (step.value, step.written) for step in wrote):
         return Signal.COPY_SLIP
-    if _has_ungrounded(wrote, question):
+    if _has_ungrounded(wrote, generation.question):
         return Signal.UNGROUNDED_NUMBER
     if not gold:
         return Signal.UNKNOWN
     if len(wrote) == len(gold):
         return Signal.SAME_STEPS_WRONG_RELATION
     return Signal.FEWER_STEPS if len(wrote) < len(gold) else Signal.MORE_STEPS
-
-
-def _answer(text: str) -> Fraction | None:
-    number = parse(canonical(text) or "")
-    return None if number is None else Fraction(number)
 
 
 def _loops(text: str) -> bool:

@@ -3,24 +3,25 @@
     row = Row(prompt)
     rules.advance(row, token, finite=True)      # row.generated grows, row.stop may be set
 
-A row stops at a stop token, behind `#### N`, at a `Question:` of its own, at the limit of tokens,
-or where its logits are no numbers. With the calculator, a row that has written `<<12*3=` is given
-the tokens of `36>>`, one by one, in place of its own choices. All of it goes by the row's text
-alone, so rows stay without influence on each other.
+A row stops at a stop token, at a `Question:` of its own once it has answered, at the limit of
+tokens, or where its logits are no numbers. With the calculator, a row that has written `<<12*3=`
+is given the tokens of `36>>`, one by one, in place of its own choices. All of it goes by the row's
+text alone, so rows stay without influence on each other.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from paribus.evaluation.answers import NEXT_QUESTION, answer_is_complete
+from paribus.evaluation.answers import NEXT_QUESTION
 from paribus.evaluation.calculator import MAX_LENGTH, complete
 from paribus.evaluation.drafts import Draft
+from paribus.evaluation.final import is_over
 from paribus.prompts.encode import Prompt
 from paribus.records import Generation, Stop
 
 _TAIL = 24
-"""Tokens looked at for a stop: more than any `#### N` or `Question:` takes, with room to spare."""
+"""Tokens looked at for a `Question:`: more than it takes, with room to spare."""
 
 
 @dataclass(slots=True)
@@ -81,14 +82,15 @@ class Rules:
             row.stop = Stop.STOP_TOKEN
             return
         tail = self.tokenizer.decode(row.generated[-_TAIL:])
-        if answer_is_complete(tail):
-            row.stop = Stop.ANSWER
-        elif NEXT_QUESTION in tail:
+        if NEXT_QUESTION in tail and self._is_over(row):
             row.stop = Stop.NEXT_QUESTION
         elif len(row.generated) == self.max_new_tokens:
             row.stop = Stop.LENGTH
         elif self.calculator and not row.forced and tail.endswith("="):
             row.forced = self._result(row.generated)
+
+    def _is_over(self, row: Row) -> bool:
+        return is_over(self.text(row.generated), row.prompt.problem.question)
 
     def finished(self, row: Row) -> Generation:
         """Return the record of a stopped row."""

@@ -3,9 +3,10 @@
     ask(read_description(folder), load(Path("x.yaml"), ["question=Why?"]))   # the file's questions
     ask(read_description(folder), typed(["question=Why?"], "x"), ["question"])
 
-Question, hypothesis, contrasts, labels, `strict` and `paired_seeds` only say what is concluded from
-the runs. All else that differs would need other runs and is refused, but for fewer tests than were
-made. The store keeps what was asked when it was filled; the report says that it asks otherwise.
+Question, hypothesis, contrasts, labels, `strict`, `paired_seeds` and what counts as an answer only
+say what is concluded from the runs. All else that differs would need other runs and is refused, but
+for fewer tests than were made. The store keeps what was asked when it was filled; the report says
+that it asks otherwise.
 """
 
 import json
@@ -17,12 +18,20 @@ from typing import Any
 from paribus.config.keys import named_key
 from paribus.config.load import Loaded
 from paribus.config.read import Origin, find_origin
-from paribus.config.spec import EXECUTION, RATE_KEYS, TESTING, covers, differences, flatten
+from paribus.config.spec import (
+    EXECUTION,
+    RATE_KEYS,
+    SCORING,
+    TESTING,
+    covers,
+    differences,
+    flatten,
+)
 from paribus.errors import UserError
 from paribus.experiment.arms import set_by_method
 from paribus.experiment.contrasts import Contrast, auto_contrasts, listed_contrasts
 
-FREE = ("question", "hypothesis", "contrasts", "labels", "strict", "paired_seeds")
+FREE = ("question", "hypothesis", "contrasts", "labels", *SCORING, "strict", "paired_seeds")
 """Keys that change no run."""
 _KIND = ("model", "revision", "prompt.format")
 """What an arm shares with the untuned arm it is compared with."""
@@ -64,11 +73,20 @@ def ask(
         contrasts = [asdict(each) for each in found]
     return {
         **description,
-        "config": {**description["config"], **{key: new[key] for key in changed}},
+        "config": _with(description["config"], {key: new[key] for key in changed}),
         "origins": {**description["origins"], **{key: str(at) for key, at in places.items()}},
         "contrasts": contrasts,
         "asked": [*(_told(key, old.get(key), places[key]) for key in changed), *less],
     }
+
+
+def _with(config: dict[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `config` with `values` by dotted key, of at most one section."""
+    for key, value in values.items():
+        section, _, name = key.rpartition(".")
+        inside = {**config.get(section, {}), name: value} if section else {}
+        config = {**config, **({section: inside} if section else {key: value})}
+    return config
 
 
 def _values(config: Mapping[str, Any]) -> dict[str, Any]:

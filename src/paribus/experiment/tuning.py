@@ -148,7 +148,8 @@ def _read(spec: RunSpec, folder: RunFolder) -> Tried:
         )
     result: dict[str, Any] = read_json(folder.result)
     generations = read_generations(folder.generations(result["evaluation"]["protocol"]))
-    solved = sum(score(each, SCORERS[0]) is Outcome.CORRECT for each in generations)
+    style = spec.config.evaluation.answer
+    solved = sum(score(each, SCORERS[0], style) is Outcome.CORRECT for each in generations)
     return Tried(
         learning_rate=rate,
         state=RunState.COMPLETE.value,

@@ -101,7 +101,7 @@ def _columns(run: Run, keys: Sequence[Key], texts: dict[str, int]) -> dict[str, 
         key: {
             "texts": texts.setdefault(generation.text, len(texts)),
             "outcomes": _place(outcome, OUTCOMES),
-            "signals": _place(signal(generation, outcome), SIGNALS),
+            "signals": _place(signal(generation, outcome, run.style), SIGNALS),
             # Generations made elsewhere have no result, and nobody knows why they ended.
             "stops": _place(generation.stop, STOPS) if run.result else None,
         }

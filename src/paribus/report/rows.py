@@ -14,6 +14,7 @@ from paribus.analysis.caveats import Caveats
 from paribus.analysis.findings import Analysis
 from paribus.analysis.tables import Score, Tables
 from paribus.evaluation.score import SCORERS
+from paribus.report import words
 from paribus.report.arms import run_name
 from paribus.report.units import (
     UNKNOWN,
@@ -167,10 +168,14 @@ def effects(analysis: Analysis) -> Table:
 def scorers(tables: Tables) -> Table:
     """The same generations under every scorer."""
     rows = [
-        [run_name(tables, run), *(_accuracy(run.scores[scorer]) for scorer in SCORERS)]
+        [
+            run_name(tables, run),
+            *(_accuracy(run.scores[scorer]) for scorer in SCORERS),
+            ", ".join(f"{words.STYLES[style]}: {count}" for style, count in run.styles.items()),
+        ]
         for run in tables.complete
     ]
-    return Table(["arm", *SCORERS], rows)
+    return Table(["arm", *SCORERS, "final answers seen"], rows)
 
 
 def training(tables: Tables) -> Table:

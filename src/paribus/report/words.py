@@ -4,6 +4,7 @@ signal_words(Signal.COPY_SLIP)                  "answer not computed anywhere"
 protocol_words("one_shot/raw+calculator")       "one-shot, raw, calculator"
 """
 
+from paribus.evaluation.score import VERSION
 from paribus.evaluation.signals import Signal
 from paribus.prompts.protocols import Protocol
 from paribus.records import Outcome, Stop
@@ -42,14 +43,24 @@ SIGNALS = {
 """What may have gone wrong, in plain words, where it says more than the outcome does."""
 
 SCORER_NOTES = {
-    "canonical": "takes the first complete “#### N” and compares it as a number; $, commas and "
-    "% do not matter. Conclusions are drawn from this one.",
+    "canonical": f"(version {VERSION}) takes the last complete final answer and compares it as a "
+    "number; units, currencies and how it is written do not matter, but nothing may make it "
+    "another number. Conclusions are drawn from this one.",
     "strict": "is lm-evaluation-harness's strict-match: the first “#### N”, compared as text, so "
     "“#### $29” does not count.",
     "flexible": "is lm-evaluation-harness's flexible-extract: the last number anywhere in the "
     "text, so a model that never writes “####” can still be right, also by accident.",
 }
 """What each scorer does."""
+
+STYLES = {
+    "marked": "#### N",
+    "phrase": "The answer is N",
+    "boxed": "\\boxed{N}",
+    "last_line": "N alone on the last line",
+    "none": "none",
+}
+"""How a final answer is given, in plain words."""
 
 
 def signal_words(signal: Signal) -> str:

@@ -1,0 +1,143 @@
+"""Where a text may give an answer: the places of each style, whatever stands there.
+
+    [place.written for place in places("#### 1. Eggs\\n#### Eggs\\nThe answer is 9.", "auto")]
+    # [" Eggs", " 9."]: a numbered heading is no place for an answer
+
+`final` reads them, the last one first.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from paribus.evaluation.spelled import LONGEST, sentence_end
+from paribus.records import AnswerStyle
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an answer may stand.
+
+    Attributes:
+        start: where in the text.
+        written: what stands there, up to a line.
+        open: whether a longer text may add to it.
+        alone: whether a number must stand there alone, without a sentence around it.
+    """
+
+    style: AnswerStyle
+    start: int
+    written: str
+    open: bool = False
+    alone: bool = False
+
+
+_MARK = re.compile(r"#{4,}+((?:[^\n#]++|#(?!###))*+)")
+_NEXT_LINE = re.compile(r"\s{0,8}([^\n]{0,300}+)")
+_BLANK = re.compile(r"[\s:*_$\\\[(>]*+")
+_PHRASE = re.compile(
+    r"(?P<first>\b(?:the|final|correct|my|our)\s)?(?<![^\W_])answers?[*_\"]{0,3}"
+    r"(?:\s?\([^()\n]{1,40}\))?(?:[ \t](?:to|of|for)[ \t][^\n.:=?]{1,80}?)?[ \t]{0,3}"
+    r"(?P<verb>\b(?:is|are|was|equals|will be|would be|should be|comes to|must be)\b"
+    r"[ \t]*+:?|:|=|\u2248|\u2192|->|-(?=\s)|(?=\n))[*_]{0,3}(?=(?P<said>[^\n]{0,300}))",
+    re.IGNORECASE,
+)
+_BOX = re.compile(
+    r"(?:\\|\x08)?f?b?oxed\s?\{((?:[^{}]++|\{(?:[^{}]++|\{[^{}]*+\})*+\})*+)\}"
+    r"|<answer>([^<]{0,300}+)</answer>"
+)
+_OPEN_BOX = re.compile(r"oxed\s?\{([^{}\n]{0,300})\Z")
+_SCALE_WORD = re.compile(
+    r"[\s$]{0,4}(?:\\text\{)?\s{0,2}(?:hundred|thousand|million|billion|trillion|dozen|k|K|M|B)\b"
+)
+_LINE_MARK = re.compile(r"[ \t]*(?:>[ \t]*)?(?:#{1,6}[ \t]+)?(?:[-*+\u2022][ \t]+)?")
+
+_HEADING = re.compile(
+    r"[\s*_(]{0,8}(?:(?:step|part|section|case|question|problem|method|option|chapter|stage|phase|"
+    r"approach|example|exercise|task|scenario|solution|round|level|figure|table|equation)"
+    r"\s?#?[0-9]|(?:day|week|month|year|person|item)\s?#?[0-9]+\s?[:.)\u2014-])",
+    re.IGNORECASE,
+)
+_NUMBERED = re.compile(r"[\s*_(]{0,8}([0-9]{1,2})(\s?[.):\u2014-]{1,3}|\s)[\s*_]{0,8}[^\W\d]")
+_HEADINGS = re.compile(
+    r"^[ \t]{0,8}#{1,6}[\s*_(]{0,8}([0-9]{1,2})(?:\s?[.):\u2014-]|\s)", re.MULTILINE
+)
+
+
+def places(part: str, style: AnswerStyle) -> Iterator[Place]:
+    """Yield where answers of `style` may stand, but for the last line."""
+    if style in ("auto", "marked") and "####" in part:
+        yield from _marked(part)
+    if style in ("auto", "phrase") and ("nswer" in part or "NSWER" in part):
+        yield from _phrases(part)
+    if style in ("auto", "boxed") and ("oxed" in part or "<answer>" in part):
+        yield from _boxed(part)
+
+
+def last_line(part: str) -> Place | None:
+    """Return the last line that is not blank, without a list's or a quotation's mark."""
+    whole = part.rstrip()
+    line = whole[whole.rfind("\n") + 1 :]
+    mark = _LINE_MARK.match(line)
+    written = line[mark.end() :] if mark else line
+    return Place("last_line", 0, written, alone=True) if len(written) <= LONGEST else None
+
+
+def _boxed(part: str) -> Iterator[Place]:
+    for box in _BOX.finditer(part):
+        scale = _SCALE_WORD.match(part, box.end())
+        inside = (box[1] or box[2] or "").strip()
+        yield Place("boxed", box.start(), inside + (scale[0] if scale else ""))
+    if half := _OPEN_BOX.search(part):
+        yield Place("boxed", half.start(), half[1], open=True)
+
+
+def _marked(part: str) -> Iterator[Place]:
+    headings = _headings(part)
+    for mark in _MARK.finditer(part):
+        if mark.start() in headings:
+            continue
+        if _BLANK.fullmatch(mark[1]):
+            line = _NEXT_LINE.match(part, mark.end())
+            written = line[1] if line else ""
+            ends = line.end() == len(part) if line else True
+            yield Place("marked", mark.start(), written, open=ends, alone=True)
+        else:
+            yield Place("marked", mark.start(), mark[1][:LONGEST], open=_is_open(mark, 1, part))
+
+
+def _headings(part: str) -> frozenset[int]:
+    """Return where `####` begins a heading: `#### Step 2`, `#### 2. Profit` after a first one."""
+    marks = list(_MARK.finditer(part))
+    found = {mark.start() for mark in marks if _HEADING.match(mark[1])}
+    numbered = {mark.start(): it for mark in marks if (it := _NUMBERED.match(mark[1]))}
+    numbers = {int(number) for number in _HEADINGS.findall(part)} if numbered else set()
+    end = len(part.rstrip())
+    for mark in marks:
+        it = numbered.get(mark.start())
+        if it is not None and 1 in numbers and mark.end() < end:
+            number = int(it[1])
+            if numbers & {number - 1, number + 1} or (number == 1 and it[2].strip()):
+                found.add(mark.start())
+    return frozenset(found)
+
+
+def _phrases(part: str) -> Iterator[Place]:
+    for phrase in _PHRASE.finditer(part):
+        said = phrase["said"]
+        alone = not phrase["first"] and phrase["verb"][-1:] in ":=>-"
+        if _BLANK.fullmatch(said):
+            line = _NEXT_LINE.match(part, phrase.end("said"))
+            ends = line is None or line.end() == len(part)
+            yield Place("phrase", phrase.start(), line[1] if line else "", open=ends, alone=True)
+        else:
+            ends = _is_open(phrase, "said", part)
+            yield Place("phrase", phrase.start(), said, open=ends, alone=alone)
+
+
+def _is_open(found: re.Match[str], group: int | str, part: str) -> bool:
+    """Return whether a group that reaches the end of `part` is a sentence without an end."""
+    if found.end(group) < len(part):
+        return False
+    written = found[group][:LONGEST]
+    return sentence_end(written + "A") > len(written)

@@ -1,0 +1,272 @@
+r"""What number a final answer spells, as people and models write it.
+
+    spelled("**$1,200** per week")          # Value(1200)
+    spelled(r"\boxed{\frac{3}{4}}")         # Value(3/4)
+    spelled("about 18")                     # Value(18, approximate=True)
+    spelled("6 or 7"), spelled("5 × 3")     # None, None: two candidates, a sum left undone
+
+An answer is one number with nothing that makes it another: it may have a unit, a currency, words
+before and behind, wrappers of LaTeX, markdown and HTML. Of an equation its last side counts. What
+is behind the sentence with the number is not read. Linear in the length of the text.
+"""
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from fractions import Fraction
+
+from paribus.evaluation.unwrapped import unwrapped
+from paribus.numerals import MAX_LENGTH
+
+LONGEST = 300
+"""Characters of an answer that are read."""
+_WORDS_BEFORE = 12
+_UNIT_WORDS = 4
+"""Words before a number; words behind it where it must stand alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A number as an answer gives it; `approximate` if it says "about" or "≈"."""
+
+    number: Fraction
+    approximate: bool = False
+
+
+_NUMBER_WORDS = (
+    "one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen|"
+    "sixteen|seventeen|eighteen|nineteen|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety"
+)
+_SCALES = {
+    **dict.fromkeys(("hundred", "hundreds"), 100),
+    **dict.fromkeys(("k", "K", "thousand", "thousands", "grand"), 1000),
+    **dict.fromkeys(("lakh", "lakhs"), 10**5),
+    **dict.fromkeys(("M", "MM", "mn", "mln", "mio", "mil", "million", "millions"), 10**6),
+    **dict.fromkeys(("crore", "crores"), 10**7),
+    **dict.fromkeys(("B", "bn", "billion", "billions"), 10**9),
+    **dict.fromkeys(("tn", "trillion", "trillions"), 10**12),
+    **dict.fromkeys(("dozen", "dozens"), 12),
+}
+_SCALE = re.compile(r"[\s-]*([^\W\d_]+)")
+_MONEY_SCALES = {"m": 10**6, "b": 10**9, "T": 10**12, "t": 10**12}
+"""Letters that are units elsewhere: 5 m, 5 t."""
+_VULGAR = "½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"
+
+_WHOLE = (
+    r"(?:[0-9]{1,3}(?:\.[0-9]{3}){2,}(?:,[0-9]+)?|[0-9]{1,3}(?:\.[0-9]{3})+,[0-9]+"  # 1.234.567,8
+    r"|[0-9]{1,3}(?P<gap>[,'_ ])[0-9]{3}(?:(?P=gap)[0-9]{3})*(?:\.[0-9]+)?"  # 1,234.5  1 234
+    r"|[0-9]{1,2}(?:,[0-9]{2})+,[0-9]{3}(?:\.[0-9]+)?"  # 12,34,567
+    rf"|[0-9]+(?:\.[0-9]+)?|\.[0-9]+|(?=[{_VULGAR}]))"
+)
+_ANSWER = re.compile(
+    rf"(?P<head>[^0-9]*?)(?P<sign>[-+]?)(?P<space>\s*)(?P<whole>{_WHOLE})"
+    rf"(?:\s?(?P<vulgar>[{_VULGAR}])"
+    r"|\s*/\s*(?P<under>[0-9]+)"
+    r"|(?:\s+(?:and\s+)?|-)(?P<over>[0-9]+)\s*/\s*(?P<below>[0-9]+)"
+    r"|[eE](?P<power>[-+]?[0-9]{1,2})"
+    r"|\s*[*xX]\s*10\s*\^\s*(?P<tens>[-+]?\s?[0-9]{1,2}))?"
+    r"(?P<tail>[^0-9]*)"
+)
+_PLAIN = re.compile(r"\s*\$?\s*(-?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?)\s*\.?\s*")
+"""What nearly all answers are: read without further ado."""
+
+_MONEY = re.compile("[$¢£¤¥\u060b\u0e3f\u20a0-\u20cf\ufdfc]")
+_JOINED = re.compile(r"[0-9][\s)\]*$\u20a0-\u20cf]*[(\[*$\u20a0-\u20cf]\s*[0-9]")
+_POWER_OF_TEN = re.compile(r"[*xX]\s?10\s?\^")
+_EMPHASIS = re.compile(r"(?<![\w)*])(\*{1,3}|_{1,3}|`+)(?=\S)([^*`]*?[^*`\s])\1(?![\w(*])")
+_ENDS = " \t*_`\"'“”‘’«»|"
+_SENTENCE = re.compile(
+    r"(?<!vs)[.!?][*_\"'”’)\]]*(?=\s+[^a-z\s]|\s*$)|;(?=\s+[^\W\d]|\s*$)"
+    r"|,?\s(?:because|since)\b|,\s+(?:as|which|so|where|given|that|meaning)\b"
+    rf"|\s[-\u2014]+\s(?=[A-Za-z]{{2}})(?!(?:{_NUMBER_WORDS})\b)"
+)
+_OTHER_SIDES = re.compile(r"[<>≤≥≠≮≯]|!=|:=")
+_LISTED = re.compile(r"[,;]\s|[;|]|\b(?:and|or)\b")
+_NAME = re.compile(r"\W*(?:[^\W\d]\w{0,20}\W*){0,3}")
+
+_PICTURES = "\u2100-\u214f\u2600-\u27bf\U0001f000-\U0001faff"
+"""Emoji, check marks, signs such as ℃."""
+_HEAD = re.compile(rf"(?:[^\W\d]|[{_PICTURES}]|[\s.,:;!?'\"“”‘’…|#@&%°/\u2014-]|[≈≃≅~∼≒→⇒∴])*")
+_RELATION = re.compile(
+    r"(?:[/&]|\b(?:than|least|most|over|under|above|below|exceed(?:s|ing)?|between|half|twice|"
+    r"thrice|double|triple|plus|times|or|versus|vs|never|without|until|"
+    r"(?:half|halves|thirds?|quarters?|fourths?|fifths?|tenths?|out|root|square|cube|multiple|"
+    r"percent|power) of"
+    r"|not(?:\s+\w+){0,2}|(?<!adds )(?<!add )(?<!comes )up to)|n't(?:\s+\w+){0,2})\W*$",
+    re.IGNORECASE,
+)
+_CODE = re.compile(r"(?:^|.*\W)(?:[A-Z]{2,3}|Rs|kr|R)$", re.DOTALL)
+"""A currency that touches its number: USD18, Rs18."""
+_ABOUT = re.compile(
+    r"[≈≃≅~∼≒]|\b(?:about|approximately|approx|around|roughly|circa|ca|nearly|almost)\b"
+    r"\W*(?:equals?|equal to|is)?\W*$",
+    re.IGNORECASE,
+)
+_TAIL = re.compile(
+    rf"(?:[\s.,:;!?%°'\"“”‘’…|#&@{_PICTURES}]|[-/](?=\s*[^\W\d_]{{2}})|/(?=\s?[gmslhLtd]\b)|\u2014"
+    r"|(?![\u0370-\u03ff])[^\W\d_])*"
+)
+_UNIT_LETTERS = frozenset("gmslhLdwtcCpFAVWNJ")
+_CHANGED = re.compile(
+    r"\W*(?:squared|cubed|factorial|doubled|tripled|halved|halves|half|thirds|fourths|fifths|"
+    r"sixths|eighths|tenths|hundredths|plus|minus|divided|multiplied|mod|modulo|over|choose|"
+    rf"thousandths|millionths|tens|ish|times\s+(?:{_NUMBER_WORDS})|and a)\b"
+    rf"|\s*-\s*(?:{_NUMBER_WORDS})\b"
+    rf"|.*\b(?:(?:or|to|through|versus|vs)\W+(?:about\s+)?(?:{_NUMBER_WORDS}|more|less|fewer|so|"
+    r"higher|above|below|under|even)|and\W+(?:up|over|above|more)|at least|at most|not|wrong|"
+    r"incorrect)\b|.*n't\b|.*\bno\W*$|\s*[xyzn]\b",
+    re.IGNORECASE | re.DOTALL,
+)
+_THEREABOUTS = re.compile(r".*\b(?:approximately|approx|roughly)\b", re.IGNORECASE | re.DOTALL)
+_ORDINAL = ("st", "nd", "rd", "th")
+
+
+def spelled(written: str, *, alone: bool = False) -> Value | None:
+    """Return the one number that `written`, a line at most, gives as its answer, or None.
+
+    With `alone` it must be little more than the number: no sentence, a unit of up to four words.
+    """
+    written = written[:LONGEST]
+    if plain := _PLAIN.fullmatch(written):
+        digits = plain.group(1).replace(",", "")
+        return Value(Fraction(digits)) if len(digits) <= MAX_LENGTH else None
+    text = unwrapped(written)
+    sentence = text[: sentence_end(text)]
+    side, about = _last_side(sentence, alone=alone)
+    if side is None or (_JOINED.search(side) and not _POWER_OF_TEN.search(side)):
+        return None
+    money = bool(_MONEY.search(side))
+    bare = re.sub(r"[()\[\]]", " ", _MONEY.sub(" ", _EMPHASIS.sub(r"\2", side))).strip(_ENDS)
+    found = _ANSWER.fullmatch(bare)
+    if found is None:
+        return None
+    return _value(found, money=money, alone=alone, about=about)
+
+
+def sentence_end(text: str) -> int:
+    """Return where the sentence that holds the first number of `text` ends."""
+    first = re.search(r"[0-9]", text)
+    end = _SENTENCE.search(text, first.start()) if first else None
+    return end.start() if end else len(text)
+
+
+def _last_side(sentence: str, *, alone: bool) -> tuple[str | None, bool]:
+    """Return the side of an equation that is its answer, and whether it is an approximation."""
+    if _OTHER_SIDES.search(sentence):
+        return None, False
+    *left, last = re.split("[=≈]", sentence)
+    about = "≈" in sentence
+    if any(_LISTED.search(side) for side in left[1:]):
+        return None, about
+    if alone and any(not _NAME.fullmatch(side) for side in left):
+        return None, about
+    if left and not re.search(r"\d", last):
+        last = left[-1]
+    return last, about
+
+
+def _value(found: re.Match[str], *, money: bool, alone: bool, about: bool) -> Value | None:
+    head, tail = found["head"], found["tail"]
+    touches = head[-1:].isalpha() and not found["space"] and not found["sign"]
+    if touches and not _CODE.match(head):
+        return None
+    if not (_is_before(head, alone=alone) and _is_behind(tail, alone=alone)):
+        return None
+    number = _number(found)
+    scale = _scale(tail, money=money)
+    if number is None or scale is None:
+        return None
+    sign = _sign(found)
+    if sign is None:
+        return None
+    about = about or bool(_ABOUT.search(head) or _THEREABOUTS.match(tail))
+    return Value(sign * number * scale, approximate=about)
+
+
+def _is_before(head: str, *, alone: bool) -> bool:
+    """Return whether the words before a number leave it as it is."""
+    words = head.split()
+    few = len(words) <= 1 and len(head.strip()) <= 3 if alone else len(words) <= _WORDS_BEFORE
+    return bool(
+        few
+        and _HEAD.fullmatch(head)
+        and not _RELATION.search(head)
+        and not any(map(str.isnumeric, head))
+    )
+
+
+def _is_behind(tail: str, *, alone: bool) -> bool:
+    """Return whether what is behind a number leaves it as it is: a unit, the rest of a sentence."""
+    touching = re.match(r"[^\W\d_]+", tail)
+    letter = touching and len(touching[0]) == 1 and touching[0].isascii()
+    if letter and touching and touching[0] not in _UNIT_LETTERS and touching[0] not in _SCALES:
+        return False
+    rest = _without_scales(tail)
+    return bool(
+        _TAIL.fullmatch(tail)
+        and not _CHANGED.match(rest)
+        and not any(map(str.isnumeric, tail))
+        and (not alone or len(tail.split()) <= _UNIT_WORDS)
+    )
+
+
+def _without_scales(tail: str) -> str:
+    while (word := _SCALE.match(tail)) and word[1] in _SCALES:
+        tail = tail[word.end() :]
+    return tail
+
+
+def _scale(tail: str, *, money: bool) -> int | None:
+    """Return what the words behind a number multiply it by: 10**6 for `million`."""
+    scale = 1
+    known = _SCALES | _MONEY_SCALES if money else _SCALES
+    while word := _SCALE.match(tail):
+        factor = known.get(word[1], _SCALES.get(word[1].lower(), 0) if len(word[1]) > 2 else 0)
+        if not factor:
+            break
+        scale *= factor
+        tail = tail[word.end() :]
+    return scale if scale <= 10**18 else None
+
+
+def _sign(found: re.Match[str]) -> int | None:
+    """Return 1 or -1; None for a minus that subtracts: `x-18`."""
+    head, sign = found["head"], found["sign"]
+    if re.search(r"(?:\bnegative|^\W*minus)\W*$", head, re.IGNORECASE):
+        return -1
+    if not sign:
+        return 1
+    if head[-1:].isalnum() or head[-1:] == ")":
+        return None
+    if head.strip() and found["space"]:  # a dash: "Answer - 18"
+        return 1
+    return -1 if sign == "-" else 1
+
+
+def _number(found: re.Match[str]) -> Fraction | None:
+    """Return the number without its sign; None for a division that was left undone: `36/2`."""
+    whole = _decimal(found["whole"])
+    if whole is None:
+        return None
+    if found["vulgar"]:
+        return whole + Fraction(unicodedata.numeric(found["vulgar"])).limit_denominator(10)
+    if found["power"] or found["tens"]:
+        exponent = int((found["power"] or found["tens"]).replace(" ", ""))
+        return whole * Fraction(10) ** exponent
+    if found["under"] or found["below"]:
+        over, under = found["over"], int((found["under"] or found["below"])[:MAX_LENGTH])
+        part = Fraction(int(over[:MAX_LENGTH]), under) if over and under else None
+        made = whole / under if under and not over else part
+        if made is None or made.denominator == 1:
+            return None
+        return whole + made if over else made
+    return whole
+
+
+def _decimal(digits: str) -> Fraction | None:
+    if len(digits) > MAX_LENGTH:
+        return None
+    bare = re.sub("[,'_ ]", "", digits) or "0"
+    if digits.count(".") > 1 or re.search(r"\.[0-9]+,", digits):  # 1.234.567,8
+        bare = digits.replace(".", "").replace(",", ".")
+    return Fraction(bare)
