@@ -1,6 +1,7 @@
 """What text gives which answer: the table of cases, and properties of the scorers."""
 
 import json
+import re
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -48,6 +49,32 @@ def test_the_table_of_cases(scorer):
     }
     asserted = {(case["text"], case["gold"]): case[scorer] for case in CASES}
     assert {key: (found[key], said) for key, said in asserted.items() if found[key] != said} == {}
+
+
+STRICT = r"#### (\-?[0-9\.\,]+)"
+FLEXIBLE = r"(-?[$0-9.,]{2,})|(-?[0-9]+)"
+IGNORED = (",", r"\$", "(?s).*#### ", r"\.$")
+"""As lm-evaluation-harness 0.4.13 has them, tasks/gsm8k/gsm8k.yaml."""
+
+
+def harness(case, pattern: str, place: int) -> bool:
+    """The task's filter, `group_select`, and metric, word for word."""
+    text = case["text"]
+    for stop in ("Question:", "</s>", "<|im_end|>"):
+        text = text.split(stop)[0]
+    found = [each if isinstance(each, str) else next(filter(None, each), "") for each in
+             re.findall(pattern, text)]  # fmt: skip
+    said, gold = found[place].strip() if found else "[invalid]", "#### " + case["gold"]
+    for each in IGNORED:
+        said, gold = re.sub(each, "", said), re.sub(each, "", gold)
+    return said.lower() == gold.lower()
+
+
+def test_strict_and_flexible_are_the_harness():
+    judged = [case for case in CASES if case.get("stop") != "failed"]
+    for case in judged:
+        assert (case["strict"] == "correct") == harness(case, STRICT, 0), case
+        assert (case["flexible"] == "correct") == harness(case, FLEXIBLE, -1), case
 
 
 def test_cases_cover_every_outcome_of_every_scorer():

@@ -59,14 +59,16 @@ _TURN = re.compile(
 )
 """What may stand between a question and its answer."""
 _DIVIDER = re.compile(
-    r"(?P<question>Question:|^[ \t]*(?:\*\*|#{1,6} )?(?:Q|Question|Problem|User|Human|Instruction)"
-    r"(?: ?[0-9]{1,3})?:)"
+    r"(?P<question>Question:|^[ \t]*(?:\*\*|#{1,6} )?"
+    r"(?:Q|(?i:Question|Problem|User|Human|Instruction))(?: ?[0-9]{1,3})?:"
+    r"|<\|im_start\|>user|<start_of_turn>user|\[INST\]"
+    r"|<\|start_header_id\|>user|<\|user\|>)"
     r"|(?i:[<\[](?P<closes>/?)(?:think|thinking|thought|thoughts|reasoning|scratchpad)[>\]])"
     r"|<\|(?:begin|(?P<ends>end))_of_thought\|>|\u25c1(?P<closed>/?)think\u25b7",
     re.MULTILINE,
 )
 """Where another question begins, and where thoughts begin and end."""
-_SIGNS = (":", "think", "thought", "reasoning>", "reasoning]", "scratchpad")
+_SIGNS = (":", "user", "[inst]", "think", "thought", "reasoning>", "reasoning]", "scratchpad")
 """One of these is in whatever it finds: most texts have none."""
 
 

@@ -33,12 +33,12 @@ class Place:
 
 
 _MARK = re.compile(r"#{4,}+((?:[^\n#]++|#(?!###))*+)")
-_NEXT_LINE = re.compile(r"\s{0,8}([^\n]{0,300}+)")
+_NEXT_LINE = re.compile(r"\s{0,8}(?:[-*+\u2022][ \t]{1,4})?([^\n]{0,300}+)")
 _BLANK = re.compile(r"[\s:*_$\\\[(>]*+")
 _PHRASE = re.compile(
-    r"(?P<first>\b(?:the|final|correct|my|our)\s)?(?<![^\W_])answers?[*_\"]{0,3}"
+    r"(?P<first>\b(?:the|final|correct|my|our)\s)?(?<![^\W_])answers?(?:'s\b)?[*_\"]{0,3}"
     r"(?:\s?\([^()\n]{1,40}\))?(?:[ \t](?:to|of|for)[ \t][^\n.:=?]{1,80}?)?[ \t]{0,3}"
-    r"(?P<verb>\b(?:is|are|was|equals|will be|would be|should be|comes to|must be)\b"
+    r"(?P<verb>(?<='s)|\b(?:is|are|was|equals|will be|would be|should be|comes to|must be)\b"
     r"[ \t]*+:?|:|=|\u2248|\u2192|->|-(?=\s)|(?=\n))[*_]{0,3}(?=(?P<said>[^\n]{0,300}))",
     re.IGNORECASE,
 )
@@ -50,7 +50,11 @@ _OPEN_BOX = re.compile(r"oxed\s?\{([^{}\n]{0,300})\Z")
 _SCALE_WORD = re.compile(
     r"[\s$]{0,4}(?:\\text\{)?\s{0,2}(?:hundred|thousand|million|billion|trillion|dozen|k|K|M|B)\b"
 )
-_LINE_MARK = re.compile(r"[ \t]*(?:>[ \t]*)?(?:#{1,6}[ \t]+)?(?:[-*+\u2022][ \t]+)?")
+_GOES_ON = re.compile(r"[\s$]{0,3}(?:[\^/*+²³]|\.[0-9]|-\s?[0-9]|\\(?:times|cdot|div|pm)\b)")
+"""What makes another number of the one in a box."""
+_LINE_MARK = re.compile(
+    r"[ \t]*(?:>[ \t]*)?(?:#{1,6}[ \t]+)?(?:(?:[-*+\u2022]|[0-9]{1,2}[.)])[ \t]+)?"
+)
 
 _HEADING = re.compile(
     r"[\s*_(]{0,8}(?:(?:step|part|section|case|question|problem|method|option|chapter|stage|phase|"
@@ -58,7 +62,10 @@ _HEADING = re.compile(
     r"\s?#?[0-9]|(?:day|week|month|year|person|item)\s?#?[0-9]+\s?[:.)\u2014-])",
     re.IGNORECASE,
 )
-_NUMBERED = re.compile(r"[\s*_(]{0,8}([0-9]{1,2})(\s?[.):\u2014-]{1,3}|\s)[\s*_]{0,8}[^\W\d]")
+_NUMBERED = re.compile(
+    r"[\s*_(]{0,8}([0-9]{1,2})(?:(\s?[.):\u2014-]{1,3})[\s*_]{0,8}[^\W_]"
+    r"|\s[\s*_]{0,8}[^\W\d]|[\s*_)]{0,8}\Z)"
+)
 _HEADINGS = re.compile(
     r"^[ \t]{0,8}#{1,6}[\s*_(]{0,8}([0-9]{1,2})(?:\s?[.):\u2014-]|\s)", re.MULTILINE
 )
@@ -85,6 +92,8 @@ def last_line(part: str) -> Place | None:
 
 def _boxed(part: str) -> Iterator[Place]:
     for box in _BOX.finditer(part):
+        if _GOES_ON.match(part, box.end()):
+            continue
         scale = _SCALE_WORD.match(part, box.end())
         inside = (box[1] or box[2] or "").strip()
         yield Place("boxed", box.start(), inside + (scale[0] if scale else ""))
@@ -115,10 +124,12 @@ def _headings(part: str) -> frozenset[int]:
     end = len(part.rstrip())
     for mark in marks:
         it = numbered.get(mark.start())
-        if it is not None and 1 in numbers and mark.end() < end:
-            number = int(it[1])
-            if numbers & {number - 1, number + 1} or (number == 1 and it[2].strip()):
-                found.add(mark.start())
+        if it is None or 1 not in numbers:
+            continue
+        number, follows = int(it[1]), mark.end() < end
+        among = bool(numbers & {number - 1, number + 1})
+        if (follows and (among or (number == 1 and it[2]))) or (among and it[2] and number > 1):
+            found.add(mark.start())
     return frozenset(found)
 
 

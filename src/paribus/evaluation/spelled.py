@@ -56,7 +56,7 @@ _WHOLE = (
     r"(?:[0-9]{1,3}(?:\.[0-9]{3}){2,}(?:,[0-9]+)?|[0-9]{1,3}(?:\.[0-9]{3})+,[0-9]+"  # 1.234.567,8
     r"|[0-9]{1,3}(?P<gap>[,'_ ])[0-9]{3}(?:(?P=gap)[0-9]{3})*(?:\.[0-9]+)?"  # 1,234.5  1 234
     r"|[0-9]{1,2}(?:,[0-9]{2})+,[0-9]{3}(?:\.[0-9]+)?"  # 12,34,567
-    rf"|[0-9]+(?:\.[0-9]+)?|\.[0-9]+|(?=[{_VULGAR}]))"
+    rf"|[0-9]+(?:\.[0-9]+)?|(?<![^\W_])\.[0-9]+|(?=[{_VULGAR}]))"
 )
 _ANSWER = re.compile(
     rf"(?P<head>[^0-9]*?)(?P<sign>[-+]?)(?P<space>\s*)(?P<whole>{_WHOLE})"
@@ -72,6 +72,8 @@ _PLAIN = re.compile(r"\s*\$?\s*(-?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+
 
 _MONEY = re.compile("[$¢£¤¥\u060b\u0e3f\u20a0-\u20cf\ufdfc]")
 _JOINED = re.compile(r"[0-9][\s)\]*$\u20a0-\u20cf]*[(\[*$\u20a0-\u20cf]\s*[0-9]")
+_CENTS = re.compile(r"(?<=[0-9]),(?=[0-9]{2}(?![0-9]))")
+"""The comma of `18,00 €`."""
 _POWER_OF_TEN = re.compile(r"[*xX]\s?10\s?\^")
 _EMPHASIS = re.compile(r"(?<![\w)*])(\*{1,3}|_{1,3}|`+)(?=\S)([^*`]*?[^*`\s])\1(?![\w(*])")
 _ENDS = " \t*_`\"'“”‘’«»|"
@@ -80,7 +82,7 @@ _SENTENCE = re.compile(
     r"|,?\s(?:because|since)\b|,\s+(?:as|which|so|where|given|that|meaning)\b"
     rf"|\s[-\u2014]+\s(?=[A-Za-z]{{2}})(?!(?:{_NUMBER_WORDS})\b)"
 )
-_OTHER_SIDES = re.compile(r"[<>≤≥≠≮≯]|!=|:=")
+_OTHER_SIDES = re.compile(r"[<>≤≥≠≮≯]|!=")
 _LISTED = re.compile(r"[,;]\s|[;|]|\b(?:and|or)\b")
 _NAME = re.compile(r"\W*(?:[^\W\d]\w{0,20}\W*){0,3}")
 
@@ -89,7 +91,7 @@ _PICTURES = "\u2100-\u214f\u2600-\u27bf\U0001f000-\U0001faff"
 _HEAD = re.compile(rf"(?:[^\W\d]|[{_PICTURES}]|[\s.,:;!?'\"“”‘’…|#@&%°/\u2014-]|[≈≃≅~∼≒→⇒∴])*")
 _RELATION = re.compile(
     r"(?:[/&]|\b(?:than|least|most|over|under|above|below|exceed(?:s|ing)?|between|half|twice|"
-    r"thrice|double|triple|plus|times|or|versus|vs|never|without|until|"
+    r"thrice|double|triple|plus|times|or|versus|vs|never|without|until|cannot(?:\s+\w+){0,2}|"
     r"(?:half|halves|thirds?|quarters?|fourths?|fifths?|tenths?|out|root|square|cube|multiple|"
     r"percent|power) of"
     r"|not(?:\s+\w+){0,2}|(?<!adds )(?<!add )(?<!comes )up to)|n't(?:\s+\w+){0,2})\W*$",
@@ -97,6 +99,7 @@ _RELATION = re.compile(
 )
 _CODE = re.compile(r"(?:^|.*\W)(?:[A-Z]{2,3}|Rs|kr|R)$", re.DOTALL)
 """A currency that touches its number: USD18, Rs18."""
+_ALONE = re.compile(r"\W*(?:(?:[A-Z]{1,3}|Rs|kr)\W*)?")
 _ABOUT = re.compile(
     r"[≈≃≅~∼≒]|\b(?:about|approximately|approx|around|roughly|circa|ca|nearly|almost)\b"
     r"\W*(?:equals?|equal to|is)?\W*$",
@@ -133,6 +136,8 @@ def spelled(written: str, *, alone: bool = False) -> Value | None:
     text = unwrapped(written)
     sentence = text[: sentence_end(text)]
     side, about = _last_side(sentence, alone=alone)
+    if side and ("€" in side or "EUR" in side):
+        side = _CENTS.sub(".", side)
     if side is None or (_JOINED.search(side) and not _POWER_OF_TEN.search(side)):
         return None
     money = bool(_MONEY.search(side))
@@ -186,7 +191,7 @@ def _value(found: re.Match[str], *, money: bool, alone: bool, about: bool) -> Va
 def _is_before(head: str, *, alone: bool) -> bool:
     """Return whether the words before a number leave it as it is."""
     words = head.split()
-    few = len(words) <= 1 and len(head.strip()) <= 3 if alone else len(words) <= _WORDS_BEFORE
+    few = _ALONE.fullmatch(head) if alone else len(words) <= _WORDS_BEFORE
     return bool(
         few
         and _HEAD.fullmatch(head)

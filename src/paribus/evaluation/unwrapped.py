@@ -46,9 +46,13 @@ def _plain_character(character: str) -> str | None:
 _CHARACTERS = _Plain({code: chr(code) for code in range(128)})
 
 
+_BREAK = re.compile(r"<br\s?/?>")
+
+
 def plain(text: str) -> str:
     """Return `text` with ASCII digits, blanks and signs; what has no width is left out."""
     text = text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
+    text = _BREAK.sub("\n", text) if "<br" in text else text
     return text if text.isascii() else text.translate(_CHARACTERS)
 
 
@@ -62,7 +66,7 @@ _SPELLINGS = {
     "": "checkmark square blacksquare Box qed qedhere",
     "≈": "approx approxeq sim simeq cong thickapprox doteq",
     "<": "ge geq gt le leq lt ne neq pm mp",
-    " ": "quad qquad space enspace thinspace newline par to rightarrow Rightarrow longrightarrow "
+    " ": "quad qquad space enspace thinspace newline par n to rightarrow Rightarrow longrightarrow "
     "implies therefore",
     "$": "textdollar dollar",
     "%": "percent textpercent",
@@ -84,7 +88,8 @@ _BLANK_BEFORE_UNIT = re.compile(r"~(?=\s?[A-Za-z\\])")
 _POWER_OF_UNIT = re.compile(r"(?<=[A-Za-z])(?:\s?\^\s?[23]|[²³])")
 _AREA = re.compile(r"(?<![A-Za-z])([kcdm]?m|ft|in|yd|mi)[23]\b")
 _ARROW = re.compile(r"[-=]+>|[→⇒⟹∴]")
-_TAG = re.compile(r"</?[A-Za-z][A-Za-z0-9]{0,10}\s?/?>")
+_TAG = re.compile(r"</?[A-Za-z][A-Za-z0-9]{0,10}(?:\s[^<>]{0,99})?/?>|<!--.{0,99}?-->")
+_LINK = re.compile(r"\[([^\[\]]*)\]\([^()\s]*\)")
 _PLACEHOLDER = re.compile(r"<\s?([$0-9][^<>]*)>")
 _RAISED = re.compile(r"\^\s?(?=(?:st|nd|rd|th)\b)")
 """`<18>`; the end of 18^th."""
@@ -99,7 +104,7 @@ def unwrapped(written: str) -> str:
     if "<" in written:
         written = _ANNOTATION.sub("", written).replace("<sup>", "^")
         written = _PLACEHOLDER.sub(r" \1 ", _TAG.sub(" ", written))
-    written = _ARROW.sub(" ", _STRUCK.sub("", written))
+    written = _ARROW.sub(" ", _STRUCK.sub("", _LINK.sub(r"\1", written)))
     written = _without_latex(written)
     written = written.replace("{,}", ",").replace("{.}", ".")
     written = _POWER_OF_UNIT.sub("", _RAISED.sub("", re.sub("[{}]", "", written)))
