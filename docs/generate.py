@@ -41,6 +41,7 @@ def config_page() -> str:
         if isinstance(kind, type) and kind.__name__ in classes:
             lines += _table(name, classes[kind.__name__])
     lines += _table("baseline", classes["BaselineConfig"])
+    lines += _table("contrasts", classes["ContrastConfig"])
     lines += _table("tune", classes["TuneConfig"])
     lines += _table("tune.learning_rates", classes["RateGrids"])
     return "\n".join(lines) + "\n"

@@ -110,12 +110,13 @@ def test_which_arms_are_named(row, named):
 
 
 def test_one_seed_of_three_that_lost_the_form_is_named():
-    (said,) = conclude(
+    said, far = conclude(
         tables({"full": ["1" * 20, "f" * 20, "1" * 20], "lora": ["1" * 20]})
     ).warnings
+    assert far.startswith("full, seed 1, solves 0 % where its other seeds solve 100 % and 100 %")
     # Twenty of sixty texts end with the right number and do not count.
     assert said.startswith("full: 20 of 60 texts hold no final answer")
-    (said,) = conclude(tables({"full": ["1" * 20, "n" * 20, "1" * 20]})).warnings
+    said, _ = conclude(tables({"full": ["1" * 20, "n" * 20, "1" * 20]})).warnings
     assert said.startswith("full seed 1: 20 of 20 texts hold no final answer")
 
 

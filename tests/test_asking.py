@@ -117,6 +117,26 @@ def test_a_store_from_elsewhere_may_call_its_model_by_another_folder(
     assert ask(moved, load(Path("x.yaml"), ["model=./m"])) is moved
 
 
+@pytest.mark.parametrize("what", ["x.yaml", "runs/small"])
+def test_a_margin_may_be_asked_for_later(store: ExperimentFolder, what: str) -> None:
+    found = reported(what, "margin=45")
+    assert {each["equivalence"]["margin"] for each in found["contrasts"]} == {0.45}
+    assert asked_later(found) == [
+        "Asked after the runs (command line): margin. When they were made there was none."
+    ]
+    pairs = "contrasts=[[full-main,r8],{a: lora-main, b: r8, margin: 3.5}]"
+    found = reported(what, pairs)
+    assert [(each["a"], each["equivalence"]) for each in found["contrasts"]][0] == (
+        "full-main",
+        None,
+    )
+    assert found["contrasts"][1]["equivalence"]["margin"] == 0.035
+    kinds = [each["kind"] for each in found["findings"]]
+    assert kinds.count("equivalence") == 1
+    both = reported(what, pairs, "margin=45")["contrasts"]
+    assert [each["equivalence"]["margin"] for each in both] == [0.45, 0.035]
+
+
 @pytest.mark.parametrize(
     ("words", "lines"),
     [
@@ -160,6 +180,10 @@ def test_a_store_whose_number_of_problems_is_none_is_refused(
     [
         ("contrasts=[[full-mian,r8]]", "'full-mian' is no arm; nearest: full-main"),
         ("question=[1]", "question must be text"),
+        ("margin=0.02", "margin must be a number ≥ 0.1 and ≤ 50 or null, got 0.02"),
+        ("contrasts=[{a: full-main, b: r8, margin: 0}]", "contrasts must be 'auto' or a list of"),
+        ("contrasts=[{a: full-main, b: r8, c: 1}]", "contrasts must be 'auto' or a list of"),
+        ("contrasts=[{a: full-mian, b: r8}]", "'full-mian' is no arm; nearest: full-main"),
         ("labels=missing.jsonl", "missing.jsonl"),
         ("qestion=x", "qestion is not a known key; nearest: question"),
     ],

@@ -157,7 +157,8 @@ x.yaml:15: matrix.data.variant must be a list of values, or a mapping of values 
 got 'main'
 x.yaml:17: 'bad name' is no name for an arm; it must be 1 to 64 letters, digits, dots, dashes and \
 underscores, a letter or digit first
-x.yaml:19: contrasts must be 'auto' or a list of pairs of arm names, got [['a']]
+x.yaml:19: contrasts must be 'auto' or a list of pairs of arm names, [a, b] or \
+{a: A, b: B, margin: POINTS}, got [['a']]
 x.yaml:6: epochs is not a known key; nearest: training.epochs
 x.yaml:7: data.max_steps=2 must be at least data.min_steps=4; set a higher data.max_steps or a \
 lower data.min_steps
@@ -257,6 +258,7 @@ READ_AS_WRITTEN = [  # key, written, read
     ("question", "1_000", "1_000"),
     ("lora.targets", "[on, 12, ~]", ["on", "12", None]),
     ("contrasts", "[[off, 010], [yes, 4]]", [["off", "010"], ["yes", "4"]]),
+    ("contrasts", "[{a: off, b: 010, margin: 2}]", [{"a": "off", "b": "010", "margin": 2}]),
     ("tune.fixed", "[no, 1e5]", ["no", "1e5"]),
     ("arms.a.revision", "0123", "0123"),
     ("arms.a.lora.r", "12", 12),

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from by_hand import solved, tables
 from paribus.analysis.answer import answer
-from paribus.analysis.contrasts import Contrast, contrast, contrasts
-from paribus.analysis.effects import effects
+from paribus.analysis.contrasts import Contrast, contrast
+from paribus.analysis.family import judged
 from paribus.analysis.summary import summaries
 from paribus.analysis.wording import seeds, verdict
 from paribus.statistics.crossed import components, estimate
@@ -88,14 +88,16 @@ def test_an_untuned_arm_has_one_run_for_all_seeds():
 @pytest.mark.parametrize(
     ("full", "lora", "seeds", "scope", "difference"),
     [
-        (FULL, LORA[:1], (1, 1), Scope.MODELS, 6 / 20),
-        (FULL, [None, LORA[1], None], (1, 1), Scope.MODELS, 9 / 20),
+        (FULL, LORA[:1], (3, 1), Scope.METHODS, 34 / 60 - 4 / 20),
+        (FULL, [None, LORA[1], None], (3, 1), Scope.METHODS, 34 / 60 - 3 / 20),
+        (FULL[:2], LORA[:1], (2, 1), Scope.METHODS, 22 / 40 - 4 / 20),
+        (FULL[:1], LORA[:1], (1, 1), Scope.MODELS, 6 / 20),
         ([None, *FULL[1:]], [LORA[0], LORA[1]], (2, 2), Scope.METHODS, 24 / 40 - 7 / 40),
         (FULL, [None, *LORA[1:]], (3, 2), Scope.METHODS, 34 / 60 - 8 / 40),
     ],
 )
 def test_an_interrupted_arm_is_compared_as_far_as_it_came(full, lora, seeds, scope, difference):
-    """One model is compared with the model of the same seed; what is missing is never a zero."""
+    """All runs count; a single one is a model that exists; what is missing is never a zero."""
     found = only({"full": full, "lora": lora})
     assert (found.seeds, found.scope) == (seeds, scope)
     assert found.difference == pytest.approx(difference)
@@ -123,7 +125,7 @@ def test_paired_seeds_are_compared_seed_by_seed():
         ([*FULL[:2], None], [None, *LORA[1:]], (1, 1), ""),
         ([*FULL, FULL[0]], [None, None, *LORA[1:]], (2, 2), "2 seeds are too few to say how much"),
         ([*FULL[:2], None, None], [None, None, *LORA[:2]], (0, 0), "the arms share no complete"),
-        (FULL, ["1" * 20], (1, 1), ""),
+        (FULL, ["1" * 20], (3, 1), ""),  # a model that exists has no seed to pair
     ],
 )
 def test_only_seeds_that_both_have_are_paired(full, lora, counts, reason):
@@ -183,7 +185,7 @@ TEN, NONE = "1111100000", "0000000000"
 def test_bad_input_has_a_defined_answer(rows, n, difference, tested, reason):
     a, b = rows
     made = tables(rows, [(a, b)])
-    (found,) = contrasts(made)
+    (found,) = judged(made).contrasts
     assert found.n == n
     assert found.difference == (None if difference is None else pytest.approx(difference))
     assert (found.p_value is not None) is tested
@@ -212,7 +214,8 @@ PAIRS = [("full", "lora"), ("lora", "full"), ("full", "untuned"), ("lora", "untu
 @given(ROWS, st.just("") | st.text("abcdefghijkl", min_size=12, max_size=12))
 def test_whatever_was_run_every_contrast_has_an_answer(rows, groups):
     made = tables(rows, PAIRS, groups=groups)
-    found = contrasts(made)
+    family = judged(made)
+    found = family.contrasts
     for each in found:
         assert verdict(each)
         assert (each.n == 0) == (each.difference is None)
@@ -236,4 +239,4 @@ def test_whatever_was_run_every_contrast_has_an_answer(rows, groups):
     assert (one.p_value or 0) == pytest.approx(other.p_value or 0)
     assert len(summaries(made)) == 3
     assert answer(made, found)
-    assert effects(made) == []
+    assert family.effects == []

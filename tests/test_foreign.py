@@ -84,10 +84,18 @@ def test_compare_prints_the_contract(tmp_path, gold, capsys):
     assert [arm["scores"]["canonical"]["correct"] for arm in found["arms"]] == [8, 11, 8]
     contrast, none, _ = found["contrasts"]
     assert set(contrast) == {
-        *("a", "b", "n", "only_a", "only_b", "difference", "interval"),
+        *("a", "b", "seeds", "scope", "n", "only_a", "only_b", "difference", "interval"),
         *("p_value", "p_holm", "detectable", "detectable_range", "split", "verdict"),
+        *("equivalence", "reason", "sentence"),
         *("caveats", "answered"),
     }
+    assert (contrast["seeds"], contrast["scope"], contrast["equivalence"]) == (
+        [1, 1],
+        "models",
+        None,
+    )
+    assert contrast["sentence"].startswith("Not shown: the difference may be")
+    assert none["reason"] == "both solve the very same problems"
     assert (contrast["a"], contrast["b"], contrast["n"]) == ("model", "first", 12)
     assert (contrast["only_a"], contrast["only_b"]) == (4, 1)
     assert contrast["difference"] == pytest.approx(3 / 12)
@@ -133,7 +141,7 @@ def test_a_line_said_twice_counts_once_and_is_reported(tmp_path, gold, capsys):
 def make_run(folder: ExperimentFolder, arm: str, seed: int, texts: dict[int, str]) -> Path:
     run = folder.run(arm, seed)
     method = "none" if arm == "baseline" else "full"
-    identity = {"method": method, "lora": {"r": 8}}
+    identity = {"method": method, "lora": {"r": 8}, "replicate": seed}
     spec = {"fingerprint": "f", "arm": arm, "replicate": seed, "identity": identity}
     runs.begin(run, spec)
     generations = [Generation(**{**row, "stop": Stop(row["stop"])}) for row in own(texts)]
@@ -142,8 +150,8 @@ def make_run(folder: ExperimentFolder, arm: str, seed: int, texts: dict[int, str
     return run.path
 
 
-def test_one_name_for_several_files_makes_them_seeds(tmp_path, gold, capsys):
-    texts = {"a1": FIRST, "a2": SECOND, "b1": RIGHT, "b2": RIGHT}
+def test_one_name_for_several_files_makes_them_runs_of_one_arm(tmp_path, gold, capsys):
+    texts = {"a1": FIRST, "a2": SECOND, "b1": RIGHT, "b2": {**RIGHT, 0: "So: #### 1"}}
     files = [f"{name[0]}={write(tmp_path / name, plain(texts[name]))}" for name in texts]
     found = json_of(capsys, "compare", *files, "--gold", gold)
     assert [(arm["name"], arm["seed"]) for arm in found["arms"]] == [

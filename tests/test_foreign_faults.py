@@ -186,7 +186,7 @@ def test_names_of_arms(tmp_path, monkeypatch, files, names):
     monkeypatch.chdir(tmp_path)
     for file in files:
         path = Path(file if file == "a=b.jsonl" else file.rpartition("=")[2])
-        write(path, asked(RIGHT))
+        write(path, asked({**RIGHT, 0: f"{path} #### 1"}))  # none is a copy of another
     tables = collect(files).tables
     assert [arm.name for arm in tables.arms] == names
     pairs = [(later, first) for n, first in enumerate(names) for later in names[n + 1 :]]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from by_hand import tables
-from paribus.analysis.contrasts import contrasts
+from paribus.analysis.family import judged
 from paribus.analysis.findings import conclude
 from paribus.analysis.losses import LossOrder, loss_against_accuracy
 from paribus.analysis.tables import Tables
@@ -48,7 +48,7 @@ def trained(
 
 
 def order(made: Tables) -> LossOrder | None:
-    return loss_against_accuracy(made, contrasts(made))
+    return loss_against_accuracy(made, judged(made).contrasts)
 
 
 NEAR_2, NEAR_1 = [0.20, 0.21, 0.19], [0.10, 0.11, 0.09]
@@ -160,7 +160,7 @@ def test_equal_losses_of_seeds_that_scatter_are_seldom_told_apart():
     """Of 200 pairs of arms whose losses are drawn alike, at most 5 % are shown to differ."""
     random = np.random.default_rng(16)
     made = trained({"a": LESS, "b": MORE}, {"a": NEAR_1, "b": NEAR_1}, [("a", "b")])
-    found = contrasts(made)
+    found = judged(made).contrasts
     differ = []
     for drawn in random.normal(0.3, 0.03, size=(200, 2, 3)):
         losses = dict(zip("ab", drawn, strict=True))

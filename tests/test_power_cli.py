@@ -8,6 +8,7 @@ import pytest
 
 from inside import paribus
 from paribus.cli.main import main
+from paribus.statistics.equivalence import problems_for_equivalence
 from paribus.statistics.power import Design, detectable, problems_needed
 
 ISSUE = ["--baseline", "0.31", "--difference", "0.05"]
@@ -92,6 +93,23 @@ def test_a_family_needs_more(capsys):
     assert family > 1.3 * alone
 
 
+def test_the_problems_that_show_arms_equivalent(capsys):
+    """Asked of a margin in points: a row for each number of seeds, of the very functions."""
+    found = parsed(capsys, *ISSUE[:2], "--margin", "3", "--seeds", "3")
+    assert (found["margin"], found["baseline"], found["power"]) == (0.03, 0.31, 0.8)
+    rows = {row["seeds"]: row for row in found["by_seeds"]}
+    expected = problems_for_equivalence(Design(n=0, seeds=3), 0.31, 0.03)
+    assert (rows[3]["problems"], rows[3]["problems_not_worse"]) == expected
+    assert found["problems"] == expected[0]
+    assert main(["power", *ISSUE[:2], "--margin", "3", "--comparisons", "4"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith(
+        "To show that two trained models which both solve 31.0 % differ by less than 3 points, 8 "
+        "times in 10 at the 5 % level divided among 4 comparisons:\n"
+    )
+    assert "correlation 0.4 between arms over problems" in shown
+
+
 @pytest.mark.parametrize("baseline", ["0.005", "0.97"])
 def test_a_baseline_near_the_ends_has_an_answer(capsys, baseline):
     """Arms far apart cannot correlate by 0.4: the table of differences allows for it."""
@@ -116,6 +134,8 @@ A, B = ISSUE[:2], ISSUE[2:]
         ([*A, "--difference", "5"], "baseline + difference is 5.31", "5 points as 0.05"),
         ([*A, "--difference", "-0.31"], "baseline + difference is 0", "5 points as 0.05"),
         ([*A, "--difference", "0"], "a difference of 0 cannot be shown", "smallest that matters"),
+        ([*A, "--margin", "0.02"], "a margin of 0.02 points is outside", "write 2 for two points"),
+        ([*A, "--margin", "nan"], "a margin of nan points is outside", "write 2 for two points"),
         ([*ISSUE, "--seeds", "0"], "seeds is 0, outside 1 to 1000", "give another"),
         ([*ISSUE, "--seeds", "-3"], "seeds is -3, outside 1 to 1000", "give another"),
         ([*ISSUE, "--comparisons", "0"], "comparisons is 0, outside 1 to", "give another"),
@@ -143,7 +163,8 @@ def test_a_mistake_is_told_with_a_way_out(capsys, words, said, remedy):
     [
         ([*A, "--difference", "five"], "argument --difference: invalid float value: 'five'"),
         ([*ISSUE, "--seeds", "2.5"], "argument --seeds: invalid int value: '2.5'"),
-        (A, "the following arguments are required: --difference"),
+        (A, "one of the arguments --difference --margin is required"),
+        ([*ISSUE, "--margin", "2"], "argument --margin: not allowed with argument --difference"),
     ],
 )
 def test_text_where_a_number_belongs_is_refused_with_the_usage(capsys, words, said):

@@ -10,7 +10,7 @@ import small_store
 from by_hand import enter
 from in_memory import ARMS, GOLD, run, tables, trial
 from paribus.analysis.conditions import circumstances, limits
-from paribus.analysis.contrasts import contrasts
+from paribus.analysis.family import judged
 from paribus.analysis.reads import RunReads, reads_by_run
 from paribus.cli.main import main
 from paribus.evaluation.signals import Signal
@@ -127,7 +127,7 @@ def test_methods_compared_in_bf16_are_not_trained_alike(methods, precision, said
         for arm, method in zip(made.arms, methods, strict=True)
     )
     asked = replace(made, arms=arms, declared=(("full", "lora", "method"),))
-    found = [each for each in limits(asked, contrasts(asked)) if "bf16" in each]
+    found = [each for each in limits(asked, judged(asked).contrasts) if "bf16" in each]
     assert [
         each.startswith("Training in bf16 is not the same to both methods") for each in found
     ] == [True] * said

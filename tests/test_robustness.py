@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from by_hand import run, tables
-from paribus.analysis.contrasts import Contrast, contrasts
+from paribus.analysis.contrasts import Contrast
+from paribus.analysis.family import judged
 from paribus.analysis.findings import analyse, conclude
 from paribus.analysis.robustness import Shift, read_labels, shifts, variations
 from paribus.analysis.tables import Tables
@@ -27,7 +28,7 @@ UP, DOWN, FLAT = Verdict.SUPPORTED, Verdict.REFUTED, Verdict.NOT_SHOWN
 def changed(made: Tables) -> list[tuple[str, str, Verdict, Verdict, bool]]:
     return [
         (each.by, each.under, each.before.verdict, each.after.verdict, each.reversed)
-        for each in shifts(made, contrasts(made), variations(made))
+        for each in shifts(made, judged(made).contrasts, variations(made))
         if each.other
     ]
 

@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from inside import paribus
-from paribus.analysis.contrasts import contrasts
 from paribus.analysis.fairness import Status, table, unexplained
+from paribus.analysis.family import judged
 from paribus.analysis.findings import analyse
 from paribus.analysis.tables import Arm, Tables
 from paribus.config.load import load
@@ -116,7 +116,7 @@ def test_in_the_settings_of_a_full_matrix_nothing_is_unexplained(folder):
         declared=tuple((each.a, each.b, each.factor) for each in design.contrasts),
         runs=(),
     )
-    found = contrasts(tables)
+    found = judged(tables).contrasts
     statuses = {each.factor: {row.status for row in table(tables, each)} for each in found}
     assert len(found) == 8
     assert statuses == {

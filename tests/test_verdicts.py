@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from by_hand import tables
 from paribus.analysis import wording
 from paribus.analysis.answer import THESE, answer
-from paribus.analysis.contrasts import Contrast, contrasts
+from paribus.analysis.contrasts import Contrast
 from paribus.analysis.effects import Effect
+from paribus.analysis.family import judged
 from paribus.statistics.intervals import Interval
 from paribus.statistics.verdicts import Scope, Verdict, holm
 
@@ -54,7 +55,7 @@ def test_holm_never_lowers_and_keeps_the_order(p_values):
 def test_a_comparison_that_could_not_be_made_counts_in_the_family():
     rows = {"full": ["1" * 10], "lora": ["1" + "0" * 9], "untuned": [None]}
     made = tables(rows, [("full", "lora"), ("full", "untuned"), ("lora", "untuned")])
-    found = contrasts(made)
+    found = judged(made).contrasts
     assert found[0].p_value == pytest.approx(2 / 2**9)
     assert [each.p_holm for each in found] == [pytest.approx(3 * 2 / 2**9), None, None]
 
@@ -227,7 +228,7 @@ def test_what_an_effect_says(effect, sentence):
 )
 def test_what_keeps_a_difference_from_being_seen(full, lora, cause):
     made = tables({"full": full, "lora": lora}, [("full", "lora")])
-    (found,) = contrasts(made)
+    (found,) = judged(made).contrasts
     assert wording.verdict(replace(found, detectable=None)).endswith(
         f"No difference is large enough to be seen 8 times in 10 {cause}"
     )
@@ -302,11 +303,33 @@ PAIRS = [("full", "untuned"), ("lora", "untuned"), ("full", "lora")]
 )
 def test_the_answer_in_words(rows, sentences):
     made = tables(rows, PAIRS)
-    assert answer(made, contrasts(made)) == sentences
+    assert answer(made, judged(made).contrasts) == sentences
 
 
 def test_the_answer_says_over_how_many_seeds_methods_were_compared():
     made = tables({"full": ["1" * 20] * 3, "lora": ["0" * 20] * 3}, [("full", "lora")])
-    (sentence,) = answer(made, contrasts(made))
+    (sentence,) = answer(made, judged(made).contrasts)
     assert sentence.startswith("For method: full is better than lora (+100 points, ")
     assert sentence.endswith(", over 3 seeds).")
+
+
+HALF = "10" * 100
+
+
+@pytest.mark.parametrize(
+    ("full", "lora", "margin", "sentence"),
+    [
+        ([HALF], [HALF], 0.05, "For method: full and lora are equivalent within 5 points (0 p"),
+        ([HALF], [HALF[:-8] + "0" * 8], 0.03,
+         "For method: full is not worse than lora by 3 points or more (+2 points, "),
+        ([HALF], [HALF], 0.002, "For method: a difference is not shown between full and lora (0 "),
+        (["1" * 200], [HALF], 0.05, "For method: full is better than lora (+50 points, "),
+        ([HALF] * 3, [HALF], 0.1, "For method: full and lora are equivalent within 10 points (0 "),
+    ],
+)  # fmt: skip
+def test_the_answer_says_who_is_as_good_by_the_margin(full, lora, margin, sentence):
+    made = tables({"full": full, "lora": lora}, [("full", "lora")])
+    made = replace(made, margins={("full", "lora"): margin})
+    (found,) = answer(made, judged(made).contrasts)
+    assert found.startswith(sentence if len(full) == 3 else f"{THESE}f{sentence[1:]}")
+    assert found.endswith(", over 3 seeds, lora as it is)." if len(full) == 3 else ").")

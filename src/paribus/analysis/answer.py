@@ -5,6 +5,7 @@ First what tuning did, then one sentence for each factor, then what could not be
 
 from collections.abc import Sequence
 
+from paribus.analysis import wording
 from paribus.analysis.contrasts import Contrast, untuned
 from paribus.analysis.summary import summary
 from paribus.analysis.tables import Tables
@@ -86,12 +87,15 @@ def _by_reason(group: Sequence[Contrast]) -> dict[str, list[Contrast]]:
 
 def _by_factor(factor: str, group: Sequence[Contrast]) -> str:
     """One sentence: what was shown about a factor, pair by pair, then what was not."""
-    parts = []
+    parts, unseen = [], []
     for each in group:
         if each.verdict is not Verdict.NOT_SHOWN:
             order = "better" if each.verdict is Verdict.SUPPORTED else "worse"
             parts.append(f"{each.a} is {order} than {each.b} ({_size(each)})")
-    unseen = [each for each in group if each.verdict is Verdict.NOT_SHOWN]
+        elif alike := wording.alike(each):
+            parts.append(f"{alike} ({_size(each)})")
+        else:
+            unseen.append(each)
     for reason, pairs in _by_reason(unseen).items():
         named = _some([f"{each.a} and {each.b} ({_size(each)})" for each in pairs])
         parts.append(
@@ -104,11 +108,14 @@ def _by_factor(factor: str, group: Sequence[Contrast]) -> str:
 
 
 def _size(contrast: Contrast) -> str:
-    """The difference a minus b with its interval, and over how many seeds."""
+    """The difference a minus b with its interval, and over how many seeds or runs."""
     if contrast.interval is None:
         return points(contrast.difference)
     text = f"{points(contrast.difference)}, {points_range(contrast.interval)}"
-    return f"{text}, {seeds(contrast)}" if contrast.scope is Scope.METHODS else text
+    if contrast.scope is Scope.MODELS:
+        return f"{text}, means of these runs" if max(contrast.seeds) > 1 else text
+    models = "".join(f", {name} as it is" for name in contrast.existing)
+    return f"{text}, {seeds(contrast)}{models}"
 
 
 def _some(pairs: Sequence[str]) -> str:

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from paribus.analysis import wording
+from paribus.analysis.bad_seeds import BadSeed
 from paribus.analysis.conditions import OVERLAPS, overlap_counts, spelled_overlap
 from paribus.analysis.contrasts import Contrast, comparable, untuned
 from paribus.analysis.fairness import Row, unexplained
@@ -79,14 +80,21 @@ class Caveats:
         return (*self.unlike, *self.outcomes)
 
 
-def caveats(tables: Tables, contrast: Contrast, shifted: Sequence[Shift]) -> Caveats:
-    """Return what else may stand behind `contrast`; `shifted` is what became of all contrasts."""
+def caveats(
+    tables: Tables, contrast: Contrast, shifted: Sequence[Shift], bad: Sequence[BadSeed] = ()
+) -> Caveats:
+    """Return what else may stand behind `contrast`.
+
+    `shifted` is what became of all contrasts, `bad` the seeds of all arms that are unlike others.
+    """
     if not contrast.n:
         return Caveats()
     lined_up = align(comparable(tables, contrast.a, contrast.b))
-    answered = _answered(lined_up, paired=contrast.paired)
+    existing = tables.existing(contrast.a), tables.existing(contrast.b)
+    answered = _answered(lined_up, existing, paired=contrast.paired)
     outcomes = list(_unbalanced({contrast.a: 1, contrast.b: -1}, lined_up))
     said = [*outcomes, *_overlap(tables, contrast), *_form(contrast, shifted)]
+    said += [each.caveat for each in bad if each.arm in (contrast.a, contrast.b)]
     if outcomes or 2 * answered.n < contrast.n:
         said.append(_among_answered(answered, contrast.n))
     return Caveats(
@@ -96,7 +104,7 @@ def caveats(tables: Tables, contrast: Contrast, shifted: Sequence[Shift]) -> Cav
     )
 
 
-def _answered(lined_up: Aligned, *, paired: bool) -> Answered:
+def _answered(lined_up: Aligned, existing: tuple[bool, bool], *, paired: bool) -> Answered:
     silent = np.vstack(lined_up.are(*_UNANSWERED)).any(axis=0)
     a, b = (solved[:, ~silent] for solved in lined_up.solved)
     n = int((~silent).sum())
@@ -105,7 +113,7 @@ def _answered(lined_up: Aligned, *, paired: bool) -> Answered:
     groups = lined_up.groups
     if groups is not None:
         groups = np.unique(groups[~silent], return_inverse=True)[1]
-    tested = compare(a, b, groups, paired=paired)
+    tested = compare(a, b, groups, paired=paired, existing=existing)
     return Answered(
         n=n,
         difference=float(a.mean() - b.mean()),

@@ -4,6 +4,7 @@
 |-------------|------------------------------------------------------|--------------------------|
 | tuning      | full-main solves more than its untuned model         | a contrast               |
 | contrast    | full-main solves more than lora-main                 | a contrast               |
+| equivalence | two arms are equivalent within the margin; one is not worse | a contrast        |
 | effect      | method: full solves more than lora                   | the matrix               |
 | interaction | the effect of method depends on data.variant         | the matrix               |
 | loss        | lower training loss did not mean higher accuracy     | losses of several seeds  |
@@ -17,7 +18,8 @@
 A claim of equality cannot be shown by a test that shows nothing: "solves no fewer" is supported
 only where the cheaper arm is shown to solve more, and not shown with the points it may lose; "no
 conclusion changes" only where every difference is shown to stay the same within 2 points, and
-refuted only where a verdict is another and its difference is shown to be another too.
+refuted only where a verdict is another and its difference is shown to be another too. With a margin
+the cheaper arm need not win: two one-sided tests show that it solves less than that fewer.
 """
 
 from collections.abc import Iterator, Sequence
@@ -30,17 +32,17 @@ from paribus.analysis.contrasts import Contrast, untuned
 from paribus.analysis.effects import Effect
 from paribus.analysis.finding import Finding, ends
 from paribus.analysis.losses import of_losses
+from paribus.analysis.margins import of_margin
 from paribus.analysis.otherwise import of_shifts
 from paribus.analysis.relations import (
     Cost,
     Gain,
     costs,
-    format_and_skill,
     frontier,
 )
 from paribus.analysis.robustness import Shift
 from paribus.analysis.tables import Tables
-from paribus.statistics.verdicts import Verdict, decide, holm
+from paribus.statistics.verdicts import Verdict
 
 CHEAPER = 0.9
 """An arm is called cheaper if it needs at most this share of the other's memory or time."""
@@ -51,6 +53,7 @@ def findings(
     found: Sequence[Contrast],
     beside: Sequence[Caveats],
     effects: Sequence[Effect],
+    gains: Sequence[Gain],
     shifted: Sequence[Shift],
 ) -> list[Finding]:
     """Return every finding of an experiment, in the order of the table above.
@@ -61,10 +64,11 @@ def findings(
     pairs = [pair for pair in zip(found, beside, strict=True) if pair[0].n]
     return [
         *(_of_contrast(tables, each, caveats.all) for each, caveats in pairs),
+        *(of_margin(each, caveats.all) for each, caveats in pairs if each.interval and each.margin),
         *(_of_effect(tables, each) for each in effects if each.interval is not None),
         *of_losses(tables, found),
         *_of_costs(tables, pairs),
-        *_of_skill(tables, pairs),
+        *_of_skill(pairs, gains),
         *of_shifts(shifted),
     ]
 
@@ -146,17 +150,28 @@ def _cheaper(
     verdict, interval = contrast.verdict, contrast.interval
     assert interval is not None
     loses = max(0.0, -interval.low if cheap.name == contrast.a else interval.high)
-    if verdict is not Verdict.NOT_SHOWN:
+    may = f"{cheap.name} {does}; it may solve up to {100 * loses:.1f} points fewer."
+    rest = "no fewer"
+    if contrast.margin is not None:
+        within = wording.points(contrast.margin).lstrip("+")
+        rest = f"less than {within} fewer"
+        verdict, sentence = Verdict.NOT_SHOWN, may
+        if cheap.name in contrast.not_worse:
+            verdict, sentence = Verdict.SUPPORTED, f"{cheap.name} {does} and solves {rest}."
+        elif cheap.name in contrast.worse:
+            verdict = Verdict.REFUTED
+            sentence = f"{cheap.name} {does}; it solves fewer, by {within} or more."
+    elif verdict is not Verdict.NOT_SHOWN:
         wins = (verdict is Verdict.SUPPORTED) == (cheap.name == contrast.a)
         verdict = Verdict.SUPPORTED if wins else Verdict.REFUTED
         sentence = f"{cheap.name} {does} and solves {'more' if wins else 'fewer'}."
     else:
-        sentence = f"{cheap.name} {does}; it may solve up to {100 * loses:.1f} points fewer."
+        sentence = may
     return Finding(
         kind=kind,
-        claim=f"{cheap.name} is cheaper in {kind} than {dear.name} and solves no fewer"
+        claim=f"{cheap.name} is cheaper in {kind} than {dear.name} and solves {rest}"
         if kind == "memory"
-        else f"{cheap.name} trains faster than {dear.name} and solves no fewer",
+        else f"{cheap.name} trains faster than {dear.name} and solves {rest}",
         verdict=verdict,
         scope=contrast.scope,
         sentence=sentence,
@@ -176,20 +191,18 @@ def _price(point: Cost, kind: Literal["memory", "speed"]) -> float:
     return point.peak_memory_bytes if kind == "memory" else 1 / point.examples_per_second
 
 
-def _of_skill(tables: Tables, pairs: Sequence[tuple[Contrast, Caveats]]) -> Iterator[Finding]:
-    gains = [
-        (each, caveats, gain)
-        for each, caveats in pairs
-        if each.verdict is Verdict.SUPPORTED
-        and (gain := format_and_skill(tables, each.a, each.b)) is not None
-    ]
-    corrected = holm([gain.least_tested.p_value for _, _, gain in gains])
-    for (each, caveats, gain), p_holm in zip(gains, corrected, strict=True):
-        shown = decide(p_holm, gain.least) is Verdict.SUPPORTED
+def _of_skill(
+    pairs: Sequence[tuple[Contrast, Caveats]], gains: Sequence[Gain]
+) -> Iterator[Finding]:
+    of_pair = {(gain.a, gain.b): gain for gain in gains}
+    for each, caveats in pairs:
+        gain = of_pair.get((each.a, each.b))
+        if gain is None or each.verdict is not Verdict.SUPPORTED:
+            continue
         yield Finding(
             kind="skill",
             claim=f"{each.a} gained more than answer format",
-            verdict=Verdict.SUPPORTED if shown else Verdict.NOT_SHOWN,
+            verdict=gain.verdict,
             scope=each.scope,
             sentence=_skill_sentence(gain),
             evidence={
@@ -197,7 +210,7 @@ def _of_skill(tables: Tables, pairs: Sequence[tuple[Contrast, Caveats]]) -> Iter
                 "format_at_most": gain.gain - gain.least,
                 "skill_at_least": gain.least,
                 "skill_at_least_interval": ends(gain.least_tested.interval),
-                "p_holm": p_holm,
+                "p_holm": gain.p_holm,
                 "skill_by_last_number": gain.last,
                 "skill_by_last_number_interval": ends(gain.last_interval),
             },

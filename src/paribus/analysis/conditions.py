@@ -22,6 +22,13 @@ from paribus.statistics.verdicts import Scope
 NOT_READ = "–"
 """Shown where an arm does not read a setting: an untuned arm has no learning rate."""
 
+NORMAL = (
+    "Verdicts over seeds assume that a method's seeds scatter about its mean as a normal "
+    "distribution does. Where now and then a seed diverges they do not, and no test over a few "
+    "seeds can make up for it."
+)
+"""The assumption that stands where verdicts over seeds do."""
+
 _NOT_SETTINGS = ("format", "replicate")
 """Parts of an identity that nobody sets for an arm."""
 
@@ -56,14 +63,17 @@ def circumstances(tables: Tables) -> dict[str, dict[str, list[str]]]:
     return rows
 
 
-def limits(tables: Tables, found: Sequence[Contrast]) -> list[str]:
-    """Return what a reader must not conclude from this experiment, one sentence or two each."""
+def limits(tables: Tables, found: Sequence[Contrast], effects: int = 0) -> list[str]:
+    """Return what a reader must not conclude from this experiment, one sentence or two each.
+
+    `effects` is how many effects of factors were asked for beside the contrasts `found`.
+    """
     said = [
         *tables.asked,
         *_about_forks(tables),
         *_about_further(tables),
         *_about_seeds(found),
-        *_about_tests(found),
+        *_about_tests(found, effects),
     ]
     said += _about_prompts(tables)
     variants = {text(arm.factors.get("data.variant")) for arm in tables.arms if not arm.untuned}
@@ -188,11 +198,13 @@ _NAMES = {
 
 def _about_seeds(found: Sequence[Contrast]) -> list[str]:
     said = []
-    if any(each.scope is Scope.MODELS and each.n for each in found):
+    if any(each.n and max(each.seeds) == 1 for each in found):
         said.append(
             "One seed: a verdict speaks of these trained models, not of the methods that made "
             "them. The same arm trained with another seed would score somewhat differently."
         )
+    if any(each.scope is Scope.METHODS for each in found):
+        said.append(NORMAL)
     if any(each.scope is Scope.METHODS and 1 < max(each.seeds) < 5 for each in found):
         said.append(
             "Few seeds: how much the seed matters is itself only roughly known, which the "
@@ -201,12 +213,16 @@ def _about_seeds(found: Sequence[Contrast]) -> list[str]:
     return said
 
 
-def _about_tests(found: Sequence[Contrast]) -> list[str]:
-    if len(found) < 2:
+def _about_tests(found: Sequence[Contrast], effects: int) -> list[str]:
+    if len(found) + effects < 2:
         return []
+    members = f"{len(found)} comparisons" + (
+        f" and {effects} effects of factors" if effects else ""
+    )
     return [
-        f"The {len(found)} comparisons are corrected as one family (Holm): if no arm differed from "
-        "another, at most 1 experiment in 20 would claim any difference."
+        f"The {members} are corrected as one family (Holm), together with what is asked of gains "
+        "and margins: if no arm differed from another, at most 1 experiment in 20 would claim "
+        "anything of them."
     ]
 
 

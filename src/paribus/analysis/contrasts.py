@@ -1,10 +1,11 @@
 """Compare two arms problem by problem. Pure: tables in, contrasts out.
 
-    contrasts(tables)[0].verdict            # not_shown
+    contrast(tables, "full-main", "lora-main", "method").p_value         # 0.003
 
-An untuned arm has one run, whatever the seeds: greedy decoding leaves nothing to chance. The
-p-values of all declared contrasts are corrected together (Holm). `statistics/verdicts` has the
-tests; where one would mean nothing there is none, and `reason` says why.
+All complete runs of both arms count. An arm with one run, an untuned one, and one whose runs are
+not known to be separate training runs stand for models that exist; the others for methods, over
+their seeds. Nothing is corrected here: `family` does that for all that is asked. Where a test would
+mean nothing there is none, and `reason` says why.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,16 +16,18 @@ import numpy as np
 from paribus.analysis.pairing import Aligned, align
 from paribus.analysis.tables import Run, Tables
 from paribus.statistics.detectable import Range
+from paribus.statistics.equivalence import not_worse, opposite
 from paribus.statistics.intervals import Interval
+from paribus.statistics.power import ALPHA
 from paribus.statistics.split import Split, split
 from paribus.statistics.verdicts import (
     Scope,
+    Tested,
     Verdict,
     compare,
     decide,
     detectable,
     detectable_range,
-    holm,
 )
 
 
@@ -34,7 +37,8 @@ class Contrast:
 
     Attributes:
         scope: what it speaks of.
-        seeds: of a and of b.
+        seeds: runs of a and of b.
+        existing: tuned arms that stand for the models that exist, not for their method.
         n: problems in common. 0: nothing to compare.
         left_out: problems that only some of the runs were tested on.
         only_a: problems that a solves (more often than b, over seeds).
@@ -45,11 +49,15 @@ class Contrast:
         by_seed: the difference of each replicate that both have; an untuned arm's run serves all.
         interval: 95 % interval of the difference; None where `reason` says why.
         p_value: two-sided; None where there is no test.
-        p_holm: corrected for all declared contrasts.
+        p_holm: corrected for all that the experiment asks; see `family`.
         paired: whether its seeds were compared one by one, as declared.
         detectable: the smallest difference that would be shown 8 times in 10.
         detectable_range: what that may truly be, as far as the seeds say; None with one seed.
         split: where its uncertainty comes from; None with one seed or without an interval.
+        margin: the largest difference that would not matter, as a share; None if none is stated.
+        p_not_worse: that a is not worse by `margin` or more, and that b is not; one-sided;
+            corrected where `p_holm` is; None without a test.
+        p_worse: that a is, and that b is; two-sided.
         reason: why there is no interval or no test; else "".
     """
 
@@ -58,6 +66,7 @@ class Contrast:
     factor: str
     scope: Scope = Scope.MODELS
     seeds: tuple[int, int] = (0, 0)
+    existing: tuple[str, ...] = ()
     n: int = 0
     left_out: int = 0
     only_a: int = 0
@@ -73,6 +82,9 @@ class Contrast:
     detectable: float | None = None
     detectable_range: Range | None = None
     split: Split | None = None
+    margin: float | None = None
+    p_not_worse: tuple[float | None, float | None] = (None, None)
+    p_worse: tuple[float | None, float | None] = (None, None)
     reason: str = ""
 
     @property
@@ -80,37 +92,61 @@ class Contrast:
         """Of "a solves more than b"."""
         return decide(self.p_holm, self.difference)
 
+    @property
+    def not_worse(self) -> tuple[str, ...]:
+        """The arms shown not to be worse than the other by the margin; both: equivalent."""
+        return self._shown(self.p_not_worse)
 
-def contrasts(tables: Tables) -> list[Contrast]:
-    """Return every declared contrast, comparable or not, corrected as one family."""
-    family = len(tables.declared)
-    found = [contrast(tables, a, b, factor, family=family) for a, b, factor in tables.declared]
-    corrected = holm([each.p_value for each in found])
-    return [replace(each, p_holm=p) for each, p in zip(found, corrected, strict=True)]
+    @property
+    def worse(self) -> tuple[str, ...]:
+        """The arm that is shown to be worse by the margin or more, if one is."""
+        return self._shown(self.p_worse)
+
+    @property
+    def equivalent(self) -> bool:
+        """Whether the arms are shown to differ by less than the margin."""
+        return len(self.not_worse) == 2
+
+    def _shown(self, p_values: Sequence[float | None]) -> tuple[str, ...]:
+        """Of what `family` has corrected."""
+        pairs = zip((self.a, self.b), p_values, strict=True)
+        return tuple(name for name, p in pairs if p is not None and p < ALPHA)
 
 
 def contrast(tables: Tables, a: str, b: str, factor: str, *, family: int = 1) -> Contrast:
     """Return a against b, not corrected yet; `family` comparisons share the level."""
     runs_a, runs_b = comparable(tables, a, b)
+    margin = tables.margins.get((a, b))
+    empty = Contrast(a=a, b=b, factor=factor, margin=margin)
     if not runs_a or not runs_b:
         ran = {run.arm for run in tables.complete} >= {a, b}
         reason = "the arms share no complete seed" if ran else "there are no results of both arms"
-        return Contrast(a=a, b=b, factor=factor, reason=reason)
+        return replace(empty, reason=reason)
+    if _apart(tables, runs_a, runs_b):
+        return replace(empty, reason="the arms share no complete seed")
     lined_up = align([runs_a, runs_b])
     n = len(lined_up.keys)
     if not n:
         reason = "the arms were tested on different problems"
-        return Contrast(a=a, b=b, factor=factor, left_out=lined_up.left_out, reason=reason)
+        return replace(empty, left_out=lined_up.left_out, reason=reason)
     solved_a, solved_b = lined_up.solved
     paired = pairs_seeds(tables, [runs_a, runs_b])
     ahead = solved_a.mean(axis=0) - solved_b.mean(axis=0)
     together = np.vstack(lined_up.solved)
-    made = Contrast(
-        a=a,
-        b=b,
-        factor=factor,
-        scope=Scope.METHODS if len(together) > 2 else Scope.MODELS,
+    methods = [
+        name
+        for name, runs in ((a, runs_a), (b, runs_b))
+        if len(runs) > 1 and not tables.existing(name)
+    ]
+    tested = compared(tables, a, b, lined_up, paired=paired)
+    p_within = (None, None) if margin is None else not_worse(tested, solved_a, solved_b, margin)
+    return replace(
+        empty,
+        scope=Scope.METHODS if methods else Scope.MODELS,
         seeds=(len(runs_a), len(runs_b)),
+        existing=tuple(
+            name for name in (a, b) if name not in methods and not untuned(tables, name)
+        ),
         n=n,
         left_out=lined_up.left_out,
         only_a=int((ahead > 0).sum()),
@@ -120,22 +156,21 @@ def contrast(tables: Tables, a: str, b: str, factor: str, *, family: int = 1) ->
         difference=float(solved_a.mean() - solved_b.mean()),
         by_seed=_by_seed(runs_a, runs_b, lined_up),
         paired=paired,
-    )
-    tested = compare(solved_a, solved_b, lined_up.groups, paired=paired)
-    return replace(
-        made,
         interval=tested.interval,
         p_value=tested.p_value,
         reason=tested.reason,
         detectable=detectable(tested, solved_a, solved_b, family),
         detectable_range=detectable_range(tested, family),
         split=split(tested.crossed) if tested.crossed else None,
+        p_not_worse=p_within,
+        p_worse=opposite(p_within),
     )
 
 
 def pairs_seeds(tables: Tables, runs: Sequence[Sequence[Run]]) -> bool:
     """Return whether these arms are compared seed by seed: declared, and all have several."""
-    return bool(tables.config.get("paired_seeds")) and all(len(found) > 1 for found in runs)
+    several = all(found and not tables.existing(found[0].arm) for found in runs)
+    return bool(tables.config.get("paired_seeds")) and several
 
 
 def of_shared_seeds(runs: Sequence[Sequence[Run]]) -> list[list[Run]]:
@@ -148,20 +183,24 @@ def of_shared_seeds(runs: Sequence[Sequence[Run]]) -> list[list[Run]]:
 
 
 def comparable(tables: Tables, a: str, b: str) -> tuple[list[Run], list[Run]]:
-    """Return the runs to compare: all, or one of each if a tuned arm has only one."""
+    """Return the runs of a and of b that are compared: all complete ones, or those of one seed."""
     runs = [[run for run in tables.complete if run.arm == name] for name in (a, b)]
-    tuned = [found for found, name in zip(runs, (a, b), strict=True) if not untuned(tables, name)]
-    if all(len(found) > 1 for found in tuned) or not tuned:
-        runs = of_shared_seeds(runs) if pairs_seeds(tables, runs) else runs
-        return runs[0], runs[1]
-    # One trained model says nothing of its method: compare models, of the same replicate.
-    shared = set.intersection(*({run.seed for run in found} for found in tuned))
-    kept = min(shared) if shared else None
-    chosen = [
-        found if untuned(tables, name) else [run for run in found if run.seed == kept]
-        for found, name in zip(runs, (a, b), strict=True)
-    ]
-    return chosen[0], chosen[1]
+    runs = of_shared_seeds(runs) if pairs_seeds(tables, runs) else runs
+    return runs[0], runs[1]
+
+
+def compared(tables: Tables, a: str, b: str, lined_up: Aligned, *, paired: bool = False) -> Tested:
+    """Return the test of a against b, `lined_up`, as what the arms of `tables` stand for."""
+    solved_a, solved_b = lined_up.solved
+    existing = tables.existing(a), tables.existing(b)
+    return compare(solved_a, solved_b, lined_up.groups, paired=paired, existing=existing)
+
+
+def _apart(tables: Tables, runs_a: Sequence[Run], runs_b: Sequence[Run]) -> bool:
+    """Whether two single runs of tuned arms are of different seeds: another order, other draws."""
+    (first_a, *more_a), (first_b, *more_b) = runs_a, runs_b
+    alone = not more_a and not more_b and first_a.seed != first_b.seed
+    return alone and not untuned(tables, first_a.arm) and not untuned(tables, first_b.arm)
 
 
 def untuned(tables: Tables, name: str) -> bool:

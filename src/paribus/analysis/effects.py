@@ -7,24 +7,24 @@
 
 An effect is a weighted sum of arms over the same problems, so it has the interval and test of a
 contrast. The interaction says by how many points the first factor does more at the first value
-of the second. Effects are a family of their own, corrected together (Holm).
+of the second. `family` corrects them together with the contrasts.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from itertools import combinations, product
+from itertools import product
 from math import prod
-from typing import Any
 
 from paribus.analysis.contrasts import of_shared_seeds, pairs_seeds
 from paribus.analysis.pairing import align
-from paribus.analysis.tables import Arm, Run, Tables
+from paribus.analysis.tables import Arm, Tables
 from paribus.statistics.crossed import components, estimate, too_uncertain
 from paribus.statistics.detectable import Range, detectable_by, range_by
+from paribus.statistics.family import planned_effects
 from paribus.statistics.intervals import Interval
 from paribus.statistics.power import ALPHA
 from paribus.statistics.split import Split, split
-from paribus.statistics.verdicts import Scope, Verdict, decide, holm
+from paribus.statistics.verdicts import Scope, Verdict, decide
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,16 +61,50 @@ class Effect:
         return decide(self.p_holm, self.difference)
 
 
-def effects(tables: Tables) -> list[Effect]:
-    """Return the effects of the matrix, none if it has one factor or is not full."""
+def planned(tables: Tables) -> list[Effect]:
+    """Return the effects of the matrix, not measured; none if it has one factor or is not full."""
     cells = _cells(tables)
-    if not cells:
-        return []
-    planned = _planned(cells)
-    family = len(planned)
-    found = [_measured(tables, effect, ALPHA / family) for effect in planned]
-    corrected = holm([each.p_value for each in found])
-    return [replace(each, p_holm=p) for each, p in zip(found, corrected, strict=True)]
+    return [_effect(cells, pairs) for pairs in planned_effects(_levels(cells))]
+
+
+def measured(tables: Tables, effect: Effect, *, family: int = 1) -> Effect:
+    """Return what came of a planned effect, not corrected; `family` comparisons share the level."""
+    runs = [[run for run in tables.complete if run.arm == name] for name in effect.weights]
+    if not all(runs):
+        return replace(effect, reason="not all of its arms have results")
+    existing = [tables.existing(name) for name in effect.weights]
+    if any(existing) and not all(existing):
+        single = ", ".join(
+            name for name, exists in zip(effect.weights, existing, strict=True) if exists
+        )
+        return replace(effect, reason=f"{single} has one seed, others have more")
+    if max(map(len, runs)) == 1 and len({run.seed for (run,) in runs}) > 1:
+        return replace(effect, reason="its arms share no complete seed")
+    paired = pairs_seeds(tables, runs)
+    if paired:
+        runs = of_shared_seeds(runs)
+    if not all(runs):
+        return replace(effect, reason="its arms share no complete seed")
+    lined_up = align(runs)
+    if not lined_up.keys:
+        return replace(effect, reason="the arms were tested on different problems")
+    arms = [components(solved) for solved in lined_up.solved]
+    weighted = list(zip(effect.weights.values(), arms, strict=True))
+    found = estimate(weighted, lined_up.groups, paired=paired)
+    scope = Scope.MODELS if all(existing) else Scope.METHODS
+    made = replace(effect, scope=scope, n=len(lined_up.keys), difference=found.value)
+    reason = too_uncertain(arms, lined_up.groups)
+    if reason:
+        return replace(made, reason=reason)
+    return replace(
+        made,
+        interval=found.interval,
+        p_value=found.p_value,
+        reason="" if found.varies else "no problem tells its arms apart",
+        detectable=detectable_by(found, ALPHA / family),
+        detectable_range=range_by(found, ALPHA / family),
+        split=split(found),
+    )
 
 
 def _cells(tables: Tables) -> dict[tuple[tuple[str, str], ...], Arm]:
@@ -87,7 +121,7 @@ def _cells(tables: Tables) -> dict[tuple[tuple[str, str], ...], Arm]:
     return cells if set(cells) == full else {}
 
 
-def _levels(cells: Mapping[tuple[tuple[str, str], ...], Any]) -> dict[str, list[str]]:
+def _levels(cells: Mapping[tuple[tuple[str, str], ...], Arm]) -> dict[str, list[str]]:
     """Return factor -> its values, in the order in which the arms have them."""
     levels: dict[str, list[str]] = {}
     for cell in cells:
@@ -95,21 +129,6 @@ def _levels(cells: Mapping[tuple[tuple[str, str], ...], Any]) -> dict[str, list[
             if value not in levels.setdefault(factor, []):
                 levels[factor].append(value)
     return levels
-
-
-def _planned(cells: Mapping[tuple[tuple[str, str], ...], Arm]) -> list[Effect]:
-    """Return every pair of values of each factor, then every pair of two-valued factors."""
-    levels = {factor: values for factor, values in _levels(cells).items() if len(values) > 1}
-    planned = [
-        _effect(cells, {factor: pair})
-        for factor, values in levels.items()
-        for pair in combinations(values, 2)
-    ]
-    two = [factor for factor, values in levels.items() if len(values) == 2]
-    for first, second in combinations(two, 2):
-        pairs = {factor: (levels[factor][0], levels[factor][1]) for factor in (first, second)}
-        planned.append(_effect(cells, pairs))
-    return planned
 
 
 def _effect(
@@ -130,42 +149,3 @@ def _effect(
         levels=tuple(pairs.values()),
         weights={name: sign / corners for name, sign in signs.items()},
     )
-
-
-def _measured(tables: Tables, effect: Effect, alpha: float) -> Effect:
-    runs = [[run for run in tables.complete if run.arm == name] for name in effect.weights]
-    if not all(runs):
-        return replace(effect, reason="not all of its arms have results")
-    if min(map(len, runs)) == 1:
-        runs = _of_one_seed(runs)
-    if pairs_seeds(tables, runs):
-        runs = of_shared_seeds(runs)
-    if not all(runs):
-        return replace(effect, reason="its arms share no complete seed")
-    lined_up = align(runs)
-    if not lined_up.keys:
-        return replace(effect, reason="the arms were tested on different problems")
-    arms = [components(solved) for solved in lined_up.solved]
-    weighted = list(zip(effect.weights.values(), arms, strict=True))
-    found = estimate(weighted, lined_up.groups, paired=pairs_seeds(tables, runs))
-    scope = Scope.METHODS if max(map(len, runs)) > 1 else Scope.MODELS
-    made = replace(effect, scope=scope, n=len(lined_up.keys), difference=found.value)
-    reason = too_uncertain(arms, lined_up.groups)
-    if reason:
-        return replace(made, reason=reason)
-    return replace(
-        made,
-        interval=found.interval,
-        p_value=found.p_value,
-        reason="" if found.varies else "no problem tells its arms apart",
-        detectable=detectable_by(found, alpha),
-        detectable_range=range_by(found, alpha),
-        split=split(found),
-    )
-
-
-def _of_one_seed(runs: Sequence[Sequence[Run]]) -> list[list[Run]]:
-    """Keep the lowest seed that every arm has."""
-    shared = set.intersection(*({run.seed for run in of_arm} for of_arm in runs))
-    kept = min(shared) if shared else None
-    return [[run for run in of_arm if run.seed == kept] for of_arm in runs]

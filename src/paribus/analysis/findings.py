@@ -13,11 +13,13 @@ from typing import Any
 from paribus.analysis import wording
 from paribus.analysis.answer import answer
 from paribus.analysis.answer_form import warnings
+from paribus.analysis.bad_seeds import bad_seeds
 from paribus.analysis.caveats import Caveats, caveats
 from paribus.analysis.claims import findings
 from paribus.analysis.conditions import about_likeness, forked, limits
-from paribus.analysis.contrasts import Contrast, contrasts
-from paribus.analysis.effects import Effect, effects
+from paribus.analysis.contrasts import Contrast
+from paribus.analysis.effects import Effect
+from paribus.analysis.family import judged
 from paribus.analysis.finding import Finding
 from paribus.analysis.reading import load
 from paribus.analysis.reads import unrecorded
@@ -61,21 +63,26 @@ def analyse(folder: ExperimentFolder, description: dict[str, Any] | None = None)
 
 def conclude(tables: Tables) -> Analysis:
     """Compare the arms of `tables`, wherever their generations come from."""
-    found, factors, varied = contrasts(tables), effects(tables), variations(tables)
+    family, varied, bad = judged(tables), variations(tables), bad_seeds(tables)
+    found = family.contrasts
     shifted = shifts(tables, found, varied)
-    beside = [caveats(tables, each, shifted) for each in found]
+    beside = [caveats(tables, each, shifted, bad) for each in found]
     return Analysis(
         tables=tables,
         contrasts=found,
         arms=summaries(tables),
-        effects=factors,
+        effects=family.effects,
         variations=varied,
         shifts=shifted,
         caveats=beside,
-        warnings=[*warnings(tables, shifted, varied), *about_likeness(tables)],
-        findings=findings(tables, found, beside, factors, shifted),
+        warnings=[
+            *warnings(tables, shifted, varied),
+            *about_likeness(tables),
+            *(each.sentence for each in bad),
+        ],
+        findings=findings(tables, found, beside, family.effects, family.gains, shifted),
         answer=answer(tables, found),
-        limits=limits(tables, found),
+        limits=limits(tables, found, len(family.effects)),
     )
 
 
@@ -160,6 +167,7 @@ def _contrast(contrast: Contrast) -> dict[str, Any]:
         "factor": contrast.factor,
         "scope": contrast.scope.value,
         "seeds": list(contrast.seeds),
+        "existing": list(contrast.existing),
         "n": contrast.n,
         "left_out": contrast.left_out,
         "only_a": contrast.only_a,
@@ -176,6 +184,7 @@ def _contrast(contrast: Contrast) -> dict[str, Any]:
         "detectable_range": contrast.detectable_range and list(contrast.detectable_range),
         "split": _split(contrast.split),
         "verdict": contrast.verdict.value,
+        "equivalence": _equivalence(contrast),
         "reason": contrast.reason,
         "sentence": wording.verdict(contrast),
     }
@@ -193,6 +202,20 @@ def _beside(caveats: Caveats) -> dict[str, Any]:
             "interval": _pair(answered.interval),
             "reason": answered.reason,
         },
+    }
+
+
+def _equivalence(contrast: Contrast) -> dict[str, Any] | None:
+    """What the margin of a contrast adds; None without one."""
+    if contrast.margin is None:
+        return None
+    return {
+        "margin": contrast.margin,
+        "equivalent": contrast.equivalent,
+        "not_worse": list(contrast.not_worse),
+        "worse": list(contrast.worse),
+        "p_not_worse": list(contrast.p_not_worse),
+        "p_worse": list(contrast.p_worse),
     }
 
 

@@ -4,10 +4,11 @@
     found.tables.declared       # (("lora", "base", "file"),)
     found.left_out              # for each file: problems missing, unknown, repeated
 
-Every pair of arms is a contrast, the later one as A: "is the new one better than the first?".
-Arms are compared on the very same problems or not at all; `common=True` asks for those that
-all of them answer. Where one problem comes twice with one text, it counts once; with two texts
-nobody can say which is the answer, and it is an error.
+Every pair of arms is a contrast, the later one as A: "is the new one better than the first?"; an
+untuned one is always B. Several files of one arm are seeds only where that is known or said, else
+they are averaged as models that exist (`repeats`). Arms are compared on the very same problems or
+not at all; `common=True` asks for those that all of them answer. Where one problem comes twice with
+one text, it counts once; with two texts nobody can say which is the answer, and it is an error.
 """
 
 from collections.abc import Sequence
@@ -17,11 +18,20 @@ from pathlib import Path
 from typing import Any
 
 from paribus.analysis.gold import WHICH, Gold, read_gold, stated_problem
+from paribus.analysis.left_out import LeftOut, check_shared, notes_of, notes_with_prompts
+from paribus.analysis.repeats import (
+    NOTHING_SAID,
+    Said,
+    Written,
+    all_untuned,
+    doubts_of,
+    notes_on,
+    refuse_copies,
+)
 from paribus.analysis.samples import Sample
 from paribus.analysis.sources import Source, read_sources
 from paribus.analysis.tables import Arm, Run, Tables, with_generations
 from paribus.errors import DataError
-from paribus.evaluation.final import holds_prompt
 from paribus.evaluation.gold import check_gold
 from paribus.records import AnswerStyle, Generation, Problem
 
@@ -30,39 +40,6 @@ FACTOR = "file"
 
 _SHOWN = 3
 """Problems that an error quotes; the others are counted."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LeftOut:
-    """What one file holds and lacks.
-
-    Attributes:
-        name: of its arm.
-        seed: of its run.
-        problems: distinct problems that it answers, unknown ones not counted.
-        missing: problems of the gold file, or without one of any other file, that it lacks.
-        unknown: problems that it answers and that are not in the gold file.
-        repeated: lines that say again what another line says.
-    """
-
-    name: str
-    seed: int
-    problems: int
-    missing: int
-    unknown: int
-    repeated: int
-
-    @property
-    def faulty(self) -> bool:
-        """Whether the file holds anything but each problem once."""
-        return bool(self.missing or self.unknown or self.repeated)
-
-    def __str__(self) -> str:
-        seed = f" seed {self.seed}" if self.seed else ""
-        return (
-            f"{self.name}{seed}: {self.problems} problems, {self.missing} missing, "
-            f"{self.unknown} unknown, {self.repeated} repeated"
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +63,16 @@ class _Answers:
     unknown: int
     repeated: int
 
+    @property
+    def name(self) -> str:
+        """Of the arm."""
+        return self.source.run.arm
+
+    def written(self) -> Written:
+        """Return what was written for each problem."""
+        texts = {key: sample.text.strip() for key, sample in self.samples.items()}
+        return Written(source=self.source, texts=texts)
+
 
 def collect(
     arguments: Sequence[str],
@@ -93,7 +80,7 @@ def collect(
     gold: Path | None = None,
     group_by: str | None = None,
     common: bool = False,
-    paired_seeds: bool = False,
+    said: Said = NOTHING_SAID,
     style: AnswerStyle = "auto",
 ) -> Collected:
     """Return the runs that `arguments` (`FILE` or `NAME=FILE`) name, scored and paired.
@@ -103,40 +90,65 @@ def collect(
         gold: file of the problems asked; None if every row states its own.
         group_by: key of the gold rows that says which problems belong together.
         common: compare on the problems that every file answers, whatever else they hold.
-        paired_seeds: compare seed by seed: those of one number share what a seed decides.
+        said: of the arms, what files do not say themselves.
         style: what counts as a final answer.
 
     Raises:
         DataError: an unreadable line, a problem without gold, with two golds or two texts, gold
-            that does not score correct, different problems without `common`, or none in common.
+            that does not score correct, different problems without `common`, or none in common; a
+            file that is a copy of another of the same arm; an untuned arm that is not there, or was
+            trained.
     """
     sources = read_sources(arguments)
+    said = replace(said, untuned=all_untuned(sources, said.untuned))
     known = None if gold is None else read_gold(gold, group_by)
     problems = {} if known is None else dict(known.problems)
     answers = [_answers(each, known, problems, group_by) for each in sources if each.run.complete]
     check_gold([problem for each in answers for problem in each.problems], WHICH)
     left_out = tuple(_left_out(each, problems) for each in answers)
     shared = [key for key in problems if all(key in each.samples for each in answers)]
-    _check_shared(left_out, shared, common=common)
+    check_shared(left_out, shared, common=common)
+    written = [each.written() for each in answers]
+    doubts = doubts_of(written, said)
+    refuse_copies(written)
     settings = all(each.source.identity for each in answers)
     asked = [problems[key] for key in shared]
     runs = [_run(each, asked, style, settings=settings) for each in answers]
     runs += [source.run for source in sources if not source.run.complete]
-    identities = {each.source.run.arm: each.source.identity for each in reversed(answers)}
-    arms = {source.run.arm: identities[source.run.arm] if settings else {} for source in sources}
+    identities = {each.name: each.source.identity for each in reversed(answers)}
+    arms = {
+        name: Arm(
+            name=name,
+            factors={"method": "none"} if name in said.untuned else {},
+            identity=identities[name] if settings else {},
+        )
+        for name in dict.fromkeys(source.run.arm for source in sources)
+    }
     # A file's name may hold bytes that are no text; the report is text.
     files = [argument.encode(errors="replace").decode() for argument in arguments]
     stated = {
         "files": files,
         "gold": gold and str(gold),
         "group_by": group_by,
-        "paired_seeds": paired_seeds,
+        "paired_seeds": said.paired_seeds,
+        "untuned": list(said.untuned),
+        "seeds_are_runs": said.seeds_are_runs,
+        "margin": said.margin and 100 * said.margin,
         "answer": style if style != "auto" else None,
     }
+    tables = _tables(list(arms.values()), runs, {key: said for key, said in stated.items() if said})
     return Collected(
-        tables=_tables(arms, runs, {key: value for key, value in stated.items() if value}),
+        tables=replace(
+            tables,
+            repeats=frozenset(doubts),
+            margins={(a, b): said.margin for a, b, _ in tables.declared} if said.margin else {},
+        ),
         left_out=left_out,
-        notes=(*_notes(left_out, len(shared), settings=settings), *_with_prompts(runs)),
+        notes=(
+            *notes_of(left_out, len(shared), settings=settings),
+            *notes_with_prompts(runs),
+            *notes_on(written, doubts),
+        ),
     )
 
 
@@ -210,21 +222,6 @@ def _left_out(answers: _Answers, problems: dict[str, Problem]) -> LeftOut:
     )
 
 
-def _check_shared(left_out: Sequence[LeftOut], shared: Sequence[str], *, common: bool) -> None:
-    different = any(each.missing or each.unknown for each in left_out)
-    listed = "; ".join(map(str, left_out))
-    if not shared:
-        raise DataError(
-            f"no problem is answered by every file and known: {listed}",
-            "check that --gold, if given, is the file that was asked, word for word",
-        )
-    if different and not common:
-        raise DataError(
-            f"not the very same problems: {listed}",
-            f"give --common to use the {len(shared)} problems that all of them answer",
-        )
-
-
 def _run(
     answers: _Answers, problems: Sequence[Problem], style: AnswerStyle, *, settings: bool
 ) -> Run:
@@ -266,43 +263,19 @@ def _generation(problem: Problem, sample: Sample) -> Generation:
     )
 
 
-def _tables(
-    identities: dict[str, dict[str, Any]], runs: Sequence[Run], stated: dict[str, Any]
-) -> Tables:
-    names = list(identities)
+def _tables(arms: Sequence[Arm], runs: Sequence[Run], stated: dict[str, Any]) -> Tables:
+    names = [arm.name for arm in arms]
     question = "Which solves more?" if len(names) > 1 else f"How much does {names[0]} solve?"
     config = {"name": " and ".join(names[:_SHOWN]), "question": question, **stated}
     return Tables(
         config=config,
         origins=dict.fromkeys(stated, "command line"),
-        arms=tuple(Arm(name=name, factors={}, identity=identities[name]) for name in names),
-        declared=tuple((later, first, FACTOR) for first, later in combinations(names, 2)),
+        arms=tuple(arms),
+        declared=tuple(
+            (first.name, later.name, FACTOR)
+            if later.untuned and not first.untuned
+            else (later.name, first.name, FACTOR)
+            for first, later in combinations(arms, 2)
+        ),
         runs=tuple(runs),
     )
-
-
-def _with_prompts(runs: Sequence[Run]) -> list[str]:
-    """Return a note for each run most of whose texts hold the prompt they answer."""
-    notes = []
-    for run in runs:
-        held = sum(holds_prompt(each.text, each.question) for each in run.generations)
-        if 2 * held > len(run.generations):
-            notes.append(
-                f"{run.arm}: {held} of {len(run.generations)} texts hold the question they answer; "
-                "the canonical scorer reads what is behind it, strict and flexible read all."
-            )
-    return notes
-
-
-def _notes(left_out: Sequence[LeftOut], shared: int, *, settings: bool) -> list[str]:
-    notes = []
-    if any(each.faulty for each in left_out):
-        listed = "; ".join(str(each) for each in left_out if each.faulty)
-        notes.append(f"Only problems that every file answers are used: {shared}. {listed}.")
-    if not settings:
-        notes.append(
-            "How these texts were made is not known here: another prompt, decoding or token limit "
-            "is part of every difference. A text that a limit cut counts as no answer unless "
-            "its file says that it was cut."
-        )
-    return notes

@@ -58,6 +58,10 @@ def load(folder: ExperimentFolder, description: dict[str, Any] | None = None) ->
         for arm in description["arms"]
     )
     declared = tuple((each["a"], each["b"], each["factor"]) for each in description["contrasts"])
+    margins = {
+        (each["a"], each["b"]): each.get("margin") or config.get("margin")
+        for each in description["contrasts"]
+    }
     runs = tuple(
         read_run(folder.run(arm.name, seed), style)
         for arm in arms
@@ -79,6 +83,7 @@ def load(folder: ExperimentFolder, description: dict[str, Any] | None = None) ->
         reads=tuple(read_ledger(folder.ledger)),
         unrecorded=tuple(unrecorded(folder)),
         tuning=read_tuning(folder),
+        margins={pair: points / 100 for pair, points in margins.items() if points},
         asked=tuple(description.get("asked", ())),
     )
 

@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Literal
 
-from paribus.analysis.contrasts import untuned
+from paribus.analysis.contrasts import compared, untuned
 from paribus.analysis.pairing import Aligned, align
 from paribus.analysis.summary import summary
 from paribus.analysis.tables import Run, Tables, judged_by
 from paribus.evaluation.signals import mentions
 from paribus.records import Generation, Outcome
 from paribus.statistics.intervals import Interval
-from paribus.statistics.verdicts import Tested, compare
+from paribus.statistics.verdicts import Tested, Verdict, decide
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +41,7 @@ class Gain:
         last: what is left of it if only its last number counts: neither bound, for that may be
             another number than its answer, or the right one by accident.
         last_interval: 95 %; None where too few seeds.
+        p_holm: of `least_tested`, corrected; asked only once the gain is shown, see `family`.
     """
 
     a: str
@@ -51,6 +52,13 @@ class Gain:
     least_tested: Tested
     last: float
     last_interval: Interval | None
+    p_holm: float | None = None
+
+    @property
+    def verdict(self) -> Verdict:
+        """Of "the gain is more than answer format"."""
+        shown = decide(self.p_holm, self.least) is Verdict.SUPPORTED
+        return Verdict.SUPPORTED if shown else Verdict.NOT_SHOWN
 
 
 def costs(tables: Tables) -> list[Cost]:
@@ -118,9 +126,9 @@ def format_and_skill(tables: Tables, a: str, b: str) -> Gain | None:
         n=len(gain.keys),
         gain=_difference(gain),
         least=_difference(least),
-        least_tested=_tested(least),
+        least_tested=compared(tables, a, b, least),
         last=_difference(last),
-        last_interval=_tested(last).interval,
+        last_interval=compared(tables, a, b, last).interval,
     )
 
 
@@ -137,11 +145,6 @@ def _right_anywhere(run: Run) -> Run:
 def _difference(lined_up: Aligned) -> float:
     first, second = lined_up.solved
     return float(first.mean() - second.mean())
-
-
-def _tested(lined_up: Aligned) -> Tested:
-    first, second = lined_up.solved
-    return compare(first, second, lined_up.groups)
 
 
 def _mean(runs: Sequence[Run], figure: str) -> float:

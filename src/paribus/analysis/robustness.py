@@ -20,12 +20,14 @@ from pathlib import Path
 
 import numpy as np
 
-from paribus.analysis.contrasts import Contrast, comparable, contrasts
+from paribus.analysis.contrasts import Contrast, comparable
+from paribus.analysis.family import judged
 from paribus.analysis.gold import read_gold
 from paribus.analysis.pairing import align
 from paribus.analysis.protocols import main_protocol, texts
 from paribus.analysis.tables import MAIN_SCORER, Run, Tables, judged_by, with_generations
 from paribus.evaluation.score import SCORERS
+from paribus.statistics.accuracy import as_existing
 from paribus.statistics.crossed import components, estimate, too_uncertain
 from paribus.statistics.intervals import Interval
 from paribus.statistics.verdicts import Verdict, decide, holm
@@ -98,7 +100,7 @@ def variations(tables: Tables) -> list[Variation]:
         said = f"{Path(labels).name} ({_counted(tables, answers)})"
         made.append(("labels", said, _relabelled(tables, answers)))
     return [
-        Variation(by=by, under=under, tables=varied, contrasts=contrasts(varied))
+        Variation(by=by, under=under, tables=varied, contrasts=judged(varied).contrasts)
         for by, under, varied in made
     ]
 
@@ -123,14 +125,17 @@ def _shift(tables: Tables, variation: Variation, before: Contrast, after: Contra
     lined_up = align(
         [
             runs
-            for judged in (tables, variation.tables)
-            for runs in comparable(judged, before.a, before.b)
+            for made in (tables, variation.tables)
+            for runs in comparable(made, before.a, before.b)
         ]
     )
     if not lined_up.keys:
         return None
     a, b, then_a, then_b = (solved.astype(np.float64) for solved in lined_up.solved)
-    arms = components(then_a - a), components(then_b - b)
+    arms = [
+        as_existing(components(shift)) if tables.existing(name) else components(shift)
+        for name, shift in ((before.a, then_a - a), (before.b, then_b - b))
+    ]
     made = Shift(
         by=variation.by,
         under=variation.under,

@@ -6,7 +6,7 @@
 An arm is called NAME in `NAME=FILE`; else after the file, after the folder of an lm-eval file
 (the model: `out/google__gemma-2b/samples_gsm8k_*.jsonl`), or after the arm of a run of paribus.
 Where two would be called the same, folders are put before. The same NAME given to several
-files makes them seeds of one arm.
+files makes them runs of one arm; `repeats` says whether they are its seeds.
 """
 
 import re

@@ -3,7 +3,8 @@
     summaries(tables)[1]        # ArmSummary(name="full-main", seeds=3, n=1319, mean=0.31, ...)
 
 With one seed it is a trained model's accuracy and its interval. With several it is the method's:
-the mean over seeds, their spread, and an interval that covers seeds and problems.
+the mean over seeds, their spread, and an interval that covers seeds and problems; of runs that are
+not known to be separate training runs, the mean of just these and an interval for problems alone.
 """
 
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from statistics import stdev
 
 from paribus.analysis.pairing import align
 from paribus.analysis.tables import Tables
-from paribus.statistics.accuracy import mean_interval
+from paribus.statistics.accuracy import as_existing, mean_interval
 from paribus.statistics.crossed import components, estimate, too_uncertain
 from paribus.statistics.intervals import Interval
 from paribus.statistics.split import Split, split
@@ -57,6 +58,8 @@ def summary(tables: Tables, name: str) -> ArmSummary:
         return ArmSummary(name=name, seeds=len(runs), reason=reason)
     (solved,) = lined_up.solved
     arm = components(solved)
+    if tables.existing(name):
+        arm = as_existing(arm)
     interval = mean_interval(arm, lined_up.groups)
     return ArmSummary(
         name=name,

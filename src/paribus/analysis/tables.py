@@ -141,6 +141,8 @@ class Tables:
         reads: every reading of the test split, oldest first.
         unrecorded: readings that runs speak of and the ledger does not.
         tuning: arm -> its trials of learning rates, as `tuning.json` has them.
+        repeats: arms whose several runs are not known to be separate training runs.
+        margins: (a, b) of a contrast -> the largest difference that would not matter, as a share.
         asked: one sentence for each question that was asked after the runs.
     """
 
@@ -152,6 +154,8 @@ class Tables:
     reads: tuple[TestRead, ...] = ()
     unrecorded: tuple[Tested, ...] = ()
     tuning: dict[str, dict[str, Any]] = field(default_factory=dict)
+    repeats: frozenset[str] = frozenset()
+    margins: dict[tuple[str, str], float] = field(default_factory=dict)
     asked: tuple[str, ...] = ()
 
     def run(self, arm: str, seed: int) -> Run | None:
@@ -161,6 +165,12 @@ class Tables:
     def arm(self, name: str) -> Arm | None:
         """Return the arm called `name`, or None."""
         return next((arm for arm in self.arms if arm.name == name), None)
+
+    def existing(self, name: str) -> bool:
+        """Whether an arm's complete runs stand for models that exist, not for a method's seeds."""
+        arm = self.arm(name)
+        one = sum(run.arm == name for run in self.complete) < 2
+        return one or name in self.repeats or (arm is not None and arm.untuned)
 
     @property
     def complete(self) -> list[Run]:

@@ -62,7 +62,38 @@ def verdict(contrast: "Contrast") -> str:
     """Return what `contrast` shows, in a sentence or two."""
     if contrast.n == 0:
         return f"Not compared: {contrast.reason}."
-    return _shown(contrast) + _left_out(contrast)
+    return _shown(contrast) + _existing(contrast) + equivalence(contrast) + _left_out(contrast)
+
+
+def equivalence(contrast: "Contrast") -> str:
+    """Return what the margin adds, led by a blank; "" without one, or without a test."""
+    if contrast.margin is None or contrast.interval is None:
+        return ""
+    within = points(contrast.margin).lstrip("+")
+    if contrast.worse:
+        return f" {contrast.worse[0]} is worse by {within} or more."
+    if contrast.equivalent:
+        return f" Equivalent within {within}."
+    if contrast.verdict is Verdict.NOT_SHOWN and contrast.not_worse:
+        return f" {contrast.not_worse[0]} is not worse by {within} or more."
+    return f" That they differ by less than {within} is not shown, nor that they do not."
+
+
+def alike(contrast: "Contrast") -> str:
+    """Return what is shown of two arms by their margin: `a and b are equivalent within 2 points`.
+
+    Or that one is not worse; "" if neither is, or a difference is shown that is no less.
+    """
+    if contrast.margin is None or not contrast.not_worse:
+        return ""
+    within = points(contrast.margin).lstrip("+")
+    if contrast.equivalent:
+        return f"{contrast.a} and {contrast.b} are equivalent within {within}"
+    if contrast.verdict is not Verdict.NOT_SHOWN:
+        return ""
+    (fine,) = contrast.not_worse
+    other = contrast.b if fine == contrast.a else contrast.a
+    return f"{fine} is not worse than {other} by {within} or more"
 
 
 def effect_name(effect: "Effect") -> str:
@@ -115,12 +146,16 @@ def could_see(difference: float | None, between: Sequence[float | None] | None) 
 
 
 def seeds(contrast: "Contrast") -> str:
-    """`over 3 seeds`, `over 3 and 2 seeds`, `one seed`."""
-    of_a, of_b = contrast.seeds
-    if max(of_a, of_b) < 2:
+    """`over 3 seeds`, `over 3 and 2 seeds`, `one seed`; models that exist have none."""
+    counts = [
+        count
+        for name, count in zip((contrast.a, contrast.b), contrast.seeds, strict=True)
+        if count > 1 and name not in contrast.existing
+    ]
+    if not counts:
         return "one seed"
-    several = sorted({count for count in (of_a, of_b) if count > 1}, reverse=True)
     paired = "paired " if contrast.paired else ""
+    several = sorted(set(counts), reverse=True)
     return f"over {' and '.join(map(str, several))} {paired}seeds"
 
 
@@ -133,11 +168,16 @@ def _shown(contrast: "Contrast") -> str:
     if contrast.verdict is not Verdict.NOT_SHOWN:
         a_wins = contrast.verdict is Verdict.SUPPORTED
         better, worse = (contrast.a, contrast.b) if a_wins else (contrast.b, contrast.a)
+        more = points(abs(contrast.difference or 0.0)).lstrip("+")
         if contrast.scope is Scope.METHODS:
-            more = points(abs(contrast.difference or 0.0)).lstrip("+")
             return (
                 f"As methods, {seeds(contrast)}: {better} solves {more} more than {worse} on "
                 "average."
+            )
+        if max(contrast.seeds) > 1:
+            return (
+                f"Of these models, {better} solves {more} more than {worse} on average over "
+                f"{_runs(contrast)}."
             )
         count = abs(contrast.only_a - contrast.only_b)
         return (
@@ -171,6 +211,25 @@ def _between(ends: Sequence[float | None]) -> str:
     """`3.5 to 11.5`, or `3.5 or more` where no difference is large enough at the other end."""
     low, high = ("" if end is None else f"{100 * end:.1f}" for end in ends)
     return f"{low} to {high}" if high else f"{low} or more"
+
+
+def _existing(contrast: "Contrast") -> str:
+    """Say which arm is no method beside one that is, led by a blank; or ""."""
+    if contrast.scope is Scope.MODELS:
+        return ""
+    return "".join(
+        f" Of {name} {'only this model is' if count == 1 else f'just these {count} models are'} "
+        "compared, not the method."
+        for name, count in zip((contrast.a, contrast.b), contrast.seeds, strict=True)
+        if name in contrast.existing
+    )
+
+
+def _runs(contrast: "Contrast") -> str:
+    """`the 3 runs of a and the one of b`."""
+    of_a, of_b = contrast.seeds
+    a, b = (f"the {count} runs" if count > 1 else "the one" for count in (of_a, of_b))
+    return f"{a} of {contrast.a} and {b} of {contrast.b}"
 
 
 def _main_effect(effect: "Effect") -> str:

@@ -10,9 +10,9 @@ import shlex
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import TypeAlias, get_args
+from typing import TypeAlias
 
-from paribus.records import AnswerStyle
+from paribus.cli.arguments_foreign import add_foreign
 
 _Verbs: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 _RUNS = Path("runs")
@@ -54,7 +54,7 @@ def parser() -> argparse.ArgumentParser:
             metavar="key=value",
             help="values that override the file's"
             + (
-                ": question, hypothesis, contrasts, labels, strict, paired_seeds"
+                ": question, hypothesis, contrasts, margin, labels, strict, paired_seeds"
                 if verb == "report"
                 else ""
             ),
@@ -82,7 +82,7 @@ def parser() -> argparse.ArgumentParser:
     _add_verify(verbs)
     _add_adopt(verbs)
     _add_clean(verbs)
-    _add_foreign(verbs)
+    add_foreign(verbs)
     _add_power(verbs)
     _add_baseline(verbs)
     _add_explain(verbs)
@@ -169,61 +169,17 @@ def _add_clean(verbs: _Verbs) -> None:
     )
 
 
-def _add_foreign(verbs: _Verbs) -> None:
-    """Add the verbs that take generations made anywhere."""
-    for verb, summary in {
-        "score": "score generations: lm-eval's samples, JSON, CSV, Parquet, or paribus's own",
-        "compare": "compare generations problem by problem, every pair, the later file as A",
-    }.items():
-        one = verbs.add_parser(verb, help=summary, description=summary)
-        one.set_defaults(others=[])
-        files = (
-            "generations: JSON lines, one JSON list, CSV or Parquet, also packed (gzip, bzip2, "
-            "xz); lm-eval's output folder; a run's or an arm's folder; NAME=FILE names the arm"
-        )
-        one.add_argument("file", metavar="FILE", help=files)
-        if verb == "compare":
-            one.add_argument("others", metavar="FILE", nargs="+", help="the same, one or more")
-        for option, kind, value, meaning in (
-            ("--gold", Path, "FILE", "the problems asked, in such a file: question and answer"),
-            ("--group-by", str, "KEY", "gold's key that says which problems belong together"),
-            ("--report", _page, "FILE", "write the report, one HTML page, here"),
-        ):
-            one.add_argument(option, type=kind, metavar=value, help=meaning)
-        one.add_argument(
-            "--answer",
-            choices=get_args(AnswerStyle),
-            default="auto",
-            help="what counts as a final answer: #### N, The answer is N, \\boxed{N}, N alone on "
-            "the last line, or whichever a text has (default: auto)",
-        )
-        one.add_argument(
-            "--common", action="store_true", help="use only the problems that all files answer"
-        )
-        one.add_argument(
-            "--paired-seeds",
-            action="store_true",
-            help="compare seed by seed: the first file of each arm shares its seed, and so on",
-        )
-        one.add_argument("--json", action="store_true", help="print JSON")
-
-
-def _page(text: str) -> Path:
-    """Return the path that is given for a report. Raises ArgumentTypeError if it is none."""
-    if not text:
-        raise argparse.ArgumentTypeError("the name is empty: name the file to write, page.html")
-    if text == "-":
-        message = "a report is written to a file: page.html, or ./- for one called so"
-        raise argparse.ArgumentTypeError(message)
-    return Path(text)
-
-
 def _add_power(verbs: _Verbs) -> None:
     summary = "how many problems and seeds a difference takes, before anything is run"
     one = verbs.add_parser("power", help=summary, description=summary)
     one.add_argument("--baseline", type=float, required=True, help="accuracy to compare with, 0..1")
-    one.add_argument(
-        "--difference", type=float, required=True, help="to be shown, a share: 0.05 is 5 points"
+    sought = one.add_mutually_exclusive_group(required=True)
+    sought.add_argument("--difference", type=float, help="to be shown, a share: 0.05 is 5 points")
+    sought.add_argument(
+        "--margin",
+        type=float,
+        metavar="POINTS",
+        help="show instead that arms which are equal differ by less than these points",
     )
     one.add_argument("--seeds", type=int, default=1, help="of each arm (default: 1)")
     one.add_argument(

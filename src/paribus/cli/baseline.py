@@ -112,7 +112,7 @@ def _foresee(whole: Loaded) -> Foresight:
     found = foresee(
         n=len(load_problems(config.data, config.seed).test),
         seeds=config.seeds,
-        comparisons=len(expand(whole).contrasts),
+        comparisons=expand(whole).comparisons,
         hypothesis=config.hypothesis,
     )
     if found.detectable is None:

@@ -105,7 +105,13 @@ def _refuse_pairs(options: argparse.Namespace) -> None:
                 options.parser.error(f"argument --{one}: not allowed with argument --{other}")
 
 
-_NAMES = {"id": "rule", "group_by": "key", "device": "device", "protocols": "protocol"}
+_NAMES = {
+    "id": "rule",
+    "untuned": "arm",
+    "group_by": "key",
+    "device": "device",
+    "protocols": "protocol",
+}
 """Options that take no path, and what they name."""
 
 
@@ -138,30 +144,39 @@ def _run_verb(options: argparse.Namespace) -> int:
     if options.verb in {"status", "verify", "adopt", "clean"}:
         return _look_after(options)
     if options.verb in {"score", "compare"}:
+        from paribus.analysis.repeats import Said
         from paribus.cli.score import score
+        from paribus.statistics.equivalence import margin_of
 
         return score(
             [options.file, *options.others],
             gold=options.gold,
             group_by=options.group_by,
             common=options.common,
-            paired_seeds=options.paired_seeds,
+            said=Said(
+                untuned=tuple(options.untuned),
+                seeds_are_runs=options.seeds_are_runs,
+                paired_seeds=options.paired_seeds,
+                margin=None if options.margin is None else margin_of(options.margin),
+            ),
             style=options.answer,
             page=options.report,
             as_json=options.json,
         )
     if options.verb == "power":
-        from paribus.cli.power import design_of, power
+        from paribus.cli.power import design_of, equivalence, power
 
         design = design_of(
             options.baseline,
-            options.difference,
+            options.difference or 0.0,
             seeds=options.seeds,
             correlation=options.correlation,
             seed_correlation=options.seed_correlation,
             seed_spread=options.seed_spread,
             comparisons=options.comparisons,
         )
+        if options.margin is not None:
+            return equivalence(design, options.baseline, options.margin, as_json=options.json)
         return power(design, options.baseline, options.difference, as_json=options.json)
     if options.verb == "baseline":
         from paribus.cli.baseline import baseline

@@ -158,7 +158,9 @@ def _plan(
         ],
         "stored": [{"message": one.message, "remedy": one.remedy} for one in stored.values()],
         "contrasts": [asdict(contrast) for contrast in design.contrasts],
-        "not_compared": [asdict(pair) for pair in design.apart],
+        "not_compared": [
+            {"a": pair.a, "b": pair.b, "factor": pair.factor} for pair in design.apart
+        ],
     }
 
 
@@ -172,15 +174,24 @@ def _foresight(
     found = foresee(
         n=min(sizes),
         seeds=loaded.config.seeds,
-        comparisons=len(design.contrasts),
+        comparisons=design.comparisons,
         hypothesis=loaded.config.hypothesis,
+        margin=_margin(loaded, design),
     )
     return {
         "detectable": found.detectable,
         "claimed": found.claimed,
+        "margin": found.margin,
+        "equivalent": found.equivalent,
         "sentence": found.sentence,
         "warning": found.warning or None,
     }
+
+
+def _margin(loaded: Loaded, design: Design) -> float | None:
+    """Return the smallest margin of a contrast, as a share; None if none has one."""
+    stated = [each.margin or loaded.config.margin for each in design.contrasts]
+    return min((points / 100 for points in stated if points), default=None)
 
 
 def _arm(arm: Arm, prospect: Prospect, design: Design) -> dict[str, Any]:

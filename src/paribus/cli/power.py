@@ -10,6 +10,7 @@ from rich.table import Table
 from paribus.cli.console import PlainConsole
 from paribus.errors import UserError
 from paribus.statistics.crossed import MIN_SEEDS
+from paribus.statistics.equivalence import margin_of, problems_for_equivalence
 from paribus.statistics.power import (
     ALPHA,
     MAX_PROBLEMS,
@@ -34,11 +35,28 @@ def power(design: Design, baseline: float, difference: float, *, as_json: bool) 
     `design.n` is not read. Raises UserError on values that no experiment can have.
     """
     _check(design)
+    if difference == 0:
+        remedy = "give the smallest that matters, or --margin to show that there is none"
+        raise UserError("a difference of 0 cannot be shown", remedy)
     made = answer(design, baseline, difference)
     if as_json:
         print(json.dumps(made, indent=2))
     else:
         _show(made, PlainConsole(highlight=False, soft_wrap=True))
+    return 0
+
+
+def equivalence(design: Design, accuracy: float, points: float, *, as_json: bool) -> int:
+    """Print how many problems show arms that are truly equal to be so within a margin in points.
+
+    `design.n` is not read. Raises UserError on values that no experiment can have.
+    """
+    _check(design)
+    made = answer_equivalence(design, accuracy, margin_of(points))
+    if as_json:
+        print(json.dumps(made, indent=2))
+    else:
+        _show_equivalence(made, PlainConsole(highlight=False, soft_wrap=True))
     return 0
 
 
@@ -52,7 +70,10 @@ def design_of(
     seed_spread: float,
     comparisons: int,
 ) -> Design:
-    """Return the design to ask about; what is None is assumed, as far as it is possible."""
+    """Return the design to ask about; what is None is assumed, as far as it is possible.
+
+    A `difference` of 0: two arms that are equal.
+    """
     _check_accuracies(baseline, difference)
     usual = Design(n=0)
     if correlation is None:
@@ -80,13 +101,7 @@ def answer(design: Design, baseline: float, difference: float) -> dict[str, Any]
     return {
         "baseline": baseline,
         "difference": difference,
-        "seeds": design.seeds,
-        "correlation": design.correlation,
-        "seed_correlation": design.same_arm,
-        "seed_spread": design.spread,
-        "comparisons": design.comparisons,
-        "alpha": ALPHA,
-        "power": POWER,
+        **_assumed(design),
         "problems": by_seeds[design.seeds],
         "by_seeds": [{"seeds": seeds, "problems": n} for seeds, n in by_seeds.items()],
         "detectable": [
@@ -107,6 +122,36 @@ def _at_spread(design: Design, spread: float, baseline: float, difference: float
     }
 
 
+def answer_equivalence(design: Design, accuracy: float, margin: float) -> dict[str, Any]:
+    """Return what `--json` prints of a margin. null: no number of problems is enough."""
+    by_seeds = {
+        seeds: problems_for_equivalence(replace(design, seeds=seeds), accuracy, margin)
+        for seeds in sorted({*SEEDS, design.seeds})
+    }
+    return {
+        "baseline": accuracy,
+        "margin": margin,
+        **_assumed(design),
+        "problems": by_seeds[design.seeds][0],
+        "by_seeds": [
+            {"seeds": seeds, "problems": equivalent, "problems_not_worse": not_worse}
+            for seeds, (equivalent, not_worse) in by_seeds.items()
+        ],
+    }
+
+
+def _assumed(design: Design) -> dict[str, Any]:
+    return {
+        "seeds": design.seeds,
+        "correlation": design.correlation,
+        "seed_correlation": design.same_arm,
+        "seed_spread": design.spread,
+        "comparisons": design.comparisons,
+        "alpha": ALPHA,
+        "power": POWER,
+    }
+
+
 def _check_accuracies(baseline: float, difference: float) -> None:
     for name, value in (("baseline", baseline), ("baseline + difference", baseline + difference)):
         if not 0 < value < 1:
@@ -114,8 +159,6 @@ def _check_accuracies(baseline: float, difference: float) -> None:
                 f"{name} is {value:g}; an accuracy is a share between 0 and 1, both left out",
                 "write 31 % as 0.31 and 5 points as 0.05",
             )
-    if difference == 0:
-        raise UserError("a difference of 0 cannot be shown", "give the smallest that matters")
 
 
 def _check(design: Design) -> None:
@@ -138,32 +181,17 @@ def _check(design: Design) -> None:
 
 def _show(made: dict[str, Any], console: Console) -> None:
     difference = 100 * made["difference"]
-    what = "two trained models" if made["seeds"] == 1 else "two methods"
     console.print(
-        f"To show {difference:+.1f} points over {100 * made['baseline']:.1f} % between {what}, "
-        f"8 times in 10 at the {100 * ALPHA:g} % level"
-        + (f" divided among {made['comparisons']} comparisons" if made["comparisons"] > 1 else "")
-        + ":"
+        f"To show {difference:+.1f} points over {100 * made['baseline']:.1f} % between two "
+        f"{_scope(made['seeds'])}, 8 times in 10 at {_level(made)}:"
     )
-    table = Table(box=None, pad_edge=False)
-    for heading in ("seeds of each arm", "problems needed", "speaks of"):
-        table.add_column(heading, justify="left" if heading == "speaks of" else "right")
-    for row in made["by_seeds"]:
-        shown = _needed(row["problems"])
-        scope = "the trained models" if row["seeds"] == 1 else "the methods"
-        mark = "[bold]" if row["seeds"] == made["seeds"] else ""
-        table.add_row(*(f"{mark}{cell}" for cell in (str(row["seeds"]), shown, scope)))
-    console.print(table)
+    console.print(_by_seeds(made, {"problems needed": "problems"}))
     seen = [f"{row['problems']:,} problems: {_seen(row)}" for row in made["detectable"]]
     plural = "s" if made["seeds"] > 1 else ""
     console.print(
         f"\nSmallest difference seen with {made['seeds']} seed{plural}: {'; '.join(seen)}."
     )
-    console.print(
-        f"Assumed: correlation {made['correlation']:g} between arms over problems, "
-        f"{made['seed_correlation']:g} between seeds of an arm, seeds scatter by "
-        f"{100 * made['seed_spread']:g} points."
-    )
+    console.print(_assumptions(made))
     console.print(f"\nBy how far seeds scatter, with {made['by_spread'][0]['seeds']} of each arm:")
     spreads = Table(box=None, pad_edge=False)
     for heading in ("points", "problems needed", f"seen with {SIZES[-1]:,} problems"):
@@ -172,6 +200,50 @@ def _show(made: dict[str, Any], console: Console) -> None:
         spread = f"{100 * row['seed_spread']:g}"
         spreads.add_row(spread, _needed(row["problems"]), _seen(row))
     console.print(spreads)
+
+
+def _show_equivalence(made: dict[str, Any], console: Console) -> None:
+    console.print(
+        f"To show that two {_scope(made['seeds'])} which both solve {100 * made['baseline']:.1f} % "
+        f"differ by less than {100 * made['margin']:g} points, 8 times in 10 at {_level(made)}:"
+    )
+    columns = {"equivalent": "problems", "one not worse": "problems_not_worse"}
+    console.print(_by_seeds(made, columns))
+    console.print(
+        "\nProblems needed for both to be within the margin, or for one of them to be no worse by "
+        "more. Two seeds give no verdict."
+    )
+    console.print(_assumptions(made))
+
+
+def _scope(seeds: int) -> str:
+    return "trained models" if seeds == 1 else "methods"
+
+
+def _level(made: dict[str, Any]) -> str:
+    divided = f" divided among {made['comparisons']} comparisons" if made["comparisons"] > 1 else ""
+    return f"the {100 * ALPHA:g} % level{divided}"
+
+
+def _by_seeds(made: dict[str, Any], columns: dict[str, str]) -> Table:
+    """A row for each number of seeds; `columns`: heading -> key of problems needed."""
+    table = Table(box=None, pad_edge=False)
+    for heading in ("seeds of each arm", *columns, "speaks of"):
+        table.add_column(heading, justify="left" if heading == "speaks of" else "right")
+    for row in made["by_seeds"]:
+        shown = [_needed(row[key]) for key in columns.values()]
+        mark = "[bold]" if row["seeds"] == made["seeds"] else ""
+        cells = (str(row["seeds"]), *shown, f"the {_scope(row['seeds'])}")
+        table.add_row(*(f"{mark}{cell}" for cell in cells))
+    return table
+
+
+def _assumptions(made: dict[str, Any]) -> str:
+    return (
+        f"Assumed: correlation {made['correlation']:g} between arms over problems, "
+        f"{made['seed_correlation']:g} between seeds of an arm, seeds scatter by "
+        f"{100 * made['seed_spread']:g} points."
+    )
 
 
 def _needed(problems: int | None) -> str:

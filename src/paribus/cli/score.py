@@ -14,6 +14,7 @@ from rich.markup import escape
 
 from paribus.analysis.findings import conclude, payload
 from paribus.analysis.foreign import Collected, collect
+from paribus.analysis.repeats import Said
 from paribus.cli.console import PlainConsole
 from paribus.files import write_text
 from paribus.records import AnswerStyle
@@ -23,8 +24,9 @@ from paribus.store.runs import writing
 
 _ARM = ("name", "n", "scores", "outcomes", "answers", "signals")
 _CONTRAST = (
-    *("a", "b", "n", "only_a", "only_b", "difference", "interval"),
+    *("a", "b", "seeds", "scope", "n", "only_a", "only_b", "difference", "interval"),
     *("p_value", "p_holm", "detectable", "detectable_range", "split", "verdict"),
+    *("equivalence", "reason", "sentence"),
     *("caveats", "answered"),
 )
 """Of the values in findings.json, those that `--json` prints."""
@@ -36,7 +38,7 @@ def score(
     gold: Path | None,
     group_by: str | None,
     common: bool,
-    paired_seeds: bool,
+    said: Said,
     style: AnswerStyle,
     page: Path | None,
     as_json: bool,
@@ -48,10 +50,8 @@ def score(
     """
     if page is not None:
         check_target(page)
-    found = collect(
-        files, gold=gold, group_by=group_by, common=common, paired_seeds=paired_seeds, style=style
-    )
-    gc.freeze()  # what was read stays: statsmodels looks for garbage with every family of tests
+    found = collect(files, gold=gold, group_by=group_by, common=common, said=said, style=style)
+    gc.freeze()  # what was read stays: statsmodels looks for garbage with every interval of a share
     analysis = conclude(found.tables)
     analysis = replace(analysis, limits=[*analysis.limits, *found.notes])
     findings = payload(analysis)
@@ -87,6 +87,7 @@ def _json(found: Collected, findings: dict[str, Any]) -> dict[str, Any]:
         ],
         "contrasts": [{key: each[key] for key in _CONTRAST} for each in findings["contrasts"]],
         "warnings": findings["warnings"],
+        "notes": list(found.notes),
     }
     if any(each.faulty for each in found.left_out):
         made["left_out"] = [asdict(each) for each in found.left_out]

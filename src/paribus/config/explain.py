@@ -17,7 +17,7 @@ _SHAPES = {
     "name": _NAME,
     "matrix": "a list of values, or a mapping of values to further keys",
     "arms": "a mapping of names to keys",
-    "contrasts": "'auto' or a list of pairs of arm names",
+    "contrasts": "'auto' or a list of pairs of arm names, [a, b] or {a: A, b: B, margin: POINTS}",
 }
 _BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
 _TYPES = {"integer": "a whole number", "number": "a number", "string": "text"}
@@ -38,7 +38,7 @@ def nearest(name: str, known: list[str]) -> str:
 def explain(parts: list[str], kind: str, values: Mapping[str, Any]) -> tuple[str, str]:
     """Return the dotted key that pydantic's location means, and the problem in our words."""
     dotted = ".".join(parts)
-    if kind == "unexpected_keyword_argument":
+    if kind == "unexpected_keyword_argument" and parts[0] != "contrasts":
         return dotted, f"{shown_key(dotted)} is not a known key{nearest(dotted, list(SCHEMA))}"
     if parts[-1] == "[key]":
         return f"arms.{parts[1]}", f"{_shown(parts[1])} is no name for an arm; it must be {_NAME}"

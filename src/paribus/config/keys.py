@@ -14,7 +14,10 @@ from paribus.config.schema import ExperimentConfig
 
 
 def _schema_by_key() -> dict[str, dict[str, Any]]:
-    """Return the JSON schema of every key and section of an experiment, by dotted name."""
+    """Return the JSON schema of every key and section of an experiment, by dotted name.
+
+    Keys of a mapping that may stand in a list, such as a contrast's, are named as if in a section.
+    """
     whole = TypeAdapter(ExperimentConfig).json_schema(ref_template="{model}")
     found: dict[str, dict[str, Any]] = {}
 
@@ -23,7 +26,12 @@ def _schema_by_key() -> dict[str, dict[str, Any]]:
             branches = schema.get("anyOf", [schema])
             section = next((whole["$defs"][one["$ref"]] for one in branches if "$ref" in one), None)
             found[prefix + name] = section or schema
-            add(f"{prefix}{name}.", (section or {}).get("properties", {}))
+            inner = section or next(filter(None, map(in_list, branches)), {})
+            add(f"{prefix}{name}.", inner.get("properties", {}))
+
+    def in_list(branch: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        of_items = branch.get("items", {}).get("anyOf", []) if "items" in branch else []
+        return next((whole["$defs"][one["$ref"]] for one in of_items if "$ref" in one), None)
 
     add("", whole["properties"])
     return found

@@ -21,6 +21,8 @@ Size = Count | Literal["all"]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 NonNegative = Annotated[float, Field(ge=0, le=1_000_000)]
 Positive = Annotated[float, Field(gt=0, le=1_000_000)]
+Margin = Annotated[float, Field(ge=0.1, le=50)]
+"""Points: 0.02 is a share, and a slip."""
 # A wild rate fails its run at the step where numbers of 32 bits end; no plan is held up by it.
 LearningRate = Annotated[float, Field(gt=0, le=1e38)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
@@ -235,6 +237,18 @@ class TuneConfig:
 
 
 @dataclass(config=_STRICT, frozen=True, kw_only=True)
+class ContrastConfig:
+    """A pair of arms with more to say of it than `[a, b]` does."""
+
+    a: str
+    """The arm that may be better."""
+    b: str
+    """The arm it is compared with."""
+    margin: Margin | None = None
+    """This contrast's own margin, in points; null: the experiment's."""
+
+
+@dataclass(config=_STRICT, frozen=True, kw_only=True)
 class ExperimentConfig(ArmConfig):
     """A question, its arms, its contrasts, its seeds."""
 
@@ -250,8 +264,12 @@ class ExperimentConfig(ArmConfig):
     """Factors: dotted key → values, or value → further keys that come with it. All crossed."""
     arms: dict[ArmName, dict[str, Any]] = field(default_factory=dict)
     """Arms by name: dotted keys, and `base: FILE` for a file whose own keys come first."""
-    contrasts: Literal["auto"] | list[tuple[str, str]] = "auto"
-    """Pairs of arms; `auto`: each with its baseline, and all that differ in one factor."""
+    contrasts: Literal["auto"] | list[tuple[str, str] | ContrastConfig] = "auto"
+    """Pairs of arms, `[a, b]` or `{a: full, b: lora, margin: 2}`; `auto`: each with its baseline,
+    and all that differ in one factor."""
+    margin: Margin | None = None
+    """Points by which a difference would not matter: adds which arms are equivalent within them,
+    and which are not worse by more. Changes no run; `report FILE margin=2` asks it later."""
     tune: TuneConfig | None = None
     """Choose each arm's learning rate by trials; `{}`: with the default rates. null: as stated."""
     strict: bool = False

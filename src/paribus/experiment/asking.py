@@ -3,10 +3,10 @@
     ask(read_description(folder), load(Path("x.yaml"), ["question=Why?"]))   # the file's questions
     ask(read_description(folder), typed(["question=Why?"], "x"), ["question"])
 
-Question, hypothesis, contrasts, labels, `strict`, `paired_seeds` and what counts as an answer only
-say what is concluded from the runs. All else that differs would need other runs and is refused, but
-for fewer tests than were made. The store keeps what was asked when it was filled; the report says
-that it asks otherwise.
+Question, hypothesis, contrasts, margin, labels, `strict`, `paired_seeds` and what counts as an
+answer only say what is concluded from the runs. All else that differs would need other runs and is
+refused, but for fewer tests than were made. The store keeps what was asked when it was filled; the
+report says that it asks otherwise.
 """
 
 import json
@@ -29,9 +29,12 @@ from paribus.config.spec import (
 )
 from paribus.errors import UserError
 from paribus.experiment.arms import set_by_method
-from paribus.experiment.contrasts import Contrast, auto_contrasts, listed_contrasts
+from paribus.experiment.contrasts import Contrast, auto_contrasts, listed, listed_contrasts
 
-FREE = ("question", "hypothesis", "contrasts", "labels", *SCORING, "strict", "paired_seeds")
+FREE = (
+    *("question", "hypothesis", "contrasts", "margin", "labels"),
+    *(*SCORING, "strict", "paired_seeds"),
+)
 """Keys that change no run."""
 _KIND = ("model", "revision", "prompt.format")
 """What an arm shares with the untuned arm it is compared with."""
@@ -159,7 +162,7 @@ def _refuse_runs(changed: list[str], old: Mapping[str, Any], new: Mapping[str, A
 def _told(key: str, before: Any, place: Origin) -> str:
     """Return the sentence by which the report says that it asks otherwise than its runs did."""
     if key == "contrasts" and before != "auto":
-        before = ", ".join(f"{a} − {b}" for a, b in before)
+        before = ", ".join(f"{a} − {b}" for a, b, _ in map(listed, before))
     said = before if isinstance(before, str) else json.dumps(before)
     was = "there was none" if before in ("", None) else f"it was: {said.rstrip('.')}"
     return f"Asked after the runs ({place}): {key}. When they were made {was}."

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from paribus.config.explain import nearest
 from paribus.config.read import Origin
+from paribus.config.schema import ContrastConfig
 from paribus.config.spec import RATE_KEYS, differing
 from paribus.errors import ConfigError
 from paribus.experiment.arms import arm_name, name_of
@@ -45,11 +46,16 @@ class Arm(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contrast:
-    """A pair of arms to compare, by name, and in what they differ."""
+    """A pair of arms to compare, by name, and in what they differ.
+
+    Attributes:
+        margin: points by which a difference would not matter; None: as the experiment says.
+    """
 
     a: str
     b: str
     factor: str
+    margin: float | None = None
 
 
 def auto_contrasts(
@@ -70,18 +76,31 @@ def auto_contrasts(
     return contrasts, apart
 
 
+def listed(each: Any) -> tuple[str, str, float | None]:
+    """Return a, b and margin of a listed contrast: a pair, or a mapping of JSON or a config."""
+    if isinstance(each, ContrastConfig):
+        return each.a, each.b, each.margin
+    if isinstance(each, Mapping):
+        return each["a"], each["b"], each.get("margin")
+    a, b = each
+    return a, b, None
+
+
 def listed_contrasts(
-    pairs: Sequence[tuple[str, str]],
+    pairs: Sequence[Any],
     arms: Sequence[Arm],
     own: Sequence[tuple[str, str]],
     identities: Mapping[str, Mapping[str, Any]],
     place: Origin,
 ) -> list[Contrast]:
-    """Return the contrasts that the experiment lists at `place`, or raise ConfigError."""
+    """Return the contrasts that the experiment lists at `place`, or raise ConfigError.
+
+    `pairs` are as `listed` takes them.
+    """
     by_name = {arm.name: arm for arm in arms}
     spelled = {other: arm.name for arm in arms for other in _spellings(arm)}
     contrasts: list[Contrast] = []
-    for pair in pairs:
+    for *pair, margin in map(listed, pairs):
         a, b = (name if name in by_name else spelled.get(name, name) for name in pair)
         for name in (a, b):
             if name not in by_name:
@@ -94,7 +113,7 @@ def listed_contrasts(
             )
         is_own = (a, b) in own or (b, a) in own
         factors = ["tuning"] if is_own else _differing_factors(by_name[a], by_name[b], identities)
-        contrasts.append(Contrast(a=a, b=b, factor=" + ".join(factors)))
+        contrasts.append(Contrast(a=a, b=b, factor=" + ".join(factors), margin=margin))
     return contrasts
 
 

@@ -44,6 +44,7 @@ from paribus.experiment.contrasts import (
     refuse_unequal,
 )
 from paribus.experiment.trials import open_identity, plan_trials
+from paribus.statistics.family import planned_effects
 
 _RATE = "training.learning_rate"
 _BY_METHOD = {"full": Origin("default for full"), "lora": Origin("default for lora")}
@@ -62,6 +63,7 @@ class Design:
         runs: what is trained and tested.
         trials: what finds the learning rates before that.
         open: arms whose learning rate is still to be found; their runs are not final.
+        effects: how many effects and interactions of the matrix are asked for.
     """
 
     arms: list[Arm]
@@ -70,6 +72,12 @@ class Design:
     trials: list[RunSpec]
     open: frozenset[str]
     apart: list[Contrast] = field(default_factory=list)
+    effects: int = 0
+
+    @property
+    def comparisons(self) -> int:
+        """Size of the family that shares the level."""
+        return len(self.contrasts) + self.effects
 
     def identity(self, run: RunSpec) -> dict[str, Any]:
         """Return a run's identity as far as it is known: an open learning rate is "tuned"."""
@@ -125,7 +133,11 @@ def expand(loaded: Loaded, stored: Collection[str] = ()) -> Design:
         contrasts = listed_contrasts(pairs, baselines + tuned, own, identities, place)
     if loaded.config.strict:
         refuse_unequal(contrasts, identities, find_origin("strict", loaded.origins))
-    return replace(design, contrasts=contrasts, apart=apart)
+    factors = {
+        key: [*map(str, choices)] for key, choices in loaded.values.get("matrix", {}).items()
+    }
+    effects = len(planned_effects(factors))
+    return replace(design, contrasts=contrasts, apart=apart, effects=effects)
 
 
 def _matrix_drafts(loaded: Loaded, stored: Collection[str]) -> list[_Draft]:

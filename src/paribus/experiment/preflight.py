@@ -82,7 +82,7 @@ def preflight(
             config=configs[prospect.arm],
             arms=configs,
             experiment=experiment,
-            comparisons=len(design.contrasts),
+            comparisons=design.comparisons,
             shape=prospect.shape,
             tokens=_tokens(prospect, configs[prospect.arm]),
             steps=steps,

@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass
 
 from paribus.statistics.crossed import MIN_SEEDS
+from paribus.statistics.equivalence import power_of_equivalence
 from paribus.statistics.power import Design, detectable_about
 
 ASSUMED = 0.5
@@ -32,11 +33,15 @@ class Foresight:
         design: what was assumed.
         detectable: the smallest difference shown 8 times in 10; None if there is none.
         claimed: the smallest difference that the hypothesis names; None if it names none.
+        margin: the smallest margin that is stated; None without one.
+        equivalent: how often two arms that are truly equal would be shown equivalent within it.
     """
 
     design: Design
     detectable: float | None
     claimed: float | None
+    margin: float | None = None
+    equivalent: float | None = None
 
     @property
     def sentence(self) -> str:
@@ -52,10 +57,17 @@ class Foresight:
                 f"matters. 1 compares the trained models, {MIN_SEEDS} or more the methods."
             )
         if self.detectable is None:
-            return f"With {given}, no difference is large enough to be shown 8 times in 10."
+            seen = f"With {given}, no difference is large enough to be shown 8 times in 10."
+        else:
+            seen = (
+                f"With {given}, a difference of {100 * self.detectable:.1f} points or more is "
+                "shown 8 times in 10; smaller ones are likely to be missed."
+            )
+        if self.margin is None or self.equivalent is None:
+            return seen
         return (
-            f"With {given}, a difference of {100 * self.detectable:.1f} points or more is shown "
-            "8 times in 10; smaller ones are likely to be missed."
+            f"{seen} Two arms that are truly equal are shown equivalent within "
+            f"{100 * self.margin:g} points {100 * self.equivalent:.0f} times in 100."
         )
 
     @property
@@ -70,8 +82,10 @@ class Foresight:
         )
 
 
-def foresee(*, n: int, seeds: int, comparisons: int, hypothesis: str) -> Foresight:
-    """Return what `comparisons` pairs of arms over n problems can show."""
+def foresee(
+    *, n: int, seeds: int, comparisons: int, hypothesis: str, margin: float | None = None
+) -> Foresight:
+    """Return what `comparisons` pairs of arms over n problems can show; `margin` is a share."""
     design = Design(n=n, seeds=seeds, comparisons=max(1, comparisons))
     named = [float(found) / 100 for found in _POINTS.findall(hypothesis)]
     claimed = [points for points in named if points > 0]
@@ -79,4 +93,6 @@ def foresee(*, n: int, seeds: int, comparisons: int, hypothesis: str) -> Foresig
         design=design,
         detectable=detectable_about(design, ASSUMED),
         claimed=min(claimed, default=None),
+        margin=margin,
+        equivalent=margin and power_of_equivalence(design, ASSUMED, margin)[0],
     )

@@ -110,6 +110,8 @@ def _over_seeds(findings: dict[str, Any]) -> Table:
     return table
 
 
+_WITHIN = " Equivalent, not worse: by the margin of {points:g} points."
+_NORMAL = " Verdicts over seeds assume that these scatter normally."
 _COULD_SEE = (
     "could see: the difference that this pair would show 8 times in 10, by the accuracies and the "
     "agreement found; `paribus plan` assumed them."
@@ -132,7 +134,8 @@ def _contrasts(findings: dict[str, Any]) -> Table:
             cells = ["–", "–", "–", "not compared"]
         table.add_row(*(Text(cell) for cell in (f"{each['a']} − {each['b']}", *cells)))
     ranged = any(each["detectable_range"] for each in findings["contrasts"])
-    table.caption, table.caption_justify = _COULD_SEE + _MAY_BE * ranged, "left"
+    said = _COULD_SEE + _MAY_BE * ranged + _beside(findings)
+    table.caption, table.caption_justify = said, "left"
     return table
 
 
@@ -140,8 +143,32 @@ def _verdict(contrast: dict[str, Any]) -> str:
     """The verdict, with a star where something is said against it below."""
     if contrast["interval"] is None:
         return "no verdict"
-    said = _VERDICTS[contrast["verdict"]]
-    return f"{said} *" if contrast["caveats"] and contrast["verdict"] != "not_shown" else said
+    said = _shown(contrast)
+    return f"{said} *" if contrast["caveats"] and said != _VERDICTS["not_shown"] else said
+
+
+def _shown(contrast: dict[str, Any]) -> str:
+    """`A better`, `equivalent`, `A not worse`: what is shown, or that nothing is."""
+    shown = _VERDICTS[contrast["verdict"]]
+    within = contrast["equivalence"]
+    if within is None or not within["not_worse"]:
+        return shown
+    if within["equivalent"]:
+        equivalent = "equivalent"
+        return equivalent if contrast["verdict"] == "not_shown" else f"{shown}, {equivalent}"
+    if contrast["verdict"] != "not_shown":
+        return shown
+    return f"{'A' if within['not_worse'] == [contrast['a']] else 'B'} not worse"
+
+
+def _beside(findings: dict[str, Any]) -> str:
+    """What else the verdicts rest on: margins, and how seeds scatter."""
+    margins = {
+        each["equivalence"]["margin"] for each in findings["contrasts"] if each["equivalence"]
+    }
+    said = "".join(_WITHIN.format(points=100 * each) for each in sorted(margins))
+    over_seeds = any(each["scope"] == "methods" for each in findings["contrasts"])
+    return said + _NORMAL * over_seeds
 
 
 def _table(*headings: str) -> Table:

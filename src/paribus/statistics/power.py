@@ -68,7 +68,7 @@ def power(design: Design, baseline: float, difference: float) -> float:
         )
     if design.n < MIN_GROUPS:
         return 0.0
-    return power_of_methods(difference, *_expected(design, other, baseline), alpha)
+    return power_of_methods(difference, *expected(design, other, baseline), alpha)
 
 
 def power_of_models(
@@ -79,14 +79,22 @@ def power_of_models(
     either = only_a + only_b
     if either <= 0.0 or n < 1:
         return 0.0
-    low, high = binom.ppf(_TAIL, n, either), binom.isf(_TAIL, n, either)
-    tosses = np.arange(int(low), int(high) + 1)
+    tosses = likely_tosses(n, either)
     # The largest count of the rarer side that is still significant: 2 P(X <= c) <= alpha.
     limits = binom.ppf(alpha / 2, tosses, 0.5)
     limits -= 2 * binom.cdf(limits, tosses, 0.5) > alpha
     heads = only_a / either
     shown = binom.cdf(limits, tosses, heads) + binom.cdf(limits, tosses, 1 - heads)
     return float(np.sum(binom.pmf(tosses, n, either) * np.where(limits >= 0, shown, 0.0)))
+
+
+def likely_tosses(n: int, either: float) -> NDArray[np.int_]:
+    """Return how many of n problems only one of two models may solve: all numbers but the rarest.
+
+    `either` is the share of such problems.
+    """
+    low, high = binom.ppf(_TAIL, n, either), binom.isf(_TAIL, n, either)
+    return np.arange(int(low), int(high) + 1)
 
 
 def power_of_methods(
@@ -99,20 +107,19 @@ def power_of_methods(
 
     `shared` and `seeds` are those of `crossed.Estimate`, taken as the true ones.
     """
-    return _shown(difference, _reaches(shared, seeds, alpha))
+    return _shown(difference, reaches(shared, seeds, alpha))
 
 
 @dataclass(frozen=True, slots=True)
-class _Reaches:
+class Reaches:
     """Distances that must be reached to be shown, for what the variances may be found to be."""
 
     distances: NDArray[np.float64]
     error: float
 
 
-def _reaches(
-    shared: tuple[float, int], seeds: Sequence[tuple[float, int]], alpha: float
-) -> _Reaches:
+def reaches(shared: tuple[float, int], seeds: Sequence[tuple[float, int]], alpha: float) -> Reaches:
+    """Return how far an estimate with these variances must lie from nought to be shown."""
     # Not every combination of quantiles: a matrix of eight arms would have millions.
     points = qmc.Sobol(max(1, len(seeds)), rng=0).random(_POINTS)
     found = [
@@ -126,12 +133,12 @@ def _reaches(
         shown = tail(middle, shared, variances) < alpha
         low, high = np.where(shown, low, middle), np.where(shown, middle, high)
     error = sqrt(shared[0] + sum(variance for variance, _ in seeds))
-    return _Reaches(distances=high, error=error)
+    return Reaches(distances=high, error=error)
 
 
-def _shown(difference: float, reaches: _Reaches) -> float:
-    above = ndtr((difference - reaches.distances) / reaches.error)
-    below = ndtr((-difference - reaches.distances) / reaches.error)
+def _shown(difference: float, needed: Reaches) -> float:
+    above = ndtr((difference - needed.distances) / needed.error)
+    below = ndtr((-difference - needed.distances) / needed.error)
     return float(np.mean(above + below))
 
 
@@ -164,16 +171,17 @@ def detectable_between_methods(
     shared: tuple[float, int], seeds: Sequence[tuple[float, int]], alpha: float
 ) -> float | None:
     """Return the smallest detectable difference of an estimate over seeds or groups."""
-    reaches = _reaches(shared, seeds, alpha)
-    return _smallest(lambda difference: _shown(difference, reaches), 1.0)
+    found = reaches(shared, seeds, alpha)
+    return _smallest(lambda difference: _shown(difference, found), 1.0)
 
 
 def problems_needed(design: Design, baseline: float, difference: float) -> int | None:
     """Return the fewest problems with enough power, or None if seeds alone hide the difference."""
+    return fewest_problems(lambda n: power(replace(design, n=n), baseline, difference) >= POWER)
 
-    def enough(n: int) -> bool:
-        return power(replace(design, n=n), baseline, difference) >= POWER
 
+def fewest_problems(enough: Callable[[int], bool]) -> int | None:
+    """Return the fewest problems that are `enough`, or None if a million are not."""
     low, high = 1, 2
     while not enough(high):
         if high == MAX_PROBLEMS:
@@ -207,7 +215,7 @@ def highest_correlation(a: float, b: float) -> float:
     return sqrt(low * (1 - high) / (high * (1 - low)))
 
 
-def _expected(
+def expected(
     design: Design, a: float, b: float
 ) -> tuple[tuple[float, int], list[tuple[float, int]]]:
     """Return the variances of mean(A) - mean(B) that `design` would find: problems, seeds."""

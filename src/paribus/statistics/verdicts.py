@@ -9,6 +9,7 @@
 | several seeds of each tuned arm   | the methods        | crossed, t     | Behrens-Fisher    |
 | one of each, problems in groups   | two trained models | clustered, t   | t                 |
 | several, declared to be paired    | the methods        | crossed, t     | Behrens-Fisher    |
+| several that exist (`existing`)   | these models       | by problem, t  | t                 |
 
 Where a test would mean nothing there is none, and `reason` says why.
 """
@@ -21,8 +22,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from paribus.statistics import power
-from paribus.statistics.crossed import Estimate, components, estimate, too_uncertain
+from paribus.statistics.accuracy import as_existing
+from paribus.statistics.crossed import (
+    Estimate,
+    components,
+    estimate,
+    too_uncertain,
+)
 from paribus.statistics.detectable import Range, detectable_by, range_by
+from paribus.statistics.family import Asked, corrected
 from paribus.statistics.groups import Groups
 from paribus.statistics.intervals import Interval, mcnemar, paired_difference
 from paribus.statistics.power import ALPHA
@@ -63,11 +71,19 @@ Solved = NDArray[np.bool_]
 """[R, n]: whether each of R runs solved each of n problems."""
 
 
-def compare(a: Solved, b: Solved, groups: Groups | None = None, *, paired: bool = False) -> Tested:
+def compare(
+    a: Solved,
+    b: Solved,
+    groups: Groups | None = None,
+    *,
+    paired: bool = False,
+    existing: tuple[bool, bool] = (False, False),
+) -> Tested:
     """Return the interval and the test of mean(a) - mean(b), [R, n] each over the same problems.
 
-    One seed is a model that exists; see the table above. `paired` seeds: row by row a and b share
-    what a seed decides, so they have as many.
+    One run is a model that exists; `existing` says so of all runs of a, or of b: other problems
+    are uncertain then, not other seeds. `paired` seeds: row by row a and b share what a seed
+    decides, so they have as many. See the table above.
     """
     if len(a) == len(b) == 1 and groups is None:
         only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
@@ -75,7 +91,10 @@ def compare(a: Solved, b: Solved, groups: Groups | None = None, *, paired: bool 
         interval = paired_difference(only_a=only_a, only_b=only_b, n=a.shape[1])
         reason = SAME if p is None else ""
         return Tested(interval=interval, p_value=p, reason=reason)
-    arms = components(a), components(b)
+    arms = [
+        as_existing(components(solved)) if fixed else components(solved)
+        for solved, fixed in zip((a, b), existing, strict=True)
+    ]
     reason = too_uncertain(arms, groups)
     if reason:
         return Tested(reason=reason)
@@ -90,18 +109,11 @@ def compare(a: Solved, b: Solved, groups: Groups | None = None, *, paired: bool 
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """Return the p-values corrected for their number. None, no test, counts as a test failed.
+    """Return the p-values corrected for their number; None, no test, counts as a test failed.
 
-    S. Holm (1979), Scand. J. Statist. 6: 65-70, by statsmodels. The whole family counts, also
-    comparisons that could not be made: else a missing run would sharpen the others.
+    `family.corrected` where nothing but a difference is asked of each.
     """
-    if not p_values:
-        return []
-    known = [1.0 if p is None else p for p in p_values]
-    from statsmodels.stats.multitest import multipletests  # with pandas: not for every verb
-
-    corrected = multipletests(known, alpha=ALPHA, method="holm")[1]
-    return [None if p is None else float(q) for p, q in zip(p_values, corrected, strict=True)]
+    return [each.differ for each in corrected([Asked(differ=p) for p in p_values])]
 
 
 def decide(p_holm: float | None, difference: float | None) -> Verdict:

@@ -33,6 +33,7 @@ def _plain_name(name: str) -> str:
 
 
 _Name = Annotated[str, Field(max_length=200), AfterValidator(_plain_name)]
+_Points = Annotated[float, Field(strict=True, gt=0, le=100)]
 _ANY = ConfigDict(extra="ignore")
 
 
@@ -42,6 +43,7 @@ class _Config:
     question: str = ""
     hypothesis: str = ""
     seeds: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 1
+    margin: _Points | None = None
 
 
 @dataclass(config=_ANY)
@@ -56,6 +58,7 @@ class _Contrast:
     a: str
     b: str
     factor: str
+    margin: _Points | None = None
 
 
 @dataclass(config=_ANY)

@@ -1,0 +1,223 @@
+"""Several files of one arm: seeds where somebody says so or paribus made them; never copies."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from foreign_rows import GOLD, plain, write
+from paribus.cli.main import main
+from paribus.records import Generation, Stop, problem_id
+from paribus.statistics.accuracy import as_existing
+from paribus.statistics.crossed import components, estimate
+from paribus.store import runs
+from paribus.store.layout import ExperimentFolder
+from test_foreign import strict_json
+
+N = 12
+ROWS = {
+    "s0": "111111110000",
+    "s1": "111111100100",
+    "s2": "111111111000",
+    "x": "110000000000",
+    "y": "010000000001",
+}
+
+
+def texts(row: str, mark: str = "") -> dict[int, str]:
+    """Right and wrong answers, each text with a mark of its file's own."""
+    return {n: f"{mark} so\n#### {n + 1 if solved == '1' else 99}" for n, solved in enumerate(row)}
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch) -> Path:
+    """`s0` to `s2`, `x` and `y`, the gold file, and copies of `s0`."""
+    monkeypatch.chdir(tmp_path)
+    for name, row in ROWS.items():
+        write(tmp_path / f"{name}.jsonl", plain(texts(row, name)))
+    write(tmp_path / "copy.jsonl", plain(texts(ROWS["s0"], "s0")))
+    padded = [
+        {**row, "completion": row["completion"] + "\n"} for row in plain(texts(ROWS["s0"], "s0"))
+    ]
+    write(tmp_path / "padded.jsonl", padded[::-1])
+    write(tmp_path / "gold.jsonl", GOLD)
+    return tmp_path
+
+
+def compared(capsys, *words: str) -> dict[str, Any]:
+    assert main(["compare", *words, "--gold", "gold.jsonl", "--json"]) == 0
+    return strict_json(capsys.readouterr().out)
+
+
+THREE = ("a=s0.jsonl", "a=s1.jsonl", "a=s2.jsonl")
+SOLVED = {name: np.array([[mark == "1" for mark in row]]) for name, row in ROWS.items()}
+A = np.vstack([SOLVED["s0"], SOLVED["s1"], SOLVED["s2"]])
+
+
+def test_all_runs_of_an_arm_count_against_one_model(files, capsys):
+    """The method against a model that exists: problems of both are uncertain, seeds of A only."""
+    found = compared(capsys, "b=x.jsonl", *THREE, "--seeds-are-runs")
+    (contrast,) = found["contrasts"]
+    expected = estimate([(1.0, components(A)), (-1.0, components(SOLVED["x"]))])
+    assert (contrast["a"], contrast["b"], contrast["seeds"]) == ("a", "b", [3, 1])
+    assert contrast["difference"] == pytest.approx(A.mean() - SOLVED["x"].mean())
+    assert contrast["p_value"] == pytest.approx(expected.p_value)
+    assert contrast["scope"] == "methods"
+    assert contrast["sentence"].endswith("Of b only this model is compared, not the method.")
+
+
+def test_an_untuned_arm_is_a_model_and_no_method(files, capsys):
+    """Wherever it stands it is B; its test is that of any model; nothing is said of its method."""
+    plainly = compared(capsys, "b=x.jsonl", *THREE, "--seeds-are-runs")
+    found = compared(capsys, *THREE, "b=x.jsonl", "--seeds-are-runs", "--untuned", "b")
+    (contrast,) = found["contrasts"]
+    assert (contrast["a"], contrast["b"]) == ("a", "b")
+    assert contrast["p_value"] == plainly["contrasts"][0]["p_value"]
+    assert "only this model" not in contrast["sentence"]
+
+
+def test_files_are_no_seeds_unless_somebody_says_so(files, capsys):
+    """The mean of these files: other problems are uncertain, no other seed is drawn."""
+    found = compared(capsys, "b=x.jsonl", *THREE)
+    (contrast,) = found["contrasts"]
+    models = estimate([(1.0, as_existing(components(A))), (-1.0, components(SOLVED["x"]))])
+    assert (contrast["scope"], contrast["seeds"]) == ("models", [3, 1])
+    assert contrast["p_value"] == pytest.approx(models.p_value)
+    assert contrast["interval"] == pytest.approx([models.interval.low, models.interval.high])
+    assert "on average over the 3 runs of a and the one of b" in contrast["sentence"]
+    assert found["notes"][-1] == (
+        "The 3 runs of a are averaged as they are, and nothing is said of the method that made "
+        "them: they may be one model asked again. If each is a training run of its own, of "
+        "another seed, give --seeds-are-runs."
+    )
+    assert main(["compare", "b=x.jsonl", *THREE, "--gold", "gold.jsonl"]) == 0
+    printed = capsys.readouterr()
+    assert "give --seeds-are-runs" in " ".join((printed.out + printed.err).split())
+
+
+@pytest.mark.parametrize("flags", [[], ["--untuned", "b"]])
+def test_two_seeds_get_no_verdict(files, capsys, flags):
+    words = ("b=x.jsonl", "a=s0.jsonl", "a=s1.jsonl", "--seeds-are-runs", *flags)
+    (contrast,) = compared(capsys, *words)["contrasts"]
+    assert (contrast["seeds"], contrast["verdict"], contrast["p_value"]) == (
+        [2, 1],
+        "not_shown",
+        None,
+    )
+    assert "2 seeds are too few" in contrast["reason"]
+    assert contrast["sentence"].startswith(f"No verdict: {contrast['reason']}")
+
+
+@pytest.mark.parametrize("copy", ["copy.jsonl", "padded.jsonl"])
+@pytest.mark.parametrize("flags", [[], ["--seeds-are-runs"], ["--untuned", "a"]])
+def test_a_copy_is_no_second_run(files, capsys, copy, flags):
+    words = ["b=x.jsonl", "a=s0.jsonl", "a=s1.jsonl", f"a={copy}", "--gold", "gold.jsonl"]
+    assert main(["compare", *words, *flags]) == 2
+    said = capsys.readouterr().err
+    assert f"{copy} holds the very texts of s0.jsonl" in said
+    assert "give each run of an arm once" in said
+
+
+def test_seeds_that_write_alike_are_doubted(files, capsys):
+    """Ten of twelve texts are those of another run: said, though somebody calls them runs."""
+    alike = texts(ROWS["s0"], "s0") | {0: "#### 5", 1: "#### 6"}
+    write(files / "alike.jsonl", plain(alike))
+    found = compared(capsys, "x=x.jsonl", "a=s0.jsonl", "a=alike.jsonl", "--seeds-are-runs")
+    assert found["notes"][-1] == (
+        "alike.jsonl has the text of s0.jsonl on 83 % of the problems: separate training runs of "
+        "a would seldom agree so."
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "message", "remedy"),
+    [
+        (["--untuned", "c"], "--untuned c: no arm is called so", "the arms: b, a"),
+        (["--margin", "0.02"], "a margin of 0.02 points is outside 0.1 to 50", "write 2 for two"),
+    ],
+)
+def test_a_flag_that_cannot_be_meant(files, capsys, words, message, remedy):
+    assert main(["compare", "b=x.jsonl", "a=s0.jsonl", "--gold", "gold.jsonl", *words]) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert remedy in said
+
+
+def test_a_margin_adds_its_verdicts(files, capsys):
+    found = compared(capsys, "b=s0.jsonl", "a=s1.jsonl", "--margin", "45")
+    (contrast,) = found["contrasts"]
+    within = contrast["equivalence"]
+    assert (within["margin"], within["equivalent"]) == (0.45, True)
+    assert set(within["not_worse"]) == {"a", "b"}
+    assert within["worse"] == []
+    assert contrast["sentence"].endswith("Equivalent within 45 points.")
+    assert (
+        main(["compare", "b=s0.jsonl", "a=s1.jsonl", "--margin", "45", "--gold", "gold.jsonl"]) == 0
+    )
+    shown = capsys.readouterr().out
+    assert "equivalent" in shown
+    assert "by the margin of 45 points" in " ".join(shown.split())
+
+
+# --- runs of paribus -------------------------------------------------------------------------
+
+
+def make_run(root: Path, arm: str, seed: int, row: str, **settings: Any) -> Path:
+    folder = ExperimentFolder(root).run(arm, seed)
+    identity = {"method": "lora", "lora": {"r": 8}, "replicate": seed, **settings}
+    if identity["method"] == "none":
+        del identity["replicate"], identity["lora"]
+    runs.begin(folder, {"fingerprint": "f", "arm": arm, "replicate": seed, "identity": identity})
+    generations = [
+        Generation(
+            problem_id=problem_id(GOLD[n]["question"]),
+            question=GOLD[n]["question"],
+            answer=str(n + 1),
+            prompt_sha256="0" * 64,
+            text=text,
+            num_tokens=5,
+            stop=Stop.STOP_TOKEN,
+        )
+        for n, text in texts(row, f"{arm}{seed}").items()
+    ]
+    runs.write_generations(folder, "one_shot", generations)
+    runs.finish(folder, {"evaluation": {"protocol": "one_shot", "problems": N}})
+    return folder.path
+
+
+def test_a_stores_seeds_are_runs(files, capsys):
+    for seed, name in enumerate(("s0", "s1", "s2")):
+        make_run(files / "one", "lora", seed, ROWS[name])
+    base = make_run(files / "one", "baseline", 0, ROWS["x"], method="none")
+    folder = ["compare", str(base), str(files / "one" / "lora"), "--json"]
+    assert main(folder) == 0
+    (contrast,) = json.loads(capsys.readouterr().out)["contrasts"]
+    assert (contrast["scope"], contrast["seeds"]) == ("methods", [3, 1])
+    listed = [f"lora={files / 'one' / 'lora' / f'seed-{seed}'}" for seed in range(3)]
+    assert main(["compare", f"baseline={base}", *listed, "--json"]) == 0
+    (again,) = json.loads(capsys.readouterr().out)["contrasts"]
+    assert again == contrast
+    assert main([*folder, "--untuned", "lora"]) == 2
+    assert "its run was trained (method=lora)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("settings", "seeds", "reason"),
+    [
+        ({"lora": {"r": 16}}, (0, 1, 2), "their settings differ (lora.r)"),
+        ({}, (0, 1, 1), "they are of the same seed"),
+    ],
+)
+def test_runs_of_other_settings_or_of_one_seed_are_no_seeds(files, capsys, settings, seeds, reason):
+    """Three runs in stores of their own, the last with other settings or another's seed."""
+    base = make_run(files / "base", "baseline", 0, ROWS["x"], method="none")
+    made = [
+        make_run(files / name, "lora", seed, ROWS[name], **(settings if name == "s2" else {}))
+        for name, seed in zip(("s0", "s1", "s2"), seeds, strict=True)
+    ]
+    assert main(["compare", f"b={base}", *(f"a={path}" for path in made), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["contrasts"][0]["scope"] == "models"
+    assert any(reason in note for note in found["notes"])
