@@ -11,6 +11,7 @@ from by_hand import enter
 from in_memory import ARMS, GOLD, run, tables, trial
 from paribus.analysis.conditions import circumstances, limits
 from paribus.analysis.family import judged
+from paribus.analysis.findings import conclude
 from paribus.analysis.reads import RunReads, reads_by_run
 from paribus.cli.main import main
 from paribus.evaluation.signals import Signal
@@ -131,6 +132,9 @@ def test_methods_compared_in_bf16_are_not_trained_alike(methods, precision, said
     assert [
         each.startswith("Training in bf16 is not the same to both methods") for each in found
     ] == [True] * said
+    (beside,) = conclude(asked).caveats
+    assert any("trained in bf16" in each for each in beside.all) is said
+    assert not beside.unlike  # the setting is the same: nothing that `strict` refuses
 
 
 def test_words():

@@ -7,6 +7,7 @@
 | caveat                | said where                                                              |
 |-----------------------|-------------------------------------------------------------------------|
 | a setting, a figure   | it differs and nothing declared explains it (`fairness`)                |
+| bf16                 | full SFT against LoRA: training in it may cost full SFT more             |
 | no answer, cut        | more problems than chance explains: a sign test over them gives p < 0.05|
 | failed                | one arm has more: a failure is a fault, not an answer                   |
 | overlap               | test questions stand whole in an arm's training or prompt; or so many   |
@@ -25,7 +26,12 @@ import numpy as np
 
 from paribus.analysis import wording
 from paribus.analysis.bad_seeds import BadSeed
-from paribus.analysis.conditions import OVERLAPS, overlap_counts, spelled_overlap
+from paribus.analysis.conditions import (
+    OVERLAPS,
+    overlap_counts,
+    spelled_overlap,
+    trained_unlike_in_bf16,
+)
 from paribus.analysis.contrasts import Contrast, comparable, untuned
 from paribus.analysis.fairness import Row, unexplained
 from paribus.analysis.pairing import Aligned, align
@@ -93,7 +99,8 @@ def caveats(
     existing = tables.existing(contrast.a), tables.existing(contrast.b)
     answered = _answered(lined_up, existing, paired=contrast.paired)
     outcomes = list(_unbalanced({contrast.a: 1, contrast.b: -1}, lined_up))
-    said = [*outcomes, *_overlap(tables, contrast), *_form(contrast, shifted)]
+    bf16 = _bf16(tables, contrast)
+    said = [*bf16, *outcomes, *_overlap(tables, contrast), *_form(contrast, shifted)]
     said += [each.caveat for each in bad if each.arm in (contrast.a, contrast.b)]
     if outcomes or 2 * answered.n < contrast.n:
         said.append(_among_answered(answered, contrast.n))
@@ -102,6 +109,11 @@ def caveats(
         outcomes=tuple(said),
         answered=answered,
     )
+
+
+def _bf16(tables: Tables, contrast: Contrast) -> Iterator[str]:
+    if trained_unlike_in_bf16(tables, contrast):
+        yield "trained in bf16, which may cost full SFT accuracy that it does not cost LoRA"
 
 
 def _answered(lined_up: Aligned, existing: tuple[bool, bool], *, paired: bool) -> Answered:

@@ -117,20 +117,22 @@ def _about_further(tables: Tables) -> list[str]:
     ]
 
 
+def trained_unlike_in_bf16(tables: Tables, contrast: Contrast) -> bool:
+    """Return whether full SFT and LoRA are compared in bf16, which costs them unlike (LOG.md)."""
+    arms = [arm for name in (contrast.a, contrast.b) if (arm := tables.arm(name))]
+    both = [flatten(arm.identity) for arm in arms]
+    return {one.get("method") for one in both} == {"full", "lora"} and any(
+        one.get("training.precision") == "bf16" for one in both
+    )
+
+
 def _about_bf16(tables: Tables, found: Sequence[Contrast]) -> list[str]:
-    """Say that bf16 is not the same to both methods, where they are compared in it (LOG.md)."""
-    identities = {arm.name: flatten(arm.identity) for arm in tables.arms}
-    both = [(identities.get(each.a, {}), identities.get(each.b, {})) for each in found]
-    if not any(
-        {one.get("method") for one in pair} == {"full", "lora"}
-        and any(one.get("training.precision") == "bf16" for one in pair)
-        for pair in both
-    ):
+    if not any(trained_unlike_in_bf16(tables, each) for each in found):
         return []
     return [
         "Training in bf16 is not the same to both methods: where it was measured, in a short "
-        "training, it cost full SFT accuracy that it did not cost LoRA. Whether full SFT falls "
-        "behind for that, the same experiment with training.precision=fp32 shows."
+        "training, it cost full SFT 13 to 29 points at three seeds and LoRA none. Whether full SFT "
+        "falls behind for that, the same experiment with training.precision=fp32 shows."
     ]
 
 
