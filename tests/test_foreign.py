@@ -52,6 +52,34 @@ def json_of(capsys, *arguments: Any) -> dict[str, Any]:
 COUNTED = {"strict": 5, "flexible": 7, "canonical": 8}
 
 
+def test_it_is_told_how_answers_are_given(tmp_path, capsys, gold):
+    """In words, in boxes and behind marks they score alike; one style alone can count."""
+    words = ["The answer is {}.", "\\boxed{{{}}}", "#### {}"]
+    texts = {n: words[n % 3].format(n + 1) for n in range(12)}
+    files = [
+        write(tmp_path / "mixed.jsonl", plain(texts)),
+        write(tmp_path / "r.jsonl", plain(RIGHT)),
+    ]
+    assert main(["compare", *map(str, files), "--gold", str(gold)]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    told = "mixed The answer is N: 4, \\boxed{N}: 4, #### N: 4; r #### N: 12."
+    assert f"Final answers, as they are given: {told}" in said
+    assert main(["score", str(files[1]), "--gold", str(gold)]) == 0
+    assert "Final answers" not in capsys.readouterr().out
+    boxed = json_of(capsys, "score", files[0], "--gold", gold, "--answer", "boxed")["arms"][0]
+    assert boxed["answers"] == {"none": 8, "boxed": 4}
+    assert boxed["scores"]["canonical"]["correct"] == 4
+
+
+def test_texts_that_hold_their_prompts_are_told_and_read(tmp_path, capsys, gold):
+    texts = {n: f"Question: {row['question']}\nAnswer: #### {n + 1}" for n, row in enumerate(GOLD)}
+    file = write(tmp_path / "x.jsonl", plain(texts))
+    assert main(["score", str(file), "--gold", str(gold)]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "x: 12 of 12 texts hold the question they answer" in said
+    assert "12 of 12 100 %" in said
+
+
 def test_score_prints_the_contract(capsys):
     found = json_of(capsys, "score", HARNESS)
     (arm,) = found["arms"]

@@ -171,7 +171,7 @@ def scorers(tables: Tables) -> Table:
         [
             run_name(tables, run),
             *(_accuracy(run.scores[scorer]) for scorer in SCORERS),
-            ", ".join(f"{words.STYLES[style]}: {count}" for style, count in run.styles.items()),
+            words.style_words(run.styles),
         ]
         for run in tables.complete
     ]

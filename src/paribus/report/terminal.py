@@ -17,6 +17,7 @@ from rich.text import Text
 from paribus.analysis.tables import MAIN_SCORER
 from paribus.analysis.wording import could_see, p_value
 from paribus.report.units import accuracy_cell, points_cell
+from paribus.report.words import style_words
 from paribus.statistics.intervals import Interval
 
 WIDTH = 80
@@ -60,7 +61,18 @@ def remarks(findings: dict[str, Any]) -> list[Text]:
     lines = [f"Verdicts are {' or '.join(_SCOPES[scope] for scope in scopes)}."] if scopes else []
     lines += [f"{_some(pairs)}: {said}" for said, pairs in named.items()]
     warnings = [Text.assemble(("warning:", "yellow"), f" {each}") for each in findings["warnings"]]
-    return [*map(Text, lines), *warnings]
+    return [*map(Text, [*lines, *_styles(findings["arms"])]), *warnings]
+
+
+def _styles(arms: Sequence[dict[str, Any]]) -> list[str]:
+    """Say how answers are given, where any is not marked `#### N`."""
+    seen: dict[str, Counter[str]] = {}
+    for arm in arms:
+        seen.setdefault(arm["name"], Counter()).update(arm["answers"])
+    if not any(counts.keys() - {"marked", "none"} for counts in seen.values()):
+        return []
+    told = [f"{name} {style_words(counts)}" for name, counts in seen.items() if counts]
+    return [f"Final answers, as they are given: {'; '.join(told)}."]
 
 
 def _said(contrast: dict[str, Any]) -> Iterator[str]:

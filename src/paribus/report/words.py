@@ -4,6 +4,8 @@ signal_words(Signal.COPY_SLIP)                  "answer not computed anywhere"
 protocol_words("one_shot/raw+calculator")       "one-shot, raw, calculator"
 """
 
+from collections.abc import Mapping
+
 from paribus.evaluation.score import VERSION
 from paribus.evaluation.signals import Signal
 from paribus.prompts.protocols import Protocol
@@ -61,6 +63,11 @@ STYLES = {
     "none": "none",
 }
 """How a final answer is given, in plain words."""
+
+
+def style_words(counts: Mapping[str, int]) -> str:
+    """Return how often answers are given how: `#### N: 97, none: 3`."""
+    return ", ".join(f"{STYLES[style]}: {count}" for style, count in counts.items())
 
 
 def signal_words(signal: Signal) -> str:
