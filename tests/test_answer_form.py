@@ -56,6 +56,18 @@ def test_a_file_without_the_expected_mark_is_told_when_scored(tmp_path, form, sa
     assert f"warning: {warning}" in shown
 
 
+def test_a_style_that_was_asked_for_and_is_not_there(tmp_path):
+    spoken = file(tmp_path, "x", "The answer is {}.")
+    found, _ = told(tmp_path, "score", spoken, "--answer", "marked")
+    (warning,) = found["warnings"]
+    assert "12 that do not count end with the right number" in warning
+    assert warning.endswith(
+        "only answers of the style marked count, as asked; auto takes others too "
+        "(evaluation.answer, --answer)."
+    )
+    assert told(tmp_path, "score", spoken)[0]["warnings"] == []
+
+
 def test_the_same_answers_in_another_form_are_no_loss(tmp_path):
     """Twelve of twelve against none, p < 0.001, and not one answer is another."""
     pair = [file(tmp_path, name, form) for name, form in (("marked", MARKED), ("spoken", SPOKEN))]

@@ -97,11 +97,18 @@ def _without_answer(name: str, runs: Sequence[tuple[Run, Run]]) -> str:
     if without <= MOST * len(texts) and (not missed or missed < MISSED * len(texts)):
         return ""
     how = [f"{counts[each]} {words}" for each, words in _WITHOUT.items() if counts[each]]
+    style = runs[0][0].style
+    remedy = (
+        "read some of its texts."
+        if style == "auto"
+        else f"only answers of the style {style} count, as asked; auto takes others too "
+        "(evaluation.answer, --answer)."
+    )
     told = f" ({wording.join(how)})" if how else ""
     return (
         f"{name}: {without} of {len(texts)} texts hold no final answer that the scorer recognises"
         f"{told}; {missed} that do not count end with the right number. Its accuracy measures "
-        "the form of its answers first: read some of its texts."
+        f"the form of its answers first: {remedy}"
     )
 
 
