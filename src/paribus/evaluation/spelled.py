@@ -47,7 +47,7 @@ _SCALES = {
     **dict.fromkeys(("tn", "trillion", "trillions"), 10**12),
     **dict.fromkeys(("dozen", "dozens"), 12),
 }
-_SCALE = re.compile(r"[\s-]*([^\W\d_]+)")
+_SCALE = re.compile(r"[\s-]*([A-Za-z](?![&'-]|\w)|[^\W\d_]{2,})")
 _MONEY_SCALES = {"m": 10**6, "b": 10**9, "T": 10**12, "t": 10**12}
 """Letters that are units elsewhere: 5 m, 5 t."""
 _VULGAR = "½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"
@@ -87,8 +87,11 @@ _LISTED = re.compile(r"[,;]\s|[;|]|\b(?:and|or)\b")
 _NAME = re.compile(r"\W*(?:[^\W\d]\w{0,20}\W*){0,3}")
 
 _PICTURES = "\u2100-\u214f\u2600-\u27bf\U0001f000-\U0001faff"
-"""Emoji, check marks, signs such as ℃."""
-_HEAD = re.compile(rf"(?:[^\W\d]|[{_PICTURES}]|[\s.,:;!?'\"“”‘’…|#@&%°/\u2014-]|[≈≃≅~∼≒→⇒∴])*")
+_MARKS = "\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0900-\u0dff\u0e00-\u0eff"
+"""Emoji, check marks, signs such as ℃; marks within the words of some scripts."""
+_HEAD = re.compile(
+    rf"(?:[^\W\d]|[{_PICTURES}{_MARKS}]|[\s.,:;!?'\"“”‘’…|#@&%°/\u2014-]|[≈≃≅~∼≒→⇒∴])*"
+)
 _RELATION = re.compile(
     r"(?:[/&]|\b(?:than|least|most|over|under|above|below|exceed(?:s|ing)?|between|half|twice|"
     r"thrice|double|triple|plus|times|or|versus|vs|never|without|until|cannot(?:\s+\w+){0,2}|"
@@ -101,27 +104,29 @@ _CODE = re.compile(r"(?:^|.*\W)(?:[A-Z]{2,3}|Rs|kr|R)$", re.DOTALL)
 """A currency that touches its number: USD18, Rs18."""
 _ALONE = re.compile(r"\W*(?:(?:[A-Z]{1,3}|Rs|kr)\W*)?")
 _ABOUT = re.compile(
-    r"[≈≃≅~∼≒]|\b(?:about|approximately|approx|around|roughly|circa|ca|nearly|almost)\b"
+    r"[≈≃≅~∼≒]|\b(?:about|approximately|approx|around|roughly|circa|(?-i:ca)|nearly|almost)\b"
     r"\W*(?:equals?|equal to|is)?\W*$",
     re.IGNORECASE,
 )
 _TAIL = re.compile(
-    rf"(?:[\s.,:;!?%°'\"“”‘’…|#&@{_PICTURES}]|[-/](?=\s*[^\W\d_]{{2}})|/(?=\s?[gmslhLtd]\b)|\u2014"
+    rf"(?:[\s.,:;!?%°'\"“”‘’…|#&@{_PICTURES}{_MARKS}]|[-/](?=\s*[^\W\d_]{{2}})|/(?=\s?[gmslhLtd]\b)|\u2014"
     r"|(?![\u0370-\u03ff])[^\W\d_])*"
 )
-_UNIT_LETTERS = frozenset("gmslhLdwtcCpFAVWNJ")
+_UNIT_LETTERS = frozenset("gmslhLdwtTbcCpFAVWNJ")
 _CHANGED = re.compile(
     r"\W*(?:squared|cubed|factorial|doubled|tripled|halved|halves|half|thirds|fourths|fifths|"
     r"sixths|eighths|tenths|hundredths|plus|minus|divided|multiplied|mod|modulo|over|choose|"
     rf"thousandths|millionths|tens|ish|times\s+(?:{_NUMBER_WORDS})|and a)\b"
     rf"|\s*-\s*(?:{_NUMBER_WORDS})\b"
-    rf"|.*\b(?:(?:or|to|through|versus|vs)\W+(?:about\s+)?(?:{_NUMBER_WORDS}|more|less|fewer|so|"
+    rf"|.*\b(?:(?:or|to|and|through|versus|vs)\W+(?:about\s+)?(?:{_NUMBER_WORDS}|more|less|fewer|so|"
     r"higher|above|below|under|even)|and\W+(?:up|over|above|more)|at least|at most|not|wrong|"
-    r"incorrect)\b|.*n't\b|.*\bno\W*$|\s*[xyzn]\b",
+    rf"incorrect)\b|.*\band\W+(?:an?\W+)?(?:half|third|quarter)\b|.*,\s*(?:{_NUMBER_WORDS})\b"
+    r"|.*n't\b|.*\bno\W*$|\s*[xyzn]\b",
     re.IGNORECASE | re.DOTALL,
 )
+_COMPOUND = re.compile(rf"\W*(?:{_NUMBER_WORDS})\b", re.IGNORECASE)
+"""What goes on behind a scale: thousand five."""
 _THEREABOUTS = re.compile(r".*\b(?:approximately|approx|roughly)\b", re.IGNORECASE | re.DOTALL)
-_ORDINAL = ("st", "nd", "rd", "th")
 
 
 def spelled(written: str, *, alone: bool = False) -> Value | None:
@@ -160,7 +165,7 @@ def _last_side(sentence: str, *, alone: bool) -> tuple[str | None, bool]:
     if _OTHER_SIDES.search(sentence):
         return None, False
     *left, last = re.split("[=≈]", sentence)
-    about = "≈" in sentence
+    about = "≈" in sentence or "~=" in sentence
     if any(_LISTED.search(side) for side in left[1:]):
         return None, about
     if alone and any(not _NAME.fullmatch(side) for side in left):
@@ -210,6 +215,7 @@ def _is_behind(tail: str, *, alone: bool) -> bool:
     return bool(
         _TAIL.fullmatch(tail)
         and not _CHANGED.match(rest)
+        and not (rest != tail and _COMPOUND.match(rest))
         and not any(map(str.isnumeric, tail))
         and (not alone or len(tail.split()) <= _UNIT_WORDS)
     )
