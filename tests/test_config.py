@@ -234,6 +234,22 @@ def test_all_problems_come_at_once(folder: Path) -> None:
         ("tune.learning_rates.full: 1", "x.yaml:1: tune.learning_rates.full must be a list of a n"),
         ("tune.learning_rate: {}", "x.yaml:1: tune.learning_rate is not a known key; nearest: tr"),
         ("strict: 1", "x.yaml:1: strict must be true or false, got 1"),
+        ("looks: [3, 5]", "x.yaml:1: looks needs the most seeds an arm may have; set budget=5"),
+        (
+            "budget: 8\nseeds: 3",
+            "x.yaml:2: seeds=3 and budget=8 both say how many seeds an arm has; drop seeds, or set "
+            "seeds=8",
+        ),
+        *(
+            (
+                f"budget: 8\nlooks: {looks}",
+                f"x.yaml:2: looks={looks} must be numbers of seeds, each more than the one before, "
+                "from 3 to budget=8; set looks=[4, 8]",
+            )
+            for looks in ("[4, 6]", "[6, 4, 8]", "[4, 4, 8]", "[4, 8, 10]", "[]")
+        ),
+        ("budget: 2", "x.yaml:1: budget must be a whole number ≥ 3 and ≤ 10,000 or null, got 2"),
+        ("budget: 8\nlooks: [2, 8]", "x.yaml:2: looks must be a list of a whole number ≥ 3 and"),
         ("training.trackers: [mlflow]", "x.yaml:1: training.trackers must be a list of 'tensorb"),
     ],
 )
@@ -337,6 +353,26 @@ def test_every_number_of_the_schema_has_bounds_on_both_sides() -> None:
             if one.get("type") in ("integer", "number"):
                 assert {"minimum", "exclusiveMinimum"} & one.keys(), key
                 assert {"maximum", "exclusiveMaximum"} & one.keys(), key
+
+
+@pytest.mark.parametrize(
+    ("text", "seeds", "looks"),
+    [
+        ("seeds: 4", 4, None),
+        ("budget: 8", 8, [4, 8]),
+        ("budget: 8\nlooks: [3, 5, 8]", 8, [3, 5, 8]),
+        ("budget: 3", 3, [3]),
+        ("budget: 8\nseeds: 8\nlooks: null", 8, [4, 8]),
+    ],
+)
+def test_a_budget_is_the_seeds_and_has_looks(
+    folder: Path, text: str, seeds: int, looks: list[int] | None
+) -> None:
+    result = loaded(f"base: configs/base.yaml\n{text}")
+    assert (result.config.seeds, result.config.looks) == (seeds, looks)
+    if looks:
+        assert str(result.origins["budget"]) == "x.yaml:2"
+        assert result.origins["looks"].file == Path("x.yaml")
 
 
 LONG = "a" * 5000

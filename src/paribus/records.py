@@ -95,6 +95,17 @@ class Generation:
     group: str = ""
 
 
+class Settled(StrEnum):
+    """How a comparison stands after a declared look at growing data."""
+
+    SHOWN = "shown"
+    OPEN = "open"
+    UNLIKELY = "unlikely"
+    """To be shown by the last look: its arms need not go on for it."""
+    NOT_SHOWN = "not_shown"
+    """The last look has passed."""
+
+
 class Outcome(StrEnum):
     """What a scorer says of a generation. Only CORRECT counts as correct; all count in n."""
 

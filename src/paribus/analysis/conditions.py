@@ -12,6 +12,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from paribus.analysis import looks
 from paribus.analysis.contrasts import Contrast
 from paribus.analysis.protocols import main_protocol
 from paribus.analysis.tables import Run, Tables
@@ -70,6 +71,7 @@ def limits(tables: Tables, found: Sequence[Contrast], effects: int = 0) -> list[
     """
     said = [
         *tables.asked,
+        *looks.said(tables),
         *_about_forks(tables),
         *_about_further(tables),
         *_about_seeds(found),

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from paribus.analysis.looks import at_looks, each_side, two_sided
 from paribus.analysis.pairing import Aligned, align
 from paribus.analysis.tables import Run, Tables
 from paribus.statistics.detectable import Range
@@ -48,7 +49,7 @@ class Contrast:
         difference: share solved by a minus share solved by b; None if n is 0.
         by_seed: the difference of each replicate that both have; an untuned arm's run serves all.
         interval: 95 % interval of the difference; None where `reason` says why.
-        p_value: two-sided; None where there is no test.
+        p_value: two-sided, of all declared looks so far together; None where there is no test.
         p_holm: corrected for all that the experiment asks; see `family`.
         paired: whether its seeds were compared one by one, as declared.
         detectable: the smallest difference that would be shown 8 times in 10.
@@ -115,6 +116,18 @@ class Contrast:
 
 def contrast(tables: Tables, a: str, b: str, factor: str, *, family: int = 1) -> Contrast:
     """Return a against b, not corrected yet; `family` comparisons share the level."""
+    found = at_looks(
+        tables, (a, b), lambda seen, share: _contrast(seen, a, b, factor, family=family / share)
+    )
+    return replace(
+        found[-1].of,
+        p_value=two_sided(found),
+        p_not_worse=each_side(found, lambda one: one.p_not_worse),
+        p_worse=each_side(found, lambda one: one.p_worse),
+    )
+
+
+def _contrast(tables: Tables, a: str, b: str, factor: str, *, family: float) -> Contrast:
     runs_a, runs_b = comparable(tables, a, b)
     margin = tables.margins.get((a, b))
     empty = Contrast(a=a, b=b, factor=factor, margin=margin)

@@ -16,6 +16,7 @@ from itertools import product
 from math import prod
 
 from paribus.analysis.contrasts import of_shared_seeds, pairs_seeds
+from paribus.analysis.looks import at_looks, two_sided
 from paribus.analysis.pairing import align
 from paribus.analysis.tables import Arm, Tables
 from paribus.statistics.crossed import components, estimate, too_uncertain
@@ -69,6 +70,13 @@ def planned(tables: Tables) -> list[Effect]:
 
 def measured(tables: Tables, effect: Effect, *, family: int = 1) -> Effect:
     """Return what came of a planned effect, not corrected; `family` comparisons share the level."""
+    found = at_looks(
+        tables, list(effect.weights), lambda seen, share: _measured(seen, effect, family / share)
+    )
+    return replace(found[-1].of, p_value=two_sided(found))
+
+
+def _measured(tables: Tables, effect: Effect, family: float) -> Effect:
     runs = [[run for run in tables.complete if run.arm == name] for name in effect.weights]
     if not all(runs):
         return replace(effect, reason="not all of its arms have results")

@@ -16,9 +16,11 @@ from dataclasses import dataclass, replace
 from paribus.analysis import effects
 from paribus.analysis.contrasts import Contrast, contrast
 from paribus.analysis.effects import Effect
+from paribus.analysis.looks import last
 from paribus.analysis.relations import Gain, format_and_skill
 from paribus.analysis.tables import Tables
 from paribus.statistics.family import Asked, corrected
+from paribus.statistics.sequential import least
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,8 +42,12 @@ def judged(tables: Tables) -> Judged:
     size = len(tables.declared) + len(planned)
     found = [contrast(tables, a, b, factor, family=size) for a, b, factor in tables.declared]
     factors = [effects.measured(tables, effect, family=size) for effect in planned]
-    gains = [format_and_skill(tables, each.a, each.b) for each in found]
-    asked = [_asked(each, gain) for each, gain in zip(found, gains, strict=True)]
+    seen = [last(tables, (each.a, each.b)) for each in found]
+    pairs = zip(seen, found, strict=True)
+    gains = [format_and_skill(one.of, each.a, each.b) for one, each in pairs]
+    asked = [
+        _asked(each, gain, one.share) for each, gain, one in zip(found, gains, seen, strict=True)
+    ]
     told = corrected([*asked, *(Asked(differ=each.p_value) for each in factors)])
     of_contrasts, of_effects = told[: len(found)], told[len(found) :]
     return Judged(
@@ -56,15 +62,18 @@ def judged(tables: Tables) -> Judged:
     )
 
 
-def _asked(found: Contrast, gain: Gain | None) -> Asked:
-    """Return what is asked of a contrast; of no gain it is never asked what it is made of."""
+def _asked(found: Contrast, gain: Gain | None, share: float) -> Asked:
+    """Return what is asked of a contrast; of no gain it is never asked what it is made of.
+
+    That is asked at the last declared look, which may spend its `share` of the level.
+    """
     gained = gain is not None and (found.difference or 0.0) > 0
     return Asked(
         differ=found.p_value,
         within=found.p_not_worse,
         beyond=found.p_worse,
         asks_margin=found.margin is not None,
-        then=gain.least_tested.p_value if gain is not None and gained else None,
+        then=least([gain.least_tested.p_value], [share]) if gain is not None and gained else None,
         asks_then=gain is not None,
     )
 

@@ -10,7 +10,7 @@ Undefined values are null. There is never a NaN, and never a zero that stands fo
 from dataclasses import dataclass
 from typing import Any
 
-from paribus.analysis import wording
+from paribus.analysis import looks, wording
 from paribus.analysis.answer import answer
 from paribus.analysis.answer_form import warnings
 from paribus.analysis.bad_seeds import bad_seeds
@@ -108,6 +108,10 @@ def payload(analysis: Analysis) -> dict[str, Any]:
         "effects": [_effect(each) for each in analysis.effects],
         "missing": tables.missing,
         "unrecorded": unrecorded(tables),
+        "looks": {
+            "taken": [look.row() for look in tables.looks],
+            "warnings": looks.warnings(tables),
+        },
         "limits": analysis.limits,
     }
 

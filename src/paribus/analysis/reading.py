@@ -24,7 +24,7 @@ from paribus.files import read_json, read_json_lines
 from paribus.records import AnswerStyle, Generation
 from paribus.store.experiments import read_description, read_tuning
 from paribus.store.layout import ExperimentFolder, RunFolder
-from paribus.store.ledger import read_ledger
+from paribus.store.ledger import read_ledger, read_looks, stopped_at
 from paribus.store.manifest import check
 from paribus.store.places import misplaced
 from paribus.store.runs import RunState, read_events, read_generations, state
@@ -62,10 +62,12 @@ def load(folder: ExperimentFolder, description: dict[str, Any] | None = None) ->
         (each["a"], each["b"]): each.get("margin") or config.get("margin")
         for each in description["contrasts"]
     }
+    looks = tuple(read_looks(folder.ledger))
+    seeds, stopped = int(config.get("seeds", 1)), stopped_at(looks) if config.get("looks") else {}
     runs = tuple(
         read_run(folder.run(arm.name, seed), style)
         for arm in arms
-        for seed in range(1 if arm.untuned else int(config.get("seeds", 1)))
+        for seed in range(1 if arm.untuned else min(seeds, stopped.get(arm.name, seeds)))
     )
     open_tests = {
         (run.arm, run.seed): still_to_test(folder.run(run.arm, run.seed), arm.identity)
@@ -85,6 +87,7 @@ def load(folder: ExperimentFolder, description: dict[str, Any] | None = None) ->
         tuning=read_tuning(folder),
         margins={pair: points / 100 for pair, points in margins.items() if points},
         asked=tuple(description.get("asked", ())),
+        looks=looks,
     )
 
 

@@ -19,7 +19,7 @@ from paribus.statistics.accuracy import mean_interval
 from paribus.statistics.crossed import components
 from paribus.statistics.groups import numbered
 from paribus.statistics.intervals import Interval
-from paribus.store.ledger import TestRead
+from paribus.store.ledger import Look, TestRead
 from paribus.store.runs import RunState
 from paribus.store.tested import Tested
 
@@ -144,6 +144,8 @@ class Tables:
         repeats: arms whose several runs are not known to be separate training runs.
         margins: (a, b) of a contrast -> the largest difference that would not matter, as a share.
         asked: one sentence for each question that was asked after the runs.
+        looks: every look at the verdicts, this one too, oldest first.
+        not_entered: why this look is not in the ledger, or "".
     """
 
     config: dict[str, Any]
@@ -157,6 +159,8 @@ class Tables:
     repeats: frozenset[str] = frozenset()
     margins: dict[tuple[str, str], float] = field(default_factory=dict)
     asked: tuple[str, ...] = ()
+    looks: tuple[Look, ...] = ()
+    not_entered: str = ""
 
     def run(self, arm: str, seed: int) -> Run | None:
         """Return the run of `arm` with `seed`, complete or not; None if none is declared."""

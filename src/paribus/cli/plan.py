@@ -44,6 +44,7 @@ from paribus.planning.machine import here
 from paribus.planning.rules.limits import OVER_DISK, OVER_MEMORY
 from paribus.prompts.protocols import main_protocol, protocols
 from paribus.store.layout import ExperimentFolder
+from paribus.store.ledger import Look, read_looks, stopped_at
 from paribus.store.runs import state
 from paribus.training.batching import order_seed, training_length
 
@@ -70,6 +71,8 @@ def plan(
     elsewhere = device(on) if on is not None else None
     machine = cache(partial(here, root))  # it imports torch: only if asked
     folder = ExperimentFolder(root / loaded.config.name)
+    looks = read_looks(folder.ledger)
+    design = design.up_to(stopped_at(looks))
     design = settle_design(design, folder, lambda: elsewhere or machine().device)
     design = as_stored(design, folder)
     console = PlainConsole(highlight=False)
@@ -95,6 +98,7 @@ def plan(
     tries = [trial for trial in design.trials if trial.arm in design.open]
     to_try = [trial for trial in tries if not _is_done(trial, design, folder, stored)]
     made["seconds_left"] = total_seconds([*to_try, *todo], made["arms"])
+    made["looks"] = _looks(loaded, design, looks, made["arms"])
     # That an arm does not fit is the answer to a question; all else is a mistake.
     wrong = [one for one in found if one.rule not in (OVER_MEMORY, OVER_DISK)]
     stops = _faults(prospects, elsewhere) + [one for one in [refusal_of(wrong)] if one]
@@ -161,6 +165,28 @@ def _plan(
         "not_compared": [
             {"a": pair.a, "b": pair.b, "factor": pair.factor} for pair in design.apart
         ],
+    }
+
+
+def _looks(
+    loaded: Loaded, design: Design, taken: Sequence[Look], arms: Sequence[dict[str, Any]]
+) -> dict[str, Any] | None:
+    """Return what declared looks cost: if the next one decides all, and if none does."""
+    planned = loaded.config.looks
+    if not planned:
+        return None
+    done = sum(bool(look.planned) for look in taken)
+    going = design.runs if done == 0 or taken[-1].goes_on else []
+    soonest = planned[min(done, len(planned) - 1)]
+    least = [run for run in design.runs if run.replicate < soonest]
+    return {
+        "seeds": planned,
+        "taken": done,
+        "over": not going,
+        "least_runs": len(least),
+        "most_runs": len(design.runs),
+        "least_seconds": total_seconds([*design.trials, *least], arms),
+        "most_seconds": total_seconds([*design.trials, *design.runs], arms),
     }
 
 

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from paribus.analysis.wording import join
 from paribus.cli.plan_details import rate_of, show_details
 from paribus.cli.plan_memory import probed
 from paribus.cli.tables import table_of
@@ -55,7 +56,7 @@ def show(
 
     `refused` are the rules whose errors are said elsewhere; `more` is the command for the details.
     """
-    for line in (*_head(made), *_needs(made), *_stored(made, details=details)):
+    for line in (*_head(made), *_needs(made), *_looks(made), *_stored(made, details=details)):
         console.print(line, soft_wrap=True)
     if details:
         show_details(made, console)
@@ -122,6 +123,22 @@ def _needs(made: dict[str, Any]) -> list[str]:
     based = [f"lengths of texts are assumed: {note}" for note in dict.fromkeys(notes) if note]
     based.append(f"speed of the device: {device['assumed']}")
     return lines + [f"{escape(said[0].upper() + said[1:])}." for said in based]
+
+
+def _looks(made: dict[str, Any]) -> list[str]:
+    """Return when the runs are looked at, and what they take at least and at most."""
+    looks = made["looks"]
+    if not looks:
+        return []
+    said = f"[bold]Looks[/]: at {join([*map(str, looks['seeds'])])} seeds"
+    if looks["taken"]:
+        said += f", {looks['taken']} of them taken"
+    if looks["over"]:
+        return [f"{said}; nothing is left that more seeds are likely to decide."]
+    runs, ends = f"{looks['least_runs']} to {looks['most_runs']} runs", ""
+    if looks["least_seconds"] is not None and looks["most_seconds"] is not None:
+        ends = f", {duration(looks['least_seconds'])} to {duration(looks['most_seconds'])}"
+    return [f"{said}; {runs}{ends}, by what each look leaves open."]
 
 
 def _stored(made: dict[str, Any], *, details: bool) -> list[str]:

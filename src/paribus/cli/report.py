@@ -66,6 +66,8 @@ def _conclude(folder: ExperimentFolder, description: dict[str, Any], console: Co
     _tell_of_runs(findings, folder, console)
     if findings["unrecorded"]:
         console.print(f"[yellow]warning:[/] {escape(findings['unrecorded'])}", soft_wrap=True)
+    for line in findings["looks"]["warnings"]:
+        console.print(f"[yellow]warning:[/] {escape(line)}", soft_wrap=True)
     console.print(f"report: {escape(str(page))}", soft_wrap=True)
     unlike = [
         f"{each['a']} and {each['b']}: {unlike}"

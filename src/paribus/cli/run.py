@@ -12,6 +12,7 @@ from paribus.analysis.robustness import read_labels
 from paribus.cli.arguments import command
 from paribus.cli.console import PlainConsole, enduring
 from paribus.cli.display import Display
+from paribus.cli.looks import look_at, look_lines, refuse_another_plan
 from paribus.cli.report import conclude
 from paribus.cli.warnings import violation_lines
 from paribus.config.load import Loaded
@@ -22,6 +23,7 @@ from paribus.experiment.preflight import Warned
 from paribus.planning.rules.card import Severity
 from paribus.store.experiments import read_tuning
 from paribus.store.layout import ExperimentFolder
+from paribus.store.ledger import read_looks, stopped_at
 
 
 def run(loaded: Loaded, design: Design, root: Path, *, fork: bool) -> int:
@@ -37,6 +39,9 @@ def run(loaded: Loaded, design: Design, root: Path, *, fork: bool) -> int:
         read_labels(Path(loaded.config.labels))  # a fault is told before anything is spent
     folder = ExperimentFolder(root / loaded.config.name)
     _refuse_inputs_in(folder.path, loaded, design)
+    looks = read_looks(folder.ledger)
+    refuse_another_plan(loaded.config, looks)
+    design = design.up_to(stopped_at(looks))
     with Display(console, loaded.config.name, [*design.trials, *design.runs]) as display:
 
         def tell(settled: Design, found: Sequence[Warned]) -> None:
@@ -51,7 +56,13 @@ def run(loaded: Loaded, design: Design, root: Path, *, fork: bool) -> int:
                 shown += f" shows {'them' if notes > 1 else 'it'}"
                 console.print(f"{notes} note{'s' if notes > 1 else ''}: {escape(shown)}")
 
-        outcome = run_experiment(loaded, design, root, display, tell, fork=fork)
+        def look(seeds: int) -> tuple[str, ...]:
+            taken = look_at(folder, seeds)
+            for line in look_lines(taken):
+                console.print(escape(line))
+            return taken.goes_on
+
+        outcome = run_experiment(loaded, design, root, display, tell, look, fork=fork)
     _tell_outcome(outcome, design, folder, console)
     conclude(folder, console)
     if outcome.failed:

@@ -22,6 +22,7 @@ from paribus.cli.tables import captioned, table_of
 from paribus.errors import StoreError
 from paribus.store.experiments import read_description
 from paribus.store.layout import ExperimentFolder, RunFolder
+from paribus.store.ledger import read_looks, stopped_at
 from paribus.store.places import experiments_in
 from paribus.store.standing import Standing, Stands, standing
 from paribus.store.tested import still_to_test, told
@@ -68,6 +69,7 @@ def _rows(folder: ExperimentFolder) -> list[dict[str, Any]]:
     """Return one row per trial and run of the design, run or not, in its order."""
     description = read_description(folder)
     seeds = description["config"]["seeds"]
+    stopped = stopped_at(read_looks(folder.ledger)) if description["config"].get("looks") else {}
     trials = [
         _row(folder, folder.trial(trial["arm"], trial["learning_rate"]), trial)
         for trial in description.get("trials", [])
@@ -79,7 +81,11 @@ def _rows(folder: ExperimentFolder) -> list[dict[str, Any]]:
             {**arm, "arm": arm["name"], "seed": replicate},
         )
         for arm in description["arms"]
-        for replicate in range(1 if arm["identity"]["method"] == "none" else seeds)
+        for replicate in range(
+            1
+            if arm["identity"]["method"] == "none"
+            else min(seeds, stopped.get(arm["name"], seeds))
+        )
     ]
 
 

@@ -21,6 +21,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from paribus.config.explain import explain, nearest, shown_key
 from paribus.config.keys import SCHEMA
+from paribus.config.looks import look_problems
 from paribus.config.read import Origin, find_origin
 from paribus.config.schema import ArmConfig, ExperimentConfig
 from paribus.config.spec import SCORING, flatten, nest
@@ -73,6 +74,7 @@ def check_experiment(
     lines += _cross_problems(shared, found, origins)
     lines += _path_problems(flatten(values), origins)
     lines += _override_problems(values, origins)
+    lines += [] if found.keys() & {"budget", "looks", "seeds"} else look_problems(values, origins)
     return (None if lines else _EXPERIMENT.validate_json(json.dumps(values))), lines
 
 

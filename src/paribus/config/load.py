@@ -29,6 +29,7 @@ from omegaconf import OmegaConf
 
 from paribus.config.check import ARM_FIELDS, ARM_SECTIONS, absolute_paths, check_experiment
 from paribus.config.explain import shown_key
+from paribus.config.looks import settle_looks
 from paribus.config.read import Origin, find_origin, read_file, read_item, shown_path
 from paribus.config.schema import ExperimentConfig
 from paribus.config.spec import flatten, nest
@@ -88,6 +89,7 @@ def load(path: Path, dotlist: Sequence[str] = ()) -> Loaded:
     shared = flatten({key: value for key, value in values.items() if key in with_paths})
     values |= nest(absolute_paths(shared, origins))
     _refuse_secrets(values, origins)
+    settle_looks(values, origins)
     config, problems = check_experiment(values, origins)
     if config is None:
         remedy = "mend each line above; docs/config.md describes every key"

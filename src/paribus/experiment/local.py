@@ -1,10 +1,11 @@
 """Run an experiment on this machine, one run after the other.
 
 Everything is checked first. Trials find the learning rates that are open, then the arms run.
-Finished runs are kept; a failed run does not stop the others.
+Finished runs are kept; a failed run does not stop the others. Where looks are declared, the seeds
+up to the next look are run, and whoever judges them says which arms go on.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -32,6 +33,8 @@ from paribus.store.lock import locked
 from paribus.store.runs import RunState, fail, put_in_place, state
 
 OnRun = Callable[[RunSpec, Progress], None]
+OnLook = Callable[[int], Collection[str]]
+"""Judges the runs at a declared look, given its number of seeds; returns the arms that go on."""
 Execute = Callable[[RunSpec, RunFolder, Callable[[Progress], None], Planned | None], None]
 
 
@@ -58,13 +61,15 @@ def run_experiment(
     root: Path,
     on_progress: OnRun,
     on_checked: Callable[[Design, Sequence[Warned]], None],
+    on_look: OnLook = lambda _: (),
     *,
     isolate: bool = True,
     fork: bool = False,
 ) -> Outcome:
     """Run what is not complete yet under `root`, and return how it went.
 
-    `on_checked` is told the settled design and what the rules found, before the first run begins.
+    `on_checked` is told the settled design and what the rules found, before the first run begins;
+    `on_look` is asked at each declared look, once all runs up to it are complete.
     With `fork` unfinished runs go on even where they were begun with other settings. Failures of
     single runs are in the result; a failed trial is only a rate that cannot be chosen.
 
@@ -73,10 +78,9 @@ def run_experiment(
     another process works there, or nothing can be written.
     """
     folder = ExperimentFolder(root / loaded.config.name)
-    run = partial(run_isolated if isolate else run_here, fork=fork)
     with locked(folder.lock):
         return _run_locked(
-            loaded, design, folder, on_progress, on_checked, run, isolate=isolate, fork=fork
+            loaded, design, folder, on_progress, on_checked, on_look, isolate=isolate, fork=fork
         )
 
 
@@ -86,12 +90,13 @@ def _run_locked(
     folder: ExperimentFolder,
     on_progress: OnRun,
     on_checked: Callable[[Design, Sequence[Warned]], None],
-    run: Execute,
+    on_look: OnLook,
     *,
     isolate: bool,
     fork: bool,
 ) -> Outcome:
     root = folder.path.parent
+    run: Execute = partial(run_isolated if isolate else run_here, fork=fork)
     for spec in design.runs:
         put_in_place(folder.of(spec))
     design = settle_design(design, folder, devices.here)
@@ -121,10 +126,39 @@ def _run_locked(
         execute(trials)
         design = settle(design, conclude(design, folder))
         write_description(folder, description(loaded, design))
-    to_run = pending(_ready(design), folder)
-    failed = execute(to_run)
-    ran, kept = len(to_run) - len(failed), len(_ready(design)) - len(to_run)
+    kept = len(_ready(design)) - len(pending(_ready(design), folder))
+    ran, failed = _run_to_looks(design, folder, loaded.config.looks, execute, on_look)
     return Outcome(ran=ran, kept=kept, failed=(*_fail_open(design, folder), *failed))
+
+
+def _run_to_looks(
+    design: Design,
+    folder: ExperimentFolder,
+    looks: Sequence[int] | None,
+    execute: Callable[[Sequence[RunSpec]], list[tuple[RunSpec, str]]],
+    on_look: OnLook,
+) -> tuple[int, list[tuple[RunSpec, str]]]:
+    """Run what is missing, all at once or from look to look; return how many were, and failures.
+
+    Nothing is looked at while a run of it is missing.
+    """
+    ready = _ready(design)
+    if not looks:
+        to_run = pending(ready, folder)
+        failed = execute(to_run)
+        return len(to_run) - len(failed), failed
+    ran, going = 0, {spec.arm for spec in ready}
+    for seeds in looks:
+        to_run = [each for each in ready if each.arm in going and each.replicate < seeds]
+        to_run = pending(to_run, folder)
+        failed = execute(to_run)
+        ran += len(to_run) - len(failed)
+        if failed or design.open:
+            return ran, failed
+        going = set(on_look(seeds))
+        if not going:
+            break
+    return ran, []
 
 
 def _tested_on_more(design: Design, folder: ExperimentFolder) -> tuple[str, ...]:

@@ -83,6 +83,11 @@ class Design:
         """Return a run's identity as far as it is known: an open learning rate is "tuned"."""
         return open_identity(run.identity()) if run.arm in self.open else run.identity()
 
+    def up_to(self, stops: Mapping[str, int]) -> "Design":
+        """Return the design without the seeds that arms do not need: arm -> how many it has."""
+        runs = [run for run in self.runs if run.replicate < stops.get(run.arm, MAX_RUNS)]
+        return replace(self, runs=runs)
+
 
 @dataclass(slots=True, kw_only=True)
 class _Draft:

@@ -9,9 +9,12 @@ from dataclasses import dataclass
 from paribus.analysis import wording
 from paribus.analysis.reads import RunReads, adopted, reads_by_run, unrecorded
 from paribus.analysis.tables import Tables
+from paribus.records import Settled
 from paribus.report.arms import several_seeds
 from paribus.report.rows import Table
+from paribus.report.units import UNKNOWN
 from paribus.report.words import protocol_words
+from paribus.store.ledger import Decided
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +24,7 @@ class Ledger:
     sentence: str
     warnings: list[str]
     table: Table
+    looks: Table
 
 
 def section(tables: Tables) -> Ledger | None:
@@ -41,7 +45,32 @@ def section(tables: Tables) -> Ledger | None:
                 for row in rows
             ],
         ),
+        looks=_looks(tables),
     )
+
+
+def _looks(tables: Tables) -> Table:
+    """Every look at the verdicts of more data than before."""
+    return Table(
+        ["look", "when", "runs", "seeds", "problems", "declared", "decided"],
+        [
+            [
+                str(look.look),
+                look.time,
+                str(sum(look.runs.values())),
+                str(look.seeds),
+                f"{look.problems:,}",
+                "yes" if look.planned else "no",
+                "; ".join(map(_decided, look.decided)) or UNKNOWN,
+            ]
+            for look in tables.looks
+        ],
+    )
+
+
+def _decided(row: Decided) -> str:
+    state = {Settled.UNLIKELY: "given up", Settled.NOT_SHOWN: "not shown"}.get(row.state, row.state)
+    return f"{row.a} − {row.b}: {state}"
 
 
 def _repeated(rows: Sequence[RunReads], several: bool) -> list[str]:

@@ -7,6 +7,7 @@ data and files is escaped by the template, and what the script reads by `flips`;
 the only markup made elsewhere, and `svg` escapes theirs.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from paribus.analysis.examples import Example, pick
-from paribus.analysis.findings import Analysis, analyse, payload
+from paribus.analysis.findings import Analysis, conclude, payload
+from paribus.analysis.looks import new_look
+from paribus.analysis.reading import load
 from paribus.analysis.tables import Tables
+from paribus.errors import StoreError
 from paribus.report import (
     accuracy,
     figures,
@@ -34,6 +38,7 @@ from paribus.report import (
 from paribus.report.arms import first_runs
 from paribus.store.experiments import write_conclusions
 from paribus.store.layout import ExperimentFolder
+from paribus.store.ledger import append_look
 from paribus.untrusted import printable
 
 NO_BREAK = "\u00a0"
@@ -47,10 +52,26 @@ def write_report(folder: ExperimentFolder, description: dict[str, Any] | None = 
     With a `description` its questions are answered instead of the store's own.
     Raises StoreError if a file of the experiment is damaged or the report cannot be written.
     """
-    analysis = analyse(folder, description)
+    analysis = conclude(entered(load(folder, description), folder))
     page = render(analysis)
     write_conclusions(folder, page, payload(analysis))
     return folder.report
+
+
+def entered(tables: Tables, folder: ExperimentFolder) -> Tables:
+    """Return `tables` with the look that showing them is, once it is in the ledger.
+
+    Where that cannot be written, the report says so.
+    """
+    look = new_look(tables)
+    if look is None:
+        return tables
+    looks, why = (*tables.looks, look), ""
+    try:
+        append_look(folder.ledger, look)
+    except StoreError as error:
+        why = f"This look is not in the ledger: {error.message}."
+    return replace(tables, looks=looks, not_entered=why)
 
 
 def render(analysis: Analysis) -> str:

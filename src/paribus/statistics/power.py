@@ -53,7 +53,7 @@ class Design:
     correlation: float = 0.4
     same_arm: float = 0.6
     spread: float = 0.01
-    comparisons: int = 1
+    comparisons: float = 1
 
 
 def power(design: Design, baseline: float, difference: float) -> float:

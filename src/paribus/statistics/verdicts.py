@@ -123,7 +123,7 @@ def decide(p_holm: float | None, difference: float | None) -> Verdict:
     return Verdict.SUPPORTED if difference > 0 else Verdict.REFUTED
 
 
-def detectable(tested: Tested, a: Solved, b: Solved, comparisons: int) -> float | None:
+def detectable(tested: Tested, a: Solved, b: Solved, comparisons: float) -> float | None:
     """Return the smallest difference that would be shown 8 times in 10 in such a family.
 
     It is what `plan` foresees, with the accuracies and variances found in place of assumed ones.
@@ -137,7 +137,7 @@ def detectable(tested: Tested, a: Solved, b: Solved, comparisons: int) -> float 
     return power.detectable_about(design, float(a.mean() + b.mean()) / 2)
 
 
-def detectable_range(tested: Tested, comparisons: int) -> Range | None:
+def detectable_range(tested: Tested, comparisons: float) -> Range | None:
     """Return what `detectable` may truly be, as far as the seeds say; None with one seed."""
     return range_by(tested.crossed, ALPHA / comparisons) if tested.crossed else None
 

@@ -1,24 +1,35 @@
-"""Every reading of the test split, one line each, written before it happens and never removed.
+"""Every reading of the test split, and every look at the verdicts, one line each, never removed.
 
     {"time": "2026-01-31T12:00:00+00:00", "arm": "lora-main", "seed": 0,
      "protocol": "zero_shot/raw", "problems": 1319, "test_sha256": "...", "fingerprint": "...",
      "sha256": "<of the line without this key>"}
+    {"time": "2026-01-31T13:00:00+00:00", "look": 1, "runs": {"lora-main": 3}, "problems": 1319,
+     "sha256": "..."}
 
-A run that was copied in from another store has `"adopted": true`, and the time of that.
+A reading is entered before it happens; a run that was copied in from another store has
+`"adopted": true`, and the time of that. A look is entered before it is shown, where there are more
+runs or problems than at any look before; one that was declared (`looks`) also holds `planned`,
+`decided` and `goes_on`.
 
 The ledger lies beside the runs, not in them: deleting a run's folder and trying again leaves
 both lines. Trials of learning rates read validation problems and add none.
 """
 
 import fcntl
+import itertools
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
 
 from paribus.errors import DamagedError
 from paribus.files import json_line, read_bytes, sha256_of_json
+from paribus.records import Settled
 from paribus.store.runs import writing
 
 LIKELIHOOD = "likelihood"
@@ -52,19 +63,88 @@ class TestRead:
     adopted: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decided:
+    """What a declared look found of one contrast.
+
+    Attributes:
+        a, b: its arms.
+        difference: share solved by a minus share solved by b; None if they cannot be compared.
+        p_value: over all looks so far; None without a test.
+        p_holm: corrected for the family.
+        chance: of being shown by the last look; None where it was not asked.
+        state: what follows.
+    """
+
+    a: str
+    b: str
+    difference: float | None
+    p_value: float | None
+    p_holm: float | None
+    chance: float | None
+    state: Settled
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """Verdicts were shown of more data than at any look before.
+
+    Attributes:
+        time: UTC, ISO 8601.
+        look: its number, from 1.
+        runs: arm -> its complete runs.
+        problems: that they were tested on, at most.
+        planned: numbers of seeds at which looks are declared; () if none are.
+        decided: of a declared look, a row for each contrast.
+        goes_on: of a declared look, the arms that get more seeds.
+    """
+
+    time: str
+    look: int
+    runs: dict[str, int]
+    problems: int
+    planned: tuple[int, ...] = ()
+    decided: tuple[Decided, ...] = ()
+    goes_on: tuple[str, ...] = ()
+
+    @property
+    def seeds(self) -> int:
+        """The most complete runs that any arm had."""
+        return max(self.runs.values(), default=0)
+
+    def row(self) -> dict[str, Any]:
+        """Return the line's content, of which an undeclared look holds less."""
+        row = asdict(self)
+        return row if self.planned else {key: row[key] for key in _UNDECLARED}
+
+
+_UNDECLARED = ("time", "look", "runs", "problems")
+_LOOK = TypeAdapter(Look)
+
+
 def now() -> str:
     """Return the time, UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def append_read(path: Path, read: TestRead) -> None:
-    """Append one line to the ledger and wait until it is on the disk. Raises StoreError.
-
-    One process at a time: what another is in the middle of writing looks like a line cut short.
-    """
+    """Append one reading to the ledger and wait until it is on the disk. Raises StoreError."""
     row = asdict(read)
     if not read.adopted:  # as lines were written before any could be
         del row["adopted"]
+    _append(path, row)
+
+
+def append_look(path: Path, look: Look) -> None:
+    """Append one look to the ledger and wait until it is on the disk. Raises StoreError."""
+    _append(path, look.row())
+
+
+def _append(path: Path, row: dict[str, Any]) -> None:
+    """Append one line.
+
+    One process at a time: what another is in the middle of writing looks like a line cut short.
+    """
     line = json_line({**row, "sha256": sha256_of_json(row)}).encode()
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -74,7 +154,7 @@ def append_read(path: Path, read: TestRead) -> None:
             content = file.read()
             tail = content.rpartition(b"\n")[2]
             if tail and _is_cut(tail):
-                # It stood for a reading that never began: it would have waited for this line.
+                # It stood for what never began: it would have waited for this line.
                 file.truncate(len(content) - len(tail))
                 tail = b""
             file.write(b"\n" * bool(tail) + line)
@@ -83,11 +163,20 @@ def append_read(path: Path, read: TestRead) -> None:
 
 
 def read_ledger(path: Path) -> list[TestRead]:
-    """Return the ledger's lines, oldest first; none if there is no ledger.
+    """Return the readings in the ledger, oldest first; none if there is no ledger.
 
     A last line that was cut short is skipped: its reading never began. Raises DamagedError if any
     other is not what was written, for to skip it would be to report fewer readings than there were.
     """
+    return [each for each in _entries(path) if isinstance(each, TestRead)]
+
+
+def read_looks(path: Path) -> list[Look]:
+    """Return the looks in the ledger, oldest first. Skips and raises as `read_ledger` does."""
+    return [each for each in _entries(path) if isinstance(each, Look)]
+
+
+def _entries(path: Path) -> list[TestRead | Look]:
     try:
         *lines, tail = read_bytes(path).split(b"\n")
     except FileNotFoundError:
@@ -98,7 +187,7 @@ def read_ledger(path: Path) -> list[TestRead]:
         ) from error
     if tail and not _is_cut(tail):
         lines.append(tail)
-    return [_read_of(line, f"{path}, line {number},") for number, line in enumerate(lines, 1)]
+    return [_entry_of(line, f"{path}, line {number},") for number, line in enumerate(lines, 1)]
 
 
 def is_cut_short(path: Path) -> bool:
@@ -112,9 +201,26 @@ def repeated_lines(path: Path) -> list[tuple[int, int]]:
 
     Raises DamagedError as `read_ledger` does.
     """
-    firsts: dict[TestRead, int] = {}
-    found = [(at, firsts.setdefault(read, at)) for at, read in enumerate(read_ledger(path), 1)]
+    firsts: dict[str, int] = {}
+    keys = [sha256_of_json(asdict(each)) for each in _entries(path)]
+    found = [(at, firsts.setdefault(key, at)) for at, key in enumerate(keys, 1)]
     return [(at, first) for at, first in found if first < at]
+
+
+def missing_look(path: Path) -> int | None:
+    """Return the number of the first look without a line, where a later one has one; else None."""
+    there = {look.look for look in read_looks(path)}
+    first = next(number for number in itertools.count(1) if number not in there)
+    return first if any(number > first for number in there) else None
+
+
+def stopped_at(looks: Sequence[Look]) -> dict[str, int]:
+    """Return arm -> the seeds it has had, for each that a declared look has stopped."""
+    found: dict[str, int] = {}
+    for look in (each for each in looks if each.planned):
+        for arm in look.runs.keys() - look.goes_on:
+            found.setdefault(arm, look.seeds)
+    return found
 
 
 def _is_cut(tail: bytes) -> bool:
@@ -128,13 +234,13 @@ def _is_cut(tail: bytes) -> bool:
     return False
 
 
-def _read_of(line: bytes, place: str) -> TestRead:
+def _entry_of(line: bytes, place: str) -> TestRead | Look:
     """Return what `line` says. Raises DamagedError, which names its `place`."""
     try:
         row = json.loads(line)
         said = row.pop("sha256")
         if sha256_of_json(row) == said:
-            return TestRead(**row)
+            return _LOOK.validate_python(row) if "look" in row else TestRead(**row)
         reason = "its content has another SHA-256 than it says"
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         reason = repr(error)

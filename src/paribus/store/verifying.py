@@ -15,7 +15,7 @@ from typing import Any
 from paribus.store.checked import Checked
 from paribus.store.experiments import check_conclusions, description_of, read_tuning
 from paribus.store.layout import ExperimentFolder
-from paribus.store.ledger import is_cut_short, repeated_lines
+from paribus.store.ledger import is_cut_short, missing_look, repeated_lines
 from paribus.store.places import files_under, find, is_temporary, runs_of
 from paribus.store.run_checks import check_run
 from paribus.store.runs import RunState, state
@@ -80,6 +80,8 @@ def _check_ledger(folder: ExperimentFolder, checked: Checked) -> None:
         checked.add(folder.ledger, "ends within a line, which counts no reading")
     for number, first in repeated_lines(folder.ledger):
         checked.add(folder.ledger, f"line {number} repeats line {first}, as paribus never writes")
+    if look := missing_look(folder.ledger):
+        checked.add(folder.ledger, f"has no line for look {look}, and one for a later look")
     for each in missing:
         checked.add(
             folder.ledger,
