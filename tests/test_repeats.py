@@ -94,7 +94,9 @@ def test_files_are_no_seeds_unless_somebody_says_so(files, capsys):
     )
     assert main(["compare", "b=x.jsonl", *THREE, "--gold", "gold.jsonl"]) == 0
     printed = capsys.readouterr()
-    assert "give --seeds-are-runs" in " ".join((printed.out + printed.err).split())
+    said = " ".join((printed.out + printed.err).split())
+    assert "give --seeds-are-runs" in said
+    assert "Verdicts are of these trained models as they are, not of their methods." in said
 
 
 @pytest.mark.parametrize("flags", [[], ["--untuned", "b"]])

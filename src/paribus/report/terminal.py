@@ -57,11 +57,17 @@ def remarks(findings: dict[str, Any]) -> list[Text]:
     for each in findings["contrasts"]:
         for said in _said(each):
             named.setdefault(said, []).append(f"{each['a']} − {each['b']}")
-    scopes = list(dict.fromkeys(each["scope"] for each in findings["contrasts"] if each["n"]))
-    lines = [f"Verdicts are {' or '.join(_SCOPES[scope] for scope in scopes)}."] if scopes else []
+    scopes = list(dict.fromkeys(_scope(each) for each in findings["contrasts"] if each["n"]))
+    lines = [f"Verdicts are {' or '.join(scopes)}."] if scopes else []
     lines += [f"{_some(pairs)}: {said}" for said, pairs in named.items()]
     warnings = [Text.assemble(("warning:", "yellow"), f" {each}") for each in findings["warnings"]]
     return [*map(Text, [*lines, *_styles(findings["arms"])]), *warnings]
+
+
+def _scope(contrast: dict[str, Any]) -> str:
+    if contrast["scope"] == "models" and max(contrast["seeds"]) > 1:
+        return "of these trained models as they are, not of their methods"
+    return _SCOPES[contrast["scope"]]
 
 
 def _styles(arms: Sequence[dict[str, Any]]) -> list[str]:
