@@ -1,6 +1,6 @@
 """Does one family claim anything false in at most 1 of 20 simulated experiments?
 
-    python benchmarks/family.py                 # everything: about 10 minutes on 2 cores
+    python benchmarks/family.py                 # everything: about an hour on 2 cores
     python benchmarks/family.py --experiments 200
 
 Each setting has a truth in which some claims are false: all arms alike; tuned arms that gained

@@ -107,7 +107,10 @@ def _but(caveats: Caveats) -> str:
 def test_note(analysis: Analysis) -> str:
     """Which tests made the p-values."""
     several = {max(each.seeds) > 1 for each in analysis.contrasts if each.p_value is not None}
-    crossed = "Behrens-Fisher test of the crossed table of seeds and problems"
+    crossed = (
+        "Behrens-Fisher test of the crossed table of seeds and problems, which takes seeds to "
+        "scatter normally"
+    )
     exact = "exact McNemar test of the problems that only one solved"
     if any(each.paired for each in analysis.contrasts):
         crossed += ", paired seed by seed as declared"
