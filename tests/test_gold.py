@@ -223,3 +223,28 @@ def test_a_gold_file_says_which_of_two_golds_holds(tmp_path, capsys):
     assert main(["score", str(file), "--gold", str(gold), "--json"]) == 0
     (arm,) = json.loads(capsys.readouterr().out)["arms"]
     assert arm["scores"]["canonical"]["correct"] == 2
+
+
+@pytest.mark.parametrize("verb", ["plan", "baseline"])
+def test_gold_that_does_not_score_stops_every_verb_that_reads_data(
+    folder, tiny, capsys, monkeypatch, verb
+):
+    monkeypatch.chdir(folder)
+    add(folder, {"test": {"question": "Odd?", "answer": "#### 1 2"}})
+    file = experiment(folder, tiny, matrix={})
+    of_model = [str(tiny), "--data", str(folder), "--problems", "13"]
+    assert main([verb, *([str(file)] if verb == "plan" else of_model)]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert re.search(r"test\.jsonl:13: gold is 12, and no number is found in '#### 1 2'", said)
+    assert "end the solution in '#### N'" in said
+
+
+def test_gold_counts_by_the_style_of_answer_that_is_taught(folder, tiny, capsys, monkeypatch):
+    """Models that learn to write `#### N` score 0 where only boxes count; untuned ones need not."""
+    monkeypatch.chdir(folder)
+    options = {"evaluation": {"max_new_tokens": 4, "answer": "boxed"}, "matrix": {}}
+    file = experiment(folder, tiny, baseline={"protocol": "zero_shot"}, **options)
+    assert main(["plan", str(file), "method=lora"]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "24 gold solutions are not correct by their own scorer" in said
+    assert "or set evaluation.answer=auto in place of boxed" in said

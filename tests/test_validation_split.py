@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from paribus.config.schema import DataConfig
-from paribus.data.overlap import contained_13gram, contained_exactly, overlaps
+from paribus.data.overlap import contained_13gram, contained_exactly, overlaps, words
 from paribus.data.problems import FEW_SHOTS, ProblemSet, load
 from paribus.errors import DataError
 from paribus.records import Problem
@@ -166,6 +168,11 @@ def test_overlap_of_two_questions(test, train, exactly, by_13gram):
     sets = [problem(test)], [problem(train), problem("other")]
     assert contained_exactly(*sets) == exactly
     assert contained_13gram(*sets) == by_13gram
+
+
+@given(st.text(st.characters(codec="ascii")) | st.text(), st.text(max_size=3))
+def test_words_are_what_a_regular_expression_finds(text, more):
+    assert words(text + more) == re.findall(r"\w+", (text + more).lower())
 
 
 def test_overlap_counts_problems_of_the_first_set():

@@ -7,6 +7,7 @@ parse("twelve")      ->  None
 
 import re
 from decimal import Decimal
+from functools import lru_cache
 
 MAX_LENGTH = 64
 """Characters. Longer digit strings are noise from a model that loops, not answers."""
@@ -21,8 +22,11 @@ def parse(text: str) -> Decimal | None:
     `$`, `,`, `%`, blanks and trailing dots carry no value and are dropped. The result is
     normalised: equal numbers have equal digits (`29.00` and `29` are both `29`).
     """
-    if len(text) > MAX_LENGTH:
-        return None
+    return _parse(text) if len(text) <= MAX_LENGTH else None
+
+
+@lru_cache(maxsize=2**16)
+def _parse(text: str) -> Decimal | None:
     bare = text.strip().translate(_DROPPED).rstrip(".")
     if not _NUMBER.fullmatch(bare):
         return None

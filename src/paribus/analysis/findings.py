@@ -86,8 +86,11 @@ def conclude(tables: Tables) -> Analysis:
     )
 
 
-def payload(analysis: Analysis) -> dict[str, Any]:
-    """Return `analysis` as the value of findings.json. Shares are 0..1, intervals [low, high]."""
+def payload(analysis: Analysis, *, signals: bool = True) -> dict[str, Any]:
+    """Return `analysis` as the value of findings.json. Shares are 0..1, intervals [low, high].
+
+    Without `signals`, what went wrong in each text is not looked for: it takes as long as scoring.
+    """
     tables = analysis.tables
     return {
         "format": FORMAT,
@@ -99,7 +102,7 @@ def payload(analysis: Analysis) -> dict[str, Any]:
         "answer": " ".join(analysis.answer),
         "warnings": analysis.warnings,
         "findings": [_finding(each) for each in analysis.findings],
-        "arms": [_run(run) for run in tables.runs],
+        "arms": [_run(run) | {"signals": _signals(run) if signals else {}} for run in tables.runs],
         "summaries": [_summary(each) for each in analysis.arms],
         "contrasts": [
             _contrast(each) | _beside(other)
@@ -138,9 +141,12 @@ def _run(run: Run) -> dict[str, Any]:
         "scores": {scorer: _score(score) for scorer, score in run.scores.items()},
         "outcomes": run.outcomes if run.complete else {},
         "answers": run.styles if run.complete else {},
-        "signals": {row.signal.value: row.count for row in signal_table(run).rows},
         "training": run.training,
     }
+
+
+def _signals(run: Run) -> dict[str, int]:
+    return {row.signal.value: row.count for row in signal_table(run).rows}
 
 
 def _summary(arm: ArmSummary) -> dict[str, Any]:

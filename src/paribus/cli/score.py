@@ -54,7 +54,7 @@ def score(
     gc.freeze()  # what was read stays: statsmodels looks for garbage with every interval of a share
     analysis = conclude(found.tables)
     analysis = replace(analysis, limits=[*analysis.limits, *found.notes])
-    findings = payload(analysis)
+    findings = payload(analysis, signals=as_json)
     if as_json:
         print(json.dumps(_json(found, findings), indent=2, allow_nan=False))
     # A program reads stdout then; what is for people goes to stderr.

@@ -13,6 +13,7 @@ both, and a gold answer `2.50` is not `2.5`. Canonical is the one conclusions ar
 
 import re
 from fractions import Fraction
+from functools import lru_cache
 
 from paribus.evaluation.spelled import Value
 from paribus.numerals import parse
@@ -24,7 +25,9 @@ NEXT_QUESTION = "Question:"
 _UNTIL = (NEXT_QUESTION, "</s>", "<|im_end|>")
 """The task's stop strings."""
 _STRICT = re.compile(r"#### (\-?[0-9\.\,]+)")
-_FLEXIBLE = re.compile(r"(-?[$0-9.,]{2,})|(-?[0-9]+)")
+_FLEXIBLE = re.compile(r"-?[$0-9.,]{2,}|-?[0-9]+")
+_SIGNS, _TAIL = "-$0123456789.,", 80
+"""What a number-like run is made of; characters at the end of a text that mostly hold the last."""
 
 
 def own_text(text: str) -> str:
@@ -42,8 +45,10 @@ def strict(text: str) -> str | None:
 
 def flexible(text: str) -> str | None:
     """Return the last number-like run as written, or None."""
-    runs = [a or b for a, b in _FLEXIBLE.findall(own_text(text))]
-    return runs[-1].strip() if runs else None
+    own = own_text(text)
+    # Behind a character that is no sign the end is read as it is in the whole text.
+    runs = _FLEXIBLE.findall(own[-_TAIL:].lstrip(_SIGNS)) or _FLEXIBLE.findall(own)
+    return runs[-1] if runs else None
 
 
 def harness_equal(prediction: str, gold: str) -> bool:
@@ -56,9 +61,14 @@ def harness_gold(generation: Generation) -> str:
 
     Where the solution gives another number, as under corrected labels, it is the number itself.
     """
-    spelled = generation.solution.rpartition("#### ")[2]
-    same = parse(spelled) is not None and parse(spelled) == parse(generation.answer)
-    return spelled if same else generation.answer
+    return _as_spelled(generation.solution, generation.answer)
+
+
+@lru_cache(maxsize=2**16)
+def _as_spelled(solution: str, answer: str) -> str:
+    spelled = solution.rpartition("#### ")[2]
+    number = parse(spelled)
+    return spelled if number is not None and number == parse(answer) else answer
 
 
 def numbers_equal(value: Value, gold: str) -> bool:

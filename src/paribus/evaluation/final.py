@@ -72,7 +72,7 @@ _SIGNS = (":", "user", "[inst]", "think", "thought", "reasoning>", "reasoning]",
 """One of these is in whatever it finds: most texts have none."""
 
 
-@lru_cache(maxsize=2**16)
+@lru_cache(maxsize=2**18)
 def final(
     text: str, question: str = "", style: AnswerStyle = "auto", *, cut: bool = False
 ) -> Final | None:

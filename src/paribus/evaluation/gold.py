@@ -8,12 +8,11 @@ A question is the same whatever its white space, its case and what in it cannot 
 
 import re
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 from unicodedata import normalize
 
 from paribus.errors import DataError
 from paribus.evaluation.score import SCORERS, score
-from paribus.records import Generation, Outcome, Problem, Stop
+from paribus.records import AnswerStyle, Generation, Outcome, Problem, Stop
 
 SHOWN = 3
 """Rows or questions that an error quotes; the others are counted."""
@@ -26,13 +25,18 @@ _UNSEEN = re.compile(
 _MARK = "####"
 
 
-def check_gold(problems: Sequence[Problem], which: str = "mend or remove the others") -> None:
+def check_gold(
+    problems: Sequence[Problem],
+    which: str = "mend or remove the others",
+    style: AnswerStyle = "auto",
+) -> None:
     """Raise DataError, naming rows, if a question has two golds or a solution is not correct.
 
-    `which` ends the remedy for questions with two golds, and says how to choose.
+    `which` ends the remedy for questions with two golds, and says how to choose. `style` is what
+    counts as a final answer.
     """
     _check_one_answer(problems, which)
-    _check_correct(problems)
+    _check_correct(problems, style)
 
 
 def asked(question: str) -> str:
@@ -61,47 +65,50 @@ def _check_one_answer(problems: Iterable[Problem], which: str) -> None:
         )
 
 
-def _check_correct(problems: Sequence[Problem]) -> None:
+def _check_correct(problems: Sequence[Problem], style: AnswerStyle) -> None:
+    # Files of several models state the same gold.
+    distinct = {(each.question, each.solution, each.answer): each for each in reversed(problems)}
     said = [
         f"{_at(each, 'a problem')}: gold is {each.answer}, and {_spelled(outcome)} in "
         f"{each.solution[-60:]!a}"
-        for each in problems
-        if (outcome := outcome_of(each.solution, each.answer)) is not Outcome.CORRECT
+        for each in reversed(distinct.values())
+        if (outcome := _outcome(each, style)) is not Outcome.CORRECT
     ]
     if said:
         what = "gold solution is" if len(said) == 1 else "gold solutions are"
+        other = f", or set evaluation.answer=auto in place of {style}" if style != "auto" else ""
         raise DataError(
             f"{len(said)} {what} not correct by their own scorer, so that no model could be: "
             f"{listed(said)}",
-            "end the solution in '#### N' on a line of its own, N its number alone, or remove the "
-            "row",
+            "end the solution in '#### N' on a line of its own, N its number alone and no other "
+            f"answer behind it; or remove the row{other}",
         )
 
 
-@lru_cache(maxsize=2**16)
-def outcome_of(solution: str, answer: str) -> Outcome:
-    """Return what the first scorer says of a model that writes the gold `solution`.
+def _outcome(problem: Problem, style: AnswerStyle) -> Outcome:
+    """Return what the first scorer says of a model that writes the gold solution.
 
     One without an answer of its own may have it stated apart: it is judged with `#### N` behind it.
     """
-    alone = _judged(solution, answer)
+    solution = problem.solution
+    alone = _judged(solution, problem, style)
     own = solution.rstrip().rpartition("\n")[2].startswith(_MARK)
     if own or alone in (Outcome.CORRECT, Outcome.WRONG):
         return alone
-    return _judged(f"{solution}\n{_MARK} {answer}".lstrip(), answer)
+    return _judged(f"{solution}\n{_MARK} {problem.answer}".lstrip(), problem, style)
 
 
-def _judged(text: str, answer: str) -> Outcome:
+def _judged(text: str, problem: Problem, style: AnswerStyle) -> Outcome:
     made = Generation(
         problem_id="",
-        question="",
-        answer=answer,
+        question=problem.question,
+        answer=problem.answer,
         prompt_sha256="",
         text=text,
         num_tokens=0,
         stop=Stop.STOP_TOKEN,
     )
-    return score(made, SCORERS[0])
+    return score(made, SCORERS[0], style)
 
 
 def _spelled(outcome: Outcome) -> str:

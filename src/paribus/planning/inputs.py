@@ -25,7 +25,7 @@ from paribus.planning.encodings import Encodings, encoded, tokenizer_of
 from paribus.prompts.encode import Encoded, Prompt
 from paribus.prompts.formats import render_prompt, render_solution
 from paribus.prompts.protocols import Protocol, main_protocol, protocols
-from paribus.records import Problem
+from paribus.records import AnswerStyle, Problem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +116,7 @@ def prepare(config: ArmConfig, seed: int, *, trial: bool = False) -> Inputs:
     Raises UserError: DataError, ModelError, PromptError, or NotHere.
     """
     problems = load(config.data, seed)
-    check_gold(problems.read)
+    check_gold(problems.read, style=_taught(config))
     _check_packages(config)
     source = _source(config.model, config.revision)
     examples, dropped = _training(problems, config, source)
@@ -135,6 +135,15 @@ def prepare(config: ArmConfig, seed: int, *, trial: bool = False) -> Inputs:
     _check_vocabulary(inputs)
     _check_lengths(inputs, config)
     return inputs
+
+
+def _taught(config: ArmConfig) -> AnswerStyle:
+    """Return the style of answer by which gold solutions must count: those that a model is shown.
+
+    A model that is neither trained nor given an example is not taught theirs.
+    """
+    shown = any(protocol.shots != "zero_shot" for protocol in protocols(config))
+    return config.evaluation.answer if config.method != "none" or shown else "auto"
 
 
 _source = lru_cache(maxsize=4)(find)
