@@ -190,6 +190,11 @@ LEARNT = "test questions among the training questions: "
         # Templates share words with both alike, and one problem more is no imbalance.
         ({"a": (0, 60), "b": (0, 60)}, None),
         ({"a": (0, 3), "b": (0, 2)}, None),
+        ({"a": (0, 2), "b": (0, 0)}, None),
+        (
+            {"a": (0, 3), "b": (0, 0)},
+            "a 0 whole, 3 sharing 13 words in a row; b 0 whole, 0 sharing 13 words in a row",
+        ),
         ({"a": (0, 0), "b": (0, 0)}, None),
         ({}, None),
     ],

@@ -294,6 +294,12 @@ def test_the_table_of_findings():
     ]
     # One seed says nothing of losses, twelve problems little of another scorer.
     assert [row[1] for row in shown.rows[1:]] == ["not shown", "not shown"]
+    # What is said of scorers is no member of the family of all comparisons.
+    scorers = findings(pair("1" * 400, "0" * 400)).rows[-1]
+    assert scorers[:2] == [
+        "no conclusion changes with the scorer",
+        "supported, by a test of its own",
+    ]
     same = findings(pair(HALF, HALF)).rows[0]
     assert same[1] == "not shown"
     assert same[2].endswith("p no test.")

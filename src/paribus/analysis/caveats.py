@@ -7,13 +7,14 @@
 | caveat                | said where                                                              |
 |-----------------------|-------------------------------------------------------------------------|
 | a setting, a figure   | it differs and nothing declared explains it (`fairness`)                |
-| bf16                 | full SFT against LoRA: training in it may cost full SFT more             |
+| bf16                  | full SFT against LoRA: training in it may cost full SFT more            |
 | no answer, cut        | more problems than chance explains: a sign test over them gives p < 0.05|
 | failed                | one arm has more: a failure is a fault, not an answer                   |
 | overlap               | test questions stand whole in an arm's training or prompt; or so many   |
 |                       | more of one arm share 13 words with them that 2 points may come of it   |
 | the answers' form     | the flexible scorer comes to another verdict                            |
 | few answers           | both arms answered fewer than half of the problems                      |
+| a seed                | it is unlike the others of its arm (`bad_seeds`)                        |
 
 Where outcomes are unbalanced, or few, the difference among the problems that both answered is
 said too. It has an interval and no test: which problems these are is itself what the arms did.
@@ -52,8 +53,8 @@ _UNANSWERED = {
 }
 _ROUNDING = 1e-9
 """Weighted shares of seeds that differ by less are the same."""
-_OVERLAP_MATTERS = 0.02
-"""Share of the problems, by which more of one arm share 13 words with its training or prompt."""
+_OVERLAP_SHARE, _OVERLAP_PROBLEMS = 0.02, 3
+"""Of the problems, by which more of one arm share 13 words with its training or prompt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,10 +187,11 @@ def _shares(words: str, names: Iterable[str], shares: Sequence[Solved]) -> str:
 
 
 def _overlap(tables: Tables, contrast: Contrast) -> Iterator[str]:
+    matters = max(_OVERLAP_PROBLEMS, _OVERLAP_SHARE * contrast.n)
     for key in ("test_in_train", "shots_in_test"):
         a, b = (_seen(tables, name, key) for name in (contrast.a, contrast.b))
         whole, shared = zip(a or (0, 0), b or (0, 0), strict=True)
-        if any(whole) or abs(shared[0] - shared[1]) >= _OVERLAP_MATTERS * contrast.n:
+        if any(whole) or abs(shared[0] - shared[1]) >= matters:
             yield f"{OVERLAPS[key]}: {_counted(contrast.a, a)}; {_counted(contrast.b, b)}"
 
 

@@ -7,7 +7,8 @@
 Members are the declared contrasts and the effects of a full matrix. Behind a contrast with an
 untuned arm stands whether the gain is more than format, asked once the gain is shown; beside one
 with a margin whether either arm is no worse. `statistics/family` says how the level is shared.
-Claims about cost rest on contrasts; what is outside is not called supported.
+Claims about cost rest on contrasts. Losses, and what becomes of contrasts that are judged
+otherwise, are outside: each kind is corrected on its own, and the page says so.
 """
 
 from collections.abc import Sequence

@@ -68,10 +68,12 @@ def fairness(analysis: Analysis) -> list[Fairness]:
 
 
 def _verdict(finding: Finding) -> str:
-    """The verdict, and what it speaks of where it speaks of anything."""
+    """The verdict, and what it speaks of; outside of the one family that its test is its own."""
     said = VERDICTS[finding.verdict]
-    if finding.verdict is Verdict.NOT_SHOWN or finding.scope is None:
+    if finding.verdict is Verdict.NOT_SHOWN:
         return said
+    if finding.scope is None:
+        return f"{said}, by a test of its own"
     return f"{said} for {'the methods' if finding.scope is Scope.METHODS else 'these models'}"
 
 
