@@ -12,6 +12,7 @@ from memory import memory_page
 from reliability import reliability_page
 from rules import rules_page
 from scoring import scoring_page
+from sequential import sequential_page
 from speed import speed_page
 
 from paribus.config import schema
@@ -96,6 +97,7 @@ def main() -> int:
         "config.md": config_page(),
         "cli.md": cli_page(),
         "calibration.md": calibration_page(),
+        "sequential.md": sequential_page(),
         "memory.md": memory_page(),
         "rules.md": rules_page(),
         "reliability.md": reliability_page(),
