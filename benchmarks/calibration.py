@@ -19,7 +19,7 @@ import gc
 import json
 import multiprocessing
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -204,15 +204,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for each in settings()
         if (not options.only or each.kind in options.only) and name_of(asdict(each)) not in rows
     ]
-    with multiprocessing.Pool(options.processes, initializer=settle) as pool:
-        for number, row in enumerate(pool.imap(measure, jobs), 1):
-            rows[name_of(row["setting"])] = {**row, "code": code}
-            write(options.out, rows)
-            off = faults(row)
-            print(f"{number}/{len(jobs)}", row["setting"], row["shares"], *off, flush=True)
+    for number, row in enumerate(measured(jobs, options.processes), 1):
+        rows[name_of(row["setting"])] = {**row, "code": code}
+        write(options.out, rows)
+        off = faults(row)
+        print(f"{number}/{len(jobs)}", row["setting"], row["shares"], *off, flush=True)
     outside = [row for row in rows.values() if faults(row)]
     print(f"{len(outside)} of {len(rows)} settings are outside the limits")
     return 0
+
+
+def measured(
+    jobs: Sequence[tuple[Setting, int]], processes: int | None
+) -> Iterator[dict[str, Any]]:
+    """Yield what came of each job, in their order."""
+    if processes == 1:
+        settle()
+        yield from map(measure, jobs)
+        return
+    with multiprocessing.Pool(processes, initializer=settle) as pool:
+        yield from pool.imap(measure, jobs)
 
 
 def settle() -> None:
