@@ -11,7 +11,8 @@ the truth; how often a family of true nulls claims anything; how often a differe
 `power` promised to show 8 times in 10.
 
 Written to `benchmarks/results/calibration.json`, setting by setting: stopped, it goes on where it
-was. Settings that were measured with other code of `paribus.statistics` are measured anew.
+was. Settings that were measured with other code of `paribus.statistics`, or less often, are
+measured anew; until then they stay, and `docs/calibration.md` says how many they are.
 """
 
 import argparse
@@ -123,22 +124,23 @@ def bootstrap(a: NDArray[np.bool_], b: NDArray[np.bool_], rng: np.random.Generat
 
 def measure(job: tuple[Setting, int]) -> dict[str, Any]:
     """Simulate one setting and return what came of it."""
-    setting, experiments = job
-    promised = None
-    if setting.kind == "power":
-        design = design_of(setting)
-        size = detectable(design, setting.accuracy)
+    asked, experiments = job
+    setting, promised = asked, None
+    if asked.kind == "power":
+        design = design_of(asked)
+        size = detectable(design, asked.accuracy)
         if size is None:
-            return {"setting": asdict(setting), "experiments": 0, "promised": None, "shares": {}}
-        setting = replace(setting, difference=size)
-        promised = power(design, setting.accuracy, size)
+            return {"setting": asdict(asked), "experiments": 0, "promised": None, "shares": {}}
+        setting = replace(asked, difference=size)
+        promised = power(design, asked.accuracy, size)
     rng = np.random.default_rng(derive(0, "calibration", json.dumps(asdict(setting))))
     tally = Tally()
     for _ in range(experiments):
         experiment(setting, rng, tally)
     return {
-        "setting": asdict(setting),
+        "setting": asdict(asked),
         "experiments": experiments,
+        "difference": setting.difference,
         "promised": promised,
         "shares": {name: round(share, 4) for name, share in tally.shares().items()},
         "refused": tally.refused,
@@ -197,16 +199,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--processes", type=int, help="at once (default: a core each)")
     options = parser.parse_args(arguments)
-    code = code_of_statistics()
-    rows = kept(options.out, options.experiments, code)
+    code, rows = code_of_statistics(), found_in(options.out)
     jobs = [
         (each, options.experiments)
         for each in settings()
-        if (not options.only or each.kind in options.only) and name_of(asdict(each)) not in rows
+        if (not options.only or each.kind in options.only)
+        and not is_done(rows.get(name_of(asdict(each)), {}), options.experiments, code)
     ]
     for number, row in enumerate(measured(jobs, options.processes), 1):
         rows[name_of(row["setting"])] = {**row, "code": code}
-        write(options.out, rows)
+        write(options.out, rows, code)
         off = faults(row)
         print(f"{number}/{len(jobs)}", row["setting"], row["shares"], *off, flush=True)
     outside = [row for row in rows.values() if faults(row)]
@@ -243,22 +245,29 @@ def code_of_statistics() -> str:
     return sha256_of_json([source.read_text(encoding="utf-8") for source in sources])
 
 
-def kept(out: Path, experiments: int, code: str) -> dict[str, dict[str, Any]]:
-    """Return the settings in `out` that this code measured as often, by name."""
+def found_in(out: Path) -> dict[str, dict[str, Any]]:
+    """Return the settings that were measured before, by name; those of other versions have gone."""
     if not out.exists():
         return {}
-    rows = json.loads(out.read_text(encoding="utf-8"))["settings"]
-    return {
-        name_of(row["setting"]): row
-        for row in rows
-        if row.get("code") == code and (row["experiments"] >= experiments or not row["shares"])
-    }
+    # A value that a setting did not have yet is the usual one.
+    rows = [
+        {**row, "setting": asdict(Setting(**row["setting"]))}
+        for row in json.loads(out.read_text(encoding="utf-8"))["settings"]
+    ]
+    named = {name_of(row["setting"]): row for row in rows}
+    return {name: named[name] for name in map(name_of, map(asdict, settings())) if name in named}
 
 
-def write(out: Path, rows: dict[str, dict[str, Any]]) -> None:
+def is_done(row: dict[str, Any], experiments: int, code: str) -> bool:
+    """Return whether this code has measured a setting as often; nothing is promised in some."""
+    return row.get("code") == code and (row["experiments"] >= experiments or not row["shares"])
+
+
+def write(out: Path, rows: dict[str, dict[str, Any]], code: str) -> None:
     """Write the measured settings, in the order of `settings`, all or nothing."""
     order = {name_of(asdict(each)): place for place, each in enumerate(settings())}
     made = {
+        "code": code,
         "python": platform.python_version(),
         **{name: version(name) for name in ("numpy", "scipy", "statsmodels")},
         "settings": [rows[name] for name in sorted(rows, key=order.__getitem__)],

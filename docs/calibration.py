@@ -35,6 +35,7 @@ def calibration_page() -> str:
     found = json.loads(RESULTS.read_text(encoding="utf-8"))
     rows = found["settings"]
     experiments = sum(row["experiments"] for row in rows)
+    older = sum(row.get("code") != found.get("code") for row in rows)
     versions = ", ".join(f"{name} {found[name]}" for name in ("numpy", "scipy", "statsmodels"))
     return "\n".join(
         [
@@ -46,6 +47,7 @@ def calibration_page() -> str:
             "`calibration_settings.py` says how they are drawn: accuracies of 2 to 96 %, 30 to",
             "1,320 problems, 1 to 5 seeds that scatter by 0 to 3 points, alike in all arms or not,",
             "arms that correlate or agree almost always, problems alone or in groups.",
+            *_older(older),
             "",
             *_coverage([row for row in rows if row["setting"]["kind"] not in HOPELESS]),
             "",
@@ -55,6 +57,15 @@ def calibration_page() -> str:
             *_hopeless([row for row in rows if row["setting"]["kind"] in HOPELESS]),
         ]
     )
+
+
+def _older(count: int) -> list[str]:
+    """Say how many settings were not measured again since the code that judges changed."""
+    if not count:
+        return []
+    return [
+        f"{count} of the settings were measured before the last change of `paribus.statistics`."
+    ]
 
 
 def _coverage(rows: list[dict[str, Any]]) -> list[str]:

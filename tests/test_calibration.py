@@ -135,7 +135,8 @@ def test_what_was_measured_with_this_code_is_kept(calibration, tmp_path, capsys)
     assert out.read_bytes() == first
     assert said.count("undeclared") == 8
     assert capsys.readouterr().out == "0 of 8 settings are outside the limits\n"
-    out.write_bytes(first.replace(b'"code": "', b'"code": "other', 1))
+    before, code, after = first.rpartition(b'"code": "')  # of the last setting
+    out.write_bytes(before + code + b"other" + after)
     assert calibration.main(words) == 0
     assert capsys.readouterr().out.startswith("1/1 ")
     assert out.read_bytes() == first
