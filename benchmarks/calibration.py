@@ -11,8 +11,8 @@ the truth; how often a family of true nulls claims anything; how often a differe
 `power` promised to show 8 times in 10.
 
 Written to `benchmarks/results/calibration.json`, setting by setting: stopped, it goes on where it
-was. Settings that were measured with other code of `paribus.statistics`, or less often, are
-measured anew; until then they stay, and `docs/calibration.md` says how many they are.
+was. Settings that were measured with another version of this or of `paribus.statistics`, or less
+often, are measured anew; until then they stay, and `docs/calibration.md` says how many they are.
 """
 
 import argparse
@@ -240,8 +240,9 @@ def name_of(setting: dict[str, Any]) -> str:
 
 
 def code_of_statistics() -> str:
-    """Return the hash of what judges: the sources of `paribus.statistics`."""
-    sources = sorted(Path(statistics.__path__[0]).glob("*.py"))
+    """Return the hash of what simulates and judges: these sources and `paribus.statistics`."""
+    sources = sorted(Path(__file__).parent.glob("calibration*.py"))
+    sources += sorted(Path(statistics.__path__[0]).glob("*.py"))
     return sha256_of_json([source.read_text(encoding="utf-8") for source in sources])
 
 

@@ -123,24 +123,30 @@ def rarer_settings() -> Iterator[Setting]:
 
 def simulate(setting: Setting, rng: np.random.Generator) -> list[NDArray[np.bool_]]:
     """Return [R, n] of the four tuned arms and [1, n] of the untuned one."""
-    difficulty = rng.standard_normal(setting.n)
     groups = groups_of(setting)
-    if groups is not None:
-        shared = rng.standard_normal(groups.max() + 1)[groups]
-        difficulty = math.sqrt(1 - setting.together) * difficulty
-        difficulty += math.sqrt(setting.together) * shared
+    difficulty = _scores(setting, groups, rng)
     arms = []
     of_seeds = rng.standard_normal(setting.seeds)
     for arm in range(5):
         accuracies = accuracies_of(setting, arm, of_seeds, rng)
         seeds = len(accuracies)
         latent = math.sqrt(setting.across) * difficulty
-        latent = latent + math.sqrt(setting.within - setting.across) * rng.standard_normal(
-            setting.n
-        )
+        own = _scores(setting, groups, rng)
+        latent = latent + math.sqrt(setting.within - setting.across) * own
         chance = math.sqrt(1 - setting.within) * rng.standard_normal((seeds, setting.n))
         arms.append(latent + chance < norm.ppf(accuracies)[:, None])
     return arms
+
+
+def _scores(
+    setting: Setting, groups: NDArray[np.intp] | None, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Return a standard normal score of each problem, alike within groups."""
+    alone = rng.standard_normal(setting.n)
+    if groups is None:
+        return alone
+    shared = rng.standard_normal(groups.max() + 1)[groups]
+    return math.sqrt(1 - setting.together) * alone + math.sqrt(setting.together) * shared
 
 
 def groups_of(setting: Setting) -> NDArray[np.intp] | None:

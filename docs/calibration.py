@@ -64,7 +64,7 @@ def _older(count: int) -> list[str]:
     if not count:
         return []
     return [
-        f"{count} of the settings were measured before the last change of `paribus.statistics`."
+        f"{count} of them were measured before the last change of what simulates and judges."
     ]
 
 

@@ -205,19 +205,11 @@ def _vary(arms: Weighted, paired: bool) -> Weighted:
         return arms
     weights = [weight for weight, _ in arms]
 
-    def added(parts: list[NDArray[np.float64]]) -> NDArray[np.float64]:
-        return np.tensordot(weights, np.stack(parts), axes=1)
+    def added(name: str) -> NDArray[np.float64]:
+        return np.tensordot(weights, np.stack([getattr(arm, name) for _, arm in arms]), axes=1)
 
-    return [
-        (
-            1.0,
-            Components(
-                problems=added([arm.problems for _, arm in arms]),
-                means=added([arm.means for _, arm in arms]),
-                cells=added([arm.cells for _, arm in arms]),
-            ),
-        )
-    ]
+    parts = {name: added(name) for name in ("problems", "means", "cells")}
+    return [(1.0, Components(**parts))]
 
 
 def _chance(arm: Components, groups: Groups | None) -> float:

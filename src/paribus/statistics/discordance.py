@@ -36,7 +36,7 @@ class Discordance:
         whole: that difference, over the problems of one group.
         net: sum of the problems' differences.
         size: sum of how large they are.
-        squares: of the differences, added up by group first.
+        squares: of the differences, added up by group as far as they go together there.
     """
 
     n: int
@@ -53,9 +53,9 @@ class Discordance:
 
     def variance(self, assumed: float) -> float:
         """Return the least variance of the mean difference if it truly were `assumed`."""
-        # As if the sides differed altogether on one more group: where few problems tell them
-        # apart, nobody knows how large the next jump is.
-        jump = (self.squares + self.whole**2) / (self.size + self.whole)
+        # With one more square, of a side that gains a whole group: where few problems tell the
+        # sides apart, nobody knows how large the next jump is.
+        jump = (self.squares + self.scale**2) / (self.size + self.scale**2 / self.whole)
         balance = self.net / jump
         fewer = max(0.0, self.squares / jump**2 - abs(balance)) / 2
         only_a, only_b = fewer + max(balance, 0.0), fewer + max(-balance, 0.0)
@@ -71,12 +71,15 @@ def discordance(
     values: NDArray[np.float64], scale: float, groups: Groups | None = None
 ) -> Discordance:
     """Return what tells the sides apart in `values` [n], differences from -scale to scale."""
-    n, of_groups = len(values), sums(values, groups)
+    n, of_groups, net = len(values), sums(values, groups), float(values.sum())
+    members = n / worth(n, groups)
+    # Of independent problems, too, sums grow with their mean: no reason to call it a jump.
+    together = float(of_groups @ of_groups) - (members - 1) * net**2 / n
     return Discordance(
         n=n,
         scale=scale,
-        whole=scale * n / worth(n, groups),
-        net=float(values.sum()),
+        whole=scale * members,
+        net=net,
         size=float(np.abs(values).sum()),
-        squares=float(of_groups @ of_groups),
+        squares=max(together, float(values @ values)),
     )
