@@ -142,11 +142,11 @@ def _scores(
     setting: Setting, groups: NDArray[np.intp] | None, rng: np.random.Generator
 ) -> NDArray[np.float64]:
     """Return a standard normal score of each problem, alike within groups."""
-    alone = rng.standard_normal(setting.n)
-    if groups is None:
-        return alone
-    shared = rng.standard_normal(groups.max() + 1)[groups]
-    return math.sqrt(1 - setting.together) * alone + math.sqrt(setting.together) * shared
+    scores: NDArray[np.float64] = rng.standard_normal(setting.n)
+    if groups is not None:
+        shared = rng.standard_normal(groups.max() + 1)[groups]
+        scores = math.sqrt(1 - setting.together) * scores + math.sqrt(setting.together) * shared
+    return scores
 
 
 def groups_of(setting: Setting) -> NDArray[np.intp] | None:

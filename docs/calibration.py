@@ -63,9 +63,7 @@ def _older(count: int) -> list[str]:
     """Say how many settings were not measured again since the code that judges changed."""
     if not count:
         return []
-    return [
-        f"{count} of them were measured before the last change of what simulates and judges."
-    ]
+    return [f"{count} of them were measured before the last change of what simulates and judges."]
 
 
 def _coverage(rows: list[dict[str, Any]]) -> list[str]:
@@ -96,7 +94,8 @@ def _coverage(rows: list[dict[str, Any]]) -> list[str]:
                 f"{_percent(max(s for s, _ in all_of))} | {_percent(highest)} |"
             )
     outside = [row for row in rows if _outside(row)]
-    lines += ["", f"Settings with an interval outside the limits: {len(outside)} of {len(rows)}."]
+    counted = f"{len(outside)} of {len(rows)}"
+    lines += ["", f"Settings with an interval outside the limits, some by chance: {counted}."]
     lines += [f"- {_describe(row['setting'])}: {'; '.join(_outside(row))}" for row in outside]
     return lines
 

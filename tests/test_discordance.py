@@ -98,11 +98,11 @@ def test_usual_arms_keep_the_interval_they_have():
 
 
 def test_usual_groups_keep_the_interval_they_have():
-    """Twenty groups of ten problems that hardly go together, of which a tenth tells arms apart."""
+    """Twenty groups of ten that hardly go together; a quarter of the problems tells arms apart."""
     rng, groups = np.random.default_rng(0), np.repeat(np.arange(20), 10)
     difficulty = rng.standard_normal(200)
-    a, b = (difficulty + 0.5 * rng.standard_normal((1, 200)) < -1.4 for _ in range(2))
-    assert 10 <= (a != b).sum() <= 30
+    a, b = (difficulty + 0.7 * rng.standard_normal((1, 200)) < -0.3 for _ in range(2))
+    assert 40 <= (a != b).sum() <= 60
     found = estimate([(1.0, components(a)), (-1.0, components(b))], groups)
     half = critical(found.df) * found.error
-    assert found.interval.high - found.interval.low == pytest.approx(2 * half, rel=0.06)
+    assert found.interval.high - found.interval.low == pytest.approx(2 * half, rel=0.08)
