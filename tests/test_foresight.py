@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paribus.planning.foresight import ASSUMED, foresee
+from paribus.statistics.equivalence import power_of_equivalence
 from paribus.statistics.power import Design, detectable_about
 from paribus.statistics.verdicts import compare, detectable
 
@@ -106,3 +107,17 @@ def test_one_comparison_at_least():
     alone = foresee(n=100, seeds=3, comparisons=1, hypothesis="")
     assert foresee(n=100, seeds=3, comparisons=0, hypothesis="") == alone
     assert "100 test problems, 3 seeds, a difference of" in alone.sentence
+
+
+def test_how_often_true_equals_would_be_shown_equivalent():
+    found = foresee(n=3000, seeds=1, comparisons=2, hypothesis="", margin=0.03)
+    promised, _ = power_of_equivalence(found.design, ASSUMED, 0.03)
+    assert 0.2 < promised < 0.9
+    assert found.sentence.endswith(
+        "Two arms that are truly equal are shown equivalent within 3 points "
+        f"{100 * promised:.0f} times in 100."
+    )
+    assert foresee(n=3000, seeds=2, comparisons=2, hypothesis="", margin=0.03).equivalent == 0
+    plain = foresee(n=3000, seeds=1, comparisons=2, hypothesis="")
+    assert (plain.margin, plain.equivalent) == (None, None)
+    assert found.sentence.startswith(plain.sentence)
