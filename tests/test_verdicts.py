@@ -275,7 +275,7 @@ PAIRS = [("full", "untuned"), ("lora", "untuned"), ("full", "lora")]
         (
             {"untuned": ["0" * 12], "full": ["1" * 12], "lora": ["1" * 11 + "0"]},
             [
-                f"{THESE}all 2 tuned arms solve more of the 12 test problems than the untuned "
+                f"{THESE}both tuned arms solve more of the 12 test problems than the untuned "
                 "model (0 %): full (100 %) and lora (91.7 %).",
                 f"{THESE}for method: a difference is not shown between full and lora (+8.3 "
                 "points, −17.9 to +35.4).",

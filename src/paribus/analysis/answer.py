@@ -50,6 +50,10 @@ def _against_untuned(tables: Tables, group: Sequence[Contrast], reference: str) 
     which = f"{reference}, untuned," if several else "the untuned model"
     over = {seeds(each) for each in group if each.scope is Scope.METHODS}
     every, of, these = ("All", "For", "") if over else ("all", "for", THESE)
+    if len(group) == 2:
+        every = "Both" if over else "both"
+    else:
+        every = f"{every} {len(group)}"
     base = f"{which} ({_accuracy(tables, reference)})" + (
         f", {over.pop()}" if len(over) == 1 else ""
     )
@@ -62,8 +66,7 @@ def _against_untuned(tables: Tables, group: Sequence[Contrast], reference: str) 
         arms = [each for each in group if each.verdict is sought]
         if len(arms) == len(group) > 1:
             sentences.append(
-                f"{these}{every} {len(arms)} tuned arms solve {words} of {problems} than {base}: "
-                f"{named(arms)}."
+                f"{these}{every} tuned arms solve {words} of {problems} than {base}: {named(arms)}."
             )
         elif arms:
             solve = "solves" if len(arms) == 1 else "solve"
