@@ -50,10 +50,8 @@ def _against_untuned(tables: Tables, group: Sequence[Contrast], reference: str) 
     which = f"{reference}, untuned," if several else "the untuned model"
     over = {seeds(each) for each in group if each.scope is Scope.METHODS}
     every, of, these = ("All", "For", "") if over else ("all", "for", THESE)
-    if len(group) == 2:
-        every = "Both" if over else "both"
-    else:
-        every = f"{every} {len(group)}"
+    both = "Both" if over else "both"
+    every = both if len(group) == 2 else f"{every} {len(group)}"
     base = f"{which} ({_accuracy(tables, reference)})" + (
         f", {over.pop()}" if len(over) == 1 else ""
     )

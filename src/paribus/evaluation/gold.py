@@ -8,6 +8,7 @@ A question is the same whatever its white space, its case and what in it cannot 
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from unicodedata import normalize
 
 from paribus.errors import DataError
@@ -91,6 +92,8 @@ def _outcome(problem: Problem, style: AnswerStyle) -> Outcome:
     One without an answer of its own may have it stated apart: it is judged with `#### N` behind it.
     """
     solution = problem.solution
+    if not solution:  # holds no prompt: judged once for all questions
+        return _judged(f"{_MARK} {problem.answer}", replace(problem, question=""), style)
     alone = _judged(solution, problem, style)
     own = solution.rstrip().rpartition("\n")[2].startswith(_MARK)
     if own or alone in (Outcome.CORRECT, Outcome.WRONG):
