@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from paribus.evaluation.boxes import boxed
 from paribus.evaluation.spelled import LONGEST, sentence_end
 from paribus.records import AnswerStyle
 
@@ -42,16 +43,7 @@ _PHRASE = re.compile(
     r"[ \t]*+:?|:|=|\u2248|\u2192|->|-(?=\s)|(?=\n))[*_]{0,3}(?=(?P<said>[^\n]{0,300}))",
     re.IGNORECASE,
 )
-_BOX = re.compile(
-    r"(?:\\|\x08)?f?b?oxed\s?\{((?:[^{}]++|\{(?:[^{}]++|\{[^{}]*+\})*+\})*+)\}"
-    r"|<answer>([^<]{0,300}+)</answer>"
-)
 _OPEN_BOX = re.compile(r"oxed\s?\{([^{}\n]{0,300})\Z")
-_SCALE_WORD = re.compile(
-    r"[\s$]{0,4}(?:\\text\{)?\s{0,2}(?:hundred|thousand|million|billion|trillion|dozen|k|K|M|B)\b"
-)
-_GOES_ON = re.compile(r"[\s$]{0,3}(?:[\^/*+²³]|\.[0-9]|-\s?[0-9]|\\(?:times|cdot|div|pm)\b)")
-"""What makes another number of the one in a box."""
 _LINE_MARK = re.compile(
     r"[ \t]*(?:>[ \t]*)?(?:#{1,6}[ \t]+)?(?:(?:[-*+\u2022]|[0-9]{1,2}[.)])[ \t]+)?"
 )
@@ -91,12 +83,8 @@ def last_line(part: str) -> Place | None:
 
 
 def _boxed(part: str) -> Iterator[Place]:
-    for box in _BOX.finditer(part):
-        if _GOES_ON.match(part, box.end()):
-            continue
-        scale = _SCALE_WORD.match(part, box.end())
-        inside = (box[1] or box[2] or "").strip()
-        yield Place("boxed", box.start(), inside + (scale[0] if scale else ""))
+    for start, written in boxed(part):
+        yield Place("boxed", start, written)
     if half := _OPEN_BOX.search(part):
         yield Place("boxed", half.start(), half[1], open=True)
 

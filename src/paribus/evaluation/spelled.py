@@ -139,7 +139,10 @@ def spelled(written: str, *, alone: bool = False) -> Value | None:
         digits = plain.group(1).replace(",", "")
         return Value(Fraction(digits)) if len(digits) <= MAX_LENGTH else None
     text = unwrapped(written)
-    sentence = text[: sentence_end(text)]
+    end = sentence_end(text)
+    if text[end : end + 1] == "?":
+        return None
+    sentence = text[:end]
     side, about = _last_side(sentence, alone=alone)
     if side and ("€" in side or "EUR" in side):
         side = _CENTS.sub(".", side)
