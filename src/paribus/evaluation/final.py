@@ -12,7 +12,7 @@ r"""Where a text gives its final answer: the canonical scorer's reading.
 | `last_line` | a last line that holds nothing but N and its unit                |
 | `auto`      | the last of the first three; where there is none, `last_line`    |
 
-The last complete answer counts, outside `<think>…</think>`. A text is over at a chat template's
+The last complete answer counts, unless the next sentence takes it back, outside `<think>…</think>`. A text is over at a chat template's
 end of turn, and at the model's next question once an answer has been given. If it holds the
 question it was asked, its prompt is skipped. `spelled` says which number an answer gives.
 """
@@ -21,7 +21,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-from paribus.evaluation.places import Place, last_line, places
+from paribus.evaluation.places import Place, is_taken_back, last_line, places
 from paribus.evaluation.spelled import LONGEST, Value, spelled
 from paribus.evaluation.unwrapped import plain
 from paribus.records import AnswerStyle
@@ -182,11 +182,13 @@ def _last(part: str, style: AnswerStyle, *, cut: bool) -> Final | None:
         if cut and place.open:
             return _repeated(place, [found for each in left if (found := _read(each))])
         if found := _read(place):
-            return found
+            if not is_taken_back(part, place):
+                return found
+            break
     if cut or style not in ("auto", "last_line"):
         return None
     line = last_line(part)
-    return _read(line) if line else None
+    return _read(line) if line and not is_taken_back(part, line) else None
 
 
 def _repeated(cut: Place, before: list[Final]) -> Final | None:

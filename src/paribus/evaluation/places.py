@@ -43,6 +43,32 @@ _PHRASE = re.compile(
     r"[ \t]*+:?|:|=|\u2248|\u2192|->|-(?=\s)|(?=\n))[*_]{0,3}(?=(?P<said>[^\n]{0,300}))",
     re.IGNORECASE,
 )
+_SUPPOSED = re.compile(
+    r"\b(?:(?:if|suppose|supposing|assume|assuming|whether|unless|doubt|false|untrue|unlikely|"
+    r"(?:not|n't) (?:think|believe|true|sure|clear|certain|mean|say))\s+(?:that\s+)?"
+    r"|(?:wrong|incorrect|false|partial|intermediate|preliminary|initial|previous|first|tempting)\s+)"
+    r"(?:the\s+)?$|n't (?:think|believe)\s+(?:that\s+)?(?:the\s+)?$",
+    re.IGNORECASE,
+)
+"""Before "the answer is": it is not said to be."""
+_OF_A_STEP = re.compile(
+    r"\s(?:to|of|for)\s(?:this\s|the\s|that\s)?(?:(?:first|previous|other|next|sub)\b|step|part|"
+    r"sub-?question)",
+    re.IGNORECASE,
+)
+_TAKEN_BACK = re.compile(
+    r"(?:[.!?;\u2026][*_)]*\s+|\s[\u2014-]+\s*|\n\s*)[*_(]{0,3}(?:(?:but|and|oh|ah),?\s)?(?:"
+    r"(?:wait|sorry|oops|whoops|correction|hmm+|scratch that|strike that|never ?mind|my mistake|"
+    r"my bad|on second thought|i made an? (?:mistake|error)|(?:it|that|this) should (?:be|have)|"
+    r"let me (?:recheck|redo|recalculate|recompute|correct|fix|try again))\b|no(?:pe)?[,.!]"
+    r"|actually,? (?:it|that|this|no)\b"
+    r"|(?:it|that|this|which)(?:['\u2019]s| is| was| seems| looks| can(?:no|')t be| isn['\u2019]t)"
+    r" (?:not |also |probably |in)?(?:wrong|incorrect|correct(?<=not correct)|right(?<=not right)|"
+    r"true(?<=not true)|false|mistaken|impossible|a mistake|an error))",
+    re.IGNORECASE,
+)
+"""What takes an answer back, at the beginning of a sentence behind it or of the next line."""
+_LINE_AND_NEXT = re.compile(r"[^\n]{0,300}(?:\s*\n[^\n]{0,80})?")
 _OPEN_BOX = re.compile(r"oxed\s?\{([^{}\n]{0,300})\Z")
 _LINE_MARK = re.compile(
     r"[ \t]*(?:>[ \t]*)?(?:#{1,6}[ \t]+)?(?:(?:[-*+\u2022]|[0-9]{1,2}[.)])[ \t]+)?"
@@ -51,9 +77,19 @@ _LINE_MARK = re.compile(
 _HEADING = re.compile(
     r"[\s*_(]{0,8}(?:(?:step|part|section|case|question|problem|method|option|chapter|stage|phase|"
     r"approach|example|exercise|task|scenario|solution|round|level|figure|table|equation)"
-    r"\s?#?[0-9]|(?:day|week|month|year|person|item)\s?#?[0-9]+\s?[:.)\u2014-])",
+    r"\s?#?[0-9]|(?:day|week|month|year|hour|person|item|page|room|lesson|no\.|nr\.)"
+    r"\s?#?[0-9]+[\s*_]{0,4}(?:[:.)\u2014-]|\Z))",
     re.IGNORECASE,
 )
+_TITLE = re.compile(
+    r"[\s*_(]{0,8}[0-9]{1,2}[\s*_]{0,4}[.):\u2014-]{1,3}[\s*_]{1,8}(?:(?i:find|calculate|compute|"
+    r"determine|add|subtract|multiply|divide|count|solve|work|figure|set|identify|convert|"
+    r"understand|sum|apply|use|write|check|how|what)\b"
+    r"|(?!(?:This|That|These|Those|It|She|He|They|We|You|I|There|The|So|Thus|Hence|Therefore|"
+    r"Hope|Note|Because|Since|Each|All|Wait|No)\b)[A-Z](?!.*(?:[.!?][\s*_)]*\Z|\b(?:is|are|was|"
+    r"were|has|have|had|will|can|makes?|needs?|gets?)\b)))"
+)
+"""A title behind a number: an instruction, or words with a capital that are no sentence."""
 _NUMBERED = re.compile(
     r"[\s*_(]{0,8}([0-9]{1,2})(?:(\s?[.):\u2014-]{1,3})[\s*_]{0,8}[^\W_]"
     r"|\s[\s*_]{0,8}[^\W\d]|[\s*_)]{0,8}\Z)"
@@ -73,13 +109,22 @@ def places(part: str, style: AnswerStyle) -> Iterator[Place]:
         yield from _boxed(part)
 
 
+def is_taken_back(part: str, place: Place) -> bool:
+    """Return whether the next sentence or line takes back what is said at `place`."""
+    said = _LINE_AND_NEXT.match(part, place.start)
+    return bool(said and _TAKEN_BACK.search(said[0]))
+
+
 def last_line(part: str) -> Place | None:
     """Return the last line that is not blank, without a list's or a quotation's mark."""
     whole = part.rstrip()
-    line = whole[whole.rfind("\n") + 1 :]
+    start = whole.rfind("\n") + 1
+    line = whole[start:]
+    if _is_title(line.lstrip("# ")):
+        return None
     mark = _LINE_MARK.match(line)
     written = line[mark.end() :] if mark else line
-    return Place("last_line", 0, written, alone=True) if len(written) <= LONGEST else None
+    return Place("last_line", start, written, alone=True) if len(written) <= LONGEST else None
 
 
 def _boxed(part: str) -> Iterator[Place]:
@@ -104,9 +149,12 @@ def _marked(part: str) -> Iterator[Place]:
 
 
 def _headings(part: str) -> frozenset[int]:
-    """Return where `####` begins a heading: `#### Step 2`, `#### 2. Profit` after a first one."""
+    """Return where `####` begins a heading: `#### Step 2`, `#### 2. Find the profit`.
+
+    `#### 2 eggs`, `#### 2` are headings only among others: behind or before a 1, and its like.
+    """
     marks = list(_MARK.finditer(part))
-    found = {mark.start() for mark in marks if _HEADING.match(mark[1])}
+    found = {mark.start() for mark in marks if _is_title(mark[1])}
     numbered = {mark.start(): it for mark in marks if (it := _NUMBERED.match(mark[1]))}
     numbers = {int(number) for number in _HEADINGS.findall(part)} if numbered else set()
     end = len(part.rstrip())
@@ -121,8 +169,14 @@ def _headings(part: str) -> frozenset[int]:
     return frozenset(found)
 
 
+def _is_title(line: str) -> bool:
+    return bool(_HEADING.match(line) or _TITLE.match(line[:LONGEST]))
+
+
 def _phrases(part: str) -> Iterator[Place]:
     for phrase in _PHRASE.finditer(part):
+        if _is_supposed(phrase, part):
+            continue
         said = phrase["said"]
         alone = not phrase["first"] and phrase["verb"][-1:] in ":=>-"
         if _BLANK.fullmatch(said):
@@ -132,6 +186,12 @@ def _phrases(part: str) -> Iterator[Place]:
         else:
             ends = _is_open(phrase, "said", part)
             yield Place("phrase", phrase.start(), said, open=ends, alone=alone)
+
+
+def _is_supposed(phrase: re.Match[str], part: str) -> bool:
+    """Return whether what stands before a phrase, or its object, makes it no final answer."""
+    before = part[max(0, phrase.start() - 40) : phrase.start()]
+    return bool(_SUPPOSED.search(before) or _OF_A_STEP.search(phrase[0]))
 
 
 def _is_open(found: re.Match[str], group: int | str, part: str) -> bool:
