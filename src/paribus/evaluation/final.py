@@ -12,9 +12,10 @@ r"""Where a text gives its final answer: the canonical scorer's reading.
 | `last_line` | a last line that holds nothing but N and its unit                |
 | `auto`      | the last of the first three; where there is none, `last_line`    |
 
-The last complete answer counts, unless the next sentence takes it back, outside `<think>…</think>`. A text is over at a chat template's
-end of turn, and at the model's next question once an answer has been given. If it holds the
-question it was asked, its prompt is skipped. `spelled` says which number an answer gives.
+The last complete answer counts, unless the next sentence takes it back, outside
+`<think>…</think>`. A text is over at a chat template's end of turn, and at the model's next
+question once an answer has been given. If it holds the question it was asked, its prompt is
+skipped. `spelled` says which number an answer gives.
 """
 
 import re
