@@ -14,6 +14,7 @@ from paribus.statistics.accuracy import as_existing
 from paribus.statistics.crossed import components, estimate
 from paribus.store import runs
 from paribus.store.layout import ExperimentFolder
+from test_alike import of_templates
 from test_foreign import strict_json
 
 N = 12
@@ -131,6 +132,68 @@ def test_seeds_that_write_alike_are_doubted(files, capsys):
         "alike.jsonl has the text of s0.jsonl on 83 % of the problems: separate training runs of "
         "a would seldom agree so."
     )
+    assert found["notes"][-1].rstrip(".") in found["contrasts"][0]["caveats"]
+
+
+def altered(row: str, mark: str, more: dict[int, str]) -> list[dict[str, Any]]:
+    return plain(texts(row, mark) | more)
+
+
+@pytest.mark.parametrize("flags", [[], ["--seeds-are-runs"]])
+def test_a_copy_with_a_word_changed_is_no_seed(files, capsys, flags):
+    """Other texts, the same outcomes and answers, seven wrong ones among them: one model."""
+    row = "111110000000"
+    for number in range(3):
+        write(files / f"same{number}.jsonl", plain(texts(row, f"word{number}")))
+    words = [f"a=same{number}.jsonl" for number in range(3)]
+    found = compared(capsys, "b=x.jsonl", "c=y.jsonl", *words, *flags)
+    alike = (
+        "same1.jsonl gives the answer of same0.jsonl on every problem, 7 wrong ones among them: "
+        "separate training runs of a would seldom agree so (2 more of its pairs are alike too)"
+    )
+    assert f"{alike}." in found["notes"]
+    assert any("The 3 runs of a are averaged as they are" in note for note in found["notes"])
+    for contrast in found["contrasts"]:
+        assert contrast["scope"] == "models"
+        assert (alike in contrast["caveats"]) == (contrast["a"] == "a")
+
+
+@pytest.mark.parametrize(
+    ("row", "more"),
+    [
+        ("1" * 12, {}),  # all right: any two would agree
+        ("1" * 10 + "00", {}),  # two wrong ones: by chance
+        ("n" * 12, dict.fromkeys(range(12), "none")),  # no answers: nothing to agree on
+        ("110000000000", {n: f"#### {50 + n}" for n in range(2, 12)}),  # wrong in other ways
+    ],
+)
+def test_seeds_may_agree_by_chance(files, capsys, row, more):
+    write(
+        files / "one.jsonl",
+        altered(
+            row, "one", {key: f"1 {text}" for key, text in more.items()} if row[0] == "n" else {}
+        ),
+    )
+    write(files / "two.jsonl", altered(row, "two", more))
+    found = compared(capsys, "b=y.jsonl", "a=one.jsonl", "a=two.jsonl", "--seeds-are-runs")
+    assert found["contrasts"][0]["scope"] == "methods"
+    assert not [each for each in found["notes"] if "would seldom agree" in each]
+
+
+def test_a_file_under_two_arms_is_said(files, capsys):
+    """As another arm, and as a run of another arm; a contrast with neither says nothing."""
+    words = ("a=s0.jsonl", "b=copy.jsonl", "b=s1.jsonl", "c=x.jsonl")
+    found = compared(capsys, *words)
+    copied = (
+        "copy.jsonl (b) holds the very texts of s0.jsonl (a): a copy, or a training that changed "
+        "nothing"
+    )
+    assert f"{copied}." in found["notes"]
+    assert {(each["a"], each["b"]): copied in each["caveats"] for each in found["contrasts"]} == {
+        ("b", "a"): True,
+        ("c", "a"): False,
+        ("c", "b"): False,
+    }
 
 
 @pytest.mark.parametrize(
@@ -223,3 +286,16 @@ def test_runs_of_other_settings_or_of_one_seed_are_no_seeds(files, capsys, setti
     found = json.loads(capsys.readouterr().out)
     assert found["contrasts"][0]["scope"] == "models"
     assert any(reason in note for note in found["notes"])
+
+
+def test_problems_of_one_template_stand_beside_every_contrast(files, capsys):
+    """As the warning does above all figures: the interval is too narrow."""
+    questions, _ = of_templates(6, 25, 4)
+    asked = [{"question": each, "answer": f"#### {n}"} for n, each in enumerate(questions)]
+    write(files / "gold.jsonl", asked)
+    for name, least in (("p", 20), ("q", 60), ("r", 61)):
+        write(files / f"{name}.jsonl", plain({n: f"#### {max(n, least)}" for n in range(100)}))
+    found = compared(capsys, "p.jsonl", "q.jsonl", "r.jsonl")
+    assert "100 of 100 problems read like another" in found["warnings"][0]
+    too_narrow = "problems that read alike, as the warning says: the interval is too narrow"
+    assert [too_narrow in each["caveats"] for each in found["contrasts"]] == [True] * 3

@@ -15,6 +15,8 @@
 | the answers' form     | the flexible scorer comes to another verdict                            |
 | few answers           | both arms answered fewer than half of the problems                      |
 | a seed                | it is unlike the others of its arm (`bad_seeds`)                        |
+| files                 | runs of an arm, or both arms, agree as separate models would not        |
+| problems              | many read alike, so that the interval is too narrow                     |
 
 Where outcomes are unbalanced, or few, the difference among the problems that both answered is
 said too. It has an interval and no test: which problems these are is itself what the arms did.
@@ -29,6 +31,7 @@ from paribus.analysis import wording
 from paribus.analysis.bad_seeds import BadSeed
 from paribus.analysis.conditions import (
     OVERLAPS,
+    about_likeness,
     overlap_counts,
     spelled_overlap,
     trained_unlike_in_bf16,
@@ -103,6 +106,9 @@ def caveats(
     bf16 = _bf16(tables, contrast)
     said = [*bf16, *outcomes, *_overlap(tables, contrast), *_form(contrast, shifted)]
     said += [each.caveat for each in bad if each.arm in (contrast.a, contrast.b)]
+    said += [what for arms, what in tables.likely if arms <= {contrast.a, contrast.b}]
+    if about_likeness(tables):
+        said.append("problems that read alike, as the warning says: the interval is too narrow")
     if outcomes or 2 * answered.n < contrast.n:
         said.append(_among_answered(answered, contrast.n))
     return Caveats(

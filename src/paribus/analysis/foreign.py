@@ -19,13 +19,15 @@ from typing import Any
 
 from paribus.analysis.gold import WHICH, Gold, read_gold, stated_problem
 from paribus.analysis.left_out import LeftOut, check_shared, notes_of, notes_with_prompts
+from paribus.analysis.likeness import Written
 from paribus.analysis.repeats import (
     NOTHING_SAID,
     Said,
-    Written,
     all_untuned,
     doubts_of,
+    likenesses,
     notes_on,
+    pairs_of,
     refuse_copies,
 )
 from paribus.analysis.samples import Sample
@@ -68,10 +70,10 @@ class _Answers:
         """Of the arm."""
         return self.source.run.arm
 
-    def written(self) -> Written:
-        """Return what was written for each problem."""
+    def written(self, run: Run) -> Written:
+        """Return what was written for each problem; `run` has what is compared, scored."""
         texts = {key: sample.text.strip() for key, sample in self.samples.items()}
-        return Written(source=self.source, texts=texts)
+        return Written(source=self.source, texts=texts, run=run)
 
 
 def collect(
@@ -108,12 +110,14 @@ def collect(
     left_out = tuple(_left_out(each, problems) for each in answers)
     shared = [key for key in problems if all(key in each.samples for each in answers)]
     check_shared(left_out, shared, common=common)
-    written = [each.written() for each in answers]
-    doubts = doubts_of(written, said)
-    refuse_copies(written)
     settings = all(each.source.identity for each in answers)
     asked = [problems[key] for key in shared]
     runs = [_run(each, asked, style, settings=settings) for each in answers]
+    written = [each.written(run) for each, run in zip(answers, runs, strict=True)]
+    refuse_copies(written)
+    alike = pairs_of(written)
+    doubts = doubts_of(written, said, alike)
+    likely = tuple(likenesses(alike, said.untuned))
     runs += [source.run for source in sources if not source.run.complete]
     identities = {each.name: each.source.identity for each in reversed(answers)}
     arms = {
@@ -141,13 +145,14 @@ def collect(
         tables=replace(
             tables,
             repeats=frozenset(doubts),
+            likely=likely,
             margins={(a, b): said.margin for a, b, _ in tables.declared} if said.margin else {},
         ),
         left_out=left_out,
         notes=(
             *notes_of(left_out, len(shared), settings=settings),
             *notes_with_prompts(runs),
-            *notes_on(written, doubts),
+            *notes_on(written, doubts, said, likely),
         ),
     )
 

@@ -6,20 +6,21 @@
 A method is spoken of only over separate training runs. Files do not say what they are: one model
 sampled three times looks like three seeds, and varies less. So somebody must say it, but for runs
 of paribus: those of one arm's settings and different replicates are seeds. All others are averaged
-as the models that exist. Two files with the same text for every problem are one run.
+as the models that exist. Two files with the same text for every problem are one run; those with the
+same answer to every problem, wrong ones too, are not taken for two seeds.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
+from paribus.analysis.likeness import Pair, Written
 from paribus.analysis.sources import Source
 from paribus.config.spec import differing
 from paribus.errors import DataError
 
-_ALIKE = 0.5
-"""Share of equal texts from which two seeds of an arm are called doubtful."""
+_ONE_MODEL = "files of it give the same answer to every problem, wrong ones too, as one model does"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,19 +43,6 @@ class Said:
 NOTHING_SAID = Said()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Written:
-    """What one complete run wrote: problem id -> text, without blanks around it."""
-
-    source: Source
-    texts: Mapping[str, str]
-
-    @property
-    def name(self) -> str:
-        """Of the arm."""
-        return self.source.run.arm
-
-
 def all_untuned(sources: Sequence[Source], said: Sequence[str]) -> tuple[str, ...]:
     """Return the arms that trained nothing: by their runs, or as is `said`.
 
@@ -73,45 +61,76 @@ def all_untuned(sources: Sequence[Source], said: Sequence[str]) -> tuple[str, ..
     return tuple(name for name, method in methods.items() if method == "none" or name in said)
 
 
-def doubts_of(written: Sequence[Written], said: Said) -> dict[str, str]:
+def doubts_of(written: Sequence[Written], said: Said, alike: Sequence[Pair]) -> dict[str, str]:
     """Return by arm of several runs why these are not taken for its seeds.
 
-    An untuned arm has no method to speak of.
+    `alike` are pairs of runs. An untuned arm has no method to speak of.
     """
-    why = {
-        name: _unproven([each.source for each in written if each.name == name])
-        for name in _several(written)
-        if name not in said.untuned and not said.seeds_are_runs
-    }
+    arms = [name for name in _several(written) if name not in said.untuned]
+    why = {name: _unproven([each.source for each in written if each.name == name]) for name in arms}
+    if said.seeds_are_runs:
+        why = {
+            pair.first.name: _ONE_MODEL
+            for pair in alike
+            if pair.one_model and why.get(pair.first.name) and _of_one_arm(pair)
+        }
     return {name: reason for name, reason in why.items() if reason}
 
 
 def refuse_copies(written: Sequence[Written]) -> None:
     """Raise DataError where two files of one arm hold the very same texts."""
-    for first, second in _pairs(written):
-        proven = not _unproven([first.source, second.source])
-        if not proven and _same(first, second) == 1.0:
+    for pair in pairs_of(written):
+        one, other = pair.first.source, pair.second.source
+        if _of_one_arm(pair) and _unproven([one, other]) and pair.texts == 1.0:
             raise DataError(
-                f"{first.name}: {second.source.path} holds the very texts of {first.source.path}: "
+                f"{pair.first.name}: {other.path} holds the very texts of {one.path}: "
                 "a copy, no other run",
                 "give each run of an arm once",
             )
 
 
-def notes_on(written: Sequence[Written], doubts: Mapping[str, str]) -> list[str]:
+def pairs_of(written: Sequence[Written]) -> list[Pair]:
+    """Return every two of the runs."""
+    return [Pair(*two) for two in combinations(written, 2)]
+
+
+def likenesses(
+    alike: Sequence[Pair], untuned: Sequence[str]
+) -> Iterator[tuple[frozenset[str], str]]:
+    """Yield arms whose runs are alike as those of two models would not be, and in what.
+
+    One arm: its runs are hardly seeds of it. Two: they hold the same texts.
+    """
+    doubted: dict[str, list[str]] = {}
+    for pair in alike:
+        (a, one), (b, other) = ((each.name, each.source.path) for each in (pair.first, pair.second))
+        if a == b and a not in untuned and pair.doubt:
+            doubted.setdefault(a, []).append(pair.doubt)
+        elif a != b and pair.texts == 1.0:
+            what = "a copy, or a training that changed nothing"
+            yield frozenset((a, b)), f"{other} ({b}) holds the very texts of {one} ({a}): {what}"
+    for name, said in doubted.items():
+        more = f" ({len(said) - 1} more of its pairs are alike too)" if len(said) > 1 else ""
+        seldom = f"separate training runs of {name} would seldom agree so"
+        yield frozenset([name]), f"{said[0]}: {seldom}{more}"
+
+
+def notes_on(
+    written: Sequence[Written],
+    doubts: Mapping[str, str],
+    said: Said,
+    likely: Sequence[tuple[frozenset[str], str]],
+) -> list[str]:
     """Say which arms' runs are not taken for seeds, and of which that may be doubted."""
-    said = [
+    remedy = "If each is a training run of its own, of another seed, give --seeds-are-runs"
+    if said.seeds_are_runs:
+        remedy = "Give the file of each training run once"
+    notes = [
         f"The {_several(written)[name]} runs of {name} are averaged as they are, and nothing is "
-        f"said of the method that made them: {reason}. If each is a training run of its own, of "
-        "another seed, give --seeds-are-runs."
+        f"said of the method that made them: {reason}. {remedy}."
         for name, reason in doubts.items()
     ]
-    return said + [
-        f"{second.source.path} has the text of {first.source.path} on {100 * share:.0f} % of the "
-        f"problems: separate training runs of {first.name} would seldom agree so."
-        for first, second in _pairs(written)
-        if first.name not in doubts and (share := _same(first, second)) >= _ALIKE
-    ]
+    return notes + [f"{sentence}." for _, sentence in likely]
 
 
 def _several(written: Sequence[Written]) -> dict[str, int]:
@@ -120,14 +139,8 @@ def _several(written: Sequence[Written]) -> dict[str, int]:
     return {name: count for name, count in counts.items() if count > 1}
 
 
-def _pairs(written: Sequence[Written]) -> list[tuple[Written, Written]]:
-    return [pair for pair in combinations(written, 2) if pair[0].name == pair[1].name]
-
-
-def _same(first: Written, second: Written) -> float:
-    """Return the share of the problems that both answer on which their texts are the same."""
-    both = first.texts.keys() & second.texts.keys()
-    return sum(first.texts[key] == second.texts[key] for key in both) / max(1, len(both))
+def _of_one_arm(pair: Pair) -> bool:
+    return pair.first.name == pair.second.name
 
 
 def _unproven(sources: Sequence[Source]) -> str:

@@ -142,6 +142,8 @@ class Tables:
         unrecorded: readings that runs speak of and the ledger does not.
         tuning: arm -> its trials of learning rates, as `tuning.json` has them.
         repeats: arms whose several runs are not known to be separate training runs.
+        likely: arms of files whose texts or answers are too much alike, and in what; see
+            `likeness`.
         margins: (a, b) of a contrast -> the largest difference that would not matter, as a share.
         asked: one sentence for each question that was asked after the runs.
         looks: every look at the verdicts, this one too, oldest first.
@@ -157,6 +159,7 @@ class Tables:
     unrecorded: tuple[Tested, ...] = ()
     tuning: dict[str, dict[str, Any]] = field(default_factory=dict)
     repeats: frozenset[str] = frozenset()
+    likely: tuple[tuple[frozenset[str], str], ...] = ()
     margins: dict[tuple[str, str], float] = field(default_factory=dict)
     asked: tuple[str, ...] = ()
     looks: tuple[Look, ...] = ()
