@@ -111,7 +111,7 @@ def test_over_seeds_every_run_counts():
 def test_two_seeds_have_no_interval_there_either():
     found = of({"a": [row(("1", 30))] * 2, "b": [row(("c", 20), ("1", 10))] * 2})
     assert found.outcomes[-1].startswith(
-        "among the 10 of 30 problems that both answered: 0 points [no interval: 2 seeds"
+        "among the 10 of 30 problems that every run of both answered: 0 points [no interval: 2"
     )
     assert found.answered.interval is None
 
@@ -252,3 +252,34 @@ def test_effects_of_a_matrix_carry_them_too():
         "cut by the token limit: 30 % of the texts of xx, 30 % of xy, 0 % of yx, 0 % of yy",
     )
     assert second == both == ()
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "explains"),
+    [
+        # All that tells them apart is that b is cut, or answers nothing.
+        (row(("1", 40)), row(("c", 20), ("1", 20)), "cut by the token limit"),
+        (row(("1", 40)), row(("n", 40)), "without a final answer"),
+        # Among those answered the difference stays; no imbalance at all.
+        (row(("1", 60)), row(("c", 10), ("0", 40), ("1", 10)), ""),
+        (row(("1", 60)), row(("0", 40), ("1", 20)), ""),
+    ],
+)
+@pytest.mark.parametrize("seeds", [1, 3])
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_gap_that_missing_answers_explain_makes_no_arm_better(a, b, explains, seeds, turned):
+    rows = {"a": [a] * seeds, "b": [b] * seeds}
+    pair = ("b", "a") if turned else ("a", "b")
+    (contrast,) = payload(conclude(tables(rows, [pair])))["contrasts"]
+    assert contrast["verdict"] == ("refuted" if turned else "supported")
+    said = contrast["sentence"]
+    assert ("a scores" in said and "higher than b" in said) == bool(explains)
+    assert ("is better" in said or "more than b" in said) != bool(explains)
+    assert explains in said
+
+
+def test_a_silent_seed_leaves_no_problem_that_every_run_answered():
+    """Two of three seeds answered all: it is not said that no problem was answered by both."""
+    rows = {"a": [row(("1", 30)), row(("1", 29), ("0", 1)), row(("n", 30))], "b": [row(("0", 30))]}
+    (contrast,) = payload(conclude(tables(rows, [("a", "b")])))["contrasts"]
+    assert contrast["answered"]["reason"] == "no problem was answered by every run of both"

@@ -1,6 +1,7 @@
 """The findings in the terminal, and how figures are spelled there and on the page."""
 
 import re
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
@@ -88,21 +89,18 @@ METHODS = "Verdicts are of the methods, over their seeds."
         (
             {"full": [ON] * 2, "lora": [OFF] * 2},
             {},
-            [
-                METHODS,
-                "full − lora: no verdict: 2 seeds are too few to say how much the seed matters",
-            ],
+            ["full − lora: no verdict: 2 seeds are too few to say how much the seed matters"],
         ),
         (
             {"full": [ON], "lora": [OFF]},
             {"groups": "aabbccddeeffgghhiiii"},
-            [MODELS, "full − lora: no verdict: 9 groups of problems are too few, under 10"],
+            ["full − lora: no verdict: 9 groups of problems are too few, under 10"],
         ),
         ({"full": [ON], "lora": [None]}, {}, ["full − lora: there are no results of both arms"]),
         (
             {"full": [ON], "lora": [ON]},
             {},
-            [MODELS, "full − lora: no verdict: both solve the very same problems"],
+            ["full − lora: no verdict: both solve the very same problems"],
         ),
         (
             {"full": ["1" * 14 + "0" * 6], "lora": ["c" * 10 + "1" * 4 + "0" * 6]},
@@ -132,6 +130,28 @@ def test_what_stands_below_the_table(rows, more, said):
         assert line.startswith(expected)
 
 
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ({"untuned": [OFF], "lora": [ON]}, "Verdicts are of these models (one seed)."),
+        ({"full": [OFF], "lora": [ON]}, MODELS),
+        ({"untuned": [OFF], "lora": [ON] * 3}, METHODS),
+    ],
+)
+def test_nothing_untuned_is_called_trained(rows, said):
+    a, b = rows
+    assert remarked(rows, [(b, a)])[0] == said
+
+
+def test_a_margin_and_a_missing_test_agree():
+    """Equivalent, and no test of a difference: table, remark and sentence say the same."""
+    made = tables({"full": ["1" * 400], "lora": ["1" * 400]}, [("full", "lora")])
+    found = payload(conclude(replace(made, margins={("full", "lora"): 0.02})))
+    assert found["contrasts"][0]["sentence"].startswith("No test of a difference: both solve")
+    assert found["contrasts"][0]["sentence"].endswith("Equivalent within 2 points.")
+    assert "no verdict" not in " ".join(each.plain for each in remarks(found))
+
+
 def test_an_interval_that_leaves_out_0_where_the_family_shows_nothing():
     """Six problems to none: 0.031 alone, 0.094 among three comparisons."""
     rows = {"full": ["1" * 6 + OFF], "lora": ["0" * 6 + OFF], "third": ["0" * 6 + OFF]}
@@ -147,7 +167,7 @@ def test_an_interval_that_leaves_out_0_where_the_family_shows_nothing():
 def test_what_holds_for_many_comparisons_is_said_once():
     names = "abcde"
     pairs = [(a, b) for a in names for b in names if a < b]
-    assert remarked({name: [ON] for name in names}, pairs)[1:] == [
+    assert remarked({name: [ON] for name in names}, pairs) == [
         "a − b, a − c, a − d and 7 more: no verdict: both solve the very same problems"
     ]
 

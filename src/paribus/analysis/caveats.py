@@ -78,11 +78,16 @@ class Answered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caveats:
-    """What stands beside one contrast: settings and figures that are unlike, and what came out."""
+    """What stands beside one contrast: settings and figures that are unlike, and what came out.
+
+    `explains` is the one of `outcomes` that may be all there is to the difference: texts without an
+    answer, where those that both answered show none; else "".
+    """
 
     unlike: tuple[str, ...] = ()
     outcomes: tuple[str, ...] = ()
     answered: Answered | None = None
+    explains: str = ""
 
     @property
     def all(self) -> tuple[str, ...]:
@@ -110,12 +115,22 @@ def caveats(
     if about_likeness(tables):
         said.append("problems that read alike, as the warning says: the interval is too narrow")
     if outcomes or 2 * answered.n < contrast.n:
-        said.append(_among_answered(answered, contrast.n))
+        said.append(_among_answered(answered, contrast.n, _by_whom(lined_up)))
     return Caveats(
         unlike=tuple(map(_differs, unexplained(tables, contrast))),
         outcomes=tuple(said),
         answered=answered,
+        explains=_explains(outcomes, answered),
     )
+
+
+def _explains(outcomes: Sequence[str], answered: Answered) -> str:
+    """Return the outcome that may explain a difference, if those that both answered show none."""
+    if not answered.n:
+        return outcomes[0] if outcomes else answered.reason
+    span = answered.interval
+    silent = span is None or span.low <= 0 <= span.high
+    return outcomes[0] if outcomes and silent else ""
 
 
 def _bf16(tables: Tables, contrast: Contrast) -> Iterator[str]:
@@ -128,7 +143,8 @@ def _answered(lined_up: Aligned, existing: tuple[bool, bool], *, paired: bool) -
     a, b = (solved[:, ~silent] for solved in lined_up.solved)
     n = int((~silent).sum())
     if not n:
-        return Answered(n=0, reason="no problem was answered by both")
+        by = _by_whom(lined_up)
+        return Answered(n=0, reason=f"no problem was answered by {by}")
     groups = lined_up.groups
     if groups is not None:
         groups = np.unique(groups[~silent], return_inverse=True)[1]
@@ -141,7 +157,11 @@ def _answered(lined_up: Aligned, existing: tuple[bool, bool], *, paired: bool) -
     )
 
 
-def _among_answered(answered: Answered, n: int) -> str:
+def _by_whom(lined_up: Aligned) -> str:
+    return "every run of both" if any(len(each) > 1 for each in lined_up.solved) else "both"
+
+
+def _among_answered(answered: Answered, n: int, by: str) -> str:
     if answered.difference is None:
         return f"{answered.reason}: accuracy says nothing of skill here"
     size = wording.points(answered.difference)
@@ -150,7 +170,7 @@ def _among_answered(answered: Answered, n: int) -> str:
         if answered.interval is None
         else wording.points_range(answered.interval)
     )
-    return f"among the {answered.n} of {n} problems that both answered: {size} [{span}]"
+    return f"among the {answered.n} of {n} problems that {by} answered: {size} [{span}]"
 
 
 def unbalanced(tables: Tables, weights: Mapping[str, float]) -> tuple[str, ...]:

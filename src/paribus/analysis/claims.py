@@ -63,7 +63,7 @@ def findings(
     """
     pairs = [pair for pair in zip(found, beside, strict=True) if pair[0].n]
     return [
-        *(_of_contrast(tables, each, caveats.all) for each, caveats in pairs),
+        *(_of_contrast(tables, each, caveats) for each, caveats in pairs),
         *(of_margin(each, caveats.all) for each, caveats in pairs if each.interval and each.margin),
         *(_of_effect(tables, each) for each in effects if each.interval is not None),
         *of_losses(tables, found),
@@ -73,7 +73,7 @@ def findings(
     ]
 
 
-def _of_contrast(tables: Tables, contrast: Contrast, caveats: tuple[str, ...]) -> Finding:
+def _of_contrast(tables: Tables, contrast: Contrast, caveats: Caveats) -> Finding:
     tuning = untuned(tables, contrast.b) and not untuned(tables, contrast.a)
     rest = "its untuned model" if tuning else contrast.b
     return Finding(
@@ -81,7 +81,7 @@ def _of_contrast(tables: Tables, contrast: Contrast, caveats: tuple[str, ...]) -
         claim=f"{contrast.a} solves more than {rest}",
         verdict=contrast.verdict,
         scope=contrast.scope,
-        sentence=wording.verdict(contrast),
+        sentence=wording.verdict(contrast, caveats.explains),
         evidence={
             "a": contrast.a,
             "b": contrast.b,
@@ -94,7 +94,7 @@ def _of_contrast(tables: Tables, contrast: Contrast, caveats: tuple[str, ...]) -
             "detectable": contrast.detectable,
             "detectable_range": contrast.detectable_range and list(contrast.detectable_range),
         },
-        caveats=caveats,
+        caveats=caveats.all,
     )
 
 

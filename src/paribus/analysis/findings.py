@@ -105,7 +105,7 @@ def payload(analysis: Analysis, *, signals: bool = True) -> dict[str, Any]:
         "arms": [_run(run) | {"signals": _signals(run) if signals else {}} for run in tables.runs],
         "summaries": [_summary(each) for each in analysis.arms],
         "contrasts": [
-            _contrast(each) | _beside(other)
+            _contrast(each) | _beside(each, other)
             for each, other in zip(analysis.contrasts, analysis.caveats, strict=True)
         ],
         "effects": [_effect(each) for each in analysis.effects],
@@ -196,15 +196,15 @@ def _contrast(contrast: Contrast) -> dict[str, Any]:
         "verdict": contrast.verdict.value,
         "equivalence": _equivalence(contrast),
         "reason": contrast.reason,
-        "sentence": wording.verdict(contrast),
     }
 
 
-def _beside(caveats: Caveats) -> dict[str, Any]:
+def _beside(contrast: Contrast, caveats: Caveats) -> dict[str, Any]:
     answered = caveats.answered
     return {
         "caveats": list(caveats.all),
         "unlike": list(caveats.unlike),
+        "sentence": wording.verdict(contrast, caveats.explains),
         "answered": answered
         and {
             "n": answered.n,

@@ -58,11 +58,16 @@ def p_value(p: float | None) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def verdict(contrast: "Contrast") -> str:
-    """Return what `contrast` shows, in a sentence or two."""
+def verdict(contrast: "Contrast", explains: str = "") -> str:
+    """Return what `contrast` shows, in a sentence or two.
+
+    Where a caveat `explains` the difference, an arm scores higher; it is not called better.
+    """
     if contrast.n == 0:
         return f"Not compared: {contrast.reason}."
-    return _shown(contrast) + _existing(contrast) + equivalence(contrast) + _left_out(contrast)
+    explained = explains and contrast.verdict is not Verdict.NOT_SHOWN
+    said = _higher(contrast, explains) if explained else _shown(contrast)
+    return said + _existing(contrast) + equivalence(contrast) + _left_out(contrast)
 
 
 def equivalence(contrast: "Contrast") -> str:
@@ -164,6 +169,20 @@ def join(items: Sequence[str]) -> str:
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
 
 
+def _higher(contrast: "Contrast", explains: str) -> str:
+    higher, lower = contrast.a, contrast.b
+    if contrast.verdict is Verdict.REFUTED:
+        higher, lower = lower, higher
+    more = points(abs(contrast.difference or 0.0)).lstrip("+")
+    of = (
+        f"As methods, {seeds(contrast)}:" if contrast.scope is Scope.METHODS else "Of these models,"
+    )
+    return (
+        f"{of} {higher} scores {more} higher than {lower}, which this may explain alone: "
+        f"{explains}."
+    )
+
+
 def _shown(contrast: "Contrast") -> str:
     if contrast.verdict is not Verdict.NOT_SHOWN:
         a_wins = contrast.verdict is Verdict.SUPPORTED
@@ -188,6 +207,8 @@ def _shown(contrast: "Contrast") -> str:
         return f"No verdict: {contrast.reason}."
     span = f"the difference may be {points_range(contrast.interval)} points."
     if contrast.p_value is None:
+        if contrast.not_worse:
+            return f"No test of a difference: {contrast.reason}; {span}"
         return f"Not shown: {contrast.reason}, so there is no test; {span}"
     aside = ""
     if contrast.interval.low > 0 or contrast.interval.high < 0:

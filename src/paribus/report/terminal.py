@@ -26,10 +26,6 @@ WIDTH = 80
 MAX_NAMED = 3
 """A remark that holds for several comparisons names at most this many and counts the others."""
 
-_SCOPES = {
-    "models": "of these trained models (one seed)",
-    "methods": "of the methods, over their seeds",
-}
 _VERDICTS = {"supported": "A better", "refuted": "B better", "not_shown": "not shown"}
 
 
@@ -57,17 +53,31 @@ def remarks(findings: dict[str, Any]) -> list[Text]:
     for each in findings["contrasts"]:
         for said in _said(each):
             named.setdefault(said, []).append(f"{each['a']} − {each['b']}")
-    scopes = list(dict.fromkeys(_scope(each) for each in findings["contrasts"] if each["n"]))
+    scopes = list(dict.fromkeys(_scope(each) for each in findings["contrasts"] if _tested(each)))
     lines = [f"Verdicts are {' or '.join(scopes)}."] if scopes else []
     lines += [f"{_some(pairs)}: {said}" for said, pairs in named.items()]
     warnings = [Text.assemble(("warning:", "yellow"), f" {each}") for each in findings["warnings"]]
     return [*map(Text, [*lines, *_styles(findings["arms"])]), *warnings]
 
 
+def _tested(contrast: dict[str, Any]) -> bool:
+    """Whether anything is said of the pair: of a difference, or by a margin."""
+    return contrast["p_value"] is not None or _alike(contrast)
+
+
+def _alike(contrast: dict[str, Any]) -> bool:
+    """Whether a margin shows the arms, or one of them, to be no worse."""
+    return bool(contrast["equivalence"] and contrast["equivalence"]["not_worse"])
+
+
 def _scope(contrast: dict[str, Any]) -> str:
-    if contrast["scope"] == "models" and max(contrast["seeds"]) > 1:
-        return "of these trained models as they are, not of their methods"
-    return _SCOPES[contrast["scope"]]
+    """What a verdict is of. Models that exist are `existing` if they were tuned."""
+    if contrast["scope"] == "methods":
+        return "of the methods, over their seeds"
+    models = f"of these {'trained ' if len(contrast['existing']) == 2 else ''}models"
+    if max(contrast["seeds"]) > 1:
+        return f"{models} as they are, not of their methods"
+    return f"{models} (one seed)" if contrast["existing"] else f"{models} as they are"
 
 
 def _styles(arms: Sequence[dict[str, Any]]) -> list[str]:
@@ -85,7 +95,8 @@ def _said(contrast: dict[str, Any]) -> Iterator[str]:
     """Why there is no test or no verdict that the interval would suggest, then the caveats."""
     interval = contrast["interval"]
     if contrast["reason"]:
-        yield ("no verdict: " if contrast["n"] else "") + contrast["reason"]
+        why = "no test of a difference: " if _alike(contrast) else "no verdict: "
+        yield (why if contrast["n"] else "") + contrast["reason"]
     elif contrast["verdict"] == "not_shown" and interval and not interval[0] <= 0 <= interval[1]:
         yield "the interval leaves out 0, the test corrected for all comparisons does not"
     yield from contrast["caveats"]
@@ -185,7 +196,7 @@ def _beside(findings: dict[str, Any]) -> str:
         each["equivalence"]["margin"] for each in findings["contrasts"] if each["equivalence"]
     }
     said = "".join(_WITHIN.format(points=100 * each) for each in sorted(margins))
-    over_seeds = any(each["scope"] == "methods" for each in findings["contrasts"])
+    over_seeds = any(each["scope"] == "methods" and _tested(each) for each in findings["contrasts"])
     return said + _NORMAL * over_seeds
 
 
