@@ -26,6 +26,13 @@ its file has it. **canonical** (version {VERSION}) is the one conclusions are dr
   wrappers, words before and behind it in its sentence. `18 million` is 18000000; `18-12`, `5×3`
   and `6 or 7` are no answers; of an equation the last side counts. Numbers are compared as
   numbers: `18.00` is 18. What is only about 18 is no whole number.
+- What makes it another number, or none, is read in **English**; of other languages only the common
+  words of size (`Millionen`, `млн`, `만`) and a few denials and bounds are known.
+- A **heading** is no answer: a label (`#### Step 2`, `#### Day 18`), or a number with a sign and a
+  title (`#### 18. Find the total`, `#### 18) Total cost`): an instruction, or capitalised words
+  that are no sentence. `#### 18. She has 18 left.` and `#### 18.` are answers.
+- What the **next sentence or line takes back** (`Wait`, `Sorry`, `That is wrong`) is none, and
+  nothing before it is; what is only supposed or denied (`If the answer is 18`) is none.
 - A text is **over** at a chat template's end of turn, and at another `Question:` once an answer has
   been given. If it holds the question it was asked, its prompt is skipped. Decoding stops by the
   same rule, so it never changes a score.

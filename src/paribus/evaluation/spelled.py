@@ -16,6 +16,17 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from paribus.evaluation.unwrapped import unwrapped
+from paribus.evaluation.words import (
+    ABOUT,
+    CHANGED,
+    COMPOUND,
+    MONEY_SCALES,
+    NUMBER_WORDS,
+    RELATION,
+    SCALE,
+    SCALES,
+    THEREABOUTS,
+)
 from paribus.numerals import MAX_LENGTH
 
 LONGEST = 300
@@ -33,23 +44,6 @@ class Value:
     approximate: bool = False
 
 
-_NUMBER_WORDS = (
-    "one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen|"
-    "sixteen|seventeen|eighteen|nineteen|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety"
-)
-_SCALES = {
-    **dict.fromkeys(("hundred", "hundreds"), 100),
-    **dict.fromkeys(("k", "K", "thousand", "thousands", "grand"), 1000),
-    **dict.fromkeys(("lakh", "lakhs"), 10**5),
-    **dict.fromkeys(("M", "MM", "mn", "mln", "mio", "mil", "million", "millions"), 10**6),
-    **dict.fromkeys(("crore", "crores"), 10**7),
-    **dict.fromkeys(("B", "bn", "billion", "billions"), 10**9),
-    **dict.fromkeys(("tn", "trillion", "trillions"), 10**12),
-    **dict.fromkeys(("dozen", "dozens"), 12),
-}
-_SCALE = re.compile(r"[\s-]*([A-Za-z](?![&'-]|\w)|[^\W\d_]{2,})")
-_MONEY_SCALES = {"m": 10**6, "b": 10**9, "T": 10**12, "t": 10**12}
-"""Letters that are units elsewhere: 5 m, 5 t."""
 _VULGAR = "½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"
 
 _WHOLE = (
@@ -72,18 +66,28 @@ _PLAIN = re.compile(r"\s*\$?\s*(-?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+
 
 _MONEY = re.compile("[$¢£¤¥\u060b\u0e3f\u20a0-\u20cf\ufdfc]")
 _JOINED = re.compile(r"[0-9][\s)\]*$\u20a0-\u20cf]*[(\[*$\u20a0-\u20cf]\s*[0-9]")
-_CENTS = re.compile(r"(?<=[0-9]),(?=[0-9]{2}(?![0-9]))")
-"""The comma of `18,00 €`."""
+_EUROPEAN = re.compile(r"€|EUR|R\$")
+_CENTS = re.compile(r"(?<![.0-9][0-9]{3}),(?=[0-9]{2}(?![0-9]))(?<=[0-9],)")
+_NO_CENTS = re.compile(r"(?<=[0-9])[,.]-(?!\s*[0-9])")
+"""The comma of `18,00 €`, the dash of `EUR 18,-`."""
+_RECKONED = re.compile(r"(?<=[0-9])\s?\(\s?=[^()]{0,60}\)\s*$")
+"""`18 (= 36/2)`."""
+_RELATIVE = re.compile(r"\b(?:who|that|which)\s(?:\w+\s)?(?:not|\w+n't)\b")
+"""18 students who do not like pizza: what is denied is not the number."""
 _POWER_OF_TEN = re.compile(r"[*xX]\s?10\s?\^")
 _EMPHASIS = re.compile(r"(?<![\w)*])(\*{1,3}|_{1,3}|`+)(?=\S)([^*`]*?[^*`\s])\1(?![\w(*])")
 _ENDS = " \t*_`\"'“”‘’«»|"
 _SENTENCE = re.compile(
     r"(?<!vs)[.!?][*_\"'”’)\]]*(?=\s+[^a-z\s]|\s*$)|;(?=\s+[^\W\d]|\s*$)"
     r"|,?\s(?:because|since)\b|,\s+(?:as|which|so|where|given|that|meaning)\b"
-    rf"|\s[-\u2014]+\s(?=[A-Za-z]{{2}})(?!(?:{_NUMBER_WORDS})\b)"
+    rf"|\s[-\u2014]+\s(?=[A-Za-z]{{2}})(?!(?:{NUMBER_WORDS})\b)"
 )
 _OTHER_SIDES = re.compile(r"[<>≤≥≠≮≯]|!=")
+_ANOTHER = re.compile(r";\s*[A-Za-z][\w ]{0,30}[:=]\s*\W?[0-9]")
+"""The second of `Tom: 18; Ann: 20`."""
 _LISTED = re.compile(r"[,;]\s|[;|]|\b(?:and|or)\b")
+_CALL = re.compile(r"[A-Za-z]\(\s*[-+$]?[0-9]")
+"""A function of a number: `f(18)`."""
 _NAME = re.compile(r"\W*(?:[^\W\d]\w{0,20}\W*){0,3}")
 
 _PICTURES = "\u2100-\u214f\u2600-\u27bf\U0001f000-\U0001faff"
@@ -92,41 +96,14 @@ _MARKS = "\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0900-\u0dff\u0e00-\u0eff"
 _HEAD = re.compile(
     rf"(?:[^\W\d]|[{_PICTURES}{_MARKS}]|[\s.,:;!?'\"“”‘’…|#@&%°/\u2014-]|[≈≃≅~∼≒→⇒∴])*"
 )
-_RELATION = re.compile(
-    r"(?:[/&]|\b(?:than|least|most|over|under|above|below|exceed(?:s|ing)?|between|half|twice|"
-    r"thrice|double|triple|plus|times|or|versus|vs|never|without|until|cannot(?:\s+\w+){0,2}|"
-    r"(?:half|halves|thirds?|quarters?|fourths?|fifths?|tenths?|out|root|square|cube|multiple|"
-    r"percent|power) of"
-    r"|not(?:\s+\w+){0,2}|(?<!adds )(?<!add )(?<!comes )up to)|n't(?:\s+\w+){0,2})\W*$",
-    re.IGNORECASE,
-)
 _CODE = re.compile(r"(?:^|.*\W)(?:[A-Z]{2,3}|Rs|kr|R)$", re.DOTALL)
 """A currency that touches its number: USD18, Rs18."""
 _ALONE = re.compile(r"\W*(?:(?:[A-Z]{1,3}|Rs|kr)\W*)?")
-_ABOUT = re.compile(
-    r"[≈≃≅~∼≒]|\b(?:about|approximately|approx|around|roughly|circa|(?-i:ca)|nearly|almost)\b"
-    r"\W*(?:equals?|equal to|is)?\W*$",
-    re.IGNORECASE,
-)
 _TAIL = re.compile(
     rf"(?:[\s.,:;!?%°'\"“”‘’…|#&@{_PICTURES}{_MARKS}]|[-/](?=\s*[^\W\d_]{{2}})|/(?=\s?[gmslhLtd]\b)|\u2014"
     r"|(?![\u0370-\u03ff])[^\W\d_])*"
 )
 _UNIT_LETTERS = frozenset("gmslhLdwtTbcCpFAVWNJ")
-_CHANGED = re.compile(
-    r"\W*(?:squared|cubed|factorial|doubled|tripled|halved|halves|half|thirds|fourths|fifths|"
-    r"sixths|eighths|tenths|hundredths|plus|minus|divided|multiplied|mod|modulo|over|choose|"
-    rf"thousandths|millionths|tens|ish|times\s+(?:{_NUMBER_WORDS})|and a)\b"
-    rf"|\s*-\s*(?:{_NUMBER_WORDS})\b"
-    rf"|.*\b(?:(?:or|to|and|through|versus|vs)\W+(?:about\s+)?(?:{_NUMBER_WORDS}|more|less|fewer|so|"
-    r"higher|above|below|under|even)|and\W+(?:up|over|above|more)|at least|at most|not|wrong|"
-    rf"incorrect)\b|.*\band\W+(?:an?\W+)?(?:half|third|quarter)\b|.*,\s*(?:{_NUMBER_WORDS})\b"
-    r"|.*n't\b|.*\bno\W*$|\s*[xyzn]\b",
-    re.IGNORECASE | re.DOTALL,
-)
-_COMPOUND = re.compile(rf"\W*(?:{_NUMBER_WORDS})\b", re.IGNORECASE)
-"""What goes on behind a scale: thousand five."""
-_THEREABOUTS = re.compile(r".*\b(?:approximately|approx|roughly)\b", re.IGNORECASE | re.DOTALL)
 
 
 def spelled(written: str, *, alone: bool = False) -> Value | None:
@@ -138,15 +115,21 @@ def spelled(written: str, *, alone: bool = False) -> Value | None:
     if plain := _PLAIN.fullmatch(written):
         digits = plain.group(1).replace(",", "")
         return Value(Fraction(digits)) if len(digits) <= MAX_LENGTH else None
-    text = unwrapped(written)
+    text = _RECKONED.sub("", unwrapped(written))
     end = sentence_end(text)
     if text[end : end + 1] == "?":
         return None
+    if _ANOTHER.match(text, end):
+        return None
     sentence = text[:end]
     side, about = _last_side(sentence, alone=alone)
-    if side and ("€" in side or "EUR" in side):
-        side = _CENTS.sub(".", side)
-    if side is None or (_JOINED.search(side) and not _POWER_OF_TEN.search(side)):
+    if side and (_EUROPEAN.search(side)):
+        side = _NO_CENTS.sub("", _CENTS.sub(".", side))
+    if (
+        side is None
+        or _CALL.search(side)
+        or (_JOINED.search(side) and not _POWER_OF_TEN.search(side))
+    ):
         return None
     money = bool(_MONEY.search(side))
     bare = re.sub(r"[()\[\]]", " ", _MONEY.sub(" ", _EMPHASIS.sub(r"\2", side))).strip(_ENDS)
@@ -192,7 +175,7 @@ def _value(found: re.Match[str], *, money: bool, alone: bool, about: bool) -> Va
     sign = _sign(found)
     if sign is None:
         return None
-    about = about or bool(_ABOUT.search(head) or _THEREABOUTS.match(tail))
+    about = about or bool(ABOUT.search(head) or THEREABOUTS.match(tail))
     return Value(sign * number * scale, approximate=about)
 
 
@@ -203,7 +186,7 @@ def _is_before(head: str, *, alone: bool) -> bool:
     return bool(
         few
         and _HEAD.fullmatch(head)
-        and not _RELATION.search(head)
+        and not RELATION.search(head)
         and not any(map(str.isnumeric, head))
     )
 
@@ -212,20 +195,25 @@ def _is_behind(tail: str, *, alone: bool) -> bool:
     """Return whether what is behind a number leaves it as it is: a unit, the rest of a sentence."""
     touching = re.match(r"[^\W\d_]+", tail)
     letter = touching and len(touching[0]) == 1 and touching[0].isascii()
-    if letter and touching and touching[0] not in _UNIT_LETTERS and touching[0] not in _SCALES:
+    if letter and touching and touching[0] not in _UNIT_LETTERS and touching[0] not in SCALES:
         return False
     rest = _without_scales(tail)
     return bool(
         _TAIL.fullmatch(tail)
-        and not _CHANGED.match(rest)
-        and not (rest != tail and _COMPOUND.match(rest))
+        and not CHANGED.match(_RELATIVE.sub("", rest) if "n" in rest else rest)
+        and not (rest != tail and COMPOUND.match(rest))
         and not any(map(str.isnumeric, tail))
         and (not alone or len(tail.split()) <= _UNIT_WORDS)
     )
 
 
+def _factor(word: str) -> int:
+    """Return what a word multiplies by, 0 if it is no scale. Short ones keep their case: m, M."""
+    return SCALES.get(word, SCALES.get(word.lower(), 0) if len(word) > 2 else 0)
+
+
 def _without_scales(tail: str) -> str:
-    while (word := _SCALE.match(tail)) and word[1] in _SCALES:
+    while (word := SCALE.match(tail)) and _factor(word[1]):
         tail = tail[word.end() :]
     return tail
 
@@ -233,13 +221,12 @@ def _without_scales(tail: str) -> str:
 def _scale(tail: str, *, money: bool) -> int | None:
     """Return what the words behind a number multiply it by: 10**6 for `million`."""
     scale = 1
-    known = _SCALES | _MONEY_SCALES if money else _SCALES
-    while word := _SCALE.match(tail):
-        factor = known.get(word[1], _SCALES.get(word[1].lower(), 0) if len(word[1]) > 2 else 0)
+    while word := SCALE.match(tail):
+        factor = (MONEY_SCALES.get(word[1], 0) if money else 0) or _factor(word[1])
         if not factor:
             break
         scale *= factor
-        tail = tail[word.end() :]
+        tail = tail[word.end() :].removeprefix(".")
     return scale if scale <= 10**18 else None
 
 

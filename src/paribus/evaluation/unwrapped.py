@@ -93,7 +93,7 @@ _LINK = re.compile(r"\[([^\[\]]*)\]\([^()\s]*\)")
 _PLACEHOLDER = re.compile(r"<\s?([$0-9][^<>]*)>")
 _RAISED = re.compile(r"\^\s?(?=(?:st|nd|rd|th)\b)")
 """`<18>`; the end of 18^th."""
-_STRUCK = re.compile(r"~~[^~\n]*~~")
+_STRUCK = re.compile(r"~~[^~\n]*~~|<(del|s|strike)>[^<\n]{0,99}</\1>")
 _ANNOTATION = re.compile(r"<<[^<>\n]*>>")
 
 
@@ -102,7 +102,7 @@ def unwrapped(written: str) -> str:
     if "&" in written:
         written = plain(html.unescape(written))
     if "<" in written:
-        written = _ANNOTATION.sub("", written).replace("<sup>", "^")
+        written = _ANNOTATION.sub("", _STRUCK.sub("", written)).replace("<sup>", "^")
         written = _PLACEHOLDER.sub(r" \1 ", _TAG.sub(" ", written))
     written = _ARROW.sub(" ", _STRUCK.sub("", _LINK.sub(r"\1", written)))
     written = _without_latex(written)
