@@ -85,7 +85,7 @@ def test_cases_cover_every_outcome_of_every_scorer():
 PIECES = [
     "#### 18", "#### 12", "####", " 18", "\n", "\n\n", " million", " or 7", "The answer is 18.",
     "\\boxed{18}", "\\boxed{", "}", "<think>", "</think>", "Question:", "\nQ: ", "</s>", "Answer:",
-    "How many eggs does Janet sell?", "#### 1. Find the eggs\n", "\n18\n", " no. ", "-7", "½",
+    "How many eggs does Janet sell?", "Question: Ann\nAnswer: #### 4</s>\n\n", " Wait, no.", "#### 1. Find the eggs\n", "\n18\n", " no. ", "-7", "½",
 ]  # fmt: skip
 TEXTS = st.lists(st.sampled_from(PIECES), max_size=12).map("".join)
 ASKED = "How many eggs does Janet sell?"
@@ -94,6 +94,11 @@ ASKED = "How many eggs does Janet sell?"
 @given(text=TEXTS, more=TEXTS)
 @example(text="#### 18\n\nQuestion:", more=f" {ASKED}\n#### 12")
 @example(text="Question: Tom\n#### 3\n\nQuestion:", more=f" {ASKED}\n#### 18")
+@example(
+    text="Question: Tom\n#### 3\n\nQuestion: Ann\n#### 4</s>\n\nQuestion:",
+    more=f" {ASKED}\n#### 18",
+)
+@example(text="#### 12\n\nQuestion: Tom\n#### 3</s>\n\nQuestion:", more=f" {ASKED}\n#### 18")
 @example(text="<think>#### 12\nQuestion:", more="</think>#### 18")
 def test_a_text_that_is_over_scores_as_whatever_follows(text: str, more: str):
     """Where decoding may stop, the stored text is worth what the whole text would be."""

@@ -99,10 +99,9 @@ def is_over(text: str, question: str = "") -> bool:
     still turn out to be a prompt with solved examples, it is not.
     """
     text = plain(text)
-    own = _own(text, question)
-    parts = _parts(own)
-    answered = [_last(part, "auto", cut=False) is not None for part in parts[:-1]]
-    return any(answered if own is not text else answered[:1])
+    parts = _parts(_own(text, question))[:-1]
+    parts = parts if _asked(text, question) else parts[:1]
+    return any(_last(part, "auto", cut=False) is not None for part in parts)
 
 
 def own_part(text: str, question: str = "") -> str:

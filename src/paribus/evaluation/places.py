@@ -72,7 +72,11 @@ _LINE_AND_NEXT = re.compile(r"[^\n]{0,300}(?:\s*\n[^\n]{0,80})?")
 _OPEN_BOX = re.compile(r"oxed\s?\{([^{}\n]{0,300})\Z")
 _LINE_MARK = re.compile(
     r"[ \t]*(?:>[ \t]*)?(?:#{1,6}[ \t]+)?(?:(?:[-*+\u2022]|[0-9]{1,2}[.)])[ \t]+)?"
+    r"(?i:[*_]{0,3}(?:ans\.:?|(?:ans|solution|result|antwort|l\u00f6sung|ergebnis|respuesta|"
+    r"r\u00e9ponse|risposta|resposta|\u043e\u0442\u0432\u0435\u0442|\u7b54\u6848|\u7b54\u3048|\u7b54)"
+    r"\s?:)[*_]{0,3}\s*)?"
 )
+"""A list's or a quotation's mark, and what languages call an answer."""
 
 _HEADING = re.compile(
     r"[\s*_(]{0,8}(?:(?:step|part|section|case|question|problem|method|option|chapter|stage|phase|"
@@ -116,7 +120,7 @@ def is_taken_back(part: str, place: Place) -> bool:
 
 
 def last_line(part: str) -> Place | None:
-    """Return the last line that is not blank, without a list's or a quotation's mark."""
+    """Return the last line that is not blank, without a mark or a label: `- `, `Antwort:`."""
     whole = part.rstrip()
     start = whole.rfind("\n") + 1
     line = whole[start:]
