@@ -85,7 +85,8 @@ def test_cases_cover_every_outcome_of_every_scorer():
 PIECES = [
     "#### 18", "#### 12", "####", " 18", "\n", "\n\n", " million", " or 7", "The answer is 18.",
     "\\boxed{18}", "\\boxed{", "}", "<think>", "</think>", "Question:", "\nQ: ", "</s>", "Answer:",
-    "How many eggs does Janet sell?", "Question: Ann\nAnswer: #### 4</s>\n\n", " Wait, no.", "#### 1. Find the eggs\n", "\n18\n", " no. ", "-7", "½",
+    "How many eggs does Janet sell?", "Question: Ann\nAnswer: #### 4</s>\n\n",
+    " Wait, no.", "#### 1. Find the eggs\n", "\n18\n", " no. ", "-7", "½",
 ]  # fmt: skip
 TEXTS = st.lists(st.sampled_from(PIECES), max_size=12).map("".join)
 ASKED = "How many eggs does Janet sell?"

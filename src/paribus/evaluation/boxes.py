@@ -31,10 +31,10 @@ _BEFORE = 100
 """Characters before a box that are read."""
 _STARS = re.compile(r"(?<![0-9)}])(?<![0-9)}] )\*{1,3}(?=[\s$(\\\[]*\Z)")
 _ENVIRONMENT = re.compile(r"\\(?:begin|end)\{[^{}]*\}")
-_ARROW = re.compile(r"\\(?:(?:long)?[Rr]ightarrow|implies|to|therefore)\b|[-=]+>|[→⇒⟹∴]")
+_ARROW = re.compile(r"\\(?:(?:[Ll]ong)?[Rr]ightarrow|implies|to|therefore)\b|[-=]+>|[→⇒⟹∴]")
 _LIST_MARK = re.compile(r"[ \t]*(?:>[ \t]*)?(?:#{1,6}[ \t]+)?(?:(?:[-*+•]|[0-9]{1,2}[.)])[ \t]+)?")
 _LISTED = re.compile(
-    r"[\s$),;\]\\&]*(?:or|and|vs\.?)?[\s$(\[\\]*(?:[A-Za-z]\w?\s*=\s*)?[\s$(\[\\]*"
+    r"[\s$),;\]\\&]*(?:text\s?\{\s*)?(?:or|and|vs\.?)?[\s}$(\[\\]*(?:[A-Za-z]\w?\s*=\s*)?[\s$(\[\\]*"
 )
 _LED = re.compile(
     r"(?:^|(?P<about>[≈~])|(?<![!<>])=|[^\s0-9]:|[0-9]:(?=\s)|[^0-9][.!?;,]|[0-9][.!?;,](?=\s)"

@@ -43,11 +43,13 @@ RELATION = re.compile(
     r"cannot(?:\s+\w+){0,2}|(?:half|halves|thirds?|quarters?|fourths?|fifths?|tenths?|out|root|"
     r"square|cube|multiple|percent|power|vicinity|range|minimum|maximum|short) of|"
     r"log|ln|sin|cos|tan|sqrt|abs|exp|floor|ceil|gcd|lcm|max|min|maximum|minimum|"
-    r"past|except|besides|anything but|close to|from|adding|subtracting|multiplying|dividing|"
+    r"(?:half|quarter) past|except|besides|anything but|close to|from|adding|"
+    r"subtracting|multiplying|dividing|"
     r"(?:given|divided|multiplied|obtained|found|calculated|reduced|less) by|option|choice|"
     r"(?:could|might|may|would) be|wrong|incorrect|false|mistaken|"
     r"(?:if|unless|whether)(?:\s+(?:it|that|this|x)(?:\s+(?:is|was|were|be)|'s))?|"
-    r"mindestens|nicht|pas|(?:menos|m\u00e1s|plus|moins) de|(?:mehr|weniger) als|"
+    r"mindestens|h\u00f6chstens|nicht|unter|\u00fcber|fast|pas|no es|\u043d\u0435|"
+    r"(?:menos|m\u00e1s|plus|moins) de|(?:mehr|weniger) als|"
     r"not(?:\s+\w+){0,2}|not (?:think|believe|sure|certain)(?:\s+\w+){0,4}"
     r"|(?<!adds )(?<!add )(?<!comes )up to)"
     r"|n't(?:\s+\w+){0,2}|n't (?:think|believe|know)(?:\s+\w+){0,4})\W*$",
@@ -55,20 +57,23 @@ RELATION = re.compile(
 )
 """Before a number: a bound, a part, a function, a denial."""
 ABOUT = re.compile(
-    r"[≈≃≅~∼≒]|\b(?:about|approximately|approx|around|roughly|circa|(?-i:ca)|nearly|almost)\b"
+    r"[≈≃≅~∼≒]|\b(?:about|approximately|approx|around|roughly|circa|(?-i:ca)|nearly|almost|"
+    r"etwa|ungef\u00e4hr|environ|\u043e\u043a\u043e\u043b\u043e|aproximadamente)\b"
     r"\W*(?:equals?|equal to|is)?\W*$",
     re.IGNORECASE,
 )
 CHANGED = re.compile(
     r"\W*(?:squared|cubed|factorial|doubled|tripled|halved|halves|half|thirds|fourths|fifths|"
     r"sixths|sevenths|eighths|ninths|tenths|elevenths|twelfths|sixteenths|twentieths|hundredths|"
-    r"plus|minus|divided|multiplied|mod|modulo|over|choose|to the power|couple|odd|maximum|minimum|"
-    r"max|give or take|was my|(?:higher|lower|greater|larger|bigger)\s+than|"
+    r"plus|minus|divided|multiplied|mod|modulo|over|choose|to the power|couple|"
+    r"(?:odd|maximum|minimum|max)(?=\W*$)|give or take|was my|"
+    r"(?:higher|lower|greater|larger|bigger)\s+than|"
     rf"thousandths|millionths|tens|ish|(?:times|point)\s+(?:{NUMBER_WORDS}|zero)|and a)\b"
     rf"|\s*-\s*(?:{NUMBER_WORDS})\b"
     rf"|.*\b(?:(?:or|to|and|through|versus|vs)\W+(?:about\s+)?(?:{NUMBER_WORDS}|more|less|fewer|so|"
     r"higher|above|below|under|even|thereabouts)|and\W+(?:up|over|above|more)|at least|at most|"
-    r"not|wrong|incorrect|false)\b|.*\band\W+(?:some|counting|change)\W*$"
+    r"not|cannot|I mean)\b|.*\b(?:wrong|incorrect|false)\W*$"
+    r"|.*\b(?:is|was|are|seems|looks)\b.*\b(?:wrong|incorrect|false)\b|.*\band\W+(?:some|counting|change)\W*$"
     r"|.*\band\W+(?:an?\W+)?(?:half|third|quarter)\b"
     rf"|.*,\s*(?:{NUMBER_WORDS})\b|.*n't\b|.*\bno\W*$|.*[\u274c\u2717\u2718]|\s*[xyzn]\b",
     re.IGNORECASE | re.DOTALL,
