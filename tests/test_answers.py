@@ -163,13 +163,20 @@ def test_no_text_breaks_a_scorer(text: str, question: str):
     "piece",
     ["#### ", "####9", "9", "-", "$", ",", "#### -$ ", "Question", "Question:", "\\boxed{",
      "answer is ", "<think>", "</think>", "#### 9x ", "#### 1. a\n", "</s>",
-     "\u0661", "#### (((((", "{}", "* *"],
+     "\u0661", "#### (((((", "{}", "* *", "\\boxed{1}, ", "a \\boxed{1} is ", "#### 1. Wait, "],
 )  # fmt: skip
 def test_long_texts_are_scored(piece):
     """Every pattern is linear: a quadratic one would take minutes here and stall the suite."""
     made = generation(piece * (100_000 // len(piece)), "5")
     assert all(score(made, scorer) is not Outcome.CORRECT for scorer in SCORERS)
     assert not is_over(made.text)
+
+
+@pytest.mark.parametrize("blank", ["\n", " ", " \n", ". ", "- "])
+def test_what_follows_an_answer_is_read_in_linear_time(blank: str):
+    found = final("#### 18" + "\n" + blank * (100_000 // len(blank)) + "x")
+    assert found is not None
+    assert found.value.number == 18
 
 
 def test_styles_seen():

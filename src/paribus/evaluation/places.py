@@ -68,7 +68,7 @@ _TAKEN_BACK = re.compile(
     re.IGNORECASE,
 )
 """What takes an answer back, at the beginning of a sentence behind it or of the next line."""
-_LINE_AND_NEXT = re.compile(r"[^\n]{0,300}(?:\s*\n[^\n]{0,80})?")
+_LINE_AND_NEXT = re.compile(r"[^\n]{0,300}(?:\s{0,20}\n[^\n]{0,80})?")
 _OPEN_BOX = re.compile(r"oxed\s?\{([^{}\n]{0,300})\Z")
 _LINE_MARK = re.compile(
     r"[ \t]*(?:>[ \t]*)?(?:#{1,6}[ \t]+)?(?:(?:[-*+\u2022]|[0-9]{1,2}[.)])[ \t]+)?"
