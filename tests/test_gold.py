@@ -248,3 +248,19 @@ def test_gold_counts_by_the_style_of_answer_that_is_taught(folder, tiny, capsys,
     said = " ".join(capsys.readouterr().err.split())
     assert "24 gold solutions are not correct by their own scorer" in said
     assert "or set evaluation.answer=auto in place of boxed" in said
+
+
+@pytest.mark.parametrize(
+    ("count", "said"),
+    [
+        (1, "1 gold solution is not correct by its own scorer"),
+        (2, "2 gold solutions are not correct by their own scorer"),
+    ],
+)
+def test_one_solution_has_one_scorer(count, said):
+    problems = [
+        Problem(question=f"Odd {n}?", solution="#### 1 2", answer="12", where=f"t:{n}")
+        for n in range(count)
+    ]
+    with pytest.raises(DataError, match=said):
+        check_gold(problems)

@@ -1,6 +1,7 @@
 """`paribus power` as a person calls it: the answer, strict JSON, every mistake with a way out."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -129,8 +130,8 @@ A, B = ISSUE[:2], ISSUE[2:]
         (["--baseline", "0", *B], "baseline is 0", "write 31 % as 0.31"),
         (["--baseline", "1", *B], "baseline is 1", "write 31 % as 0.31"),
         (["--baseline", "-0.1", *B], "baseline is -0.1", "write 31 % as 0.31"),
-        ([*A, "--difference", "inf"], "baseline + difference is inf", "5 points as 0.05"),
-        ([*A, "--difference", "nan"], "baseline + difference is nan", "5 points as 0.05"),
+        ([*A, "--difference", "inf"], "the difference is inf, no number", "5 points as 0.05"),
+        ([*A, "--difference", "nan"], "the difference is nan, no number", "5 points as 0.05"),
         ([*A, "--difference", "5"], "baseline + difference is 5.31", "5 points as 0.05"),
         ([*A, "--difference", "-0.31"], "baseline + difference is 0", "5 points as 0.05"),
         ([*A, "--difference", "0"], "a difference of 0 cannot be shown", "smallest that matters"),
@@ -156,6 +157,23 @@ def test_a_mistake_is_told_with_a_way_out(capsys, words, said, remedy):
     assert said in first
     assert second.startswith("  → ")
     assert remedy in second
+
+
+@pytest.mark.parametrize(
+    ("seeds", "verdict", "spread"),
+    [
+        (1, True, "with 3 of each arm; fewer than 3 cannot tell how they scatter:"),
+        (2, False, "with 3 of each arm; fewer than 3 cannot tell how they scatter:"),
+        (3, True, "with 3 of each arm:"),
+    ],
+)
+def test_two_seeds_are_told_to_give_no_verdict(capsys, seeds, verdict, spread):
+    assert main(["power", *A, "--difference", "0.05", "--seeds", str(seeds)]) == 0
+    said = capsys.readouterr().out
+    assert ("Two seeds give no verdict" in said) != verdict
+    assert bool(re.search(r"^ +2 +– +no verdict *$", said, re.MULTILINE)) != verdict
+    assert ("Smallest difference seen" in said) == verdict
+    assert spread in said
 
 
 @pytest.mark.parametrize(

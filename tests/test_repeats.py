@@ -200,11 +200,24 @@ def test_a_file_under_two_arms_is_said(files, capsys):
     ("words", "message", "remedy"),
     [
         (["--untuned", "c"], "--untuned c: no arm is called so", "the arms: b, a"),
+        (["--seeds-are-runs"], "--seeds-are-runs: every arm has one file", "a=s0.jsonl a=s1"),
+        (["--paired-seeds"], "fewer than two arms have several seeds", "leave --paired-seeds out"),
+        (
+            ["a=s1.jsonl", "b=y.jsonl", "--paired-seeds"],
+            "--paired-seeds: the runs of b, a are not known to be seeds",
+            "give --seeds-are-runs",
+        ),
+        (
+            ["a=s1.jsonl", "a=s2.jsonl", "b=y.jsonl", "--seeds-are-runs", "--paired-seeds"],
+            "--paired-seeds: the arms have different seeds: b 0, 1; a 0, 1, 2",
+            "give as many files of each arm",
+        ),
+        (["--group-by", "no"], "gold.jsonl:1: there is no 'no' to group by", "question, answer"),
         (["--margin", "0.02"], "a margin of 0.02 points is outside 0.1 to 50", "write 2 for two"),
     ],
 )
 def test_a_flag_that_cannot_be_meant(files, capsys, words, message, remedy):
-    assert main(["compare", "b=x.jsonl", "a=s0.jsonl", "--gold", "gold.jsonl", *words]) == 2
+    assert main(["compare", "b=x.jsonl", "a=s0.jsonl", *words, "--gold", "gold.jsonl"]) == 2
     said = capsys.readouterr().err
     assert message in said
     assert remedy in said
@@ -299,3 +312,27 @@ def test_problems_of_one_template_stand_beside_every_contrast(files, capsys):
     assert "100 of 100 problems read like another" in found["warnings"][0]
     too_narrow = "problems that read alike, as the warning says: the interval is too narrow"
     assert [too_narrow in each["caveats"] for each in found["contrasts"]] == [True] * 3
+
+
+def test_paired_seeds_are_of_compare_alone(files, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["score", "s0.jsonl", "--gold", "gold.jsonl", "--paired-seeds"])
+    assert stopped.value.code == 2
+    assert "unrecognized arguments: --paired-seeds" in capsys.readouterr().err
+
+
+def test_paired_seeds_that_are_runs_are_compared_so(files, capsys):
+    write(files / "z.jsonl", plain(texts("011000000010", "z")))
+    words = [*THREE, "b=x.jsonl", "b=y.jsonl", "b=z.jsonl", "--seeds-are-runs", "--paired-seeds"]
+    (contrast,) = compared(capsys, *words)["contrasts"]
+    assert (contrast["scope"], contrast["seeds"]) == ("methods", [3, 3])
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [(None, "null"), (7, "a number"), ([], "a list"), ({}, "an object"), (True, "true or false")],
+)
+def test_what_is_no_text_is_called_as_json_does(files, capsys, value, kind):
+    write(files / "odd.jsonl", [{"id": 0, "completion": value}])
+    assert main(["score", "odd.jsonl", "--gold", "gold.jsonl"]) == 2
+    assert f"'completion' is {kind}, not text" in capsys.readouterr().err

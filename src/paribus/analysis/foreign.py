@@ -24,6 +24,7 @@ from paribus.analysis.repeats import (
     NOTHING_SAID,
     Said,
     all_untuned,
+    check_flags,
     doubts_of,
     likenesses,
     notes_on,
@@ -99,7 +100,8 @@ def collect(
         DataError: an unreadable line, a problem without gold, with two golds or two texts, gold
             that does not score correct, different problems without `common`, or none in common; a
             file that is a copy of another of the same arm; an untuned arm that is not there, or was
-            trained.
+            trained;
+            flags that mean nothing for these files.
     """
     sources = read_sources(arguments)
     said = replace(said, untuned=all_untuned(sources, said.untuned))
@@ -117,6 +119,7 @@ def collect(
     refuse_copies(written)
     alike = pairs_of(written)
     doubts = doubts_of(written, said, alike)
+    check_flags(written, said, doubts)
     likely = tuple(likenesses(alike, said.untuned))
     runs += [source.run for source in sources if not source.run.complete]
     identities = {each.name: each.source.identity for each in reversed(answers)}

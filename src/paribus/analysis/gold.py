@@ -126,5 +126,8 @@ def _solution(row: dict[str, Any], number: str, where: str) -> str:
 
 def _group(row: dict[str, Any], where: str, group_by: str | None) -> str:
     if group_by is not None:
+        if group_by not in row:
+            keys = ", ".join(map(str, row))
+            raise DataError(f"{where}: there is no {group_by!r} to group by", f"its keys: {keys}")
         return label_of(row, group_by, where)
     return "" if row.get("group") is None else label_of(row, "group", where)

@@ -77,6 +77,41 @@ def doubts_of(written: Sequence[Written], said: Said, alike: Sequence[Pair]) -> 
     return {name: reason for name, reason in why.items() if reason}
 
 
+def check_flags(written: Sequence[Written], said: Said, doubts: Mapping[str, str]) -> None:
+    """Raise DataError where what is `said` of seeds would change nothing, or drop runs.
+
+    `doubts` are the arms whose runs are not taken for seeds.
+    """
+    several = _several(written)
+    if said.seeds_are_runs and not several:
+        raise DataError(
+            "--seeds-are-runs: every arm has one file",
+            "give the files of an arm's seeds one name, a=s0.jsonl a=s1.jsonl, or leave it out",
+        )
+    if not said.paired_seeds:
+        return
+    seeds = {
+        name: sorted(each.source.run.seed for each in written if each.name == name)
+        for name in several
+        if name not in doubts and name not in said.untuned
+    }
+    if len(seeds) < 2:
+        unsaid = [name for name in doubts if name not in seeds]
+        why = (
+            f"the runs of {', '.join(unsaid)} are not known to be seeds"
+            if unsaid
+            else ("fewer than two arms have several seeds")
+        )
+        remedy = "give --seeds-are-runs if they are training runs, or leave --paired-seeds out"
+        raise DataError(f"--paired-seeds: {why}", remedy)
+    if len({tuple(each) for each in seeds.values()}) > 1:
+        listed = "; ".join(f"{name} {', '.join(map(str, each))}" for name, each in seeds.items())
+        raise DataError(
+            f"--paired-seeds: the arms have different seeds: {listed}",
+            "give as many files of each arm, in the order of their seeds, or leave it out",
+        )
+
+
 def refuse_copies(written: Sequence[Written]) -> None:
     """Raise DataError where two files of one arm hold the very same texts."""
     for pair in pairs_of(written):

@@ -113,6 +113,16 @@ def own_samples(generations: Sequence[Generation], where: str) -> list[Sample]:
     ]
 
 
+_KINDS: dict[type, str] = {
+    type(None): "null",
+    bool: "true or false",
+    int: "a number",
+    float: "a number",
+    list: "a list",
+    dict: "an object",
+}
+
+
 def read_objects(path: Path) -> Iterator[Row]:
     """Yield where each row of `path` stands, and the row. Raises DataError.
 
@@ -129,9 +139,17 @@ def text_of(row: dict[str, Any], key: str, where: str) -> str:
     """Return the text under `key`. Raises DataError if it is missing or something else."""
     value = row.get(key)
     if not isinstance(value, str):
-        found = f"{key!r} is {type(value).__name__}" if key in row else f"there is no {key!r}"
-        raise DataError(f"{where}: {found}, not text", _MEND)
+        raise DataError(f"{where}: {_no_text(row, key)}", _MEND)
     return value
+
+
+def _no_text(row: dict[str, Any], key: str) -> str:
+    """Say what stands there instead, in words that those know who write JSON."""
+    if key not in row:
+        return f"there is no {key!r}"
+    value = row[key]
+    kind = _KINDS.get(type(value), type(value).__name__)
+    return f"{key!r} is {kind}, not text"
 
 
 def label_of(row: dict[str, Any], key: str, where: str) -> str:

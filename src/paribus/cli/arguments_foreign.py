@@ -15,7 +15,9 @@ def add_foreign(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         "untuned one as B",
     }.items():
         one = verbs.add_parser(verb, help=summary, description=summary)
-        one.set_defaults(others=[], untuned=[], seeds_are_runs=False, margin=None)
+        one.set_defaults(
+            others=[], untuned=[], seeds_are_runs=False, paired_seeds=False, margin=None
+        )
         files = (
             "generations: JSON lines, one JSON list, CSV or Parquet, also packed (gzip, bzip2, "
             "xz); lm-eval's output folder; a run's or an arm's folder; NAME=FILE names the arm"
@@ -39,11 +41,6 @@ def add_foreign(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         one.add_argument(
             "--common", action="store_true", help="use only the problems that all files answer"
         )
-        one.add_argument(
-            "--paired-seeds",
-            action="store_true",
-            help="compare seed by seed: the first file of each arm shares its seed, and so on",
-        )
         one.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -62,6 +59,12 @@ def _add_compare(one: argparse.ArgumentParser) -> None:
         action="store_true",
         help="files of one NAME are separate training runs, each of its own seed: with three or "
         "more, verdicts speak of the method (default: of the models that exist)",
+    )
+    one.add_argument(
+        "--paired-seeds",
+        action="store_true",
+        help="compare seed by seed: the first file of each arm shares its seed, and so on; they "
+        "are training runs (--seeds-are-runs), as many of each arm",
     )
     one.add_argument(
         "--margin",

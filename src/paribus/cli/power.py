@@ -1,6 +1,7 @@
 """`paribus power`: how many problems and seeds a difference takes, before anything is run."""
 
 import json
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -153,6 +154,9 @@ def _assumed(design: Design) -> dict[str, Any]:
 
 
 def _check_accuracies(baseline: float, difference: float) -> None:
+    if not math.isfinite(difference):
+        remedy = "write 5 points as 0.05"
+        raise UserError(f"the difference is {difference:g}, no number", remedy)
     for name, value in (("baseline", baseline), ("baseline + difference", baseline + difference)):
         if not 0 < value < 1:
             raise UserError(
@@ -187,12 +191,16 @@ def _show(made: dict[str, Any], console: Console) -> None:
     )
     console.print(_by_seeds(made, {"problems needed": "problems"}))
     seen = [f"{row['problems']:,} problems: {_seen(row)}" for row in made["detectable"]]
-    plural = "s" if made["seeds"] > 1 else ""
-    console.print(
-        f"\nSmallest difference seen with {made['seeds']} seed{plural}: {'; '.join(seen)}."
-    )
+    if made["seeds"] == 1 or made["seeds"] >= MIN_SEEDS:
+        plural = "s" if made["seeds"] > 1 else ""
+        said = f"Smallest difference seen with {made['seeds']} seed{plural}: {'; '.join(seen)}."
+    else:
+        said = "Two seeds give no verdict, however many the problems: take 1, or 3 and more."
+    console.print(f"\n{said}")
     console.print(_assumptions(made))
-    console.print(f"\nBy how far seeds scatter, with {made['by_spread'][0]['seeds']} of each arm:")
+    used = made["by_spread"][0]["seeds"]
+    why = "" if used == made["seeds"] else f"; fewer than {MIN_SEEDS} cannot tell how they scatter"
+    console.print(f"\nBy how far seeds scatter, with {used} of each arm{why}:")
     spreads = Table(box=None, pad_edge=False)
     for heading in ("points", "problems needed", f"seen with {SIZES[-1]:,} problems"):
         spreads.add_column(heading, justify="right")
@@ -233,7 +241,10 @@ def _by_seeds(made: dict[str, Any], columns: dict[str, str]) -> Table:
     for row in made["by_seeds"]:
         shown = [_needed(row[key]) for key in columns.values()]
         mark = "[bold]" if row["seeds"] == made["seeds"] else ""
-        cells = (str(row["seeds"]), *shown, f"the {_scope(row['seeds'])}")
+        untested = 1 < row["seeds"] < MIN_SEEDS
+        speaks = "no verdict" if untested else f"the {_scope(row['seeds'])}"
+        shown = ["–" for _ in shown] if untested else shown
+        cells = (str(row["seeds"]), *shown, speaks)
         table.add_row(*(f"{mark}{cell}" for cell in cells))
     return table
 

@@ -76,11 +76,11 @@ def _check_correct(problems: Sequence[Problem], style: AnswerStyle) -> None:
         if (outcome := _outcome(each, style)) is not Outcome.CORRECT
     ]
     if said:
-        what = "gold solution is" if len(said) == 1 else "gold solutions are"
+        what, their = ("solution is", "its") if len(said) == 1 else ("solutions are", "their")
         other = f", or set evaluation.answer=auto in place of {style}" if style != "auto" else ""
         raise DataError(
-            f"{len(said)} {what} not correct by their own scorer, so that no model could be: "
-            f"{listed(said)}",
+            f"{len(said)} gold {what} not correct by {their} own scorer, so that no model could "
+            f"be: {listed(said)}",
             "end the solution in '#### N' on a line of its own, N its number alone and no other "
             f"answer behind it; or remove the row{other}",
         )
