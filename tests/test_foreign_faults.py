@@ -80,11 +80,15 @@ FAULTS: dict[str, tuple[bytes, str, str]] = {  # name: file, what is said, the r
         "its keys: 'prompt', 'output'",
         "give",
     ),
-    "null": (lines({"id": 0, "completion": None}), r"x.jsonl:1: 'completion' is NoneType", "mend"),
-    "NaN": (b'{"id": 0, "completion": NaN}\n', r"x.jsonl:1: 'completion' is float", "mend"),
-    "number": (lines({"id": 0, "completion": 7}), r"x.jsonl:1: 'completion' is int", "mend"),
+    "null": (lines({"id": 0, "completion": None}), r"x.jsonl:1: 'completion' is null", "mend"),
+    "NaN": (b'{"id": 0, "completion": NaN}\n', r"x.jsonl:1: 'completion' is a number", "mend"),
+    "number": (lines({"id": 0, "completion": 7}), r"x.jsonl:1: 'completion' is a number", "mend"),
     "no completion": (lines(*plain(RIGHT), {"id": 1}), r"x.jsonl:13: there is no 'compl", "mend"),
-    "bool id": (lines({"id": True, "completion": "7"}), r"x.jsonl:1: 'id' is bool", "mend"),
+    "bool id": (
+        lines({"id": True, "completion": "7"}),
+        r"x.jsonl:1: 'id' is true or false",
+        "mend",
+    ),
     "no name": (lines({"completion": "7"}), r"x.jsonl:1: neither 'id' nor 'question'", "say which"),
     "repeats": (
         lines({"doc": GOLD[0], "resps": [["a", "b"]]}),
@@ -97,7 +101,7 @@ FAULTS: dict[str, tuple[bytes, str, str]] = {  # name: file, what is said, the r
         "generate_until",
     ),
     "no doc": (lines({"doc": 5, "resps": [["a"]]}), r"x.jsonl:1: 'doc' is not an object", "mend"),
-    "own, no text": (lines({**own(FIRST)[0], "text": 5}), r"x.jsonl:1: 'text' is int", "mend"),
+    "own, no text": (lines({**own(FIRST)[0], "text": 5}), r"x.jsonl:1: 'text' is a number", "mend"),
     **{
         f"own, {key}": (lines({**own(FIRST)[0], key: value}), f"x.jsonl:1: '{key}' is ", "mend")
         for key, value in {

@@ -143,6 +143,17 @@ def test_nothing_untuned_is_called_trained(rows, said):
     assert remarked(rows, [(b, a)])[0] == said
 
 
+def test_scopes_of_several_comparisons_are_one_sentence():
+    made = tables({"untuned": [OFF], "full": [ON], "lora": ["1" * 10 + "0" * 10] * 3},
+                  [("full", "untuned"), ("lora", "untuned"), ("full", "lora")])  # fmt: skip
+    averaged = replace(made, repeats=frozenset({"lora"}))
+    said = [remarks(payload(conclude(each)))[0].plain for each in (made, averaged)]
+    assert said == [
+        "Verdicts are of the methods, over their seeds or of these models (one seed).",
+        "Verdicts are of these models as they are, not of their methods.",
+    ]
+
+
 def test_a_margin_and_a_missing_test_agree():
     """Equivalent, and no test of a difference: table, remark and sentence say the same."""
     made = tables({"full": ["1" * 400], "lora": ["1" * 400]}, [("full", "lora")])

@@ -53,7 +53,7 @@ def remarks(findings: dict[str, Any]) -> list[Text]:
     for each in findings["contrasts"]:
         for said in _said(each):
             named.setdefault(said, []).append(f"{each['a']} − {each['b']}")
-    scopes = list(dict.fromkeys(_scope(each) for each in findings["contrasts"] if _tested(each)))
+    scopes = list(_scopes([each for each in findings["contrasts"] if _tested(each)]))
     lines = [f"Verdicts are {' or '.join(scopes)}."] if scopes else []
     lines += [f"{_some(pairs)}: {said}" for said, pairs in named.items()]
     warnings = [Text.assemble(("warning:", "yellow"), f" {each}") for each in findings["warnings"]]
@@ -70,14 +70,16 @@ def _alike(contrast: dict[str, Any]) -> bool:
     return bool(contrast["equivalence"] and contrast["equivalence"]["not_worse"])
 
 
-def _scope(contrast: dict[str, Any]) -> str:
-    """What a verdict is of. Models that exist are `existing` if they were tuned."""
-    if contrast["scope"] == "methods":
-        return "of the methods, over their seeds"
-    models = f"of these {'trained ' if len(contrast['existing']) == 2 else ''}models"
-    if max(contrast["seeds"]) > 1:
-        return f"{models} as they are, not of their methods"
-    return f"{models} (one seed)" if contrast["existing"] else f"{models} as they are"
+def _scopes(contrasts: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Say what the verdicts are of. Models that exist are `existing` if they were tuned."""
+    models = [each for each in contrasts if each["scope"] == "models"]
+    if len(models) < len(contrasts):
+        yield "of the methods, over their seeds"
+    if models:
+        trained = "trained " if all(len(each["existing"]) == 2 for each in models) else ""
+        several = any(max(each["seeds"]) > 1 for each in models)
+        how = " as they are, not of their methods" if several else " (one seed)"
+        yield f"of these {trained}models{how}"
 
 
 def _styles(arms: Sequence[dict[str, Any]]) -> list[str]:
