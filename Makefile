@@ -1,6 +1,6 @@
 # make demo   install, run the quickstart, print the table and the report's path
 # make test   install, run the offline test suite
-# make fast   its tests that neither run a model nor start a process: within a minute
+# make fast   its tests that run no model, start no process and take no seconds: within a minute
 # make slow   what it leaves out, an hour or more; SHARE=3/40 runs the third of forty shares
 # make check  install, then formatting, lint, types, layers, generated documents
 # make bench            paribus beside TRL, a plain Trainer and lm-eval: docs/speed.md

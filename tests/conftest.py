@@ -17,6 +17,16 @@ from paribus.testing.tiny import tiny_tokenizer, write_tiny_model
 
 PROCESSES = {"subprocess", "outside", "interrupted", "killing"}
 """A test module that imports one of them, or a name of theirs, starts processes."""
+SECONDS = {
+    "test_alike", "test_asking", "test_bad_seeds", "test_browser", "test_calibration",
+    "test_candidates", "test_claims", "test_config_fuzz", "test_crossed", "test_detectable",
+    "test_effects", "test_equivalence", "test_facts", "test_family", "test_findings",
+    "test_generations_fuzz", "test_looks", "test_losses", "test_page_is_inert", "test_power",
+    "test_power_cli", "test_report", "test_report_sections", "test_sequential_benchmark",
+    "test_shipped_files", "test_source_keeps_the_rules", "test_streams", "test_strict",
+    "test_tested_less", "test_texts_of_models", "test_yaml_of_others",
+}  # fmt: skip
+"""Modules that render whole pages, or simulate: measured to take two seconds and more."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -29,7 +39,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Mark what takes seconds as `engine`, by what it uses."""
     module = item.getparent(pytest.Module)
-    if "tiny" in getattr(item, "fixturenames", ()) or (module and _starts_processes(module.obj)):
+    long = module and (module.path.stem in SECONDS or _starts_processes(module.obj))
+    if long or "tiny" in getattr(item, "fixturenames", ()):
         item.add_marker(pytest.mark.engine)
 
 

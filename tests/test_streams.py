@@ -73,7 +73,7 @@ def test_what_is_negative_stays_so_and_tables_stay_aligned(folder, monkeypatch):
         assert main(["score", "x=in.jsonl"]) == 0
         sys.stdout.write("−3.5 to –; [−1 → 2]; 日")
         rows = said_on(sys.stdout).splitlines()
-        table = rows[: next(n for n, row in enumerate(rows) if row.startswith("note:"))]
+        table = rows[: next(n for n, row in enumerate(rows) if row.startswith("Final answers"))]
         assert rows[-1] == last
         assert {len(row) for row in table} == {80}
 

@@ -102,6 +102,7 @@ def test_the_chosen_rate_has_the_lowest_loss_and_is_what_was_run(made, folder):
 def test_trials_never_read_the_test_split(made, folder):
     store = folder / "runs" / "tuned"
     ledger = [json.loads(line) for line in (store / "ledger.jsonl").read_text().splitlines()]
+    assert "look" in ledger.pop()  # the last line: what the report at the run's end looked at
     protocols = ["zero_shot/raw", "one_shot/raw", "likelihood"]
     assert [(line["arm"], line["protocol"]) for line in ledger] == [
         (arm, protocol) for arm in ARMS for protocol in protocols

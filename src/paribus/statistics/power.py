@@ -182,10 +182,10 @@ def problems_needed(design: Design, baseline: float, difference: float) -> int |
 
 def fewest_problems(enough: Callable[[int], bool]) -> int | None:
     """Return the fewest problems that are `enough`, or None if a million are not."""
+    if not enough(MAX_PROBLEMS):
+        return None
     low, high = 1, 2
-    while not enough(high):
-        if high == MAX_PROBLEMS:
-            return None
+    while high < MAX_PROBLEMS and not enough(high):
         low, high = high, min(2 * high, MAX_PROBLEMS)
     while high - low > max(1, high // 500):  # half a percent: the exact power is a saw
         middle = (low + high) // 2
