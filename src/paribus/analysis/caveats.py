@@ -120,8 +120,14 @@ def caveats(
         unlike=tuple(map(_differs, unexplained(tables, contrast))),
         outcomes=tuple(said),
         answered=answered,
-        explains=_explains(outcomes, answered),
+        explains=_explains(outcomes, answered) if _lower_is_silent(contrast, lined_up) else "",
     )
+
+
+def _lower_is_silent(contrast: Contrast, lined_up: Aligned) -> bool:
+    """Whether the arm that solves less has more texts without an answer: only that explains it."""
+    of_a, of_b = (float(each.mean()) for each in lined_up.are(*_UNANSWERED))
+    return (of_b - of_a) * (contrast.difference or 0.0) > 0
 
 
 def _explains(outcomes: Sequence[str], answered: Answered) -> str:
@@ -163,7 +169,8 @@ def _by_whom(lined_up: Aligned) -> str:
 
 def _among_answered(answered: Answered, n: int, by: str) -> str:
     if answered.difference is None:
-        return f"{answered.reason}: accuracy says nothing of skill here"
+        what = "" if by != "both" else ": accuracy says nothing of skill here"
+        return f"{answered.reason}{what}"
     size = wording.points(answered.difference)
     span = (
         f"no interval: {answered.reason}"
