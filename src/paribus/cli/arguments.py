@@ -20,8 +20,14 @@ _RUNS = Path("runs")
 
 def command(verb: str, file: Path, values: Sequence[str], root: Path, *options: str) -> str:
     """Return a command as it can be typed, for hints: what was said now is said again."""
-    where = [] if root == _RUNS else ["--runs", str(root)]
-    return shlex.join(["paribus", verb, str(file), *values, *where, *options])
+    where = [] if root == _RUNS else ["--runs", _typed(root)]
+    return shlex.join(["paribus", verb, _typed(file), *values, *where, *options])
+
+
+def _typed(path: Path) -> str:
+    """Return a path as it can be typed where what begins with "-" is an option."""
+    text = str(path)
+    return f"./{text}" if text.startswith("-") else text
 
 
 def parser() -> argparse.ArgumentParser:
