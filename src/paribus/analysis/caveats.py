@@ -31,7 +31,6 @@ from paribus.analysis import wording
 from paribus.analysis.bad_seeds import BadSeed
 from paribus.analysis.conditions import (
     OVERLAPS,
-    about_likeness,
     overlap_counts,
     spelled_overlap,
     trained_unlike_in_bf16,
@@ -96,11 +95,17 @@ class Caveats:
 
 
 def caveats(
-    tables: Tables, contrast: Contrast, shifted: Sequence[Shift], bad: Sequence[BadSeed] = ()
+    tables: Tables,
+    contrast: Contrast,
+    shifted: Sequence[Shift],
+    bad: Sequence[BadSeed],
+    *,
+    alike: bool,
 ) -> Caveats:
     """Return what else may stand behind `contrast`.
 
-    `shifted` is what became of all contrasts, `bad` the seeds of all arms that are unlike others.
+    `shifted` is what became of all contrasts, `bad` the seeds of all arms that are unlike others;
+    `alike` says that many problems read alike.
     """
     if not contrast.n:
         return Caveats()
@@ -112,7 +117,7 @@ def caveats(
     said = [*bf16, *outcomes, *_overlap(tables, contrast), *_form(contrast, shifted)]
     said += [each.caveat for each in bad if each.arm in (contrast.a, contrast.b)]
     said += [what for arms, what in tables.likely if arms <= {contrast.a, contrast.b}]
-    if about_likeness(tables):
+    if alike:
         said.append("problems that read alike, as the warning says: the interval is too narrow")
     if outcomes or 2 * answered.n < contrast.n:
         said.append(_among_answered(answered, contrast.n, _by_whom(lined_up)))

@@ -66,7 +66,8 @@ def conclude(tables: Tables) -> Analysis:
     family, varied, bad = judged(tables), variations(tables), bad_seeds(tables)
     found = family.contrasts
     shifted = shifts(tables, found, varied)
-    beside = [caveats(tables, each, shifted, bad) for each in found]
+    alike = about_likeness(tables)
+    beside = [caveats(tables, each, shifted, bad, alike=bool(alike)) for each in found]
     return Analysis(
         tables=tables,
         contrasts=found,
@@ -77,7 +78,7 @@ def conclude(tables: Tables) -> Analysis:
         caveats=beside,
         warnings=[
             *warnings(tables, shifted, varied),
-            *about_likeness(tables),
+            *alike,
             *(each.sentence for each in bad),
         ],
         findings=findings(tables, found, beside, family.effects, family.gains, shifted),
