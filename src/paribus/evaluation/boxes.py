@@ -31,7 +31,7 @@ _BEFORE = 100
 """Characters before a box that are read."""
 _STARS = re.compile(r"(?<![0-9)}])(?<![0-9)}] )\*{1,3}(?=[\s$(\\\[]*\Z)")
 _ENVIRONMENT = re.compile(r"\\(?:begin|end)\{[^{}]*\}")
-_ARROW = re.compile(r"\\(?:(?:[Ll]ong)?[Rr]ightarrow|implies|to|therefore)\b|[-=]+>|[→⇒⟹∴]")
+_ARROW = re.compile(r"\\(?:(?:[Ll]ong)?[Rr]ightarrow|implies|to|therefore)\b|[-=]{1,100}>|[→⇒⟹∴]")
 _LIST_MARK = re.compile(r"[ \t]*(?:>[ \t]*)?(?:#{1,6}[ \t]+)?(?:(?:[-*+•]|[0-9]{1,2}[.)])[ \t]+)?")
 _LISTED = re.compile(
     r"[\s$),;\]\\&]*(?:text\s?\{\s*)?(?:or|and|vs\.?)?[\s}$(\[\\]*(?:[A-Za-z]\w?\s*=\s*)?[\s$(\[\\]*"
@@ -41,7 +41,7 @@ _LED = re.compile(
     r"|(?<=[A-Za-z])\)(?=\s)|—|[^\W\d]\s-(?=\s)|\|(?=\s)|&)[\s$€£¥(\[\"'“#]*\Z"
 )
 """What may stand before a box: its number is whole."""
-_MINUS = re.compile(r"(?:^|[=:(,≈]|[^\W\d]{2})[\s$(\[]*-[\s$(\[]*\Z")
+_MINUS = re.compile(r"(?:^|[=:(,≈]|[^\W\d]{2})[\s$(\[]{0,200}-[\s$(\[]{0,200}\Z")
 _WORDS = re.compile(
     r"(?:^|(?<=[^\w\\]))((?:[^\W\d_][\w'’-]*,?\s+){0,12}[^\W\d_]{2,}[,]?)"
     r"(?:[$€£¥\"'“#]|\s[$€£¥(\[\"'“#]*)+\Z"

@@ -57,7 +57,7 @@ _OF_A_STEP = re.compile(
     re.IGNORECASE,
 )
 _TAKEN_BACK = re.compile(
-    r"(?:[.!?;\u2026][*_)]*\s+|\s[\u2014-]+\s*|\n\s*)[*_(]{0,3}(?:(?:but|and|oh|ah),?\s)?(?:"
+    r"(?:[.!?;\u2026][*_)]*\s+|\s[\u2014-]+\s*|\n\s{0,80})[*_(]{0,3}(?:(?:but|and|oh|ah),?\s)?(?:"
     r"(?:wait|sorry|oops|whoops|correction|hmm+|scratch that|strike that|never ?mind|my mistake|"
     r"my bad|on second thought|i made an? (?:mistake|error)|(?:it|that|this) should (?:be|have)|"
     r"let me (?:recheck|redo|recalculate|recompute|correct|fix|try again))\b|no(?:pe)?[,.!]"
