@@ -21,13 +21,25 @@ its file has it. **canonical** (version {VERSION}) is the one conclusions are dr
 - The **last complete final answer** counts, outside `<think>…</think>`: `#### N`, `The answer is N`
   or `\\boxed{{N}}`; without one of these a last line that holds nothing but N and its unit.
   `evaluation.answer` (`--answer` for files from elsewhere) asks for one of them alone: `marked`,
-  `phrase`, `boxed`, `last_line`. `auto` takes any; the report counts what was seen.
+  `phrase`, `boxed`, `last_line`. `auto` takes any; the report counts what was seen. `The answer is`
+  is also read in Spanish, French, German, Italian, Portuguese, Dutch, Russian, Chinese, Japanese
+  and Korean.
 - An answer is **one number, and nothing may make it another**. It may have a unit, a currency,
   wrappers, words before and behind it in its sentence. `18 million` is 18000000; `18-12`, `5×3`
-  and `6 or 7` are no answers; of an equation the last side counts. Numbers are compared as
-  numbers: `18.00` is 18. What is only about 18 is no whole number.
+  and `6 or 7` are no answers. Numbers are compared as numbers: `18.00` is 18. What is only about
+  18 is no whole number.
+- Of an **equation** the last side counts. A sum left undone may stand behind its result only if it
+  comes to it: `18 = 36/2` and `18 (9 eggs * $2)` are 18, `18 (36/3)` is none. A next line that
+  reckons on takes the answer back (`+ 2 = 20`); an entry of a list does not (`- 2 eggs`).
+- A **point** is a decimal point, and commas group thousands: `12.345` is less than 13, `12,345` is
+  not. A decimal comma is read where it can be nothing else: behind a 0 (`0,5`), with a point
+  (`1.200,50`), beside a currency that has one (`18,5 €`, `12.345 €`, `1.200 kr`), and in an answer
+  given in a European language (`Die Antwort ist 18,5`). What may be either is none: `18,5`,
+  `€12.345`, `Die Antwort ist 1.200`.
 - What makes it another number, or none, is read in **English**; of other languages only the common
-  words of size (`Millionen`, `млн`, `만`) and a few denials and bounds are known.
+  words of size (`Millionen`, `млн`, `만`) and of approximation, and a few denials and bounds are
+  known. A size without a known value (`18 zillion`), a letter that is no unit (`18b`), and another
+  base (`18 in hexadecimal`) are none.
 - A **heading** is no answer: a label (`#### Step 2`, `#### Day 18`), or a number with a sign and a
   title (`#### 18. Find the total`, `#### 18) Total cost`): an instruction, or capitalised words
   that are no sentence. `#### 18. She has 18 left.` and `#### 18.` are answers.

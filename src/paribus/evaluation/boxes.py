@@ -18,7 +18,7 @@ _BOX = re.compile(
     r"|<answer>([^<]{0,300}+)</answer>"
 )
 _SCALE_WORD = re.compile(
-    r"[\s$]{0,4}(?:\\text\{)?\s{0,2}(?:hundred|thousand|million|billion|trillion|dozen|k|K|M|B)\b"
+    r"[\s$]{0,4}(?:\\text\{)?\s{0,2}(?:hundred|thousand|[a-z]{0,9}illion|dozen|k|K|M|B)s?\b"
 )
 _GOES_ON = re.compile(
     r"[\s$]{0,3}(?:[0-9\^/*+²³]|\.[0-9]|-\s?[0-9]|\\(?:times|cdot|div|pm)\b|\\?%\s{1,3}of\b)"

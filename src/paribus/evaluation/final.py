@@ -7,12 +7,12 @@ r"""Where a text gives its final answer: the canonical scorer's reading.
 | style       | final answer                                                    |
 |-------------|-----------------------------------------------------------------|
 | `marked`    | `#### N`, as GSM8K writes it; N may stand on the next line       |
-| `phrase`    | `The answer is N`, `Final answer: N`                             |
+| `phrase`    | `The answer is N`, `Final answer: N`, `Die Antwort ist N`         |
 | `boxed`     | `\boxed{N}`, `<answer>N</answer>`                                |
 | `last_line` | a last line that holds nothing but N and its unit                |
 | `auto`      | the last of the first three; where there is none, `last_line`    |
 
-The last complete answer counts, unless the next sentence takes it back, outside
+The last complete answer counts, unless the next sentence takes it back or reckons on, outside
 `<think>…</think>`. A text is over at a chat template's end of turn, and at the model's next
 question once an answer has been given. If it holds the question it was asked, its prompt is
 skipped. `spelled` says which number an answer gives.
@@ -22,7 +22,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-from paribus.evaluation.places import Place, is_taken_back, last_line, places
+from paribus.evaluation.places import Place, is_reckoned_on, is_taken_back, last_line, places
 from paribus.evaluation.spelled import LONGEST, Value, spelled
 from paribus.evaluation.unwrapped import plain
 from paribus.records import AnswerStyle
@@ -182,6 +182,8 @@ def _last(part: str, style: AnswerStyle, *, cut: bool) -> Final | None:
         if cut and place.open:
             return _repeated(place, [found for each in left if (found := _read(each))])
         if found := _read(place):
+            if is_reckoned_on(part, place, found.value.number):
+                return None
             if not is_taken_back(part, place):
                 return found
             break
@@ -200,5 +202,7 @@ def _repeated(cut: Place, before: list[Final]) -> Final | None:
 
 def _read(place: Place) -> Final | None:
     written = place.written[:LONGEST]
-    value = spelled(written, alone=place.alone) if any(map(str.isnumeric, written)) else None
+    if not any(map(str.isnumeric, written)):
+        return None
+    value = spelled(written, alone=place.alone, comma=place.comma)
     return Final(place.style, written, value) if value else None

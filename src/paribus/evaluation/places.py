@@ -9,9 +9,12 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 
 from paribus.evaluation.boxes import boxed
+from paribus.evaluation.reckoned import reckons_on
 from paribus.evaluation.spelled import LONGEST, sentence_end
+from paribus.evaluation.unwrapped import unwrapped
 from paribus.records import AnswerStyle
 
 
@@ -24,6 +27,7 @@ class Place:
         written: what stands there, up to a line.
         open: whether a longer text may add to it.
         alone: whether a number must stand there alone, without a sentence around it.
+        comma: whether its language writes a decimal comma.
     """
 
     style: AnswerStyle
@@ -31,6 +35,7 @@ class Place:
     written: str
     open: bool = False
     alone: bool = False
+    comma: bool = False
 
 
 _MARK = re.compile(r"#{4,}+((?:[^\n#]++|#(?!###))*+)")
@@ -43,11 +48,27 @@ _PHRASE = re.compile(
     r"[ \t]*+:?|:|=|\u2248|\u2192|->|-(?=\s)|(?=\n))[*_]{0,3}(?=(?P<said>[^\n]{0,300}))",
     re.IGNORECASE,
 )
+_SAID_ELSEWHERE = re.compile(
+    r"(?:\b(?P<comma>(?:la respuesta(?: (?:final|correcta))?(?: a la pregunta| al problema)? es|"
+    r"la réponse(?: (?:finale|correcte))?(?: à la question| au problème)? est|"
+    r"die (?:(?:richtige|endgültige|korrekte|finale) )?antwort(?: auf die frage)? (?:ist|lautet)|"
+    r"la risposta(?: (?:finale|corretta))?(?: alla domanda| al problema)? è|"
+    r"a resposta(?: (?:final|correta))?(?: à pergunta| ao problema| do problema)? é|"
+    r"het (?:(?:juiste|uiteindelijke) )?antwoord(?: op de vraag)? is|"
+    r"(?:правильный |окончательный )?ответ(?: на вопрос)? ?(?:равен|это|[-\u2014]))(?!\w))"
+    r"|答案(?:就)?[是为為]|答えは|正解は|답은)(?P<verb>:?)[*_]{0,3}(?=(?P<said>[^\n]{0,300}))",
+    re.IGNORECASE,
+)
+"""`The answer is` in the ten languages that models are asked in most, English aside."""
+_ANSWERS = ("spuesta", "éponse", "ntwo", "sposta", "твет", "答", "正解", "답")
+"""One of these is in whatever it finds."""
 _SUPPOSED = re.compile(
     r"\b(?:(?:if|suppose|supposing|assume|assuming|whether|unless|doubt|false|untrue|unlikely|"
     r"(?:not|n't) (?:think|believe|true|sure|clear|certain|mean|say))\s+(?:that\s+)?"
     r"|(?:wrong|incorrect|false|partial|intermediate|preliminary|initial|previous|first|tempting)\s+)"
-    r"(?:the\s+)?$|n't (?:think|believe)\s+(?:that\s+)?(?:the\s+)?$",
+    r"(?:the\s+)?$|n't (?:think|believe)\s+(?:that\s+)?(?:the\s+)?$"
+    r"|\b(?:si|falls|als|se|если)\s+$|(?:如果|假如|假[设設]|若|もし|만약)[^\n.,]{0,4}$"
+    r"|(?:[错錯][误誤]?|不正[确確]|間違[っい]た?|[步骤驟]|中[间間])[的の]?$",
     re.IGNORECASE,
 )
 """Before "the answer is": it is not said to be."""
@@ -68,13 +89,15 @@ _TAKEN_BACK = re.compile(
     re.IGNORECASE,
 )
 """What takes an answer back, at the beginning of a sentence behind it or of the next line."""
-_LINE_AND_NEXT = re.compile(r"[^\n]{0,300}(?:\s{0,20}\n[^\n]{0,80})?")
+_LINE_AND_NEXT = re.compile(
+    r"(?:[^\n0-9]{0,300}+\n\s{0,20}+)?+[^\n]{0,300}(?:\s{0,20}\n(?P<next>[^\n]{0,80}))?"
+)
+"""The line of an answer, the number of which may stand below a mark, and the next one."""
 _OPEN_BOX = re.compile(r"oxed\s?\{([^{}\n]{0,300})\Z")
 _LINE_MARK = re.compile(
     r"[ \t]*(?:>[ \t]*)?(?:#{1,6}[ \t]+)?(?:(?:[-*+\u2022]|[0-9]{1,2}[.)])[ \t]+)?"
-    r"(?i:[*_]{0,3}(?:ans\.:?|(?:ans|solution|result|antwort|l\u00f6sung|ergebnis|respuesta|"
-    r"r\u00e9ponse|risposta|resposta|\u043e\u0442\u0432\u0435\u0442|\u7b54\u6848|\u7b54\u3048|\u7b54)"
-    r"\s?:)[*_]{0,3}\s*)?"
+    r"(?i:[*_]{0,3}(?:ans\.:?|(?:ans|solution|result|答案|答え|答|답|정답|(?P<comma>antwort|lösung|"
+    r"ergebnis|respuesta|réponse|risposta|resposta|antwoord|ответ))\s?:)[*_]{0,3}\s*)?"
 )
 """A list's or a quotation's mark, and what languages call an answer."""
 
@@ -108,7 +131,9 @@ def places(part: str, style: AnswerStyle) -> Iterator[Place]:
     if style in ("auto", "marked") and "####" in part:
         yield from _marked(part)
     if style in ("auto", "phrase") and ("nswer" in part or "NSWER" in part):
-        yield from _phrases(part)
+        yield from _phrases(_PHRASE, part)
+    if style in ("auto", "phrase") and any(word in part for word in _ANSWERS):
+        yield from _phrases(_SAID_ELSEWHERE, part)
     if style in ("auto", "boxed") and ("oxed" in part or "<answer>" in part):
         yield from _boxed(part)
 
@@ -117,6 +142,12 @@ def is_taken_back(part: str, place: Place) -> bool:
     """Return whether the next sentence or line takes back what is said at `place`."""
     said = _LINE_AND_NEXT.match(part, place.start)
     return bool(said and _TAKEN_BACK.search(said[0]))
+
+
+def is_reckoned_on(part: str, place: Place, number: Fraction) -> bool:
+    """Return whether the line behind `place` goes on reckoning with its `number`."""
+    said = _LINE_AND_NEXT.match(part, place.start)
+    return bool(said and said["next"] and reckons_on(unwrapped(said["next"]), number))
 
 
 def last_line(part: str) -> Place | None:
@@ -128,7 +159,10 @@ def last_line(part: str) -> Place | None:
         return None
     mark = _LINE_MARK.match(line)
     written = line[mark.end() :] if mark else line
-    return Place("last_line", start, written, alone=True) if len(written) <= LONGEST else None
+    if len(written) > LONGEST:
+        return None
+    comma = bool(mark and mark["comma"])
+    return Place("last_line", start, written, alone=True, comma=comma)
 
 
 def _boxed(part: str) -> Iterator[Place]:
@@ -177,19 +211,20 @@ def _is_title(line: str) -> bool:
     return bool(_HEADING.match(line) or _TITLE.match(line[:LONGEST]))
 
 
-def _phrases(part: str) -> Iterator[Place]:
-    for phrase in _PHRASE.finditer(part):
+def _phrases(pattern: re.Pattern[str], part: str) -> Iterator[Place]:
+    for phrase in pattern.finditer(part):
         if _is_supposed(phrase, part):
             continue
-        said = phrase["said"]
-        alone = not phrase["first"] and phrase["verb"][-1:] in ":=>-"
+        parts = phrase.groupdict()
+        said, comma = phrase["said"], bool(parts.get("comma"))
+        alone = not parts.get("first", True) and phrase["verb"][-1:] in ":=>-"
         if _BLANK.fullmatch(said):
             line = _NEXT_LINE.match(part, phrase.end("said"))
             ends = line is None or line.end() == len(part)
-            yield Place("phrase", phrase.start(), line[1] if line else "", open=ends, alone=True)
+            yield Place("phrase", phrase.start(), line[1] if line else "", ends, True, comma)
         else:
             ends = _is_open(phrase, "said", part)
-            yield Place("phrase", phrase.start(), said, open=ends, alone=alone)
+            yield Place("phrase", phrase.start(), said, ends, alone, comma)
 
 
 def _is_supposed(phrase: re.Match[str], part: str) -> bool:

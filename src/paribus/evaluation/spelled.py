@@ -6,8 +6,9 @@ r"""What number a final answer spells, as people and models write it.
     spelled("6 or 7"), spelled("5 × 3")     # None, None: two candidates, a sum left undone
 
 An answer is one number with nothing that makes it another: it may have a unit, a currency, words
-before and behind, wrappers of LaTeX, markdown and HTML. Of an equation its last side counts. What
-is behind the sentence with the number is not read. Linear in the length of the text.
+before and behind, wrappers of LaTeX, markdown and HTML. Of an equation its last side counts; a sum
+that is left undone must come to the number before it. What is behind the sentence is not read.
+Linear in the length of the text.
 """
 
 import re
@@ -15,6 +16,8 @@ import unicodedata
 from dataclasses import dataclass
 from fractions import Fraction
 
+from paribus.evaluation.commas import with_points
+from paribus.evaluation.reckoned import all_come_to
 from paribus.evaluation.unwrapped import unwrapped
 from paribus.evaluation.words import (
     ABOUT,
@@ -48,9 +51,9 @@ _VULGAR = "½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"
 
 _WHOLE = (
     r"(?:[0-9]{1,3}(?:\.[0-9]{3}){2,}(?:,[0-9]+)?|[0-9]{1,3}(?:\.[0-9]{3})+,[0-9]+"  # 1.234.567,8
-    r"|[0-9]{1,3}(?P<gap>[,'_ ])[0-9]{3}(?:(?P=gap)[0-9]{3})*(?:\.[0-9]+)?"  # 1,234.5  1 234
+    r"|[1-9][0-9]{0,2}(?P<gap>[,'_ ])[0-9]{3}(?:(?P=gap)[0-9]{3})*(?:\.[0-9]+)?"  # 1,234.5  1 234
     r"|[0-9]{1,2}(?:,[0-9]{2})+,[0-9]{3}(?:\.[0-9]+)?"  # 12,34,567
-    rf"|[0-9]+(?:\.[0-9]+)?|(?<![^\W_])\.[0-9]+|(?=[{_VULGAR}]))"
+    rf"|0,[0-9]+|[0-9]+(?:\.[0-9]+)?|(?<![^\W_])\.[0-9]+|(?=[{_VULGAR}]))"
 )
 _ANSWER = re.compile(
     rf"(?P<head>[^0-9]*?)(?P<sign>[-+]?)(?P<space>\s*)(?P<whole>{_WHOLE})"
@@ -61,17 +64,14 @@ _ANSWER = re.compile(
     r"|\s*[*xX]\s*10\s*\^\s*(?P<tens>[-+]?\s?[0-9]{1,2}))?"
     r"(?P<tail>[^0-9]*)"
 )
-_PLAIN = re.compile(r"\s*\$?\s*(-?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?)\s*\.?\s*")
+_PLAIN = re.compile(r"\s*\$?\s*(-?(?:[1-9][0-9]{0,2}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?)\s*\.?\s*")
 """What nearly all answers are: read without further ado."""
 
 _MONEY = re.compile("[$¢£¤¥\u060b\u0e3f\u20a0-\u20cf\ufdfc]")
 _JOINED = re.compile(r"[0-9][\s)\]*$\u20a0-\u20cf]*[(\[*$\u20a0-\u20cf]\s*[0-9]")
-_EUROPEAN = re.compile(r"€|EUR|R\$")
-_CENTS = re.compile(r"(?<![.0-9][0-9]{3}),(?=[0-9]{2}(?![0-9]))(?<=[0-9],)")
-_NO_CENTS = re.compile(r"(?<=[0-9])[,.]-(?!\s*[0-9])")
-"""The comma of `18,00 €`, the dash of `EUR 18,-`."""
-_RECKONED = re.compile(r"(?<=[0-9])\s?\(\s?=[^()]{0,60}\)\s*$")
-"""`18 (= 36/2)`."""
+_WORKING = re.compile(r"(?<=[0-9])([^0-9()\[\]]+)[(\[]((?:[^()\[\]]|\([^()]*\))*)[)\]]")
+"""What stands in parentheses behind the first number: `18 (36/2)`."""
+_SIDES_WITHIN = re.compile(r"[0-9][^()]*\([^()]*=[^()]*\)[^=]*\Z")
 _RELATIVE = re.compile(r"\b(?:who|that|which)\s(?:\w+\s)?(?:not|\w+n't)\b")
 """18 students who do not like pizza: what is denied is not the number."""
 _POWER_OF_TEN = re.compile(r"[*xX]\s?10\s?\^")
@@ -96,47 +96,74 @@ _MARKS = "\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0900-\u0dff\u0e00-\u0eff"
 _HEAD = re.compile(
     rf"(?:[^\W\d]|[{_PICTURES}{_MARKS}]|[\s.,:;!?'\"“”‘’…|#@&%°/\u2014-]|[≈≃≅~∼≒→⇒∴])*"
 )
-_CODE = re.compile(r"(?:^|.*\W)(?:[A-Z]{2,3}|Rs|kr|R)$", re.DOTALL)
-"""A currency that touches its number: USD18, Rs18."""
+_CODE = re.compile(
+    r"(?:^|.*\W)(?:[A-Z]{2,3}|Rs|kr|R)$|.*[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]$", re.DOTALL
+)
+"""A currency that touches its number, USD18, or a script without blanks."""
 _ALONE = re.compile(r"\W*(?:(?:[A-Z]{1,3}|Rs|kr)\W*)?")
 _TAIL = re.compile(
     rf"(?:[\s.,:;!?%°'\"“”‘’…|#&@{_PICTURES}{_MARKS}]|[-/](?=\s*[^\W\d_]{{2}})|/(?=\s?[gmslhLtd]\b)|\u2014"
     r"|(?![\u0370-\u03ff])[^\W\d_])*"
 )
-_UNIT_LETTERS = frozenset("gmslhLdwtTbcCpFAVWNJ")
+_LETTER = re.compile(r"([A-Za-z])(?![^\W\d_])|\s+([b-zB-HJ-Z])\W*$")
+"""One letter that touches a number or stands alone behind it: a unit, a scale or a variable."""
+_UNIT_LETTERS = frozenset("gmslhLdwtcCpFAVWNJ")
 
 
-def spelled(written: str, *, alone: bool = False) -> Value | None:
+def spelled(written: str, *, alone: bool = False, comma: bool = False) -> Value | None:
     """Return the one number that `written`, a line at most, gives as its answer, or None.
 
-    With `alone` it must be little more than the number: no sentence, a unit of up to four words.
+    Args:
+        written: a line, of which `LONGEST` characters are read.
+        alone: it must be little more than the number: no sentence, a unit of up to four words.
+        comma: its language writes a decimal comma.
     """
     written = written[:LONGEST]
-    if plain := _PLAIN.fullmatch(written):
+    if not comma and (plain := _PLAIN.fullmatch(written)):
         digits = plain.group(1).replace(",", "")
         return Value(Fraction(digits)) if len(digits) <= MAX_LENGTH else None
-    text = _RECKONED.sub("", unwrapped(written))
+    text = unwrapped(written)
+    working = _WORKING.search(text)
+    if working and re.search("[0-9]", working[2]) and not working[2].strip().isdigit():
+        without = text[: working.end(1)] + text[working.end() :]
+        value = _of_sentence(without, alone=alone, comma=comma)
+        if value and all_come_to(working[2], value.number):
+            return value
+    return _of_sentence(text, alone=alone, comma=comma)
+
+
+def _of_sentence(text: str, *, alone: bool, comma: bool) -> Value | None:
     end = sentence_end(text)
-    if text[end : end + 1] == "?":
-        return None
-    if _ANOTHER.match(text, end):
-        return None
     sentence = text[:end]
-    side, about = _last_side(sentence, alone=alone)
-    if side and (_EUROPEAN.search(side)):
-        side = _NO_CENTS.sub("", _CENTS.sub(".", side))
-    if (
-        side is None
-        or _CALL.search(side)
-        or (_JOINED.search(side) and not _POWER_OF_TEN.search(side))
-    ):
+    if text[end : end + 1] == "?" or _ANOTHER.match(text, end) or _OTHER_SIDES.search(sentence):
         return None
-    money = bool(_MONEY.search(side))
-    bare = re.sub(r"[()\[\]]", " ", _MONEY.sub(" ", _EMPHASIS.sub(r"\2", side))).strip(_ENDS)
+    *left, last = re.split("[=≈]", sentence)
+    if _SIDES_WITHIN.search(sentence) or any(_LISTED.search(side) for side in left[1:]):
+        return None
+    if alone and any(not _NAME.fullmatch(side) for side in left):
+        return None
+    about = "≈" in sentence or "~=" in sentence
+    checked = ""  # sides without an answer: `18 = 36/2`
+    while True:
+        value = _of_side(last, alone=alone, comma=comma, about=about)
+        if value or not left:
+            break
+        checked, last = f"{checked}={last}", left.pop()
+    sums = re.search("[0-9]", checked)
+    return value if value and (not sums or all_come_to(checked, value.number)) else None
+
+
+def _of_side(side: str, *, alone: bool, comma: bool, about: bool) -> Value | None:
+    """Return the number that one side of an equation gives."""
+    points = with_points(side, comma=comma)
+    if points is None or _CALL.search(points):
+        return None
+    if _JOINED.search(points) and not _POWER_OF_TEN.search(points):
+        return None
+    money = bool(_MONEY.search(points))
+    bare = re.sub(r"[()\[\]]", " ", _MONEY.sub(" ", _EMPHASIS.sub(r"\2", points))).strip(_ENDS)
     found = _ANSWER.fullmatch(bare)
-    if found is None:
-        return None
-    return _value(found, money=money, alone=alone, about=about)
+    return _value(found, money=money, alone=alone, about=about) if found else None
 
 
 def sentence_end(text: str) -> int:
@@ -146,27 +173,12 @@ def sentence_end(text: str) -> int:
     return end.start() if end else len(text)
 
 
-def _last_side(sentence: str, *, alone: bool) -> tuple[str | None, bool]:
-    """Return the side of an equation that is its answer, and whether it is an approximation."""
-    if _OTHER_SIDES.search(sentence):
-        return None, False
-    *left, last = re.split("[=≈]", sentence)
-    about = "≈" in sentence or "~=" in sentence
-    if any(_LISTED.search(side) for side in left[1:]):
-        return None, about
-    if alone and any(not _NAME.fullmatch(side) for side in left):
-        return None, about
-    if left and not re.search(r"\d", last):
-        last = left[-1]
-    return last, about
-
-
 def _value(found: re.Match[str], *, money: bool, alone: bool, about: bool) -> Value | None:
     head, tail = found["head"], found["tail"]
     touches = head[-1:].isalpha() and not found["space"] and not found["sign"]
     if touches and not _CODE.match(head):
         return None
-    if not (_is_before(head, alone=alone) and _is_behind(tail, alone=alone)):
+    if not (_is_before(head, alone=alone) and _is_behind(tail, money=money, alone=alone)):
         return None
     number = _number(found)
     scale = _scale(tail, money=money)
@@ -191,18 +203,18 @@ def _is_before(head: str, *, alone: bool) -> bool:
     )
 
 
-def _is_behind(tail: str, *, alone: bool) -> bool:
+def _is_behind(tail: str, *, money: bool, alone: bool) -> bool:
     """Return whether what is behind a number leaves it as it is: a unit, the rest of a sentence."""
-    touching = re.match(r"[^\W\d_]+", tail)
-    letter = touching and len(touching[0]) == 1 and touching[0].isascii()
-    if letter and touching and touching[0] not in _UNIT_LETTERS and touching[0] not in SCALES:
-        return False
+    if letter := _LETTER.match(tail):
+        name = letter[1] or letter[2]
+        if not (name in _UNIT_LETTERS or name in SCALES or (money and name in MONEY_SCALES)):
+            return False
     rest = _without_scales(tail)
     return bool(
         _TAIL.fullmatch(tail)
         and not CHANGED.match(_RELATIVE.sub("", rest) if "n" in rest else rest)
         and not (rest != tail and COMPOUND.match(rest))
-        and not any(map(str.isnumeric, tail))
+        and not any(map(str.isnumeric, rest))
         and (not alone or len(tail.split()) <= _UNIT_WORDS)
     )
 
@@ -233,7 +245,9 @@ def _scale(tail: str, *, money: bool) -> int | None:
 def _sign(found: re.Match[str]) -> int | None:
     """Return 1 or -1; None for a minus that subtracts: `x-18`."""
     head, sign = found["head"], found["sign"]
-    if re.search(r"(?:\bnegative|^\W*minus)\W*$", head, re.IGNORECASE):
+    if re.search(
+        r"(?:\bnegative|^\W*(?:minus|menos|moins|минус)|[负負]|マイナス)\W*$", head, re.IGNORECASE
+    ):
         return -1
     if not sign:
         return 1
@@ -268,6 +282,8 @@ def _decimal(digits: str) -> Fraction | None:
     if len(digits) > MAX_LENGTH:
         return None
     bare = re.sub("[,'_ ]", "", digits) or "0"
+    if digits.startswith("0,"):
+        bare = digits.replace(",", ".")
     if digits.count(".") > 1 or re.search(r"\.[0-9]+,", digits):  # 1.234.567,8
         bare = digits.replace(".", "").replace(",", ".")
     return Fraction(bare)
