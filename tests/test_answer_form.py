@@ -84,7 +84,7 @@ def test_the_same_answers_in_another_form_are_no_loss(tmp_path):
         "spoken − marked: by the last number of each text (flexible) the difference is not shown: "
         "0 points [" in shown
     )
-    assert "B better *" in shown
+    assert "B higher *" in shown
     for warning in found["warnings"]:
         assert f"warning: {warning}" in shown
     text = page.read_text(encoding="utf-8").replace("\u00a0", " ")

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from by_hand import solved, tables
 from paribus.analysis.answer import answer
+from paribus.analysis.caveats import Caveats
 from paribus.analysis.contrasts import Contrast, contrast
 from paribus.analysis.family import judged
 from paribus.analysis.summary import summaries
@@ -196,7 +197,7 @@ def test_bad_input_has_a_defined_answer(rows, n, difference, tested, reason):
         assert found.detectable is None
     json.dumps(asdict(found), allow_nan=False)
     assert verdict(found)
-    assert answer(made, [found])
+    assert answer(made, [found], [Caveats()])
 
 
 ROW = st.none() | st.text("01.x", min_size=12, max_size=12)
@@ -238,5 +239,5 @@ def test_whatever_was_run_every_contrast_has_an_answer(rows, groups):
     assert (one.p_value is None) == (other.p_value is None)
     assert (one.p_value or 0) == pytest.approx(other.p_value or 0)
     assert len(summaries(made)) == 3
-    assert answer(made, found)
+    assert answer(made, found, [Caveats()] * len(found))
     assert family.effects == []

@@ -177,7 +177,7 @@ def test_effects_of_a_matrix_are_in_findings():
     assert first["levels"] == [["x", "y"]]
     assert first["weights"] == {"xx": 0.5, "xy": 0.5, "yx": -0.5, "yy": -0.5}
     assert (first["difference"], first["verdict"]) == (1.0, "supported")
-    assert first["sentence"].startswith("Of these trained models, those with x solve 100 points")
+    assert first["sentence"].startswith("Of these models, those with x solve 100 points")
     assert (second["difference"], second["p_value"]) == (0.0, None)
     assert (both["factors"], both["verdict"]) == (["first", "second"], "not_shown")
     json.dumps(payload(conclude(made)), allow_nan=False)

@@ -114,9 +114,11 @@ def test_compare_prints_the_contract(tmp_path, gold, capsys):
     assert set(contrast) == {
         *("a", "b", "seeds", "scope", "n", "only_a", "only_b", "difference", "interval"),
         *("p_value", "p_holm", "detectable", "detectable_range", "split", "verdict"),
-        *("equivalence", "reason", "sentence"),
+        *("equivalence", "reason", "sentence", "explained_by"),
         *("caveats", "answered"),
     }
+    assert found["speaks_of"] == "Verdicts are of these models (one seed)."
+    assert found["answer"].startswith("Of these models, for file: a difference between model and ")
     assert (contrast["seeds"], contrast["scope"], contrast["equivalence"]) == (
         [1, 1],
         "models",

@@ -62,6 +62,27 @@ def test_what_a_design_can_see():
     assert "data.test_size or seeds" in found.warning
 
 
+def test_with_declared_looks_the_last_one_has_not_the_whole_level():
+    """Six comparisons at 90 % of the level are 6.67 at all of it; the sentence counts six."""
+    given = {"n": 1000, "seeds": 7, "comparisons": 6, "hypothesis": ""}
+    whole, last = foresee(**given), foresee(**given, looks=[4, 7], margin=0.03)
+    assert (whole.level, last.level) == (pytest.approx(0.05), pytest.approx(0.045))
+    design = Design(n=1000, seeds=7, comparisons=6 / 0.9)
+    assert last.detectable == detectable_about(design, ASSUMED)
+    assert last.equivalent == power_of_equivalence(design, ASSUMED, 0.03)[0]
+    assert whole.detectable < last.detectable < 1.02 * whole.detectable
+    assert last.sentence.startswith(
+        "With 1,000 test problems, 7 seeds, 6 comparisons and the 90 % of the level that the last "
+        f"look has, a difference of {100 * last.detectable:.1f} points or more is shown 8 times in "
+    )
+    assert foresee(**given, looks=[7]) == whole
+
+
+def test_one_comparison_at_the_last_look():
+    found = foresee(n=500, seeds=10, comparisons=1, hypothesis="", looks=[4, 7, 10])
+    assert "10 seeds and the 90 % of the level that the last look has, a" in found.sentence
+
+
 def test_what_was_foreseen_is_what_the_table_could_see_where_all_came_as_assumed():
     """Both solve half of 100 problems, 35 of them both: a correlation of 0.4."""
     a, b = (np.repeat([True, first, not first, False], [35, 15, 15, 35]) for first in (True, False))

@@ -252,13 +252,27 @@ def test_without_declared_looks_everything_is_judged_once():
     calls = []
     found = seen(TWENTY)
 
-    def judge_all(all_of, share):
-        calls.append((len(all_of.runs), share))
+    def judge_all(all_of, among):
+        calls.append((len(all_of.runs), among))
         return len(all_of.complete)
 
-    (seen_once,) = at_looks(found, ("full", "lora"), judge_all)
+    (seen_once,) = at_looks(found, ("full", "lora"), judge_all, 2)
     assert (seen_once.of, seen_once.share) == (8, 1.0)
-    assert calls == [(8, 1.0)]
+    assert calls == [(8, 2)]
+
+
+def test_what_could_be_seen_is_computed_at_the_last_look_taken_alone():
+    """That costs more than the test. It counts the share of the level that the look may spend."""
+    rows = {name: [f"{row}{'10' * 10}" for row in of] for name, of in TWENTY.items()}
+    found = seen(rows, planned=[3, 4])
+    asked = []
+    at_looks(found, ("full", "lora"), lambda _, among: asked.append(among), 3)
+    assert asked == [None, pytest.approx(3 / 0.9)]
+    (pair,) = judged(found).contrasts
+    (plain,) = judged(seen(rows)).contrasts
+    assert plain.detectable < pair.detectable < 1.05 * plain.detectable
+    (unseen,) = judged(found, seeing=False).contrasts
+    assert unseen == replace(pair, detectable=None, detectable_range=None)
 
 
 # --- what a look decides -----------------------------------------------------------------------

@@ -88,6 +88,37 @@ def test_what_no_number_of_problems_can_show_is_null(capsys):
     assert "over 1,000,000" in capsys.readouterr().out
 
 
+TWO = "2 seeds are too few to say how much the seed matters: use 1, or 3 and more"
+FAR = "even 1,000,000 problems are too few where seeds scatter by 45 points: take more seeds"
+ASKED = {
+    "two seeds": ([*ISSUE, "--seeds", "2"], TWO),
+    "two seeds, a margin": ([*ISSUE[:2], "--margin", "3", "--seeds", "2"], TWO),
+    "seeds that scatter": ([*ISSUE, "--seeds", "3", "--seed-spread", "0.45"], FAR),
+    "tiny": ([*ISSUE[:2], "--difference", "0.0001"], "even 1,000,000 problems are too few"),
+    "an answer": ([*ISSUE, "--seeds", "3"], None),
+}
+
+
+@pytest.mark.parametrize("case", ASKED)
+def test_where_a_figure_is_null_its_reason_stands_beside_it(capsys, case):
+    words, reason = ASKED[case]
+    found = parsed(capsys, *words)
+    assert found["reason"] == reason
+    for row in [
+        found,
+        *found["by_seeds"],
+        *found.get("detectable", []),
+        *found.get("by_spread", []),
+    ]:
+        figures = [row[key] for key in row if key.startswith(("problems", "difference"))]
+        assert (None in figures) == bool(row["reason"])
+    rows = {row["seeds"]: row["reason"] for row in found["by_seeds"]}
+    assert rows.get(2) in (None, TWO)
+    assert main(["power", *words]) == 0
+    shown = capsys.readouterr().out
+    assert (f"No number of problems is enough: {reason}." in shown) == bool(reason)
+
+
 def test_a_family_needs_more(capsys):
     alone = parsed(capsys, *ISSUE)["problems"]
     family = parsed(capsys, *ISSUE, "--comparisons", "8")["problems"]
@@ -170,7 +201,7 @@ def test_a_mistake_is_told_with_a_way_out(capsys, words, said, remedy):
 def test_two_seeds_are_told_to_give_no_verdict(capsys, seeds, verdict, spread):
     assert main(["power", *A, "--difference", "0.05", "--seeds", str(seeds)]) == 0
     said = capsys.readouterr().out
-    assert ("Two seeds give no verdict" in said) != verdict
+    assert ("No number of problems is enough: 2 seeds are too few" in said) != verdict
     assert bool(re.search(r"^ +2 +– +no verdict *$", said, re.MULTILINE)) != verdict
     assert ("Smallest difference seen" in said) == verdict
     assert spread in said

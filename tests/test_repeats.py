@@ -97,7 +97,7 @@ def test_files_are_no_seeds_unless_somebody_says_so(files, capsys):
     printed = capsys.readouterr()
     said = " ".join((printed.out + printed.err).split())
     assert "give --seeds-are-runs" in said
-    assert "Verdicts are of these trained models as they are, not of their methods." in said
+    assert "Verdicts are of these models as they are, not of their methods." in said
 
 
 @pytest.mark.parametrize("flags", [[], ["--untuned", "b"]])
@@ -148,8 +148,9 @@ def test_a_copy_with_a_word_changed_is_no_seed(files, capsys, flags):
     words = [f"a=same{number}.jsonl" for number in range(3)]
     found = compared(capsys, "b=x.jsonl", "c=y.jsonl", *words, *flags)
     alike = (
-        "same1.jsonl gives the answer of same0.jsonl on every problem, 7 wrong ones among them: "
-        "separate training runs of a would seldom agree so (2 more of its pairs are alike too)"
+        "same1.jsonl gives the answer of same0.jsonl on every problem that either answers, 7 wrong "
+        "ones among them: separate training runs of a would seldom agree so (2 more of its pairs "
+        "are alike too)"
     )
     assert f"{alike}." in found["notes"]
     assert any("The 3 runs of a are averaged as they are" in note for note in found["notes"])
@@ -194,6 +195,74 @@ def test_a_file_under_two_arms_is_said(files, capsys):
         ("c", "a"): False,
         ("c", "b"): False,
     }
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        # One text of twelve, two, three: named with the share that is left. Half of them: nothing.
+        (1, "near.jsonl (b) has the text of s0.jsonl (a) on 91 % of the problems: a copy with "),
+        (2, "near.jsonl (b) has the text of s0.jsonl (a) on 83 % of the problems: a copy with "),
+        (3, None),
+        (12, None),
+    ],
+)
+@pytest.mark.parametrize("kept", ["texts", "order", "blanks"])
+def test_a_copy_with_changes_under_another_arm_is_said(files, capsys, changed, said, kept):
+    """Beside the contrast of the two arms, whatever order or blanks the copy's rows have."""
+    rows = plain(texts(ROWS["s0"], "s0") | {n: f"other #### {n + 1}" for n in range(changed)})
+    rows = rows[::-1] if kept == "order" else rows
+    rows = [{**row, "completion": row["completion"] + "\n" * (kept == "blanks")} for row in rows]
+    write(files / "near.jsonl", rows)
+    found = compared(capsys, "a=s0.jsonl", "b=near.jsonl", "c=x.jsonl")
+    of_pair = {(each["a"], each["b"]): each["caveats"] for each in found["contrasts"]}
+    alike = {pair: [each for each in of if "near.jsonl" in each] for pair, of in of_pair.items()}
+    assert alike[("c", "a")] == alike[("c", "b")] == []
+    assert [each.startswith(said or "") for each in alike[("b", "a")]] == [True] * bool(said)
+    assert [f"{each}." in found["notes"] for each in alike[("b", "a")]] == [True] * bool(said)
+
+
+def test_a_share_of_texts_is_never_rounded_up_to_all(files, capsys):
+    gold = [{"question": f"What is {n} and 0?", "answer": f"#### {n}"} for n in range(400)]
+    write(files / "gold.jsonl", gold)
+    one = {n: f"So it is.\n#### {n}" for n in range(400)}
+    write(files / "one.jsonl", plain(one))
+    write(files / "two.jsonl", plain(one | {7: "#### 0"}))
+    (contrast,) = compared(capsys, "one.jsonl", "two.jsonl")["contrasts"]
+    assert "two.jsonl (two) has the text of one.jsonl (one) on 99 % of" in contrast["caveats"][0]
+
+
+def test_the_same_answers_in_other_words_under_another_arm_are_said(files, capsys):
+    """Seven wrong answers the same, not one text: one model's answers, whoever wrote them anew."""
+    row = "111110000000"
+    for name in ("p", "q", "r"):
+        write(files / f"{name}.jsonl", plain(texts(row, name)))
+    words = ("a=p.jsonl", "b=q.jsonl", "b=r.jsonl", "c=y.jsonl")
+    found = compared(capsys, *words)
+    alike = (
+        "q.jsonl (b) gives the answer of p.jsonl (a) on every problem that either answers, 7 wrong "
+        "ones among them: two models are seldom wrong alike (1 more of their pairs are alike too)"
+    )
+    assert {(each["a"], each["b"]): alike in each["caveats"] for each in found["contrasts"]} == {
+        ("b", "a"): True,
+        ("c", "a"): False,
+        ("c", "b"): False,
+    }
+
+
+def test_two_models_that_seldom_answer_are_not_alike_for_it(files, capsys):
+    """Of 200 problems both answer ten, and six wrong answers are the same by chance."""
+    gold = [{"question": f"What is {n} and 0?", "answer": f"#### {n}"} for n in range(200)]
+    write(files / "gold.jsonl", gold)
+    for name in ("p", "q"):
+        silent = dict.fromkeys(range(190), f"{name} cannot say")
+        answers = {
+            n: f"{name}\n#### {n}{0 if n < 196 else 1 + (name == 'p')}" for n in range(190, 200)
+        }
+        write(files / f"{name}.jsonl", plain(silent | answers))
+    found = compared(capsys, "p.jsonl", "q.jsonl")
+    assert found["arms"][0]["outcomes"]["wrong"] >= 6
+    assert not any("gives the answer" in each for each in found["contrasts"][0]["caveats"])
 
 
 @pytest.mark.parametrize(

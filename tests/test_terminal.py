@@ -100,7 +100,7 @@ METHODS = "Verdicts are of the methods, over their seeds."
         (
             {"full": [ON], "lora": [ON]},
             {},
-            ["full − lora: no verdict: both solve the very same problems"],
+            ["full − lora: no test of a difference: both solve the very same problems"],
         ),
         (
             {"full": ["1" * 14 + "0" * 6], "lora": ["c" * 10 + "1" * 4 + "0" * 6]},
@@ -171,7 +171,7 @@ def test_an_interval_that_leaves_out_0_where_the_family_shows_nothing():
         MODELS,
         "full − lora, full − third: the interval leaves out 0, the test corrected for all "
         "comparisons does not",
-        "lora − third: no verdict: both solve the very same problems",
+        "lora − third: no test of a difference: both solve the very same problems",
     ]
 
 
@@ -179,7 +179,7 @@ def test_what_holds_for_many_comparisons_is_said_once():
     names = "abcde"
     pairs = [(a, b) for a in names for b in names if a < b]
     assert remarked({name: [ON] for name in names}, pairs) == [
-        "a − b, a − c, a − d and 7 more: no verdict: both solve the very same problems"
+        "a − b, a − c, a − d and 7 more: no test of a difference: both solve the very same problems"
     ]
 
 

@@ -1,5 +1,6 @@
 """From p-values to verdicts, and from verdicts to sentences."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -7,11 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from by_hand import tables
-from paribus.analysis import wording
-from paribus.analysis.answer import THESE, answer
+from paribus.analysis import effect_wording, wording
 from paribus.analysis.contrasts import Contrast
 from paribus.analysis.effects import Effect
 from paribus.analysis.family import judged
+from paribus.analysis.findings import conclude, payload
+from paribus.analysis.tables import Arm
 from paribus.statistics.intervals import Interval
 from paribus.statistics.verdicts import Scope, Verdict, holm
 
@@ -131,8 +133,9 @@ METHODS = {"scope": Scope.METHODS, "seeds": (3, 3)}
         ),
         (
             compared(p_holm=0.052),
-            "Not shown: the difference may be +2.4 to +18.6 points. The interval alone leaves out "
-            "0; the corrected test does not. 10.4 points or more would be seen 8 times in 10.",
+            "Not shown: the difference may be +2.4 to +18.6 points. The interval leaves out 0, the "
+            "test corrected for all comparisons does not. 10.4 points or more would be seen 8 "
+            "times in 10.",
         ),
         (
             compared(p_value=None, p_holm=None, interval=Interval(-0.04, 0.04), reason="why"),
@@ -184,8 +187,7 @@ METHOD, DATA = ("full", "lora"), ("main", "socratic")
     [
         (
             effect(METHOD),
-            "Of these trained models, those with full solve 7 points more on average than those "
-            "with lora.",
+            "Of these models, those with full solve 7 points more on average than those with lora.",
         ),
         (
             effect(METHOD, scope=Scope.METHODS, difference=-0.07),
@@ -198,8 +200,12 @@ METHOD, DATA = ("full", "lora"), ("main", "socratic")
         ),
         (effect(METHOD, interval=None, reason="why"), "Not measured: why."),
         (
+            effect(METHOD, p_holm=None, reason="why"),
+            "Not shown: why, so there is no test; it may be +1.0 to +13.0 points.",
+        ),
+        (
             effect(METHOD, DATA),
-            "Of these trained models, the difference full − lora is 7 points higher with "
+            "Of these models, the difference full − lora is 7 points higher with "
             "data.variant main than with socratic.",
         ),
         (
@@ -210,7 +216,7 @@ METHOD, DATA = ("full", "lora"), ("main", "socratic")
     ],
 )
 def test_what_an_effect_says(effect, sentence):
-    assert wording.effect(effect) == sentence
+    assert effect_wording.effect(effect) == sentence
 
 
 @pytest.mark.parametrize(
@@ -257,6 +263,7 @@ def test_figures_in_words():
 # --- the answer ------------------------------------------------------------------------------
 
 
+THESE = "Of these trained models, "
 PAIRS = [("full", "untuned"), ("lora", "untuned"), ("full", "lora")]
 
 
@@ -269,7 +276,8 @@ PAIRS = [("full", "untuned"), ("lora", "untuned"), ("full", "lora")]
                 f"{THESE}full (100 %) solves more of the 10 test problems than the untuned model "
                 "(10 %).",
                 f"{THESE}for lora (20 %) a difference from the untuned model (10 %) is not shown.",
-                f"{THESE}for method: full is better than lora (+80 points, +30.0 to +94.3).",
+                f"{THESE}for method: full is better than lora on these 10 problems (+80 points, "
+                "+30.0 to +94.3).",
             ],
         ),
         (
@@ -277,8 +285,8 @@ PAIRS = [("full", "untuned"), ("lora", "untuned"), ("full", "lora")]
             [
                 f"{THESE}both tuned arms solve more of the 12 test problems than the untuned "
                 "model (0 %): full (100 %) and lora (91.7 %).",
-                f"{THESE}for method: a difference is not shown between full and lora (+8.3 "
-                "points, −17.9 to +35.4).",
+                f"{THESE}for method: a difference between full and lora (+8.3 points, −17.9 to "
+                "+35.4) is not shown.",
             ],
         ),
         (
@@ -292,10 +300,12 @@ PAIRS = [("full", "untuned"), ("lora", "untuned"), ("full", "lora")]
         (
             {"untuned": ["0" * 12], "full": ["1" * 12] * 2, "lora": ["0" * 12] * 2},
             [
-                "For full (100 %) and lora (0 %) there is no verdict: 2 seeds are too few to say "
-                "how much the seed matters: use 1, or 3 and more.",
-                "For method: there is no verdict between full and lora (+100 points): 2 seeds are "
-                "too few to say how much the seed matters: use 1, or 3 and more.",
+                "As methods, over 2 seeds, for full (100 %) and lora (0 %) there is no verdict "
+                "beside the untuned model (0 %): 2 seeds are too few to say how much the seed "
+                "matters: use 1, or 3 and more.",
+                "As methods, over 2 seeds, for method: there is no verdict between full and lora "
+                "(+100 points): 2 seeds are too few to say how much the seed matters: use 1, or 3 "
+                "and more.",
             ],
         ),
         ({"untuned": [None], "full": [None], "lora": [None]}, ["No two arms could be compared."]),
@@ -303,33 +313,145 @@ PAIRS = [("full", "untuned"), ("lora", "untuned"), ("full", "lora")]
 )
 def test_the_answer_in_words(rows, sentences):
     made = tables(rows, PAIRS)
-    assert answer(made, judged(made).contrasts) == sentences
+    assert conclude(made).answer == sentences
 
 
 def test_the_answer_says_over_how_many_seeds_methods_were_compared():
     made = tables({"full": ["1" * 20] * 3, "lora": ["0" * 20] * 3}, [("full", "lora")])
-    (sentence,) = answer(made, judged(made).contrasts)
-    assert sentence.startswith("For method: full is better than lora (+100 points, ")
-    assert sentence.endswith(", over 3 seeds).")
+    (sentence,) = conclude(made).answer
+    assert sentence.startswith(
+        "As methods, over 3 seeds, for method: full solves more than lora on average (+100 points, "
+    )
 
 
 HALF = "10" * 100
+BY_METHOD = f"{THESE}for method: "
 
 
 @pytest.mark.parametrize(
     ("full", "lora", "margin", "sentence"),
     [
-        ([HALF], [HALF], 0.05, "For method: full and lora are equivalent within 5 points (0 p"),
+        ([HALF], [HALF], 0.05, "full and lora are equivalent within 5 points (0 points, "),
         ([HALF], [HALF[:-8] + "0" * 8], 0.03,
-         "For method: full is not worse than lora by 3 points or more (+2 points, "),
-        ([HALF], [HALF], 0.002, "For method: a difference is not shown between full and lora (0 "),
-        (["1" * 200], [HALF], 0.05, "For method: full is better than lora (+50 points, "),
-        ([HALF] * 3, [HALF], 0.1, "For method: full and lora are equivalent within 10 points (0 "),
+         "full is not worse than lora by 3 points or more (+2 points, "),
+        ([HALF], [HALF], 0.002, "a difference between full and lora (0 points, "),
+        (["1" * 200], [HALF], 0.05, "full is better than lora on these 200 problems (+50 points, "),
+        ([HALF] * 3, [HALF], 0.1, "full and lora are equivalent within 10 points (0 points, "),
     ],
 )  # fmt: skip
 def test_the_answer_says_who_is_as_good_by_the_margin(full, lora, margin, sentence):
     made = tables({"full": full, "lora": lora}, [("full", "lora")])
-    made = replace(made, margins={("full", "lora"): margin})
-    (found,) = answer(made, judged(made).contrasts)
-    assert found.startswith(sentence if len(full) == 3 else f"{THESE}f{sentence[1:]}")
-    assert found.endswith(", over 3 seeds, lora as it is)." if len(full) == 3 else ").")
+    (found,) = conclude(replace(made, margins={("full", "lora"): margin})).answer
+    lead = "As methods, over 3 seeds, for method: " if len(full) == 3 else BY_METHOD
+    assert found.startswith(f"{lead}{sentence}")
+
+
+def headline(rows, pairs=(("full", "lora"),), **more) -> list[str]:
+    return conclude(replace(tables(rows, pairs), **more)).answer
+
+
+CUT = "1" * 6 + "c" * 14
+
+
+@pytest.mark.parametrize(
+    ("rows", "more", "said"),
+    [
+        # Cut texts may be all there is to it: nobody is called better, whoever is asked about.
+        ({"full": ["1" * 20], "lora": [CUT]}, {},
+         f"{BY_METHOD}full scores higher than lora (+70 points, +42.6 to +85.5), which this may "
+         "explain alone: cut by the token limit: 0 % of the texts of full, 70 % of lora."),
+        ({"full": [CUT], "lora": ["1" * 20]}, {},
+         f"{BY_METHOD}lora scores higher than full (−70 points, −85.5 to −42.6), which this may "
+         "explain alone: cut by the token limit: 70 % of the texts of full, 0 % of lora."),
+        # Runs that are not known to be seeds: the means of these.
+        ({"full": ["1" * 20] * 2, "lora": ["0" * 20]}, {"repeats": frozenset({"full"})},
+         f"{BY_METHOD}full solves more than lora on average (+100 points, "),
+        # The reason stands where there is no test.
+        ({"full": ["10" * 10], "lora": ["10" * 10]}, {},
+         f"{BY_METHOD}a difference between full and lora (0 points, −16.1 to +16.1) is not shown: "
+         "both solve the very same problems."),
+        # Shown, and within the margin.
+        ({"full": ["1" * 8 + HALF * 4], "lora": ["0" * 8 + HALF * 4]},
+         {"margins": {("full", "lora"): 0.05}},
+         f"{BY_METHOD}full is better than lora on these 808 problems (+1 point, +0.5 to +1.9); "
+         "yet full and lora are equivalent within 5 points."),
+    ],
+)  # fmt: skip
+def test_a_headline_claims_no_more_than_its_sentence(rows, more, said):
+    (found,) = headline(rows, **more)
+    assert found.startswith(said)
+
+
+def test_a_headline_says_why_the_family_shows_what_the_interval_does_not():
+    rows = {name: [f"{start}{'0' * 20}"] for name, start in
+            (("full", "1" * 6), ("lora", "0" * 6), ("third", "0" * 6))}  # fmt: skip
+    pairs = [("full", "lora"), ("full", "third"), ("lora", "third")]
+    (found,) = headline(rows, pairs)
+    assert "is not shown: the interval leaves out 0, the test corrected for all" in found
+
+
+def test_several_tuned_arms_and_cut_texts_beside_the_untuned_model():
+    """An arm whose gain cut texts explain is not one of those that solve more."""
+    rows = {"untuned": [CUT], "full": ["1" * 20], "lora": ["1" * 6 + "0" * 14]}
+    found = headline(rows, [("full", "untuned"), ("lora", "untuned")])
+    assert found == [
+        f"{THESE}full scores higher than untuned (+70 points, +42.6 to +85.5), which this may "
+        "explain alone: cut by the token limit: 0 % of the texts of full, 70 % of untuned.",
+        f"{THESE}for lora (30 %) a difference from the untuned model (30 %) is not shown: both "
+        "solve the very same problems.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arms", "pair", "lead"),
+    [
+        ({"a": {"method": "full"}, "b": {"method": "lora"}}, ("a", "b"), THESE),
+        ({"a": {"method": "full"}, "b": {"method": "none"}}, ("a", "b"), THESE),
+        ({"a": {"method": "none"}, "b": {"method": "none"}}, ("a", "b"), "Of these models, "),
+        ({"a": {}, "b": {}}, ("a", "b"), "Of these models, "),
+        ({"a": {"method": "full"}, "b": {}}, ("a", "b"), "Of these models, "),
+    ],
+)
+def test_only_what_is_known_to_be_trained_is_called_so(arms, pair, lead):
+    made = tables({"a": ["1" * 20], "b": ["0" * 20]}, [pair])
+    named = tuple(Arm(name=name, factors={}, identity=known) for name, known in arms.items())
+    found = conclude(replace(made, arms=named))
+    assert found.answer[0].startswith(lead)
+    both = {each.get("method") for each in arms.values()} == {"full", "lora"}
+    trained = "trained " if both else ""
+    assert payload(found)["speaks_of"] == f"Verdicts are of these {trained}models (one seed)."
+
+
+VARIANTS = st.lists(
+    st.tuples(
+        st.sampled_from(["1" * 24, "1" * 18 + "0" * 6, "1" * 6 + "c" * 18, "0" * 24, "n" * 24]),
+        st.sampled_from([1, 2, 3]),
+    ),
+    min_size=2,
+    max_size=3,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(VARIANTS, st.booleans(), st.sampled_from([None, 0.02, 0.4]))
+def test_headline_sentence_and_terminal_name_one_scope_and_one_winner(arms, base, margin):
+    """Whatever came out: who is called better is called so below, of the same models or methods."""
+    names = ["untuned" if base else "full", "lora", "third"][: len(arms)]
+    rows = {name: [row] * (1 if name == "untuned" else count)
+            for name, (row, count) in zip(names, arms, strict=True)}  # fmt: skip
+    pairs = [(b, a) for at, a in enumerate(names) for b in names[at + 1 :]]
+    made = tables(rows, pairs)
+    found = conclude(replace(made, margins=dict.fromkeys(pairs, margin) if margin else {}))
+    told, said = payload(found), " ".join(found.answer)
+    for each in told["contrasts"]:
+        a, b, sentence = each["a"], each["b"], each["sentence"]
+        for ahead, behind in ((a, b), (b, a)):
+            verb = rf"{ahead} (is|solves|scores) (\S+ points? )?(better|more|higher) than {behind}"
+            above, below = re.search(verb, said), re.search(verb, sentence)
+            assert above is None or (below and above.group(1, 3) == below.group(1, 3))
+            assert below is None or above or b == "untuned"
+        if each["explained_by"]:
+            assert each["explained_by"] in said
+        if each["verdict"] == "not_shown":
+            assert not each["explained_by"]
+            assert each["equivalence"] or each["why_not"] in said

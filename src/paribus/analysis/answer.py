@@ -1,38 +1,43 @@
 """The answer to an experiment's question, in a few sentences, from its contrasts.
 
-First what tuning did, then one sentence for each factor, then what could not be compared.
+First what tuning did, then one sentence for each factor, then what could not be compared. Each
+says no more than `wording.verdict` says of its contrasts, of the same models or methods.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from paribus.analysis import wording
+from paribus.analysis.caveats import Caveats
 from paribus.analysis.contrasts import Contrast, untuned
 from paribus.analysis.summary import summary
 from paribus.analysis.tables import Tables
-from paribus.analysis.wording import join, percent, points, points_range, seeds
+from paribus.analysis.wording import join, percent, points, points_range
 from paribus.statistics.verdicts import Scope, Verdict
 
 MAX_NAMED = 4
 """A sentence names at most this many pairs of arms and counts the others."""
 
-THESE = "Of these trained models, "
-"""Leads a sentence on single runs: it speaks of no method."""
+_Told = tuple[Contrast, str]
+"""A contrast, and what may explain its difference alone, or ""."""
 
 
-def answer(tables: Tables, found: Sequence[Contrast]) -> list[str]:
-    """Return the answer to the experiment's question that its contrasts support, as sentences."""
-    made = [each for each in found if each.n]
+def answer(tables: Tables, found: Sequence[Contrast], beside: Sequence[Caveats]) -> list[str]:
+    """Return the answer to the experiment's question that its contrasts support, as sentences.
+
+    `beside` has the caveats of each of the contrasts `found`.
+    """
+    pairs = zip(found, beside, strict=True)
+    made = [(each, caveats.explains) for each, caveats in pairs if each.n]
     if not made:
         return ["No two arms could be compared."]
-    sentences = []
+    sentences: list[str] = []
     for reference in [arm.name for arm in tables.arms if arm.untuned]:
-        group = [each for each in made if each.b == reference and not untuned(tables, each.a)]
-        sentences.extend(_against_untuned(tables, group, reference))
-    by_factor: dict[str, list[Contrast]] = {}
-    for each in made:
-        if untuned(tables, each.a) or not untuned(tables, each.b):
-            by_factor.setdefault(each.factor, []).append(each)
-    sentences.extend(_by_factor(factor, group) for factor, group in by_factor.items())
+        group = [one for one in made if one[0].b == reference and _tunes(tables, one[0])]
+        for lead, told in _grouped(group, lambda each: _lead(tables, each)).items():
+            sentences.extend(f"{lead}, {said}." for said in _against_untuned(tables, told))
+    factors = [one for one in made if not _tunes(tables, one[0])]
+    by_factor = _grouped(factors, lambda each: f"{_lead(tables, each)}, for {each.factor}")
+    sentences.extend(f"{lead}: {'; '.join(_of_pairs(told))}." for lead, told in by_factor.items())
     open_ones = [each for each in found if not each.n]
     if open_ones:
         reasons = "; ".join(dict.fromkeys(each.reason for each in open_ones))
@@ -42,81 +47,127 @@ def answer(tables: Tables, found: Sequence[Contrast]) -> list[str]:
     return sentences
 
 
-def _against_untuned(tables: Tables, group: Sequence[Contrast], reference: str) -> list[str]:
-    """One sentence for each verdict that tuned arms got against the untuned `reference`."""
-    sizes = {each.n for each in group}
-    problems = f"the {sizes.pop():,} test problems" if len(sizes) == 1 else "the test problems"
-    several = sum(arm.untuned for arm in tables.arms) > 1
-    which = f"{reference}, untuned," if several else "the untuned model"
-    over = {seeds(each) for each in group if each.scope is Scope.METHODS}
-    every, of, these = ("All", "For", "") if over else ("all", "for", THESE)
-    both = "Both" if over else "both"
-    every = both if len(group) == 2 else f"{every} {len(group)}"
-    base = f"{which} ({_accuracy(tables, reference)})" + (
-        f", {over.pop()}" if len(over) == 1 else ""
-    )
-
-    def named(arms: Sequence[Contrast]) -> str:
-        return join([f"{each.a} ({_accuracy(tables, each.a)})" for each in arms])
-
-    sentences = []
-    for sought, words in ((Verdict.SUPPORTED, "more"), (Verdict.REFUTED, "fewer")):
-        arms = [each for each in group if each.verdict is sought]
-        if len(arms) == len(group) > 1:
-            sentences.append(
-                f"{these}{every} tuned arms solve {words} of {problems} than {base}: {named(arms)}."
-            )
-        elif arms:
-            solve = "solves" if len(arms) == 1 else "solve"
-            sentences.append(f"{these}{named(arms)} {solve} {words} of {problems} than {base}.")
-    open_ones = [each for each in group if each.verdict is Verdict.NOT_SHOWN]
-    for reason, arms in _by_reason(open_ones).items():
-        said = (
-            f"there is no verdict: {reason}" if reason else f"a difference from {base} is not shown"
-        )
-        sentences.append(f"{these}{of} {named(arms)} {said}.")
-    return sentences
+def speaks_of(tables: Tables, found: Sequence[Contrast]) -> str:
+    """Return the sentence on what the verdicts speak of; "" if there is none."""
+    tested = [each for each in found if each.p_value is not None or each.not_worse]
+    models = [each for each in tested if each.scope is Scope.MODELS]
+    said = ["of the methods, over their seeds"] if len(models) < len(tested) else []
+    if models:
+        tuned = all(_trained(tables, name) for each in models for name in (each.a, each.b))
+        several = any(max(each.seeds) > 1 for each in models)
+        how = "as they are, not of their methods" if several else "(one seed)"
+        said.append(f"of these {'trained ' if tuned else ''}models {how}")
+    return f"Verdicts are {' or '.join(said)}." if said else ""
 
 
-def _by_reason(group: Sequence[Contrast]) -> dict[str, list[Contrast]]:
-    """Why there is no verdict -> the contrasts; "" for those that have an interval."""
-    found: dict[str, list[Contrast]] = {}
-    for each in group:
-        found.setdefault("" if each.interval else each.reason, []).append(each)
+def _tunes(tables: Tables, each: Contrast) -> bool:
+    return untuned(tables, each.b) and not untuned(tables, each.a)
+
+
+def _trained(tables: Tables, name: str) -> bool:
+    arm = tables.arm(name)
+    return arm is not None and arm.trained
+
+
+def _lead(tables: Tables, each: Contrast) -> str:
+    known = _trained(tables, each.b) or untuned(tables, each.b)
+    return wording.lead(each, "trained" if known and _trained(tables, each.a) else "")
+
+
+def _grouped(told: Sequence[_Told], by: Callable[[Contrast], str]) -> dict[str, list[_Told]]:
+    found: dict[str, list[_Told]] = {}
+    for each, explains in told:
+        found.setdefault(by(each), []).append((each, explains))
     return found
 
 
-def _by_factor(factor: str, group: Sequence[Contrast]) -> str:
-    """One sentence: what was shown about a factor, pair by pair, then what was not."""
-    parts, unseen = [], []
-    for each in group:
-        if each.verdict is not Verdict.NOT_SHOWN:
-            order = "better" if each.verdict is Verdict.SUPPORTED else "worse"
-            parts.append(f"{each.a} is {order} than {each.b} ({_size(each)})")
-        elif alike := wording.alike(each):
-            parts.append(f"{alike} ({_size(each)})")
-        else:
-            unseen.append(each)
+def _against_untuned(tables: Tables, told: Sequence[_Told]) -> list[str]:
+    """One sentence for each verdict that tuned arms got against an untuned one, but its lead."""
+    apart = [said for each, explains in told if (said := _apart(each, explains))]
+    plain = [each for each, explains in told if not _apart(each, explains)]
+    base = _base(tables, told[0][0].b)
+    average = "on average " if max(max(each.seeds) for each, _ in told) > 1 else ""
+    sentences = []
+    for sought, words in ((Verdict.SUPPORTED, "more"), (Verdict.REFUTED, "fewer")):
+        arms = [each for each in plain if each.verdict is sought]
+        than = f"{words} of {_problems(arms)} {average}than {base}"
+        if len(arms) == len(told) > 1:
+            every = "both" if len(arms) == 2 else f"all {len(arms)}"
+            sentences.append(f"{every} tuned arms solve {than}: {_named(tables, arms)}")
+        elif arms:
+            solve = "solves" if len(arms) == 1 else "solve"
+            sentences.append(f"{_named(tables, arms)} {solve} {than}")
+    unseen = [each for each in plain if each.verdict is Verdict.NOT_SHOWN]
+    sentences += apart
+    for reason, arms in _by_reason(unseen).items():
+        sentences.append(f"for {_named(tables, arms)} {_unseen(arms, f' from {base}')}{reason}")
+    return sentences
+
+
+def _of_pairs(told: Sequence[_Told]) -> list[str]:
+    """What was shown of each pair, then what was not."""
+    parts = [said for each, explains in told if (said := _seen(each, explains))]
+    unseen = [each for each, explains in told if not _seen(each, explains)]
     for reason, pairs in _by_reason(unseen).items():
         named = _some([f"{each.a} and {each.b} ({_size(each)})" for each in pairs])
-        parts.append(
-            f"there is no verdict between {named}: {reason}"
-            if reason
-            else f"a difference is not shown between {named}"
-        )
-    models = all(each.scope is Scope.MODELS for each in group)
-    return f"{THESE + 'for' if models else 'For'} {factor}: {'; '.join(parts)}."
+        parts.append(f"{_unseen(pairs, f' between {named}')}{reason}")
+    return parts
+
+
+def _apart(each: Contrast, explains: str) -> str:
+    """Return what cannot be said of several arms together; "" if nothing."""
+    return _seen(each, explains) if explains or wording.alike(each) else ""
+
+
+def _seen(each: Contrast, explains: str) -> str:
+    """Return what is shown of one pair, with its size; "" if nothing is."""
+    alike = wording.alike(each)
+    if each.verdict is not Verdict.NOT_SHOWN:
+        though = f"; yet {alike}" if alike else ""
+        order = wording.order(each, explains)
+        return f"{order} ({_size(each)}){wording.explained(explains)}{though}"
+    return f"{alike} ({_size(each)})" if alike else ""
+
+
+def _unseen(group: Sequence[Contrast], where: str) -> str:
+    """Say that there is no verdict, or that none is shown: all of a group have one reason."""
+    if group[0].interval is None:
+        return f"there is no verdict{where.replace(' from ', ' beside ', 1)}"
+    return f"a difference{where} is not shown"
+
+
+def _by_reason(group: Sequence[Contrast]) -> dict[str, list[Contrast]]:
+    """Why nothing is shown, led by a colon, or "" -> the contrasts."""
+    found: dict[str, list[Contrast]] = {}
+    for each in group:
+        why = wording.why_not(each)
+        found.setdefault(why and f": {why}", []).append(each)
+    return found
+
+
+def _problems(group: Sequence[Contrast]) -> str:
+    sizes = {each.n for each in group}
+    return f"the {sizes.pop():,} test problems" if len(sizes) == 1 else "the test problems"
+
+
+def _base(tables: Tables, reference: str) -> str:
+    several = sum(arm.untuned for arm in tables.arms) > 1
+    which = f"{reference}, untuned," if several else "the untuned model"
+    return f"{which} ({_accuracy(tables, reference)})"
+
+
+def _named(tables: Tables, arms: Sequence[Contrast]) -> str:
+    return join([f"{each.a} ({_accuracy(tables, each.a)})" for each in arms])
 
 
 def _size(contrast: Contrast) -> str:
-    """The difference a minus b with its interval, and over how many seeds or runs."""
+    """The difference a minus b with its interval; which arms are models beside methods."""
     if contrast.interval is None:
         return points(contrast.difference)
     text = f"{points(contrast.difference)}, {points_range(contrast.interval)}"
     if contrast.scope is Scope.MODELS:
         return f"{text}, means of these runs" if max(contrast.seeds) > 1 else text
-    models = "".join(f", {name} as it is" for name in contrast.existing)
-    return f"{text}, {seeds(contrast)}{models}"
+    return text + "".join(f", {name} as it is" for name in contrast.existing)
 
 
 def _some(pairs: Sequence[str]) -> str:

@@ -26,7 +26,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Literal
 
-from paribus.analysis import wording
+from paribus.analysis import effect_wording, wording
 from paribus.analysis.caveats import Caveats, unbalanced
 from paribus.analysis.contrasts import Contrast, untuned
 from paribus.analysis.effects import Effect
@@ -64,7 +64,7 @@ def findings(
     pairs = [pair for pair in zip(found, beside, strict=True) if pair[0].n]
     return [
         *(_of_contrast(tables, each, caveats) for each, caveats in pairs),
-        *(of_margin(each, caveats.all) for each, caveats in pairs if each.interval and each.margin),
+        *(of_margin(each, caveats) for each, caveats in pairs if each.interval and each.margin),
         *(_of_effect(tables, each) for each in effects if each.interval is not None),
         *of_losses(tables, found),
         *_of_costs(tables, pairs),
@@ -76,12 +76,13 @@ def findings(
 def _of_contrast(tables: Tables, contrast: Contrast, caveats: Caveats) -> Finding:
     tuning = untuned(tables, contrast.b) and not untuned(tables, contrast.a)
     rest = "its untuned model" if tuning else contrast.b
+    explains = caveats.explains if contrast.verdict is not Verdict.NOT_SHOWN else ""
     return Finding(
         kind="tuning" if tuning else "contrast",
-        claim=f"{contrast.a} solves more than {rest}",
+        claim=f"{contrast.a} {'scores higher' if explains else 'solves more'} than {rest}",
         verdict=contrast.verdict,
         scope=contrast.scope,
-        sentence=wording.verdict(contrast, caveats.explains),
+        sentence=wording.verdict(contrast, explains),
         evidence={
             "a": contrast.a,
             "b": contrast.b,
@@ -111,7 +112,7 @@ def _of_effect(tables: Tables, effect: Effect) -> Finding:
         if single or effect.verdict is Verdict.NOT_SHOWN
         else Verdict.SUPPORTED,
         scope=effect.scope,
-        sentence=wording.effect(effect),
+        sentence=effect_wording.effect(effect),
         evidence={
             "weights": effect.weights,
             "n": effect.n,
@@ -134,12 +135,17 @@ def _of_costs(tables: Tables, pairs: Sequence[tuple[Contrast, Caveats]]) -> Iter
                 continue
             cheap, dear = sorted((points[each.a], points[each.b]), key=lambda p: _price(p, kind))
             if _price(cheap, kind) <= CHEAPER * _price(dear, kind):
-                finding = _cheaper(each, cheap, dear, kind, best)
+                finding = _cheaper(each, caveats.explains, cheap, dear, kind, best)
                 yield replace(finding, caveats=caveats.outcomes)
 
 
 def _cheaper(
-    contrast: Contrast, cheap: Cost, dear: Cost, kind: Literal["memory", "speed"], best: list[str]
+    contrast: Contrast,
+    explains: str,
+    cheap: Cost,
+    dear: Cost,
+    kind: Literal["memory", "speed"],
+    best: list[str],
 ) -> Finding:
     ratio = _price(dear, kind) / _price(cheap, kind)
     does = (
@@ -152,6 +158,7 @@ def _cheaper(
     loses = max(0.0, -interval.low if cheap.name == contrast.a else interval.high)
     may = f"{cheap.name} {does}; it may solve up to {100 * loses:.1f} points fewer."
     rest = "no fewer"
+    more, fewer = ("scores higher", "scores lower") if explains else ("solves more", "solves fewer")
     if contrast.margin is not None:
         within = wording.points(contrast.margin).lstrip("+")
         rest = f"less than {within} fewer"
@@ -160,11 +167,13 @@ def _cheaper(
             verdict, sentence = Verdict.SUPPORTED, f"{cheap.name} {does} and solves {rest}."
         elif cheap.name in contrast.worse:
             verdict = Verdict.REFUTED
-            sentence = f"{cheap.name} {does}; it solves fewer, by {within} or more."
+            sentence = f"{cheap.name} {does}; it {fewer}, by {within} or more"
+            sentence += f"{wording.explained(explains)}."
     elif verdict is not Verdict.NOT_SHOWN:
         wins = (verdict is Verdict.SUPPORTED) == (cheap.name == contrast.a)
         verdict = Verdict.SUPPORTED if wins else Verdict.REFUTED
-        sentence = f"{cheap.name} {does} and solves {'more' if wins else 'fewer'}."
+        sentence = f"{cheap.name} {does} and {more if wins else fewer}"
+        sentence += f"{wording.explained(explains)}."
     else:
         sentence = may
     return Finding(

@@ -74,7 +74,7 @@ def limits(tables: Tables, found: Sequence[Contrast], effects: int = 0) -> list[
         *looks.said(tables),
         *_about_forks(tables),
         *_about_further(tables),
-        *_about_seeds(found),
+        *_about_seeds(tables, found),
         *_about_tests(found, effects),
     ]
     said += _about_prompts(tables)
@@ -200,12 +200,15 @@ _NAMES = {
 }
 
 
-def _about_seeds(found: Sequence[Contrast]) -> list[str]:
+def _about_seeds(tables: Tables, found: Sequence[Contrast]) -> list[str]:
     said = []
     if any(each.n and max(each.seeds) == 1 for each in found):
         said.append(
             "One seed: a verdict speaks of these trained models, not of the methods that made "
             "them. The same arm trained with another seed would score somewhat differently."
+            if any(arm.trained for arm in tables.arms)
+            else "One run of each: a verdict speaks of these models as they are, not of any method "
+            "that made them."
         )
     if any(each.scope is Scope.METHODS for each in found):
         said.append(NORMAL)

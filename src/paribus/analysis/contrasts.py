@@ -52,7 +52,8 @@ class Contrast:
         p_value: two-sided, of all declared looks so far together; None where there is no test.
         p_holm: corrected for all that the experiment asks; see `family`.
         paired: whether its seeds were compared one by one, as declared.
-        detectable: the smallest difference that would be shown 8 times in 10.
+        detectable: the smallest difference that would be shown 8 times in 10; None if none is
+            large enough, or nobody asked.
         detectable_range: what that may truly be, as far as the seeds say; None with one seed.
         split: where its uncertainty comes from; None with one seed or without an interval.
         margin: the largest difference that would not matter, as a share; None if none is stated.
@@ -114,10 +115,13 @@ class Contrast:
         return tuple(name for name, p in pairs if p is not None and p < ALPHA)
 
 
-def contrast(tables: Tables, a: str, b: str, factor: str, *, family: int = 1) -> Contrast:
-    """Return a against b, not corrected yet; `family` comparisons share the level."""
+def contrast(tables: Tables, a: str, b: str, factor: str, *, family: int | None = 1) -> Contrast:
+    """Return a against b, not corrected yet; `family` comparisons share the level.
+
+    None: what the contrast could see is not computed, which takes longer than all else.
+    """
     found = at_looks(
-        tables, (a, b), lambda seen, share: _contrast(seen, a, b, factor, family=family / share)
+        tables, (a, b), lambda seen, among: _contrast(seen, a, b, factor, family=among), family
     )
     return replace(
         found[-1].of,
@@ -127,7 +131,7 @@ def contrast(tables: Tables, a: str, b: str, factor: str, *, family: int = 1) ->
     )
 
 
-def _contrast(tables: Tables, a: str, b: str, factor: str, *, family: float) -> Contrast:
+def _contrast(tables: Tables, a: str, b: str, factor: str, *, family: float | None) -> Contrast:
     runs_a, runs_b = comparable(tables, a, b)
     margin = tables.margins.get((a, b))
     empty = Contrast(a=a, b=b, factor=factor, margin=margin)
@@ -172,8 +176,8 @@ def _contrast(tables: Tables, a: str, b: str, factor: str, *, family: float) -> 
         interval=tested.interval,
         p_value=tested.p_value,
         reason=tested.reason,
-        detectable=detectable(tested, solved_a, solved_b, family),
-        detectable_range=detectable_range(tested, family),
+        detectable=family and detectable(tested, solved_a, solved_b, family),
+        detectable_range=detectable_range(tested, family) if family else None,
         split=split(tested.crossed) if tested.crossed else None,
         p_not_worse=p_within,
         p_worse=opposite(p_within),

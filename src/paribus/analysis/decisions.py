@@ -24,7 +24,7 @@ from paribus.store.ledger import Decided, Look
 def judge(tables: Tables, seeds: int) -> Look:
     """Return the declared look at `seeds` seeds, with what it decides by it and those before."""
     seen, looks = upto(tables, seeds), planned(tables)
-    found = judged(seen).contrasts
+    found = judged(seen, seeing=False).contrasts
     taken = looks.index(seeds) + 1
     gone = _given_up(tables.looks)
     decisions = sequential.decide(

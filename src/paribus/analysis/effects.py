@@ -68,15 +68,18 @@ def planned(tables: Tables) -> list[Effect]:
     return [_effect(cells, pairs) for pairs in planned_effects(_levels(cells))]
 
 
-def measured(tables: Tables, effect: Effect, *, family: int = 1) -> Effect:
-    """Return what came of a planned effect, not corrected; `family` comparisons share the level."""
+def measured(tables: Tables, effect: Effect, *, family: int | None = 1) -> Effect:
+    """Return what came of a planned effect, not corrected; `family` as of `contrast`."""
     found = at_looks(
-        tables, list(effect.weights), lambda seen, share: _measured(seen, effect, family / share)
+        tables,
+        list(effect.weights),
+        lambda seen, among: _measured(seen, effect, among),
+        family,
     )
     return replace(found[-1].of, p_value=two_sided(found))
 
 
-def _measured(tables: Tables, effect: Effect, family: float) -> Effect:
+def _measured(tables: Tables, effect: Effect, family: float | None) -> Effect:
     runs = [[run for run in tables.complete if run.arm == name] for name in effect.weights]
     if not all(runs):
         return replace(effect, reason="not all of its arms have results")
@@ -109,8 +112,8 @@ def _measured(tables: Tables, effect: Effect, family: float) -> Effect:
         interval=found.interval,
         p_value=found.p_value,
         reason="" if found.varies else "no problem tells its arms apart",
-        detectable=detectable_by(found, ALPHA / family),
-        detectable_range=range_by(found, ALPHA / family),
+        detectable=detectable_by(found, ALPHA / family) if family else None,
+        detectable_range=range_by(found, ALPHA / family) if family else None,
         split=split(found),
     )
 

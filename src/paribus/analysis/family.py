@@ -37,10 +37,13 @@ class Judged:
     gains: list[Gain]
 
 
-def judged(tables: Tables) -> Judged:
-    """Return every declared contrast and effect, comparable or not, corrected as one family."""
+def judged(tables: Tables, *, seeing: bool = True) -> Judged:
+    """Return every declared contrast and effect, comparable or not, corrected as one family.
+
+    Without `seeing`, what each could see is not computed: it takes longer than all else.
+    """
     planned = effects.planned(tables)
-    size = len(tables.declared) + len(planned)
+    size = len(tables.declared) + len(planned) if seeing else None
     found = [contrast(tables, a, b, factor, family=size) for a, b, factor in tables.declared]
     factors = [effects.measured(tables, effect, family=size) for effect in planned]
     seen = [last(tables, (each.a, each.b)) for each in found]

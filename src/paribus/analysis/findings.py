@@ -10,8 +10,8 @@ Undefined values are null. There is never a NaN, and never a zero that stands fo
 from dataclasses import dataclass
 from typing import Any
 
-from paribus.analysis import looks, wording
-from paribus.analysis.answer import answer
+from paribus.analysis import effect_wording, looks, wording
+from paribus.analysis.answer import answer, speaks_of
 from paribus.analysis.answer_form import warnings
 from paribus.analysis.bad_seeds import bad_seeds
 from paribus.analysis.caveats import Caveats, caveats
@@ -30,6 +30,7 @@ from paribus.analysis.tables import MAIN_SCORER, Run, Score, Tables
 from paribus.evaluation.score import VERSION
 from paribus.statistics.intervals import Interval
 from paribus.statistics.split import Split
+from paribus.statistics.verdicts import Verdict
 from paribus.store.layout import ExperimentFolder
 
 FORMAT = 2
@@ -82,7 +83,7 @@ def conclude(tables: Tables) -> Analysis:
             *(each.sentence for each in bad),
         ],
         findings=findings(tables, found, beside, family.effects, family.gains, shifted),
-        answer=answer(tables, found),
+        answer=answer(tables, found, beside),
         limits=limits(tables, found, len(family.effects)),
     )
 
@@ -101,6 +102,7 @@ def payload(analysis: Analysis, *, signals: bool = True) -> dict[str, Any]:
         "strict": bool(tables.config.get("strict")),
         "scorer": {"name": MAIN_SCORER, "version": VERSION},
         "answer": " ".join(analysis.answer),
+        "speaks_of": speaks_of(tables, analysis.contrasts),
         "warnings": analysis.warnings,
         "findings": [_finding(each) for each in analysis.findings],
         "arms": [_run(run) | {"signals": _signals(run) if signals else {}} for run in tables.runs],
@@ -201,11 +203,13 @@ def _contrast(contrast: Contrast) -> dict[str, Any]:
 
 
 def _beside(contrast: Contrast, caveats: Caveats) -> dict[str, Any]:
-    answered = caveats.answered
+    answered, shown = caveats.answered, contrast.verdict is not Verdict.NOT_SHOWN
     return {
         "caveats": list(caveats.all),
         "unlike": list(caveats.unlike),
         "sentence": wording.verdict(contrast, caveats.explains),
+        "why_not": "" if shown else wording.why_not(contrast),
+        "explained_by": caveats.explains if shown and caveats.explains else None,
         "answered": answered
         and {
             "n": answered.n,
@@ -246,7 +250,7 @@ def _effect(effect: Effect) -> dict[str, Any]:
         "split": _split(effect.split),
         "verdict": effect.verdict.value,
         "reason": effect.reason,
-        "sentence": wording.effect(effect),
+        "sentence": effect_wording.effect(effect),
     }
 
 

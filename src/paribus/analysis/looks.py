@@ -87,24 +87,30 @@ class Seen(Generic[T]):
 
 
 def at_looks(
-    tables: Tables, arms: Sequence[str], judge: Callable[[Tables, float], T]
+    tables: Tables,
+    arms: Sequence[str],
+    judge: Callable[[Tables, float | None], T],
+    family: int | None = None,
 ) -> list[Seen[T]]:
     """Return what `judge` finds at each declared look that `arms` have reached, one at least.
 
-    It gets what is seen at a look, and its share of the level. Without declared looks there is one,
-    at everything, whose share is 1.
+    It gets what is seen at a look. If `family` comparisons share the level, and it is asked what
+    they could see, it gets for the last look how many would have its level; else None. Without
+    declared looks there is one, at everything, whose share of the level is 1.
     """
     looks = planned(tables)
     if not looks:
-        return [Seen(judge(tables, 1.0), 1.0)]
+        return [Seen(judge(tables, family), 1.0)]
     parts, taken = sequential.shares(looks), reached(tables, arms)
     if not taken:
         reason = f"the first look is declared at {looks[0]} seeds"
-        none: Any = judge(upto(tables, 0), parts[0])
+        none: Any = judge(upto(tables, 0), None)
         return [Seen(replace(none, reason=reason), parts[0])]
+    at = list(zip(looks[:taken], parts[:taken], strict=True))
+    sharing = [None] * (taken - 1) + [family and family / at[-1][1]]
     return [
-        Seen(judge(upto(tables, seeds), part), part)
-        for seeds, part in zip(looks[:taken], parts[:taken], strict=True)
+        Seen(judge(upto(tables, seeds), among), part)
+        for (seeds, part), among in zip(at, sharing, strict=True)
     ]
 
 

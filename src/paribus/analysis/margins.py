@@ -1,15 +1,16 @@
 """What a margin adds: whether two arms are as good as each other by it, or one is no worse.
 
-of_margin(contrast, ()).claim         # "lora and full are equivalent within 2 points"
+of_margin(contrast, Caveats()).claim         # "lora and full are equivalent within 2 points"
 """
 
 from paribus.analysis import wording
+from paribus.analysis.caveats import Caveats
 from paribus.analysis.contrasts import Contrast
 from paribus.analysis.finding import Finding, ends
 from paribus.statistics.verdicts import Verdict
 
 
-def of_margin(contrast: Contrast, caveats: tuple[str, ...]) -> Finding:
+def of_margin(contrast: Contrast, beside: Caveats) -> Finding:
     """Whether two arms are as good as each other by the margin; if not, whether one is no worse."""
     within = wording.points(contrast.margin).lstrip("+")
     claim = wording.alike(contrast)
@@ -21,7 +22,7 @@ def of_margin(contrast: Contrast, caveats: tuple[str, ...]) -> Finding:
         claim=claim or f"{contrast.a} and {contrast.b} are equivalent within {within}",
         verdict=verdict,
         scope=contrast.scope,
-        sentence=f"{wording.equivalence(contrast).strip()} The difference may be "
+        sentence=f"{wording.equivalence(contrast, beside.explains).strip()} The difference may be "
         f"{wording.points_range(contrast.interval)} points.",
         evidence={
             "a": contrast.a,
@@ -32,5 +33,5 @@ def of_margin(contrast: Contrast, caveats: tuple[str, ...]) -> Finding:
             "p_not_worse": list(contrast.p_not_worse),
             "p_worse": list(contrast.p_worse),
         },
-        caveats=caveats,
+        caveats=beside.all,
     )

@@ -134,20 +134,20 @@ def likenesses(
 ) -> Iterator[tuple[frozenset[str], str]]:
     """Yield arms whose runs are alike as those of two models would not be, and in what.
 
-    One arm: its runs are hardly seeds of it. Two: they hold the same texts.
+    One arm: its runs are hardly seeds of it. Two: one may be the other's copy.
     """
-    doubted: dict[str, list[str]] = {}
+    found: dict[tuple[str, ...], list[str]] = {}
     for pair in alike:
-        (a, one), (b, other) = ((each.name, each.source.path) for each in (pair.first, pair.second))
-        if a == b and a not in untuned and pair.doubt:
-            doubted.setdefault(a, []).append(pair.doubt)
-        elif a != b and pair.texts == 1.0:
-            what = "a copy, or a training that changed nothing"
-            yield frozenset((a, b)), f"{other} ({b}) holds the very texts of {one} ({a}): {what}"
-    for name, said in doubted.items():
-        more = f" ({len(said) - 1} more of its pairs are alike too)" if len(said) > 1 else ""
-        seldom = f"separate training runs of {name} would seldom agree so"
-        yield frozenset([name]), f"{said[0]}: {seldom}{more}"
+        a, b = pair.first.name, pair.second.name
+        if a != b and pair.copied:
+            found.setdefault((a, b), []).append(pair.copied)
+        elif a == b and a not in untuned and pair.doubt:
+            seldom = f"separate training runs of {a} would seldom agree so"
+            found.setdefault((a,), []).append(f"{pair.doubt}: {seldom}")
+    for arms, said in found.items():
+        their = "its" if len(arms) == 1 else "their"
+        more = f" ({len(said) - 1} more of {their} pairs are alike too)" if len(said) > 1 else ""
+        yield frozenset(arms), f"{said[0]}{more}"
 
 
 def notes_on(

@@ -100,8 +100,9 @@ def variations(tables: Tables) -> list[Variation]:
         said = f"{Path(labels).name} ({_counted(tables, answers)})"
         made.append(("labels", said, _relabelled(tables, answers)))
     return [
-        Variation(by=by, under=under, tables=varied, contrasts=judged(varied).contrasts)
+        Variation(by=by, under=under, tables=varied, contrasts=again.contrasts)
         for by, under, varied in made
+        for again in [judged(varied, seeing=False)]
     ]
 
 

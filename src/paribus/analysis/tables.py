@@ -66,9 +66,20 @@ class Arm:
     identity: dict[str, Any]
 
     @property
+    def method(self) -> str | None:
+        """How it is trained, "none" if it is not; None where nobody says so."""
+        method: str | None = self.identity.get("method", self.factors.get("method"))
+        return method
+
+    @property
+    def trained(self) -> bool:
+        """Whether it is known to have been trained: of files from elsewhere nobody knows."""
+        return self.method not in (None, "none")
+
+    @property
     def untuned(self) -> bool:
         """Whether nothing is trained: such an arm is run once, not once per seed."""
-        return self.identity.get("method", self.factors.get("method")) == "none"
+        return self.method == "none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

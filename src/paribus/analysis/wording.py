@@ -15,7 +15,6 @@ from paribus.statistics.verdicts import Scope, Verdict
 
 if TYPE_CHECKING:  # figures are spelled by verbs that compare nothing
     from paribus.analysis.contrasts import Contrast
-    from paribus.analysis.effects import Effect
     from paribus.statistics.intervals import Interval
 
 
@@ -65,18 +64,22 @@ def verdict(contrast: "Contrast", explains: str = "") -> str:
     """
     if contrast.n == 0:
         return f"Not compared: {contrast.reason}."
-    explained = explains and contrast.verdict is not Verdict.NOT_SHOWN
-    said = _higher(contrast, explains) if explained else _shown(contrast)
-    return said + _existing(contrast) + equivalence(contrast) + _left_out(contrast)
+    shown = contrast.verdict is not Verdict.NOT_SHOWN
+    said = _ahead(contrast, explains) if shown else _not_shown(contrast)
+    return said + _existing(contrast) + equivalence(contrast, explains) + _left_out(contrast)
 
 
-def equivalence(contrast: "Contrast") -> str:
-    """Return what the margin adds, led by a blank; "" without one, or without a test."""
+def equivalence(contrast: "Contrast", explains: str = "") -> str:
+    """Return what the margin adds, led by a blank; "" without one, or without a test.
+
+    Where a caveat `explains` the difference, no arm is called worse; it scores lower.
+    """
     if contrast.margin is None or contrast.interval is None:
         return ""
     within = points(contrast.margin).lstrip("+")
     if contrast.worse:
-        return f" {contrast.worse[0]} is worse by {within} or more."
+        lower = "scores lower" if explains else "is worse"
+        return f" {contrast.worse[0]} {lower} by {within} or more."
     if contrast.equivalent:
         return f" Equivalent within {within}."
     if contrast.verdict is Verdict.NOT_SHOWN and contrast.not_worse:
@@ -99,33 +102,6 @@ def alike(contrast: "Contrast") -> str:
     (fine,) = contrast.not_worse
     other = contrast.b if fine == contrast.a else contrast.a
     return f"{fine} is not worse than {other} by {within} or more"
-
-
-def effect_name(effect: "Effect") -> str:
-    """`method: full − lora`, or `method × data.variant`."""
-    if len(effect.factors) == 1:
-        first, second = effect.levels[0]
-        return f"{effect.factors[0]}: {first} − {second}"
-    return " × ".join(effect.factors)
-
-
-def effect(effect: "Effect") -> str:
-    """Return what `effect` shows, in a sentence."""
-    if effect.difference is None or effect.interval is None:
-        return f"Not measured: {effect.reason}."
-    if len(effect.factors) == 1:
-        return _main_effect(effect)
-    if effect.verdict is Verdict.NOT_SHOWN:
-        return (
-            f"Not shown that the effect of {effect.factors[0]} depends on {effect.factors[1]}: by "
-            f"{points_range(effect.interval)} points.{_seen(effect)}"
-        )
-    (first, second), values = effect.levels
-    higher, lower = values if effect.verdict is Verdict.SUPPORTED else values[::-1]
-    return (
-        f"{_who(effect)}, the difference {first} − {second} is {_more(effect)} higher with "
-        f"{effect.factors[1]} {higher} than with {lower}."
-    )
 
 
 def detectable(
@@ -169,40 +145,63 @@ def join(items: Sequence[str]) -> str:
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
 
 
-def _higher(contrast: "Contrast", explains: str) -> str:
-    higher, lower = contrast.a, contrast.b
+def order(contrast: "Contrast", explains: str = "", size: str = "") -> str:
+    """Return who is ahead, where a difference is shown, and no more than that shows.
+
+    `full is better than lora on these 100 problems`; of several runs `full solves more than lora on
+    average`; where a caveat `explains` it, `full scores higher than lora`. Headlines and sentences
+    both say it so. `size`, as "3 points", goes before "more" or "higher".
+    """
+    ahead, behind = contrast.a, contrast.b
     if contrast.verdict is Verdict.REFUTED:
-        higher, lower = lower, higher
-    more = points(abs(contrast.difference or 0.0)).lstrip("+")
-    of = (
-        f"As methods, {seeds(contrast)}:" if contrast.scope is Scope.METHODS else "Of these models,"
-    )
-    return (
-        f"{of} {higher} scores {more} higher than {lower}, which this may explain alone: "
-        f"{explains}."
-    )
+        ahead, behind = behind, ahead
+    by = f"{size} " if size else ""
+    if explains:
+        return f"{ahead} scores {by}higher than {behind}"
+    if contrast.scope is Scope.METHODS or max(contrast.seeds) > 1:
+        return f"{ahead} solves {by}more than {behind} on average"
+    return f"{ahead} is better than {behind} on these {contrast.n} problems"
 
 
-def _shown(contrast: "Contrast") -> str:
-    if contrast.verdict is not Verdict.NOT_SHOWN:
-        a_wins = contrast.verdict is Verdict.SUPPORTED
-        better, worse = (contrast.a, contrast.b) if a_wins else (contrast.b, contrast.a)
-        more = points(abs(contrast.difference or 0.0)).lstrip("+")
-        if contrast.scope is Scope.METHODS:
-            return (
-                f"As methods, {seeds(contrast)}: {better} solves {more} more than {worse} on "
-                "average."
-            )
-        if max(contrast.seeds) > 1:
-            return (
-                f"Of these models, {better} solves {more} more than {worse} on average over "
-                f"{_runs(contrast)}."
-            )
-        count = abs(contrast.only_a - contrast.only_b)
-        return (
-            f"Of these two models, {better} is better than {worse} on these {contrast.n} "
-            f"problems: it solves {count} more."
-        )
+def lead(contrast: "Contrast", kind: str = "") -> str:
+    """Return how a sentence begins: `As methods, over 3 seeds`, `Of these models`.
+
+    Models that exist may be of a `kind`, such as "trained".
+    """
+    if contrast.scope is Scope.METHODS:
+        return f"As methods, {seeds(contrast)}"
+    return f"Of these {kind} models" if kind else "Of these models"
+
+
+def explained(explains: str) -> str:
+    """Return the clause behind a difference that a caveat may explain alone; or ""."""
+    return f", which this may explain alone: {explains}" if explains else ""
+
+
+def why_not(contrast: "Contrast") -> str:
+    """Return why nothing is shown: why there is no test, or what the test does with the interval.
+
+    "" where the interval says it.
+    """
+    ends = contrast.interval
+    if contrast.reason or ends is None or ends.low <= 0 <= ends.high:
+        return contrast.reason
+    return "the interval leaves out 0, the test corrected for all comparisons does not"
+
+
+def _ahead(contrast: "Contrast", explains: str) -> str:
+    said = order(contrast, explains, points(abs(contrast.difference or 0.0)).lstrip("+"))
+    if contrast.scope is Scope.METHODS:
+        return f"{lead(contrast)}: {said}{explained(explains)}."
+    if explains:
+        return f"{lead(contrast)}, {said}{explained(explains)}."
+    if max(contrast.seeds) > 1:
+        return f"{lead(contrast)}, {said} over {_runs(contrast)}."
+    count = abs(contrast.only_a - contrast.only_b)
+    return f"{lead(contrast, 'two')}, {said}: it solves {count} more."
+
+
+def _not_shown(contrast: "Contrast") -> str:
     if contrast.interval is None:
         return f"No verdict: {contrast.reason}."
     span = f"the difference may be {points_range(contrast.interval)} points."
@@ -210,9 +209,8 @@ def _shown(contrast: "Contrast") -> str:
         if contrast.not_worse:
             return f"No test of a difference: {contrast.reason}; {span}"
         return f"Not shown: {contrast.reason}, so there is no test; {span}"
-    aside = ""
-    if contrast.interval.low > 0 or contrast.interval.high < 0:
-        aside = " The interval alone leaves out 0; the corrected test does not."
+    why = why_not(contrast)
+    aside = f" {why[0].upper()}{why[1:]}." if why else ""
     seen = detectable(contrast.detectable, contrast.detectable_range, _cause(contrast))
     return f"Not shown: {span}{aside}{seen}"
 
@@ -251,35 +249,6 @@ def _runs(contrast: "Contrast") -> str:
     of_a, of_b = contrast.seeds
     a, b = (f"the {count} runs" if count > 1 else "the one" for count in (of_a, of_b))
     return f"{a} of {contrast.a} and {b} of {contrast.b}"
-
-
-def _main_effect(effect: "Effect") -> str:
-    first, second = effect.levels[0]
-    if effect.verdict is Verdict.NOT_SHOWN:
-        return (
-            f"Not shown: the average difference may be {points_range(effect.interval)} points."
-            f"{_seen(effect)}"
-        )
-    ahead = effect.verdict is Verdict.SUPPORTED
-    better, worse = (first, second) if ahead else (second, first)
-    return (
-        f"{_who(effect)}, those with {better} solve {_more(effect)} more on average than those "
-        f"with {worse}."
-    )
-
-
-def _seen(effect: "Effect") -> str:
-    methods = effect.scope is Scope.METHODS
-    cause = "so few problems" + " and seeds" * methods
-    return detectable(effect.detectable, effect.detectable_range, cause)
-
-
-def _who(effect: "Effect") -> str:
-    return "As methods" if effect.scope is Scope.METHODS else "Of these trained models"
-
-
-def _more(effect: "Effect") -> str:
-    return points(abs(effect.difference or 0.0)).lstrip("+")
 
 
 def _left_out(contrast: "Contrast") -> str:

@@ -113,6 +113,7 @@ def _foresee(whole: Loaded) -> Foresight:
         n=len(load_problems(config.data, config.seed).test),
         seeds=config.seeds,
         comparisons=expand(whole).comparisons,
+        looks=config.looks or (),
         hypothesis=config.hypothesis,
     )
     if found.detectable is None:

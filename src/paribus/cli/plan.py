@@ -201,10 +201,12 @@ def _foresight(
         n=min(sizes),
         seeds=loaded.config.seeds,
         comparisons=design.comparisons,
+        looks=loaded.config.looks or (),
         hypothesis=loaded.config.hypothesis,
         margin=_margin(loaded, design),
     )
     return {
+        "level": found.level,
         "detectable": found.detectable,
         "claimed": found.claimed,
         "margin": found.margin,

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from paribus.cli.console import PlainConsole
 from paribus.errors import UserError
-from paribus.statistics.crossed import MIN_SEEDS
+from paribus.statistics.crossed import MIN_SEEDS, too_few_seeds
 from paribus.statistics.equivalence import margin_of, problems_for_equivalence
 from paribus.statistics.power import (
     ALPHA,
@@ -94,49 +94,75 @@ def design_of(
 
 
 def answer(design: Design, baseline: float, difference: float) -> dict[str, Any]:
-    """Return what `--json` prints. Shares are 0..1; null: no number of problems is enough."""
-    by_seeds = {
-        seeds: problems_needed(replace(design, seeds=seeds), baseline, difference)
-        for seeds in sorted({*SEEDS, design.seeds})
-    }
+    """Return what `--json` prints. Shares are 0..1; where a figure is null, `reason` says why."""
+    designs = [replace(design, seeds=seeds) for seeds in sorted({*SEEDS, design.seeds})]
+    needed = {each: problems_needed(each, baseline, difference) for each in designs}
     return {
         "baseline": baseline,
         "difference": difference,
         **_assumed(design),
-        "problems": by_seeds[design.seeds],
-        "by_seeds": [{"seeds": seeds, "problems": n} for seeds, n in by_seeds.items()],
-        "detectable": [
-            {"problems": n, "difference": detectable(replace(design, n=n), baseline)} for n in SIZES
+        "problems": needed[design],
+        "reason": _why_not(design, needed[design]),
+        "by_seeds": [
+            {"seeds": each.seeds, "problems": n, "reason": _why_not(each, n)}
+            for each, n in needed.items()
         ],
+        "detectable": [_at_size(replace(design, n=n), baseline) for n in SIZES],
         "by_spread": [_at_spread(design, each, baseline, difference) for each in SPREADS],
     }
+
+
+def _why_not(design: Design, *problems: int | None) -> str | None:
+    """Return why one of these numbers of problems is None; None if none is."""
+    if None not in problems:
+        return None
+    even = f"even {MAX_PROBLEMS:,} problems are too few"
+    if design.seeds > 1 and design.spread:
+        even += f" where seeds scatter by {100 * design.spread:g} points: take more seeds"
+    return too_few_seeds(design.seeds) or even
+
+
+def _at_size(design: Design, baseline: float) -> dict[str, Any]:
+    """Return the smallest difference that so many problems show."""
+    found = detectable(design, baseline)
+    none = f"no difference is large enough to be seen with {design.n:,} problems"
+    reason = None if found is not None else too_few_seeds(design.seeds) or none
+    return {"problems": design.n, "difference": found, "reason": reason}
 
 
 def _at_spread(design: Design, spread: float, baseline: float, difference: float) -> dict[str, Any]:
     """Return the answer for seeds that scatter by `spread`: with one seed nobody could tell."""
     made = replace(design, spread=spread, seeds=max(design.seeds, MIN_SEEDS))
+    needed, seen = problems_needed(made, baseline, difference), replace(made, n=SIZES[-1])
+    at_size = _at_size(seen, baseline)
+    reasons = [why for why in (_why_not(made, needed), at_size["reason"]) if why]
     return {
         "seed_spread": spread,
         "seeds": made.seeds,
-        "problems": problems_needed(made, baseline, difference),
-        "difference": detectable(replace(made, n=SIZES[-1]), baseline),
+        "problems": needed,
+        "difference": at_size["difference"],
+        "reason": "; ".join(reasons) or None,
     }
 
 
 def answer_equivalence(design: Design, accuracy: float, margin: float) -> dict[str, Any]:
-    """Return what `--json` prints of a margin. null: no number of problems is enough."""
-    by_seeds = {
-        seeds: problems_for_equivalence(replace(design, seeds=seeds), accuracy, margin)
-        for seeds in sorted({*SEEDS, design.seeds})
-    }
+    """Return what `--json` prints of a margin; where a figure is null, `reason` says why."""
+    designs = [replace(design, seeds=seeds) for seeds in sorted({*SEEDS, design.seeds})]
+    needed = {each: problems_for_equivalence(each, accuracy, margin) for each in designs}
     return {
         "baseline": accuracy,
         "margin": margin,
         **_assumed(design),
-        "problems": by_seeds[design.seeds][0],
+        "problems": needed[design][0],
+        "reason": _why_not(design, needed[design][0]),
         "by_seeds": [
-            {"seeds": seeds, "problems": equivalent, "problems_not_worse": not_worse}
-            for seeds, (equivalent, not_worse) in by_seeds.items()
+            {
+                "seeds": each.seeds,
+                "problems": equivalent,
+                "problems_not_worse": not_worse,
+                "reason": _why_not(each, equivalent, not_worse),
+            }
+            for each, (equivalent, not_worse) in needed.items()
         ],
     }
 
@@ -190,13 +216,12 @@ def _show(made: dict[str, Any], console: Console) -> None:
         f"{_scope(made['seeds'])}, 8 times in 10 at {_level(made)}:"
     )
     console.print(_by_seeds(made, {"problems needed": "problems"}))
-    seen = [f"{row['problems']:,} problems: {_seen(row)}" for row in made["detectable"]]
-    if made["seeds"] == 1 or made["seeds"] >= MIN_SEEDS:
+    _show_reason(made, console)
+    if not too_few_seeds(made["seeds"]):
+        seen = [f"{row['problems']:,} problems: {_seen(row)}" for row in made["detectable"]]
         plural = "s" if made["seeds"] > 1 else ""
         said = f"Smallest difference seen with {made['seeds']} seed{plural}: {'; '.join(seen)}."
-    else:
-        said = "Two seeds give no verdict, however many the problems: take 1, or 3 and more."
-    console.print(f"\n{said}")
+        console.print(f"\n{said}")
     console.print(_assumptions(made))
     used = made["by_spread"][0]["seeds"]
     why = "" if used == made["seeds"] else f"; fewer than {MIN_SEEDS} cannot tell how they scatter"
@@ -217,11 +242,18 @@ def _show_equivalence(made: dict[str, Any], console: Console) -> None:
     )
     columns = {"equivalent": "problems", "one not worse": "problems_not_worse"}
     console.print(_by_seeds(made, columns))
+    _show_reason(made, console)
     console.print(
         "\nProblems needed for both to be within the margin, or for one of them to be no worse by "
-        "more. Two seeds give no verdict."
+        "more."
     )
     console.print(_assumptions(made))
+
+
+def _show_reason(made: dict[str, Any], console: Console) -> None:
+    """Print why there is no figure for what was asked, if there is none."""
+    if made["reason"]:
+        console.print(f"\nNo number of problems is enough: {made['reason']}.")
 
 
 def _scope(seeds: int) -> str:
@@ -241,7 +273,7 @@ def _by_seeds(made: dict[str, Any], columns: dict[str, str]) -> Table:
     for row in made["by_seeds"]:
         shown = [_needed(row[key]) for key in columns.values()]
         mark = "[bold]" if row["seeds"] == made["seeds"] else ""
-        untested = 1 < row["seeds"] < MIN_SEEDS
+        untested = bool(too_few_seeds(row["seeds"]))
         speaks = "no verdict" if untested else f"the {_scope(row['seeds'])}"
         shown = ["–" for _ in shown] if untested else shown
         cells = (str(row["seeds"]), *shown, speaks)

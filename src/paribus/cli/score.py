@@ -26,7 +26,7 @@ _ARM = ("name", "n", "scores", "outcomes", "answers", "signals")
 _CONTRAST = (
     *("a", "b", "seeds", "scope", "n", "only_a", "only_b", "difference", "interval"),
     *("p_value", "p_holm", "detectable", "detectable_range", "split", "verdict"),
-    *("equivalence", "reason", "sentence"),
+    *("equivalence", "reason", "sentence", "explained_by"),
     *("caveats", "answered"),
 )
 """Of the values in findings.json, those that `--json` prints."""
@@ -86,6 +86,8 @@ def _json(found: Collected, findings: dict[str, Any]) -> dict[str, Any]:
             if run.complete
         ],
         "contrasts": [{key: each[key] for key in _CONTRAST} for each in findings["contrasts"]],
+        "answer": findings["answer"],
+        "speaks_of": findings["speaks_of"],
         "warnings": findings["warnings"],
         "notes": list(found.notes),
     }

@@ -3,17 +3,22 @@
     foresee(n=100, seeds=1, comparisons=8, hypothesis="LoRA comes within 2 points.")
     # Foresight(detectable=0.20, claimed=0.02), and .warning says that this is not enough
 
+With declared looks it is what the last of them shows: at its number of seeds, by the share of the
+level that it may spend (`statistics/sequential`). Looks before it can only add to that.
+
 A hypothesis speaks of a size when it names points: the smallest it names is held against the
 smallest difference the design shows 8 times in 10. Accuracies are not known yet, so they are taken
 to lie about 50 %, where differences are hardest to see, and all else to be as in `power.Design`.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from paribus.statistics.crossed import MIN_SEEDS
 from paribus.statistics.equivalence import power_of_equivalence
-from paribus.statistics.power import Design, detectable_about
+from paribus.statistics.power import ALPHA, Design, detectable_about
+from paribus.statistics.sequential import shares
 
 ASSUMED = 0.5
 """Accuracy half-way between two arms. Nearer 0 or 1 a smaller difference can be seen."""
@@ -30,7 +35,9 @@ class Foresight:
     """Differences as shares.
 
     Attributes:
-        design: what was assumed.
+        design: what was assumed; of several looks the last one's level, for more comparisons.
+        comparisons: how many there are.
+        share: of the level, that the last look may spend; 1 without declared looks.
         detectable: the smallest difference shown 8 times in 10; None if there is none.
         claimed: the smallest difference that the hypothesis names; None if it names none.
         margin: the smallest margin that is stated; None without one.
@@ -38,10 +45,17 @@ class Foresight:
     """
 
     design: Design
+    comparisons: int
+    share: float
     detectable: float | None
     claimed: float | None
     margin: float | None = None
     equivalent: float | None = None
+
+    @property
+    def level(self) -> float:
+        """What all comparisons share, when everything is run."""
+        return ALPHA * self.share
 
     @property
     def sentence(self) -> str:
@@ -49,8 +63,10 @@ class Foresight:
         design = self.design
         plural = "s" if design.seeds > 1 else ""
         given = f"{design.n:,} test problems, {design.seeds} seed{plural}"
-        if design.comparisons > 1:
-            given += f", {design.comparisons} comparisons"
+        if self.comparisons > 1:
+            given += f", {self.comparisons} comparisons"
+        if self.share < 1:
+            given += f" and the {100 * self.share:.0f} % of the level that the last look has"
         if 1 < design.seeds < MIN_SEEDS:
             return (
                 f"{design.seeds} seeds give no verdicts: too few to say how much the seed "
@@ -83,14 +99,26 @@ class Foresight:
 
 
 def foresee(
-    *, n: int, seeds: int, comparisons: int, hypothesis: str, margin: float | None = None
+    *,
+    n: int,
+    seeds: int,
+    comparisons: int,
+    hypothesis: str,
+    looks: Sequence[int] = (),
+    margin: float | None = None,
 ) -> Foresight:
-    """Return what `comparisons` pairs of arms over n problems can show; `margin` is a share."""
-    design = Design(n=n, seeds=seeds, comparisons=max(1, comparisons))
+    """Return what `comparisons` pairs of arms over n problems can show.
+
+    `looks` are those declared, in seeds, the last at all `seeds`; `margin` is a share.
+    """
+    comparisons, share = max(1, comparisons), shares(looks)[-1] if looks else 1.0
+    design = Design(n=n, seeds=seeds, comparisons=comparisons / share)
     named = [float(found) / 100 for found in _POINTS.findall(hypothesis)]
     claimed = [points for points in named if points > 0]
     return Foresight(
         design=design,
+        comparisons=comparisons,
+        share=share,
         detectable=detectable_about(design, ASSUMED),
         claimed=min(claimed, default=None),
         margin=margin,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from paribus.analysis import wording
+from paribus.analysis import effect_wording, wording
 from paribus.analysis.caveats import Caveats
 from paribus.analysis.findings import Analysis
 from paribus.analysis.tables import Score, Tables
@@ -153,12 +153,12 @@ def effects(analysis: Analysis) -> Table:
     """What each factor of a full matrix does on average, and the interactions."""
     rows = [
         [
-            wording.effect_name(each).replace(".", MAY_BREAK),
+            effect_wording.effect_name(each).replace(".", MAY_BREAK),
             points_cell(each.difference, each.interval),
             wording.p_value(each.p_value) if each.n else UNKNOWN,
             wording.p_value(each.p_holm) if each.n else UNKNOWN,
             wording.could_see(each.detectable, each.detectable_range),
-            wording.effect(each),
+            effect_wording.effect(each),
         ]
         for each in analysis.effects
     ]

@@ -53,8 +53,7 @@ def remarks(findings: dict[str, Any]) -> list[Text]:
     for each in findings["contrasts"]:
         for said in _said(each):
             named.setdefault(said, []).append(f"{each['a']} − {each['b']}")
-    scopes = list(_scopes([each for each in findings["contrasts"] if _tested(each)]))
-    lines = [f"Verdicts are {' or '.join(scopes)}."] if scopes else []
+    lines = [findings["speaks_of"]] if findings["speaks_of"] else []
     lines += [f"{_some(pairs)}: {said}" for said, pairs in named.items()]
     warnings = [Text.assemble(("warning:", "yellow"), f" {each}") for each in findings["warnings"]]
     return [*map(Text, [*lines, *_styles(findings["arms"])]), *warnings]
@@ -70,18 +69,6 @@ def _alike(contrast: dict[str, Any]) -> bool:
     return bool(contrast["equivalence"] and contrast["equivalence"]["not_worse"])
 
 
-def _scopes(contrasts: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """Say what the verdicts are of. Models that exist are `existing` if they were tuned."""
-    models = [each for each in contrasts if each["scope"] == "models"]
-    if len(models) < len(contrasts):
-        yield "of the methods, over their seeds"
-    if models:
-        trained = "trained " if all(len(each["existing"]) == 2 for each in models) else ""
-        several = any(max(each["seeds"]) > 1 for each in models)
-        how = " as they are, not of their methods" if several else " (one seed)"
-        yield f"of these {trained}models{how}"
-
-
 def _styles(arms: Sequence[dict[str, Any]]) -> list[str]:
     """Say how answers are given, where any is not marked `#### N`."""
     seen: dict[str, Counter[str]] = {}
@@ -95,12 +82,10 @@ def _styles(arms: Sequence[dict[str, Any]]) -> list[str]:
 
 def _said(contrast: dict[str, Any]) -> Iterator[str]:
     """Why there is no test or no verdict that the interval would suggest, then the caveats."""
-    interval = contrast["interval"]
-    if contrast["reason"]:
-        why = "no test of a difference: " if _alike(contrast) else "no verdict: "
-        yield (why if contrast["n"] else "") + contrast["reason"]
-    elif contrast["verdict"] == "not_shown" and interval and not interval[0] <= 0 <= interval[1]:
-        yield "the interval leaves out 0, the test corrected for all comparisons does not"
+    why = "no test of a difference: " if contrast["interval"] else "no verdict: "
+    untested = contrast["n"] and contrast["reason"]
+    if contrast["why_not"]:
+        yield (why if untested else "") + contrast["why_not"]
     yield from contrast["caveats"]
 
 
@@ -171,10 +156,15 @@ def _contrasts(findings: dict[str, Any]) -> Table:
 
 
 def _verdict(contrast: dict[str, Any]) -> str:
-    """The verdict, with a star where something is said against it below."""
+    """The verdict, with a star where something is said against it below.
+
+    An arm whose lead a caveat may explain alone is higher, not better.
+    """
     if contrast["interval"] is None:
         return "no verdict"
     said = _shown(contrast)
+    if contrast["explained_by"]:
+        said = said.replace("better", "higher")
     return f"{said} *" if contrast["caveats"] and said != _VERDICTS["not_shown"] else said
 
 

@@ -258,10 +258,15 @@ def tail(
 def too_uncertain(arms: Sequence[Components], groups: Groups | None) -> str:
     """Return why no interval of these arms can be believed, or ""."""
     fewest = min((arm.seeds for arm in arms if arm.seeds > 1), default=MIN_SEEDS)
-    if fewest < MIN_SEEDS:
-        few = f"{fewest} seeds are too few to say how much the seed matters"
-        return f"{few}: use 1, or {MIN_SEEDS} and more"
-    return too_few(len(arms[0].problems), groups)
+    return too_few_seeds(fewest) or too_few(len(arms[0].problems), groups)
+
+
+def too_few_seeds(seeds: int) -> str:
+    """Return why an arm with so many seeds gets no verdict, or ""."""
+    if not 1 < seeds < MIN_SEEDS:
+        return ""
+    few = f"{seeds} seeds are too few to say how much the seed matters"
+    return f"{few}: use 1, or {MIN_SEEDS} and more"
 
 
 def too_few(n: int, groups: Groups | None) -> str:

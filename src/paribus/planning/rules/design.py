@@ -41,7 +41,11 @@ def _few_problems(facts: Facts) -> str | None:
     from paribus.planning.foresight import foresee
 
     found = foresee(
-        n=size, seeds=facts.experiment.seeds, comparisons=facts.comparisons, hypothesis=""
+        n=size,
+        seeds=facts.experiment.seeds,
+        comparisons=facts.comparisons,
+        looks=facts.experiment.looks or (),
+        hypothesis="",
     )
     seen = found.detectable
     missed = "no difference would" if seen is None else f"{100 * seen:.1f} points or more would"
