@@ -3,7 +3,6 @@
 import multiprocessing
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -18,7 +17,7 @@ from outside import started, until
 from paribus.errors import RunFailed
 from paribus.experiment import process
 from paribus.experiment.process import Died, Send, in_child
-from paribus.stopping import SIGNALS, Stopped
+from paribus.stopping import SIGNALS, Stopped, ending_on_signals
 
 EXPERIMENT = {
     "model": "./tiny",
@@ -32,7 +31,8 @@ SERVER, TRAINING = "the server is started", "a run trains"
 MOMENTS = [  # when, how many seconds later, and to the whole group, as a terminal does
     (SERVER, 0.0, True),
     pytest.param(SERVER, 1.0, False, marks=pytest.mark.slow),
-    (TRAINING, 0.0, False),  # to the group: tests/test_experiment.py
+    # To the group: tests/test_experiment.py.
+    pytest.param(TRAINING, 0.0, False, marks=pytest.mark.slow),
 ]
 
 
@@ -63,12 +63,7 @@ def test_an_interrupt_is_told_in_two_lines(tiny, tmp_path, moment, later, whole)
 
     until(happened, running)
     time.sleep(later)
-    while running.poll() is None:
-        # A library may swallow one that comes while it is imported: whoever sees nothing happen
-        # presses again.
-        (os.killpg if whole else os.kill)(running.pid, signal.SIGINT)
-        with suppress(subprocess.TimeoutExpired):
-            running.wait(timeout=60)
+    (os.killpg if whole else os.kill)(running.pid, signal.SIGINT)
     _, errors = running.communicate()
     # Python dies of the signal itself if that came while `exec` ran a text, as for a dataclass;
     # to a shell both are 130.
@@ -76,6 +71,28 @@ def test_an_interrupt_is_told_in_two_lines(tiny, tmp_path, moment, later, whole)
     assert errors == "\nstopped. Finished runs are kept; go on with:\n  paribus run e.yaml\n"
     while command_lines(running.pid):  # nothing is left behind: else this has no end
         time.sleep(0.01)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_what_a_library_swallows_is_heard_before_a_run_begins(number):
+    before = {each: signal.getsignal(each) for each in SIGNALS}
+    signal.signal(number, signal.SIG_DFL)  # whoever runs the tests in the background ignores it
+    heard: list[str] = []
+
+    def verb() -> None:
+        with ending_on_signals():
+            with suppress(BaseException):  # as an import that falls back on something else
+                os.kill(os.getpid(), number)
+            in_child(fail, heard.append)
+
+    with pytest.raises(Stopped) as stopped:
+        verb()
+    assert (stopped.value.number, heard) == (number, [])
+    with pytest.raises(RunFailed):  # and once only
+        in_child(fail, heard.append)
+    assert heard == ["begun"]
+    for each, handler in before.items():
+        signal.signal(each, handler)
 
 
 def end_with(signal_number: int, send: Send) -> None:

@@ -118,7 +118,7 @@ def test_a_default_rate_and_pairs_left_out_are_said(capsys):
         (["data.source=gsm8k", "data.path=./gone"], 2, "there is no file"),
         (["data.source=gsm8k", "data.path=./bad"], 2, "train.jsonl:2: not JSON"),
         (["prompt.max_tokens=20"], 2, "longer than prompt.max_tokens"),
-        (["data.train_size=50000"], 2, "distinct problems"),
+        (["data.max_number=8", "data.train_size=50000"], 2, "distinct problems"),
         (["data.source=gsm8k"], 0, "the Hub is out of reach"),  # another machine may have it
     ],
 )

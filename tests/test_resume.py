@@ -27,8 +27,6 @@ ARMS: dict[str, dict[str, Any]] = {
                                 "training.precision": "fp32"},
     "recomputed": {**LORA, "training.checkpointing": True},
 }  # fmt: skip
-QUICK = 4
-"""The others take a minute more and are marked slow."""
 
 STEPS = 6
 PROBED, STEPPED = 2, 1  # reports before the first step: of a new run, of one that goes on
@@ -45,12 +43,18 @@ def stages(reports: list[Progress]) -> list[str]:
     return [f"{each.stage} {each.done}" for each in reports if each.note is None]
 
 
-def marked(names: list[str], quick: int = QUICK) -> list[Any]:
-    slow = {name: [pytest.mark.slow] for name in list(ARMS)[quick:]}
-    return [pytest.param(name, marks=slow.get(name, [])) for name in names]
+def marked(quick: list[str], others: list[str]) -> list[Any]:
+    """Every arm counts; those that take a minute more are marked slow."""
+    return [*quick, *(pytest.param(name, marks=pytest.mark.slow) for name in others)]
 
 
-@pytest.mark.parametrize("name", marked(list(ARMS)))
+LORA_ARM, BASELINE = "lora with dropout", "baseline"  # random numbers; no training
+
+
+@pytest.mark.parametrize(
+    "name",
+    marked([LORA_ARM, BASELINE], [name for name in ARMS if name not in {LORA_ARM, BASELINE}]),
+)
 def test_interrupted_equals_uninterrupted(tiny, tmp_path, name, record_property):
     """At a step in mid-epoch, at the last, within a piece of tests and after it, at the end."""
     spec, folder = begin(tmp_path / "whole", tiny, ARMS[name])
@@ -67,7 +71,9 @@ def test_interrupted_equals_uninterrupted(tiny, tmp_path, name, record_property)
         assert content(folder) == expected, moment
 
 
-@pytest.mark.parametrize("name", marked([name for name in ARMS if name != "baseline"], quick=2))
+@pytest.mark.parametrize(
+    "name", marked(["full"], [name for name in ARMS if name not in {"full", BASELINE}])
+)
 def test_interrupted_at_every_step(tiny, tmp_path, name, record_property):
     record_property("tried", STEPS)
     spec, folder = begin(tmp_path / "whole", tiny, ARMS[name])
@@ -88,7 +94,7 @@ def latest(folder: RunFolder) -> int | None:
     return max(steps, default=None)
 
 
-@pytest.mark.parametrize("name", marked(list(ARMS)[:3], quick=1))
+@pytest.mark.parametrize("name", marked([LORA_ARM], ["full", "8-bit AdamW, accumulated"]))
 def test_whole_checkpoints_are_equal(tiny, tmp_path, name):
     """Optimizer, schedule, generators of random numbers, weights: compared byte by byte."""
     made = []

@@ -88,6 +88,7 @@ def test_a_second_request_stops_at_once_and_nothing_is_damaged(place):
         assert "goes on from step" in paribus("run", "e.yaml", cwd=place).stderr
 
 
+@pytest.mark.slow
 def test_two_commands_on_one_experiment(place):
     first = started(cwd=place)
     until(lambda: len(steps(place)) >= 1, first)

@@ -33,6 +33,8 @@ class Stopped(KeyboardInterrupt):
 
 _patient = False
 _asked = False
+_raised: Stopped | None = None
+"""What a signal raised in a verb: a library may swallow it, above all while it is imported."""
 
 
 def hear() -> None:
@@ -47,7 +49,10 @@ def passing_on(ask: Callable[[], None]) -> Iterator[Callable[[], Stopped | None]
     """Call `ask` at the first signal to stop while the block runs; at the second raise Stopped.
 
     What the block gets says whether there was a first. Other threads than the main one hear none.
+    Raises Stopped at once if a signal came before and was swallowed.
     """
+    if _raised is not None:
+        raise _raised
     heard: list[Stopped] = []
 
     def hand_on(number: int, _frame: FrameType | None) -> None:
@@ -72,18 +77,22 @@ def passing_on(ask: Callable[[], None]) -> Iterator[Callable[[], Stopped | None]
 
 @contextmanager
 def ending_on_signals() -> Iterator[None]:
-    """Let SIGTERM and a closed terminal end the block as Ctrl-C does: cleanly."""
+    """Let Ctrl-C, SIGTERM and a closed terminal end the block: each raises Stopped."""
 
     def end(number: int, _frame: FrameType | None) -> None:
-        raise Stopped(number=number)
+        global _raised
+        _raised = Stopped(number=number)
+        raise _raised
 
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    before = {number: signal.getsignal(number) for number in SIGNALS}
     for number, handler in before.items():
         if handler is not signal.SIG_IGN:  # nohup
             signal.signal(number, end)
     try:
         yield
     finally:
+        global _raised
+        _raised = None
         for number, handler in before.items():
             signal.signal(number, handler)
 
