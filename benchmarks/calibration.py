@@ -221,17 +221,11 @@ def measured(
 ) -> Iterator[dict[str, Any]]:
     """Yield what came of each job, in their order."""
     if processes == 1:
-        settle()
+        gc.freeze()
         yield from map(measure, jobs)
         return
-    with multiprocessing.Pool(processes, initializer=settle) as pool:
+    with multiprocessing.Pool(processes, initializer=gc.freeze) as pool:
         yield from pool.imap(measure, jobs)
-
-
-def settle() -> None:
-    """Leave little to look at: correcting p-values collects garbage each time (statsmodels)."""
-    holm([0.5])
-    gc.freeze()
 
 
 def name_of(setting: dict[str, Any]) -> str:
@@ -270,7 +264,7 @@ def write(out: Path, rows: dict[str, dict[str, Any]], code: str) -> None:
     made = {
         "code": code,
         "python": platform.python_version(),
-        **{name: version(name) for name in ("numpy", "scipy", "statsmodels")},
+        **{name: version(name) for name in ("numpy", "scipy")},
         "settings": [rows[name] for name in sorted(rows, key=order.__getitem__)],
     }
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -227,7 +227,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     made_by = {
         "experiments": options.experiments,
         "python": platform.python_version(),
-        **{name: version(name) for name in ("numpy", "scipy", "statsmodels")},
+        **{name: version(name) for name in ("numpy", "scipy")},
     }
     options.out.write_text(json.dumps({**made_by, "settings": rows}, indent=1) + "\n")
     return 0

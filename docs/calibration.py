@@ -36,7 +36,7 @@ def calibration_page() -> str:
     rows = found["settings"]
     experiments = sum(row["experiments"] for row in rows)
     older = sum(row.get("code") != found.get("code") for row in rows)
-    versions = ", ".join(f"{name} {found[name]}" for name in ("numpy", "scipy", "statsmodels"))
+    versions = ", ".join(f"{name} {found[name]}" for name in ("numpy", "scipy"))
     return "\n".join(
         [
             "# Calibration",

@@ -13,7 +13,7 @@ def sequential_page() -> str:
     found = json.loads(RESULTS.read_text(encoding="utf-8"))
     rows = found["settings"]
     experiments = sum(row["experiments"] for row in rows)
-    versions = ", ".join(f"{name} {found[name]}" for name in ("numpy", "scipy", "statsmodels"))
+    versions = ", ".join(f"{name} {found[name]}" for name in ("numpy", "scipy"))
     groups: dict[tuple[Any, str], list[dict[str, Any]]] = {}
     for row in rows:
         setting = row["setting"]

@@ -229,7 +229,9 @@ def test_no_torch_and_a_whole_report(tmp_path, gold):
     page = tmp_path / "report" / "index.html"
     code = (
         "import sys; from paribus.cli.main import main; assert main(sys.argv[1:]) == 0; "
-        "loaded = {'torch', 'transformers', 'peft', 'datasets', 'accelerate'} & set(sys.modules); "
+        "heavy = {'torch', 'transformers', 'peft', 'datasets', 'accelerate'}; "
+        "heavy |= {'scipy.stats', 'pandas'}; "
+        "loaded = heavy & set(sys.modules); "
         "assert not loaded, loaded"
     )
     arguments = ["compare", *map(str, files), "--gold", str(gold), "--report", str(page)]

@@ -1,12 +1,14 @@
 """Intervals and the exact test against published values, and against their definitions."""
 
-from math import sqrt
+from fractions import Fraction
+from math import comb, sqrt
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
+from scipy.stats import binomtest
 
 from paribus.statistics.intervals import FEW, Z, mcnemar, paired_difference, share
 
@@ -78,6 +80,15 @@ def test_share_of_the_unsolved_is_its_mirror_image(n, correct):
     correct = min(correct, n)
     one, other = share(correct, n), share(n - correct, n)
     assert (one.low, one.high) == pytest.approx((1 - other.high, 1 - other.low), abs=1e-9)
+
+
+@given(st.integers(1, 3000), st.integers(0, 3000))
+def test_share_is_what_scipy_gives(n, correct):
+    correct = min(correct, n)
+    method = "exact" if min(correct, n - correct) < FEW else "wilson"
+    expected = binomtest(correct, n).proportion_ci(method=method)
+    found = share(correct, n)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), rel=1e-12)
 
 
 # --- a paired difference ---------------------------------------------------------------------
@@ -176,6 +187,18 @@ def test_zero_is_left_out_exactly_where_mcnemars_score_test_rejects(table):
 def test_mcnemar(only_a, only_b, p):
     found = mcnemar(only_a=only_a, only_b=only_b)
     assert found == (None if p is None else pytest.approx(p, rel=1e-12))
+
+
+@settings(deadline=None)
+@given(st.integers(0, 400), st.integers(0, 400))
+def test_mcnemar_is_the_exact_share_of_all_tosses_as_uneven(only_a, only_b):
+    tosses, fewer = only_a + only_b, min(only_a, only_b)
+    found = mcnemar(only_a=only_a, only_b=only_b)
+    if not tosses:
+        assert found is None
+        return
+    tail = sum(comb(tosses, heads) for heads in range(fewer + 1))
+    assert found == pytest.approx(float(min(1, Fraction(2 * tail, 2**tosses))), rel=1e-11)
 
 
 def test_mcnemar_of_real_systems():

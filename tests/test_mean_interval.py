@@ -11,7 +11,7 @@ from paribus.statistics.crossed import components
 from paribus.statistics.intervals import share
 
 
-@settings(max_examples=60, deadline=None)  # the first call imports statsmodels
+@settings(max_examples=60, deadline=None)
 @given(st.integers(1, 200), st.integers(0, 200))
 def test_one_seed_gets_the_interval_of_a_share(n, correct):
     correct = min(correct, n)

@@ -12,7 +12,6 @@ from math import isclose
 from statistics import fmean, stdev
 
 import numpy as np
-from scipy.stats import kendalltau, ttest_ind
 
 from paribus.analysis import wording
 from paribus.analysis.contrasts import Contrast
@@ -166,6 +165,8 @@ def _p_of_losses(losses: dict[str, list[float]], pair: Pair) -> float:
         return 1.0
     if stdev(first) == stdev(second) == 0:
         return 0.0
+    from scipy.stats import ttest_ind  # slow to import: files of generations have no losses
+
     return float(ttest_ind(first, second, equal_var=False).pvalue)
 
 
@@ -196,5 +197,7 @@ def _rank_correlation(tables: Tables, losses: dict[str, float]) -> float | None:
     accuracies = [summary(tables, name).mean for name in losses]
     if None in accuracies:
         return None
+    from scipy.stats import kendalltau  # as above
+
     tau = float(kendalltau([-loss for loss in losses.values()], accuracies).statistic)
     return None if np.isnan(tau) else tau

@@ -25,6 +25,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain, repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -164,7 +165,7 @@ def _structure(texts: Sequence[Sequence[str]]) -> Numbers:
 
 def _marked(texts: Sequence[Sequence[str]], chosen: Sequence[str]) -> Numbers:
     numbers = {word: number for number, word in enumerate(chosen, 1)}
-    return np.array([numbers.get(word, 0) for text in texts for word in text], int)
+    return np.fromiter(map(numbers.get, chain.from_iterable(texts), repeat(0)), np.int64)
 
 
 def _hashed(windows: Numbers) -> Hashes:

@@ -73,10 +73,16 @@ def _as_spelled(solution: str, answer: str) -> str:
 
 def numbers_equal(value: Value, gold: str) -> bool:
     """Compare as numbers: `29.00` equals `29`. "About 18" equals no whole number."""
-    number = parse(gold)
-    if number is None or (value.approximate and number == int(number)):
+    number = _exact(gold)
+    if number is None or (value.approximate and number.denominator == 1):
         return False
-    return value.number == Fraction(number)
+    return value.number == number
+
+
+@lru_cache(maxsize=2**16)
+def _exact(gold: str) -> Fraction | None:
+    number = parse(gold)
+    return None if number is None else Fraction(number)
 
 
 @lru_cache(maxsize=2**16)

@@ -153,7 +153,7 @@ def _parts(text: str) -> list[str]:
     the prompt held the beginning.
     """
     lower = text.lower()
-    if not any(sign in lower for sign in _SIGNS):
+    if not any(map(lower.__contains__, _SIGNS)):
         return [text]
     parts: list[list[str]] = [[]]
     start = depth = 0

@@ -7,7 +7,7 @@
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -38,7 +38,7 @@ class Place:
     comma: bool = False
 
 
-_MARK = re.compile(r"#{4,}+((?:[^\n#]++|#(?!###))*+)")
+_MARK = re.compile(r"#####*+((?:[^\n#]++|#(?!###))*+)")
 _NEXT_LINE = re.compile(r"\s{0,8}(?:[-*+\u2022][ \t]{1,4})?([^\n]{0,300}+)")
 _BLANK = re.compile(r"[\s:*_$\\\[(>]*+")
 _PHRASE = re.compile(
@@ -124,6 +124,8 @@ _NUMBERED = re.compile(
 _HEADINGS = re.compile(
     r"^[ \t]{0,8}#{1,6}[\s*_(]{0,8}([0-9]{1,2})(?:\s?[.):\u2014-]|\s)", re.MULTILINE
 )
+_FIRST = re.compile(r"#[\s*_(]{0,8}0?1(?![0-9])")
+"""In a text with a first heading: most have none, and need not be read line by line."""
 
 
 def places(part: str, style: AnswerStyle) -> Iterator[Place]:
@@ -132,7 +134,7 @@ def places(part: str, style: AnswerStyle) -> Iterator[Place]:
         yield from _marked(part)
     if style in ("auto", "phrase") and ("nswer" in part or "NSWER" in part):
         yield from _phrases(_PHRASE, part)
-    if style in ("auto", "phrase") and any(word in part for word in _ANSWERS):
+    if style in ("auto", "phrase") and any(map(part.__contains__, _ANSWERS)):
         yield from _phrases(_SAID_ELSEWHERE, part)
     if style in ("auto", "boxed") and ("oxed" in part or "<answer>" in part):
         yield from _boxed(part)
@@ -173,8 +175,9 @@ def _boxed(part: str) -> Iterator[Place]:
 
 
 def _marked(part: str) -> Iterator[Place]:
-    headings = _headings(part)
-    for mark in _MARK.finditer(part):
+    marks = list(_MARK.finditer(part))
+    headings = _headings(part, marks)
+    for mark in marks:
         if mark.start() in headings:
             continue
         if _BLANK.fullmatch(mark[1]):
@@ -186,15 +189,15 @@ def _marked(part: str) -> Iterator[Place]:
             yield Place("marked", mark.start(), mark[1][:LONGEST], open=_is_open(mark, 1, part))
 
 
-def _headings(part: str) -> frozenset[int]:
+def _headings(part: str, marks: Sequence[re.Match[str]]) -> frozenset[int]:
     """Return where `####` begins a heading: `#### Step 2`, `#### 2. Find the profit`.
 
     `#### 2 eggs`, `#### 2` are headings only among others: behind or before a 1, and its like.
     """
-    marks = list(_MARK.finditer(part))
     found = {mark.start() for mark in marks if _is_title(mark[1])}
     numbered = {mark.start(): it for mark in marks if (it := _NUMBERED.match(mark[1]))}
-    numbers = {int(number) for number in _HEADINGS.findall(part)} if numbered else set()
+    first = numbered and _FIRST.search(part)
+    numbers = {int(number) for number in _HEADINGS.findall(part)} if first else set()
     end = len(part.rstrip())
     for mark in marks:
         it = numbered.get(mark.start())

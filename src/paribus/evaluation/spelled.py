@@ -15,6 +15,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 
 from paribus.evaluation.commas import with_points
 from paribus.evaluation.reckoned import all_come_to
@@ -121,7 +122,7 @@ def spelled(written: str, *, alone: bool = False, comma: bool = False) -> Value 
     written = written[:LONGEST]
     if not comma and (plain := _PLAIN.fullmatch(written)):
         digits = plain.group(1).replace(",", "")
-        return Value(Fraction(digits)) if len(digits) <= MAX_LENGTH else None
+        return _plainly(digits) if len(digits) <= MAX_LENGTH else None
     text = unwrapped(written)
     working = _WORKING.search(text)
     if working and re.search("[0-9]", working[2]) and not working[2].strip().isdigit():
@@ -164,6 +165,11 @@ def _of_side(side: str, *, alone: bool, comma: bool, about: bool) -> Value | Non
     bare = re.sub(r"[()\[\]]", " ", _MONEY.sub(" ", _EMPHASIS.sub(r"\2", points))).strip(_ENDS)
     found = _ANSWER.fullmatch(bare)
     return _value(found, money=money, alone=alone, about=about) if found else None
+
+
+@lru_cache(maxsize=2**16)
+def _plainly(digits: str) -> Value:
+    return Value(Fraction(digits))
 
 
 def sentence_end(text: str) -> int:

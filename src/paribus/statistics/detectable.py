@@ -12,11 +12,9 @@ where the seeds' variance has its 95 % interval (chi squared, with the degrees o
 from collections.abc import Sequence
 from math import copysign
 
-from scipy.stats import chi2
-
 from paribus.statistics.crossed import Estimate, pooled
 from paribus.statistics.intervals import CONFIDENCE
-from paribus.statistics.power import detectable_between_methods
+from paribus.statistics.power import chi_squared, detectable_between_methods
 
 Range = tuple[float | None, float | None]
 """Lowest and highest, as shares. None: no difference is large enough to be shown 8 times in 10."""
@@ -37,7 +35,7 @@ def range_by(found: Estimate, alpha: float) -> Range | None:
     df = float(pooled(found.seeds)[1])
     low, high = (
         _smallest(found, [(variance * df / quantile, of) for variance, of in found.seeds], alpha)
-        for quantile in chi2.ppf([(1 + CONFIDENCE) / 2, (1 - CONFIDENCE) / 2], df)
+        for quantile in chi_squared([(1 + CONFIDENCE) / 2, (1 - CONFIDENCE) / 2], df)
     )
     return low, high
 

@@ -15,10 +15,10 @@ from math import sqrt
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
-from scipy.stats import binom
 
 from paribus.errors import UserError
 from paribus.statistics import power
+from paribus.statistics.binomial import at_least
 from paribus.statistics.crossed import MIN_GROUPS, MIN_SEEDS, Estimate, pooled, possible, tail
 from paribus.statistics.intervals import score_parts
 from paribus.statistics.power import ALPHA, POWER, Design
@@ -92,7 +92,8 @@ def power_of_equivalence(design: Design, accuracy: float, margin: float) -> tupl
 def _of_models(design: Design, accuracy: float, margin: float, alpha: float) -> tuple[float, float]:
     """Sum over all numbers of problems that only one arm may solve."""
     only_a, only_b = power.discordant(accuracy, accuracy, design.correlation)
-    tosses = power.likely_tosses(design.n, only_a + only_b).astype(np.float64)
+    counts, weights = power.likely_tosses(design.n, only_a + only_b)
+    tosses = counts.astype(np.float64)
     # By how many problems A may fall behind and still be shown no worse.
     low, high = -tosses, tosses
     limit = float(-ndtri(alpha))
@@ -102,8 +103,7 @@ def _of_models(design: Design, accuracy: float, margin: float, alpha: float) -> 
         low, high = np.where(shown, low, middle), np.where(shown, middle, high)
     enough = _statistic(tosses, tosses, design.n, margin) > limit
     fewest = np.ceil((tosses + high) / 2 - 1e-9)  # problems that A alone must solve
-    one = np.where(enough, binom.sf(fewest - 1, tosses, 0.5), 0.0)
-    weights = binom.pmf(tosses, design.n, only_a + only_b)
+    one = np.where(enough, at_least(fewest, tosses, 0.5), 0.0)
     return float(weights @ np.maximum(0.0, 2 * one - 1)), float(weights @ one)
 
 

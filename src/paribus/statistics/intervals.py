@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from math import sqrt
 from typing import Any
 
-from scipy.special import ndtri
+from scipy.special import betainccinv, betaincinv, ndtri
+
+from paribus.statistics.binomial import at_most
 
 CONFIDENCE = 0.95
 """Level of every interval paribus prints."""
@@ -39,14 +41,25 @@ def share(correct: float, n: float) -> Interval:
 
     Wilson's score interval (E. B. Wilson 1927, J. Amer. Statist. Assoc. 22: 209-212); with fewer
     than `FEW` solved or unsolved the exact one of C. J. Clopper and E. S. Pearson (1934),
-    Biometrika 26: 404-413. By statsmodels. Both stay within [0, 1] and have a width at 0 of n.
+    Biometrika 26: 404-413. Both stay within [0, 1] and have a width at 0 of n.
     """
-    method = "beta" if min(correct, n - correct) < FEW else "wilson"
-    # Imported here, for it imports pandas: a verb that needs no interval must not wait for that.
-    from statsmodels.stats.proportion import proportion_confint
+    few = min(correct, n - correct) < FEW
+    return _clopper_pearson(correct, n) if few else _wilson(correct / n, n)
 
-    low, high = proportion_confint(correct, n, alpha=1 - CONFIDENCE, method=method)
-    return Interval(float(low), float(high))
+
+def _wilson(accuracy: float, n: float) -> Interval:
+    middle = accuracy + Z**2 / (2 * n)
+    reach = Z * sqrt(accuracy * (1 - accuracy) / n + Z**2 / (4 * n**2))
+    whole = 1 + Z**2 / n
+    return Interval(middle / whole - reach / whole, middle / whole + reach / whole)
+
+
+def _clopper_pearson(correct: float, n: float) -> Interval:
+    """Return the shares at which so many, or so few, solved would be a tail of (1 - 0.95) / 2."""
+    tail = (1 - CONFIDENCE) / 2
+    low = float(betaincinv(correct, n - correct + 1, tail)) if correct > 0 else 0.0
+    high = float(betainccinv(correct + 1, n - correct, tail)) if correct < n else 1.0
+    return Interval(low, high)
 
 
 def paired_difference(*, only_a: int, only_b: int, n: int) -> Interval:
@@ -98,7 +111,7 @@ def mcnemar(*, only_a: int, only_b: int) -> float | None:
     Q. McNemar (1947), Psychometrika 12: 153-157, in its exact form: the problems that only one
     of the two solves are coin tosses under the hypothesis. Without any there is no test: None.
     """
-    tosses = only_a + only_b
-    from scipy.stats import binomtest
-
-    return float(binomtest(only_a, tosses, 0.5).pvalue) if tosses else None
+    tosses, fewer = only_a + only_b, min(only_a, only_b)
+    if tosses - 2 * fewer <= 1:  # as even as can be: the two tails are all there is
+        return 1.0 if tosses else None
+    return 2 * float(at_most(fewer, tosses, 0.5))

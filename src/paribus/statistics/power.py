@@ -12,14 +12,15 @@ estimated variances may turn out to be. `benchmarks/calibration.py` holds both a
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from math import sqrt
+from functools import lru_cache
+from math import log, sqrt
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.special import ndtr
-from scipy.stats import binom, chi2, qmc
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import bdtrik, gammaincinv, ndtr
 
 from paribus.errors import UserError
+from paribus.statistics.binomial import at_most
 from paribus.statistics.crossed import MIN_GROUPS, MIN_SEEDS, pooled, possible, tail
 
 POWER = 0.8
@@ -79,22 +80,26 @@ def power_of_models(
     either = only_a + only_b
     if either <= 0.0 or n < 1:
         return 0.0
-    tosses = likely_tosses(n, either)
+    tosses, weights = likely_tosses(n, either)
     # The largest count of the rarer side that is still significant: 2 P(X <= c) <= alpha.
-    limits = binom.ppf(alpha / 2, tosses, 0.5)
-    limits -= 2 * binom.cdf(limits, tosses, 0.5) > alpha
+    limits = np.floor(bdtrik(alpha / 2, tosses, 0.5))
+    limits -= 2 * at_most(limits, tosses, 0.5) > alpha
     heads = only_a / either
-    shown = binom.cdf(limits, tosses, heads) + binom.cdf(limits, tosses, 1 - heads)
-    return float(np.sum(binom.pmf(tosses, n, either) * np.where(limits >= 0, shown, 0.0)))
+    shown = at_most(limits, tosses, heads) + at_most(limits, tosses, 1 - heads)
+    return float(np.sum(weights * np.where(limits >= 0, shown, 0.0)))
 
 
-def likely_tosses(n: int, either: float) -> NDArray[np.int_]:
-    """Return how many of n problems only one of two models may solve: all numbers but the rarest.
+def likely_tosses(n: int, either: float) -> tuple[NDArray[np.int_], NDArray[np.float64]]:
+    """Return how many of n problems only one of two models may solve, and how often.
 
-    `either` is the share of such problems.
+    All numbers but the rarest, which S. Bernstein's inequality (1924) leaves out. `either` is the
+    share of such problems.
     """
-    low, high = binom.ppf(_TAIL, n, either), binom.isf(_TAIL, n, either)
-    return np.arange(int(low), int(high) + 1)
+    rare = -log(_TAIL)
+    reach = rare / 3 + sqrt(rare**2 / 9 + 2 * rare * n * either * (1 - either))
+    low, high = max(0, int(n * either - reach)), min(n, int(n * either + reach) + 1)
+    tosses = np.arange(low, high + 1)
+    return tosses, at_most(tosses, n, either) - at_most(tosses - 1, n, either)
 
 
 def power_of_methods(
@@ -120,10 +125,10 @@ class Reaches:
 
 def reaches(shared: tuple[float, int], seeds: Sequence[tuple[float, int]], alpha: float) -> Reaches:
     """Return how far an estimate with these variances must lie from nought to be shown."""
-    # Not every combination of quantiles: a matrix of eight arms would have millions.
-    points = qmc.Sobol(max(1, len(seeds)), rng=0).random(_POINTS)
+    points = _points(max(1, len(seeds)))
     found = [
-        (variance * chi2.ppf(points[:, at], df) / df, df) for at, (variance, df) in enumerate(seeds)
+        (variance * chi_squared(points[:, at], df) / df, df)
+        for at, (variance, df) in enumerate(seeds)
     ]
     total, freedom = pooled(found) if found else (np.zeros(1), np.ones(1))
     variances = possible(total, freedom)
@@ -134,6 +139,22 @@ def reaches(shared: tuple[float, int], seeds: Sequence[tuple[float, int]], alpha
         low, high = np.where(shown, low, middle), np.where(shown, middle, high)
     error = sqrt(shared[0] + sum(variance for variance, _ in seeds))
     return Reaches(distances=high, error=error)
+
+
+@lru_cache
+def _points(dimensions: int) -> NDArray[np.float64]:
+    """Return [_POINTS, dimensions] shares, spread evenly: not every combination of quantiles.
+
+    A matrix of eight arms would have millions of those.
+    """
+    from scipy.stats import qmc  # slow to import: only several seeds need it
+
+    return np.asarray(qmc.Sobol(dimensions, rng=0).random(_POINTS))
+
+
+def chi_squared(share: ArrayLike, df: float) -> NDArray[np.float64]:
+    """Return what chi squared with `df` degrees of freedom stays below so often."""
+    return np.asarray(2 * gammaincinv(df / 2, share))
 
 
 def _shown(difference: float, needed: Reaches) -> float:

@@ -2,8 +2,8 @@
 
 violation: PB046 data.test_size=50: 23.2 points or more would be shown 8 times in 10
 
-Statistics are imported where they are used: scipy and statsmodels are 100 MB and half a second that
-neither a run, which loads the cards of its probes, nor `explain` should pay.
+Statistics are imported where they are used: scipy is memory and a third of a second
+that neither a run, which loads the cards of its probes, nor `explain` should pay.
 """
 
 from pathlib import Path
