@@ -25,6 +25,8 @@ MODEL  ?= gemma-3-270m
 # Of make test and make fast: each holds PyTorch, 1 GB. Kept in order, for the long modules come first.
 WORKERS ?= 2
 SHARE  ?= 0/1
+# Where the environment forbids compiled modules, pytest rewrites 170 of them at every start.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: demo test fast slow check docs install test-vllm faults bench bench-growth bench-quickstart bench-gpu
 

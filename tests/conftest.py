@@ -19,13 +19,15 @@ from paribus.testing.tiny import tiny_tokenizer, write_tiny_model
 PROCESSES = {"subprocess", "outside", "interrupted", "killing"}
 """A test module that imports one of them, or a name of theirs, starts processes."""
 SECONDS = {
-    "test_alike", "test_asking", "test_bad_seeds", "test_browser", "test_calibration",
-    "test_candidates", "test_claims", "test_config_fuzz", "test_crossed", "test_detectable",
-    "test_effects", "test_equivalence", "test_facts", "test_family", "test_findings",
-    "test_generations_fuzz", "test_looks", "test_losses", "test_page_is_inert", "test_power",
-    "test_power_cli", "test_report", "test_report_sections", "test_sequential_benchmark",
-    "test_shipped_files", "test_source_keeps_the_rules", "test_streams", "test_strict",
-    "test_tested_less", "test_texts_of_models", "test_yaml_of_others",
+    "test_alike", "test_asking", "test_bad_seeds", "test_batched_encoding", "test_browser",
+    "test_calibration", "test_candidates", "test_caveats", "test_claims", "test_config_fuzz",
+    "test_crossed", "test_detectable", "test_effects", "test_equivalence", "test_facts",
+    "test_family", "test_findings", "test_foresight", "test_generations_fuzz", "test_looks",
+    "test_losses", "test_memory", "test_page_is_inert", "test_power", "test_power_cli",
+    "test_processor", "test_report", "test_report_sections", "test_robustness",
+    "test_sequential_benchmark", "test_shipped_files", "test_source_keeps_the_rules",
+    "test_streams", "test_strict", "test_tested_less", "test_texts_of_models",
+    "test_yaml_of_others",
 }  # fmt: skip
 """Modules that render whole pages, or simulate: measured to take two seconds and more."""
 
@@ -34,6 +36,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--share", metavar="N/OF", help="only every OF-th test, beginning with the N-th"
     )
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Without the engine's tests, do not even import what is known to take seconds."""
+    left_out = "not engine" in config.option.markexpr and collection_path.stem in SECONDS
+    return left_out or None
 
 
 @pytest.hookimpl(tryfirst=True)

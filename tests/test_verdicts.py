@@ -432,6 +432,7 @@ VARIANTS = st.lists(
 )
 
 
+@pytest.mark.engine  # ten seconds
 @settings(max_examples=60, deadline=None)
 @given(VARIANTS, st.booleans(), st.sampled_from([None, 0.02, 0.4]))
 def test_headline_sentence_and_terminal_name_one_scope_and_one_winner(arms, base, margin):
