@@ -11,10 +11,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
+from paribus.evaluation import languages
 from paribus.evaluation.boxes import boxed
 from paribus.evaluation.reckoned import reckons_on
 from paribus.evaluation.spelled import LONGEST, sentence_end
-from paribus.evaluation.unwrapped import unwrapped
 from paribus.records import AnswerStyle
 
 
@@ -49,26 +49,17 @@ _PHRASE = re.compile(
     re.IGNORECASE,
 )
 _SAID_ELSEWHERE = re.compile(
-    r"(?:\b(?P<comma>(?:la respuesta(?: (?:final|correcta))?(?: a la pregunta| al problema)? es|"
-    r"la réponse(?: (?:finale|correcte))?(?: à la question| au problème)? est|"
-    r"die (?:(?:richtige|endgültige|korrekte|finale) )?antwort(?: auf die frage)? (?:ist|lautet)|"
-    r"la risposta(?: (?:finale|corretta))?(?: alla domanda| al problema)? è|"
-    r"a resposta(?: (?:final|correta))?(?: à pergunta| ao problema| do problema)? é|"
-    r"het (?:(?:juiste|uiteindelijke) )?antwoord(?: op de vraag)? is|"
-    r"(?:правильный |окончательный )?ответ(?: на вопрос)? ?(?:равен|это|[-\u2014]))(?!\w))"
-    r"|答案(?:就)?[是为為]|答えは|正解は|답은)(?P<verb>:?)[*_]{0,3}(?=(?P<said>[^\n]{0,300}))",
+    rf"(?:\b(?P<comma>(?:{languages.ANSWER_IS})(?!\w))|{languages.ANSWER_IS_TOUCHING})"
+    r"(?P<verb>\s?:?)[*_]{0,3}(?=(?P<said>[^\n]{0,300}))",
     re.IGNORECASE,
 )
-"""`The answer is` in the ten languages that models are asked in most, English aside."""
-_ANSWERS = ("spuesta", "éponse", "ntwo", "sposta", "твет", "答", "正解", "답")
-"""One of these is in whatever it finds."""
+"""`The answer is` in ten languages; those of Europe write a decimal comma."""
 _SUPPOSED = re.compile(
     r"\b(?:(?:if|suppose|supposing|assume|assuming|whether|unless|doubt|false|untrue|unlikely|"
     r"(?:not|n't) (?:think|believe|true|sure|clear|certain|mean|say))\s+(?:that\s+)?"
     r"|(?:wrong|incorrect|false|partial|intermediate|preliminary|initial|previous|first|tempting)\s+)"
     r"(?:the\s+)?$|n't (?:think|believe)\s+(?:that\s+)?(?:the\s+)?$"
-    r"|\b(?:si|falls|als|se|если)\s+$|(?:如果|假如|假[设設]|若|もし|만약)[^\n.,]{0,4}$"
-    r"|(?:[错錯][误誤]?|不正[确確]|間違[っい]た?|[步骤驟]|中[间間])[的の]?$",
+    rf"|{languages.SUPPOSED}",
     re.IGNORECASE,
 )
 """Before "the answer is": it is not said to be."""
@@ -96,8 +87,8 @@ _LINE_AND_NEXT = re.compile(
 _OPEN_BOX = re.compile(r"oxed\s?\{([^{}\n]{0,300})\Z")
 _LINE_MARK = re.compile(
     r"[ \t]*(?:>[ \t]*)?(?:#{1,6}[ \t]+)?(?:(?:[-*+\u2022]|[0-9]{1,2}[.)])[ \t]+)?"
-    r"(?i:[*_]{0,3}(?:ans\.:?|(?:ans|solution|result|答案|答え|答|답|정답|(?P<comma>antwort|lösung|"
-    r"ergebnis|respuesta|réponse|risposta|resposta|antwoord|ответ))\s?:)[*_]{0,3}\s*)?"
+    r"(?i:[*_]{0,3}(?:ans\.:?|(?:ans|solution|result"
+    rf"|{languages.LABELS_TOUCHING}|(?P<comma>{languages.LABELS}))\s?:)[*_]{{0,3}}\s*)?"
 )
 """A list's or a quotation's mark, and what languages call an answer."""
 
@@ -134,7 +125,7 @@ def places(part: str, style: AnswerStyle) -> Iterator[Place]:
         yield from _marked(part)
     if style in ("auto", "phrase") and ("nswer" in part or "NSWER" in part):
         yield from _phrases(_PHRASE, part)
-    if style in ("auto", "phrase") and any(map(part.__contains__, _ANSWERS)):
+    if style in ("auto", "phrase") and any(map(part.__contains__, languages.ANSWERS)):
         yield from _phrases(_SAID_ELSEWHERE, part)
     if style in ("auto", "boxed") and ("oxed" in part or "<answer>" in part):
         yield from _boxed(part)
@@ -149,7 +140,7 @@ def is_taken_back(part: str, place: Place) -> bool:
 def is_reckoned_on(part: str, place: Place, number: Fraction) -> bool:
     """Return whether the line behind `place` goes on reckoning with its `number`."""
     said = _LINE_AND_NEXT.match(part, place.start)
-    return bool(said and said["next"] and reckons_on(unwrapped(said["next"]), number))
+    return bool(said and said["next"] and reckons_on(said["next"], number))
 
 
 def last_line(part: str) -> Place | None:

@@ -9,6 +9,7 @@ import re
 from fractions import Fraction
 
 from paribus.evaluation.calculator import evaluate
+from paribus.evaluation.unwrapped import unwrapped
 from paribus.evaluation.words import CHANGED, COMPOUND, SCALES
 
 _OPERATORS = {
@@ -37,8 +38,8 @@ def all_come_to(written: str, number: Fraction) -> bool:
 
 
 _NEXT_SUM = re.compile(
-    r"[\s$]*(?P<sign>[-+*/^=]|(?:plus|minus|times|divided by|multiplied by)\b)"
-    r"\s?(?P<rest>\$?\s?\.?[0-9].*)",
+    r"[\s$]*(?P<sign>[-+*/^=]|x(?=\s)|(?:plus|minus|times|divided by|multiplied by)\b)"
+    r"\s?(?P<rest>[$(\s.]{0,3}[0-9].*)",
     re.IGNORECASE,
 )
 _MAKES = re.compile(r"=|\b(?:is|equals|makes|gives)\b", re.IGNORECASE)
@@ -49,7 +50,7 @@ def reckons_on(line: str, number: Fraction) -> bool:
 
     It does not if the sign may mark an entry of a list: `- 2 eggs`, `* 9 * 2 = 18`.
     """
-    found = _NEXT_SUM.match(line)
+    found = _NEXT_SUM.match(unwrapped(line) if "\\" in line else line)
     if found is None:
         return False
     sign, (first, *others) = found["sign"], _MAKES.split(found["rest"])

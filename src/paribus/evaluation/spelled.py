@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 
+from paribus.evaluation import languages
 from paribus.evaluation.commas import with_points
 from paribus.evaluation.reckoned import all_come_to
 from paribus.evaluation.unwrapped import unwrapped
@@ -80,7 +81,8 @@ _EMPHASIS = re.compile(r"(?<![\w)*])(\*{1,3}|_{1,3}|`+)(?=\S)([^*`]*?[^*`\s])\1(
 _ENDS = " \t*_`\"'“”‘’«»|"
 _SENTENCE = re.compile(
     r"(?<!vs)[.!?][*_\"'”’)\]]*(?=\s+[^a-z\s]|\s*$)|;(?=\s+[^\W\d]|\s*$)"
-    r"|,?\s(?:because|since)\b|,\s+(?:as|which|so|where|given|that|meaning)\b"
+    rf"|,?\s(?:because|since|{languages.BECAUSE})\b|,?因[为為]"
+    r"|,\s+(?:as|which|so|where|given|that|meaning)\b"
     rf"|\s[-\u2014]+\s(?=[A-Za-z]{{2}})(?!(?:{NUMBER_WORDS})\b)"
 )
 _OTHER_SIDES = re.compile(r"[<>≤≥≠≮≯]|!=")

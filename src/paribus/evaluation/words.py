@@ -2,6 +2,8 @@
 
 import re
 
+from paribus.evaluation import languages
+
 NUMBER_WORDS = (
     "one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen|"
     "sixteen|seventeen|eighteen|nineteen|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety"
@@ -34,12 +36,12 @@ SCALES = {
 MONEY_SCALES = {"m": 10**6, "mm": 10**6, "b": 10**9, "T": 10**12, "t": 10**12, "L": 10**5}
 """Letters that are units or variables elsewhere: 5 m, 5 t, 5b."""
 _UNKNOWN_SCALES = (
-    r"(?!(?:cot|pav|post|verm)ill)[a-z]*illions?|googol\w*|baker's dozens?|"
-    r"(?:b|tr|quadr|cuatr|quint)il(?:[lh](?:iarden?|ionen|ioner|ión|ones|one|oni|ão|ões)|"
-    r"j(?:oen|oner)|yon|ion|iun)|(?:б|тр|квадр|квинт)илли(?:он|ард)\w*"
+    r"(?!(?:cot|pav|post|verm)ill)[a-z]*illions?|googol\w*|umpteen|baker's dozens?|"
+    + languages.SCALES_OF_ANOTHER_SIZE
 )
 """zillion, quintillion, Billionen: more than 10**15, of no size, or of another in each language."""
 _BASE = rf"(?:hexadecimal|hex|octal|binary|ternary|base[\s-]+(?!ten\b)(?:{NUMBER_WORDS}))"
+_WRONG = "wrong|incorrect|false"
 
 SCALE = re.compile(
     r"[\s-]*([A-Za-z](?![&'-]|\w)|[\u4e07\u842c\ub9cc\u4ebf\u5104\uc5b5\u5343\ucc9c]|[^\W\d_]{2,})"
@@ -54,30 +56,21 @@ RELATION = re.compile(
     r"(?:half|quarter) past|except|besides|anything but|close to|from|adding|"
     r"subtracting|multiplying|dividing|"
     r"(?:given|divided|multiplied|obtained|found|calculated|reduced|less) by|option|choice|"
-    r"(?:could|might|may|would) be|wrong|incorrect|false|mistaken|"
+    rf"(?:could|might|may|would) be|mistaken|{_WRONG}|"
     r"(?:if|unless|whether)(?:\s+(?:it|that|this|x)(?:\s+(?:is|was|were|be)|'s))?|"
-    r"mindestens|h\u00f6chstens|nicht|unter|\u00fcber|fast|pas|no es|\u043d\u0435|"
-    r"(?:menos|m\u00e1s|plus|moins) de|(?:mehr|weniger) als|"
-    rf"{_BASE}(?:\s+(?:number|value|notation|form|representation))?(?:,?\s+(?:it\s+)?(?:is|equals))?|"
+    rf"{languages.BEFORE}|{_BASE}(?:\s+(?:number|value|notation|form|representation))?"
+    r"(?:,?\s+(?:it\s+)?(?:is|equals))?|"
     r"not(?:\s+\w+){0,2}|not (?:think|believe|sure|certain)(?:\s+\w+){0,4}"
     r"|(?<!adds )(?<!add )(?<!comes )up to)"
     r"|n't(?:\s+\w+){0,2}|n't (?:think|believe|know)(?:\s+\w+){0,4}"
-    r"|不是|[小大少多低高][于於]|超[过過]|不[到足]|至[少多]|最[少多]|[除乘]以|[加减減][上去])\W*$",
+    rf"|{languages.BEFORE_TOUCHING})\W*$",
     re.IGNORECASE,
 )
 """Before a number: a bound, a part, a function, a denial."""
-_ABOUT = (
-    "approximately|approx|roughly|circa|cirka|zirka|etwa|ungefähr|environ|approximativement|"
-    "à peu près|aproximadamente|aprox|más o menos|mais ou menos|approssimativamente|ongeveer|"
-    "ungefär|около|примерно|приблизительно|yaklaşık|około|mniej więcej|लगभग|تقريبا|대략"
-)
+_ABOUT = f"approximately|approx|roughly|{languages.ABOUT}"
 ABOUT = re.compile(
-    rf"[≈≃≅~∼≒]|\b(?:{_ABOUT}|about|around|(?-i:ca)|nearly|almost|rund|knapp|beinahe|annähernd|"
-    "presque|autour de|près de|alrededor de|cerca de|casi|un[oa]s|quase|por volta de|em torno de|"
-    "quasi|intorno a|all'incirca|bijna|nästan|omkring|почти|порядка|prawie|khoảng|gần|sekitar|"
-    r"kira-kira|حوالي|करीब|약|거의)\b\W*(?:equals?|equal to|is)?\W*$"
-    r"|(?:(?<![节節条條预預合契公制特婚])[约約]|大[概致體体]|差不多|[将將接]近|お?およそ|おおよそ|だいたい|ほぼ)"
-    r"[为為是有合]?\W*$",
+    rf"[≈≃≅~∼≒]|\b(?:{_ABOUT}|about|around|(?-i:ca)|nearly|almost|{languages.ABOUT_BEFORE})\b"
+    rf"\W*(?:equals?|equal to|is)?\W*$|{languages.ABOUT_TOUCHING}\W*$",
     re.IGNORECASE,
 )
 CHANGED = re.compile(
@@ -91,19 +84,21 @@ CHANGED = re.compile(
     rf"|\s*-\s*(?:{NUMBER_WORDS})\b"
     rf"|.*\b(?:(?:or|to|and|through|versus|vs)\W+(?:about\s+)?(?:{NUMBER_WORDS}|more|less|fewer|so|"
     r"higher|above|below|under|even|thereabouts)|and\W+(?:up|over|above|more)|at least|at most|"
-    r"not|cannot|I mean)\b|.*\b(?:wrong|incorrect|false)\W*$"
-    r"|.*\b(?:is|was|are|seems|looks)\b.*\b(?:wrong|incorrect|false)\b|.*\band\W+(?:some|counting|change)\W*$"
+    r"not|cannot|I mean)\b"
+    rf"|.*\b(?:{_WRONG}|{languages.WRONG})\W*$|.*\b(?:{languages.BEHIND})\b"
+    rf"|.*\b(?:is|was|are|seems|looks)\b.*\b(?:{_WRONG})\b"
+    r"|.*\band\W+(?:some|counting|change)\W*$"
     r"|.*\band\W+(?:an?\W+)?(?:half|third|quarter)\b"
     rf"|.*,\s*(?:{NUMBER_WORDS})\b|.*n't\b|.*\bno\W*$|.*[\u274c\u2717\u2718]"
     r"|\s*(?:[xyz]|(?-i:n)){1,3}\b|.*\bin\W+(?:hundreds|thousands|millions|billions|dozens)\b"
     rf"|.*\b(?:in|as)\W+(?:an?\W+)?{_BASE}\b|\W*{_BASE}\W*$"
-    r"|\W*(?:[多余餘几幾]|[^\W\d_]?半|[^\W\d_]{0,3}(?:以[上下内內]|未[満满]|이상|이하|미만))",
+    rf"|\W*(?:{languages.BEHIND_TOUCHING})|.*(?:{languages.NOT_BEHIND})",
     re.IGNORECASE | re.DOTALL,
 )
 """Behind a number: a part, a sum, another number, a denial."""
 COMPOUND = re.compile(rf"\W*(?:{NUMBER_WORDS})\b", re.IGNORECASE)
 """What goes on behind a scale: thousand five."""
 THEREABOUTS = re.compile(
-    rf".*\b(?:{_ABOUT})\b|\W*[^\W\d_]{{0,5}}?(?:左右|上下|前[后後]|[くぐ]らい|程度|ほど|쯤|정도)",
+    rf".*\b(?:{_ABOUT})\b|\W*{languages.ABOUT_BEHIND}",
     re.IGNORECASE | re.DOTALL,
 )
