@@ -14,7 +14,7 @@ it reads looks like a slip and is none.
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -88,12 +88,16 @@ def step_accuracy(generation: Generation) -> float | None:
     6, 12, 12 against written 12, 6, 5 is 2 of 3. A partial score for models whose accuracy is
     near 0. None if the gold solution has no annotations.
     """
-    gold = Counter(step.written for step in annotated_steps(generation.solution))
+    gold = annotated_steps(generation.solution)
     if not gold:
         return None
-    wrote = Counter(step.written for step in steps(own_part(generation.text, generation.question)))
-    del wrote[None]
-    return (gold & wrote).total() / gold.total()
+    wrote = steps(own_part(generation.text, generation.question))
+    return (_results(gold) & _results(wrote)).total() / len(gold)
+
+
+def _results(steps: Sequence[Step]) -> Counter[tuple[int, int]]:
+    """Return what steps come to, as ratios: fractions are slow to count."""
+    return Counter(step.written.as_integer_ratio() for step in steps if step.written is not None)
 
 
 @lru_cache(maxsize=2**16)

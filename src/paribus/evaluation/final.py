@@ -110,7 +110,7 @@ def own_part(text: str, question: str = "") -> str:
     Without an answer it is what stands before the next question.
     """
     parts = _parts(_own(plain(text), question))
-    for number, part in enumerate(parts):
+    for number, part in enumerate(parts if len(parts) > 1 else ()):
         if _last(part, "auto", cut=False) is not None:
             return "\n".join(parts[: number + 1])
     return next((part for part in parts if part.strip()), "")

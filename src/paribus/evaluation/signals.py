@@ -104,10 +104,12 @@ def signal(generation: Generation, outcome: Outcome, style: AnswerStyle = "auto"
     return Signal.TRUNCATED if outcome is Outcome.TRUNCATED else Signal.NO_ANSWER
 
 
+@lru_cache(maxsize=2**18)
 def mentions(text: str, answer: str) -> bool:
     """Return whether the number `answer` stands anywhere in `text`, in digits or in words.
 
     Signs do not count, and `25` is in `25 %`: meant for "may have known it", not for a score.
+    Kept: every variation of an experiment asks.
     """
     number = parse(answer)
     if number is None:

@@ -11,7 +11,7 @@ here, and the script puts it on the page as text, never as markup.
 import base64
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
@@ -23,6 +23,11 @@ from paribus.analysis.tables import Run, Tables
 from paribus.evaluation.signals import signal
 from paribus.report.words import OUTCOMES, SIGNALS, STOPS
 
+_PLACES: list[dict[Any, int]] = [
+    {each: place for place, each in enumerate(words)} for words in (OUTCOMES, SIGNALS, STOPS)
+]
+_OUTCOME, _SIGNAL, _STOP = _PLACES
+"""Where the words of each stand in their column."""
 _ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}
 
 
@@ -100,19 +105,15 @@ def _columns(run: Run, keys: Sequence[Key], texts: dict[str, int]) -> dict[str, 
     found = {
         key: {
             "texts": texts.setdefault(generation.text, len(texts)),
-            "outcomes": _place(outcome, OUTCOMES),
-            "signals": _place(signal(generation, outcome, run.style), SIGNALS),
+            "outcomes": _OUTCOME.get(outcome),
+            "signals": _SIGNAL.get(signal(generation, outcome, run.style)),
             # Generations made elsewhere have no result, and nobody knows why they ended.
-            "stops": _place(generation.stop, STOPS) if run.result else None,
+            "stops": _STOP.get(generation.stop) if run.result else None,
         }
         for key, generation, outcome in zip(keys_of(run), run.generations, run.judged, strict=True)
     }
     names = ("texts", "outcomes", "signals", "stops")
     return {name: [found.get(key, {}).get(name) for key in keys] for name in names}
-
-
-def _place(value: object, words: Mapping[Any, str]) -> int | None:
-    return list(words).index(value) if value in words else None
 
 
 def _contrasts(
