@@ -10,8 +10,11 @@ A currency that is written with a decimal comma tells, and so does the language 
 
 import re
 
-_EURO = r"€|\bEUR\b"
-_OTHERS = r"R\$|\b(?:Rp|IDR|VND|TRY|RUB|PLN|CZK|kr|SEK|NOK|DKK)\b|[₫₺₽]|\bруб|\bzł|\bKč"  # noqa: RUF001
+_EURO = r"€|(?<![A-Z])EUR(?![A-Z])"
+_OTHERS = (
+    r"R\$|(?<![^\W\d_])(?:Rp|IDR|VND|TRY|RUB|PLN|CZK|kr|SEK|NOK|DKK)(?![^\W\d_])"
+    r"|[₫₺₽]|\bруб|\bzł|\bKč"
+)
 """Currencies of a decimal comma; the euro also has a point, where it stands before: €12.50."""
 _CURRENCY = re.compile(rf"{_EURO}|{_OTHERS}|\b[Ee]uros?\b")
 _NO_CENTS = re.compile(r"(?<=[0-9])[,.]-(?!\s*[0-9])")

@@ -8,7 +8,7 @@ of a word.
 ABOUT = (
     "circa|cirka|zirka|etwa|ungefähr|environ|approximativement|à peu près|aproximadamente|aprox|"
     "más o menos|mais ou menos|approssimativamente|ongeveer|ungefär|около|примерно|приблизительно|"
-    "yaklaşık|około|mniej więcej|περίπου|लगभग|تقريبا|대략"
+    "приблизно|yaklaşık|około|mniej więcej|περίπου|लगभग|تقريبا|대략"
 )
 """Before or behind a number."""
 ABOUT_BEFORE = (
@@ -52,6 +52,8 @@ BEHIND_TOUCHING = (
 NOT_BEHIND = r"(?:では|じゃ)(?:ない|なく|ありません)|아니|아닙|不[对對是]|(?<![没沒])[错錯]"
 
 BECAUSE = "porque|parce que|weil|denn|perché|omdat|потому что"
+KILO = "[克米瓦卡]"
+"""Behind 千 a unit: 千克 is a kilogram."""
 SCALES_OF_ANOTHER_SIZE = (
     r"(?:b|tr|quadr|cuatr|quint)il(?:[lh](?:iarden?|ionen|ioner|ión|ones|one|oni|ão|ões)|"
     r"j(?:oen|oner)|yon|ion|iun)|(?:б|тр|квадр|квинт)илли(?:он|ард)\w*"
@@ -70,8 +72,12 @@ ANSWER_IS = (
 ANSWER_IS_TOUCHING = "答案(?:就)?[是为為]|答えは|正解は|답은"
 ANSWERS = ("spuesta", "éponse", "ntwo", "sposta", "твет", "答", "正解", "답")
 """One of these is in whatever they find."""
-LABELS = "antwort|lösung|ergebnis|respuesta|réponse|risposta|resposta|antwoord|ответ"
-LABELS_TOUCHING = "答案|答え|答|답|정답"
+LABELS = (
+    r"(?:(?:endgültige|richtige|juiste|правильный|окончательный) )?"
+    r"(?:antwort|lösung|ergebnis|respuesta|réponse|risposta|resposta|antwoord|ответ)"
+    r"(?: (?:finale?|correct[ae]|corretta|correta))?"
+)
+LABELS_TOUCHING = "(?:最[终終]|正[确確])?(?:答案|答え|答)|(?:최종 ?)?(?:답|정답)"
 SUPPOSED = (
     r"\b(?:si|falls|als|se|если)\s+$|"
     r"\b(?:pas|nicht|no|non|não|niet)\b[^\n.,]{0,20}\s(?:que|che|dat)\s+$|"

@@ -17,7 +17,9 @@ _OPERATORS = {
     **{"plus": "+", "minus": "-", "divided by": "/"},
 }
 _OPERATOR = re.compile(rf"(?<![^\W\d_])(?:{'|'.join(_OPERATORS)})(?![^\W\d_])", re.IGNORECASE)
-_UNIT = re.compile(r"/?\s?(?:[^\W\d_]{2,}|[gmslhL](?![^\W\d_]))|[:!…€£¥₹°'\"]|\b(?:i\.e|e\.g)\.,?")
+_UNIT = re.compile(
+    r"/?\s?(?:[^\W\d_]{2,}|[gmslhL](?![^\W\d_]))|\ba (?=[^\W\d_])|[:!…€£¥₹°'\"]|\b(?:i\.e|e\.g)\.,?"
+)
 """What has no value: units, names, currencies."""
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _CHANGES = re.compile(rf"{CHANGED.pattern}|{COMPOUND.pattern}", CHANGED.flags)

@@ -100,7 +100,7 @@ _HEAD = re.compile(
     rf"(?:[^\W\d]|[{_PICTURES}{_MARKS}]|[\s.,:;!?'\"“”‘’…|#@&%°/\u2014-]|[≈≃≅~∼≒→⇒∴])*"
 )
 _CODE = re.compile(
-    r"(?:^|.*\W)(?:[A-Z]{2,3}|Rs|kr|R)$|.*[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]$", re.DOTALL
+    r"(?:^|.*\W)(?:[A-Z]{2,3}|R[sp]|kr|R)$|.*[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]$", re.DOTALL
 )
 """A currency that touches its number, USD18, or a script without blanks."""
 _ALONE = re.compile(r"\W*(?:(?:[A-Z]{1,3}|Rs|kr)\W*)?")
@@ -108,6 +108,7 @@ _TAIL = re.compile(
     rf"(?:[\s.,:;!?%°'\"“”‘’…|#&@{_PICTURES}{_MARKS}]|[-/](?=\s*[^\W\d_]{{2}})|/(?=\s?[gmslhLtd]\b)|\u2014"
     r"|(?![\u0370-\u03ff])[^\W\d_])*"
 )
+_KILO = re.compile(f"千(?={languages.KILO})")
 _LETTER = re.compile(r"([A-Za-z])(?![^\W\d_])|\s+([b-zB-HJ-Z])\W*$")
 """One letter that touches a number or stands alone behind it: a unit, a scale or a variable."""
 _UNIT_LETTERS = frozenset("gmslhLdwtcCpFAVWNJ")
@@ -222,7 +223,7 @@ def _is_behind(tail: str, *, money: bool, alone: bool) -> bool:
         _TAIL.fullmatch(tail)
         and not CHANGED.match(_RELATIVE.sub("", rest) if "n" in rest else rest)
         and not (rest != tail and COMPOUND.match(rest))
-        and not any(map(str.isnumeric, rest))
+        and not any(map(str.isnumeric, _KILO.sub("", rest)))
         and (not alone or len(tail.split()) <= _UNIT_WORDS)
     )
 

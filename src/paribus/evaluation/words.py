@@ -44,7 +44,7 @@ _BASE = rf"(?:hexadecimal|hex|octal|binary|ternary|base[\s-]+(?!ten\b)(?:{NUMBER
 _WRONG = "wrong|incorrect|false"
 
 SCALE = re.compile(
-    r"[\s-]*([A-Za-z](?![&'-]|\w)|[\u4e07\u842c\ub9cc\u4ebf\u5104\uc5b5\u5343\ucc9c]|[^\W\d_]{2,})"
+    rf"[\s-]*([A-Za-z](?![&'-]|\w)|[万萬만亿億억천]|千(?!{languages.KILO})|[^\W\d_]{{2,}})"
 )
 RELATION = re.compile(
     r"(?:[/&\u274c\u2717\u2718]|\b(?:than|least|most|over|under|above|below|exceed(?:s|ing)?|"
