@@ -136,8 +136,8 @@ def test_which_settings_make_other_targets(key, alike):
         (
             [0.1],
             [0.2],
-            "Shown to solve more, but how far losses scatter from seed to seed is not known: b "
-            "than a: it takes 3 seeds of both.",
+            "Shown to solve more, with too few seeds to say how far losses scatter: b than a (it "
+            "takes 3 of both).",
         ),
     ],
 )

@@ -169,8 +169,8 @@ def test_an_interval_that_leaves_out_0_where_the_family_shows_nothing():
     pairs = [("full", "lora"), ("full", "third"), ("lora", "third")]
     assert remarked(rows, pairs) == [
         MODELS,
-        "full − lora, full − third: the interval leaves out 0, the test corrected for all "
-        "comparisons does not",
+        "full − lora, full − third: the interval leaves out 0, the test, corrected for "
+        "all comparisons, does not",
         "lora − third: no test of a difference: both solve the very same problems",
     ]
 

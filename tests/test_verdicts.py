@@ -134,8 +134,14 @@ METHODS = {"scope": Scope.METHODS, "seeds": (3, 3)}
         (
             compared(p_holm=0.052),
             "Not shown: the difference may be +2.4 to +18.6 points. The interval leaves out 0, the "
-            "test corrected for all comparisons does not. 10.4 points or more would be seen 8 "
+            "test, corrected for all comparisons, does not. 10.4 points or more would be seen 8 "
             "times in 10.",
+        ),
+        (  # alone in its family: over seeds the test is harder to pass than its interval
+            compared(**METHODS, p_value=0.06, p_holm=0.06),
+            "Not shown: the difference may be +2.4 to +18.6 points. The interval leaves out 0, the "
+            "test, which is harder to pass, does not. 10.4 points or more would be seen 8 times "
+            "in 10.",
         ),
         (
             compared(p_value=None, p_holm=None, interval=Interval(-0.04, 0.04), reason="why"),
@@ -382,12 +388,23 @@ def test_a_headline_claims_no_more_than_its_sentence(rows, more, said):
     assert found.startswith(said)
 
 
+def test_a_headline_says_under_what_other_prompts_the_untuned_model_was_asked():
+    made = tables({"untuned": ["0" * 12], "full": ["1" * 12]}, [("full", "untuned")])
+    for shots, said in (("one_shot", "(0 %, under one_shot/raw)"), ("zero_shot", "(0 %)")):
+        asked = {"untuned": f"{shots}/raw", "full": "zero_shot/raw"}
+        runs = tuple(
+            replace(run, result={"evaluation": {"protocol": asked[run.arm]}}) for run in made.runs
+        )
+        (found,) = conclude(replace(made, runs=runs)).answer
+        assert found.endswith(f"than the untuned model {said}.")
+
+
 def test_a_headline_says_why_the_family_shows_what_the_interval_does_not():
     rows = {name: [f"{start}{'0' * 20}"] for name, start in
             (("full", "1" * 6), ("lora", "0" * 6), ("third", "0" * 6))}  # fmt: skip
     pairs = [("full", "lora"), ("full", "third"), ("lora", "third")]
     (found,) = headline(rows, pairs)
-    assert "is not shown: the interval leaves out 0, the test corrected for all" in found
+    assert "is not shown: the interval leaves out 0, the test, corrected for all" in found
 
 
 def test_several_tuned_arms_and_cut_texts_beside_the_untuned_model():

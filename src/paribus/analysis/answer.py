@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from paribus.analysis import wording
 from paribus.analysis.caveats import Caveats
 from paribus.analysis.contrasts import Contrast, untuned
+from paribus.analysis.protocols import main_protocol
 from paribus.analysis.summary import summary
 from paribus.analysis.tables import Tables
 from paribus.analysis.wording import join, percent, points, points_range
@@ -85,7 +86,7 @@ def _against_untuned(tables: Tables, told: Sequence[_Told]) -> list[str]:
     """One sentence for each verdict that tuned arms got against an untuned one, but its lead."""
     apart = [said for each, explains in told if (said := _apart(each, explains))]
     plain = [each for each, explains in told if not _apart(each, explains)]
-    base = _base(tables, told[0][0].b)
+    base = _base(tables, [each for each, _ in told])
     average = "on average " if max(max(each.seeds) for each, _ in told) > 1 else ""
     sentences = []
     for sought, words in ((Verdict.SUPPORTED, "more"), (Verdict.REFUTED, "fewer")):
@@ -150,10 +151,19 @@ def _problems(group: Sequence[Contrast]) -> str:
     return f"the {sizes.pop():,} test problems" if len(sizes) == 1 else "the test problems"
 
 
-def _base(tables: Tables, reference: str) -> str:
+def _base(tables: Tables, group: Sequence[Contrast]) -> str:
+    """The untuned model of a group, with its accuracy; and its prompts, where they are others."""
+    reference = group[0].b
     several = sum(arm.untuned for arm in tables.arms) > 1
     which = f"{reference}, untuned," if several else "the untuned model"
-    return f"{which} ({_accuracy(tables, reference)})"
+    others = _prompts(tables, [reference]) - _prompts(tables, [each.a for each in group])
+    under = "".join(f", under {each}" for each in sorted(others))
+    return f"{which} ({_accuracy(tables, reference)}{under})"
+
+
+def _prompts(tables: Tables, arms: Sequence[str]) -> set[str]:
+    asked = (main_protocol(run) for run in tables.complete if run.arm in arms)
+    return {each for each in asked if each is not None}
 
 
 def _named(tables: Tables, arms: Sequence[Contrast]) -> str:

@@ -16,7 +16,7 @@
 | few answers           | both arms answered fewer than half of the problems                      |
 | a seed                | it is unlike the others of its arm (`bad_seeds`)                        |
 | files                 | runs of an arm, or both arms, agree as separate models would not        |
-| problems              | many read alike, so that the interval is too narrow                     |
+| problems              | many read alike: the interval may be too narrow                         |
 
 Where outcomes are unbalanced, or few, the difference among the problems that both answered is
 said too. It has an interval and no test: which problems these are is itself what the arms did.
@@ -118,7 +118,7 @@ def caveats(
     said += [each.caveat for each in bad if each.arm in (contrast.a, contrast.b)]
     said += [what for arms, what in tables.likely if arms <= {contrast.a, contrast.b}]
     if alike:
-        said.append("problems that read alike, as the warning says: the interval is too narrow")
+        said.append("problems that read alike, as the warning says: the interval may be too narrow")
     if outcomes or 2 * answered.n < contrast.n:
         said.append(_among_answered(answered, contrast.n, _by_whom(lined_up)))
     return Caveats(

@@ -149,9 +149,9 @@ def _cheaper(
 ) -> Finding:
     ratio = _price(dear, kind) / _price(cheap, kind)
     does = (
-        f"needs {100 / ratio:.0f} % of the memory"
+        f"needed {100 / ratio:.0f} % of the memory"
         if kind == "memory"
-        else f"is {ratio:.1f} x as fast"
+        else f"was {ratio:.1f} x as fast"
     )
     verdict, interval = contrast.verdict, contrast.interval
     assert interval is not None
@@ -236,8 +236,10 @@ def _skill_sentence(gain: Gain) -> str:
             (gain.last, gain.last_interval),
         )
     )
+    shown = "is shown" if gain.verdict is Verdict.SUPPORTED else "is not shown"
     return (
-        f"Of {wording.points(gain.gain)} over {gain.b}, at least {least} are more than format: "
-        f"what is left if {gain.b} counts as right wherever the right number stands in its text, "
-        f"also by accident. If only its last number counts, {last} are left."
+        f"Of {wording.points(gain.gain)} over {gain.b}, {least} are left if {gain.b} counts as "
+        "right wherever the right number stands in its text, also by accident: a lower bound of "
+        f"what is more than format, which {shown} to be above 0. If only its last number counts, "
+        f"{last} are left."
     )

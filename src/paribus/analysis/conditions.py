@@ -229,7 +229,7 @@ def _about_tests(found: Sequence[Contrast], effects: int) -> list[str]:
     return [
         f"The {members} are corrected as one family (Holm), together with what is asked of gains "
         "and margins: if no arm differed from another, at most 1 experiment in 20 would claim "
-        "anything of them."
+        "anything of them, where problems, or the groups they name, are drawn independently."
     ]
 
 

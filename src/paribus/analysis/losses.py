@@ -102,9 +102,9 @@ def _loss_sentence(order: LossOrder) -> str:
             ("Shown to solve more at a lower loss", order.along, ""),
             ("Shown to solve more at a loss that is not shown to differ", order.equal, ""),
             (
-                "Shown to solve more, but how far losses scatter from seed to seed is not known",
+                "Shown to solve more, with too few seeds to say how far losses scatter",
                 order.unknown,
-                f": it takes {MIN_SEEDS} seeds of both",
+                f" (it takes {MIN_SEEDS} of both)",
             ),
             (
                 "Shown to solve more, but trained on targets of other text or tokens",

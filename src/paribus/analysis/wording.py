@@ -11,6 +11,7 @@ several seeds it speaks of the methods. The sentences are worded accordingly, he
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from paribus.statistics.power import ALPHA
 from paribus.statistics.verdicts import Scope, Verdict
 
 if TYPE_CHECKING:  # figures are spelled by verbs that compare nothing
@@ -179,14 +180,17 @@ def explained(explains: str) -> str:
 
 
 def why_not(contrast: "Contrast") -> str:
-    """Return why nothing is shown: why there is no test, or what the test does with the interval.
+    """Return why nothing is shown: why there is no test, or why it fails beside the interval.
 
-    "" where the interval says it.
+    "" where the interval says it. The test over seeds is harder to pass than its interval, and so
+    is one that counts several looks.
     """
     ends = contrast.interval
     if contrast.reason or ends is None or ends.low <= 0 <= ends.high:
         return contrast.reason
-    return "the interval leaves out 0, the test corrected for all comparisons does not"
+    harder = contrast.p_value is not None and contrast.p_value >= ALPHA
+    which = "which is harder to pass," if harder else "corrected for all comparisons,"
+    return f"the interval leaves out 0, the test, {which} does not"
 
 
 def _ahead(contrast: "Contrast", explains: str) -> str:

@@ -80,7 +80,7 @@ def _verdict(finding: Finding) -> str:
 def _found(finding: Finding) -> str:
     """The size of a difference, or the sentence; and what else differed between the arms."""
     evidence, found = finding.evidence, finding.sentence
-    if finding.kind in _SIZED and evidence["interval"] is not None:
+    if finding.kind in _SIZED and evidence["p_holm"] is not None:
         low, high = evidence["interval"]
         span = wording.points_range(Interval(low, high))
         size = wording.points(evidence["difference"])

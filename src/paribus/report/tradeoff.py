@@ -54,8 +54,8 @@ def tradeoff(analysis: Analysis) -> Picture | None:
         "tradeoff",
         drawn,
         "What each tuned arm solves (with its 95 % interval) against what its training took. "
-        "Filled: no other arm solves as much for less. Costs were measured once per run and have "
-        "no interval.",
+        "Filled: by these figures alone no other arm solves as much for less; whether arms differ "
+        "in what they solve is tested above. Costs were measured once per run and have no interval.",
     )
 
 
