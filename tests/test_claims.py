@@ -120,9 +120,7 @@ def test_the_verdicts_of_that_experiment(whole):
         "lora-main (it takes 3 of both)."
     )
     assert found["skill"].verdict.value == "supported"
-    assert found["skill"].sentence.startswith(
-        "Of +100 points over untuned, +71.4 points ["
-    )
+    assert found["skill"].sentence.startswith("Of +100 points over untuned, +71.4 points [")
     assert found["labels"].verdict.value == "not_shown"
     assert found["labels"].claim == "no conclusion changes with corrected labels"
     assert found["protocol"].verdict.value == "refuted"
@@ -190,7 +188,12 @@ EVEN = "10" * 150
     ("full", "lora", "verdict", "sentence"),
     [
         (EVEN, EVEN, "supported", "lora needed 25 % of the memory and solves less than 5 points f"),
-        ("1" * 300, EVEN, "refuted", "lora needed 25 % of the memory; it solves fewer, by 5 points"),
+        (
+            "1" * 300,
+            EVEN,
+            "refuted",
+            "lora needed 25 % of the memory; it solves fewer, by 5 points",
+        ),
         (EVEN, EVEN[:-40] + "0" * 40, "not_shown", "lora needed 25 % of the memory; it may solve"),
     ],
 )

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import chi2, qmc
 
 from paribus.errors import UserError
 from paribus.statistics.crossed import pooled, possible, tail
@@ -23,6 +24,7 @@ from paribus.statistics.power import (
     power_of_methods,
     power_of_models,
     problems_needed,
+    reaches,
 )
 
 SHARES = st.floats(0.01, 0.99)
@@ -139,6 +141,29 @@ def test_power_of_methods_is_how_often_simulated_estimates_are_shown(
     shown = float(np.mean(tail(values, shared, possible(total, df)) < alpha))
     expected = power_of_methods(difference, shared, seeds, alpha)
     assert shown == pytest.approx(expected, abs=4 * sqrt(0.25 / draws))
+
+
+VARIANCES = st.floats(-12, 0).map(lambda power: 10.0**power)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    VARIANCES, st.integers(9, 10**6), VARIANCES, VARIANCES, st.integers(2, 30), st.integers(1, 500)
+)
+def test_distances_are_the_very_ones_that_bisection_finds(shared, units, a, b, df, comparisons):
+    """The least of 65,536 that is shown, whichever way they are looked for; 1 if none is."""
+    alpha, steps = 0.05 / comparisons, 2**16
+    found = reaches((shared, units), [(a, df), (b, df)], alpha).distances
+    cases = qmc.Sobol(2, rng=0).random(64).T
+    drawn = [(each * chi2.ppf(case, df) / df, df) for each, case in zip((a, b), cases, strict=True)]
+    variances = possible(*pooled(drawn))
+    low, high = np.zeros(64), np.ones(64)
+    for _ in range(16):
+        middle = (low + high) / 2
+        shown = tail(middle, (shared, units), variances) < alpha
+        low, high = np.where(shown, low, middle), np.where(shown, middle, high)
+    assert np.array_equal(found, high)
+    assert np.array_equal(found * steps, np.round(found * steps))
 
 
 @pytest.mark.parametrize("seeds", [3, 5])

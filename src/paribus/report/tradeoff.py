@@ -55,7 +55,8 @@ def tradeoff(analysis: Analysis) -> Picture | None:
         drawn,
         "What each tuned arm solves (with its 95 % interval) against what its training took. "
         "Filled: by these figures alone no other arm solves as much for less; whether arms differ "
-        "in what they solve is tested above. Costs were measured once per run and have no interval.",
+        "in what they solve is tested above. Costs were measured once per run and have no "
+        "interval.",
     )
 
 

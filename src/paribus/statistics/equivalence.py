@@ -10,6 +10,7 @@ Behrens-Fisher test of the distance to the margin.
 """
 
 from dataclasses import replace
+from functools import lru_cache
 from math import sqrt
 
 import numpy as np
@@ -71,6 +72,7 @@ def _beyond(found: Estimate, end: float) -> float:
     return half if inside > 0 else 1 - half
 
 
+@lru_cache
 def power_of_equivalence(design: Design, accuracy: float, margin: float) -> tuple[float, float]:
     """Return how often two arms that truly solve `accuracy` are shown equivalent, and one no worse.
 

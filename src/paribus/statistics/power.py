@@ -33,6 +33,8 @@ _POINTS = 64
 and always the same. Power is then found to half a point."""
 _HALVINGS = 16
 """Bisections of [0, 1]: differences are found to 0.002 points."""
+_SECANTS = 8
+"""At most; each is as dear as a bisection."""
 _TAIL = 1e-9
 
 
@@ -131,14 +133,9 @@ def reaches(shared: tuple[float, int], seeds: Sequence[tuple[float, int]], alpha
         for at, (variance, df) in enumerate(seeds)
     ]
     total, freedom = pooled(found) if found else (np.zeros(1), np.ones(1))
-    variances = possible(total, freedom)
-    low, high = np.zeros_like(total), np.full_like(total, 1.0)
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        shown = tail(middle, shared, variances) < alpha
-        low, high = np.where(shown, low, middle), np.where(shown, middle, high)
+    distances = _least_shown(shared, possible(total, freedom), alpha)
     error = sqrt(shared[0] + sum(variance for variance, _ in seeds))
-    return Reaches(distances=high, error=error)
+    return Reaches(distances=distances, error=error)
 
 
 @lru_cache
@@ -152,6 +149,44 @@ def _points(dimensions: int) -> NDArray[np.float64]:
     return np.asarray(qmc.Sobol(dimensions, rng=0).random(_POINTS))
 
 
+def _least_shown(
+    shared: tuple[float, int], variances: NDArray[np.float64], alpha: float
+) -> NDArray[np.float64]:
+    """Return the least distances, of 2**_HALVINGS in (0, 1], that show; 1 where none does.
+
+    Bisection finds them, in 16 rounds; secants of the log of the tail come next to nearly all of
+    them in 3 to 6, and what they did not find is bisected.
+    """
+    steps = 2**_HALVINGS
+    before, depth_before = np.zeros(len(variances)), np.zeros(len(variances))
+    now = np.sqrt(-log(alpha) * 2 * (shared[0] + np.median(variances, axis=-1)))
+    for _ in range(_SECANTS):
+        now = np.clip(now, 1 / steps, 1.0)
+        depth = np.log(np.maximum(tail(now, shared, variances), _TAIL**2))
+        run, rise = now - before, depth - depth_before
+        move = np.divide((log(alpha) - depth) * run, rise, where=rise != 0, out=0 * now)
+        before, depth_before, now = now, depth, now + move
+        if np.abs(move).max() < 0.01 / steps:
+            break
+    high = np.asarray(np.ceil(np.clip(now, 1 / steps, 1.0) * steps) / steps)
+    found = tail(high, shared, variances) < alpha
+    found &= tail(high - 1 / steps, shared, variances) >= alpha
+    if not found.all():
+        high[~found] = _bisected(shared, variances[~found], alpha)
+    return high
+
+
+def _bisected(
+    shared: tuple[float, int], variances: NDArray[np.float64], alpha: float
+) -> NDArray[np.float64]:
+    low, high = np.zeros(len(variances)), np.ones(len(variances))
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        shown = tail(middle, shared, variances) < alpha
+        low, high = np.where(shown, low, middle), np.where(shown, middle, high)
+    return high
+
+
 def chi_squared(share: ArrayLike, df: float) -> NDArray[np.float64]:
     """Return what chi squared with `df` degrees of freedom stays below so often."""
     return np.asarray(2 * gammaincinv(df / 2, share))
@@ -163,6 +198,7 @@ def _shown(difference: float, needed: Reaches) -> float:
     return float(np.mean(above + below))
 
 
+@lru_cache
 def detectable(design: Design, baseline: float) -> float | None:
     """Return the smallest gain over `baseline` with enough power, or None if none has it."""
     return _smallest(lambda gain: _reached(design, baseline, gain), 1 - baseline)
@@ -196,6 +232,7 @@ def detectable_between_methods(
     return _smallest(lambda difference: _shown(difference, found), 1.0)
 
 
+@lru_cache
 def problems_needed(design: Design, baseline: float, difference: float) -> int | None:
     """Return the fewest problems with enough power, or None if seeds alone hide the difference."""
     return fewest_problems(lambda n: power(replace(design, n=n), baseline, difference) >= POWER)
