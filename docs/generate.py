@@ -1,4 +1,4 @@
-"""Generate the pages of docs/ that follow from code and results; with --check say what is old."""
+"""Fill the blocks of docs/ that follow from code and results; with --check say what is old."""
 
 import ast
 import os
@@ -7,13 +7,14 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
-from calibration import calibration_page
-from memory import memory_page
-from reliability import reliability_page
-from rules import rules_page
-from scoring import scoring_page
-from sequential import sequential_page
-from speed import speed_page
+from blocks import filled
+from calibration import calibration_blocks
+from memory import memory_blocks
+from reliability import reliability_blocks
+from rules import rules_blocks
+from scoring import scoring_blocks
+from sequential import sequential_blocks
+from speed import speed_blocks
 
 from paribus.config import schema
 
@@ -24,20 +25,12 @@ VERBS = (
 )  # fmt: skip
 
 
-def config_page() -> str:
+def config_blocks() -> dict[str, str]:
     """Return the reference of every key: type, default, meaning."""
     tree = ast.parse(Path(schema.__file__).read_text(encoding="utf-8"))
     classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
-    lines = [
-        "# Every key of an experiment file",
-        "",
-        "Generated from `src/paribus/config/schema.py` by `make docs`. Any key can be given on the",
-        "command line as `key=value`; `paribus plan FILE --explain` says where each came from.",
-        "Where a key wants a text, what is written is the text: `revision: 0123456`, arms `off`",
-        "and `010`. Numbers are written plainly: `100`, `0.5`, `1e-5`, not `0100` or `1:30`.",
-    ]
     sections = {field.name: field.type for field in fields(schema.ArmConfig)}
-    lines += _table("", classes["ExperimentConfig"]) + _table("", classes["ArmConfig"])
+    lines = _table("", classes["ExperimentConfig"]) + _table("", classes["ArmConfig"])
     for name, kind in sections.items():
         if isinstance(kind, type) and kind.__name__ in classes:
             lines += _table(name, classes[kind.__name__])
@@ -45,7 +38,7 @@ def config_page() -> str:
     lines += _table("contrasts", classes["ContrastConfig"])
     lines += _table("tune", classes["TuneConfig"])
     lines += _table("tune.learning_rates", classes["RateGrids"])
-    return "\n".join(lines) + "\n"
+    return {"keys": "\n".join(lines).lstrip("\n")}
 
 
 def _table(prefix: str, node: ast.ClassDef) -> list[str]:
@@ -74,9 +67,9 @@ def _default(node: ast.expr | None) -> str:
     return "see below" if text.startswith("field(") else f"`{text}`"
 
 
-def cli_page() -> str:
+def cli_blocks() -> dict[str, str]:
     """Return every `--help` text."""
-    lines = ["# The command line", "", "Generated from `--help` by `make docs`."]
+    lines: list[str] = []
     for words in ([], *([verb] for verb in VERBS)):
         help_text = subprocess.run(
             [sys.executable, "-m", "paribus.cli.main", *words, "--help"],
@@ -86,30 +79,34 @@ def cli_page() -> str:
             env={**os.environ, "COLUMNS": "90", "NO_COLOR": "1"},
         ).stdout
         lines += ["", f"## {' '.join(['paribus', *words])}", "", "```", help_text.rstrip(), "```"]
-    return "\n".join(lines) + "\n"
+    return {"help": "\n".join(lines).lstrip("\n")}
+
+
+PAGES = {
+    "config.md": config_blocks,
+    "cli.md": cli_blocks,
+    "calibration.md": calibration_blocks,
+    "sequential.md": sequential_blocks,
+    "memory.md": memory_blocks,
+    "rules.md": rules_blocks,
+    "reliability.md": reliability_blocks,
+    "scoring.md": scoring_blocks,
+    "speed.md": speed_blocks,
+}
 
 
 def main() -> int:
-    """Write the pages, or with --check compare them."""
+    """Fill the pages, or with --check compare them."""
     check = "--check" in sys.argv[1:]
     stale = []
-    pages = {
-        "config.md": config_page(),
-        "cli.md": cli_page(),
-        "calibration.md": calibration_page(),
-        "sequential.md": sequential_page(),
-        "memory.md": memory_page(),
-        "rules.md": rules_page(),
-        "reliability.md": reliability_page(),
-        "scoring.md": scoring_page(),
-        "speed.md": speed_page(),
-    }
-    for name, text in pages.items():
+    for name, blocks in PAGES.items():
         path = DOCS / name
-        if check and (not path.exists() or path.read_text(encoding="utf-8") != text):
+        written = path.read_text(encoding="utf-8")
+        new = filled(name, written, blocks())
+        if check and written != new:
             stale.append(name)
         elif not check:
-            path.write_text(text, encoding="utf-8")
+            path.write_text(new, encoding="utf-8")
     if stale:
         print(f"stale: {', '.join(stale)}; run `make docs`")
     return 1 if stale else 0

@@ -1,4 +1,4 @@
-"""The page of what happens when something goes wrong, with what `benchmarks/faults.py` counted."""
+"""What `benchmarks/faults.py` counted, for docs/reliability.md."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,7 +7,6 @@ from typing import Any
 from paribus.files import read_json
 
 RESULTS = Path(__file__).parents[1] / "benchmarks" / "results" / "faults.json"
-TEXT = Path(__file__).parent / "reliability.text.md"
 GROUPS = {  # by the beginning of file and test
     "test_resume/test_interrupted": "stopped or killed in training and testing, then gone on: "
     "weights, losses, texts and results bit for bit",
@@ -39,17 +38,11 @@ GROUPS = {  # by the beginning of file and test
 }
 
 
-def reliability_page() -> str:
-    """Return the page: the text, then the table."""
+def reliability_blocks() -> dict[str, str]:
+    """Return the table of faults: tried, survived, lost."""
     found = read_json(RESULTS)
     lines = [
-        TEXT.read_text(encoding="utf-8").rstrip(),
-        "",
-        "## What was tried",
-        "",
-        f"{found['date']}, {found['machine']['name']}, {found['machine']['cores']} cores, by",
-        "`make faults`. Survived: in the end the same bytes, or an error that names the file and",
-        "the remedy; never a wrong result, a wrong manifest or a traceback.",
+        f"{found['date']}, {found['machine']['name']}, {found['machine']['cores']} cores:",
         "",
         "| fault | tried | survived | lost |",
         "|---|---|---|---|",
@@ -58,8 +51,8 @@ def reliability_page() -> str:
     for what, (tried, lost) in groups.items():
         lines.append(f"| {what} | {tried:,} | {tried - lost:,} | {lost} |")
     total, lost = (sum(each[i] for each in groups.values()) for i in (0, 1))
-    lines += [f"| **all** | {total:,} | {total - lost:,} | {lost} |", ""]
-    return "\n".join(lines)
+    lines += [f"| **all** | {total:,} | {total - lost:,} | {lost} |"]
+    return {"faults": "\n".join(lines)}
 
 
 def _grouped(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[int]]:

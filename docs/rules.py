@@ -1,4 +1,4 @@
-"""The page of all rule cards, docs/rules.md, from the cards themselves."""
+"""All rule cards, for docs/rules.md."""
 
 import re
 
@@ -7,14 +7,9 @@ from paribus.planning.rules.card import Rule
 from paribus.planning.rules.cards import RULES
 
 
-def rules_page() -> str:
-    """Return the page: a table of contents by severity, then every card by id."""
-    lines = [
-        "# Rule cards",
-        "",
-        "Generated from `src/paribus/planning/rules/` by `make docs`. `paribus plan` and",
-        "`paribus run` check them before anything is spent; `paribus explain PB014` prints one.",
-    ]
+def rules_blocks() -> dict[str, str]:
+    """Return a table of contents by severity, then every card by id."""
+    lines: list[str] = []
     for severity, meaning in MEANINGS.items():
         lines += ["", f"## {meaning[0].upper()}{meaning[1:]}", ""]
         lines += [
@@ -24,7 +19,7 @@ def rules_page() -> str:
         ]
     for rule in RULES:
         lines += _card(rule)
-    return "\n".join(lines) + "\n"
+    return {"cards": "\n".join(lines).lstrip("\n")}
 
 
 def _card(rule: Rule) -> list[str]:
