@@ -118,7 +118,7 @@ def test_compare_prints_the_contract(tmp_path, gold, capsys):
         *("caveats", "answered"),
     }
     assert found["speaks_of"] == "Verdicts are of these models (one seed)."
-    assert found["answer"].startswith("Of these models, for file: a difference between model and ")
+    assert found["answer"].startswith("Of these models, a difference between model and first (")
     assert (contrast["seeds"], contrast["scope"], contrast["equivalence"]) == (
         [1, 1],
         "models",

@@ -104,6 +104,8 @@ def test_plan_and_status_and_verify_agree(looked, tmp_path, tiny):
     assert paribus("verify", "runs", cwd=folder).returncode == 0
     fresh = json.loads(paribus("plan", "x.yaml", "name=new", "--json", cwd=folder).stdout)
     assert fresh["looks"]["seeds"] == [3, 4]
+    assert fresh["foresight"]["level"] == pytest.approx(0.045)
+    assert "90 % of the level that the last look has" in fresh["foresight"]["sentence"]
     assert (fresh["looks"]["least_runs"], fresh["looks"]["most_runs"]) == (10, 13)
     assert 0 < fresh["looks"]["least_seconds"] < fresh["looks"]["most_seconds"]
     text = paribus("plan", "x.yaml", "name=new", cwd=folder).stdout

@@ -369,8 +369,13 @@ CUT = "1" * 6 + "c" * 14
          f"{BY_METHOD}full scores higher than lora (+70 points, +42.6 to +85.5), which this may "
          "explain alone: cut by the token limit: 0 % of the texts of full, 70 % of lora."),
         ({"full": [CUT], "lora": ["1" * 20]}, {},
-         f"{BY_METHOD}lora scores higher than full (−70 points, −85.5 to −42.6), which this may "
+         f"{BY_METHOD}lora scores higher than full (+70 points, +42.6 to +85.5), which this may "
          "explain alone: cut by the token limit: 70 % of the texts of full, 0 % of lora."),
+        # Who is named first is it by so much, whoever is asked about.
+        ({"full": ["0" * 20], "lora": ["1" * 20]}, {},
+         f"{BY_METHOD}lora is better than full on these 20 problems (+100 points, +67.8 to +100.0"),
+        ({"full": [HALF[:-8] + "0" * 8], "lora": [HALF]}, {"margins": {("full", "lora"): 0.03}},
+         f"{BY_METHOD}lora is not worse than full by 3 points or more (+2 points, "),
         # Runs that are not known to be seeds: the means of these.
         ({"full": ["1" * 20] * 2, "lora": ["0" * 20]}, {"repeats": frozenset({"full"})},
          f"{BY_METHOD}full solves more than lora on average (+100 points, "),
@@ -388,6 +393,14 @@ CUT = "1" * 6 + "c" * 14
 def test_a_headline_claims_no_more_than_its_sentence(rows, more, said):
     (found,) = headline(rows, **more)
     assert found.startswith(said)
+
+
+def test_arms_of_which_nobody_says_that_they_were_trained_are_no_tuned_arms():
+    rows = {"untuned": ["0" * 12], "full": ["1" * 12], "lora": ["1" * 12]}
+    made = tables(rows, [("full", "untuned"), ("lora", "untuned")])
+    arms = tuple(arm if arm.untuned else replace(arm, identity={}) for arm in made.arms)
+    (found,) = conclude(replace(made, arms=arms)).answer
+    assert found.startswith("Of these models, both arms solve more of the 12 test problems than")
 
 
 def test_a_headline_says_under_what_other_prompts_the_untuned_model_was_asked():

@@ -11,8 +11,9 @@ from paribus.analysis.caveats import Caveats
 from paribus.analysis.contrasts import Contrast, untuned
 from paribus.analysis.protocols import main_protocol
 from paribus.analysis.summary import summary
-from paribus.analysis.tables import Tables
+from paribus.analysis.tables import FILE, Tables
 from paribus.analysis.wording import join, percent, points, points_range
+from paribus.statistics.intervals import Interval
 from paribus.statistics.verdicts import Scope, Verdict
 
 MAX_NAMED = 4
@@ -37,8 +38,8 @@ def answer(tables: Tables, found: Sequence[Contrast], beside: Sequence[Caveats])
         for lead, told in _grouped(group, lambda each: _lead(tables, each)).items():
             sentences.extend(f"{lead}, {said}." for said in _against_untuned(tables, told))
     factors = [one for one in made if not _tunes(tables, one[0])]
-    by_factor = _grouped(factors, lambda each: f"{_lead(tables, each)}, for {each.factor}")
-    sentences.extend(f"{lead}: {'; '.join(_of_pairs(told))}." for lead, told in by_factor.items())
+    by_factor = _grouped(factors, lambda each: f"{_lead(tables, each)}, {_for(each.factor)}")
+    sentences.extend(f"{lead}{'; '.join(_of_pairs(told))}." for lead, told in by_factor.items())
     open_ones = [each for each in found if not each.n]
     if open_ones:
         reasons = "; ".join(dict.fromkeys(each.reason for each in open_ones))
@@ -75,6 +76,11 @@ def _lead(tables: Tables, each: Contrast) -> str:
     return wording.lead(each, "trained" if known and _trained(tables, each.a) else "")
 
 
+def _for(factor: str) -> str:
+    """Name what is compared; of files from elsewhere nobody knows in what they differ."""
+    return "" if factor == FILE else f"for {factor}: "
+
+
 def _grouped(told: Sequence[_Told], by: Callable[[Contrast], str]) -> dict[str, list[_Told]]:
     found: dict[str, list[_Told]] = {}
     for each, explains in told:
@@ -94,7 +100,8 @@ def _against_untuned(tables: Tables, told: Sequence[_Told]) -> list[str]:
         than = f"{words} of {_problems(arms)} {average}than {base}"
         if len(arms) == len(told) > 1:
             every = "both" if len(arms) == 2 else f"all {len(arms)}"
-            sentences.append(f"{every} tuned arms solve {than}: {_named(tables, arms)}")
+            tuned = "tuned " if all(_trained(tables, each.a) for each in arms) else ""
+            sentences.append(f"{every} {tuned}arms solve {than}: {_named(tables, arms)}")
         elif arms:
             solve = "solves" if len(arms) == 1 else "solve"
             sentences.append(f"{_named(tables, arms)} {solve} {than}")
@@ -125,9 +132,9 @@ def _seen(each: Contrast, explains: str) -> str:
     alike = wording.alike(each)
     if each.verdict is not Verdict.NOT_SHOWN:
         though = f"; yet {alike}" if alike else ""
-        order = wording.order(each, explains)
-        return f"{order} ({_size(each)}){wording.explained(explains)}{though}"
-    return f"{alike} ({_size(each)})" if alike else ""
+        size = _size(each, turned=each.verdict is Verdict.REFUTED)
+        return f"{wording.order(each, explains)} ({size}){wording.explained(explains)}{though}"
+    return f"{alike} ({_size(each, turned=each.not_worse == (each.b,))})" if alike else ""
 
 
 def _unseen(group: Sequence[Contrast], where: str) -> str:
@@ -170,11 +177,17 @@ def _named(tables: Tables, arms: Sequence[Contrast]) -> str:
     return join([f"{each.a} ({_accuracy(tables, each.a)})" for each in arms])
 
 
-def _size(contrast: Contrast) -> str:
-    """The difference a minus b with its interval; which arms are models beside methods."""
-    if contrast.interval is None:
-        return points(contrast.difference)
-    text = f"{points(contrast.difference)}, {points_range(contrast.interval)}"
+def _size(contrast: Contrast, *, turned: bool = False) -> str:
+    """The difference a minus b with its interval; which arms are models beside methods.
+
+    `turned`: b minus a, where b is named first.
+    """
+    difference, interval = contrast.difference or 0.0, contrast.interval
+    if interval is None:
+        return points(difference)
+    if turned:
+        difference, interval = -difference, Interval(-interval.high, -interval.low)
+    text = f"{points(difference)}, {points_range(interval)}"
     if contrast.scope is Scope.MODELS:
         return f"{text}, means of these runs" if max(contrast.seeds) > 1 else text
     return text + "".join(f", {name} as it is" for name in contrast.existing)

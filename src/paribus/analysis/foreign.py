@@ -33,13 +33,10 @@ from paribus.analysis.repeats import (
 )
 from paribus.analysis.samples import Sample
 from paribus.analysis.sources import Source, read_sources
-from paribus.analysis.tables import Arm, Run, Tables, with_generations
+from paribus.analysis.tables import FILE, Arm, Run, Tables, with_generations
 from paribus.errors import DataError
 from paribus.evaluation.gold import check_gold
 from paribus.records import AnswerStyle, Generation, Problem
-
-FACTOR = "file"
-"""What the arms of a contrast differ in, as far as is known."""
 
 _SHOWN = 3
 """Problems that an error quotes; the others are counted."""
@@ -280,9 +277,9 @@ def _tables(arms: Sequence[Arm], runs: Sequence[Run], stated: dict[str, Any]) ->
         origins=dict.fromkeys(stated, "command line"),
         arms=tuple(arms),
         declared=tuple(
-            (first.name, later.name, FACTOR)
+            (first.name, later.name, FILE)
             if later.untuned and not first.untuned
-            else (later.name, first.name, FACTOR)
+            else (later.name, first.name, FILE)
             for first, later in combinations(arms, 2)
         ),
         runs=tuple(runs),

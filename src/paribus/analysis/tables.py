@@ -26,6 +26,9 @@ from paribus.store.tested import Tested
 MAIN_SCORER = SCORERS[0]
 """The scorer conclusions are drawn from."""
 
+FILE = "file"
+"""The factor of arms of which nobody knows in what else they differ."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
