@@ -12,7 +12,8 @@ from pydantic.dataclasses import dataclass
 
 from paribus.records import AnswerStyle
 
-_STRICT = ConfigDict(extra="forbid", strict=True)
+_STRICT = ConfigDict(extra="forbid", strict=True, defer_build=True)
+"""Built when it is first asked: most verbs check no experiment file."""
 
 # Beyond these bounds a value is a slip of the pen, and would only be met after hours.
 Count = Annotated[int, Field(ge=1, le=1_000_000)]

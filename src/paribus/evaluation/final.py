@@ -69,8 +69,9 @@ _DIVIDER = re.compile(
     re.MULTILINE,
 )
 """Where another question begins, and where thoughts begin and end."""
-_SIGNS = (":", "user", "[inst]", "think", "thought", "reasoning>", "reasoning]", "scratchpad")
-"""One of these is in whatever it finds: most texts have none."""
+_SIGNS = ("user", "[inst]", "think", "thought", "reasoning", "scratchpad")
+_ASKING = ("question", "problem", "human", "instruction")
+"""One of these is in whatever it finds, the latter or a Q before a colon: most have none."""
 
 
 @lru_cache(maxsize=2**18)
@@ -152,8 +153,9 @@ def _parts(text: str) -> list[str]:
     Thoughts stand between `<think>` and `</think>`, closed or not; where only the end is there,
     the prompt held the beginning.
     """
-    lower = text.lower()
-    if not any(map(lower.__contains__, _SIGNS)):
+    folded = text.casefold()
+    asks = ":" in text and ("Q" in text or any(map(folded.__contains__, _ASKING)))
+    if not asks and not any(map(folded.__contains__, _SIGNS)):
         return [text]
     parts: list[list[str]] = [[]]
     start = depth = 0
@@ -177,9 +179,9 @@ def _parts(text: str) -> list[str]:
 
 def _last(part: str, style: AnswerStyle, *, cut: bool) -> Final | None:
     """Return the last complete answer of `part`; of one that is `cut`, none that may go on."""
-    left = iter(sorted(places(part, style), key=lambda place: -place.start))
+    left = iter(sorted(places(part, style, cut=cut), key=lambda place: -place.start))
     for place in left:
-        if cut and place.open:
+        if place.open:
             return _repeated(place, [found for each in left if (found := _read(each))])
         if found := _read(place):
             if is_reckoned_on(part, place, found.value.number):

@@ -25,7 +25,7 @@ class Place:
     Attributes:
         start: where in the text.
         written: what stands there, up to a line.
-        open: whether a longer text may add to it.
+        open: whether the text was cut, and a longer one may add to it.
         alone: whether a number must stand there alone, without a sentence around it.
         comma: whether its language writes a decimal comma.
     """
@@ -119,16 +119,16 @@ _FIRST = re.compile(r"#[\s*_(]{0,8}0?1(?![0-9])")
 """In a text with a first heading: most have none, and need not be read line by line."""
 
 
-def places(part: str, style: AnswerStyle) -> Iterator[Place]:
-    """Yield where answers of `style` may stand, but for the last line."""
+def places(part: str, style: AnswerStyle, *, cut: bool = False) -> Iterator[Place]:
+    """Yield where answers of `style` may stand, but for the last line; `cut` as in `final`."""
     if style in ("auto", "marked") and "####" in part:
-        yield from _marked(part)
+        yield from _marked(part, cut=cut)
     if style in ("auto", "phrase") and ("nswer" in part or "NSWER" in part):
-        yield from _phrases(_PHRASE, part)
+        yield from _phrases(_PHRASE, part, cut=cut)
     if style in ("auto", "phrase") and any(map(part.__contains__, languages.ANSWERS)):
-        yield from _phrases(_SAID_ELSEWHERE, part)
+        yield from _phrases(_SAID_ELSEWHERE, part, cut=cut)
     if style in ("auto", "boxed") and ("oxed" in part or "<answer>" in part):
-        yield from _boxed(part)
+        yield from _boxed(part, cut=cut)
 
 
 def is_taken_back(part: str, place: Place) -> bool:
@@ -158,14 +158,14 @@ def last_line(part: str) -> Place | None:
     return Place("last_line", start, written, alone=True, comma=comma)
 
 
-def _boxed(part: str) -> Iterator[Place]:
+def _boxed(part: str, *, cut: bool) -> Iterator[Place]:
     for start, written in boxed(part):
         yield Place("boxed", start, written)
     if half := _OPEN_BOX.search(part):
-        yield Place("boxed", half.start(), half[1], open=True)
+        yield Place("boxed", half.start(), half[1], open=cut)
 
 
-def _marked(part: str) -> Iterator[Place]:
+def _marked(part: str, *, cut: bool) -> Iterator[Place]:
     marks = list(_MARK.finditer(part))
     headings = _headings(part, marks)
     for mark in marks:
@@ -174,10 +174,11 @@ def _marked(part: str) -> Iterator[Place]:
         if _BLANK.fullmatch(mark[1]):
             line = _NEXT_LINE.match(part, mark.end())
             written = line[1] if line else ""
-            ends = line.end() == len(part) if line else True
+            ends = cut and (line is None or line.end() == len(part))
             yield Place("marked", mark.start(), written, open=ends, alone=True)
         else:
-            yield Place("marked", mark.start(), mark[1][:LONGEST], open=_is_open(mark, 1, part))
+            ends = cut and _is_open(mark, 1, part)
+            yield Place("marked", mark.start(), mark[1][:LONGEST], open=ends)
 
 
 def _headings(part: str, marks: Sequence[re.Match[str]]) -> frozenset[int]:
@@ -186,9 +187,10 @@ def _headings(part: str, marks: Sequence[re.Match[str]]) -> frozenset[int]:
     `#### 2 eggs`, `#### 2` are headings only among others: behind or before a 1, and its like.
     """
     found = {mark.start() for mark in marks if _is_title(mark[1])}
+    if not _FIRST.search(part):
+        return frozenset(found)
     numbered = {mark.start(): it for mark in marks if (it := _NUMBERED.match(mark[1]))}
-    first = numbered and _FIRST.search(part)
-    numbers = {int(number) for number in _HEADINGS.findall(part)} if first else set()
+    numbers = {int(number) for number in _HEADINGS.findall(part)} if numbered else set()
     end = len(part.rstrip())
     for mark in marks:
         it = numbered.get(mark.start())
@@ -205,7 +207,7 @@ def _is_title(line: str) -> bool:
     return bool(_HEADING.match(line) or _TITLE.match(line[:LONGEST]))
 
 
-def _phrases(pattern: re.Pattern[str], part: str) -> Iterator[Place]:
+def _phrases(pattern: re.Pattern[str], part: str, *, cut: bool) -> Iterator[Place]:
     for phrase in pattern.finditer(part):
         if _is_supposed(phrase, part):
             continue
@@ -214,10 +216,10 @@ def _phrases(pattern: re.Pattern[str], part: str) -> Iterator[Place]:
         alone = not parts.get("first", True) and phrase["verb"][-1:] in ":=>-"
         if _BLANK.fullmatch(said):
             line = _NEXT_LINE.match(part, phrase.end("said"))
-            ends = line is None or line.end() == len(part)
+            ends = cut and (line is None or line.end() == len(part))
             yield Place("phrase", phrase.start(), line[1] if line else "", ends, True, comma)
         else:
-            ends = _is_open(phrase, "said", part)
+            ends = cut and _is_open(phrase, "said", part)
             yield Place("phrase", phrase.start(), said, ends, alone, comma)
 
 

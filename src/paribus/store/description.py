@@ -34,7 +34,7 @@ def _plain_name(name: str) -> str:
 
 _Name = Annotated[str, Field(max_length=200), AfterValidator(_plain_name)]
 _Points = Annotated[float, Field(strict=True, gt=0, le=100)]
-_ANY = ConfigDict(extra="ignore")
+_ANY = ConfigDict(extra="ignore", defer_build=True)
 
 
 @dataclass(config=_ANY)
