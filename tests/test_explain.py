@@ -91,7 +91,7 @@ def test_the_page_lists_every_card_and_links_to_it() -> None:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    page: str = module.rules_page()
+    page: str = module.rules_blocks()["cards"]
     for rule in RULES:
         assert page.count(f"\n## {rule.id}\n") == 1
         title = rule.title.replace("<", "\\<")
