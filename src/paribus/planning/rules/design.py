@@ -132,7 +132,7 @@ RULES: tuple[Rule, ...] = (
         why="One run of an arm does not tell what the method does from what this seed did.",
         evidence=(
             "measured here: at four more base seeds of the quickstart, LoRA on socratic solutions "
-            "fell 15 to 22 points behind a neighbour in three (README.md)",
+            "fell 15 to 22 points behind a neighbour in three (LOG.md)",
         ),
         instead="Set seeds=3 where you can afford it; else read every verdict as one on models.",
         check=_one_seed,

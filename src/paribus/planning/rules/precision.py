@@ -115,8 +115,8 @@ RULES: tuple[Rule, ...] = (
         why="Tensor cores, which do most of a GPU's work in bf16, are not used for plain fp32.",
         evidence=(
             "NVIDIA's data sheet of the H100 SXM: 989 TFLOP/s in bf16, dense, and 67 in fp32.",
-            "README: in fp32 generated texts are the same for any batch size; in bf16 they need "
-            "not be.",
+            "docs/design.md: in fp32 generated texts are the same for any batch size; in bf16 they "
+            "need not be.",
         ),
         instead="Set training.precision: bf16, unless fp32 is what you ask about or check with.",
         check=_slow_fp32,
