@@ -50,6 +50,15 @@ def test_files_that_are_named_exist(page):
     assert [path for path in named if not list(ROOT.glob(path))] == []
 
 
+def test_modules_of_the_glossary_exist():
+    glossary = prose(ROOT / "docs" / "design.md").split("## ")[1]
+    modules = re.findall(r"`(\w+/\w+)`", glossary)
+    source = ROOT / "src" / "paribus"
+    assert modules
+    missing = [m for m in modules if not ((source / m).is_dir() or (source / f"{m}.py").exists())]
+    assert missing == []
+
+
 @pytest.fixture(scope="module")
 def filled():
     spec = spec_from_file_location("blocks", ROOT / "docs" / "blocks.py")
