@@ -36,6 +36,11 @@ def solved(*rows: str) -> NDArray[np.bool_]:
     return np.array([[each == "1" for each in row] for row in rows])
 
 
+def without_subquestions(solution: str) -> str:
+    """A socratic solution as its main variant: each line's text behind the first ` ** `."""
+    return "\n".join(line.split(" ** ", 1)[-1] for line in solution.split("\n"))
+
+
 def generation(number: int, text: str, stop: str = "answer", group: str = "") -> Generation:
     """What a model wrote for problem `number`, whose answer is 7."""
     return Generation(

@@ -10,7 +10,8 @@ import pytest
 from by_hand import generation
 from paribus.analysis.contrasts import Contrast
 from paribus.analysis.fairness import ABSENT, Row, Status, table, unexplained
-from paribus.analysis.findings import analyse
+from paribus.analysis.findings import conclude
+from paribus.analysis.reading import load
 from paribus.analysis.tables import Arm, Run, Tables, with_generations
 from paribus.cli.main import main
 from paribus.config.spec import flatten, nest
@@ -297,7 +298,7 @@ def test_a_clean_store_has_nothing_unexplained(tmp_path: Path):
     describe(folder)
     for arm, solved in (("baseline", {0}), ("full", {0, 1}), ("lora", {2})):
         finish(folder, arm, answers(solved))
-    found = analyse(folder)
+    found = conclude(load(folder))
     assert [unexplained(found.tables, each) for each in found.contrasts] == [[], [], []]
     assert {caveat for each in found.findings for caveat in each.caveats} == set()
 

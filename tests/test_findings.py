@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from by_hand import tables
-from paribus.analysis.findings import analyse, conclude, payload
+from paribus.analysis.findings import conclude, payload
+from paribus.analysis.reading import load
 from paribus.analysis.summary import summaries
 from paribus.statistics.intervals import paired_difference, share
 from paribus.store.layout import ExperimentFolder
@@ -28,7 +29,7 @@ def folder(tmp_path: Path) -> ExperimentFolder:
 
 def conclusions(folder: ExperimentFolder):
     """findings.json as a program reads it."""
-    return json.loads(json.dumps(payload(analyse(folder)), allow_nan=False))
+    return json.loads(json.dumps(payload(conclude(load(folder))), allow_nan=False))
 
 
 def test_an_arm_and_its_run(folder):

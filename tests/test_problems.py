@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from by_hand import without_subquestions
 from paribus.config.schema import DataConfig
 from paribus.data import gsm8k
 from paribus.data.problems import FEW_SHOTS, load
-from paribus.data.wordproblems import strip_subquestions
 from paribus.errors import DataError, NotHere
 from paribus.records import Problem, Variant
 
@@ -69,7 +69,7 @@ def test_both_variants_draw_the_same_problems(folder, source):
     assert main.hashes()["train_sha256"] != socratic.hashes()["train_sha256"]
     for plain, stepped in zip(main.train, socratic.train, strict=True):
         assert " ** " in stepped.solution
-        assert strip_subquestions(stepped.solution) == plain.solution
+        assert without_subquestions(stepped.solution) == plain.solution
 
 
 @pytest.mark.parametrize("source", SOURCES)
@@ -217,7 +217,7 @@ def test_the_real_files():
     assert (len(main.train), len(main.test)) == (1319 - FEW_SHOTS, 7473)
     assert (main.train_duplicates, main.overlap) == (0, 0)
     assert asked(main.train) == asked(socratic.train)
-    stripped = [strip_subquestions(p.solution) for p in (*socratic.train, socratic.shot)]
+    stripped = [without_subquestions(p.solution) for p in (*socratic.train, socratic.shot)]
     assert stripped == [p.solution for p in (*main.train, main.shot)]
     assert [p.answer for p in main.train] == [p.answer for p in socratic.train]
     plain = draw("gsm8k", REAL)

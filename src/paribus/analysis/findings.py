@@ -1,6 +1,6 @@
 """The conclusions of an experiment, for the report and, as strict JSON, for programs.
 
-    analysis = analyse(ExperimentFolder(Path("runs/gsm8k")))
+    analysis = conclude(load(ExperimentFolder(Path("runs/gsm8k"))))
     analysis.answer                         # the sentences a colleague wants to hear
     payload(analysis)["contrasts"][0]       # {"a": "full-main", "b": "baseline", ...}
 
@@ -21,7 +21,6 @@ from paribus.analysis.contrasts import Contrast
 from paribus.analysis.effects import Effect
 from paribus.analysis.family import judged
 from paribus.analysis.finding import Finding
-from paribus.analysis.reading import load
 from paribus.analysis.reads import unrecorded
 from paribus.analysis.robustness import Shift, Variation, shifts, variations
 from paribus.analysis.signals import signal_table
@@ -31,7 +30,6 @@ from paribus.evaluation.score import VERSION
 from paribus.statistics.intervals import Interval
 from paribus.statistics.split import Split
 from paribus.statistics.verdicts import Verdict
-from paribus.store.layout import ExperimentFolder
 
 FORMAT = 2
 """Version of findings.json."""
@@ -55,11 +53,6 @@ class Analysis:
     findings: list[Finding]
     answer: list[str]
     limits: list[str]
-
-
-def analyse(folder: ExperimentFolder, description: dict[str, Any] | None = None) -> Analysis:
-    """Read the experiment in `folder` and compare its arms. Arguments and errors as of `load`."""
-    return conclude(load(folder, description))
 
 
 def conclude(tables: Tables) -> Analysis:

@@ -4,6 +4,7 @@ parsed(b'{"id": 1}', "x.jsonl:1", "JSON", MEND)            # {"id": 1}
 check_unwrapped("x.json:1", {"samples": [{"id": 1}]})      # DataError: jq -c '.samples[]' …
 """
 
+import codecs
 import json
 import re
 import shlex
@@ -23,7 +24,7 @@ _PLAIN = re.compile("[A-Za-z_][A-Za-z0-9_]*").fullmatch
 def parsed(text: bytes, where: str, what: str, remedy: str) -> Any:
     """Return the value in `text`, which should be `what`. Raises DataError that names the cause."""
     try:
-        return parse_json(text.decode("utf-8-sig"))
+        return parse_json(text.removeprefix(codecs.BOM_UTF8).decode())
     except UnicodeDecodeError as error:
         raise DataError(f"{where}: not in UTF-8: {fault(error)}", ENCODE) from error
     except RecursionError as error:

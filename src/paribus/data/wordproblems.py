@@ -141,11 +141,6 @@ def generate(
     return train, test
 
 
-def strip_subquestions(solution: str) -> str:
-    """Return a socratic solution as its main variant: each line's text after any ` ** `."""
-    return "\n".join(line.split(" ** ", 1)[-1] for line in solution.split("\n"))
-
-
 def _check(train_size: int, test_size: int, steps: tuple[int, int], max_number: int) -> None:
     low, high = steps
     for name, value, holds, limit in (
