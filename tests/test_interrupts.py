@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -93,6 +94,23 @@ def test_what_a_library_swallows_is_heard_before_a_run_begins(number):
     assert heard == ["begun"]
     for each, handler in before.items():
         signal.signal(each, handler)
+
+
+def test_an_interrupt_while_a_process_starts_is_heard_after_it_and_not_by_it():
+    code = "import signal; print(*sorted(signal.pthread_sigmask(signal.SIG_BLOCK, [])))"
+    started = []
+
+    def start() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        started.append(subprocess.check_output([sys.executable, "-c", code], text=True))
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    with pytest.raises(KeyboardInterrupt):
+        process._deaf(start)
+    assert started == [f"{int(signal.SIGHUP)} {int(signal.SIGINT)}\n"]
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == mask
+    signal.signal(signal.SIGINT, before)
 
 
 def end_with(signal_number: int, send: Send) -> None:

@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -114,15 +114,15 @@ def _deaf(start: Callable[[], None]) -> None:
     """Call `start` so that the program it starts does not hear Ctrl-C or that its terminal closed.
 
     A terminal sends both to the whole group. What interrupts a process's imports is a traceback,
-    and with the server its children would go. That a signal is ignored is inherited by the program
-    that is started.
+    and with the server its children would go. That a signal is blocked is inherited by the program
+    that is started; here it is heard afterwards, and not lost as if it had been ignored.
     """
-    before = {each: signal.signal(each, signal.SIG_IGN) for each in (signal.SIGINT, signal.SIGHUP)}
+    resource_tracker.ensure_running()  # when it starts it lets signals through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
     try:
         start()
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _may_have_gpu() -> bool:
