@@ -4,7 +4,6 @@ A few of its settings with fewer experiments, each held against the binomial cha
 so much by bad luck. `benchmarks/results` has the full measurement.
 """
 
-import gc
 import importlib.util
 import sys
 from collections.abc import Iterator
@@ -30,9 +29,7 @@ def calibration() -> Iterator[ModuleType]:
     module = importlib.util.module_from_spec(spec)
     sys.modules["calibration"] = module  # its dataclasses look themselves up there
     spec.loader.exec_module(module)
-    module.settle()
     yield module
-    gc.unfreeze()
     sys.path.remove(str(folder))
 
 
