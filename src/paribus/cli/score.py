@@ -51,7 +51,7 @@ def score(
     if page is not None:
         check_target(page)
     found = collect(files, gold=gold, group_by=group_by, common=common, said=said, style=style)
-    gc.freeze()  # what was read stays: statsmodels looks for garbage with every interval of a share
+    gc.freeze()  # what was read stays: no collection is to look through a million objects
     analysis = conclude(found.tables)
     analysis = replace(analysis, limits=[*analysis.limits, *found.notes])
     findings = payload(analysis, signals=as_json)
