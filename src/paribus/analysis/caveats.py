@@ -79,8 +79,8 @@ class Answered:
 class Caveats:
     """What stands beside one contrast: settings and figures that are unlike, and what came out.
 
-    `explains` is the one of `outcomes` that may be all there is to the difference: texts without an
-    answer, where those that both answered show none; else "".
+    `explains` is the one of `outcomes` that may be all there is to a difference that is shown:
+    texts without an answer, where those that both answered show none; else "".
     """
 
     unlike: tuple[str, ...] = ()
@@ -110,6 +110,7 @@ def caveats(
     if not contrast.n:
         return Caveats()
     lined_up = align(comparable(tables, contrast.a, contrast.b))
+    shown, silent = contrast.verdict is not Verdict.NOT_SHOWN, _lower_is_silent(contrast, lined_up)
     existing = tables.existing(contrast.a), tables.existing(contrast.b)
     answered = _answered(lined_up, existing, paired=contrast.paired)
     outcomes = list(_unbalanced({contrast.a: 1, contrast.b: -1}, lined_up))
@@ -125,7 +126,7 @@ def caveats(
         unlike=tuple(map(_differs, unexplained(tables, contrast))),
         outcomes=tuple(said),
         answered=answered,
-        explains=_explains(outcomes, answered) if _lower_is_silent(contrast, lined_up) else "",
+        explains=_explains(outcomes, answered) if shown and silent else "",
     )
 
 

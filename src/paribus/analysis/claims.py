@@ -76,13 +76,12 @@ def findings(
 def _of_contrast(tables: Tables, contrast: Contrast, caveats: Caveats) -> Finding:
     tuning = untuned(tables, contrast.b) and not untuned(tables, contrast.a)
     rest = "its untuned model" if tuning else contrast.b
-    explains = caveats.explains if contrast.verdict is not Verdict.NOT_SHOWN else ""
     return Finding(
         kind="tuning" if tuning else "contrast",
-        claim=f"{contrast.a} {'scores higher' if explains else 'solves more'} than {rest}",
+        claim=f"{contrast.a} {'scores higher' if caveats.explains else 'solves more'} than {rest}",
         verdict=contrast.verdict,
         scope=contrast.scope,
-        sentence=wording.verdict(contrast, explains),
+        sentence=wording.verdict(contrast, caveats.explains),
         evidence={
             "a": contrast.a,
             "b": contrast.b,

@@ -202,7 +202,7 @@ def _beside(contrast: Contrast, caveats: Caveats) -> dict[str, Any]:
         "unlike": list(caveats.unlike),
         "sentence": wording.verdict(contrast, caveats.explains),
         "why_not": "" if shown else wording.why_not(contrast),
-        "explained_by": caveats.explains if shown and caveats.explains else None,
+        "explained_by": caveats.explains or None,
         "answered": answered
         and {
             "n": answered.n,

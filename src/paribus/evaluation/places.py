@@ -172,10 +172,8 @@ def _marked(part: str, *, cut: bool) -> Iterator[Place]:
         if mark.start() in headings:
             continue
         if _BLANK.fullmatch(mark[1]):
-            line = _NEXT_LINE.match(part, mark.end())
-            written = line[1] if line else ""
-            ends = cut and (line is None or line.end() == len(part))
-            yield Place("marked", mark.start(), written, open=ends, alone=True)
+            written, ends = _below(part, mark.end())
+            yield Place("marked", mark.start(), written, open=cut and ends, alone=True)
         else:
             ends = cut and _is_open(mark, 1, part)
             yield Place("marked", mark.start(), mark[1][:LONGEST], open=ends)
@@ -215,12 +213,17 @@ def _phrases(pattern: re.Pattern[str], part: str, *, cut: bool) -> Iterator[Plac
         said, comma = phrase["said"], bool(parts.get("comma"))
         alone = not parts.get("first", True) and phrase["verb"][-1:] in ":=>-"
         if _BLANK.fullmatch(said):
-            line = _NEXT_LINE.match(part, phrase.end("said"))
-            ends = cut and (line is None or line.end() == len(part))
-            yield Place("phrase", phrase.start(), line[1] if line else "", ends, True, comma)
+            said, ends = _below(part, phrase.end("said"))
+            alone = True
         else:
-            ends = cut and _is_open(phrase, "said", part)
-            yield Place("phrase", phrase.start(), said, ends, alone, comma)
+            ends = _is_open(phrase, "said", part)
+        yield Place("phrase", phrase.start(), said, open=cut and ends, alone=alone, comma=comma)
+
+
+def _below(part: str, end: int) -> tuple[str, bool]:
+    """Return the line below a mark or phrase that ends there, and whether the text ends with it."""
+    line = _NEXT_LINE.match(part, end)
+    return (line[1], line.end() == len(part)) if line else ("", True)
 
 
 def _is_supposed(phrase: re.Match[str], part: str) -> bool:
