@@ -1,21 +1,24 @@
-"""Are the intervals and tests right? Simulated experiments with known truth, judged by paribus.
+"""Check intervals, tests and power on simulated experiments whose true accuracies are known.
 
-    python benchmarks/calibration.py                 # everything: about an hour on 2 cores
+    python benchmarks/calibration.py                 # all settings: more than an hour on 2 cores
     python benchmarks/calibration.py --experiments 200 --only models
 
-Each setting is simulated at least 2,000 times: four arms in a 2 x 2 matrix and an untuned one,
-their correctness correlated over problems by a shared latent difficulty, each seed's accuracy
-drawn from a beta distribution around the arm's. The very functions of `paribus.analysis` then
-judge. Measured per setting: how often the interval of an arm, of a contrast, of an effect holds
-the truth; how often a family of true nulls claims anything; how often a difference is shown that
-`power` promised to show 8 times in 10.
+Each experiment has four tuned arms in a 2 x 2 matrix and an untuned arm. A latent difficulty that
+all arms share correlates their outcomes over problems, and each seed's accuracy is drawn from a
+distribution around the arm's. `paribus.statistics` then analyzes the outcomes as it does for a
+report. For each setting the benchmark measures
 
-Written to `benchmarks/results/calibration.json`, setting by setting: stopped, it goes on where it
-was. Settings that were measured with another version of this or of `paribus.statistics`, or less
-often, are measured anew; until then they stay, and `docs/calibration.md` says how many they are.
+- coverage: how often the interval of an arm, a contrast or an effect contains the true value;
+- the family-wise error rate: how often a family of comparisons makes at least one false claim;
+- power: how often a difference is shown that `power` predicts to be shown 8 times in 10.
+
+Results go to `benchmarks/results/calibration.json` after each setting, so an interrupted run
+resumes. A setting is measured again if it was measured by other code (`code_of_statistics`) or with
+fewer experiments. Until then its old result stays, and `docs/calibration.md` counts such settings.
 """
 
 import argparse
+import ast
 import gc
 import json
 import multiprocessing
@@ -23,6 +26,7 @@ import platform
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -42,45 +46,53 @@ from paribus.statistics.verdicts import compare, holm
 
 RESULTS = Path(__file__).parent / "results" / "calibration.json"
 LOW, HIGH, MANY = 0.93, 0.97, 10
-"""Coverage wanted: at least LOW; at most HIGH where at least MANY are solved and unsolved."""
+"""Limits of coverage. HIGH applies if at least MANY problems are solved and MANY are not."""
 HOPELESS = ("undeclared", "diverged")
-"""Kinds in which no interval can be right; they are measured to say by how much."""
+"""Kinds that violate an assumption. They are measured to show by how much coverage drops."""
 WEIGHTS = {
     "main effect": (0.5, 0.5, -0.5, -0.5),
     "interaction": (1.0, -1.0, -1.0, 1.0),
 }
 PAIRS = ((0, 2), (1, 3), (0, 1), (2, 3), (0, 4), (1, 4), (2, 4), (3, 4))
-"""The declared family: the single-factor contrasts of a 2 x 2 matrix, each arm and the untuned."""
+"""The family of contrasts: the single-factor ones of the 2 x 2 matrix, then each arm against the
+untuned arm, which is number 4."""
 RESAMPLES = 400
+"""Resamples of each bootstrap interval."""
 
 
 class Tally:
-    """Counts how often something held, and how often there was nothing to judge."""
+    """Count how often events happened, by name.
+
+    Attributes:
+        happened: how often each event happened.
+        trials: how often each event could have happened.
+        refused: how often each interval was not computed, because of too little data.
+    """
 
     def __init__(self) -> None:
-        self.held: dict[str, int] = {}
-        self.asked: dict[str, int] = {}
+        self.happened: dict[str, int] = {}
+        self.trials: dict[str, int] = {}
         self.refused: dict[str, int] = {}
 
-    def interval(self, name: str, found: Interval | None, truth: float) -> None:
-        """Count whether `found` holds `truth`."""
-        if found is None:
+    def interval(self, name: str, interval: Interval | None, truth: float) -> None:
+        """Count whether `interval` contains `truth`."""
+        if interval is None:
             self.refused[name] = self.refused.get(name, 0) + 1
         else:
-            self.event(name, found.low - 1e-12 <= truth <= found.high + 1e-12)
+            self.event(name, interval.low - 1e-12 <= truth <= interval.high + 1e-12)
 
     def event(self, name: str, happened: bool) -> None:
-        """Count one event."""
-        self.held[name] = self.held.get(name, 0) + happened
-        self.asked[name] = self.asked.get(name, 0) + 1
+        """Count one trial."""
+        self.happened[name] = self.happened.get(name, 0) + happened
+        self.trials[name] = self.trials.get(name, 0) + 1
 
     def shares(self) -> dict[str, float]:
-        """Return how often each held."""
-        return {name: self.held[name] / self.asked[name] for name in self.asked}
+        """Return the share of trials in which each event happened."""
+        return {name: self.happened[name] / self.trials[name] for name in self.trials}
 
 
 def experiment(setting: Setting, rng: np.random.Generator, tally: Tally) -> None:
-    """Simulate one experiment and count what paribus says of it."""
+    """Simulate one experiment, analyze it and add the outcomes to `tally`."""
     arms = simulate(setting, rng)
     groups = None if setting.kind == "undeclared" else groups_of(setting)
     paired = setting.kind == "paired"
@@ -103,15 +115,18 @@ def experiment(setting: Setting, rng: np.random.Generator, tally: Tally) -> None
     tally.event("family claims", any(truths[a] == truths[b] for a, b in claims))
     for name, weights in WEIGHTS.items():
         refused = too_uncertain(parts[:4], groups)
-        found = estimate(list(zip(weights, parts[:4], strict=True)), groups, paired=paired)
-        truth = sum(weight * each for weight, each in zip(weights, truths, strict=False))
-        tally.interval(name, None if refused else found.interval, truth)
+        effect = estimate(list(zip(weights, parts[:4], strict=True)), groups, paired=paired)
+        truth = sum(weight * accuracy for weight, accuracy in zip(weights, truths, strict=False))
+        tally.interval(name, None if refused else effect.interval, truth)
     if setting.bootstrap:
         tally.interval("crossed bootstrap", bootstrap(arms[0], arms[2], rng), 0.0)
 
 
 def bootstrap(a: NDArray[np.bool_], b: NDArray[np.bool_], rng: np.random.Generator) -> Interval:
-    """Return the percentile interval of mean(a) - mean(b), seeds and problems drawn anew."""
+    """Return the percentile interval of mean(a) - mean(b), resampling seeds and problems.
+
+    `a` and `b` are [seeds, problems].
+    """
     n = a.shape[1]
     problems = rng.multinomial(n, np.full(n, 1 / n), size=RESAMPLES).T / n
     differences = np.zeros(RESAMPLES)
@@ -123,22 +138,26 @@ def bootstrap(a: NDArray[np.bool_], b: NDArray[np.bool_], rng: np.random.Generat
 
 
 def measure(job: tuple[Setting, int]) -> dict[str, Any]:
-    """Simulate one setting and return what came of it."""
-    asked, experiments = job
-    setting, promised = asked, None
-    if asked.kind == "power":
-        design = design_of(asked)
-        size = detectable(design, asked.accuracy)
-        if size is None:
-            return {"setting": asdict(asked), "experiments": 0, "promised": None, "shares": {}}
-        setting = replace(asked, difference=size)
-        promised = power(design, asked.accuracy, size)
+    """Simulate a setting so many times and return its row of the results.
+
+    A setting of kind `power` gets the smallest detectable difference of its design. If there is
+    none, nothing is simulated.
+    """
+    declared, experiments = job
+    setting, promised = declared, None
+    if declared.kind == "power":
+        design = design_of(declared)
+        difference = detectable(design, declared.accuracy)
+        if difference is None:
+            return {"setting": asdict(declared), "experiments": 0, "promised": None, "shares": {}}
+        setting = replace(declared, difference=difference)
+        promised = power(design, declared.accuracy, difference)
     rng = np.random.default_rng(derive(0, "calibration", json.dumps(asdict(setting))))
     tally = Tally()
     for _ in range(experiments):
         experiment(setting, rng, tally)
     return {
-        "setting": asdict(asked),
+        "setting": asdict(declared),
         "experiments": experiments,
         "difference": setting.difference,
         "promised": promised,
@@ -148,7 +167,7 @@ def measure(job: tuple[Setting, int]) -> dict[str, Any]:
 
 
 def design_of(setting: Setting) -> Design:
-    """Return the design that `power` is asked about: correlations of correctness, not latent."""
+    """Return the `Design` of a setting: its correlations are of outcomes, not of latent scores."""
     a = setting.accuracy
     return Design(
         n=setting.n,
@@ -160,7 +179,10 @@ def design_of(setting: Setting) -> Design:
 
 
 def of_outcomes(accuracy: float, latent: float) -> float:
-    """Return the correlation of two outcomes whose normal scores correlate by `latent`."""
+    """Return the correlation of two outcomes whose latent normal scores correlate by `latent`.
+
+    Both outcomes are true with probability `accuracy`.
+    """
     from scipy.stats import multivariate_normal
 
     cut = norm.ppf(accuracy)
@@ -169,14 +191,14 @@ def of_outcomes(accuracy: float, latent: float) -> float:
 
 
 def faults(row: dict[str, Any]) -> list[str]:
-    """Return what in a measured setting is outside what is wanted, beyond chance or not."""
+    """Return the names and shares that are outside the limits, whether by chance or not."""
     setting = row["setting"]
     if setting["kind"] in HOPELESS:
         return []
     solved = setting["n"] * min(setting["accuracy"], 1 - setting["accuracy"])
     if setting["kind"] == "agreeing":
-        solved = 0.0  # however many are solved, few tell the arms apart
-    found = []
+        solved = 0.0  # HIGH does not apply: few problems are discordant
+    outside = []
     for name, share in row["shares"].items():
         if name == "family claims":
             bad = share > ALPHA
@@ -187,30 +209,29 @@ def faults(row: dict[str, Any]) -> list[str]:
         else:
             bad = share < LOW or (share > HIGH and solved >= MANY)
         if bad:
-            found.append(f"{name} {share:.3f}")
-    return found
+            outside.append(f"{name} {share:.3f}")
+    return outside
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the settings asked for, print what is off and write the results."""
+    """Measure the settings, print those outside the limits and write the results."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--experiments", type=int, default=2000, help="per setting")
     parser.add_argument("--only", nargs="*", help="kinds of settings; see `Setting`")
     parser.add_argument("--out", type=Path, default=RESULTS)
-    parser.add_argument("--processes", type=int, help="at once (default: a core each)")
+    parser.add_argument("--processes", type=int, help="parallel processes (default: one per core)")
     options = parser.parse_args(arguments)
-    code, rows = code_of_statistics(), found_in(options.out)
+    code, rows = code_of_statistics(), stored_rows(options.out)
     jobs = [
-        (each, options.experiments)
-        for each in settings()
-        if (not options.only or each.kind in options.only)
-        and not is_done(rows.get(name_of(asdict(each)), {}), options.experiments, code)
+        (setting, options.experiments)
+        for setting in settings()
+        if (not options.only or setting.kind in options.only)
+        and not is_done(rows.get(name_of(asdict(setting)), {}), options.experiments, code)
     ]
     for number, row in enumerate(measured(jobs, options.processes), 1):
         rows[name_of(row["setting"])] = {**row, "code": code}
         write(options.out, rows, code)
-        off = faults(row)
-        print(f"{number}/{len(jobs)}", row["setting"], row["shares"], *off, flush=True)
+        print(f"{number}/{len(jobs)}", row["setting"], row["shares"], *faults(row), flush=True)
     outside = [row for row in rows.values() if faults(row)]
     print(f"{len(outside)} of {len(rows)} settings are outside the limits")
     return 0
@@ -219,7 +240,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def measured(
     jobs: Sequence[tuple[Setting, int]], processes: int | None
 ) -> Iterator[dict[str, Any]]:
-    """Yield what came of each job, in their order."""
+    """Yield the row of each job, in the order of `jobs`."""
     if processes == 1:
         gc.freeze()
         yield from map(measure, jobs)
@@ -229,46 +250,69 @@ def measured(
 
 
 def name_of(setting: dict[str, Any]) -> str:
-    """Return a setting as one text: values in the order of their names."""
+    """Return a setting as JSON with sorted keys, which identifies it."""
     return json.dumps(setting, sort_keys=True)
 
 
 def code_of_statistics() -> str:
-    """Return the hash of what simulates and judges: these sources and `paribus.statistics`."""
-    sources = sorted(Path(__file__).parent.glob("calibration*.py"))
-    sources += sorted(Path(statistics.__path__[0]).glob("*.py"))
-    return sha256_of_json([source.read_text(encoding="utf-8") for source in sources])
+    """Return the hash of the code that simulates and analyzes: this one and `paribus.statistics`.
+
+    Only definitions count, see `definitions`: a result stays valid if prose changes.
+    """
+    sources = [*Path(__file__).parent.glob("calibration*.py")]
+    sources += Path(statistics.__path__[0]).glob("*.py")
+    texts = [source.read_text(encoding="utf-8") for source in sources]
+    return sha256_of_json(sorted(chain.from_iterable(map(definitions, texts))))
 
 
-def found_in(out: Path) -> dict[str, dict[str, Any]]:
-    """Return the settings that were measured before, by name; those of other versions have gone."""
+def definitions(source: str) -> Iterator[str]:
+    """Yield the top-level statements of a module without comments, docstrings and imports.
+
+    Without imports, because they only say in which module a name is defined.
+    """
+    for statement in WithoutDocstrings().visit(ast.parse(source)).body:
+        if not isinstance(statement, ast.Import | ast.ImportFrom):
+            yield ast.unparse(statement)
+
+
+class WithoutDocstrings(ast.NodeTransformer):
+    """Remove texts that stand alone, as docstrings do."""
+
+    def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
+        """Return the expression, or None if it is only a text."""
+        text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        return None if text else node
+
+
+def stored_rows(out: Path) -> dict[str, dict[str, Any]]:
+    """Return the results in `out` by `name_of` their setting; removed settings are left out."""
     if not out.exists():
         return {}
-    # A value that a setting did not have yet is the usual one.
-    rows = [
+    # A field that was added since then gets its default.
+    stored = [
         {**row, "setting": asdict(Setting(**row["setting"]))}
         for row in json.loads(out.read_text(encoding="utf-8"))["settings"]
     ]
-    named = {name_of(row["setting"]): row for row in rows}
-    return {name: named[name] for name in map(name_of, map(asdict, settings())) if name in named}
+    rows = {name_of(row["setting"]): row for row in stored}
+    return {name: rows[name] for name in map(name_of, map(asdict, settings())) if name in rows}
 
 
 def is_done(row: dict[str, Any], experiments: int, code: str) -> bool:
-    """Return whether this code has measured a setting as often; nothing is promised in some."""
+    """Return whether `code` measured the row with enough experiments, or had none to simulate."""
     return row.get("code") == code and (row["experiments"] >= experiments or not row["shares"])
 
 
 def write(out: Path, rows: dict[str, dict[str, Any]], code: str) -> None:
-    """Write the measured settings, in the order of `settings`, all or nothing."""
-    order = {name_of(asdict(each)): place for place, each in enumerate(settings())}
-    made = {
+    """Write the results in the order of `settings`, atomically."""
+    order = {name_of(asdict(setting)): number for number, setting in enumerate(settings())}
+    results = {
         "code": code,
         "python": platform.python_version(),
         **{name: version(name) for name in ("numpy", "scipy")},
         "settings": [rows[name] for name in sorted(rows, key=order.__getitem__)],
     }
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_text(out, json.dumps(made, indent=1) + "\n")
+    write_text(out, json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
-"""What `calibration.py` simulates: experiments whose truth is known.
+"""The settings that `calibration.py` simulates: experiments whose true accuracies are known.
 
     setting = Setting(kind="methods", accuracy=0.31, n=200, seeds=3, spread=0.01)
     simulate(setting, np.random.default_rng(0))         # [R, n] of each of four arms, [1, n]
 
-Four arms in a 2 x 2 matrix and an untuned one. What a run solves of a problem is whether a latent
-score, part of which all arms share, lies below what its accuracy asks for.
+An experiment has four tuned arms in a 2 x 2 matrix and an untuned arm. A run solves a problem if a
+latent normal score is below the quantile of the run's accuracy. Part of the score is shared by all
+arms, part by the seeds of an arm.
 """
 
 import math
@@ -19,22 +20,28 @@ from scipy.stats import norm
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """A truth to simulate.
+    """The true parameters of a simulated experiment.
 
     Attributes:
-        kind: models (one seed), methods (several), groups, power; agreeing (arms that solve the
-            same but for a few problems), unequal (groups), paired (seeds); and what no method can
-            mend: undeclared (groups that nobody names), diverged (seeds).
-        accuracy: of every arm, as a share; the first arm has `difference` more.
-        n: problems. seeds: of each tuned arm.
-        spread: standard deviation of an arm's true accuracy among its seeds.
-        across: correlation of the latent scores of two arms; within: of two seeds of an arm.
-        group: problems in a group, on average; together: correlation of the latent scores within
-            a group; sizes: standard deviation of the logarithm of the groups' sizes.
-        alike: correlation of what seeds with one number do to two arms.
-        diverging: how often a seed solves only a tenth of what it should.
-        uneven: two of the four arms scatter among their seeds a sixth as much.
-        bootstrap: also measure the crossed percentile bootstrap, which paribus does not use.
+        kind: models (one seed), methods (several), groups, power, agreeing (arms that solve the
+            same problems but for a few), unequal (groups of unequal size) or paired (seeds). Two
+            kinds violate an assumption of every method: undeclared (groups that the analysis does
+            not know) and diverged (seeds).
+        accuracy: of every arm, as a share.
+        n: number of problems.
+        seeds: number of seeds of each tuned arm.
+        spread: standard deviation of an arm's true accuracy among its seeds, as a share.
+        across: correlation of the latent scores of two arms.
+        within: correlation of the latent scores of two seeds of an arm.
+        group: mean number of problems in a group; 1 means no groups.
+        together: correlation of the latent scores of two problems of a group.
+        sizes: standard deviation of the logarithm of the groups' sizes.
+        alike: correlation of the effects of seeds of the same number in two arms, if paired.
+        diverging: probability that a seed solves only a tenth of what it would solve otherwise.
+        difference: how much higher the accuracy of the first arm is, as a share.
+        bootstrap: whether to measure also the crossed percentile bootstrap, which paribus does
+            not use.
+        uneven: whether the spread of two of the four arms is about a sixth of the others'.
     """
 
     kind: str
@@ -55,7 +62,7 @@ class Setting:
 
 
 def settings() -> Iterator[Setting]:
-    """Yield every setting, the cheap ones first."""
+    """Yield every setting, roughly from common to rare."""
     accuracies, sizes = (0.02, 0.05, 0.1, 0.31, 0.6, 0.95), (50, 200, 1319)
     for accuracy, n, across in product(accuracies, sizes, (0.0, 0.3, 0.6)):
         yield Setting(kind="models", accuracy=accuracy, n=n, across=across, within=0.8)
@@ -63,8 +70,8 @@ def settings() -> Iterator[Setting]:
         accuracies, sizes, (2, 3, 5), (0.0, 0.005, 0.01, 0.03), ((0.3, 0.5), (0.6, 0.8))
     ):
         if seeds == 2 and accuracy != 0.31 or across == 0.6 and n != 1319:
-            continue  # two seeds are refused; one accuracy shows it
-        # No arm at 2 % scatters by 3 points: accuracies stay a few spreads away from 0 and 1.
+            continue  # two seeds get no interval; one accuracy is enough to show it
+        # Accuracies stay three spreads away from 0 and 1: no arm at 2 % varies by 3 points.
         if spread <= min(accuracy, 1 - accuracy) / 3:
             yield Setting(
                 kind="methods", accuracy=accuracy, n=n, seeds=seeds, spread=spread,
@@ -91,8 +98,8 @@ def settings() -> Iterator[Setting]:
 
 
 def rarer_settings() -> Iterator[Setting]:
-    """Yield what a table of usual experiments does not hold."""
-    # The first arm solves what the others do and 1, 3 or 6 problems more; seeds agree, or almost.
+    """Yield rarer settings: high agreement, unequal groups, paired seeds, violated assumptions."""
+    # The first arm solves 1, 3 or 6 problems more than the others; seeds agree almost always.
     for accuracy, n, more, seeds, within in product(
         (0.03, 0.5, 0.96), (30, 100, 1319), (1, 3, 6), (3, 5), (0.999, 0.97)
     ):
@@ -122,7 +129,7 @@ def rarer_settings() -> Iterator[Setting]:
 
 
 def simulate(setting: Setting, rng: np.random.Generator) -> list[NDArray[np.bool_]]:
-    """Return [R, n] of the four tuned arms and [1, n] of the untuned one."""
+    """Return outcomes: [seeds, n] of each of the four tuned arms, then [1, n] of the untuned."""
     groups = groups_of(setting)
     difficulty = _scores(setting, groups, rng)
     arms = []
@@ -141,7 +148,7 @@ def simulate(setting: Setting, rng: np.random.Generator) -> list[NDArray[np.bool
 def _scores(
     setting: Setting, groups: NDArray[np.intp] | None, rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Return a standard normal score of each problem, alike within groups."""
+    """Return [n] standard normal scores, correlated within groups by `setting.together`."""
     scores: NDArray[np.float64] = rng.standard_normal(setting.n)
     if groups is not None:
         shared = rng.standard_normal(groups.max() + 1)[groups]
@@ -150,7 +157,7 @@ def _scores(
 
 
 def groups_of(setting: Setting) -> NDArray[np.intp] | None:
-    """Return the group of each problem; None if each stands alone."""
+    """Return [n] group numbers, or None without groups."""
     if setting.group == 1:
         return None
     count = setting.n // setting.group
@@ -162,7 +169,10 @@ def groups_of(setting: Setting) -> NDArray[np.intp] | None:
 def accuracies_of(
     setting: Setting, arm: int, of_seeds: NDArray[np.float64], rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Return the true accuracy of each of an arm's seeds; the last arm is untuned and has one."""
+    """Return [seeds] true accuracies of an arm's seeds; [1] for arm 4, which is untuned.
+
+    `of_seeds` [seeds] holds what the seeds of all arms have in common, in kind `paired`.
+    """
     if arm == 4:
         return np.full(1, truth_of(setting, arm))
     accuracy = setting.accuracy + (setting.difference if arm == 0 else 0.0)
@@ -181,6 +191,6 @@ def accuracies_of(
 
 
 def truth_of(setting: Setting, arm: int) -> float:
-    """Return an arm's true accuracy, over its seeds."""
+    """Return the true accuracy of an arm, averaged over seeds."""
     accuracy = setting.accuracy + (setting.difference if arm == 0 else 0.0)
     return accuracy * (1 - 0.9 * setting.diverging)

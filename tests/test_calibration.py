@@ -137,3 +137,36 @@ def test_what_was_measured_with_this_code_is_kept(calibration, tmp_path, capsys)
     assert calibration.main(words) == 0
     assert capsys.readouterr().out.startswith("1/1 ")
     assert out.read_bytes() == first
+
+
+SOURCE = '''
+"""A module."""
+from math import sqrt
+
+FEW = 15
+"""Fewer get the exact interval."""
+
+
+def error(variance):
+    """Return the standard error."""
+    return sqrt(variance)  # never negative
+'''
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "changes"),
+    [
+        ("A module.", "Another module.", False),
+        ("Fewer get", "Fewer solved problems get", False),
+        ("Return the standard error.", "Return the standard error, as a share.", False),
+        ("  # never negative", "", False),
+        ("from math import", "from numpy import", False),
+        ("15", "16", True),
+        ("sqrt(variance)", "sqrt(variance + 1)", True),
+    ],
+)
+def test_only_changed_code_makes_a_measurement_stale(calibration, old, new, changes):
+    assert old in SOURCE
+    before = list(calibration.definitions(SOURCE))
+    assert len(before) == 2
+    assert (list(calibration.definitions(SOURCE.replace(old, new))) != before) == changes
