@@ -12,7 +12,8 @@ from paribus.cli.main import main
 from paribus.store import runs
 from paribus.store.layout import ExperimentFolder
 from paribus.store.lock import locked
-from paribus.store.standing import Stands, standing
+from paribus.store.runs import RunState
+from paribus.store.standing import standing
 from small_store import SPEC, answers, describe, finish, stopped
 
 KEYS = {
@@ -73,9 +74,9 @@ def test_where_a_stopped_run_goes_on(folder):
 def test_a_lock_that_nobody_holds_means_nothing(folder):
     run = folder.run("full", 0)
     with locked(run.lock):
-        assert standing(run).state is Stands.RUNNING
+        assert standing(run).state is RunState.RUNNING
     assert run.lock.read_text().startswith("process ")
-    assert standing(run).state is Stands.UNFINISHED
+    assert standing(run).state is RunState.UNFINISHED
 
 
 def test_ages_are_of_the_last_change_and_never_below_zero(folder):
@@ -148,9 +149,9 @@ def test_a_complete_run_that_lost_something_is_damaged(folder):
     """By names and sizes: what is in the files is for `verify`."""
     run = folder.run("baseline", 0)
     (run.path / ".DS_Store").touch()
-    assert standing(run).state is Stands.COMPLETE
+    assert standing(run).state is RunState.COMPLETE
     run.result.write_text("{}")
-    assert standing(run).state is Stands.DAMAGED
+    assert standing(run).state is RunState.DAMAGED
     assert standing(run).error is not None
     assert standing(run).error.startswith(f"{run.result} has 2 bytes; the manifest says ")
 

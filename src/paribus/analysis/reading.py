@@ -31,11 +31,6 @@ from paribus.store.runs import RunState, read_events, read_generations, state
 from paribus.store.standing import why_it_failed
 from paribus.store.tested import Further, still_to_test, told, unrecorded
 
-DAMAGED = "damaged"
-"""State of a run that has a manifest but whose files cannot be read."""
-TESTED_LESS = "tested less"
-"""State of a complete run that is still to be tested further, where others are already."""
-
 MAX_CURVE_POINTS = 80
 """A loss curve is drawn with at most this many points; longer ones are averaged in blocks."""
 
@@ -122,7 +117,7 @@ def read_run(folder: RunFolder, style: AnswerStyle = "auto") -> Run:
         StoreError,
     ) as error:
         reason = error.message if isinstance(error, StoreError) else repr(error)
-        return Run(arm=arm, seed=seed, state=DAMAGED, note=f"damaged: {reason}")
+        return Run(arm=arm, seed=seed, state=RunState.DAMAGED, note=f"damaged: {reason}")
 
 
 def _tested_alike(runs: Sequence[Run], open_tests: Mapping[tuple[str, int], Further]) -> list[Run]:
@@ -139,7 +134,7 @@ def _tested_alike(runs: Sequence[Run], open_tests: Mapping[tuple[str, int], Furt
             found.append(run)
         elif mixed and _of_main(further):
             note = f"complete, but {told(further)}"
-            found.append(Run(arm=run.arm, seed=run.seed, state=TESTED_LESS, note=note))
+            found.append(Run(arm=run.arm, seed=run.seed, state=RunState.TESTED_LESS, note=note))
         else:
             found.append(replace(run, note=told(further)))
     return found

@@ -90,7 +90,7 @@ class Run:
     """One arm with one seed.
 
     Attributes:
-        state: a `RunState`, `reading.DAMAGED` or `reading.TESTED_LESS`.
+        state: only a complete run has scores.
         note: why there are no scores; of a complete run what it is still to be tested for.
         result: the run's `result.json`; empty unless complete.
         generations: what the model wrote, in the order of the test problems.
@@ -107,7 +107,7 @@ class Run:
 
     arm: str
     seed: int
-    state: str
+    state: RunState
     note: str = ""
     result: dict[str, Any] = field(default_factory=dict)
     generations: tuple[Generation, ...] = ()
@@ -123,7 +123,7 @@ class Run:
     @property
     def complete(self) -> bool:
         """Whether the run has scores."""
-        return self.state == RunState.COMPLETE
+        return self.state is RunState.COMPLETE
 
     @property
     def training(self) -> dict[str, Any] | None:

@@ -8,7 +8,6 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from paribus.analysis.reading import DAMAGED, TESTED_LESS
 from paribus.cli.console import PlainConsole
 from paribus.cli.places import experiment_folder
 from paribus.config.load import load, typed
@@ -22,7 +21,7 @@ from paribus.store.layout import ExperimentFolder
 from paribus.store.ledger import read_ledger
 from paribus.store.runs import RunState
 
-_TOLD = {DAMAGED, TESTED_LESS, RunState.FAILED, RunState.COMPLETE}
+_TOLD = {RunState.DAMAGED, RunState.TESTED_LESS, RunState.FAILED, RunState.COMPLETE}
 """States of runs whose notes are printed: of the others the table says all there is."""
 
 
@@ -88,7 +87,7 @@ def _tell_of_runs(findings: dict[str, Any], folder: ExperimentFolder, console: C
         if run["note"] and run["state"] in _TOLD:
             said = f"{run['name']}, seed {run['seed']}: {run['note']}"
             console.print(escape(said), soft_wrap=True)
-    if any(run["state"] == "damaged" for run in findings["arms"]):
+    if any(run["state"] == RunState.DAMAGED for run in findings["arms"]):
         verify = escape(f"paribus verify {shlex.quote(str(folder.path))}")
         remedy = f"{verify} names all that is; delete a run's folder to run it again"
         console.print(f"  → {remedy}", soft_wrap=True)

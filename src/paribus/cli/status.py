@@ -24,7 +24,8 @@ from paribus.store.experiments import read_description
 from paribus.store.layout import ExperimentFolder, RunFolder
 from paribus.store.ledger import read_looks, stopped_at
 from paribus.store.places import experiments_in
-from paribus.store.standing import Standing, Stands, standing
+from paribus.store.runs import RunState
+from paribus.store.standing import Standing, standing
 from paribus.store.tested import still_to_test, told
 
 
@@ -57,7 +58,7 @@ def _show(rows: Sequence[dict[str, Any]], root: Path, *, as_json: bool, expected
     elif rows:
         console.print(_table(rows))
         for row in rows:
-            if row["state"] == Stands.DAMAGED:
+            if row["state"] == RunState.DAMAGED:
                 verify = f"paribus verify {shlex.quote(row['folder'])}"
                 console.print(f"  → {escape(verify)} says what is damaged", soft_wrap=True)
     elif expected:
@@ -119,7 +120,7 @@ def _row(folder: ExperimentFolder, run: RunFolder, which: Mapping[str, Any]) -> 
 
 def _goes_on(now: Standing) -> str | None:
     """Return where `paribus run` would go on; None if the run is at work or would begin anew."""
-    return now.goes_on if now.state in (Stands.UNFINISHED, Stands.FAILED) else None
+    return now.goes_on if now.state in (RunState.UNFINISHED, RunState.FAILED) else None
 
 
 def _table(rows: Sequence[dict[str, Any]]) -> Table:

@@ -20,7 +20,7 @@ from paribus.store.layout import ExperimentFolder, RunFolder
 from paribus.store.lock import held, locked
 from paribus.store.places import find, is_temporary, is_trial, runs_of, size_of
 from paribus.store.runs import RunState, state, writing
-from paribus.store.standing import Standing, Stands, standing
+from paribus.store.standing import Standing, standing
 
 _KILLED = "left by a process that was killed; nothing reads them"
 
@@ -187,7 +187,7 @@ def _cost_of_pieces(now: Standing) -> str:
 
 
 def _reason(now: Standing) -> str:
-    if now.state is Stands.FAILED and now.error:
+    if now.state is RunState.FAILED and now.error:
         return f"{now.error.splitlines()[0]}; its log would be lost"
     return "the run writes it anew"
 

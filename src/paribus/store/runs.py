@@ -43,12 +43,18 @@ _REMEDIES = {
 
 
 class RunState(StrEnum):
-    """How far a run has come."""
+    """What a run is doing or has come to; its files alone show four of these (see `state`)."""
 
     MISSING = "not run"
+    RUNNING = "running"
+    """Unfinished, and a process holds its lock."""
     UNFINISHED = "unfinished"
     FAILED = "failed"
     COMPLETE = "complete"
+    DAMAGED = "damaged"
+    """It has a manifest, and its files are not what the manifest says."""
+    TESTED_LESS = "tested less"
+    """Complete, and left out of a report whose other runs are tested further already."""
 
 
 @contextmanager

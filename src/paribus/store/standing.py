@@ -1,6 +1,6 @@
 """How a run stands: its state, how far it came, where it would go on; no large file is read.
 
-    standing(folder).state           # Stands.UNFINISHED
+    standing(folder).state           # RunState.UNFINISHED
     standing(folder).goes_on         # "step 120 of 400"
 
 Of a complete run the sizes of files are compared, not their content: that is for `verify`. Whatever
@@ -11,7 +11,6 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +25,6 @@ from paribus.store.sealed import read_sealed
 
 _TAIL = 64 * 1024
 """Bytes at the end of a log in which its last step is looked for."""
-
-
-class Stands(StrEnum):
-    """What a run is doing or has come to."""
-
-    MISSING = "not run"
-    RUNNING = "running"
-    UNFINISHED = "unfinished"
-    FAILED = "failed"
-    COMPLETE = "complete"
-    DAMAGED = "damaged"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +43,7 @@ class Standing:
         error: why it failed, or what is damaged.
     """
 
-    state: Stands
+    state: RunState
     step: int | None = None
     steps: int | None = None
     checkpoint: int | None = None
@@ -80,7 +68,7 @@ def standing(folder: RunFolder) -> Standing:
     """Return how the run in `folder` stands."""
     now, error = _state(folder)
     step, steps = _last_step(folder.events)
-    over = now in (Stands.COMPLETE, Stands.DAMAGED)
+    over = now in (RunState.COMPLETE, RunState.DAMAGED)
     tested, to_test = (None, None) if over else _tested(folder)
     moving = (folder.spec, folder.events, folder.failure, folder.manifest, folder.checkpoints,
               folder.pieces)  # fmt: skip
@@ -97,17 +85,17 @@ def standing(folder: RunFolder) -> Standing:
     )
 
 
-def _state(folder: RunFolder) -> tuple[Stands, str | None]:
+def _state(folder: RunFolder) -> tuple[RunState, str | None]:
     """Return the state, and what went wrong."""
     reached = state(folder)
     if reached is RunState.COMPLETE:
         different = differences(folder, sizes_only=True)
-        return (Stands.DAMAGED, different[0][1]) if different else (Stands.COMPLETE, None)
+        return (RunState.DAMAGED, different[0][1]) if different else (RunState.COMPLETE, None)
     if held(folder.lock):
-        return Stands.RUNNING, None
+        return RunState.RUNNING, None
     if reached is RunState.FAILED:
-        return Stands.FAILED, why_it_failed(folder)
-    return Stands(reached.value), None
+        return RunState.FAILED, why_it_failed(folder)
+    return reached, None
 
 
 def why_it_failed(folder: RunFolder) -> str:
