@@ -16,9 +16,7 @@ OmegaConf merges: mappings key by key, lists whole. Four rules are ours:
 Every fault is a ConfigError that names file and line; `config/read` refuses unsafe YAML.
 """
 
-import json
 import re
-import tempfile
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass, fields
@@ -54,7 +52,7 @@ class Loaded:
         values: what was said, merged, nested and without defaults; `matrix` and `arms` hold
             dotted keys, and their values keep the types YAML gave them.
         origins: dotted key → where its value was said, for every key of `config`.
-        path: the experiment file.
+        path: the experiment file; of what was only typed, the name it would have.
         overrides: the items of the command line.
     """
 
@@ -79,9 +77,21 @@ def load(path: Path, dotlist: Sequence[str] = ()) -> Loaded:
     Raises ConfigError, which lists all wrong keys and values at once.
     """
     path = Path(path)
-    values: dict[str, Any] = {"name": path.stem}
-    origins = {"name": Origin("file", path)}
-    for layer in [*_file_layers(path), *map(_dotlist_layer, dotlist)]:
+    layers = _file_layers(path)
+    named = _Layer({"name": path.stem}, {"name": Origin("file", path)})
+    return _settled(path, [named, *layers], dotlist)
+
+
+def typed(items: Sequence[str], name: str) -> Loaded:
+    """Return the experiment `name` that consists of `items` (`key=value`). Raises ConfigError."""
+    return _settled(Path(f"{name}.yaml"), [_Layer({"name": name}, {})], items)
+
+
+def _settled(path: Path, layers: Sequence[_Layer], dotlist: Sequence[str]) -> Loaded:
+    """Return the experiment that `layers` state, then `dotlist`. Raises ConfigError."""
+    values: dict[str, Any] = {}
+    origins: dict[str, Origin] = {}
+    for layer in [*layers, *map(_dotlist_layer, dotlist)]:
         values = _merge(values, layer)
         origins |= layer.origins
     _expand_arm_bases(values, origins)
@@ -103,14 +113,6 @@ def load(path: Path, dotlist: Sequence[str] = ()) -> Loaded:
         path=path,
         overrides=tuple(dotlist),
     )
-
-
-def typed(items: Sequence[str], name: str) -> Loaded:
-    """Return the experiment `name` that consists of `items` (`key=value`). Raises ConfigError."""
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / f"{name}.yaml"
-        file.write_text(json.dumps({"name": name}), encoding="utf-8")
-        return load(file, items)
 
 
 def _refuse_secrets(values: dict[str, Any], origins: dict[str, Origin]) -> None:

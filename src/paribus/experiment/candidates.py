@@ -9,7 +9,7 @@ that no other data or settings share: what is there already is kept, and `reuse`
 experiment that includes it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
@@ -19,26 +19,16 @@ from paribus.config.explain import nearest
 from paribus.config.load import Loaded
 from paribus.config.schema import ArmConfig, ExperimentConfig, Shots
 from paribus.config.spec import RunSpec
-from paribus.errors import PromptError, StoreError, UserError
+from paribus.errors import PromptError, UserError
 from paribus.experiment.arms import Arm, name_of
 from paribus.experiment.fitting import native_precision
-from paribus.experiment.forecast import Planned
-from paribus.experiment.isolated import run_isolated
-from paribus.experiment.local import OnRun, description, execute_runs
+from paribus.experiment.local import OnRun, run_experiment
 from paribus.experiment.matrix import Design, expand
-from paribus.experiment.preflight import Warned, preflight
-from paribus.experiment.progress import Progress
-from paribus.experiment.stored import is_complete
-from paribus.experiment.survey import survey
 from paribus.files import sha256_of_json
 from paribus.models.source import context_length, find
 from paribus.planning import devices
 from paribus.planning.encodings import tokenizer_of
-from paribus.planning.inputs import Inputs, prepare
-from paribus.planning.machine import here
-from paribus.store.experiments import read_description, write_description
-from paribus.store.layout import ExperimentFolder
-from paribus.store.lock import locked
+from paribus.planning.inputs import prepare
 
 _Format = Literal["raw", "chat"]
 
@@ -60,14 +50,12 @@ class Candidate:
     Attributes:
         model: as it was named.
         runs: one for each protocol; empty if it cannot be had.
-        inputs: what each reads, by its arm.
         skipped: what it is not tested under, and why that is no fault.
         errors: what was asked for and cannot be done: message and remedy.
     """
 
     model: str
     runs: tuple[RunSpec, ...]
-    inputs: Mapping[str, Inputs]
     skipped: tuple[str, ...]
     errors: tuple[str, ...]
 
@@ -104,40 +92,12 @@ def evaluate(
     A run that a rule refuses fails before anything is spent. Raises StoreError if the store cannot
     be used.
     """
-    folder = ExperimentFolder(root / NAME)
     runs = [spec for candidate in planned for spec in candidate.runs]
-    if runs:
-        _describe(runs, loaded, folder)
-    pending = [spec for spec in runs if not is_complete(spec, folder)]
-    if not pending:
+    if not runs:
         return {}
-    machine = here(root)
-    refused: dict[str, str] = {}
-    expected: dict[str, Planned] = {}
-    inputs = {arm: each for candidate in planned for arm, each in candidate.inputs.items()}
-    for candidate in planned:
-        design = _design([spec for spec in candidate.runs if spec in pending], loaded)
-        prospects = survey(design, machine.device, lambda arm: inputs[arm.name])
-        refused |= _refusals(preflight(prospects, design, _config(loaded), machine))
-        expected |= {one.arm: one.forecast.planned for one in prospects if one.forecast}
-    for spec in pending:
-        if spec.arm in refused:
-            on_progress(spec, Progress(stage="failed"))
-    allowed = [spec for spec in pending if spec.arm not in refused]
-    with locked(folder.lock):
-        failed = execute_runs(folder, on_progress, run_isolated, expected, allowed)
-    return refused | {spec.arm: message for spec, message in failed}
-
-
-def _refusals(found: Sequence[Warned]) -> dict[str, str]:
-    """Return what refuses each arm and what to do, the same words for arms that fail alike."""
-    lines: dict[str, list[str]] = {}
-    for one in found:
-        if one.refuses:
-            said = f"{one.rule.id} {', '.join(one.arms)}: {one.found}\n  → {one.rule.instead}"
-            for arm in one.arms:
-                lines.setdefault(arm, []).append(said)
-    return {arm: "\n".join(said) for arm, said in lines.items()}
+    experiment = replace(loaded, config=_config(loaded))
+    outcome = run_experiment(experiment, _design(runs, loaded), root, on_progress)
+    return {spec.arm: message for spec, message in outcome.failed}
 
 
 def _check(models: Sequence[str], protocols: Sequence[str]) -> None:
@@ -162,7 +122,6 @@ def _candidate(
     model: str, revision: str | None, wanted: Sequence[str], shared: ExperimentConfig
 ) -> Candidate:
     runs: list[RunSpec] = []
-    read: dict[str, Inputs] = {}
     skipped: list[str] = []
     errors: list[str] = []
     try:
@@ -173,9 +132,7 @@ def _candidate(
                 skipped.append(f"{name}: its tokenizer has no chat template")
                 continue
             try:
-                run, inputs = _run(_located(model), revision, name, shared, context)
-                runs.append(run)
-                read[run.arm] = inputs
+                runs.append(_run(_located(model), revision, name, shared, context))
             except PromptError as error:
                 errors.append(f"{name}: {error}")
     except UserError as error:
@@ -183,7 +140,6 @@ def _candidate(
     return Candidate(
         model=model,
         runs=tuple(runs),
-        inputs=read,
         skipped=tuple(skipped),
         errors=tuple(errors),
     )
@@ -191,8 +147,8 @@ def _candidate(
 
 def _run(
     model: str, revision: str | None, protocol: str, shared: ExperimentConfig, context: int | None
-) -> tuple[RunSpec, Inputs]:
-    """Return one model's run under one protocol, and what it reads. Raises UserError if it cannot.
+) -> RunSpec:
+    """Return one model's run under one protocol. Raises UserError if its texts cannot be made.
 
     A calculator that arms of the experiment have is tried with the protocol it belongs to.
     `prompt.max_tokens` spares training memory and time: here the model's context is the limit.
@@ -212,9 +168,9 @@ def _run(
     )
     draft = RunSpec(experiment=NAME, arm="", replicate=0, seed=shared.seed, config=config)
     # The fingerprint knows no content of folders, and no precision of an arm that trains nothing.
-    inputs = prepare(config, shared.seed)
-    told = sha256_of_json([draft.fingerprint, inputs.identity(), config.training.computes_in])[:8]
-    return replace(draft, arm=name_of([model, shots, format, told])), inputs
+    inputs = prepare(config, shared.seed).identity()
+    settings = sha256_of_json([draft.fingerprint, inputs, config.training.computes_in])[:8]
+    return replace(draft, arm=name_of([model, shots, format, settings]))
 
 
 def _config(loaded: Loaded) -> ExperimentConfig:
@@ -222,6 +178,7 @@ def _config(loaded: Loaded) -> ExperimentConfig:
     return replace(
         loaded.config, name=NAME, question=_QUESTION, hypothesis="", matrix={}, arms={},
         contrasts="auto", tune=None, strict=False, paired_seeds=False, labels=None, seeds=1,
+        budget=None, looks=None,
     )  # fmt: skip
 
 
@@ -231,19 +188,6 @@ def _design(runs: Sequence[RunSpec], loaded: Loaded) -> Design:
         Arm(name=run.arm, config=run.config, factors={}, set_by={}, origins=loaded.origins)
         for run in runs
     ]
-    return Design(arms=arms, contrasts=[], runs=list(runs), trials=[], open=frozenset())
-
-
-def _describe(runs: Sequence[RunSpec], loaded: Loaded, folder: ExperimentFolder) -> None:
-    """Add the runs' arms to those of the description. Raises StoreError if it is another's."""
-    made = description(replace(loaded, config=_config(loaded)), _design(runs, loaded))
-    if folder.description.exists():
-        before = read_description(folder)["arms"]
-        if any(arm["identity"]["method"] != "none" for arm in before):
-            raise StoreError(
-                f"{folder.path} holds an experiment that trains, in the place of baselines",
-                "give that experiment another name, or put baselines elsewhere with --runs DIR",
-            )
-        now = {arm["name"] for arm in made["arms"]}
-        made["arms"] = [arm for arm in before if arm["name"] not in now] + made["arms"]
-    write_description(folder, made)
+    return Design(
+        arms=arms, contrasts=[], runs=list(runs), trials=[], open=frozenset(), independent=True
+    )

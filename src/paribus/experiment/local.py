@@ -17,7 +17,7 @@ from paribus.errors import RunFailed, StoreError, UserError
 from paribus.experiment.forecast import Planned
 from paribus.experiment.isolated import run_here, run_isolated
 from paribus.experiment.matrix import Design
-from paribus.experiment.preflight import Warned, preflight, refuse
+from paribus.experiment.preflight import Warned, preflight, refuse, refused_arms
 from paribus.experiment.process import get_ready
 from paribus.experiment.progress import Progress
 from paribus.experiment.resuming import refuse_another
@@ -27,7 +27,7 @@ from paribus.experiment.tuning import conclude, settle
 from paribus.planning import devices
 from paribus.planning.devices import timed
 from paribus.planning.machine import here
-from paribus.store.experiments import write_description
+from paribus.store.experiments import read_description, write_description
 from paribus.store.layout import ExperimentFolder, RunFolder
 from paribus.store.lock import locked
 from paribus.store.runs import RunState, fail, put_in_place, state
@@ -60,7 +60,7 @@ def run_experiment(
     design: Design,
     root: Path,
     on_progress: OnRun,
-    on_checked: Callable[[Design, Sequence[Warned]], None],
+    on_checked: Callable[[Design, Sequence[Warned]], None] = lambda *_: None,
     on_look: OnLook = lambda _: (),
     *,
     isolate: bool = True,
@@ -73,9 +73,10 @@ def run_experiment(
     With `fork` unfinished runs go on even where they were begun with other settings. Failures of
     single runs are in the result; a failed trial is only a rate that cannot be chosen.
 
-    Raises UserError before any compute is spent if something cannot work, or an unfinished run was
-    begun with other settings; StoreError if a complete run there was made from another spec,
-    another process works there, or nothing can be written.
+    Raises UserError before any compute is spent if something cannot work or an unfinished run was
+    begun with other settings; in an independent design what cannot work fails alone. Raises
+    StoreError if a complete run there was made from another spec, another process works there, or
+    nothing can be written.
     """
     folder = ExperimentFolder(root / loaded.config.name)
     with locked(folder.lock):
@@ -103,6 +104,7 @@ def _run_locked(
     if more := _tested_on_more(design, folder):
         return Outcome(ran=0, kept=len(design.runs), failed=(), more=more)
     planned: dict[str, Planned] = {}
+    refused: dict[str, str] = {}
     trials = pending([trial for trial in design.trials if trial.arm in design.open], folder)
     check_open(design, folder)
     to_run = pending(_ready(design), folder)
@@ -117,18 +119,25 @@ def _run_locked(
         prospects = survey(design, device, lambda arm: inputs[arm.name])
         to_do = [run for run in design.runs if run.arm in design.open or run in to_run]
         found = preflight(prospects, replace(design, runs=to_do), loaded.config, machine)
-        refuse(found)
+        if design.independent:
+            refused = refused_arms(found)
+        else:
+            refuse(found)
         on_checked(design, found)
         planned = {p.arm: p.forecast.planned for p in prospects if p.forecast}
-    write_description(folder, description(loaded, design))
-    execute = partial(execute_runs, folder, on_progress, run, planned)
+    _describe(loaded, design, folder)
+    execute = partial(_execute, folder, on_progress, run, planned)
     if design.open:
         execute(trials)
         design = settle(design, conclude(design, folder))
-        write_description(folder, description(loaded, design))
+        _describe(loaded, design, folder)
     kept = len(_ready(design)) - len(pending(_ready(design), folder))
+    no_run = [(spec, refused[spec.arm]) for spec in to_run if spec.arm in refused]
+    for spec, _ in no_run:
+        on_progress(spec, Progress(stage="failed"))
+    design = replace(design, runs=[spec for spec in design.runs if spec.arm not in refused])
     ran, failed = _run_to_looks(design, folder, loaded.config.looks, execute, on_look)
-    return Outcome(ran=ran, kept=kept, failed=(*_fail_open(design, folder), *failed))
+    return Outcome(ran=ran, kept=kept, failed=(*no_run, *_fail_open(design, folder), *failed))
 
 
 def _run_to_looks(
@@ -179,7 +188,7 @@ def _ready(design: Design) -> list[RunSpec]:
     return [spec for spec in design.runs if spec.arm not in design.open]
 
 
-def execute_runs(
+def _execute(
     folder: ExperimentFolder,
     on_progress: OnRun,
     run: Execute,
@@ -216,6 +225,21 @@ def _fail_open(design: Design, folder: ExperimentFolder) -> list[tuple[RunSpec, 
             fail(folder.of(spec), str(error), "")
             failed.append((spec, str(error)))
     return failed
+
+
+def _describe(loaded: Loaded, design: Design, folder: ExperimentFolder) -> None:
+    """Write `experiment.yaml`. Raises StoreError if independent arms would replace trained ones."""
+    content = description(loaded, design)
+    if design.independent and folder.description.exists():
+        before = read_description(folder)["arms"]
+        if any(arm["identity"]["method"] != "none" for arm in before):
+            raise StoreError(
+                f"{folder.path} holds an experiment that trains, in the place of baselines",
+                "give that experiment another name, or put baselines elsewhere with --runs DIR",
+            )
+        now = {arm["name"] for arm in content["arms"]}
+        content["arms"] = [arm for arm in before if arm["name"] not in now] + content["arms"]
+    write_description(folder, content)
 
 
 def description(loaded: Loaded, design: Design) -> dict[str, Any]:

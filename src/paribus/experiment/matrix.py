@@ -64,6 +64,8 @@ class Design:
         trials: what finds the learning rates before that.
         open: arms whose learning rate is still to be found; their runs are not final.
         effects: how many effects and interactions of the matrix are asked for.
+        independent: whether nothing is compared: a rule that refuses one arm leaves the others, and
+            arms that ran before stay in the store's description.
     """
 
     arms: list[Arm]
@@ -73,6 +75,7 @@ class Design:
     open: frozenset[str]
     apart: list[Contrast] = field(default_factory=list)
     effects: int = 0
+    independent: bool = False
 
     @property
     def comparisons(self) -> int:

@@ -136,6 +136,17 @@ def refusal_of(found: Sequence[Warned]) -> UserError | None:
     )
 
 
+def refused_arms(found: Sequence[Warned]) -> dict[str, str]:
+    """Return what refuses each arm and what to do, the same words for arms that fail alike."""
+    lines: dict[str, list[str]] = {}
+    for one in found:
+        if one.refuses:
+            text = f"{one.rule.id} {', '.join(one.arms)}: {one.found}\n  → {one.rule.instead}"
+            for arm in one.arms:
+                lines.setdefault(arm, []).append(text)
+    return {arm: "\n".join(texts) for arm, texts in lines.items()}
+
+
 def disk_bytes(prospects: Sequence[Prospect], runs: Sequence[RunSpec]) -> int | None:
     """Return what the runs' weights will take on disk; None if a model's shape is not known.
 
