@@ -15,6 +15,7 @@ from paribus.statistics.intervals import mcnemar
 from paribus.statistics.power import (
     POWER,
     Design,
+    critical_distances,
     detectable,
     detectable_about,
     detectable_between_methods,
@@ -24,7 +25,6 @@ from paribus.statistics.power import (
     power_of_methods,
     power_of_models,
     problems_needed,
-    reaches,
 )
 
 SHARES = st.floats(0.01, 0.99)
@@ -153,7 +153,7 @@ VARIANCES = st.floats(-12, 0).map(lambda power: 10.0**power)
 def test_distances_are_the_very_ones_that_bisection_finds(shared, units, a, b, df, comparisons):
     """The least of 65,536 that is shown, whichever way they are looked for; 1 if none is."""
     alpha, steps = 0.05 / comparisons, 2**16
-    found = reaches((shared, units), [(a, df), (b, df)], alpha).distances
+    found = critical_distances((shared, units), [(a, df), (b, df)], alpha).distances
     cases = qmc.Sobol(2, rng=0).random(64).T
     drawn = [(each * chi2.ppf(case, df) / df, df) for each, case in zip((a, b), cases, strict=True)]
     variances = possible(*pooled(drawn))

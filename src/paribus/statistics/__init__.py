@@ -1,1 +1,1 @@
-"""Intervals, tests and power over tables of solved problems. Pure: arrays in, figures out."""
+"""Confidence intervals, tests and power for arrays of outcomes: pure functions of arrays."""

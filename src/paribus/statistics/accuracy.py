@@ -1,6 +1,6 @@
-"""The interval of one arm's accuracy: of a model, over seeds, over groups of problems, or both.
+"""The confidence interval of one arm's accuracy, over problems, groups of problems and seeds.
 
-mean_interval(components([[1, 0, 1, 1, ...]]))      # one run: that of a share
+mean_interval(components([[1, 0, 1, 1, ...]]))      # one run: the interval of a share
 """
 
 import numpy as np
@@ -11,25 +11,26 @@ from paribus.statistics.intervals import Interval, Z, share
 
 
 def mean_interval(arm: Components, groups: Groups | None = None) -> Interval | None:
-    """Return the 95 % interval of an arm's accuracy over seeds, groups of problems, or both.
+    """Return the 95 % interval of an arm's accuracy, or None if `crossed.too_uncertain`.
 
-    E. L. Korn and B. I. Graubard (1998), Survey Methodology 24: 193-201: as if so many problems
-    had been tested as give the same standard error. None where `too_uncertain`.
+    With several seeds or with groups it is the interval of a share for an effective number of
+    problems, which gives the same standard error: E. L. Korn and B. I. Graubard (1998), Survey
+    Methodology 24: 193-201.
     """
     n = len(arm.problems)
     if arm.seeds == 1 and groups is None:
-        return share(round(arm.mean * n, 6), n)  # no whole number where models are averaged
+        return share(round(arm.mean * n, 6), n)  # not whole if models were averaged
     if too_uncertain([arm], groups):
         return None
     if arm.mean in (0.0, 1.0):
-        alone = int(worth(n, groups))
-        return share(arm.mean * alone, alone)
-    found = estimate([(1.0, arm)], groups)
-    effective = arm.mean * (1 - arm.mean) * (Z / critical(found.df) / found.error) ** 2
+        independent = int(worth(n, groups))
+        return share(arm.mean * independent, independent)
+    mean = estimate([(1.0, arm)], groups)
+    effective = arm.mean * (1 - arm.mean) * (Z / critical(mean.df) / mean.error) ** 2
     return share(arm.mean * effective, effective)
 
 
 def as_existing(arm: Components) -> Components:
-    """Return an arm's runs as models that exist: their mean is asked, no seed is drawn anew."""
+    """Return the mean of an arm's runs as that of one model: these runs, not a sample of seeds."""
     n = len(arm.problems)
     return Components(problems=arm.problems, means=np.array([arm.mean]), cells=np.zeros((1, n)))

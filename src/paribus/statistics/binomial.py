@@ -1,9 +1,9 @@
-"""How often so many of some independent tosses come out heads.
+"""Tail probabilities of the binomial distribution.
 
     at_least(12, 14, 0.5)       # 0.0065
 
-By the incomplete beta function: `scipy.stats`, which has these too, takes longer to import than a
-small comparison takes.
+They use the incomplete beta function of `scipy.special`: importing `scipy.stats` takes longer than
+a small comparison.
 """
 
 import numpy as np
@@ -12,13 +12,19 @@ from scipy.special import betainc
 
 
 def at_least(heads: ArrayLike, tosses: ArrayLike, chance: ArrayLike) -> NDArray[np.float64]:
-    """Return P(X >= heads) for each of these, `heads` from 0 to one more than `tosses`."""
+    """Return P(X >= heads) for X ~ Binomial(tosses, chance), elementwise.
+
+    `heads` is at most tosses + 1.
+    """
     heads, tosses = np.asarray(heads, float), np.asarray(tosses, float)
-    found = betainc(heads, tosses - heads + 1, chance)
-    return np.where(heads <= 0, 1.0, np.where(heads > tosses, 0.0, found))  # whatever the chance
+    tail = betainc(heads, tosses - heads + 1, chance)
+    return np.where(heads <= 0, 1.0, np.where(heads > tosses, 0.0, tail))
 
 
 def at_most(heads: ArrayLike, tosses: ArrayLike, chance: ArrayLike) -> NDArray[np.float64]:
-    """Return P(X <= heads) for each of these, `heads` from -1 to `tosses`."""
+    """Return P(X <= heads) for X ~ Binomial(tosses, chance), elementwise.
+
+    `heads` is at least -1.
+    """
     heads, tosses = np.asarray(heads, float), np.asarray(tosses, float)
     return at_least(tosses - heads, tosses, 1 - np.asarray(chance))

@@ -1,20 +1,20 @@
-"""Means over seeds and problems at once, with an interval that covers both.
+"""Means over problems and seeds, with intervals and tests that cover both.
 
-An arm trained with R seeds and tested on n problems is a table of R x n zeros and ones. Its mean
-is uncertain three times: other problems, other seeds, and chance in each cell.
+The outcomes of an arm with R seeds and n problems form a table of R x n zeros and ones. Three
+sources of variance make its mean uncertain: problems, seeds and chance in each cell.
 
     a = components([[1, 0, 1, 1], [1, 0, 0, 1], [1, 1, 1, 1]])
     a.mean, a.seeds                                             # 0.75, 3
-    estimate([(1.0, a), (-1.0, b)]).interval                    # of a minus b
+    estimate([(1.0, a), (-1.0, b)]).interval                    # of mean(a) - mean(b)
 
-Problems are shared by all arms, so their difficulty cancels in a difference; seeds are not, so
-they add up, unless they are declared to be paired. The components of variance are those of the
-crossed random-effects table; the interval's degrees of freedom are F. E. Satterthwaite's (1946,
-Biometrics Bulletin 2: 110-114). Seeds are taken to scatter as a normal distribution does.
+All arms share the problems, so their difficulty cancels in a difference. Arms do not share seeds,
+so the variances of their seeds add up, unless the seeds are declared to be paired. The variance
+components are those of the crossed random-effects model; the interval's degrees of freedom are
+F. E. Satterthwaite's (1946, Biometrics Bulletin 2: 110-114). Seeds are assumed to be normally
+distributed.
 
-A bootstrap that draws seeds and problems anew was tried first and is not used: among three seeds
-drawn with replacement a third of the seeds' variance is lost. `benchmarks/calibration.py`
-measures how often either interval holds the truth.
+A bootstrap over seeds and problems is not used: resampling three seeds with replacement loses a
+third of the seeds' variance. `benchmarks/calibration.py` measures the coverage of both.
 """
 
 from collections.abc import Sequence
@@ -30,28 +30,28 @@ from paribus.statistics.groups import Groups, squares, worth
 from paribus.statistics.intervals import CONFIDENCE, Interval
 
 MIN_SEEDS = 3
-"""With two seeds an interval would hold the truth less than 9 times in 10, so there is none."""
+"""With two seeds an interval would cover the true value less than 9 times in 10: there is none."""
 FEW_DF = 2.5
-"""With so few degrees of freedom among seeds the interval needs a correction."""
+"""With no more degrees of freedom among seeds than this the interval needs a correction."""
 MIN_GROUPS = 10
-"""Fewer groups of problems, or problems that each stand alone, say too little of how they vary:
-with three problems the t test of two like arms would claim a difference up to 1 time in 4."""
+"""Fewer groups, or problems without groups, are too few to estimate their variance: with three
+problems the t test of two equal arms would claim a difference up to 1 time in 4."""
 
 _ROOTS, _ROOT_WEIGHTS = np.polynomial.legendre.leggauss(48)
 _NODES, _NODE_WEIGHTS = (_ROOTS + 1) / 2, _ROOT_WEIGHTS / 2
-"""Gauss-Legendre nodes in (0, 1) and their weights: probabilities to average over."""
+"""Gauss-Legendre nodes in (0, 1) and their weights, to average over quantiles."""
 _STEPS, _NEAR = 60, 1e-9
-"""At most so many steps to an end of an interval, which is then found to 1e-9."""
+"""Limits of the fixed-point iteration for an end of an interval: steps, and the last change."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Components:
-    """What an arm's table of seeds x problems says.
+    """The additive parts of an arm's table of outcomes, R seeds x n problems.
 
     Attributes:
-        problems: [n] mean over the seeds of each problem.
-        means: [R] mean over the problems of each seed.
-        cells: [R, n] what is left of each cell after its problem's mean and its seed's.
+        problems: [n] mean over seeds of each problem.
+        means: [R] mean over problems of each seed.
+        cells: [R, n] residuals: cell minus problem mean minus seed mean plus overall mean.
     """
 
     problems: NDArray[np.float64]
@@ -60,30 +60,31 @@ class Components:
 
     @property
     def mean(self) -> float:
-        """Of all cells."""
+        """Mean of all cells."""
         return float(self.means.mean())
 
     @property
     def seeds(self) -> int:
-        """R."""
+        """Number of seeds, R."""
         return len(self.means)
 
     @property
     def between(self) -> float:
-        """Variance of one seed's mean among seeds, chance included; 0 if R is 1."""
+        """Sample variance of the seeds' means, chance in the cells included; 0 if R is 1."""
         return float(self.means.var(ddof=1)) if self.seeds > 1 else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """A weighted sum of arms' means.
+    """A weighted sum of arms' means, with its variance.
 
     Attributes:
-        value: the sum.
-        shared: variance that other problems would bring, and its degrees of freedom.
-        seeds: the same for each arm's seeds.
-        chance: how much of the variance of `seeds` is chance in the cells, for each arm.
-        apart: what tells the arms apart; None if it is one arm's mean.
+        value: the weighted sum.
+        shared: variance from problems, and its degrees of freedom.
+        seeds: variance from seeds and its degrees of freedom, for each arm with several seeds; for
+            paired seeds one entry.
+        chance: the part of each variance in `seeds` that is chance in the cells.
+        apart: the problems in which arms differ; None for the mean of one arm.
     """
 
     value: float
@@ -94,12 +95,12 @@ class Estimate:
 
     @property
     def varies(self) -> bool:
-        """Whether any problem tells the arms apart; if none does there is nothing to test."""
+        """Whether arms differ in any problem. If not, there is no test."""
         return self.apart is None or self.apart.size > 0
 
     @property
     def error(self) -> float:
-        """Standard error of the value."""
+        """Standard error of `value`."""
         return sqrt(self.shared[0] + self._seeds()[0])
 
     @property
@@ -109,18 +110,18 @@ class Estimate:
 
     @property
     def interval(self) -> Interval:
-        """The 95 % interval: all about the value that, if true, would be near enough to it."""
+        """The 95 % interval, with the variance that each end, as the true value, would bring."""
         return Interval(self._end(-1.0), self._end(1.0))
 
     @property
     def p_value(self) -> float | None:
-        """Two-sided p-value that the true value is zero; None if there is nothing to test."""
+        """Two-sided p-value of a true value of 0; None if nothing `varies`."""
         if not self.varies:
             return None
         return float(tail(abs(self.value), self.shared, possible(*pooled(self.seeds))))
 
     def at(self, assumed: float) -> tuple[float, int]:
-        """Return `shared` if the true value were `assumed`: never less than what was found."""
+        """Return `shared` under a true value of `assumed`: never less than the estimate."""
         variance, df = self.shared
         if self.apart is None:
             return self.shared
@@ -137,7 +138,10 @@ class Estimate:
         return end
 
     def _seeds(self) -> tuple[float, float]:
-        """What all seeds bring. Few most often show too little variance: c4 makes up for it."""
+        """Variance from all seeds and its degrees of freedom.
+
+        Few seeds usually underestimate the variance; c4 corrects for it.
+        """
         variance, df = map(float, pooled(self.seeds, welch=1))
         return (variance / _c4(df) ** 2 if df <= FEW_DF else variance), df
 
@@ -147,7 +151,7 @@ def components(
 ) -> Components:
     """Return the components of `solved` [R, n]: seeds in rows, the same problems in columns.
 
-    Cells may be changes too: 1 solved by then, -1 no longer, 0 as before.
+    Cells may also be changes: 1 if newly solved, -1 if no longer solved, 0 if unchanged.
     """
     table = np.asarray(solved, dtype=np.float64)
     means, problems = table.mean(axis=1), table.mean(axis=0)
@@ -156,23 +160,23 @@ def components(
 
 
 Weighted = Sequence[tuple[float, Components]]
-"""Arms, each with its weight in a sum of their means."""
+"""Arms, each with its weight in the sum of their means."""
 
 
 def estimate(arms: Weighted, groups: Groups | None = None, *, paired: bool = False) -> Estimate:
-    """Return the sum of weight * mean over `arms`, all tested on the same problems.
+    """Return the sum of weight * mean over `arms`, with its variance.
 
     Args:
-        arms: as many seeds of each as it has. An arm with one seed counts as a model that exists:
-            nothing varies with its seed.
-        groups: which problems belong together; None: each stands alone.
-        paired: whether the first seed of each arm shares what a seed decides, and so on: then
-            what varies is the sum itself, seed by seed. Every arm has as many.
+        arms: components of each arm on the same problems; numbers of seeds may differ. An arm with
+            one seed is a given model and adds no variance of seeds.
+        groups: the group of each problem; None if problems are independent.
+        paired: whether row i of every arm has the same seed. Then the variance of seeds is that of
+            the weighted sum, seed by seed, and all arms need the same number of seeds.
 
-    Pseudo-problems, one that each run of a pair alone half solves, keep the error from vanishing
-    where few problems tell the arms apart, after A. Agresti, Y. Min (2005), Statist. Med. 24:
-    729-740; they add to the variance only, not to the value or the number of problems. They are
-    no smaller than what does tell the arms apart: seeds that agree are one.
+    Pseudo-problems keep the standard error above zero where arms differ in few problems, after
+    A. Agresti, Y. Min (2005), Statist. Med. 24: 729-740: one per run of a pair, half solved by it
+    alone. They add to the variance, not to the value or the number of problems. They are at least
+    as large as the mean jump of `discordance`, in which seeds that agree count once.
     """
     n = len(arms[0][1].problems)
     values = np.sum([weight * arm.problems for weight, arm in arms], axis=0)
@@ -181,74 +185,77 @@ def estimate(arms: Weighted, groups: Groups | None = None, *, paired: bool = Fal
     pseudo = sum(weight**2 / arm.seeds for weight, arm in arms) / 2
     least = max(pseudo, apart.jump**2 if apart else 0.0)
     several = [(weight**2, arm) for weight, arm in _vary(arms, paired) if arm.seeds > 1]
-    # Chance in the cells is in `shared` and in the seeds: it is counted once.
+    # Both `shared` and `seeds` contain the chance in the cells: subtract it once.
     cells = [square * _chance(arm, groups) for square, arm in several]
     shared = squares(values - value, groups) - sum(cells) + least
     return Estimate(
         value=value,
         shared=(max(shared, least) / n**2, max(1, int(worth(n, groups)) - 1)),
         seeds=tuple((square * arm.between / arm.seeds, arm.seeds - 1) for square, arm in several),
-        chance=tuple(each / n**2 for each in cells),
+        chance=tuple(variance / n**2 for variance in cells),
         apart=apart,
     )
 
 
 def _scale(arms: Weighted) -> float:
-    """The sum where the arms of one sign solve every problem and those of the other none."""
+    """Return the largest possible sum: arms of one sign solve every problem, the others none."""
     weights = np.array([weight for weight, _ in arms])
     return float(max(weights[weights > 0].sum(), -weights[weights < 0].sum()))
 
 
 def _vary(arms: Weighted, paired: bool) -> Weighted:
-    """Return what varies from seed to seed: each arm on its own, or their sum."""
+    """Return what varies among seeds: each arm, or their weighted sum if `paired`."""
     if not paired:
         return arms
     weights = [weight for weight, _ in arms]
 
-    def added(name: str) -> NDArray[np.float64]:
+    def weighted_sum(name: str) -> NDArray[np.float64]:
         return np.tensordot(weights, np.stack([getattr(arm, name) for _, arm in arms]), axes=1)
 
-    parts = {name: added(name) for name in ("problems", "means", "cells")}
+    parts = {name: weighted_sum(name) for name in ("problems", "means", "cells")}
     return [(1.0, Components(**parts))]
 
 
 def _chance(arm: Components, groups: Groups | None) -> float:
-    """Return the variance that chance in its cells gives the sum of an arm's problems."""
+    """Return the variance of the sum of `arm.problems` that comes from chance in the cells."""
     return sum(squares(row, groups) for row in arm.cells) / (arm.seeds - 1) / arm.seeds
 
 
 def pooled(
     seeds: Sequence[tuple[ArrayLike, int]], *, welch: int = 0
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the variance that all seeds bring together and its degrees of freedom.
+    """Return the total variance of `seeds` and its degrees of freedom, elementwise.
 
-    With `welch=0` Satterthwaite's, which a test may trust also where one arm scatters more than
-    another; with 2 those of B. L. Welch (1947), Biometrika 34: 28-35, which are not too few where
-    arms scatter alike; the interval takes the middle. At most their sum. Where no seed varies
-    there is nothing to be uncertain of, and any degrees of freedom do.
+    `welch=0` gives Satterthwaite's degrees of freedom, which are safe for a test even if one arm
+    varies more than another. `welch=2` gives those of B. L. Welch (1947), Biometrika 34: 28-35,
+    which are not too low if arms vary alike. The interval uses 1, between the two. The result is
+    at most the sum of all degrees of freedom, and 1 if all variances are 0.
     """
-    found = [(np.asarray(variance, float), df) for variance, df in seeds]
-    total = np.sum([variance for variance, _ in found], axis=0)
-    spread = np.sum([variance**2 / (df + welch) for variance, df in found], axis=0)
-    some = np.divide(total**2, spread, out=np.full_like(total, 1.0 + welch), where=spread > 0)
-    return total, np.minimum(some - welch, max(1, sum(df for _, df in seeds)))
+    parts = [(np.asarray(variance, float), df) for variance, df in seeds]
+    total = np.sum([variance for variance, _ in parts], axis=0)
+    spread = np.sum([variance**2 / (df + welch) for variance, df in parts], axis=0)
+    ratio = np.divide(total**2, spread, out=np.full_like(total, 1.0 + welch), where=spread > 0)
+    return total, np.minimum(ratio - welch, max(1, sum(df for _, df in seeds)))
 
 
 def possible(seeds: ArrayLike, df: ArrayLike) -> NDArray[np.float64]:
-    """Return [..., nodes] the true variances that may have shown as `seeds`, equally likely."""
-    found, freedom = np.asarray(seeds, float)[..., None], np.asarray(df, float)[..., None]
-    return np.asarray(found * freedom / chdtri(freedom, 1 - _NODES))
+    """Return [..., nodes] true variances given the estimate `seeds` with `df` degrees of freedom.
+
+    They are quantiles of the fiducial distribution, at the nodes that `tail` averages over.
+    """
+    estimated, freedom = np.asarray(seeds, float)[..., None], np.asarray(df, float)[..., None]
+    return np.asarray(estimated * freedom / chdtri(freedom, 1 - _NODES))
 
 
 def tail(
     distance: ArrayLike, shared: tuple[float, int], seeds: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return how often a true zero shows `distance` or more on either side.
+    """Return the two-sided p-value of an estimate at `distance` from the hypothesis.
 
-    Averaged over the `possible` variances of the seeds: the fiducial solution of W. V. Behrens
-    (1929) and R. A. Fisher (1935). A t test with Satterthwaite's degrees of freedom serves the
-    interval, not the test: at the small levels of a corrected family, with three seeds, it
-    claims up to 3 times too often.
+    It is averaged over the `possible` variances of the seeds: the fiducial solution of
+    W. V. Behrens (1929) and R. A. Fisher (1935). A t test with Satterthwaite's degrees of freedom
+    is used for the interval only: with three seeds, at the small levels of a corrected family, it
+    rejects true hypotheses up to 3 times too often.
     """
     variance, units = shared
     reached = np.abs(np.asarray(distance, float))[..., None] / np.sqrt(variance + seeds)
@@ -256,13 +263,13 @@ def tail(
 
 
 def too_uncertain(arms: Sequence[Components], groups: Groups | None) -> str:
-    """Return why no interval of these arms can be believed, or ""."""
+    """Return the reason why these arms get no interval, or ""."""
     fewest = min((arm.seeds for arm in arms if arm.seeds > 1), default=MIN_SEEDS)
     return too_few_seeds(fewest) or too_few(len(arms[0].problems), groups)
 
 
 def too_few_seeds(seeds: int) -> str:
-    """Return why an arm with so many seeds gets no verdict, or ""."""
+    """Return the reason why an arm with so many seeds gets no verdict, or ""."""
     if not 1 < seeds < MIN_SEEDS:
         return ""
     few = f"{seeds} seeds are too few to say how much the seed matters"
@@ -270,29 +277,29 @@ def too_few_seeds(seeds: int) -> str:
 
 
 def too_few(n: int, groups: Groups | None) -> str:
-    """Return why n problems, or groups of them, are too few for any interval, or ""."""
+    """Return the reason why n problems, or their groups, are too few for an interval, or ""."""
     units = int(worth(n, groups))
     if units >= MIN_GROUPS:
         return ""
     if groups is None:
         return f"{n} problems are too few, under {MIN_GROUPS}"
-    found = int(groups.max()) + 1
+    count = int(groups.max()) + 1
     uneven = f", so unequal that they say as much as {units} of one size,"
-    uneven = uneven if found >= MIN_GROUPS else ""
-    return f"{found} groups of problems{uneven} are too few, under {MIN_GROUPS}"
+    uneven = uneven if count >= MIN_GROUPS else ""
+    return f"{count} groups of problems{uneven} are too few, under {MIN_GROUPS}"
 
 
 def critical(df: float) -> float:
-    """Return Student's quantile of the confidence level."""
+    """Return the two-sided quantile of Student's t at the confidence level."""
     return float(stdtrit(df, (1 + CONFIDENCE) / 2))
 
 
 def _satterthwaite(shared: tuple[float, int], seeds: tuple[float, float]) -> float:
-    """Return the degrees of freedom of the sum of two variances, each with its own."""
+    """Return the degrees of freedom of the sum of two variances with their own."""
     spread = shared[0] ** 2 / shared[1] + seeds[0] ** 2 / seeds[1]
     return max(1.0, (shared[0] + seeds[0]) ** 2 / spread)
 
 
 def _c4(df: float) -> float:
-    """What a standard deviation with `df` degrees of freedom is of the true one, on average."""
+    """Return the mean ratio of a sample standard deviation with `df` to the true one."""
     return sqrt(2 / df) * exp(lgamma((df + 1) / 2) - lgamma(df / 2))

@@ -1,11 +1,11 @@
-"""The smallest difference that an estimate over seeds or groups would show, and how sure that is.
+"""The smallest detectable difference of an estimate over seeds or groups, and its uncertainty.
 
-    detectable_by(found, alpha=0.05)        # 0.048
-    range_by(found, alpha=0.05)             # (0.035, 0.115): three seeds say little of their spread
+    detectable_by(estimate, alpha=0.05)     # 0.048
+    range_by(estimate, alpha=0.05)          # (0.035, 0.115): three seeds determine little
 
-Both take the variances found for the true ones. A few seeds tell their own so badly that the
-smallest difference, by which an experiment is planned, is itself uncertain: the range holds it
-where the seeds' variance has its 95 % interval (chi squared, with the degrees of freedom of
+`detectable_by` takes the estimated variances for the true ones. A few seeds estimate their variance
+so badly that the smallest detectable difference is itself uncertain. `range_by` computes it at both
+ends of the 95 % interval of the seeds' variance (chi squared, with the degrees of freedom of
 `crossed.pooled`).
 """
 
@@ -17,37 +17,43 @@ from paribus.statistics.intervals import CONFIDENCE
 from paribus.statistics.power import chi_squared, detectable_between_methods
 
 Range = tuple[float | None, float | None]
-"""Lowest and highest, as shares. None: no difference is large enough to be shown 8 times in 10."""
+"""Lowest and highest, as shares; None where no difference has a power of 0.8."""
 
 _ROUNDS, _SAME = 12, 1.01
-"""The variance that a difference brings is found in at most so many rounds, to one percent."""
+"""Limits of the iteration for the variance under a difference: rounds, and the last ratio."""
 
 
-def detectable_by(found: Estimate, alpha: float) -> float | None:
-    """Return the smallest difference shown 8 times in 10 by a test like that of `found`."""
-    return _smallest(found, found.seeds, alpha)
+def detectable_by(estimate: Estimate, alpha: float) -> float | None:
+    """Return the smallest difference that a test with these variances shows with a power of 0.8.
+
+    None if no difference up to 1 has that power.
+    """
+    return _smallest(estimate, estimate.seeds, alpha)
 
 
-def range_by(found: Estimate, alpha: float) -> Range | None:
-    """Return `detectable_by` where the seeds' variance is at its ends; None with one seed."""
-    if not found.seeds:
+def range_by(estimate: Estimate, alpha: float) -> Range | None:
+    """Return `detectable_by` at both ends of the interval of the seeds' variance.
+
+    None if no arm has several seeds.
+    """
+    if not estimate.seeds:
         return None
-    df = float(pooled(found.seeds)[1])
+    df = float(pooled(estimate.seeds)[1])
     low, high = (
-        _smallest(found, [(variance * df / quantile, of) for variance, of in found.seeds], alpha)
+        _smallest(estimate, [(var * df / quantile, own) for var, own in estimate.seeds], alpha)
         for quantile in chi_squared([(1 + CONFIDENCE) / 2, (1 - CONFIDENCE) / 2], df)
     )
     return low, high
 
 
-def _smallest(found: Estimate, seeds: Sequence[tuple[float, int]], alpha: float) -> float | None:
-    """Return the smallest difference shown, with the variance that such a difference brings."""
-    shared = found.shared
+def _smallest(estimate: Estimate, seeds: Sequence[tuple[float, int]], alpha: float) -> float | None:
+    """Return the smallest detectable difference, under the variance that it brings itself."""
+    shared = estimate.shared
     for _ in range(_ROUNDS):
-        seen = detectable_between_methods(shared, seeds, alpha)
-        if seen is None:
+        difference = detectable_between_methods(shared, seeds, alpha)
+        if difference is None:
             return None
-        before, shared = shared, found.at(copysign(seen, found.value))
+        before, shared = shared, estimate.at(copysign(difference, estimate.value))
         if shared[0] <= _SAME * before[0]:
             break
-    return seen
+    return difference

@@ -1,19 +1,18 @@
-"""One family for all that is claimed: p-values corrected so that any false claim is rare.
+"""Multiple testing: correct the p-values of one family so that any false claim is rare.
 
-    asked = [Asked(differ=0.004), Asked(differ=0.03, then=0.01), Asked(differ=None)]
-    [each.differ for each in corrected(asked)]        # [0.012, 0.06, None]
+    family = [Asked(differ=0.004), Asked(differ=0.03, then=0.01), Asked(differ=None)]
+    [p.differ for p in corrected(family)]        # [0.012, 0.06, None]
 
-Each comparison has an equal share of the level. It keeps its share until all that is asked of it
-is shown, then the others get it. Where nothing but a difference is asked that is Holm's method
-(S. Holm 1979, Scand. J. Statist. 6: 65-70); with more it is a sequentially rejective graph
-(F. Bretz et al. 2009, Statist. Med. 28: 586-604). Comparisons that could not be made count: a
-missing run must not sharpen the others.
+Each comparison has an equal share of the level. It keeps its share until all its hypotheses are
+rejected; then the remaining comparisons divide it. If each comparison has only the hypothesis of no
+difference, this is Holm's method (S. Holm 1979, Scand. J. Statist. 6: 65-70); with more it is a
+sequentially rejective graph (F. Bretz et al. 2009, Statist. Med. 28: 586-604). Comparisons without
+a test count too: a missing run must not make the other tests easier to pass.
 
-Why at most ALPHA of all families claim anything false: whatever is true, what can be claimed
-falsely of one comparison is so with a chance of at most its share (`Asked` says why). Until
-something false is claimed, each comparison of which something is false has kept its share. So the
-first false claim has a chance of at most the sum of these comparisons' shares: ALPHA.
-`benchmarks/family.py` measures it.
+Why the family-wise error rate is at most ALPHA: whichever hypotheses are true, a comparison's tests
+reject one of its true hypotheses with probability at most its share (see `Asked`). Until the first
+false rejection, each comparison with a true hypothesis has kept its share. So the probability of a
+first false rejection is at most the sum of these shares: ALPHA. `benchmarks/family.py` measures it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,23 +23,24 @@ from itertools import combinations
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What is asked of one comparison, as p-values; None where there is no test.
+    """The p-values of one comparison; None where there is no test.
 
-    With a margin, and a true difference of
+    With a margin, the claims that can be false depend on the true difference:
 
-    - nought: only `differ` can be false, and `beyond`, which is not asked before;
-    - less than the margin: only `beyond`, on both sides together at most the share;
-    - the margin or more: only `within`, on that side.
+    - none: `differ`, and `beyond`, which is tested only after it;
+    - below the margin: `beyond`, on both sides together at most the share;
+    - the margin or more: `within`, on that side.
 
-    `then` may be false whatever that is. It waits for `differ`; beside a margin both get half.
+    `then` can be false in any case. With a margin, `then` and the tests of the margin get half the
+    share each.
 
     Attributes:
-        differ: that the arms differ at all, two-sided.
-        within: that A is not worse by the margin or more, and that B is not; one-sided.
-        beyond: that A is, and that B is; two-sided, asked once a difference is shown.
-        asks_margin: whether that is asked.
-        then: of what a difference is made, asked once it is shown.
-        asks_then: whether that is asked.
+        differ: the arms differ; two-sided.
+        within: A is not worse by the margin or more, and B is not; one-sided.
+        beyond: A is worse by the margin or more, and B is; two-sided, tested after `differ`.
+        asks_margin: whether `within` and `beyond` are tested.
+        then: what the difference consists of; tested after `differ`.
+        asks_then: whether `then` is tested.
     """
 
     differ: float | None
@@ -52,34 +52,35 @@ class Asked:
 
 
 _AT_ONCE = ("differ", "a within", "b within")
+"""Tests that do not wait for another test of their comparison."""
 
 
 def corrected(family: Sequence[Asked]) -> list[Asked]:
-    """Return `family` with each p-value as it is to be held against the level of all."""
-    parts = [_parts(each) for each in family]
-    found: list[dict[str, float]] = [{} for _ in parts]
+    """Return `family` with corrected p-values, to compare with the level of the whole family."""
+    p_values = [_parts(comparison) for comparison in family]
+    adjusted: list[dict[str, float]] = [{} for _ in p_values]
     ready = [
         (p, number, name)
-        for number, of_one in enumerate(parts)
-        for name, p in of_one.items()
+        for number, own in enumerate(p_values)
+        for name, p in own.items()
         if p is not None and name in _AT_ONCE
     ]
     heapify(ready)
-    open_ones, reached = len(parts), 0.0
+    remaining, reached = len(p_values), 0.0
     while ready:
         p, number, name = heappop(ready)
-        reached = min(1.0, max(reached, open_ones * p))
-        found[number][name] = reached
+        reached = min(1.0, max(reached, remaining * p))
+        adjusted[number][name] = reached
         if name == "differ":
-            for later, after in parts[number].items():
-                if after is not None and later not in _AT_ONCE:
-                    heappush(ready, (after, number, later))
-        open_ones -= found[number].keys() == parts[number].keys()
-    return [_with(each, done) for each, done in zip(family, found, strict=True)]
+            for later, later_p in p_values[number].items():
+                if later_p is not None and later not in _AT_ONCE:
+                    heappush(ready, (later_p, number, later))
+        remaining -= adjusted[number].keys() == p_values[number].keys()
+    return [_with(comparison, own) for comparison, own in zip(family, adjusted, strict=True)]
 
 
 def _parts(asked: Asked) -> dict[str, float | None]:
-    """Return the p-values of one comparison by name; those that share a share count twice."""
+    """Return the p-values by name; doubled where a margin and `then` each get half the share."""
     beside: dict[str, float | None] = {}
     if asked.asks_margin:
         names = ("a within", "b within", "a beyond", "b beyond")
@@ -91,21 +92,22 @@ def _parts(asked: Asked) -> dict[str, float | None]:
     return {"differ": asked.differ, **halved}
 
 
-def _with(asked: Asked, found: Mapping[str, float]) -> Asked:
+def _with(asked: Asked, adjusted: Mapping[str, float]) -> Asked:
     return replace(
         asked,
-        differ=found.get("differ"),
-        within=(found.get("a within"), found.get("b within")),
-        beyond=(found.get("a beyond"), found.get("b beyond")),
-        then=found.get("then"),
+        differ=adjusted.get("differ"),
+        within=(adjusted.get("a within"), adjusted.get("b within")),
+        beyond=(adjusted.get("a beyond"), adjusted.get("b beyond")),
+        then=adjusted.get("then"),
     )
 
 
 def planned_effects(levels: Mapping[str, Sequence[str]]) -> list[dict[str, tuple[str, str]]]:
-    """Return what a full matrix is asked on average: factor -> its two values, first minus second.
+    """Return the effects tested in a full matrix: factor -> its two values, first minus second.
 
-    Every pair of values of each factor, then every pair of two-valued factors: their interaction.
-    None with fewer than two factors that vary: a contrast says it all.
+    First the main effects, one for each pair of values of each factor; then the interactions, one
+    for each pair of two-valued factors. Empty with fewer than two factors that vary, where the
+    effects are the contrasts.
     """
     varied = {factor: list(values) for factor, values in levels.items() if len(values) > 1}
     if len(varied) < 2:

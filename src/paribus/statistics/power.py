@@ -1,13 +1,14 @@
-"""What an experiment could see: power, the smallest detectable difference, problems needed.
+"""Power, the smallest detectable difference and the number of problems that a comparison needs.
 
     power_of_models(0.36, 0.31, n=1319, correlation=0.4)               # 0.93
     detectable(Design(n=1319, seeds=3), baseline=0.31)                 # 0.050
     detectable_about(Design(n=100, comparisons=8), mean=0.5)           # 0.204
     problems_needed(Design(n=0, seeds=1), baseline=0.31, difference=0.05)      # 878
 
-For one seed it is the power of the exact McNemar test, summed over all numbers of problems that
-only one arm may solve. Over seeds it is that of the Behrens-Fisher test, averaged over what the
-estimated variances may turn out to be. `benchmarks/calibration.py` holds both against experiments.
+Accuracies and differences are shares. For one seed it is the power of the exact McNemar test,
+summed over the number of discordant problems. Over seeds it is the power of the Behrens-Fisher
+test, averaged over the distribution of the estimated variances. `benchmarks/calibration.py`
+compares both with simulated experiments.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,31 +25,33 @@ from paribus.statistics.binomial import at_most
 from paribus.statistics.crossed import MIN_GROUPS, MIN_SEEDS, pooled, possible, tail
 
 POWER = 0.8
-"""A difference is called detectable if it would be shown this often."""
+"""A difference is detectable if it is shown with this probability."""
 ALPHA = 0.05
 """Level of the tests, for the whole family of comparisons."""
 MAX_PROBLEMS = 1_000_000
+"""The largest number of problems that is tried."""
 _POINTS = 64
-"""What the estimated variances may turn out to be: so many cases are averaged over, evenly spread
-and always the same. Power is then found to half a point."""
+"""Number of fixed, evenly spread points of the distribution of estimated variances. Power is then
+accurate to half a point."""
 _HALVINGS = 16
-"""Bisections of [0, 1]: differences are found to 0.002 points."""
+"""Bisections of [0, 1]: differences are accurate to 0.002 points."""
 _SECANTS = 8
-"""At most; each is as dear as a bisection."""
+"""Limit of secant steps; each costs as much as a bisection."""
 _TAIL = 1e-9
+"""Probability of the numbers of discordant problems that are neglected."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Design:
-    """How two arms would be compared.
+    """The design of a comparison of two arms.
 
     Attributes:
-        n: test problems.
-        seeds: of each arm; 1 compares two trained models, more compare methods.
-        correlation: between two arms, of whether they solve a problem.
-        same_arm: between two seeds of one arm, likewise.
+        n: number of test problems.
+        seeds: number of seeds of each arm; 1 compares two trained models, more compare methods.
+        correlation: correlation of the outcomes of two arms over problems.
+        same_arm: correlation of the outcomes of two seeds of one arm over problems.
         spread: standard deviation of an arm's true accuracy among seeds, as a share.
-        comparisons: size of the family that alpha is divided by.
+        comparisons: size of the family, by which the level is divided.
     """
 
     n: int
@@ -60,11 +63,14 @@ class Design:
 
 
 def power(design: Design, baseline: float, difference: float) -> float:
-    """Return how often `design` would show `difference` over an arm that solves `baseline`."""
+    """Return the power to show `difference` over an arm with accuracy `baseline`.
+
+    Raises UserError where `design.correlation` is impossible for these accuracies.
+    """
     alpha = ALPHA / design.comparisons
     other = baseline + difference
     if 1 < design.seeds < MIN_SEEDS:
-        return 0.0  # no verdict is given
+        return 0.0  # there is no verdict
     if design.seeds == 1:
         return power_of_models(
             other, baseline, n=design.n, correlation=design.correlation, alpha=alpha
@@ -77,13 +83,13 @@ def power(design: Design, baseline: float, difference: float) -> float:
 def power_of_models(
     a: float, b: float, *, n: int, correlation: float, alpha: float = ALPHA
 ) -> float:
-    """Return the power of the exact McNemar test between models that solve shares a and b."""
+    """Return the power of the exact McNemar test for models with accuracies a and b."""
     only_a, only_b = discordant(a, b, correlation)
     either = only_a + only_b
     if either <= 0.0 or n < 1:
         return 0.0
     tosses, weights = likely_tosses(n, either)
-    # The largest count of the rarer side that is still significant: 2 P(X <= c) <= alpha.
+    # The largest count c of the rarer side that is significant: 2 P(X <= c) <= alpha.
     limits = np.floor(bdtrik(alpha / 2, tosses, 0.5))
     limits -= 2 * at_most(limits, tosses, 0.5) > alpha
     heads = only_a / either
@@ -92,10 +98,10 @@ def power_of_models(
 
 
 def likely_tosses(n: int, either: float) -> tuple[NDArray[np.int_], NDArray[np.float64]]:
-    """Return how many of n problems only one of two models may solve, and how often.
+    """Return the numbers of discordant problems among n, and the probability of each.
 
-    All numbers but the rarest, which S. Bernstein's inequality (1924) leaves out. `either` is the
-    share of such problems.
+    `either` is the share of discordant problems. Numbers in the tails are left out, by
+    S. Bernstein's inequality (1924).
     """
     rare = -log(_TAIL)
     reach = rare / 3 + sqrt(rare**2 / 9 + 2 * rare * n * either * (1 - either))
@@ -110,39 +116,46 @@ def power_of_methods(
     seeds: Sequence[tuple[float, int]],
     alpha: float = ALPHA,
 ) -> float:
-    """Return the power of the test of an estimate with these variances.
+    """Return the power of the test of an estimate with these true variances.
 
-    `shared` and `seeds` are those of `crossed.Estimate`, taken as the true ones.
+    `shared` and `seeds` are as in `crossed.Estimate`.
     """
-    return _shown(difference, reaches(shared, seeds, alpha))
+    return _shown(difference, critical_distances(shared, seeds, alpha))
 
 
 @dataclass(frozen=True, slots=True)
-class Reaches:
-    """Distances that must be reached to be shown, for what the variances may be found to be."""
+class Critical:
+    """When an estimate is significant.
+
+    Attributes:
+        distances: smallest significant distance from 0, for each point of the estimated variances.
+        error: the true standard error.
+    """
 
     distances: NDArray[np.float64]
     error: float
 
 
-def reaches(shared: tuple[float, int], seeds: Sequence[tuple[float, int]], alpha: float) -> Reaches:
-    """Return how far an estimate with these variances must lie from nought to be shown."""
+def critical_distances(
+    shared: tuple[float, int], seeds: Sequence[tuple[float, int]], alpha: float
+) -> Critical:
+    """Return the distances from 0 at which an estimate with these true variances is significant."""
     points = _points(max(1, len(seeds)))
-    found = [
-        (variance * chi_squared(points[:, at], df) / df, df)
-        for at, (variance, df) in enumerate(seeds)
+    estimated = [
+        (variance * chi_squared(points[:, arm], df) / df, df)
+        for arm, (variance, df) in enumerate(seeds)
     ]
-    total, freedom = pooled(found) if found else (np.zeros(1), np.ones(1))
+    total, freedom = pooled(estimated) if estimated else (np.zeros(1), np.ones(1))
     distances = _least_shown(shared, possible(total, freedom), alpha)
     error = sqrt(shared[0] + sum(variance for variance, _ in seeds))
-    return Reaches(distances=distances, error=error)
+    return Critical(distances=distances, error=error)
 
 
 @lru_cache
 def _points(dimensions: int) -> NDArray[np.float64]:
-    """Return [_POINTS, dimensions] shares, spread evenly: not every combination of quantiles.
+    """Return [_POINTS, dimensions] evenly spread probabilities, a Sobol sequence.
 
-    A matrix of eight arms would have millions of those.
+    A grid of quantiles would have millions of points for eight arms.
     """
     from scipy.stats import qmc  # slow to import: only several seeds need it
 
@@ -152,10 +165,10 @@ def _points(dimensions: int) -> NDArray[np.float64]:
 def _least_shown(
     shared: tuple[float, int], variances: NDArray[np.float64], alpha: float
 ) -> NDArray[np.float64]:
-    """Return the least distances, of 2**_HALVINGS in (0, 1], that show; 1 where none does.
+    """Return the smallest significant distances on a grid of 2**_HALVINGS in (0, 1]; 1 if none is.
 
-    Bisection finds them, in 16 rounds; secants of the log of the tail come next to nearly all of
-    them in 3 to 6, and what they did not find is bisected.
+    Secants of the logarithm of `tail` find nearly all of them in 3 to 6 steps, where bisection
+    takes 16. The others are bisected.
     """
     steps = 2**_HALVINGS
     before, depth_before = np.zeros(len(variances)), np.zeros(len(variances))
@@ -169,10 +182,10 @@ def _least_shown(
         if np.abs(move).max() < 0.01 / steps:
             break
     high = np.asarray(np.ceil(np.clip(now, 1 / steps, 1.0) * steps) / steps)
-    found = tail(high, shared, variances) < alpha
-    found &= tail(high - 1 / steps, shared, variances) >= alpha
-    if not found.all():
-        high[~found] = _bisected(shared, variances[~found], alpha)
+    exact = tail(high, shared, variances) < alpha
+    exact &= tail(high - 1 / steps, shared, variances) >= alpha
+    if not exact.all():
+        high[~exact] = _bisected(shared, variances[~exact], alpha)
     return high
 
 
@@ -188,11 +201,11 @@ def _bisected(
 
 
 def chi_squared(share: ArrayLike, df: float) -> NDArray[np.float64]:
-    """Return what chi squared with `df` degrees of freedom stays below so often."""
+    """Return the quantile at `share` of chi squared with `df` degrees of freedom."""
     return np.asarray(2 * gammaincinv(df / 2, share))
 
 
-def _shown(difference: float, needed: Reaches) -> float:
+def _shown(difference: float, needed: Critical) -> float:
     above = ndtr((difference - needed.distances) / needed.error)
     below = ndtr((-difference - needed.distances) / needed.error)
     return float(np.mean(above + below))
@@ -200,59 +213,62 @@ def _shown(difference: float, needed: Reaches) -> float:
 
 @lru_cache
 def detectable(design: Design, baseline: float) -> float | None:
-    """Return the smallest gain over `baseline` with enough power, or None if none has it."""
-    return _smallest(lambda gain: _reached(design, baseline, gain), 1 - baseline)
+    """Return the smallest gain over `baseline` with a power of `POWER`, or None if none has it."""
+    return _smallest(lambda gain: _power_between(design, baseline, gain), 1 - baseline)
 
 
 def detectable_about(design: Design, mean: float) -> float | None:
-    """Return the smallest difference of two arms with enough power, or None if none has it.
+    """Return the smallest difference with a power of `POWER`, or None if none has it.
 
-    `mean` is the accuracy half-way between them, as assumed before a run or found after it.
+    `mean` is the mean accuracy of the two arms, assumed before a run or measured after it.
     """
 
-    def reached(difference: float) -> float:
+    def power_at(difference: float) -> float:
         low = min(max(mean - difference / 2, 0.0), 1 - difference)
-        return _reached(design, low, difference)
+        return _power_between(design, low, difference)
 
-    return _smallest(reached, 1.0)
+    return _smallest(power_at, 1.0)
 
 
-def _reached(design: Design, low: float, difference: float) -> float:
-    """Return the power for an arm at `low` and one above it, which cannot correlate too much."""
+def _power_between(design: Design, low: float, difference: float) -> float:
+    """Return the power for accuracies `low` and `low + difference`, with a possible correlation."""
     highest = highest_correlation(low + difference, low)
-    kept = replace(design, correlation=min(design.correlation, highest))
-    return power(kept, low, difference)
+    possible_design = replace(design, correlation=min(design.correlation, highest))
+    return power(possible_design, low, difference)
 
 
 def detectable_between_methods(
     shared: tuple[float, int], seeds: Sequence[tuple[float, int]], alpha: float
 ) -> float | None:
-    """Return the smallest detectable difference of an estimate over seeds or groups."""
-    found = reaches(shared, seeds, alpha)
-    return _smallest(lambda difference: _shown(difference, found), 1.0)
+    """Return the smallest detectable difference of an estimate with these true variances."""
+    needed = critical_distances(shared, seeds, alpha)
+    return _smallest(lambda difference: _shown(difference, needed), 1.0)
 
 
 @lru_cache
 def problems_needed(design: Design, baseline: float, difference: float) -> int | None:
-    """Return the fewest problems with enough power, or None if seeds alone hide the difference."""
+    """Return the fewest problems with a power of `POWER`, or None if `MAX_PROBLEMS` are too few."""
     return fewest_problems(lambda n: power(replace(design, n=n), baseline, difference) >= POWER)
 
 
 def fewest_problems(enough: Callable[[int], bool]) -> int | None:
-    """Return the fewest problems that are `enough`, or None if a million are not."""
+    """Return the fewest problems for which `enough` holds, to 0.2 %; None above `MAX_PROBLEMS`."""
     if not enough(MAX_PROBLEMS):
         return None
     low, high = 1, 2
     while high < MAX_PROBLEMS and not enough(high):
         low, high = high, min(2 * high, MAX_PROBLEMS)
-    while high - low > max(1, high // 500):  # half a percent: the exact power is a saw
+    while high - low > max(1, high // 500):  # exact power is not monotonic in n
         middle = (low + high) // 2
         low, high = (low, middle) if enough(middle) else (middle, high)
     return high
 
 
 def discordant(a: float, b: float, correlation: float) -> tuple[float, float]:
-    """Return the shares of problems that only A and only B solve. Raises UserError."""
+    """Return the shares of problems that only A and only B solve, for accuracies a and b.
+
+    Raises UserError where `correlation` is impossible for these accuracies.
+    """
     highest = highest_correlation(a, b)
     if correlation > highest + 1e-9:
         raise UserError(
@@ -266,7 +282,7 @@ def discordant(a: float, b: float, correlation: float) -> tuple[float, float]:
 
 
 def highest_correlation(a: float, b: float) -> float:
-    """Return the correlation of two arms of which the weaker solves nothing of its own."""
+    """Return the correlation of outcomes if the better arm solves all that the other solves."""
     low, high = sorted((a, b))
     if low <= 0.0 or high >= 1.0:
         return 0.0
@@ -276,24 +292,27 @@ def highest_correlation(a: float, b: float) -> float:
 def expected(
     design: Design, a: float, b: float
 ) -> tuple[tuple[float, int], list[tuple[float, int]]]:
-    """Return the variances of mean(A) - mean(B) that `design` would find: problems, seeds."""
+    """Return the expected variances of mean(A) - mean(B), as `shared` and `seeds` of an Estimate.
+
+    Raises UserError where `design.correlation` is impossible for accuracies a and b.
+    """
     of_a, of_b = a * (1 - a), b * (1 - b)
-    discordant(a, b, design.correlation)  # raises if impossible
+    discordant(a, b, design.correlation)  # raises UserError if impossible
     both = design.correlation * sqrt(of_a * of_b)
     apart = max(0.0, design.same_arm * (of_a + of_b) - 2 * both)
     # A pseudo-problem on each side: see `crossed.estimate`.
     shared = (apart * design.n + 1 / design.seeds) / design.n**2
     chance = [(1 - design.same_arm) * variance / design.n for variance in (of_a, of_b)]
-    seeds = [((design.spread**2 + each) / design.seeds, design.seeds - 1) for each in chance]
+    seeds = [((design.spread**2 + cell) / design.seeds, design.seeds - 1) for cell in chance]
     return (shared, max(1, design.n - 1)), seeds
 
 
-def _smallest(reached: Callable[[float], float], room: float) -> float | None:
-    """Return the smallest difference in (0, room] at which `reached` gives enough power."""
-    if reached(room) < POWER:
+def _smallest(power_at: Callable[[float], float], limit: float) -> float | None:
+    """Return the smallest difference in (0, limit] with a power of `POWER`, or None."""
+    if power_at(limit) < POWER:
         return None
-    low, high = 0.0, room
+    low, high = 0.0, limit
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        low, high = (low, middle) if reached(middle) >= POWER else (middle, high)
+        low, high = (low, middle) if power_at(middle) >= POWER else (middle, high)
     return high

@@ -1,4 +1,4 @@
-"""Compare two tables of solved problems: interval, test, verdict, smallest detectable difference.
+"""Compare the outcomes of two arms: interval, test, verdict and smallest detectable difference.
 
     tested = compare(a, b)                  # [R, n] booleans each, the same problems in columns
     decide(holm([tested.p_value])[0], 0.04)             # Verdict.NOT_SHOWN
@@ -9,9 +9,9 @@
 | several seeds of each tuned arm   | the methods        | crossed, t     | Behrens-Fisher    |
 | one of each, problems in groups   | two trained models | clustered, t   | t                 |
 | several, declared to be paired    | the methods        | crossed, t     | Behrens-Fisher    |
-| several that exist (`existing`)   | these models       | by problem, t  | t                 |
+| several given models (`existing`) | these models       | by problem, t  | t                 |
 
-Where a test would mean nothing there is none, and `reason` says why.
+Where no test is possible, `reason` says why.
 """
 
 from collections.abc import Sequence
@@ -23,12 +23,7 @@ from numpy.typing import NDArray
 
 from paribus.statistics import power
 from paribus.statistics.accuracy import as_existing
-from paribus.statistics.crossed import (
-    Estimate,
-    components,
-    estimate,
-    too_uncertain,
-)
+from paribus.statistics.crossed import Estimate, components, estimate, too_uncertain
 from paribus.statistics.detectable import Range, detectable_by, range_by
 from paribus.statistics.family import Asked, corrected
 from paribus.statistics.groups import Groups
@@ -37,7 +32,7 @@ from paribus.statistics.power import ALPHA
 
 
 class Verdict(StrEnum):
-    """What a test says of "a is better than b"."""
+    """The verdict on the claim that a is better than b."""
 
     SUPPORTED = "supported"
     REFUTED = "refuted"
@@ -46,17 +41,24 @@ class Verdict(StrEnum):
 
 
 class Scope(StrEnum):
-    """What a verdict speaks of."""
+    """What a verdict generalizes to."""
 
     MODELS = "models"
-    """These two trained models, on problems like these."""
+    """The two trained models, on further problems of the same kind."""
     METHODS = "methods"
-    """The two ways to make a model, over their seeds."""
+    """The two methods, over further seeds and problems."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tested:
-    """What a comparison gives; `crossed` if it was made over seeds or groups."""
+    """The result of a comparison.
+
+    Attributes:
+        interval: 95 % interval of the difference, as shares; None if there is too little data.
+        p_value: two-sided, uncorrected; None if there is no test.
+        reason: why there is no test, or "".
+        crossed: the estimate over seeds or groups; None if each arm has one run and no groups.
+    """
 
     interval: Interval | None = None
     p_value: float | None = None
@@ -65,10 +67,10 @@ class Tested:
 
 
 SAME = "both solve the very same problems"
-"""Why there is no test: nothing tells the arms apart."""
+"""The reason for no test where no problem is discordant."""
 
 Solved = NDArray[np.bool_]
-"""[R, n]: whether each of R runs solved each of n problems."""
+"""[R, n]: whether run r solved problem i."""
 
 
 def compare(
@@ -79,11 +81,15 @@ def compare(
     paired: bool = False,
     existing: tuple[bool, bool] = (False, False),
 ) -> Tested:
-    """Return the interval and the test of mean(a) - mean(b), [R, n] each over the same problems.
+    """Return the interval and the test of mean(a) - mean(b). The table above lists the methods.
 
-    One run is a model that exists; `existing` says so of all runs of a, or of b: other problems
-    are uncertain then, not other seeds. `paired` seeds: row by row a and b share what a seed
-    decides, so they have as many. See the table above.
+    Args:
+        a: outcomes [R, n] of an arm.
+        b: outcomes of the other arm on the same problems; R may differ.
+        groups: the group of each problem; None if problems are independent.
+        paired: whether row i of a and of b has the same seed; then both have the same R.
+        existing: for a and for b, whether the runs are given models and not a sample of seeds.
+            Then only problems are uncertain. An arm with one run is always a given model.
     """
     if len(a) == len(b) == 1 and groups is None:
         only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
@@ -98,35 +104,36 @@ def compare(
     reason = too_uncertain(arms, groups)
     if reason:
         return Tested(reason=reason)
-    found = estimate([(1.0, arms[0]), (-1.0, arms[1])], groups, paired=paired)
-    low, high = found.interval.low, found.interval.high
+    difference = estimate([(1.0, arms[0]), (-1.0, arms[1])], groups, paired=paired)
+    low, high = difference.interval.low, difference.interval.high
     return Tested(
         interval=Interval(max(-1.0, low), min(1.0, high)),
-        p_value=found.p_value,
-        reason="" if found.varies else SAME,
-        crossed=found,
+        p_value=difference.p_value,
+        reason="" if difference.varies else SAME,
+        crossed=difference,
     )
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """Return the p-values corrected for their number; None, no test, counts as a test failed.
+    """Return p-values corrected by Holm's method. None, no test, counts as a test too.
 
-    `family.corrected` where nothing but a difference is asked of each.
+    It is `family.corrected` for comparisons without a margin or further hypotheses.
     """
-    return [each.differ for each in corrected([Asked(differ=p) for p in p_values])]
+    return [p.differ for p in corrected([Asked(differ=p) for p in p_values])]
 
 
 def decide(p_holm: float | None, difference: float | None) -> Verdict:
-    """Return the verdict: supported or refuted if the corrected p is below ALPHA."""
+    """Return supported or refuted, by the sign of `difference`, if `p_holm` < ALPHA."""
     if p_holm is None or p_holm >= ALPHA or not difference:
         return Verdict.NOT_SHOWN
     return Verdict.SUPPORTED if difference > 0 else Verdict.REFUTED
 
 
 def detectable(tested: Tested, a: Solved, b: Solved, comparisons: float) -> float | None:
-    """Return the smallest difference that would be shown 8 times in 10 in such a family.
+    """Return the smallest difference that this comparison would show with a power of 0.8.
 
-    It is what `plan` foresees, with the accuracies and variances found in place of assumed ones.
+    As in `plan`, but with the measured accuracies and variances. `comparisons` is the size of the
+    family. None where no difference has that power, or without an interval.
     """
     if tested.crossed is not None:
         return detectable_by(tested.crossed, ALPHA / comparisons)
@@ -138,12 +145,12 @@ def detectable(tested: Tested, a: Solved, b: Solved, comparisons: float) -> floa
 
 
 def detectable_range(tested: Tested, comparisons: float) -> Range | None:
-    """Return what `detectable` may truly be, as far as the seeds say; None with one seed."""
+    """Return the range of `detectable` over the seeds' variance; None without several seeds."""
     return range_by(tested.crossed, ALPHA / comparisons) if tested.crossed else None
 
 
 def _correlation(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
-    """Correlation of two columns of booleans; 0 where one of them does not vary."""
+    """Return the correlation of two [n] outcomes; 0 if one of them is constant."""
     if a.std() == 0 or b.std() == 0:
         return 0.0
     return float(np.corrcoef(a, b)[0, 1])
