@@ -3,12 +3,18 @@
 runs/gsm8k/lora/seed-1: entered into the ledger for zero_shot/raw and likelihood
 """
 
+from argparse import Namespace
 from pathlib import Path
 
 from rich.markup import escape
 
 from paribus.cli.console import PlainConsole
 from paribus.store.adopting import adopt as enter
+
+
+def from_options(options: Namespace) -> int:
+    """Run `paribus adopt`."""
+    return adopt(options.run)
 
 
 def adopt(path: Path) -> int:

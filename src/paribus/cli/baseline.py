@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,21 @@ from paribus.store.layout import ExperimentFolder
 DIFFERENCE = 0.05
 """Of interest where no hypothesis names a size."""
 PROBLEMS = 200
-"""ProtocolScore where neither an experiment nor `--problems` says how many."""
+"""Asked where neither an experiment nor `--problems` says how many."""
 SOURCES = ("gsm8k", "wordproblems", "gsm8k_swapped")
+
+
+def from_options(options: Namespace) -> int:
+    """Run `paribus baseline`."""
+    return baseline(
+        options.words,
+        options.runs,
+        data=options.data,
+        problems=options.problems,
+        protocols=options.protocols,
+        experiment=options.experiment,
+        as_json=options.json,
+    )
 
 
 def baseline(

@@ -7,6 +7,7 @@ remove? [y/N]
 """
 
 import sys
+from argparse import Namespace
 from pathlib import Path
 
 from rich.console import Console
@@ -21,6 +22,11 @@ from paribus.errors import StoreError
 from paribus.store.leftovers import Leftover, Place, cache_place, encodings_place, places_in
 
 Found = list[tuple[Place, list[Leftover]]]
+
+
+def from_options(options: Namespace) -> int:
+    """Run `paribus clean`."""
+    return clean(options.target, options.runs, yes=options.yes, cache=options.cache)
 
 
 def clean(target: Path | None, root: Path, *, yes: bool, cache: bool) -> int:

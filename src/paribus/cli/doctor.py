@@ -13,6 +13,7 @@ missing, runs cannot be kept where they should be, or a launcher such as torchru
 
 import json
 import re
+from argparse import Namespace
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -37,6 +38,11 @@ from paribus.planning.machine import (
     tokens,
 )
 from paribus.planning.processor import cpu_name
+
+
+def from_options(options: Namespace) -> int:
+    """Run `paribus doctor`."""
+    return doctor(options.runs, as_json=options.json)
 
 
 def doctor(root: Path, *, as_json: bool) -> int:

@@ -6,6 +6,7 @@ paribus explain --json          every card with all its texts
 """
 
 import json
+from argparse import Namespace
 from typing import Any
 
 from rich.console import Console
@@ -24,6 +25,11 @@ MEANINGS = {
 """What each severity means, as a heading."""
 _WIDEST = 100
 """Longer lines of prose are hard to read, however wide the terminal is."""
+
+
+def from_options(options: Namespace) -> int:
+    """Run `paribus explain`."""
+    return explain(options.id, as_json=options.json)
 
 
 def explain(id: str | None, *, as_json: bool) -> int:

@@ -22,13 +22,19 @@ import shlex
 import signal
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from paribus.cli.arguments import parser
 from paribus.cli.console import PlainConsole, enduring, settle_streams, silence
 from paribus.errors import ParibusError, UserError
 from paribus.files import is_special, path_fault
 from paribus.stopping import ending_on_signals
+
+if TYPE_CHECKING:
+    from paribus.config.load import Loaded
+    from paribus.experiment.matrix import Design
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -137,115 +143,26 @@ def _refuse_paths(options: argparse.Namespace) -> None:
             raise UserError(f"{named} is a pipe, a socket or a device", remedy)
 
 
+_MODULES = {"compare": "score"}
+"""The module of a verb that has none of its own name in `paribus.cli`."""
+
+
 def _run_verb(options: argparse.Namespace) -> int:
-    # Imported here: `paribus --help` must not wait for what only one verb needs.
-    if options.verb in {"plan", "run"}:
-        return _experiment(options)
-    if options.verb in {"status", "verify", "adopt", "clean"}:
-        return _look_after(options)
-    if options.verb in {"score", "compare"}:
-        from paribus.analysis.repeats import Said
-        from paribus.cli.score import score
-        from paribus.statistics.equivalence import margin_of
-
-        return score(
-            [options.file, *options.others],
-            gold=options.gold,
-            group_by=options.group_by,
-            common=options.common,
-            said=Said(
-                untuned=tuple(options.untuned),
-                seeds_are_runs=options.seeds_are_runs,
-                paired_seeds=options.paired_seeds,
-                margin=None if options.margin is None else margin_of(options.margin),
-            ),
-            style=options.answer,
-            page=options.report,
-            as_json=options.json,
-        )
-    if options.verb == "power":
-        from paribus.cli.power import design_of, equivalence, power
-
-        design = design_of(
-            options.baseline,
-            options.difference or 0.0,
-            seeds=options.seeds,
-            correlation=options.correlation,
-            seed_correlation=options.seed_correlation,
-            seed_spread=options.seed_spread,
-            comparisons=options.comparisons,
-        )
-        if options.margin is not None:
-            return equivalence(design, options.baseline, options.margin, as_json=options.json)
-        return power(design, options.baseline, options.difference, as_json=options.json)
-    if options.verb == "baseline":
-        from paribus.cli.baseline import baseline
-
-        return baseline(
-            options.words,
-            options.runs,
-            data=options.data,
-            problems=options.problems,
-            protocols=options.protocols,
-            experiment=options.experiment,
-            as_json=options.json,
-        )
-    if options.verb == "explain":
-        from paribus.cli.explain import explain
-
-        return explain(options.id, as_json=options.json)
-    if options.verb == "doctor":
-        from paribus.cli.doctor import doctor
-
-        return doctor(options.runs, as_json=options.json)
-    from paribus.cli.report import report
-
-    return report(options.file, options.values, options.runs)
+    """Import the verb's module, as `--help` must not wait for it, and run the verb."""
+    # What is wrong with an experiment file is told before the slow imports.
+    experiment = _experiment(options) if options.verb in {"plan", "run"} else ()
+    module = import_module(f"paribus.cli.{_MODULES.get(options.verb, options.verb)}")
+    return int(module.from_options(options, *experiment))
 
 
-def _experiment(options: argparse.Namespace) -> int:
-    """Plan or run an experiment. What is wrong with it is told before the slow imports."""
+def _experiment(options: argparse.Namespace) -> "tuple[Loaded, Design]":
+    """Return the experiment that is to be planned or run. Raises ConfigError."""
     from paribus.config.load import load
     from paribus.experiment.matrix import expand
     from paribus.store.layout import ExperimentFolder
 
     loaded = load(options.file, options.values)
-    design = expand(loaded, ExperimentFolder(options.runs / loaded.config.name).arms())
-    if options.verb == "run":
-        from paribus.cli.run import run
-
-        return run(loaded, design, options.runs, fork=options.fork)
-    from paribus.cli.plan import plan
-
-    return plan(
-        loaded,
-        design,
-        options.runs,
-        on=options.device,
-        probing=options.probe,
-        explain=options.explain,
-        details=options.details,
-        as_json=options.json,
-    )
-
-
-def _look_after(options: argparse.Namespace) -> int:
-    """Run one of the verbs that are about the store itself."""
-    if options.verb == "status":
-        from paribus.cli.status import status
-
-        return status(options.file, options.values, options.runs, as_json=options.json)
-    if options.verb == "verify":
-        from paribus.cli.verify import verify
-
-        return verify(options.paths, as_json=options.json)
-    if options.verb == "adopt":
-        from paribus.cli.adopt import adopt
-
-        return adopt(options.run)
-    from paribus.cli.clean import clean
-
-    return clean(options.target, options.runs, yes=options.yes, cache=options.cache)
+    return loaded, expand(loaded, ExperimentFolder(options.runs / loaded.config.name).arms())
 
 
 def _plain(text: str) -> str:

@@ -5,6 +5,7 @@ With `--probe` it spends a little: two real steps and one evaluation batch of ea
 
 import json
 import os
+from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cache, partial
@@ -47,6 +48,20 @@ from paribus.store.layout import ExperimentFolder
 from paribus.store.ledger import Look, read_looks, stopped_at
 from paribus.store.runs import state
 from paribus.training.batching import order_seed, training_length
+
+
+def from_options(options: Namespace, loaded: Loaded, design: Design) -> int:
+    """Run `paribus plan` for the experiment that was loaded."""
+    return plan(
+        loaded,
+        design,
+        options.runs,
+        on=options.device,
+        probing=options.probe,
+        explain=options.explain,
+        details=options.details,
+        as_json=options.json,
+    )
 
 
 def plan(

@@ -2,6 +2,7 @@
 
 import json
 import math
+from argparse import Namespace
 from dataclasses import replace
 from typing import Any
 
@@ -28,6 +29,22 @@ SIZES = (100, 200, 500, 1319)
 """Problems for which the smallest difference is told; 1,319 is GSM8K's test set."""
 SPREADS = (0.005, 0.01, 0.02, 0.03)
 """How far seeds may scatter, told beside what was asked: nobody knows it before the runs."""
+
+
+def from_options(options: Namespace) -> int:
+    """Run `paribus power`."""
+    design = design_of(
+        options.baseline,
+        options.difference or 0.0,
+        seeds=options.seeds,
+        correlation=options.correlation,
+        seed_correlation=options.seed_correlation,
+        seed_spread=options.seed_spread,
+        comparisons=options.comparisons,
+    )
+    if options.margin is not None:
+        return equivalence(design, options.baseline, options.margin, as_json=options.json)
+    return power(design, options.baseline, options.difference, as_json=options.json)
 
 
 def power(design: Design, baseline: float, difference: float, *, as_json: bool) -> int:

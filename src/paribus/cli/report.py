@@ -1,6 +1,7 @@
 """`paribus report FILE`: conclusions from the store alone; no model, no torch."""
 
 import shlex
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,11 @@ from paribus.store.runs import RunState
 
 _TOLD = {RunState.DAMAGED, RunState.TESTED_LESS, RunState.FAILED, RunState.COMPLETE}
 """States of runs whose notes are printed: of the others the table says all there is."""
+
+
+def from_options(options: Namespace) -> int:
+    """Run `paribus report`."""
+    return report(options.file, options.values, options.runs)
 
 
 def report(file: Path, values: Sequence[str], root: Path) -> int:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,11 @@ from paribus.planning.rules.card import Severity
 from paribus.store.experiments import read_tuning
 from paribus.store.layout import ExperimentFolder
 from paribus.store.ledger import read_looks, stopped_at
+
+
+def from_options(options: Namespace, loaded: Loaded, design: Design) -> int:
+    """Run `paribus run` for the experiment that was loaded."""
+    return run(loaded, design, options.runs, fork=options.fork)
 
 
 def run(loaded: Loaded, design: Design, root: Path, *, fork: bool) -> int:

@@ -5,6 +5,7 @@ Same scorers, tests and report as for paribus's own experiments; no model, no to
 
 import gc
 import json
+from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from paribus.files import write_text
 from paribus.records import AnswerStyle
 from paribus.report.target import check_target
 from paribus.report.terminal import remarks, summary_table
+from paribus.statistics.equivalence import margin_of
 from paribus.store.runs import writing
 
 _ARM = ("name", "n", "scores", "outcomes", "answers", "signals")
@@ -30,6 +32,26 @@ _CONTRAST = (
     *("caveats", "answered"),
 )
 """Of the values in findings.json, those that `--json` prints."""
+
+
+def from_options(options: Namespace) -> int:
+    """Run `paribus score` or `paribus compare`."""
+    said = Said(
+        untuned=tuple(options.untuned),
+        seeds_are_runs=options.seeds_are_runs,
+        paired_seeds=options.paired_seeds,
+        margin=None if options.margin is None else margin_of(options.margin),
+    )
+    return score(
+        [options.file, *options.others],
+        gold=options.gold,
+        group_by=options.group_by,
+        common=options.common,
+        said=said,
+        style=options.answer,
+        page=options.report,
+        as_json=options.json,
+    )
 
 
 def score(

@@ -8,6 +8,7 @@ begun, changed: how long ago
 
 import json
 import shlex
+from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,11 @@ from paribus.store.places import experiments_in
 from paribus.store.runs import RunState
 from paribus.store.standing import Standing, standing
 from paribus.store.tested import still_to_test, told
+
+
+def from_options(options: Namespace) -> int:
+    """Run `paribus status`."""
+    return status(options.file, options.values, options.runs, as_json=options.json)
 
 
 def status(file: Path | None, values: Sequence[str], root: Path, *, as_json: bool) -> int:

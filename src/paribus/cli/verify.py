@@ -7,6 +7,7 @@ Exit code 0: there is none. 1: there are some.
 """
 
 import json
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +18,11 @@ from rich.markup import escape
 from paribus.cli.console import PlainConsole
 from paribus.store.checked import Checked
 from paribus.store.verifying import verify as check
+
+
+def from_options(options: Namespace) -> int:
+    """Run `paribus verify`."""
+    return verify(options.paths, as_json=options.json)
 
 
 def verify(paths: Sequence[Path], *, as_json: bool) -> int:
