@@ -31,7 +31,7 @@ def _card(rule: Rule) -> list[str]:
     if rule.versions:
         ranges = ", ".join(f"{name} {wanted}" for name, wanted in rule.versions.items())
         lines += ["", f"*Known for* {ranges}."]
-    if rule.check is None:
+    if not rule.is_checked:
         lines += ["", "Found by the run itself, not by `paribus plan`."]
     return lines
 

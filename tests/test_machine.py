@@ -14,8 +14,7 @@ import torch
 
 from paribus.planning.machine import _world_size, free_bytes, here, packages, tokens
 from paribus.planning.processor import cpu_name
-
-LAUNCHERS = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE", "WORLD_SIZE")
+from paribus.records import LAUNCHERS
 
 
 def test_this_machine(tmp_path):

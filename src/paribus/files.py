@@ -16,6 +16,8 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
+"""What is raised where a JSON file is missing, is no JSON, or has not the shape that is read."""
 MAX_PATH_BYTES = 4095
 MAX_NAME_BYTES = 255
 """Of a whole path, and between two slashes of it: what Linux and macOS take."""

@@ -10,6 +10,9 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Literal, TypeAlias
 
+LAUNCHERS = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE", "WORLD_SIZE")
+"""Variables by which launchers say how many processes there are, in accelerate 1.15's order."""
+
 
 class Variant(StrEnum):
     """How a solution is written: plain steps, or each step led by its sub-question."""

@@ -30,7 +30,7 @@ NORMAL = (
 )
 """The assumption that stands where verdicts over seeds do."""
 
-_NOT_SETTINGS = ("format", "replicate")
+NOT_SETTINGS = ("format", "replicate")
 """Parts of an identity that nobody sets for an arm."""
 
 
@@ -152,7 +152,7 @@ def _about_intervals(found: Sequence[Contrast]) -> str:
 def _settings(tables: Tables) -> dict[str, dict[str, str]]:
     """Dotted key → arm → value as text, NOT_READ where the arm has no such setting."""
     flat = {arm.name: flatten(arm.identity) for arm in tables.arms}
-    keys = {key for values in flat.values() for key in values} - set(_NOT_SETTINGS)
+    keys = {key for values in flat.values() for key in values} - set(NOT_SETTINGS)
     return {
         key: {
             name: text(values[key]) if key in values else NOT_READ for name, values in flat.items()

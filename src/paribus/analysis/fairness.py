@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from paribus.analysis.conditions import forked, text
+from paribus.analysis.conditions import NOT_SETTINGS, forked, text
 from paribus.analysis.contrasts import Contrast
 from paribus.analysis.tables import Arm, Run, Tables
 from paribus.config.spec import RATE_KEYS, differing, flatten
@@ -28,7 +28,7 @@ ABSENT = "–"
 TUNING = "tuning"
 """The factor of an arm against its own untuned model: all that training brings."""
 
-_NOT_SETTINGS = frozenset({"format", "replicate", "evaluation.also"})
+_NO_INFLUENCE = frozenset({*NOT_SETTINGS, "evaluation.also"})
 """Parts of an identity that cannot change how the main protocol comes out."""
 
 _TRAINED = ("training.", "lora.", "data.variant", "data.train_size", "data.validation_size")
@@ -70,7 +70,7 @@ def table(tables: Tables, contrast: Contrast) -> list[Row]:
     a, b = tables.arm(contrast.a), tables.arm(contrast.b)
     if a is None or b is None or not a.identity or not b.identity:
         return []
-    changed = [key for key in differing(a.identity, b.identity) if key not in _NOT_SETTINGS]
+    changed = [key for key in differing(a.identity, b.identity) if key not in _NO_INFLUENCE]
     declared = _declared(tables, contrast.factor)
     # Against an untuned arm every training setting is new: `method` says it in one row.
     told = [key for key in changed if contrast.factor != TUNING or not key.startswith(_TRAINED)]

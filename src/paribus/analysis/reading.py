@@ -20,7 +20,7 @@ from paribus.analysis.tables import (
     with_generations,
 )
 from paribus.errors import DamagedError, StoreError
-from paribus.files import read_json, read_json_lines
+from paribus.files import UNREADABLE, read_json, read_json_lines
 from paribus.records import AnswerStyle, Generation
 from paribus.store.experiments import read_description, read_tuning
 from paribus.store.layout import ExperimentFolder, RunFolder
@@ -107,15 +107,7 @@ def read_run(folder: RunFolder, style: AnswerStyle = "auto") -> Run:
         return Run(arm=arm, seed=seed, state=reached, note=_NOTES[reached])
     try:
         return _read_complete(folder, style)
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        RecursionError,
-        StoreError,
-    ) as error:
+    except (StoreError, *UNREADABLE) as error:
         reason = error.message if isinstance(error, StoreError) else repr(error)
         return Run(arm=arm, seed=seed, state=RunState.DAMAGED, note=f"damaged: {reason}")
 

@@ -21,7 +21,7 @@ from paribus.analysis.reading import read_run
 from paribus.analysis.samples import Sample, own_samples, read_samples
 from paribus.analysis.tables import Run
 from paribus.errors import DataError, StoreError
-from paribus.files import path_fault, read_json
+from paribus.files import UNREADABLE, path_fault, read_json
 from paribus.store.description import refuse_links
 from paribus.store.layout import RunFolder
 from paribus.store.runs import RunState
@@ -166,7 +166,7 @@ def _read_folder(folder: RunFolder, path: Path) -> Source:
         return Source(path=path, run=run, identity={}, samples=[])
     try:
         identity: dict[str, Any] = read_json(folder.spec)["identity"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except UNREADABLE as error:
         raise StoreError(
             f"{folder.spec} cannot be read: {error!r}", "restore it, or name the generations file"
         ) from error

@@ -8,7 +8,8 @@ What will not work here:
    → `paribus plan FILE` says what fits in memory and how long it takes
 
 Exit code 0: runs can work. 1: none can, because torch or another package that every run needs is
-missing, runs cannot be kept where they should be, or a launcher such as torchrun started us.
+missing, runs cannot be kept where they should be, or the environment stops every run, as a
+launcher such as torchrun does.
 """
 
 import json
@@ -61,7 +62,6 @@ def doctor(root: Path, *, as_json: bool) -> int:
     problems = find_problems(
         machine,
         runs=root,
-        tested=tested,
         hub_token=present["HF_TOKEN"] or present["hf auth login"],
     )
     found = {

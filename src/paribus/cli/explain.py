@@ -72,7 +72,7 @@ def _show(rule: Rule, console: Console) -> None:
     rows.add_row("instead", rule.instead)
     if rule.versions:
         rows.add_row("known for", ", ".join(f"{name} {v}" for name, v in rule.versions.items()))
-    if rule.check is None:
+    if not rule.is_checked:
         rows.add_row("found by", "the run itself, not by `paribus plan`")
     console.print(rows)
 

@@ -8,11 +8,12 @@ from rich.console import Console
 
 from paribus.config.spec import RunSpec
 from paribus.errors import OutOfMemory, ParibusError
-from paribus.experiment.forecast import SPARE, Forecast, alternatives, forecast
+from paribus.experiment.forecast import Forecast, alternatives, forecast
 from paribus.experiment.preflight import Warned
 from paribus.experiment.rehearsal import correct, rehearse
 from paribus.experiment.survey import Prospect
 from paribus.planning.memory import Parts
+from paribus.planning.rules.limits import room
 
 
 def estimate_row(found: Forecast) -> dict[str, Any]:
@@ -106,11 +107,11 @@ def probe_arms(
                     arm["estimate"] |= {"fits": False, "fits_with_a_tenth_to_spare": False}
                 continue
         right = correct(prospect, found)
-        room = (1 - SPARE) * prospect.forecast.device.memory_bytes
+        most = room(prospect.forecast.device)
         peaks[prospect.arm] = right.peak_bytes
         arm["probe"] = {**asdict(found), "error": None, "remedy": None}
         arm["estimate"] |= asdict(right)
-        arm["estimate"]["fits_with_a_tenth_to_spare"] = right.peak_bytes <= room
+        arm["estimate"]["fits_with_a_tenth_to_spare"] = right.peak_bytes <= most
     return peaks
 
 

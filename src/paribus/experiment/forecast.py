@@ -15,15 +15,13 @@ from paribus.planning.devices import Device
 from paribus.planning.inputs import Inputs
 from paribus.planning.lengths import Lengths, assumed_lengths, count_lengths
 from paribus.planning.memory import Estimate, estimate
+from paribus.planning.rules.limits import room
 from paribus.planning.speed import Speed, speed
 from paribus.planning.workload import Workload
 from paribus.training.batching import count_steps, fullest_passes, order_seed
 
 PLANNED = "planned"
 """The event that holds what was predicted for a run."""
-
-SPARE = 0.1
-"""Share of a device's memory that a setting chosen by `auto` leaves free."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,8 +82,8 @@ class Forecast:
 
     @property
     def fits_easily(self) -> bool:
-        """Whether it leaves `SPARE` of the memory free."""
-        return self.memory.peak_bytes <= (1 - SPARE) * self.device.memory_bytes
+        """Whether it fits even if the prediction is as wrong as it can be."""
+        return self.memory.peak_bytes <= room(self.device)
 
 
 def forecast(

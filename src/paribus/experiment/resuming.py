@@ -14,7 +14,7 @@ from typing import Any
 
 from paribus.config.spec import RunSpec, differences
 from paribus.errors import UserError
-from paribus.files import read_json, remove
+from paribus.files import UNREADABLE, read_json, remove
 from paribus.planning.inputs import Inputs
 from paribus.store.checkpoints import Checkpoint, glance, newest, relabel
 from paribus.store.layout import RunFolder
@@ -144,6 +144,6 @@ def _begun(folder: RunFolder) -> dict[str, Any] | None:
     try:
         stored: dict[str, Any] = read_json(folder.spec)
         _told(stored)
-    except (OSError, ValueError, TypeError, KeyError):
+    except UNREADABLE:
         return None  # damaged; the pieces say themselves whose they are
     return stored

@@ -20,7 +20,7 @@ from paribus.config.spec import RunSpec
 from paribus.errors import StoreError
 from paribus.experiment.measurement import Measured
 from paribus.experiment.result import result_record, spec_record
-from paribus.files import read_json
+from paribus.files import UNREADABLE, read_json
 from paribus.planning.inputs import Inputs, PromptSet
 from paribus.prompts.encode import Prompt
 from paribus.store.layout import RunFolder
@@ -130,7 +130,7 @@ def _open(
         equal = all(result[key] == record[key] for key in ("environment", "precision"))
         ledger = read_ledger(folder.experiment.ledger)
         return _Stored(folder=folder, result=result, ledger=ledger) if equal else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, StoreError):
+    except (StoreError, *UNREADABLE):
         return None  # damaged: as if it were not there
 
 

@@ -26,7 +26,7 @@ from paribus.errors import StoreError, UserError
 from paribus.experiment.matrix import Design
 from paribus.experiment.resuming import refuse_another
 from paribus.experiment.trials import tried_alike, with_rate
-from paribus.files import read_json
+from paribus.files import UNREADABLE, read_json
 from paribus.planning.inputs import Inputs, prepare
 from paribus.store.layout import ExperimentFolder, RunFolder
 from paribus.store.manifest import check
@@ -121,7 +121,7 @@ def as_stored(design: Design, folder: ExperimentFolder) -> Design:
 
 def _identity(run: RunFolder) -> dict[str, Any] | None:
     """Return what the complete run in `run` is, by its spec; None without one that can be read."""
-    with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
+    with suppress(*UNREADABLE):
         if state(run) is RunState.COMPLETE:
             return dict(read_json(run.spec)["identity"])
     return None

@@ -15,7 +15,7 @@ from typing import Any
 from safetensors import SafetensorError
 
 from paribus.errors import ModelError
-from paribus.files import read_json, remove, sha256_of_file, write_json
+from paribus.files import UNREADABLE, read_json, remove, sha256_of_file, write_json
 from paribus.models import facts
 from paribus.models.quiet import quiet_libraries
 
@@ -126,7 +126,7 @@ def _verified(folder: Path) -> dict[str, Any]:
         read: dict[str, Any] = read_json(manifest)
         hashes = dict(read["files"])
         list(read["seen"])
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except UNREADABLE as error:
         raise ModelError(f"the cached {manifest} is damaged: {error}", remedy) from error
     there = {path.name for path in folder.iterdir()} - {manifest.name}
     wrong = [f"{name} is missing" for name in sorted(hashes.keys() - there)]

@@ -13,7 +13,7 @@ from typing import Any
 
 from paribus import hub
 from paribus.errors import ModelError, NotHere
-from paribus.files import sha256_of_file, sha256_of_json
+from paribus.files import UNREADABLE, sha256_of_file, sha256_of_json
 from paribus.models import facts, packaged
 from paribus.models.configs import Config, read_config
 from paribus.models.quiet import quiet_libraries
@@ -82,7 +82,7 @@ def load_tokenizer(source: Source) -> Any:
             f"{config} cannot be used: {' '.join(str(error).split())}",
             "compare it with the config.json that the model was published with",
         ) from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except UNREADABLE as error:
         raise ModelError(
             f"{source.path} holds no tokenizer that can be read: {error}", remedy
         ) from error

@@ -1,18 +1,20 @@
-"""What will not work on this machine, whatever the experiment; rule cards judge experiments.
+"""What will not work on this machine, whatever the experiment: rule cards, and what none is about.
 
-find_problems(machine, runs=Path("runs"), tested={"torch": "2.13.0"}, hub_token=False)
+find_problems(machine, runs=Path("runs"), hub_token=False)
 # [Problem(what="no GPU is seen: ...", remedy="`paribus plan FILE` says ...", blocks=False), ...]
 """
 
 import os
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-
-from packaging.version import Version
 
 from paribus.planning.devices import GB
 from paribus.planning.machine import Machine, packages
+from paribus.planning.rules import environment
+from paribus.planning.rules.card import Rule, Severity
+from paribus.planning.rules.limits import OVER_DISK
+from paribus.planning.rules.precision import without_bf16
 
 _DRIVER = Path("/proc/driver/nvidia/version")
 _GEMMA_2B_BYTES = 2 * 2_506_172_416
@@ -43,19 +45,15 @@ class Problem:
     blocks: bool = False
 
 
-def find_problems(
-    machine: Machine, *, runs: Path, tested: Mapping[str, str], hub_token: bool
-) -> list[Problem]:
+def find_problems(machine: Machine, *, runs: Path, hub_token: bool) -> list[Problem]:
     """Return what will not work on `machine`; what stops every run comes first.
 
-    `runs` is where they would be kept, `tested` the versions paribus was tested with, and
-    `hub_token` whether there is a token of the Hub.
+    `runs` is where they would be kept, and `hub_token` whether there is a token of the Hub.
     """
     problems = [
         *_of_place(runs),
-        *_of_launcher(machine),
+        *_of_cards(machine),
         *_of_packages(machine),
-        *_of_versions(machine, tested),
         *_of_device(machine),
         *_of_models(machine, hub_token=hub_token),
     ]
@@ -73,16 +71,23 @@ def _of_place(runs: Path) -> Iterator[Problem]:
         )
 
 
-def _of_launcher(machine: Machine) -> Iterator[Problem]:
-    names = sorted(machine.environment & {"LOCAL_RANK", "RANK", "WORLD_SIZE"})
-    if machine.world_size != 1 or "LOCAL_RANK" in names:
-        yield Problem(
-            what="this is one of several processes, or looks like it "
-            f"({', '.join(names) or 'by variables of MPI'}): paribus is one process on one device, "
-            "and training fails",
-            remedy="start paribus without torchrun or mpirun, and unset what they left",
-            blocks=True,
-        )
+def _of_cards(machine: Machine) -> Iterator[Problem]:
+    for rule in environment.RULES:
+        found = rule.check_machine(machine) if rule.check_machine else None
+        if found is not None and rule.applies(machine.versions):
+            yield _of_card(rule, found)
+    # Where Linux does not tell a processor's flags, that it has no bf16 is not known either.
+    card = without_bf16(machine.device)
+    if card and (machine.device.kind == "cuda" or machine.cpu_flags):
+        yield replace(_of_card(card, machine.device.title), blocks=False)
+
+
+def _of_card(rule: Rule, found: str) -> Problem:
+    return Problem(
+        what=f"{rule.title} ({rule.id}): {found}",
+        remedy=rule.instead,
+        blocks=rule.severity is Severity.ERROR,
+    )
 
 
 def _of_packages(machine: Machine) -> Iterator[Problem]:
@@ -95,35 +100,6 @@ def _of_packages(machine: Machine) -> Iterator[Problem]:
         else:
             what = f"{name} is not installed, which every run needs"
             yield Problem(what=what, remedy=f"pip install {name}", blocks=True)
-    fetches = {"kernels", "bitsandbytes"} <= machine.versions.keys()
-    if fetches and "avx512_bf16" in machine.cpu_flags:
-        yield Problem(
-            what="kernels is installed: on this CPU bitsandbytes then fetches a binary from the "
-            "Hub and loads it, each time it is imported",
-            remedy="pip uninstall kernels",
-        )
-
-
-def _of_versions(machine: Machine, tested: Mapping[str, str]) -> Iterator[Problem]:
-    # Two builds of one version, such as 2.13.0+cpu and 2.13.0+cu130, count as one.
-    other = {
-        name: version
-        for name, version in machine.versions.items()
-        if name in tested and version.partition("+")[0] != tested[name]
-    }
-    if other:
-        shown = ", ".join(f"{name} {version}" for name, version in other.items())
-        yield Problem(
-            what=f"paribus was tested with other versions than are here: {shown}",
-            remedy=f"pip install {' '.join(f'{name}=={tested[name]}' for name in other)}",
-        )
-    torch = machine.versions.get("torch")
-    if torch and Version(torch) < Version("2.10"):
-        yield Problem(
-            what=f"torch {torch}: a crafted pickle can corrupt memory even with weights_only=True "
-            "(GHSA-63cw-57p8-fm3p); paribus itself reads nothing but safetensors",
-            remedy="pip install 'torch>=2.10'",
-        )
 
 
 def _of_device(machine: Machine) -> Iterator[Problem]:
@@ -139,13 +115,6 @@ def _of_device(machine: Machine) -> Iterator[Problem]:
         yield Problem(
             what="no GPU is seen: everything runs on the CPU",
             remedy="`paribus plan FILE` says what fits in memory and how long it takes",
-        )
-    if not machine.device.bf16 and (on_gpu or machine.cpu_flags):
-        name = machine.device.title if on_gpu else "this CPU"
-        how = "has no bf16: experiments that state it are refused" if on_gpu else "emulates bf16"
-        yield Problem(
-            what=f"{name} {how}",
-            remedy="leave training.precision at auto, which computes in fp32 here",
         )
 
 
@@ -163,7 +132,7 @@ def _of_models(machine: Machine, *, hub_token: bool) -> Iterator[Problem]:
             remedy="accept the licence on the model's page, then `hf auth login`",
         )
     for free, what, remedy in (
-        (machine.free_disk_bytes, "runs are kept", "set training.save_weights=false, or --runs"),
+        (machine.free_disk_bytes, "runs are kept", OVER_DISK.instead),
         (machine.free_cache_bytes, "models are cached", "move the cache with HF_HOME"),
     ):
         if free < _GEMMA_2B_BYTES:

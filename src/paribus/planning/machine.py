@@ -20,11 +20,10 @@ from paribus.models.source import cache_folder
 from paribus.planning.devices import Device
 from paribus.planning.devices import here as device_here
 from paribus.planning.processor import cpu_flags
+from paribus.records import LAUNCHERS
 
 _OTHERS = ("kernels", "deepspeed", "flash-attn")
 """Not ours; where they are installed they change what the libraries below us do."""
-LAUNCHERS = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE", "WORLD_SIZE")
-"""In the order in which accelerate asks them."""
 _READ = re.compile(
     r"(ACCELERATE|BNB|CUBLAS|CUDA|DEEPSPEED|FSDP|HF|HUGGING_FACE|KMP|MKL|NCCL|NVIDIA|OMP|PARIBUS|"
     r"PYTORCH|TOKENIZERS|TORCH|TRANSFORMERS|WANDB)_|(LOCAL_RANK|MASTER_ADDR|MASTER_PORT|RANK)$"

@@ -10,7 +10,7 @@ from typing import Any
 
 from paribus.config.spec import differences
 from paribus.errors import DamagedError, StoreError
-from paribus.files import read_json
+from paribus.files import UNREADABLE, read_json
 from paribus.store.checked import Checked
 from paribus.store.experiments import read_description
 from paribus.store.layout import RunFolder, is_replicate
@@ -118,7 +118,7 @@ def _inputs(run: RunFolder) -> dict[str, str]:
     """Return the hashes of what a complete run read. Raises DamagedError."""
     try:
         return dict(read_json(run.spec)["inputs"])
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except UNREADABLE as error:
         raise DamagedError(f"{run.spec} cannot be read: {error!r}", "restore it") from error
 
 

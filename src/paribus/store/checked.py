@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from paribus.errors import StoreError
+from paribus.files import UNREADABLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,6 @@ class Checked:
             yield
         except StoreError as error:
             self.add(file, error.message)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except UNREADABLE as error:
             reason = getattr(error, "strerror", None) or repr(error)
             self.add(file, f"cannot be read: {reason}")

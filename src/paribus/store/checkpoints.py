@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from paribus.errors import DamagedError
-from paribus.files import on_disk, sha256_of_file, sha256_of_json, sync
+from paribus.files import UNREADABLE, on_disk, sha256_of_file, sha256_of_json, sync
 from paribus.store.runs import writing
 from paribus.store.sealed import read_sealed, write_sealed
 
@@ -142,7 +142,7 @@ def _said(path: Path) -> tuple[Checkpoint, dict[str, Any]]:
             trains="trainer_state.json" in manifest["files"],
         )
         return found, dict(manifest["files"])
-    except (KeyError, TypeError, ValueError) as error:
+    except UNREADABLE as error:
         raise DamagedError(f"{path} has an odd manifest: {error!r}", "restore the file") from error
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from paribus.errors import DamagedError, StoreError
-from paribus.files import open_file, read_bytes, sha256_of_file, write_json, write_text
+from paribus.files import UNREADABLE, open_file, read_bytes, sha256_of_file, write_json, write_text
 from paribus.store.description import REMEDY, parsed, refuse_links
 from paribus.store.layout import ExperimentFolder
 from paribus.store.runs import writing
@@ -100,7 +100,7 @@ def read_tuning(folder: ExperimentFolder) -> dict[str, Any]:
             row["chosen"], row["edge"], [trial["fingerprint"] for trial in row["trials"]]
     except DamagedError as error:
         raise DamagedError(error.message, remedy) from error
-    except (TypeError, KeyError, AttributeError) as error:
+    except UNREADABLE as error:
         raise DamagedError(f"{folder.tuning} cannot be read: {error!r}", remedy) from error
     return arms
 
@@ -128,5 +128,5 @@ def check_conclusions(folder: ExperimentFolder) -> list[str]:
         ]
     except DamagedError as error:
         return [error.message]
-    except (OSError, TypeError, KeyError) as error:
+    except UNREADABLE as error:
         return [f"{folder.report_manifest} cannot be compared: {error!r}"]

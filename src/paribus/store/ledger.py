@@ -28,7 +28,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from paribus.errors import DamagedError
-from paribus.files import json_line, read_bytes, sha256_of_json
+from paribus.files import UNREADABLE, json_line, read_bytes, sha256_of_json
 from paribus.records import Settled
 from paribus.store.runs import writing
 
@@ -242,7 +242,7 @@ def _entry_of(line: bytes, place: str) -> TestRead | Look:
         if sha256_of_json(row) == said:
             return _LOOK.validate_python(row) if "look" in row else TestRead(**row)
         reason = "its content has another SHA-256 than it says"
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except UNREADABLE as error:
         reason = repr(error)
     raise DamagedError(
         f"{place} is not what was written: {reason}",

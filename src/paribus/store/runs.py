@@ -18,6 +18,7 @@ from typing import Any
 
 from paribus.errors import StoreError
 from paribus.files import (
+    UNREADABLE,
     json_line,
     read_bytes,
     read_json_lines,
@@ -141,7 +142,7 @@ def read_generations(path: Path) -> list[Generation]:
     """Return the generations in `path`. Raises StoreError on a malformed line."""
     try:
         return [as_generation(row) for row in read_json_lines(path)]
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except UNREADABLE as error:
         reason = getattr(error, "strerror", None) or error
         raise StoreError(
             f"{path} cannot be read: {reason}", "restore the file, or delete the run's folder"

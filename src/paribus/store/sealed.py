@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from paribus.errors import DamagedError
-from paribus.files import read_json, sha256_of_json, write_json
+from paribus.files import UNREADABLE, read_json, sha256_of_json, write_json
 
 
 def write_sealed(path: Path, value: dict[str, Any]) -> None:
@@ -24,7 +24,7 @@ def read_sealed(path: Path) -> dict[str, Any]:
         value = read_json(path)
         said = value.pop("sha256")
         found = sha256_of_json(value)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise DamagedError(f"{path} cannot be read: {error!r}", "restore the file") from error
     if found != said:
         raise DamagedError(

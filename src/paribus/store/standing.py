@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from paribus.errors import DamagedError
-from paribus.files import open_file, read_json
+from paribus.files import UNREADABLE, open_file, read_json
 from paribus.store.checkpoints import newest_step
 from paribus.store.layout import RunFolder
 from paribus.store.lock import held
@@ -102,7 +102,7 @@ def why_it_failed(folder: RunFolder) -> str:
     """Return what a failed run recorded, or that this cannot be read."""
     try:
         return str(read_json(folder.failure)["error"]).strip() or "no reason was given"
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+    except UNREADABLE:
         return f"{folder.failure} cannot be read, which says why"
 
 
@@ -150,7 +150,7 @@ def _end_of(piece: Path) -> int:
     first = int(piece.stem.rpartition("-")[2])
     try:
         return first + len(read_sealed(piece)["content"]["generations"])
-    except (DamagedError, TypeError, KeyError):
+    except (DamagedError, *UNREADABLE):
         return first
 
 
@@ -160,7 +160,7 @@ def _to_test(folder: RunFolder) -> int | None:
         entered = next(folder.pieces.glob("*-entered.json"))
         problems = read_sealed(entered)["content"]["problems"]
         return int(problems) * (1 + len(read_json(folder.spec)["identity"]["evaluation"]["also"]))
-    except (StopIteration, OSError, ValueError, TypeError, KeyError, DamagedError, RecursionError):
+    except (StopIteration, DamagedError, *UNREADABLE):
         return None
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from paribus.config.spec import overrides, testing
 from paribus.errors import StoreError
-from paribus.files import read_json
+from paribus.files import UNREADABLE, read_json
 from paribus.store.layout import ExperimentFolder, RunFolder
 from paribus.store.ledger import LIKELIHOOD, read_ledger
 from paribus.store.runs import RunState, state
@@ -48,9 +48,7 @@ def tested_for(run: RunFolder) -> list[str]:
 
     Nothing if it is damaged, which is named where the run itself is checked.
     """
-    with suppress(
-        OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, StoreError
-    ):
+    with suppress(StoreError, *UNREADABLE):
         if state(run) is RunState.COMPLETE:
             result = read_json(run.result)
             likelihood = [LIKELIHOOD] if result.get("heldout") else []
@@ -71,7 +69,7 @@ def still_to_test(run: RunFolder, identity: Mapping[str, Any]) -> Further:
     Nothing if it is not complete, or damaged, which is named where the run itself is checked.
     """
     asked = testing(identity)
-    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    with suppress(*UNREADABLE):
         if state(run) is RunState.COMPLETE:
             stored = testing(read_json(run.spec)["identity"])
             return {

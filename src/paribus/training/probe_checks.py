@@ -13,11 +13,9 @@ import torch
 from torch import nn
 
 from paribus.config.schema import ArmConfig
+from paribus.records import LAUNCHERS
 from paribus.training.probe_steps import Failure, Probe
 from paribus.training.trainer import IGNORED
-
-_WORLDS = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
-"""Where launchers say how many processes there are: those that accelerate 1.15 reads."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +46,9 @@ def dtype_table(model: nn.Module) -> tuple[DtypeRow, ...]:
 
 def process_failures(environment: Mapping[str, str]) -> tuple[Failure, ...]:
     """Return a failure if a launcher started several processes: each would train on its own."""
-    said = [f"{name}={environment[name]}" for name in _WORLDS if environment.get(name, "1") != "1"]
+    said = [
+        f"{name}={environment[name]}" for name in LAUNCHERS if environment.get(name, "1") != "1"
+    ]
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         said.append(f"torch.distributed has {torch.distributed.get_world_size()} processes")
     return (Failure(id=Probe.PROCESSES, found=", ".join(said)),) if said else ()

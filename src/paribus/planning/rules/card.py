@@ -3,22 +3,25 @@
     Rule(id="PB001", ..., check=full_on_4bit).violation(facts)
     # Violation(rule=..., arm="full-main", found="method=full with quantization=nf4")
 
-A check is a pure function of `Facts`: it returns what it found, with the values, or None.
-Cards without a check are about what only a real model or a real step can show: a probe or the
-run itself finds them.
+A check is a pure function of `Facts`, or of the machine alone: it returns what it found, with the
+values, or None. `paribus doctor` asks those of the machine too. Cards without a check are about
+what only a real model or a real step can show: a probe or the run itself finds them.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from packaging.specifiers import SpecifierSet
 
-from paribus.config.schema import ArmConfig, ExperimentConfig
 from paribus.models.shapes import Shape
 from paribus.planning.devices import Device
 from paribus.planning.machine import Machine
 from paribus.planning.memory import Estimate
+
+if TYPE_CHECKING:  # `doctor` reads no experiment file and need not wait for its schema
+    from paribus.config.schema import ArmConfig, ExperimentConfig
 
 
 class Severity(StrEnum):
@@ -96,9 +99,9 @@ class Facts:
     """
 
     arm: str
-    config: ArmConfig
-    arms: Mapping[str, ArmConfig]
-    experiment: ExperimentConfig
+    config: "ArmConfig"
+    arms: "Mapping[str, ArmConfig]"
+    experiment: "ExperimentConfig"
     comparisons: int
     shape: Shape | None
     tokens: TokenFacts | None
@@ -123,7 +126,8 @@ class Rule:
         instead: what to do.
         versions: distribution to the versions it is true for (`{"bitsandbytes": ">=0.48,<0.52"}`);
             checked only where the installed version is one of them.
-        check: returns what it found, or None; absent where a probe or the run finds it.
+        check: returns what it found in an arm, or None.
+        check_machine: likewise, of the machine where it would run.
     """
 
     id: str
@@ -135,6 +139,18 @@ class Rule:
     instead: str
     versions: Mapping[str, str] = field(default_factory=dict)
     check: Callable[[Facts], str | None] | None = None
+    check_machine: Callable[[Machine], str | None] | None = None
+
+    @property
+    def is_checked(self) -> bool:
+        """Whether it is looked up before a run; else a probe or the run itself finds it."""
+        return self.check is not None or self.check_machine is not None
+
+    def found(self, facts: Facts) -> str | None:
+        """Return what breaks it, with the values; None if nothing does, or that is not known."""
+        if self.check_machine is not None:
+            return None if facts.machine is None else self.check_machine(facts.machine)
+        return None if self.check is None else self.check(facts)
 
     def applies(self, installed: Mapping[str, str]) -> bool:
         """Return whether every package named in `versions` is installed in such a version."""

@@ -49,7 +49,7 @@ def violations(facts: Facts, installed: Mapping[str, str]) -> list[Violation]:
     """
     broken = []
     for rule in RULES:
-        found = rule.check(facts) if rule.check and rule.applies(installed) else None
+        found = rule.found(facts) if rule.applies(installed) else None
         if found is not None:
             broken.append(Violation(rule=rule, arm=facts.arm, found=found))
     severities = list(Severity)

@@ -5,8 +5,9 @@ PB019   WORLD_SIZE says 4 processes
 
 from packaging.version import Version
 
-from paribus.planning.machine import LAUNCHERS
+from paribus.planning.machine import Machine
 from paribus.planning.rules.card import Facts, Rule, Severity
+from paribus.records import LAUNCHERS
 
 TESTED = {
     "torch": "2.13.0",
@@ -27,22 +28,20 @@ _BEHIND_THE_FILE = (
 )  # fmt: skip
 
 
-def _launched(facts: Facts) -> str | None:
-    if facts.machine is None:
-        return None
-    if facts.machine.world_size != 1:
-        names = " or ".join(name for name in LAUNCHERS if name in facts.machine.environment)
-        size = facts.machine.world_size
+def _launched(machine: Machine) -> str | None:
+    if machine.world_size != 1:
+        names = " or ".join(name for name in LAUNCHERS if name in machine.environment)
+        size = machine.world_size
         return f"{names} says {size} processes" if size else f"{names} is no number"
-    return "LOCAL_RANK is set" if "LOCAL_RANK" in facts.machine.environment else None
+    return "LOCAL_RANK is set" if "LOCAL_RANK" in machine.environment else None
 
 
-def _other_trainer(facts: Facts) -> str | None:
-    return _set(facts, _OTHER_TRAINERS)
+def _other_trainer(machine: Machine) -> str | None:
+    return _set(machine, _OTHER_TRAINERS)
 
 
-def _behind_the_file(facts: Facts) -> str | None:
-    return _set(facts, _BEHIND_THE_FILE)
+def _behind_the_file(machine: Machine) -> str | None:
+    return _set(machine, _BEHIND_THE_FILE)
 
 
 def _idle_gpus(facts: Facts) -> str | None:
@@ -51,19 +50,15 @@ def _idle_gpus(facts: Facts) -> str | None:
     return f"{len(facts.machine.gpus)} GPUs are visible; runs use the first"
 
 
-def _downloads_code(facts: Facts) -> str | None:
-    if facts.machine is None or facts.machine.offline:
+def _downloads_code(machine: Machine) -> str | None:
+    wanted = {"kernels", "bitsandbytes"} <= machine.versions.keys()
+    if machine.offline or not wanted or "avx512_bf16" not in machine.cpu_flags:
         return None
-    wanted = {"kernels", "bitsandbytes"} <= facts.machine.versions.keys()
-    if not wanted or "avx512_bf16" not in facts.machine.cpu_flags:
-        return None
-    return f"kernels {facts.machine.versions['kernels']} is installed, the CPU has avx512_bf16"
+    return f"kernels {machine.versions['kernels']} is installed, the CPU has avx512_bf16"
 
 
-def _untested(facts: Facts) -> str | None:
-    if facts.machine is None:
-        return None
-    installed = facts.machine.versions
+def _untested(machine: Machine) -> str | None:
+    installed = machine.versions
     others = [
         f"{name} {installed[name]} (tested: {tested})"
         for name, tested in TESTED.items()
@@ -75,9 +70,9 @@ def _untested(facts: Facts) -> str | None:
     return ", ".join(others[:3]) + more
 
 
-def _set(facts: Facts, names: tuple[str, ...]) -> str | None:
+def _set(machine: Machine, names: tuple[str, ...]) -> str | None:
     """Return which of the variables `names` are set, in words, or None."""
-    found = [name for name in names if facts.machine and name in facts.machine.environment]
+    found = [name for name in names if name in machine.environment]
     if not found:
         return None
     return f"{' and '.join(found)} {'is' if len(found) == 1 else 'are'} set"
@@ -101,7 +96,7 @@ RULES: tuple[Rule, ...] = (
         ),
         instead="Start `paribus run` plainly; `unset WORLD_SIZE RANK LOCAL_RANK` if a shell or "
         "job script has set them.",
-        check=_launched,
+        check_machine=_launched,
     ),
     Rule(
         id="PB020",
@@ -118,7 +113,7 @@ RULES: tuple[Rule, ...] = (
             "weights are the same to the bit.",
         ),
         instead="Unset the variable; start `paribus run` plainly, not by `accelerate launch`.",
-        check=_other_trainer,
+        check_machine=_other_trainer,
     ),
     Rule(
         id="PB021",
@@ -137,7 +132,7 @@ RULES: tuple[Rule, ...] = (
         ),
         instead="Unset it; training.precision says what is computed in.",
         versions={"accelerate": ">=1.15,<1.16", "torch": ">=2.13,<2.14"},
-        check=_behind_the_file,
+        check_machine=_behind_the_file,
     ),
     Rule(
         id="PB022",
@@ -167,7 +162,7 @@ RULES: tuple[Rule, ...] = (
         ),
         instead="pip uninstall kernels, or set HF_HUB_OFFLINE=1.",
         versions={"bitsandbytes": ">=0.50,<0.51", "peft": ">=0.21,<0.22"},
-        check=_downloads_code,
+        check_machine=_downloads_code,
     ),
     Rule(
         id="PB024",
@@ -183,6 +178,6 @@ RULES: tuple[Rule, ...] = (
         ),
         instead="pip install -c constraints.txt -e . in a fresh environment, and use the same "
         "versions for all runs that are compared.",
-        check=_untested,
+        check_machine=_untested,
     ),
 )

@@ -7,6 +7,11 @@ MARGIN = 0.1
 """Share by which the predicted peak may be wrong (docs/memory.md has the measurements)."""
 
 
+def room(device: Device) -> float:
+    """Return the bytes that a predicted peak may take and surely fit `device`."""
+    return (1 - MARGIN) * device.memory_bytes
+
+
 def measured(peak: int | None, device: Device) -> tuple[Rule, str] | None:
     """Return the card that a measured peak breaks, and what was found; None if there is room.
 
@@ -16,7 +21,7 @@ def measured(peak: int | None, device: Device) -> tuple[Rule, str] | None:
     there = device.memory_bytes
     if peak is None:
         return OVER_MEMORY, f"its probe ran out of memory; {_has(device)}"
-    if peak <= (1 - MARGIN) * there:
+    if peak <= room(device):
         return None
     rule = OVER_MEMORY if peak > there else NEAR_MEMORY
     return rule, f"needs {size(peak)} at its peak, as measured; {_has(device)}"
@@ -38,7 +43,7 @@ def _near_memory(facts: Facts) -> str | None:
     if facts.estimate is None:
         return None
     peak, there = facts.estimate.peak_bytes, facts.device.memory_bytes
-    return _peak(facts) if (1 - MARGIN) * there < peak <= (1 + MARGIN) * there else None
+    return _peak(facts) if room(facts.device) < peak <= (1 + MARGIN) * there else None
 
 
 def _peak(facts: Facts) -> str:

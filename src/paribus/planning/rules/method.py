@@ -5,14 +5,13 @@ PB001   training.learning_rate=1e-05 with method=lora; what works is 5e-05 to 0.
 
 from paribus.models.shapes import Shape
 from paribus.planning.rules.card import Facts, Rule, Severity
+from paribus.planning.rules.limits import room
 
 _LORA_RATES = (5e-5, 2e-3)
 _HIGHEST_FULL_RATE = 1e-4
 _SCALES = (1 / 16, 32)
 _ATTENTION = frozenset({"q_proj", "k_proj", "v_proj", "o_proj"})
 _HEADS = frozenset({"lm_head", "embed_out"})
-_SHARE = 0.9
-"""Of the device's memory may be used: a tenth is kept to spare."""
 
 
 def _lora_rate(facts: Facts) -> str | None:
@@ -96,7 +95,7 @@ def _needless_checkpointing(facts: Facts) -> str | None:
         return None
     copies = 2 * facts.estimate.trainable_parameters  # of weights, dropped by recomputation too
     most = facts.estimate.training.total + copies + most_kept(facts, facts.shape)
-    if most > _SHARE * facts.device.memory_bytes:
+    if most > room(facts.device):
         return None
     return f"training.checkpointing=true; {facts.device.title} has room for all activations"
 
@@ -178,7 +177,7 @@ RULES: tuple[Rule, ...] = (
         severity=Severity.ERROR,
         what="The run would count the head's adapter among the trained parameters, and it would "
         "stay exactly zero. The file would say one thing and the run do another.",
-        why="The loss works on hidden states and the head's own weight, 256 rows at a time, to "
+        why="The loss works on hidden states and the head's own weight, 1,024 rows at a time, to "
         "save memory; an adapter around the head is not in that path. In most models the head is "
         "also the input embedding, and adapting one of two tied uses unties them.",
         evidence=(

@@ -3,21 +3,33 @@
 PB014   training.precision=bf16 on Tesla T4, which has no bf16
 """
 
-from paribus.config.schema import ArmConfig
+from typing import TYPE_CHECKING
+
+from paribus.planning.devices import Device
 from paribus.planning.rules.card import Facts, Rule, Severity
+
+if TYPE_CHECKING:
+    from paribus.config.schema import ArmConfig
 
 _LEAST_REACH = 5e-5
 """How far weights must be able to move, or more than half of them round back to where they were."""
 
 
+def without_bf16(device: Device) -> Rule | None:
+    """Return the card that stating bf16 breaks on `device`; None if it multiplies in bf16."""
+    if device.bf16:
+        return None
+    return NO_BF16 if device.kind == "cuda" else EMULATED_BF16
+
+
 def _no_bf16(facts: Facts) -> str | None:
-    if facts.device.kind != "cuda" or facts.device.bf16 or _precision(facts) != "bf16":
+    if without_bf16(facts.device) is not NO_BF16 or _precision(facts) != "bf16":
         return None
     return f"training.precision=bf16 on {facts.device.title}, which has no bf16"
 
 
 def _slow_bf16(facts: Facts) -> str | None:
-    if facts.device.kind != "cpu" or facts.device.bf16 or _precision(facts) != "bf16":
+    if without_bf16(facts.device) is not EMULATED_BF16 or _precision(facts) != "bf16":
         return None
     flops = facts.device.flops
     factor = flops["fp32"] / flops["bf16"] if flops else 1.0
@@ -61,7 +73,7 @@ def _numerics_differ(facts: Facts) -> str | None:
     return None
 
 
-def _numerics(config: ArmConfig) -> tuple[str, str]:
+def _numerics(config: "ArmConfig") -> tuple[str, str]:
     return config.training.optimizer, config.training.precision
 
 
@@ -69,44 +81,47 @@ def _precision(facts: Facts) -> str:
     return facts.config.training.precision
 
 
+NO_BF16 = Rule(
+    id="PB014",
+    title="The GPU has no bf16",
+    severity=Severity.ERROR,
+    what="The run would stop as soon as it looked at its device.",
+    why="NVIDIA GPUs before Ampere (T4, V100, GTX, RTX 20) have no bf16. paribus never falls "
+    "back to fp16 in silence: its range is too small for Gemma's activations, and one "
+    "experiment file would mean two things on two machines.",
+    evidence=(
+        "Read here in paribus 0.1.0 (models/device.py): torch 2.13.0 is asked whether the GPU "
+        "has bf16, emulation left out.",
+        "huggingface/transformers#36822, unslothai/unsloth#5074: Gemma 3 overflows in fp16.",
+    ),
+    instead="Leave training.precision at auto, or set fp32, or use a GPU of the Ampere "
+    "generation or later.",
+    check=_no_bf16,
+)
+EMULATED_BF16 = Rule(
+    id="PB015",
+    title="This CPU emulates bf16",
+    severity=Severity.WARNING,
+    what="Training takes many times as long as in fp32, for the same result but rounding: "
+    "what takes minutes may take days.",
+    why="The processor has no instructions for bf16 (avx512_bf16, AMX, Arm's bf16), or "
+    "ONEDNN_MAX_CPU_ISA forbids them: every product is widened, multiplied and rounded.",
+    evidence=(
+        "Measured here: torch 2.13.0, 2 cores of an AMD EPYC (Zen 4), square products of 1,024 "
+        "rows, GFLOP/s in bf16 and fp32: with avx512_bf16 416 and 195; held to AVX2 0.9 and "
+        "155.",
+        "Measured here: torch 2.13.0, 2 cores of a Xeon with AMX, a product of 2,048 x 640 by "
+        "640 x 2,048, instructions limited by ONEDNN_MAX_CPU_ISA, GFLOP/s in bf16 and fp32: "
+        "AVX2 7 and 96, AVX-512 18 and 79, with avx512_bf16 53 and 103, with AMX 451 and 91.",
+    ),
+    instead="Leave training.precision at auto, or set fp32 for all arms: it takes more memory.",
+    versions={"torch": ">=2.13,<2.14"},
+    check=_slow_bf16,
+)
+
 RULES: tuple[Rule, ...] = (
-    Rule(
-        id="PB014",
-        title="The GPU has no bf16",
-        severity=Severity.ERROR,
-        what="The run would stop as soon as it looked at its device.",
-        why="NVIDIA GPUs before Ampere (T4, V100, GTX, RTX 20) have no bf16. paribus never falls "
-        "back to fp16 in silence: its range is too small for Gemma's activations, and one "
-        "experiment file would mean two things on two machines.",
-        evidence=(
-            "Read here in paribus 0.1.0 (models/device.py): torch 2.13.0 is asked whether the GPU "
-            "has bf16, emulation left out.",
-            "huggingface/transformers#36822, unslothai/unsloth#5074: Gemma 3 overflows in fp16.",
-        ),
-        instead="Leave training.precision at auto, or set fp32, or use a GPU of the Ampere "
-        "generation or later.",
-        check=_no_bf16,
-    ),
-    Rule(
-        id="PB015",
-        title="This CPU emulates bf16",
-        severity=Severity.WARNING,
-        what="Training takes many times as long as in fp32, for the same result but rounding: "
-        "what takes minutes may take days.",
-        why="The processor has no instructions for bf16 (avx512_bf16, AMX, Arm's bf16), or "
-        "ONEDNN_MAX_CPU_ISA forbids them: every product is widened, multiplied and rounded.",
-        evidence=(
-            "Measured here: torch 2.13.0, 2 cores of an AMD EPYC (Zen 4), square products of 1,024 "
-            "rows, GFLOP/s in bf16 and fp32: with avx512_bf16 416 and 195; held to AVX2 0.9 and "
-            "155.",
-            "Measured here: torch 2.13.0, 2 cores of a Xeon with AMX, a product of 2,048 x 640 by "
-            "640 x 2,048, instructions limited by ONEDNN_MAX_CPU_ISA, GFLOP/s in bf16 and fp32: "
-            "AVX2 7 and 96, AVX-512 18 and 79, with avx512_bf16 53 and 103, with AMX 451 and 91.",
-        ),
-        instead="Leave training.precision at auto, or set fp32 for all arms: it takes more memory.",
-        versions={"torch": ">=2.13,<2.14"},
-        check=_slow_bf16,
-    ),
+    NO_BF16,
+    EMULATED_BF16,
     Rule(
         id="PB016",
         title="fp32 on a GPU that has bf16",
