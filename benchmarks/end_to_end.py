@@ -30,11 +30,12 @@ from paribus.errors import UserError
 from paribus.evaluation.score import score
 from paribus.experiment.matrix import Design, expand
 from paribus.experiment.survey import settle_design
-from paribus.files import read_json, write_json
+from paribus.files import write_json
 from paribus.models.quiet import quiet_libraries
 from paribus.planning import devices
 from paribus.records import Generation, Outcome, Stop
 from paribus.store.layout import ExperimentFolder
+from paribus.store.results import read_result
 from paribus.store.runs import read_generations
 
 
@@ -50,11 +51,11 @@ def by_paribus(file: Path, values: Sequence[str], runs: Path, design: Design) ->
     arms = {}
     for spec in design.runs:
         stored = folder.of(spec)
-        result = read_json(stored.result)
-        texts = read_generations(stored.generations(result["evaluation"]["protocol"]))
+        result = read_result(stored.result)
+        texts = read_generations(stored.generations(result.evaluation.protocol))
         arms[spec.arm] = {
-            "training_seconds": result["training"]["seconds"] if result["training"] else 0.0,
-            "evaluation_seconds": result["evaluation"]["seconds"],
+            "training_seconds": result.training.seconds if result.training else 0.0,
+            "evaluation_seconds": result.evaluation.seconds,
             "solved": sum(score(text, "canonical") is Outcome.CORRECT for text in texts),
         }
     return {"seconds": seconds, "arms": arms}

@@ -38,6 +38,7 @@ from paribus.planning.devices import device, machine_memory
 from paribus.planning.inputs import prepare
 from paribus.planning.memory import Workload, estimate
 from paribus.store.layout import RunFolder
+from paribus.store.results import read_result
 
 RESULTS = Path(__file__).parent / "results" / "memory.json"
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "bitsandbytes", "tokenizers")
@@ -61,8 +62,9 @@ def measure(row: Row, models: Path) -> dict[str, Any]:
         folder = RunFolder(Path(store) / "memory" / row.method / "seed-0")
         folder.path.mkdir(parents=True)
         run_isolated(spec, folder, listen)
-        result = read_json(folder.result)
-    training, evaluation = result["training"], result["evaluation"]
+        result = read_result(folder.result)
+    training, evaluation = result.training, result.evaluation
+    rate = training.examples_per_second if training else None
     return {
         "name": row.name,
         "held_out": row in set(held_out()),
@@ -70,14 +72,13 @@ def measure(row: Row, models: Path) -> dict[str, Any]:
         "workload": asdict(load),
         # The likelihood pass is not in result.json: its peak is what the run reports of itself.
         "measured": {
-            "training": training and training["peak_memory_bytes"],
-            "decoding": evaluation["peak_memory_bytes"],
+            "training": training and training.peak_memory_bytes,
+            "decoding": evaluation.peak_memory_bytes,
             "evaluation": max(peaks["testing"], peaks["likelihood"]),
         },
         "seconds": {
-            "training_step": training
-            and config.training.batch_size / training["examples_per_second"],
-            "decoding": evaluation["seconds"],
+            "training_step": rate and config.training.batch_size / rate,
+            "decoding": evaluation.seconds,
         },
     }
 

@@ -145,7 +145,7 @@ def _trained(model: str, on: On, method: str, size: int, tokens: int) -> Point:
             compute=compute,
             folder=Path(folder),
             on_step=lambda _: None,
-        )
+        ).record()
     return {
         "per_second": found["examples_per_second"],
         "tokens_per_second": found["tokens_per_second"],

@@ -18,6 +18,7 @@ from paribus.analysis.tables import Arm, Run, Tables, with_generations
 from paribus.records import Generation, Stop
 from paribus.store.layout import ExperimentFolder
 from paribus.store.ledger import TestRead, append_read
+from paribus.store.results import RunResult
 from paribus.store.runs import RunState
 
 TEXTS = {
@@ -99,6 +100,12 @@ def tables(
             for seed, row in enumerate(of_arm)
         ),
     )
+
+
+def result(protocol: str = "zero_shot/raw", problems: int = 10, **parts: Any) -> RunResult:
+    """What a run measured that was tested on `problems`; `parts` as result.json has them."""
+    evaluation = {"protocol": protocol, "problems": problems}
+    return RunResult.model_validate({"training": None, "evaluation": evaluation, **parts})
 
 
 def enter(folder: ExperimentFolder, arm: str, protocol: str, seed: int = 0) -> None:

@@ -6,14 +6,14 @@ pair("1100", "1000", (4, 1, 0.5), (1, 2, 0.4))     # GB, examples/s, loss of `fu
 from dataclasses import replace
 from typing import Any
 
-from by_hand import tables
+from by_hand import result, tables
 from paribus.analysis.findings import Analysis, conclude
 from paribus.analysis.tables import Tables
 
 GB = 10**9
 
 
-def result(gb: float, speed: float, loss: float, **environment: str) -> dict[str, Any]:
+def cost(gb: float, speed: float, loss: float, **environment: str) -> dict[str, Any]:
     """What a tuned run cost and lost."""
     return {
         "training": {
@@ -22,7 +22,7 @@ def result(gb: float, speed: float, loss: float, **environment: str) -> dict[str
             "target_tokens": 1000,
             "examples": 10,
             "examples_per_second": speed,
-            "peak_memory_bytes": gb * GB,
+            "peak_memory_bytes": round(gb * GB),
         },
         "environment": {"torch": "2.13.0", "machine": "2 cores"} | environment,
     }
@@ -33,9 +33,8 @@ UNTUNED = {"training": None, "environment": {"torch": "2.13.0", "machine": "2 co
 
 def measured(made: Tables, results: dict[str, dict[str, Any]]) -> Tables:
     """`made` with these results, arm by arm; methods and protocols as in a store."""
-    protocol = {"evaluation": {"protocol": "zero_shot/raw"}}
     runs = tuple(
-        replace(each, result={**results[each.arm], **protocol}) if each.complete else each
+        replace(each, result=result(**results[each.arm])) if each.complete else each
         for each in made.runs
     )
     return replace(made, runs=runs)
@@ -44,5 +43,5 @@ def measured(made: Tables, results: dict[str, dict[str, Any]]) -> Tables:
 def pair(a: str, b: str, costs_a=(4, 1, 0.5), costs_b=(4, 1, 0.4), **environment: str) -> Analysis:
     """Two tuned arms, solved as in `a` and `b`; costs are GB, examples/s and loss."""
     made = tables({"full": [a], "lora": [b]}, [("full", "lora")])
-    results = {"full": result(*costs_a), "lora": result(*costs_b, **environment)}
+    results = {"full": cost(*costs_a), "lora": cost(*costs_b, **environment)}
     return conclude(measured(made, results))

@@ -9,6 +9,7 @@ from paribus.records import Generation, Stop
 from paribus.store import runs
 from paribus.store.experiments import write_description
 from paribus.store.layout import ExperimentFolder
+from paribus.store.results import RunResult
 
 ARMS = {"baseline": "none", "full-main": "full", "lora-main": "lora"}
 
@@ -86,7 +87,7 @@ def finish(
         "weights_note": "dequantised from q4_k_m: not Google's original weights",
         "environment": {"torch": "2.13.0", "machine": "2 cores"},
     }
-    runs.finish(run, result)
+    runs.finish(run, RunResult.model_validate(result))
 
 
 def complete(folder: ExperimentFolder) -> ExperimentFolder:

@@ -13,6 +13,7 @@ from paribus.report.page import write_report
 from paribus.store import runs
 from paribus.store.experiments import write_description
 from paribus.store.layout import ExperimentFolder
+from paribus.store.results import DataCounts, EvaluationCost, RunResult
 
 EVIL = "</script><!--<script><img src=x onerror=\"document.title='owned'\"><svg/onload=alert(2)>"
 
@@ -52,6 +53,6 @@ def reported(folder: ExperimentFolder, arms: dict[str, str], n: int, solved, wri
         ]
         enter(folder, arm, "one_shot")
         runs.write_generations(run, "one_shot", generations)
-        evaluation = {"protocol": "one_shot", "problems": n, "seconds": 1.0}
-        runs.finish(run, {"training": None, "evaluation": evaluation, "data": {}})
+        evaluation = EvaluationCost(protocol="one_shot", problems=n, seconds=1.0)
+        runs.finish(run, RunResult(training=None, evaluation=evaluation, data=DataCounts()))
     return write_report(folder)

@@ -14,6 +14,7 @@ from paribus.store.checkpoints import make_room, publish
 from paribus.store.experiments import write_description
 from paribus.store.layout import ExperimentFolder, RunFolder
 from paribus.store.pieces import Pieces
+from paribus.store.results import RunResult
 
 ARMS = {"baseline": "none", "full": "full", "lora": "lora"}
 SPEC = {
@@ -60,13 +61,15 @@ def finish(
     runs.write_generations(run, "zero_shot", generations)
     runs.finish(
         run,
-        {
-            "training": None,
-            "evaluation": {"protocol": "zero_shot", "problems": len(generations)},
-            "data": {"overlap": 0},
-            "environment": {"torch": "2.13.0"},
-            **result,
-        },
+        RunResult.model_validate(
+            {
+                "training": None,
+                "evaluation": {"protocol": "zero_shot", "problems": len(generations)},
+                "data": {"overlap": 0},
+                "environment": {"torch": "2.13.0"},
+                **result,
+            }
+        ),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from by_hand import enter
+from by_hand import enter, result
 from paribus.cli.main import main
 from paribus.files import read_json, sha256_of_json
 from paribus.store import runs
@@ -45,9 +45,7 @@ def complete(run: RunFolder, spec: dict[str, Any] | None = None) -> None:
                              for n in range(10)])  # fmt: skip
     run.weights.mkdir()
     (run.weights / "adapter_model.safetensors").write_bytes(b"weights")
-    evaluation = {"protocol": "zero_shot/raw", "problems": 10}
-    runs.finish(run, {"training": None, "evaluation": evaluation, "data": {}, "environment": {},
-                      "heldout": {"problems": 10, "variant": "main"}})  # fmt: skip
+    runs.finish(run, result("zero_shot/raw", 10, heldout={"problems": 10, "variant": "main"}))
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from paribus.analysis.caveats import Caveats
 from paribus.analysis.findings import conclude, payload
 from paribus.analysis.tables import Tables
 from paribus.statistics.intervals import paired_difference
+from paribus.store.results import DataCounts
 
 PAIR = [("a", "b")]
 
@@ -149,19 +150,18 @@ def test_groups_are_kept_among_those_that_answered():
 def seen(made: Tables, counts: dict[str, tuple[int, int]]) -> Tables:
     """`made` with whole and 13-word overlaps of test and training questions, arm by arm."""
 
-    def data(arm: str) -> dict:
+    def data(arm: str) -> DataCounts:
         none = {"shots_in_train": 0, "shots_in_test": 0}
         whole, shared = counts[arm]
-        return {
-            "overlap_exact": none | {"test_in_train": whole},
-            "overlap_13gram": none | {"test_in_train": shared},
-        }
+        return DataCounts(
+            overlap_exact=none | {"test_in_train": whole},
+            overlap_13gram=none | {"test_in_train": shared},
+        )
 
     return replace(
         made,
         runs=tuple(
-            replace(run, result={"data": data(run.arm)}) if run.arm in counts else run
-            for run in made.runs
+            replace(run, data=data(run.arm)) if run.arm in counts else run for run in made.runs
         ),
     )
 

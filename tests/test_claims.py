@@ -7,7 +7,7 @@ import pytest
 
 from by_hand import run as by_hand_run
 from by_hand import tables
-from costed import GB, UNTUNED, measured, pair, result
+from costed import GB, UNTUNED, cost, measured, pair
 from paribus.analysis.findings import Analysis, conclude, payload
 from paribus.records import problem_id
 from paribus.report.findings import fairness, findings
@@ -55,8 +55,8 @@ def everything(tmp_path, seeds: int = 1) -> Analysis:
         declared=(("full-main", "untuned", "tuning"), ("full-main", "lora-main", "method")),
         runs=tuple(runs),
     )
-    cost = {name: result(4, 1, 0.5) if "full" in name else result(1, 2, 0.4) for name in factors}
-    return conclude(measured(made, {"untuned": UNTUNED, **cost}))
+    costs = {name: cost(4, 1, 0.5) if "full" in name else cost(1, 2, 0.4) for name in factors}
+    return conclude(measured(made, {"untuned": UNTUNED, **costs}))
 
 
 @pytest.fixture(scope="module")
@@ -199,7 +199,7 @@ EVEN = "10" * 150
 )
 def test_the_cheaper_arm_need_not_win_by_a_margin(full, lora, verdict, sentence):
     made = tables({"full": [full], "lora": [lora]}, [("full", "lora")])
-    made = measured(made, {"full": result(4, 1, 0.5), "lora": result(1, 1, 0.5)})
+    made = measured(made, {"full": cost(4, 1, 0.5), "lora": cost(1, 1, 0.5)})
     analysis = conclude(replace(made, margins={("full", "lora"): 0.05}))
     (found,) = of(analysis, "memory")
     assert found.claim == "lora is cheaper in memory than full and solves less than 5 points fewer"
@@ -237,7 +237,7 @@ def test_points_lost_are_never_fewer_than_none():
     """Uncorrected the cheaper arm is ahead; corrected for three comparisons nothing is shown."""
     rows = {"full": ["0" * 6 + HALF], "lora": ["1" * 6 + HALF], "c": [None]}
     pairs = [("full", "lora"), ("full", "c"), ("lora", "c")]
-    results = {"full": result(4, 1, 0.5), "lora": result(1, 1, 0.5)}
+    results = {"full": cost(4, 1, 0.5), "lora": cost(1, 1, 0.5)}
     analysis = conclude(measured(tables(rows, pairs), results))
     assert analysis.contrasts[0].interval.high < 0
     (found,) = of(analysis, "memory")
@@ -282,7 +282,7 @@ def test_caveats_on_the_gain_over_the_untuned_model():
         for arm, protocol in zip(made.arms, ("one_shot", "zero_shot"), strict=True)
     )
     made = replace(made, arms=arms, declared=(("full", "untuned", "tuning"),))
-    made = measured(made, {"untuned": UNTUNED, "full": result(4, 1, 0.5)})
+    made = measured(made, {"untuned": UNTUNED, "full": cost(4, 1, 0.5)})
     (found,) = of(conclude(made), "tuning")
     assert found.caveats == ("evaluation.protocol differs too (zero_shot against one_shot)",)
 
@@ -343,7 +343,7 @@ def test_the_tradeoff_needs_two_measured_arms():
     assert "full 50 %, 4 GB, 1 examples per second; lora 0 %, 1 GB, 2 examples" in picture.svg
     assert picture.svg in render(analysis)
     alone = tables({"full": [HALF], "untuned": [OFF]}, [("full", "untuned")])
-    one = conclude(measured(alone, {"full": result(4, 1, 0.5), "untuned": UNTUNED}))
+    one = conclude(measured(alone, {"full": cost(4, 1, 0.5), "untuned": UNTUNED}))
     assert tradeoff(one) is None
     assert "Accuracy against cost" not in render(one)
     assert tradeoff(pair(HALF, OFF, machine="an H100")) is None

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+import by_hand
 from by_hand import generation
 from paribus.analysis.contrasts import Contrast
 from paribus.analysis.fairness import ABSENT, Row, Status, table, unexplained
@@ -16,6 +17,7 @@ from paribus.analysis.tables import Arm, Run, Tables, with_generations
 from paribus.cli.main import main
 from paribus.config.spec import flatten, nest
 from paribus.store.layout import ExperimentFolder
+from paribus.store.results import RunResult
 from paribus.store.runs import RunState
 from small_store import answers, describe, finish
 
@@ -43,17 +45,20 @@ RESULT = {
 }
 
 
-def result(**sections: dict[str, Any] | None) -> dict[str, Any]:
+def result(**sections: dict[str, Any] | None) -> RunResult:
     """RESULT with some figures of some sections replaced; a section of None is none."""
-    made = dict(RESULT)
-    for name, values in sections.items():
-        made[name] = None if values is None else {**RESULT.get(name, {}), **values}
-    return made
+    made = RESULT | {
+        name: {**RESULT.get(name, {}), **values}
+        for name, values in sections.items()
+        if values is not None
+    }
+    absent = {name for name, values in sections.items() if values is None}
+    return by_hand.result(**{name: made[name] for name in made.keys() - absent})
 
 
 def side(
     identity: dict[str, Any],
-    *results: dict[str, Any],
+    *results: RunResult,
     prompt: str = "p",
     problems: Sequence[int] = (0, 1),
 ) -> tuple[dict[str, Any], list[Run]]:

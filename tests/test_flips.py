@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from by_hand import result
 from paribus.analysis.tables import Arm, Run, Tables
 from paribus.evaluation.signals import Signal
 from paribus.records import Generation, Outcome, Stop
@@ -44,7 +45,7 @@ def run(arm: str, *asked: tuple[str, str, Outcome], seed: int = 0, solution: str
         arm=arm,
         seed=seed,
         state=RunState.COMPLETE,
-        result={"evaluation": {}},
+        result=result(),
         generations=generations,
         judged=judged,
     )
@@ -163,7 +164,7 @@ def test_nothing_to_compare_is_no_browser(runs):
 
 
 def test_nobody_knows_why_a_text_made_elsewhere_ended():
-    theirs = replace(run("full", ("p", "#### 7", RIGHT)), result={})
+    theirs = replace(run("full", ("p", "#### 7", RIGHT)), result=None)
     assert flips_data(tables(theirs), [])["runs"][0]["stops"] == [None]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from by_hand import result
 from foreign_rows import (
     FIRST,
     GOLD,
@@ -20,6 +21,7 @@ from foreign_rows import (
     write,
 )
 from paribus.analysis.foreign import collect
+from paribus.analysis.protocols import main_protocol
 from paribus.cli.main import main
 from paribus.errors import DataError
 from paribus.records import Generation, Stop
@@ -176,7 +178,7 @@ def make_run(folder: ExperimentFolder, arm: str, seed: int, texts: dict[int, str
     runs.begin(run, spec)
     generations = [Generation(**{**row, "stop": Stop(row["stop"])}) for row in own(texts)]
     runs.write_generations(run, "one_shot", generations)
-    runs.finish(run, {"evaluation": {"protocol": "one_shot", "problems": len(texts)}})
+    runs.finish(run, result("one_shot", len(texts)))
     return run.path
 
 
@@ -208,13 +210,13 @@ def test_runs_and_arms_of_paribus(tmp_path, gold):
     ]
     assert tables.missing == ["full, seed 1: unfinished: it is still running, or was stopped."]
     assert [arm.untuned for arm in tables.arms] == [True, False]
-    assert tables.complete[1].result["evaluation"]["protocol"] == "one_shot"
+    assert main_protocol(tables.complete[1]) == "one_shot"
     # Beside a file nothing can be said to be equal, so nothing is.
     file = write(tmp_path / "x.jsonl", plain(FIRST))
     mixed = collect([str(file), str(folder.run("full", 2).path)], gold=gold).tables
     assert [(run.arm, run.seed, run.result) for run in mixed.runs] == [
-        ("x", 0, {}),
-        ("full", 0, {}),
+        ("x", 0, None),
+        ("full", 0, None),
     ]
     assert [arm.identity for arm in mixed.arms] == [{}, {}]
     with pytest.raises(DataError, match="seed-1 holds no complete run: unfinished"):

@@ -216,8 +216,8 @@ def test_generations_say_what_was_asked(model, tokenizer):
         assert (generation.question, generation.answer) == (prompt.problem.question, "4")
         assert generation.prompt_sha256 == hashlib.sha256(prompt.text.encode()).hexdigest()
         assert (generation.num_tokens, generation.stop) == (3, Stop.LENGTH)
-    assert (cost["problems"], cost["generated_tokens"]) == (10, 30)
-    assert cost["problems_per_second"] == pytest.approx(10 / cost["seconds"])
+    assert (cost.problems, cost.generated_tokens) == (10, 30)
+    assert cost.problems_per_second == pytest.approx(10 / cost.seconds)
 
 
 ENDINGS = {  # question: what the model is taught to write, what is kept of it, tokens, why it ends

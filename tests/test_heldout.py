@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from by_hand import result
 from paribus.analysis.heldout import comparisons, likelihoods, ratio
 from paribus.analysis.tables import Arm, Likelihood, Run, Tables
 from paribus.records import Generation, Stop
@@ -39,7 +40,7 @@ def run(arm: str, nats, *, seed=0, variant="main", ids=None, groups=None, tokens
         arm=arm,
         seed=seed,
         state=RunState.COMPLETE,
-        result={"heldout": {"variant": variant}, "evaluation": {"protocol": "zero_shot/raw"}},
+        result=result(heldout={"variant": variant, "problems": len(ids)}),
         generations=generations,
         heldout=tuple(Likelihood(problem_id=p, nll=nll, tokens=n) for p, nll, n in rows),
     )

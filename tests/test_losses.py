@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from by_hand import tables
+from by_hand import result, tables
 from paribus.analysis.family import judged
 from paribus.analysis.findings import conclude
 from paribus.analysis.losses import LossOrder, loss_against_accuracy
@@ -30,15 +30,15 @@ def trained(
         runs=tuple(
             replace(
                 run,
-                result={
-                    "training": {
+                result=result(
+                    training={
                         "final_loss": losses[run.arm][run.seed],
                         "target_tokens": (tokens or {}).get(run.arm, 1000),
                         "examples": 10,
                         "examples_per_second": 1.0,
                         "peak_memory_bytes": 10**9,
                     }
-                },
+                ),
             )
             if run.arm in losses
             else run
@@ -165,7 +165,7 @@ def test_equal_losses_of_seeds_that_scatter_are_seldom_told_apart():
     for drawn in random.normal(0.3, 0.03, size=(200, 2, 3)):
         losses = dict(zip("ab", drawn, strict=True))
         runs = tuple(
-            replace(run, result={"training": {"final_loss": float(losses[run.arm][run.seed])}})
+            replace(run, result=result(training={"final_loss": float(losses[run.arm][run.seed])}))
             for run in made.runs
         )
         seen = loss_against_accuracy(replace(made, runs=runs), found)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from by_hand import result
 from paribus.cli.main import main
 from paribus.config.load import load
 from paribus.config.spec import RunSpec
@@ -138,7 +139,7 @@ def complete(spec: RunSpec, run: RunFolder) -> None:
     inputs = prepare(spec.config, spec.seed).identity()
     runs.begin(run, {"fingerprint": spec.fingerprint, "identity": spec.identity(),
                      "inputs": inputs, "environment": {}})  # fmt: skip
-    runs.finish(run, {"training": None})
+    runs.finish(run, result())
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import pytest
 
+from by_hand import result
 from paribus.analysis.protocols import calculator_gains, grid, texts, under
 from paribus.analysis.tables import Arm, Run, Tables, with_generations
 from paribus.records import Generation, Outcome, Stop
@@ -34,7 +35,7 @@ def run(arm: str, main: str, solved: dict[str, str], seed: int = 0) -> Run:
         arm=arm,
         seed=seed,
         state=RunState.COMPLETE,
-        result={"evaluation": {"protocol": main}},
+        result=result(main),
         also={name: written(marks) for name, marks in solved.items() if name != main},
     )
     return with_generations(made, written(solved[main]))

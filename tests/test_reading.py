@@ -14,6 +14,7 @@ from paribus.errors import StoreError
 from paribus.statistics.intervals import share
 from paribus.store import runs
 from paribus.store.layout import ExperimentFolder
+from paribus.store.manifest import write_manifest
 from small_store import answers, describe, finish
 
 
@@ -141,21 +142,25 @@ def test_damaged_generations_are_a_note_and_not_a_crash(folder, damage):
 
 
 @pytest.mark.parametrize(
-    "damage",
+    ("damage", "what"),
     [
-        b"",
-        b"{}",
-        b"[]",
-        b"null",
-        b"\xff",
-        b'{"evaluation": {}}',
-        b'{"evaluation": {"protocol": "zero_shot", "problems": 10}, "training": {"loss": NaN}}',
+        (b"", "cannot be read: Expecting value"),
+        (b"{}", "has no evaluation"),
+        (b"[]", "has the whole = '[]': "),
+        (b"null", "has the whole = 'None': "),
+        (b"\xff", "cannot be read: 'utf-8' codec"),
+        (b"[" * 100_000, "cannot be read: maximum recursion depth"),
+        (b'{"evaluation": {}}', "has no evaluation.problems"),
+        (b'{"evaluation": {"problems": "10"}}', "has evaluation.problems = '10': Input should be"),
+        (b'{"evaluation": {"problems": 10}, "loss": NaN}', "cannot be read: Out of range float"),
     ],
 )
-def test_a_damaged_result_is_a_note_and_not_a_crash(folder, damage):
-    folder.run("full", 0).result.write_bytes(damage)
+def test_a_damaged_result_is_named_with_its_field(folder, damage, what):
+    run = folder.run("full", 0)
+    run.result.write_bytes(damage)
+    write_manifest(run)
     (missing,) = load(folder).missing
-    assert missing.startswith("full, seed 0: damaged: ")
+    assert missing.startswith(f"full, seed 0: damaged: {run.result} {what}")
 
 
 @pytest.mark.parametrize(

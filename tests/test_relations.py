@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from by_hand import tables
+from by_hand import result, tables
 from paribus.analysis.relations import (
     Cost,
     costs,
@@ -28,10 +28,10 @@ def trained(rows, training, machine="2 cores") -> Tables:
         runs=tuple(
             replace(
                 run,
-                result={
-                    "training": training[run.arm],
-                    "environment": {"machine": training[run.arm].get("machine", machine)},
-                },
+                result=result(
+                    training=training[run.arm],
+                    environment={"machine": training[run.arm].get("machine", machine)},
+                ),
             )
             if run.arm in training
             else run

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from by_hand import result
 from foreign_rows import GOLD, plain, write
 from paribus.cli.main import main
 from paribus.records import Generation, Stop, problem_id
@@ -330,7 +331,7 @@ def make_run(root: Path, arm: str, seed: int, row: str, **settings: Any) -> Path
         for n, text in texts(row, f"{arm}{seed}").items()
     ]
     runs.write_generations(folder, "one_shot", generations)
-    runs.finish(folder, {"evaluation": {"protocol": "one_shot", "problems": N}})
+    runs.finish(folder, result("one_shot", N))
     return folder.path
 
 

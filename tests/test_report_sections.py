@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import small_store
-from by_hand import enter
+from by_hand import enter, result
 from in_memory import ARMS, GOLD, run, tables, trial
 from paribus.analysis.conditions import circumstances, limits
 from paribus.analysis.family import judged
@@ -25,6 +25,7 @@ from paribus.store.experiments import write_tuning
 from paribus.store.layout import ExperimentFolder
 from paribus.store.ledger import LIKELIHOOD, TestRead
 from paribus.store.manifest import write_manifest
+from paribus.store.results import DataCounts
 from paribus.store.verifying import verify
 from reported import EVIL, reported
 
@@ -76,15 +77,18 @@ def test_readings_of_the_test_problems(reads, counts, said):
 
 
 def test_overlap_in_words():
-    overlaps = {
-        "overlap_exact": {"test_in_train": 0, "shots_in_train": 0, "shots_in_test": 0},
-        "overlap_13gram": {"test_in_train": 4, "shots_in_train": 2, "shots_in_test": 0},
-    }
+    overlaps = DataCounts(
+        overlap_exact={"test_in_train": 0, "shots_in_train": 0, "shots_in_test": 0},
+        overlap_13gram={"test_in_train": 4, "shots_in_train": 2, "shots_in_test": 0},
+    )
     asked = tables(
-        replace(run("full", GOLD), result={"data": overlaps, "training": {"dropped_too_long": 0}}),
-        replace(run("lora", GOLD), result={"data": overlaps, "training": {"dropped_too_long": 7}}),
+        *(
+            replace(run(arm, GOLD), data=overlaps, result=result(training={"dropped_too_long": n}))
+            for arm, n in (("full", 0), ("lora", 7))
+        )
     )
     assert circumstances(asked) == {
+        "prompt protocol": {"zero_shot/raw": ["full", "lora"]},
         "test questions among the training questions": {
             "0 whole, 4 sharing 13 words in a row": ["full", "lora"]
         },
@@ -104,7 +108,7 @@ def test_overlap_in_words():
 
 def test_a_fork_is_said():
     origin = {"step": 40, "differences": ["lora.alpha: 32.0 → 16.0"]}
-    asked = tables(replace(run("full", GOLD), result={"forked_from": origin}), run("lora", GOLD))
+    asked = tables(replace(run("full", GOLD), result=result(forked_from=origin)), run("lora", GOLD))
     assert limits(asked, [])[:-1] == [
         "full seed 0 was not trained by its own settings alone: it went on from step 40 of "
         "another run (lora.alpha: 32.0 → 16.0)."
@@ -176,7 +180,7 @@ def whole(tmp_path: Path) -> ExperimentFolder:
                 for number, each in enumerate(main)
             ],
         )  # fmt: skip
-        write_json(stored.result, {**result, "heldout": {"variant": "main"}})
+        write_json(stored.result, {**result, "heldout": {"variant": "main", "problems": 24}})
         write_manifest(stored)
     row = {"chosen": 1e-3, "edge": "high", "trials": [trial(1e-4, None, EVIL), trial(1e-3, 1.1)]}
     write_tuning(folder, {"full": row})

@@ -25,6 +25,7 @@ from paribus.planning.inputs import prepare
 from paribus.store.layout import ExperimentFolder, RunFolder
 from paribus.store.ledger import read_ledger
 from paribus.store.manifest import check
+from paribus.store.results import RunResult
 from paribus.store.runs import RunState, finish, read_events, state
 from paribus.testing.tiny import write_tiny_model
 
@@ -224,7 +225,7 @@ def spoil(run: RunFolder, how: str) -> None:
         case "other software":
             result = read_json(run.result)
             result["environment"]["torch"] = "1.0"
-            finish(run, result)  # a whole run, with hashes that hold
+            finish(run, RunResult.model_validate(result))  # a whole run, with hashes that hold
         case "texts torn, hashes right":
             texts.write_text('{"problem_id"')
             manifest = read_json(run.manifest)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from by_hand import run, tables
+from by_hand import result, run, tables
 from paribus.analysis.contrasts import Contrast
 from paribus.analysis.family import judged
 from paribus.analysis.findings import conclude
@@ -89,7 +89,7 @@ def asked(rows: dict[str, dict[str, str]], mains: dict[str, str] | None = None) 
         runs=tuple(
             replace(
                 each,
-                result={"evaluation": {"protocol": mains[each.arm]}},
+                result=result(mains[each.arm]),
                 also={
                     name: run(each.arm, 0, marks).generations
                     for name, marks in rows[each.arm].items()

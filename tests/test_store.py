@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from by_hand import result
 from paribus.errors import DamagedError, StoreError
 from paribus.files import json_line, read_json, sha256_of_file
 from paribus.records import Generation, Stop
@@ -53,7 +54,7 @@ def complete(run) -> RunFolder:
     run.weights.mkdir()
     (run.weights / "model.safetensors").write_bytes(b"weights")
     write_generations(run, "zero_shot", GENERATIONS)
-    finish(run, {"training": None})
+    finish(run, result())
     return run
 
 
@@ -82,7 +83,7 @@ def test_a_run_goes_from_missing_to_complete(run):
     assert read_json(run.failure)["error"] == "RunFailed: step 3: loss is nan"
     begin(run, SPEC)
     assert state(run) is RunState.UNFINISHED
-    finish(run, {"training": None})
+    finish(run, result())
     assert state(run) is RunState.COMPLETE
     check(run)
 
@@ -239,9 +240,12 @@ def test_a_write_that_fails_leaves_the_old_file(complete, monkeypatch):
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_no_number_that_is_none_is_stored(run, value):
     begin(run, SPEC)
-    for write in (append_event, finish):
-        with pytest.raises(ValueError, match="not JSON compliant"):
-            write(run, {"event": "step", "loss": value})
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        append_event(run, {"event": "step", "loss": value})
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        finish(run, result(loss=value))
+    with pytest.raises(ValueError, match="finite number"):
+        result(training={"final_loss": value})
     assert not run.result.exists()
     assert state(run) is RunState.UNFINISHED
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from by_hand import enter
+from by_hand import enter, result
 from paribus.cli.main import main
 from paribus.config.load import load
 from paribus.experiment.local import description
@@ -49,8 +49,7 @@ def finish(
     enter(folder, arm, "zero_shot", 0)
     found = answers(set(range(solved)), range(how["data"]["test_size"]))
     runs.write_generations(run, "zero_shot", found)
-    evaluation = {"protocol": "zero_shot", "problems": len(found)}
-    runs.finish(run, {"training": None, "evaluation": evaluation})
+    runs.finish(run, result("zero_shot", len(found)))
 
 
 def store(root: Path, how: dict[str, dict[str, Any]]) -> ExperimentFolder:

@@ -205,14 +205,14 @@ def test_records_and_cost_count_what_was_done(tiny, examples):
     )
     assert [record.step for record in records] == list(range(1, 9))
     assert {(record.num_steps, record.examples) for record in records} == {(8, 4)}
-    assert cost["examples"] == 32
-    assert cost["target_tokens"] == sum(e.target_length for e in examples)
+    assert cost.examples == 32
+    assert cost.target_tokens == sum(e.target_length for e in examples)
     tokens = sum(len(e.ids) for e in examples)
     assert sum(record.tokens for record in records) == tokens
-    assert cost["trainable_parameters"] == cost["total_parameters"] == 91_200
-    assert cost["first_loss"] == records[0].loss
-    assert cost["seconds"] == pytest.approx(sum(record.seconds for record in records))
-    assert cost["peak_memory_bytes"] > 50e6
+    assert cost.trainable_parameters == cost.total_parameters == 91_200
+    assert cost.first_loss == records[0].loss
+    assert cost.seconds == pytest.approx(sum(record.seconds for record in records))
+    assert cost.peak_memory_bytes > 50e6
 
 
 def test_a_loss_that_is_no_number_stops_the_run(tiny, examples):

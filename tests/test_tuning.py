@@ -8,6 +8,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from by_hand import result
 from paribus.config.load import load
 from paribus.errors import ConfigError, StoreError
 from paribus.experiment.matrix import Design, expand
@@ -241,7 +242,7 @@ def test_rates_stay_known_where_only_the_tests_are_others(tmp_path, typed, known
     for trial in before.trials:
         record = {"fingerprint": trial.fingerprint, "identity": trial.identity()}
         begin(folder.of(trial), record)
-        finish(folder.of(trial), {})
+        finish(folder.of(trial), result())
     rows = {
         arm.name: {
             "chosen": 2e-5,

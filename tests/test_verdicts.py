@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from by_hand import tables
+from by_hand import result, tables
 from paribus.analysis import effect_wording, wording
 from paribus.analysis.answer import answer
 from paribus.analysis.caveats import caveats
@@ -407,9 +407,7 @@ def test_a_headline_says_under_what_other_prompts_the_untuned_model_was_asked():
     made = tables({"untuned": ["0" * 12], "full": ["1" * 12]}, [("full", "untuned")])
     for shots, said in (("one_shot", "(0 %, under one_shot/raw)"), ("zero_shot", "(0 %)")):
         asked = {"untuned": f"{shots}/raw", "full": "zero_shot/raw"}
-        runs = tuple(
-            replace(run, result={"evaluation": {"protocol": asked[run.arm]}}) for run in made.runs
-        )
+        runs = tuple(replace(run, result=result(asked[run.arm])) for run in made.runs)
         (found,) = conclude(replace(made, runs=runs)).answer
         assert found.endswith(f"than the untuned model {said}.")
 

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from paribus.analysis.protocols import texts
 from paribus.analysis.reading import read_run
 from paribus.analysis.tables import MAIN_SCORER, score_all
 from paribus.evaluation.score import score
@@ -76,10 +77,7 @@ class Judgement:
 def read(folder: RunFolder) -> list[ProtocolScore]:
     """Return what the run in `folder` solves under each protocol; none if it is not complete."""
     run = read_run(folder)
-    if not run.complete:
-        return []
-    texts = {str(run.result["evaluation"]["protocol"]): run.generations} | run.also
-    return [_tested(protocol, generations) for protocol, generations in texts.items()]
+    return [_tested(protocol, generations) for protocol, generations in texts(run).items()]
 
 
 def judge(tested: Sequence[ProtocolScore], design: Design, difference: float) -> Judgement:

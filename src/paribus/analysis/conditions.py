@@ -93,10 +93,10 @@ def limits(tables: Tables, found: Sequence[Contrast], effects: int = 0) -> list[
 
 def forked(run: Run) -> str:
     """Return where a run came from that went on from a checkpoint of another; else ""."""
-    origin = run.result.get("forked_from")
+    origin = run.result.forked_from if run.result else None
     if not origin:
         return ""
-    return f"step {origin['step']} of another run ({'; '.join(origin['differences'])})"
+    return f"step {origin.step} of another run ({'; '.join(origin.differences)})"
 
 
 def _about_forks(tables: Tables) -> list[str]:
@@ -112,10 +112,10 @@ def _about_further(tables: Tables) -> list[str]:
     to_come = [f"{run.arm} seed {run.seed} is {run.note}." for run in tables.complete if run.note]
     return to_come + [
         f"{run.arm} seed {run.seed} was tested further once it was complete: "
-        + "; then ".join(", ".join(step["differences"]) for step in steps)
+        + "; then ".join(", ".join(step.differences) for step in run.result.tested_further)
         + "."
         for run in tables.complete
-        if (steps := run.result.get("tested_further"))
+        if run.result and run.result.tested_further
     ]
 
 
@@ -168,15 +168,17 @@ def _read(values: Mapping[str, str]) -> set[str]:
 def _facts(run: Run) -> dict[str, str]:
     """The circumstances of one run, by the words the report uses."""
     facts = {} if main_protocol(run) is None else {"prompt protocol": str(main_protocol(run))}
-    for section in ("data", "precision", "environment"):
-        values: Mapping[str, Any] = run.result.get(section) or {}
-        told = {key: value for key, value in values.items() if not isinstance(value, Mapping)}
-        facts |= {_NAMES.get(key, key): text(value) for key, value in told.items()}
+    values = run.data.record() if run.data else {}
+    if run.result:
+        values |= run.result.precision.record() if run.result.precision else {}
+        values |= run.result.environment
+    told = {key: value for key, value in values.items() if not isinstance(value, Mapping)}
+    facts |= {_NAMES.get(key, key): text(value) for key, value in told.items()}
     facts |= {OVERLAPS[key]: spelled_overlap(counts) for key, counts in overlap_counts(run).items()}
-    if run.training and run.training.get("dropped_too_long") is not None:
-        facts["training examples left out as too long"] = text(run.training["dropped_too_long"])
-    if run.result.get("weights_note"):
-        facts["weights"] = str(run.result["weights_note"])
+    if run.training and run.training.dropped_too_long is not None:
+        facts["training examples left out as too long"] = text(run.training.dropped_too_long)
+    if run.result and run.result.weights_note:
+        facts["weights"] = run.result.weights_note
     return facts
 
 
@@ -252,11 +254,10 @@ def _about_prompts(tables: Tables) -> list[str]:
 def overlap_counts(run: Run) -> dict[str, tuple[int, int]]:
     """Key of `OVERLAPS` -> problems that occur whole, problems that share a run of words; {} where
     that is not known."""
-    data: Mapping[str, Any] = run.result.get("data") or {}
-    whole, shared = data.get("overlap_exact"), data.get("overlap_13gram")
-    if not whole or not shared:
+    if run.data is None or not run.data.overlap_exact or not run.data.overlap_13gram:
         return {}
-    return {key: (int(whole[key]), int(shared[key])) for key in OVERLAPS}
+    whole, shared = run.data.overlap_exact, run.data.overlap_13gram
+    return {key: (whole[key], shared[key]) for key in OVERLAPS}
 
 
 def spelled_overlap(counts: tuple[int, int]) -> str:

@@ -21,6 +21,7 @@ from paribus.analysis.conditions import NOT_SETTINGS, forked, text
 from paribus.analysis.contrasts import Contrast
 from paribus.analysis.tables import Arm, Run, Tables
 from paribus.config.spec import RATE_KEYS, differing, flatten
+from paribus.store.results import PrecisionUsed, RunResult, TrainingCost
 
 ABSENT = "–"
 """Shown where an arm has no such setting or figure."""
@@ -129,23 +130,32 @@ def _measured(
     return Row(name=figure.name, a=a, b=b, status=status)
 
 
-def _from_result(*path: str) -> Callable[[Sequence[Run]], str]:
-    """Return a reader of one figure of result.json, all its values over an arm's runs."""
+def _each(fact: Callable[[RunResult], int | str | None]) -> Callable[[Sequence[Run]], str]:
+    """Return a reader of one fact of a result, all its values over an arm's runs."""
 
     def read(runs: Sequence[Run]) -> str:
-        values = []
-        for run in runs:
-            value: Any = run.result
-            for key in path:
-                value = (value or {}).get(key) if isinstance(value, Mapping) else None
-            shown = (
-                ABSENT if value is None else f"{value:,}" if isinstance(value, int) else str(value)
-            )
-            if shown not in values:
-                values.append(shown)
-        return ", ".join(values)
+        values = [fact(run.result) if run.result else None for run in runs]
+        return ", ".join(dict.fromkeys(map(_shown, values)))
 
     return read
+
+
+def _shown(value: int | str | None) -> str:
+    if value is None:
+        return ABSENT
+    return f"{value:,}" if isinstance(value, int) else value
+
+
+def _trained(fact: Callable[[TrainingCost], int | None]) -> Callable[[Sequence[Run]], str]:
+    return _each(lambda result: fact(result.training) if result.training else None)
+
+
+def _precision(fact: Callable[[PrecisionUsed], str | None]) -> Callable[[Sequence[Run]], str]:
+    return _each(lambda result: fact(result.precision) if result.precision else None)
+
+
+def _environment(name: str) -> Callable[[Sequence[Run]], str]:
+    return _each(lambda result: result.environment.get(name))
 
 
 def _problems(runs: Sequence[Run]) -> str:
@@ -179,32 +189,28 @@ _TRAINING = (
 _FIGURES = (
     _Figure("test problems (hash)", _problems, ()),
     _Figure("prompts (hash)", _prompts, ("evaluation.protocol", "prompt.format", "data.variant")),
-    _Figure("training examples seen", _from_result("training", "examples"), _TRAINING),
-    _Figure("target tokens trained on", _from_result("training", "target_tokens"), _TRAINING),
-    _Figure("optimizer steps", _from_result("training", "steps"), _TRAINING),
-    _Figure(
-        "examples left out as too long", _from_result("training", "dropped_too_long"), _TRAINING
-    ),
+    _Figure("training examples seen", _trained(lambda of: of.examples), _TRAINING),
+    _Figure("target tokens trained on", _trained(lambda of: of.target_tokens), _TRAINING),
+    _Figure("optimizer steps", _trained(lambda of: of.steps), _TRAINING),
+    _Figure("examples left out as too long", _trained(lambda of: of.dropped_too_long), _TRAINING),
     _Figure(
         "trained parameters",
-        _from_result("training", "trainable_parameters"),
+        _trained(lambda of: of.trainable_parameters),
         ("method", "lora.", "model"),
     ),
-    _Figure(
-        "precision of computing", _from_result("precision", "compute"), ("training.precision",)
-    ),
+    _Figure("precision of computing", _precision(lambda of: of.compute), ("training.precision",)),
     _Figure(
         "precision of trained weights",
-        _from_result("precision", "trainable"),
+        _precision(lambda of: of.trainable),
         ("method", "training.precision"),
     ),
     _Figure("where training began", _begun, ()),
     _Figure("complete seeds", _replicates, (TUNING,)),
-    _Figure("paribus", _from_result("environment", "paribus"), ()),
-    _Figure("torch", _from_result("environment", "torch"), ()),
-    _Figure("transformers", _from_result("environment", "transformers"), ()),
-    _Figure("peft", _from_result("environment", "peft"), ()),
-    _Figure("machine", _from_result("environment", "machine"), ()),
-    _Figure("processor", _from_result("environment", "processor"), ()),
+    _Figure("paribus", _environment("paribus"), ()),
+    _Figure("torch", _environment("torch"), ()),
+    _Figure("transformers", _environment("transformers"), ()),
+    _Figure("peft", _environment("peft"), ()),
+    _Figure("machine", _environment("machine"), ()),
+    _Figure("processor", _environment("processor"), ()),
 )
 """What is compared beside the settings. An untuned arm has no training: that follows."""

@@ -137,7 +137,7 @@ def _run(run: Run) -> dict[str, Any]:
         "scores": {scorer: _score(score) for scorer, score in run.scores.items()},
         "outcomes": run.outcomes if run.complete else {},
         "answers": run.styles if run.complete else {},
-        "training": run.training,
+        "training": run.training.record() if run.training else None,
     }
 
 

@@ -37,6 +37,7 @@ from paribus.analysis.tables import FILE, Arm, Run, Tables, with_generations
 from paribus.errors import DataError
 from paribus.evaluation.gold import check_gold
 from paribus.records import AnswerStyle, Generation, Problem
+from paribus.store.results import DataCounts
 
 _SHOWN = 3
 """Problems that an error quotes; the others are counted."""
@@ -238,7 +239,7 @@ def _run(
     """
     run = replace(answers.source.run, style=style)
     if not settings:
-        run = replace(run, result=_overlaps(run.result), losses=())
+        run = replace(run, result=None, data=_overlaps(run), losses=())
     made = [_generation(problem, answers.samples[problem.id]) for problem in problems]
     stated = {
         name: tuple(of_file.get(problem.id) for problem in problems)
@@ -247,11 +248,11 @@ def _run(
     return replace(with_generations(run, made), stated=stated)
 
 
-def _overlaps(result: dict[str, Any]) -> dict[str, Any]:
-    """Return the part of a result that says what was trained on; nothing trained has none."""
-    data = result.get("data") or {}
-    kept = {key: data[key] for key in ("overlap_exact", "overlap_13gram") if key in data}
-    return {"data": kept} if kept and result.get("training") else {}
+def _overlaps(run: Run) -> DataCounts | None:
+    """Return what is known of problems that were trained on; nothing trained has none."""
+    if run.data is None or run.training is None:
+        return None
+    return DataCounts(overlap_exact=run.data.overlap_exact, overlap_13gram=run.data.overlap_13gram)
 
 
 def _generation(problem: Problem, sample: Sample) -> Generation:

@@ -172,7 +172,7 @@ def _groups(run: Run, shared: Sequence[Key] | None = None) -> Groups | None:
 
 def _variant(run: Run) -> str:
     """How the gold solutions that the run was judged by are written."""
-    return str((run.result.get("heldout") or {}).get("variant", ""))
+    return run.result.heldout.variant if run.result and run.result.heldout else ""
 
 
 def _trained_on(tables: Tables, name: str) -> str:

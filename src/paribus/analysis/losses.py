@@ -22,6 +22,7 @@ from paribus.config.spec import flatten
 from paribus.statistics.crossed import MIN_SEEDS
 from paribus.statistics.power import ALPHA
 from paribus.statistics.verdicts import Verdict, holm
+from paribus.store.results import TrainingCost
 
 EQUAL_LOSS = 0.01
 """Losses this near each other, as a share of the larger, count as equal whatever seeds say."""
@@ -154,8 +155,12 @@ def loss_against_accuracy(tables: Tables, found: Sequence[Contrast]) -> LossOrde
 
 def _losses(tables: Tables, name: str) -> list[float]:
     """Final training losses of an arm's seeds, in nats per target token."""
-    of_arm = [run.training or {} for run in tables.complete if run.arm == name]
-    return [each["final_loss"] for each in of_arm if each.get("final_loss") is not None]
+    costs = _trainings(tables, name)
+    return [cost.final_loss for cost in costs if cost.final_loss is not None]
+
+
+def _trainings(tables: Tables, name: str) -> list[TrainingCost]:
+    return [run.training for run in tables.complete if run.arm == name and run.training]
 
 
 def _p_of_losses(losses: dict[str, list[float]], pair: Pair) -> float:
@@ -186,8 +191,7 @@ def _same_targets(tables: Tables, names: Sequence[str]) -> bool:
 
 def _target_lengths(tables: Tables, name: str) -> list[float]:
     """Target tokens per example of each run that says so."""
-    of_arm = [run.training or {} for run in tables.complete if run.arm == name]
-    counts = [(each.get("target_tokens"), each.get("examples")) for each in of_arm]
+    counts = [(cost.target_tokens, cost.examples) for cost in _trainings(tables, name)]
     return [tokens / examples for tokens, examples in counts if tokens and examples]
 
 

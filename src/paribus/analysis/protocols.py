@@ -82,9 +82,7 @@ def texts(run: Run) -> dict[str, tuple[Generation, ...]]:
 
 def main_protocol(run: Run) -> str | None:
     """Return the protocol that conclusions are drawn from; None for texts made elsewhere."""
-    evaluation = run.result.get("evaluation") or {}
-    name: str | None = evaluation.get("protocol")
-    return name
+    return run.result.evaluation.protocol if run.result else None
 
 
 def under(run: Run, protocol: str) -> Run:

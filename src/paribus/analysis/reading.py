@@ -27,6 +27,7 @@ from paribus.store.layout import ExperimentFolder, RunFolder
 from paribus.store.ledger import read_ledger, read_looks, stopped_at
 from paribus.store.manifest import check
 from paribus.store.places import misplaced
+from paribus.store.results import EvaluationCost, read_result
 from paribus.store.runs import RunState, read_events, read_generations, state
 from paribus.store.standing import why_it_failed
 from paribus.store.tested import Further, still_to_test, told, unrecorded
@@ -160,30 +161,30 @@ def _read_complete(folder: RunFolder, style: AnswerStyle) -> Run:
     elsewhere = misplaced(folder, read_json(folder.spec))
     if elsewhere:
         raise DamagedError(f"{folder.spec} {elsewhere}")
-    result: dict[str, Any] = _finite(read_json(folder.result))
+    result = read_result(folder.result)
     run = Run(
         arm=folder.arm,
         seed=folder.replicate,
         state=RunState.COMPLETE,
         result=result,
+        data=result.data,
         losses=loss_curve(_finite(read_events(folder, "step"))),
         also={
-            name: _read_protocol(folder, measured)
-            for name, measured in (result.get("also") or {}).items()
+            name: _read_protocol(folder, name, cost) for name, cost in (result.also or {}).items()
         },
         heldout=_read_heldout(folder),
         style=style,
     )
-    return with_generations(run, _read_protocol(folder, result["evaluation"]))
+    main = result.evaluation
+    return with_generations(run, _read_protocol(folder, main.protocol, main))
 
 
-def _read_protocol(folder: RunFolder, measured: dict[str, Any]) -> tuple[Generation, ...]:
-    path = folder.generations(measured["protocol"])
+def _read_protocol(folder: RunFolder, name: str, cost: EvaluationCost) -> tuple[Generation, ...]:
+    path = folder.generations(name)
     generations = tuple(read_generations(path))
-    if len(generations) != measured["problems"]:
+    if len(generations) != cost.problems:
         raise StoreError(
-            f"{path} holds {len(generations)} generations, the result speaks of "
-            f"{measured['problems']}"
+            f"{path} holds {len(generations)} generations, the result speaks of {cost.problems}"
         )
     return generations
 

@@ -63,24 +63,21 @@ class Gain:
 
 def costs(tables: Tables) -> list[Cost]:
     """Return what every tuned arm took, where it was measured on one kind of machine."""
-    machines = {
-        (run.result.get("environment") or {}).get("machine")
-        for run in tables.complete
-        if run.training
-    }
+    trained = [run for run in tables.complete if run.training]
+    machines = {run.result.environment.get("machine") for run in trained if run.result}
     if len(machines) != 1:
         return []
     found = []
     for arm in tables.arms:
-        runs = [run for run in tables.complete if run.arm == arm.name and run.training]
+        runs = [run.training for run in trained if run.arm == arm.name and run.training]
         accuracy = summary(tables, arm.name).mean
         if runs and accuracy is not None:
             found.append(
                 Cost(
                     name=arm.name,
                     accuracy=accuracy,
-                    examples_per_second=_mean(runs, "examples_per_second"),
-                    peak_memory_bytes=_mean(runs, "peak_memory_bytes"),
+                    examples_per_second=fmean(cost.examples_per_second or 0.0 for cost in runs),
+                    peak_memory_bytes=fmean(cost.peak_memory_bytes or 0 for cost in runs),
                 )
             )
     return found
@@ -145,7 +142,3 @@ def _right_anywhere(run: Run) -> Run:
 def _difference(lined_up: Aligned) -> float:
     first, second = lined_up.solved
     return float(first.mean() - second.mean())
-
-
-def _mean(runs: Sequence[Run], figure: str) -> float:
-    return fmean(float((run.training or {})[figure]) for run in runs)

@@ -20,6 +20,7 @@ from paribus.statistics.crossed import components
 from paribus.statistics.groups import numbered
 from paribus.statistics.intervals import Interval
 from paribus.store.ledger import Look, TestRead
+from paribus.store.results import DataCounts, RunResult, TrainingCost
 from paribus.store.runs import RunState
 from paribus.store.tested import Tested
 
@@ -92,7 +93,8 @@ class Run:
     Attributes:
         state: only a complete run has scores.
         note: why there are no scores; of a complete run what it is still to be tested for.
-        result: the run's `result.json`; empty unless complete.
+        result: what it measured; None unless complete, and of texts whose making is not known.
+        data: counts of its problems; known also where nothing else of `result` counts.
         generations: what the model wrote, in the order of the test problems.
         by_scorer: each scorer's outcome of each generation.
         judged: the outcomes that conclusions are drawn from: the main scorer's, or another's.
@@ -109,7 +111,8 @@ class Run:
     seed: int
     state: RunState
     note: str = ""
-    result: dict[str, Any] = field(default_factory=dict)
+    result: RunResult | None = None
+    data: DataCounts | None = None
     generations: tuple[Generation, ...] = ()
     by_scorer: dict[str, tuple[Outcome, ...]] = field(default_factory=dict)
     judged: tuple[Outcome, ...] = ()
@@ -126,9 +129,9 @@ class Run:
         return self.state is RunState.COMPLETE
 
     @property
-    def training(self) -> dict[str, Any] | None:
-        """Figures of the training, None for an untuned arm or an incomplete run."""
-        return self.result.get("training")
+    def training(self) -> TrainingCost | None:
+        """What training took, None for an untuned arm or an incomplete run."""
+        return self.result.training if self.result else None
 
     @property
     def outcomes(self) -> dict[str, int]:

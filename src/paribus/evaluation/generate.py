@@ -24,6 +24,7 @@ from paribus.evaluation.writing import Row, Rules
 from paribus.models.device import peak_memory_bytes, reset_peak_memory
 from paribus.prompts.encode import Prompt, shared_length
 from paribus.records import Generation, Stop
+from paribus.store.results import EvaluationCost
 
 _REFILL = 8
 """An eighth of the rows is refilled at once: a pass over few tokens costs as much as over many."""
@@ -72,31 +73,32 @@ def generate(
 
 def measure(
     run: Callable[[], list[Generation]], device: torch.device
-) -> tuple[list[Generation], dict[str, Any]]:
-    """Return what `run` generates, and its cost: the `evaluation` part of result.json."""
+) -> tuple[list[Generation], EvaluationCost]:
+    """Return what `run` generates, and its cost."""
     reset_peak_memory(device)
     started = time.perf_counter()
     generations = run()
     seconds = time.perf_counter() - started
-    return generations, {
-        "problems": len(generations),
-        "seconds": seconds,
-        "problems_per_second": len(generations) / seconds,
-        "generated_tokens": sum(generation.num_tokens for generation in generations),
-        "peak_memory_bytes": peak_memory_bytes(device),
-    }
+    return generations, EvaluationCost(
+        problems=len(generations),
+        seconds=seconds,
+        problems_per_second=len(generations) / seconds,
+        generated_tokens=sum(generation.num_tokens for generation in generations),
+        peak_memory_bytes=peak_memory_bytes(device),
+    )
 
 
-def total_cost(costs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def total_cost(costs: Sequence[EvaluationCost]) -> EvaluationCost:
     """Return the cost of several calls of `measure` as that of one."""
-    problems, seconds = (sum(cost[key] for cost in costs) for key in ("problems", "seconds"))
-    return {
-        "problems": problems,
-        "seconds": seconds,
-        "problems_per_second": problems / seconds,
-        "generated_tokens": sum(cost["generated_tokens"] for cost in costs),
-        "peak_memory_bytes": max(cost["peak_memory_bytes"] for cost in costs),
-    }
+    problems = sum(cost.problems for cost in costs)
+    seconds = sum(cost.seconds or 0.0 for cost in costs)
+    return EvaluationCost(
+        problems=problems,
+        seconds=seconds,
+        problems_per_second=problems / seconds,
+        generated_tokens=sum(cost.generated_tokens or 0 for cost in costs),
+        peak_memory_bytes=max(cost.peak_memory_bytes or 0 for cost in costs),
+    )
 
 
 def _seat(decoder: Decoder, places: list[Row | None], waiting: list[Row]) -> None:

@@ -13,7 +13,6 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +22,7 @@ from paribus.models.device import return_freed
 from paribus.models.load import decoder_and_head
 from paribus.models.logits import ROWS, TILE, at_labels, refuse_outside
 from paribus.prompts.encode import Encoded
+from paribus.store.results import LikelihoodSummary
 
 TOKENS = 4096
 """Tokens of a pass, unless a single text has more."""
@@ -75,8 +75,8 @@ def likelihoods(
 
 def measure_likelihoods(
     run: Callable[[], list[Likelihood]],
-) -> tuple[list[Likelihood], dict[str, Any]]:
-    """Return what `run` finds, and its summary: the `heldout` part of result.json.
+) -> tuple[list[Likelihood], LikelihoodSummary]:
+    """Return what `run` finds, and its summary.
 
     The means are None if any problem's figure is: to leave it out would flatter the model.
     """
@@ -86,14 +86,14 @@ def measure_likelihoods(
     known = [each.nll for each in found if each.nll is not None]
     tokens = sum(each.tokens for each in found)
     total = math.fsum(known) if known and len(known) == len(found) else None
-    return found, {
-        "problems": len(found),
-        "tokens": tokens,
-        "undefined": len(found) - len(known),
-        "nll_per_token": None if total is None else total / tokens,
-        "nll_per_problem": None if total is None else total / len(found),
-        "seconds": seconds,
-    }
+    return found, LikelihoodSummary(
+        problems=len(found),
+        tokens=tokens,
+        undefined=len(found) - len(known),
+        nll_per_token=None if total is None else total / tokens,
+        nll_per_problem=None if total is None else total / len(found),
+        seconds=seconds,
+    )
 
 
 def _batches(lengths: Sequence[int], batch_size: int) -> list[list[int]]:

@@ -34,6 +34,7 @@ from paribus.records import Generation, Stop
 from paribus.store.layout import RunFolder
 from paribus.store.manifest import check
 from paribus.store.pieces import Pieces
+from paribus.store.results import EvaluationCost, FurtherTest, RunResult, read_result
 from paribus.store.runs import (
     RunState,
     append_event,
@@ -47,27 +48,29 @@ from paribus.store.runs import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Before:
-    """The complete run to go on from: its `spec.json` and its `result.json`."""
+    """The complete run to go on from: its `spec.json` and its result."""
 
     spec: dict[str, Any]
-    result: dict[str, Any]
+    result: RunResult
 
     @property
-    def costs(self) -> dict[str, dict[str, Any]]:
+    def costs(self) -> dict[str, EvaluationCost]:
         """What testing cost under each protocol, by its name."""
-        main: dict[str, Any] = self.result["evaluation"]
-        told = {main["protocol"]: main, **(self.result["also"] or {})}
         # Of a process of vLLM's own no peak is known.
         return {
-            name: {**cost, "peak_memory_bytes": cost["peak_memory_bytes"] or 0}
-            for name, cost in told.items()
+            name: cost.model_copy(update={"peak_memory_bytes": cost.peak_memory_bytes or 0})
+            for name, cost in self.result.protocols.items()
         }
 
-    def steps(self, lines: Sequence[str], kept: Mapping[str, int]) -> list[dict[str, Any]]:
-        """Return what `result.json` tells of all further tests, this one last."""
-        earlier: list[dict[str, Any]] = self.result.get("tested_further", [])
-        return [*earlier, {"fingerprint": self.spec["fingerprint"], "differences": lines,
-                           "kept": kept, "costs": self.costs}]  # fmt: skip
+    def steps(self, lines: Sequence[str], kept: Mapping[str, int]) -> list[FurtherTest]:
+        """Return all further tests of the run, this one last."""
+        this = FurtherTest(
+            fingerprint=self.spec["fingerprint"],
+            differences=list(lines),
+            kept=dict(kept),
+            costs=self.costs,
+        )
+        return [*self.result.tested_further, this]
 
 
 def stored_before(spec: RunSpec, folder: RunFolder) -> Before | None:
@@ -77,7 +80,7 @@ def stored_before(spec: RunSpec, folder: RunFolder) -> Before | None:
     stored = read_json(folder.spec)
     if not goes_further(spec, stored["identity"]):
         return None
-    return Before(spec=stored, result=read_json(folder.result))
+    return Before(spec=stored, result=read_result(folder.result))
 
 
 def go_further(
@@ -104,8 +107,14 @@ def go_further(
         blocked.use(model)
         measured = measure_all(model, inputs, spec, pieces, on_progress, vllm, kept)
     made = result_record(spec, inputs, None, measured, device)
-    tested = {key: made[key] for key in ("evaluation", "also", "heldout", "data")}
-    finish(new, {**before.result, **tested, "tested_further": before.steps(lines, counts)})
+    tested = {
+        "evaluation": made.evaluation,
+        "also": made.also,
+        "heldout": made.heldout,
+        "data": made.data,
+        "tested_further": before.steps(lines, counts),
+    }
+    finish(new, before.result.model_copy(update=tested))
     put_in_place(folder)
 
 
@@ -144,10 +153,11 @@ def _kept(before: Before, spec: RunSpec, inputs: Inputs, folder: RunFolder) -> K
                 if each.prompt_sha256 in wanted and not (longer and each.stop is Stop.LENGTH)
             }
     main = inputs.prompt_sets[0].protocol.name
-    same = main == before.result["evaluation"]["protocol"] and len(inputs.tested) == len(
+    same = main == before.result.evaluation.protocol and len(inputs.tested) == len(
         read_generations(folder.generations(main))
     )
-    heldout = (list(read_json_lines(folder.heldout)), before.result["heldout"]) if same else None
+    known = before.result.heldout if same else None
+    heldout = (list(read_json_lines(folder.heldout)), known) if known else None
     return Kept(texts=texts, costs=before.costs, heldout=heldout)
 
 

@@ -25,6 +25,7 @@ from paribus.records import Generation, Problem
 from paribus.store.layout import file_name
 from paribus.store.ledger import LIKELIHOOD, TestRead, append_read, now
 from paribus.store.pieces import Pieces
+from paribus.store.results import EvaluationCost, LikelihoodSummary
 from paribus.store.runs import append_event, as_generation, write_generations, write_heldout
 
 PIECE = 16
@@ -36,17 +37,11 @@ Within it free places are refilled; at its end the batch runs empty, about a twe
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """What testing cost, as it is stored in `result.json`: the texts are in files of their own.
+    """What testing cost: the parts of a `RunResult` by these names."""
 
-    Attributes:
-        evaluation: figures of the main protocol.
-        also: figures of each further protocol, by its full name.
-        heldout: likelihood of the gold solutions after the main protocol's prompts.
-    """
-
-    evaluation: dict[str, Any]
-    also: dict[str, dict[str, Any]]
-    heldout: dict[str, Any]
+    evaluation: EvaluationCost
+    also: dict[str, EvaluationCost]
+    heldout: LikelihoodSummary | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,8 +55,8 @@ class Kept:
     """
 
     texts: Mapping[str, Mapping[str, Generation]] = field(default_factory=dict)
-    costs: Mapping[str, dict[str, Any]] = field(default_factory=dict)
-    heldout: tuple[list[dict[str, Any]], dict[str, Any]] | None = None
+    costs: Mapping[str, EvaluationCost] = field(default_factory=dict)
+    heldout: tuple[list[dict[str, Any]], LikelihoodSummary] | None = None
 
 
 def measure_all(
@@ -78,7 +73,7 @@ def measure_all(
     What `pieces` holds already, or was `kept`, is not tested again. Where there is a `vllm`, it
     decodes; likelihoods are always computed here.
     """
-    figures: dict[str, dict[str, Any]] = {}
+    figures: dict[str, EvaluationCost] = {}
     folder, kept = pieces.folder, kept or Kept()
     for asked in inputs.prompt_sets:
         name = asked.protocol.name
@@ -92,11 +87,11 @@ def measure_all(
             generations, cost = _by_piece(left, spec, pieces, decode)
             costs.append(cost)
             texts = {**texts, **{each.prompt_sha256: each for each in generations}}
-        cost = {**total_cost(costs), "problems": len(asked.prompts)}
+        known: dict[str, Any] = {"protocol": name, "problems": len(asked.prompts)}
         if vllm is not None:
-            cost["peak_memory_bytes"] = None  # what was measured is not the process that decoded
-        figures[name] = {"protocol": name, **cost}
-        append_event(folder, {"event": "tested", **figures[name]})
+            known["peak_memory_bytes"] = None  # what was measured is not the process that decoded
+        figures[name] = total_cost(costs).model_copy(update=known)
+        append_event(folder, {"event": "tested", **figures[name].record()})
         write_generations(folder, name, [texts[prompt.sha256] for prompt in asked.prompts])
     main = inputs.prompt_sets[0].protocol.name
     evaluation = figures.pop(main)
@@ -108,21 +103,21 @@ def _by_piece(
     asked: PromptSet,
     spec: RunSpec,
     pieces: Pieces,
-    decode: Callable[[slice], tuple[list[Generation], dict[str, Any]]],
-) -> tuple[list[Generation], dict[str, Any]]:
+    decode: Callable[[slice], tuple[list[Generation], EvaluationCost]],
+) -> tuple[list[Generation], EvaluationCost]:
     """Return all generations under one protocol and their cost, a piece at a time."""
     size = PIECE * spec.config.evaluation.batch_size
     generations: list[Generation] = []
-    costs: list[dict[str, Any]] = []
+    costs: list[EvaluationCost] = []
     for start in range(0, len(asked.prompts), size):
         name = f"{file_name(asked.protocol.name)}-{start:06d}"
         piece = pieces.read(name)
         if piece is None:
             found, cost = decode(slice(start, start + size))
-            piece = {"generations": [asdict(each) for each in found], "cost": cost}
+            piece = {"generations": [asdict(each) for each in found], "cost": cost.record()}
             pieces.write(name, piece)
         generations += [as_generation(row) for row in piece["generations"]]
-        costs.append(piece["cost"])
+        costs.append(EvaluationCost(**piece["cost"]))
     return generations, total_cost(costs)
 
 
@@ -133,7 +128,7 @@ def _measure_heldout(
     pieces: Pieces,
     on_progress: OnProgress,
     kept: Kept,
-) -> dict[str, Any]:
+) -> LikelihoodSummary:
     if kept.heldout:
         rows, made = kept.heldout
         write_heldout(pieces.folder, rows)
@@ -153,11 +148,11 @@ def _measure_heldout(
                 on_batch=report,
             )
         )
-        piece = {"rows": [asdict(each) for each in found], "figures": figures}
+        piece = {"rows": [asdict(each) for each in found], "figures": figures.record()}
         pieces.write(LIKELIHOOD, piece)
     variant = spec.config.data.variant if inputs.trial else inputs.problems.test_variant.value
-    made = {"variant": variant, **piece["figures"]}
-    append_event(pieces.folder, {"event": "likelihood", **made})
+    made = LikelihoodSummary(**piece["figures"], variant=variant)
+    append_event(pieces.folder, {"event": "likelihood", **made.record()})
     write_heldout(pieces.folder, piece["rows"])
     return made
 
@@ -191,7 +186,7 @@ def _generate(
     on_progress: OnProgress,
     vllm: Continued | None,
     part: slice,
-) -> tuple[list[Generation], dict[str, Any]]:
+) -> tuple[list[Generation], EvaluationCost]:
     """Decode some of the problems; return what was written, and what it cost."""
     device, size = next(model.parameters()).device, spec.config.evaluation.batch_size
     report = _reporter("testing", len(asked.prompts), size, device, on_progress, part.start)

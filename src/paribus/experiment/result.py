@@ -1,12 +1,12 @@
 """The content of a run's `spec.json` and `result.json`. Scores are derived later, not stored."""
 
 import platform
-from dataclasses import asdict
 from importlib.metadata import packages_distributions, version
 from typing import Any
 
 import torch
 
+from paribus.config.schema import ArmConfig
 from paribus.config.spec import RunSpec
 from paribus.data.overlap import contained_13gram, contained_exactly, overlaps
 from paribus.experiment.forecast import Planned
@@ -15,6 +15,7 @@ from paribus.models.device import describe
 from paribus.planning.inputs import Inputs
 from paribus.planning.processor import cpu_name
 from paribus.store.manifest import FORMAT
+from paribus.store.results import DataCounts, Fork, PrecisionUsed, RunResult, TrainingCost
 
 
 def spec_record(spec: RunSpec, inputs: Inputs, device: torch.device) -> dict[str, Any]:
@@ -50,36 +51,38 @@ def environment(spec: RunSpec, device: torch.device) -> dict[str, str]:
 def result_record(
     spec: RunSpec,
     inputs: Inputs,
-    training: dict[str, Any] | None,
+    training: TrainingCost | None,
     measured: Measured,
     device: torch.device,
     planned: Planned | None = None,
     forked_from: dict[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Return the content of `result.json`: what was measured."""
-    config = spec.config
-    reduced = config.training.computes_in
-    frozen = "none" if config.method == "full" else config.quantization or reduced
+) -> RunResult:
+    """Return what was measured, with its circumstances."""
     if training is not None:
-        training = {
-            **training,
-            "train_examples": len(inputs.examples),
-            "dropped_too_long": inputs.dropped,
-        }
-    return {
-        "training": training,
-        **asdict(measured),
-        "data": _data(inputs),
-        "precision": {
-            "compute": reduced,
-            "trainable": "none" if config.method == "none" else "fp32",
-            "frozen": frozen,
-        },
-        "predicted_peak_bytes": planned.peak_bytes if planned else None,
-        "forked_from": forked_from,
-        "weights_note": inputs.source.note,
-        "environment": environment(spec, device),
-    }
+        counts = {"train_examples": len(inputs.examples), "dropped_too_long": inputs.dropped}
+        training = training.model_copy(update=counts)
+    return RunResult(
+        training=training,
+        evaluation=measured.evaluation,
+        also=measured.also,
+        heldout=measured.heldout,
+        data=_data(inputs),
+        precision=precision(spec.config),
+        predicted_peak_bytes=planned.peak_bytes if planned else None,
+        forked_from=Fork(**forked_from) if forked_from else None,
+        weights_note=inputs.source.note,
+        environment=environment(spec, device),
+    )
+
+
+def precision(config: ArmConfig) -> PrecisionUsed:
+    """Return the number formats that a run of `config` uses."""
+    reduced = config.training.computes_in
+    return PrecisionUsed(
+        compute=reduced,
+        trainable="none" if config.method == "none" else "fp32",
+        frozen="none" if config.method == "full" else config.quantization or reduced,
+    )
 
 
 def _vllm() -> str:
@@ -87,19 +90,19 @@ def _vllm() -> str:
     return version(packages_distributions()["vllm"][0])
 
 
-def _data(inputs: Inputs) -> dict[str, Any]:
+def _data(inputs: Inputs) -> DataCounts:
     """Return counts of the problems, and of what occurs in more than one set."""
     problems = inputs.problems
     sets = (inputs.tested, problems.train, problems.shots)
-    return {
-        "train_problems": len(problems.train),
-        "test_problems": len(problems.test),
-        "validation_problems": len(problems.validation),
-        "train_duplicates": problems.train_duplicates,
-        "test_duplicates": problems.test_duplicates,
-        "overlap": problems.overlap,
-        "overlap_exact": overlaps(*sets, contained_exactly),
-        "overlap_13gram": overlaps(*sets, contained_13gram),
-        "test_variant": problems.test_variant.value,
-        "shot_id": problems.shot.id,
-    }
+    return DataCounts(
+        train_problems=len(problems.train),
+        test_problems=len(problems.test),
+        validation_problems=len(problems.validation),
+        train_duplicates=problems.train_duplicates,
+        test_duplicates=problems.test_duplicates,
+        overlap=problems.overlap,
+        overlap_exact=overlaps(*sets, contained_exactly),
+        overlap_13gram=overlaps(*sets, contained_13gram),
+        test_variant=problems.test_variant.value,
+        shot_id=problems.shot.id,
+    )

@@ -19,13 +19,14 @@ import torch
 from paribus.config.spec import RunSpec
 from paribus.errors import StoreError
 from paribus.experiment.measurement import Measured
-from paribus.experiment.result import result_record, spec_record
+from paribus.experiment.result import environment, precision, result_record, spec_record
 from paribus.files import UNREADABLE, read_json
 from paribus.planning.inputs import Inputs, PromptSet
 from paribus.prompts.encode import Prompt
 from paribus.store.layout import RunFolder
 from paribus.store.ledger import LIKELIHOOD, TestRead, append_read, read_ledger
 from paribus.store.manifest import FORMAT, check
+from paribus.store.results import RunResult, read_result
 from paribus.store.runs import (
     RunState,
     append_event,
@@ -42,19 +43,13 @@ class _Stored:
     """A complete run of the same untuned model, its `result.json` and its experiment's ledger."""
 
     folder: RunFolder
-    result: dict[str, Any]
+    result: RunResult
     ledger: list[TestRead]
 
     @property
     def main(self) -> str:
         """Its main protocol, after whose prompts the likelihoods were measured."""
-        return str(self.result["evaluation"]["protocol"])
-
-    def figures(self, protocol: str) -> dict[str, Any] | None:
-        """Return what testing under `protocol` cost, or None if it was not tested so."""
-        own: dict[str, Any] = self.result["evaluation"]
-        also: dict[str, dict[str, Any]] = self.result["also"]
-        return own if protocol == self.main else also.get(protocol)
+        return self.result.evaluation.protocol
 
     def reads(self, protocol: str) -> list[TestRead]:
         """Return its readings of the test split under `protocol`."""
@@ -70,9 +65,7 @@ def reuse(spec: RunSpec, inputs: Inputs, folder: RunFolder, device: torch.device
     """
     if spec.config.method != "none":
         return False
-    empty = Measured(evaluation={}, also={}, heldout={})
-    record = result_record(spec, inputs, None, empty, device)
-    found = _find(spec, inputs, folder, record)
+    found = _find(spec, inputs, folder, environment(spec, device))
     if not found:
         return False
     begin(folder, spec_record(spec, inputs, device))
@@ -83,22 +76,24 @@ def reuse(spec: RunSpec, inputs: Inputs, folder: RunFolder, device: torch.device
     sources = list(dict.fromkeys(places))
     append_event(folder, {"event": "reused", "from": sources})
     _copy_reads(found, spec, folder)
-    measured = {
-        "evaluation": found[main].figures(main),
-        "also": {name: found[name].figures(name) for name in also},
-        "heldout": found[main].result["heldout"],
-    }
-    finish(folder, record | measured | {"reused_from": sources})
+    costs = {name: run.result.protocols[name] for name, run in found.items()}
+    measured = Measured(
+        evaluation=costs[main],
+        also={name: costs[name] for name in also},
+        heldout=found[main].result.heldout,
+    )
+    record = result_record(spec, inputs, None, measured, device)
+    finish(folder, record.model_copy(update={"reused_from": sources}))
     return True
 
 
 def _find(
-    spec: RunSpec, inputs: Inputs, folder: RunFolder, record: Mapping[str, Any]
+    spec: RunSpec, inputs: Inputs, folder: RunFolder, here: Mapping[str, str]
 ) -> dict[str, _Stored]:
     """Return a stored run for each protocol, the main one first; empty if any has none."""
     root = folder.experiment.path.parent
     places = sorted(path.parent for path in root.glob("*/*/seed-*/spec.json"))
-    opened = [_open(RunFolder(path), spec, inputs, record) for path in places]
+    opened = [_open(RunFolder(path), spec, inputs, here) for path in places]
     stored = [run for run in opened if run is not None]
     found: dict[str, _Stored] = {}
     for asked in inputs.prompt_sets:
@@ -113,7 +108,7 @@ def _find(
 
 
 def _open(
-    folder: RunFolder, spec: RunSpec, inputs: Inputs, record: Mapping[str, Any]
+    folder: RunFolder, spec: RunSpec, inputs: Inputs, here: Mapping[str, str]
 ) -> _Stored | None:
     """Return the run in `folder` if it is whole, and the same model tested in the same way."""
     try:
@@ -126,8 +121,8 @@ def _open(
         ):
             return None
         check(folder)
-        result = read_json(folder.result)
-        equal = all(result[key] == record[key] for key in ("environment", "precision"))
+        result = read_result(folder.result)
+        equal = result.environment == here and result.precision == precision(spec.config)
         ledger = read_ledger(folder.experiment.ledger)
         return _Stored(folder=folder, result=result, ledger=ledger) if equal else None
     except (StoreError, *UNREADABLE):
@@ -149,7 +144,7 @@ def _decoding(identity: Mapping[str, Any]) -> dict[str, Any]:
 def _serves(run: _Stored, asked: PromptSet) -> bool:
     """Return whether `run` answered just these prompts, in this order, and it is on record."""
     name = asked.protocol.name
-    if run.figures(name) is None or not run.reads(name):
+    if name not in run.result.protocols or not run.reads(name):
         return False
     try:
         answered = read_generations(run.folder.generations(name))

@@ -84,7 +84,7 @@ def run_one(
             on_step=_step_reporter(folder, on_progress),
             checkpoints=saves,
         )
-        append_event(folder, {"event": "trained", **training})
+        append_event(folder, {"event": "trained", **training.record()})
     for_inference(model, compute)
     return_freed(device)
     if training is not None and config.training.save_weights:

@@ -20,6 +20,7 @@ from paribus.files import read_json
 from paribus.records import Outcome
 from paribus.store.experiments import read_tuning, write_tuning
 from paribus.store.layout import ExperimentFolder, RunFolder
+from paribus.store.results import read_result
 from paribus.store.runs import RunState, read_generations, state
 from paribus.store.standing import standing
 
@@ -146,16 +147,16 @@ def _read(spec: RunSpec, folder: RunFolder) -> Tried:
         return Tried(
             learning_rate=rate, state=RunState.FAILED.value, fingerprint=fingerprint, error=error
         )
-    result: dict[str, Any] = read_json(folder.result)
-    generations = read_generations(folder.generations(result["evaluation"]["protocol"]))
+    result = read_result(folder.result)
+    generations = read_generations(folder.generations(result.evaluation.protocol))
     style = spec.config.evaluation.answer
     solved = sum(score(each, SCORERS[0], style) is Outcome.CORRECT for each in generations)
     return Tried(
         learning_rate=rate,
         state=RunState.COMPLETE.value,
         fingerprint=fingerprint,
-        nll_per_token=result["heldout"]["nll_per_token"],
+        nll_per_token=result.heldout.nll_per_token if result.heldout else None,
         solved=solved,
         n=len(generations),
-        seconds=sum(result[part]["seconds"] for part in ("training", "evaluation", "heldout")),
+        seconds=result.seconds,
     )

@@ -94,13 +94,14 @@ def loss_and_accuracy(tables: Tables) -> Picture | None:
 def cost(tables: Tables) -> Picture | None:
     """Training speed and peak memory of each trained run."""
     runs = [run for run in tables.complete if run.training]
+    costs = [run.training for run in runs if run.training]
     if not runs:
         return None
     with svg.style("cost"):
         figure = Figure(figsize=(svg.WIDTH, 0.85 + 0.34 * len(runs)))
         left, right = figure.subplots(1, 2, sharey=True)
-        speeds = [_figure(run, "examples_per_second") for run in runs]
-        peaks = [_figure(run, "peak_memory_bytes") / GB for run in runs]
+        speeds = [cost.examples_per_second or 0.0 for cost in costs]
+        peaks = [(cost.peak_memory_bytes or 0) / GB for cost in costs]
         colours = [colour(tables, run.arm) for run in runs]
         for axes, values, label in (
             (left, speeds, "examples/s (more is better)"),
@@ -146,7 +147,3 @@ def _share(run: Run) -> str:
 
 def _row_name(tables: Tables, run: Run) -> str:
     return svg.short(run.arm) + (f" · {run.seed}" if several_seeds(tables) else "")
-
-
-def _figure(run: Run, key: str) -> float:
-    return float((run.training or {}).get(key) or 0.0)

@@ -5,9 +5,8 @@
 Nothing is computed here but the spelling of figures. What is not known is "–", never 0.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from paribus.analysis import effect_wording, wording
 from paribus.analysis.caveats import Caveats
@@ -26,38 +25,35 @@ from paribus.report.units import (
     points_cell,
     rounded,
 )
+from paribus.store.results import EvaluationCost, TrainingCost
 
 MAY_BREAK = ".\u200b"
 """A dotted key may go over two lines after its dots."""
 
-_Column = Callable[[Mapping[str, Any]], str]
-
-_TRAINING: dict[str, _Column] = {
-    "steps": lambda of: count(of.get("steps")),
-    "examples seen": lambda of: count(of.get("examples")),
+_TRAINING: dict[str, Callable[[TrainingCost], str]] = {
+    "steps": lambda of: count(of.steps),
+    "examples seen": lambda of: count(of.examples),
     "trained parameters": lambda of: (
-        f"{millions(of.get('trainable_parameters'))} of {millions(of.get('total_parameters'))}"
+        f"{millions(of.trainable_parameters)} of {millions(of.total_parameters)}"
     ),
-    "time": lambda of: duration(of.get("seconds")),
-    "examples/s": lambda of: rounded(of.get("examples_per_second")),
-    "target tokens/s": lambda of: rounded(of.get("target_tokens_per_second")),
-    "peak memory, GB": lambda of: gb(of.get("peak_memory_bytes")),
-    "loss, first → last": lambda of: (
-        f"{rounded(of.get('first_loss'))} → {rounded(of.get('final_loss'))}"
-    ),
-    "left out as too long": lambda of: count(of.get("dropped_too_long")),
+    "time": lambda of: duration(of.seconds),
+    "examples/s": lambda of: rounded(of.examples_per_second),
+    "target tokens/s": lambda of: rounded(of.target_tokens_per_second),
+    "peak memory, GB": lambda of: gb(of.peak_memory_bytes),
+    "loss, first → last": lambda of: f"{rounded(of.first_loss)} → {rounded(of.final_loss)}",
+    "left out as too long": lambda of: count(of.dropped_too_long),
 }
-"""Heading → how to spell it, from the `training` part of a result."""
+"""Heading → how to spell it."""
 
-_EVALUATION: dict[str, _Column] = {
-    "prompt protocol": lambda of: str(of.get("protocol", UNKNOWN)),
-    "problems": lambda of: count(of.get("problems")),
-    "time": lambda of: duration(of.get("seconds")),
-    "problems/s": lambda of: rounded(of.get("problems_per_second")),
-    "tokens written": lambda of: count(of.get("generated_tokens")),
-    "peak memory, GB": lambda of: gb(of.get("peak_memory_bytes")),
+_EVALUATION: dict[str, Callable[[EvaluationCost], str]] = {
+    "prompt protocol": lambda of: of.protocol or UNKNOWN,
+    "problems": lambda of: count(of.problems),
+    "time": lambda of: duration(of.seconds),
+    "problems/s": lambda of: rounded(of.problems_per_second),
+    "tokens written": lambda of: count(of.generated_tokens),
+    "peak memory, GB": lambda of: gb(of.peak_memory_bytes),
 }
-"""The same for the `evaluation` part."""
+"""The same of testing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,21 +179,22 @@ def scorers(tables: Tables) -> Table:
 
 def training(tables: Tables) -> Table:
     """What training took and how it went, for each run that trained."""
-    return _measured(tables, _TRAINING, "training")
+    rows = [
+        [run_name(tables, run), *(spell(run.training) for spell in _TRAINING.values())]
+        for run in tables.complete
+        if run.training
+    ]
+    return Table(["arm", *_TRAINING], rows)
 
 
 def evaluation(tables: Tables) -> Table:
     """What testing took, for each run."""
-    return _measured(tables, _EVALUATION, "evaluation")
-
-
-def _measured(tables: Tables, columns: Mapping[str, _Column], part: str) -> Table:
     rows = [
-        [run_name(tables, run), *(spell(run.result[part]) for spell in columns.values())]
+        [run_name(tables, run), *(spell(run.result.evaluation) for spell in _EVALUATION.values())]
         for run in tables.complete
-        if run.result.get(part)
+        if run.result
     ]
-    return Table(["arm", *columns], rows)
+    return Table(["arm", *_EVALUATION], rows)
 
 
 def _accuracy(score: Score) -> str:

@@ -17,6 +17,7 @@ from paribus.store.layout import RunFolder, is_replicate
 from paribus.store.ledger import TestRead, append_read, now
 from paribus.store.lock import locked
 from paribus.store.places import is_trial
+from paribus.store.results import read_result
 from paribus.store.run_checks import check_run
 from paribus.store.runs import RunState, state
 from paribus.store.tested import Tested, unrecorded
@@ -129,7 +130,7 @@ def _line(tested: Tested, spec: dict[str, Any], folder: RunFolder) -> TestRead:
         arm=tested.arm,
         seed=tested.seed,
         protocol=tested.protocol,
-        problems=int(read_json(folder.result)["evaluation"]["problems"]),
+        problems=read_result(folder.result).evaluation.problems,
         test_sha256=str(spec["inputs"]["test_sha256"]),
         fingerprint=str(spec["fingerprint"]),
         adopted=True,

@@ -16,9 +16,9 @@ from paribus.store.ledger import LIKELIHOOD
 from paribus.store.lock import held
 from paribus.store.manifest import differences, read_manifest
 from paribus.store.places import files_under, is_temporary, misplaced
+from paribus.store.results import read_result
 from paribus.store.runs import RunState, read_generations, state
 from paribus.store.sealed import read_sealed
-from paribus.store.tested import protocols_of
 
 
 def check_run(folder: RunFolder, checked: Checked) -> None:
@@ -80,18 +80,15 @@ def _check_spec(folder: RunFolder, checked: Checked) -> dict[str, Any] | None:
 
 def _check_result(folder: RunFolder, checked: Checked) -> None:
     """Check that there are as many texts and likelihoods as the result speaks of."""
-    result = read_json(folder.result)
-    counts = {
-        folder.generations(each["protocol"]): (each["problems"], "texts")
-        for each in protocols_of(result)
-    }
-    for path, (said, what) in counts.items():
+    result = read_result(folder.result)
+    for name, cost in result.protocols.items():
+        path = folder.generations(name)
         with checked.reading(path):
-            _compare(path, len(read_generations(path)), said, what, checked)
-    if result.get("heldout"):
+            _compare(path, len(read_generations(path)), cost.problems, "texts", checked)
+    if result.heldout:
         with checked.reading(folder.heldout):
             rows = sum(1 for _ in read_json_lines(folder.heldout))
-            _compare(folder.heldout, rows, result["heldout"]["problems"], LIKELIHOOD, checked)
+            _compare(folder.heldout, rows, result.heldout.problems, LIKELIHOOD, checked)
 
 
 def _compare(path: Path, found: int, said: int, what: str, checked: Checked) -> None:

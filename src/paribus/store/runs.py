@@ -29,6 +29,7 @@ from paribus.files import (
 from paribus.records import Generation, Stop
 from paribus.store.layout import RunFolder
 from paribus.store.manifest import read_manifest, write_manifest
+from paribus.store.results import RunResult, write_result
 from paribus.untrusted import redacted
 
 _REMEDIES = {
@@ -165,10 +166,10 @@ def write_heldout(folder: RunFolder, rows: Iterable[dict[str, Any]]) -> None:
         write_text(folder.heldout, "".join(map(json_line, rows)))
 
 
-def finish(folder: RunFolder, result: dict[str, Any]) -> None:
+def finish(folder: RunFolder, result: RunResult) -> None:
     """Complete the run: write `result.json`, then the manifest over every file."""
     with writing(folder.path):
-        write_json(folder.result, result)
+        write_result(folder.result, result)
         write_manifest(folder)
         for path in (folder.checkpoints, folder.pieces):  # of no use any more
             remove(path)

@@ -16,6 +16,7 @@ from paribus.errors import StoreError
 from paribus.files import UNREADABLE, read_json
 from paribus.store.layout import ExperimentFolder, RunFolder
 from paribus.store.ledger import LIKELIHOOD, read_ledger
+from paribus.store.results import read_result
 from paribus.store.runs import RunState, state
 from paribus.store.sealed import read_sealed
 
@@ -50,17 +51,11 @@ def tested_for(run: RunFolder) -> list[str]:
     """
     with suppress(StoreError, *UNREADABLE):
         if state(run) is RunState.COMPLETE:
-            result = read_json(run.result)
-            likelihood = [LIKELIHOOD] if result.get("heldout") else []
-            return [str(each["protocol"]) for each in protocols_of(result)] + likelihood
+            result = read_result(run.result)
+            return [*result.protocols, *([LIKELIHOOD] if result.heldout else [])]
         entered = sorted(run.pieces.glob("*-entered.json"))
         return [str(read_sealed(path)["content"]["protocol"]) for path in entered]
     return []
-
-
-def protocols_of(result: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the figures of every protocol in a run's result, the main one first."""
-    return [result["evaluation"], *(result.get("also") or {}).values()]
 
 
 def still_to_test(run: RunFolder, identity: Mapping[str, Any]) -> Further:

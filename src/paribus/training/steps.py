@@ -6,6 +6,7 @@ from statistics import median
 from typing import Any
 
 from paribus.prompts.encode import Encoded
+from paribus.store.results import TrainingCost
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,24 +88,24 @@ def _tokens(micro_batches: Sequence[Sequence[Encoded]]) -> dict[str, int]:
     }
 
 
-def cost(records: Sequence[StepRecord], trainable: int, total: int) -> dict[str, Any]:
-    """Return the figures of result.json. Rates leave out the steps that warm up."""
+def cost(records: Sequence[StepRecord], trainable: int, total: int) -> TrainingCost:
+    """Return what the steps took. Rates leave out the steps that warm up."""
     timed = [record for record in records if record.examples_per_second is not None] or records
     seconds = sum(record.seconds for record in timed)
-    return {
-        "steps": len(records),
-        "examples": sum(record.examples for record in records),
-        "seconds": sum(record.seconds for record in records),
-        "examples_per_second": sum(record.examples for record in timed) / seconds,
-        "tokens_per_second": sum(record.tokens for record in timed) / seconds,
-        "target_tokens_per_second": sum(record.target_tokens for record in timed) / seconds,
-        "target_tokens": sum(record.target_tokens for record in records),
-        "first_loss": records[0].loss,
-        "final_loss": median(record.loss for record in records[-4:]),
-        "peak_memory_bytes": max(record.peak_memory_bytes for record in records),
-        "trainable_parameters": trainable,
-        "total_parameters": total,
-    }
+    return TrainingCost(
+        steps=len(records),
+        examples=sum(record.examples for record in records),
+        seconds=sum(record.seconds for record in records),
+        examples_per_second=sum(record.examples for record in timed) / seconds,
+        tokens_per_second=sum(record.tokens for record in timed) / seconds,
+        target_tokens_per_second=sum(record.target_tokens for record in timed) / seconds,
+        target_tokens=sum(record.target_tokens for record in records),
+        first_loss=records[0].loss,
+        final_loss=median(record.loss for record in records[-4:]),
+        peak_memory_bytes=max(record.peak_memory_bytes for record in records),
+        trainable_parameters=trainable,
+        total_parameters=total,
+    )
 
 
 def event(record: StepRecord) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from paribus.models.load import count_parameters
 from paribus.prompts.encode import Encoded
 from paribus.seeds import derive
 from paribus.stopping import asked, at_a_step
+from paribus.store.results import TrainingCost
 from paribus.training.batching import order_seed, plan_training
 from paribus.training.checkpointing import Checkpoints
 from paribus.training.steps import StepRecord, cost, from_event, step_record, tracked
@@ -49,8 +50,8 @@ def train(
     folder: Path,
     on_step: Callable[[StepRecord], None],
     checkpoints: Checkpoints | None = None,
-) -> dict[str, Any]:
-    """Train `model` in place and return the measured cost, the `training` part of result.json.
+) -> TrainingCost:
+    """Train `model` in place and return the measured cost.
 
     `folder` is for trackers' files. With `checkpoints` it goes on where their `point` ends, and
     the trained weights are saved at the end. Raises RunFailed on a loss that is not a number,
