@@ -5,6 +5,7 @@ tables(run("full", GOLD, "#### 3"))     # solves the first, not the second
 
 from paribus.analysis.tables import Arm, Run, Tables, with_generations
 from paribus.records import Generation, Stop
+from paribus.store.experiments import Tried
 from paribus.store.runs import RunState
 
 ARMS = {"baseline": "none", "full": "full", "lora": "lora"}
@@ -45,16 +46,16 @@ def tables(*runs: Run, reads=(), tried=None) -> Tables:
     )
 
 
-def trial(learning_rate: float, loss: float | None, error: str | None = None) -> dict:
-    """A trial of a learning rate as `tuning.json` has it; failed without a loss."""
+def trial(learning_rate: float, loss: float | None, error: str | None = None) -> Tried:
+    """A trial of a learning rate; failed without a loss."""
     solved = (None, None) if loss is None else (int(100 * (2 - loss)), 200)
-    return {
-        "learning_rate": learning_rate,
-        "state": "complete" if loss else "failed",
-        "fingerprint": "f",
-        "nll_per_token": loss,
-        "solved": solved[0],
-        "n": solved[1],
-        "seconds": None if loss is None else 61.2,
-        "error": error,
-    }
+    return Tried(
+        learning_rate=learning_rate,
+        state="complete" if loss else "failed",
+        fingerprint="f",
+        nll_per_token=loss,
+        solved=solved[0],
+        n=solved[1],
+        seconds=None if loss is None else 61.2,
+        error=error,
+    )

@@ -12,6 +12,7 @@ import pytest
 from by_hand import enter, result
 from paribus.cli.main import main
 from paribus.files import read_json, sha256_of_json
+from paribus.records import Likelihood
 from paribus.store import runs
 from paribus.store.experiments import write_description
 from paribus.store.layout import ExperimentFolder, RunFolder
@@ -41,7 +42,7 @@ def complete(run: RunFolder, spec: dict[str, Any] | None = None) -> None:
            "replicate": run.replicate} | (spec or {})  # fmt: skip
     runs.begin(run, {"fingerprint": sha256_of_json(own["identity"]), **own})
     runs.write_generations(run, "zero_shot/raw", answers({0, 1}))
-    runs.write_heldout(run, [{"problem_id": f"{n:016x}", "nll": 1.0, "tokens": 2}
+    runs.write_heldout(run, [Likelihood(problem_id=f"{n:016x}", nll=1.0, tokens=2)
                              for n in range(10)])  # fmt: skip
     run.weights.mkdir()
     (run.weights / "adapter_model.safetensors").write_bytes(b"weights")

@@ -8,8 +8,8 @@ from scipy import stats
 
 from by_hand import result
 from paribus.analysis.heldout import comparisons, likelihoods, ratio
-from paribus.analysis.tables import Arm, Likelihood, Run, Tables
-from paribus.records import Generation, Stop
+from paribus.analysis.tables import Arm, Run, Tables
+from paribus.records import Generation, Likelihood, Stop
 from paribus.report import heldout
 from paribus.statistics.verdicts import Verdict
 from paribus.store.runs import RunState

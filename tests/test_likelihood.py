@@ -7,11 +7,11 @@ import torch
 from transformers import AutoConfig, Gemma3ForCausalLM
 
 from paribus.data import wordproblems
-from paribus.evaluation.likelihood import Likelihood, likelihoods, measure_likelihoods
+from paribus.evaluation.likelihood import likelihoods, measure_likelihoods
 from paribus.models.load import for_inference
 from paribus.prompts.encode import Encoded, encode_examples
 from paribus.prompts.formats import render_prompt, render_solution
-from paribus.records import Variant
+from paribus.records import Likelihood, Variant
 
 
 @pytest.fixture(scope="module")

@@ -164,16 +164,25 @@ def test_a_damaged_result_is_named_with_its_field(folder, damage, what):
 
 
 @pytest.mark.parametrize(
-    ("name", "row"),
+    ("name", "row", "what"),
     [
-        ("events", '{"event": "step", "step": 1, "loss": NaN}'),
-        ("heldout", '{"problem_id": "0", "nll": Infinity, "tokens": 3}'),
+        (
+            "events",
+            '{"event": "step", "step": 1, "loss": NaN}',
+            "ValueError('Out of range float values are not JSON compliant",
+        ),
+        (
+            "heldout",
+            '{"problem_id": "0", "nll": Infinity, "tokens": 3}',
+            "heldout.jsonl cannot be read: nll is inf, which is not finite",
+        ),
     ],
 )
-def test_nan_is_damage_and_not_a_number(folder, name, row):
+def test_nan_is_damage_and_not_a_number(folder, name, row, what):
     getattr(folder.run("full", 0), name).write_text(row + "\n")
     (missing,) = load(folder).missing
-    assert "damaged: ValueError('Out of range float values are not JSON compliant" in missing
+    assert missing.startswith("full, seed 0: damaged: ")
+    assert what in missing
 
 
 def test_no_description_is_a_store_error(tmp_path):

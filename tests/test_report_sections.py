@@ -16,12 +16,13 @@ from paribus.analysis.reads import RunReads, reads_by_run
 from paribus.cli.main import main
 from paribus.evaluation.signals import Signal
 from paribus.files import read_json, write_json
+from paribus.records import Likelihood
 from paribus.report import ledger
 from paribus.report.page import write_report
 from paribus.report.words import protocol_words, signal_words
 from paribus.store import runs
 from paribus.store.checked import Checked
-from paribus.store.experiments import write_tuning
+from paribus.store.experiments import ArmTuning, write_tuning
 from paribus.store.layout import ExperimentFolder
 from paribus.store.ledger import LIKELIHOOD, TestRead
 from paribus.store.manifest import write_manifest
@@ -175,15 +176,15 @@ def whole(tmp_path: Path) -> ExperimentFolder:
         runs.write_heldout(
             stored,
             [
-                {"problem_id": each.problem_id, "nll": 3 + number % 5 + len(arm) / (number + 1),
-                 "tokens": 9}
+                Likelihood(problem_id=each.problem_id, tokens=9,
+                           nll=3 + number % 5 + len(arm) / (number + 1))
                 for number, each in enumerate(main)
             ],
         )  # fmt: skip
         write_json(stored.result, {**result, "heldout": {"variant": "main", "problems": 24}})
         write_manifest(stored)
-    row = {"chosen": 1e-3, "edge": "high", "trials": [trial(1e-4, None, EVIL), trial(1e-3, 1.1)]}
-    write_tuning(folder, {"full": row})
+    trials = [trial(1e-4, None, EVIL), trial(1e-3, 1.1)]
+    write_tuning(folder, {"full": ArmTuning(chosen=1e-3, edge="high", trials=trials)})
     return folder
 
 

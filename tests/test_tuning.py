@@ -10,14 +10,16 @@ from hypothesis import strategies as st
 
 from by_hand import result
 from paribus.config.load import load
-from paribus.errors import ConfigError, StoreError
+from paribus.config.spec import RunSpec
+from paribus.errors import ConfigError, DamagedError, StoreError
 from paribus.experiment.matrix import Design, expand
 from paribus.experiment.stored import pending
 from paribus.experiment.trials import with_rate
-from paribus.experiment.tuning import Tried, choose, edge, known_rates, settle
-from paribus.store.experiments import read_tuning, write_tuning
+from paribus.experiment.tuning import choose, edge, known_rates, settle
+from paribus.store.experiments import ArmTuning, Tried, read_tuning, write_tuning
 from paribus.store.layout import ExperimentFolder
 from paribus.store.runs import begin, finish
+from paribus.store.sealed import write_sealed
 
 BASE: dict[str, Any] = {
     "data": {"train_size": 9, "test_size": 9, "validation_size": 5},
@@ -142,22 +144,27 @@ def test_settling_puts_the_rate_into_arms_and_runs(tmp_path):
     assert known == [2e-5, "tuned", "tuned", "tuned"]
 
 
+def recorded(trial: RunSpec) -> Tried:
+    rate = trial.config.training.peak_rate
+    return Tried(learning_rate=rate, state="complete", fingerprint=trial.fingerprint)
+
+
 def test_a_record_counts_only_for_the_trials_that_are_asked_for(tmp_path):
     found, folder = design(tmp_path), ExperimentFolder(tmp_path / "runs")
     assert known_rates(found, folder) == {}
 
-    def record(arm: str, chosen: float | None) -> dict[str, Any]:
-        prints = [trial.fingerprint for trial in found.trials if trial.arm == arm]
-        trials = [{"fingerprint": each} for each in prints]
-        return {"chosen": chosen, "edge": None, "trials": trials}
+    def record(arm: str, chosen: float | None) -> ArmTuning:
+        trials = [recorded(trial) for trial in found.trials if trial.arm == arm]
+        return ArmTuning(chosen=chosen, edge=None, trials=trials)
 
     rows = {"full-main": record("full-main", 2e-5), "lora-main": record("lora-main", None)}
     write_tuning(folder, {**rows, "gone": record("gone", 1.0)})
     assert known_rates(found, folder) == {"full-main": 2e-5}
     assert known_rates(design(tmp_path, "training.epochs=2"), folder) == {}
-    folder.tuning.write_text('{"format": 1, "arms": {"a": {}}}')
-    with pytest.raises(StoreError, match=r"tuning\.json cannot be read"):
-        read_tuning(folder)
+    for arms, fault in ((0, "cannot be read"), ({"a": {}}, "has no chosen")):
+        write_sealed(folder.tuning, {"format": 1, "arms": arms})
+        with pytest.raises(DamagedError, match=rf"tuning\.json {fault}"):
+            read_tuning(folder)
 
 
 @pytest.mark.parametrize(
@@ -244,15 +251,11 @@ def test_rates_stay_known_where_only_the_tests_are_others(tmp_path, typed, known
         begin(folder.of(trial), record)
         finish(folder.of(trial), result())
     rows = {
-        arm.name: {
-            "chosen": 2e-5,
-            "edge": None,
-            "trials": [
-                {"fingerprint": trial.fingerprint}
-                for trial in before.trials
-                if trial.arm == arm.name
-            ],
-        }
+        arm.name: ArmTuning(
+            chosen=2e-5,
+            edge=None,
+            trials=[recorded(trial) for trial in before.trials if trial.arm == arm.name],
+        )
         for arm in before.arms
         if arm.name in before.open
     }

@@ -4,6 +4,7 @@ import pytest
 
 from in_memory import GOLD, run, tables, trial
 from paribus.report import tuning
+from paribus.store.experiments import ArmTuning
 
 GRID = [trial(1e-5, 1.2), trial(2e-5, 0.9), trial(5e-5, 1.1)]
 
@@ -20,7 +21,7 @@ GRID = [trial(1e-5, 1.2), trial(2e-5, 0.9), trial(5e-5, 1.1)]
     ],
 )  # fmt: skip
 def test_a_rate_at_the_edge_of_its_grid(chosen, edge, warnings):
-    row = {"chosen": chosen, "edge": edge, "trials": GRID}
+    row = ArmTuning(chosen=chosen, edge=edge, trials=GRID)
     found = tuning.section(tables(run("full", GOLD), tried={"full": row}))
     assert found is not None
     assert found.warnings == warnings
@@ -29,8 +30,8 @@ def test_a_rate_at_the_edge_of_its_grid(chosen, edge, warnings):
 def test_trials_and_their_curves():
     failed = trial(1e-3, None, "nan at step 3: " + "<b>" * 100 + "\nTraceback (most recent")
     tried = {
-        "full": {"chosen": 2e-5, "edge": None, "trials": GRID},
-        "lora": {"chosen": 2e-4, "edge": "low", "trials": [trial(2e-4, 9.5), failed]},
+        "full": ArmTuning(chosen=2e-5, edge=None, trials=GRID),
+        "lora": ArmTuning(chosen=2e-4, edge="low", trials=[trial(2e-4, 9.5), failed]),
     }
     asked = tables(run("full", GOLD), run("lora", GOLD), tried=tried)
     found = tuning.section(asked)
@@ -56,7 +57,7 @@ def test_trials_and_their_curves():
 
 
 def test_no_trial_has_a_loss():
-    tried = {"full": {"chosen": None, "edge": None, "trials": [trial(1e-5, None, "out of memory")]}}
+    tried = {"full": ArmTuning(chosen=None, edge=None, trials=[trial(1e-5, None, "out of memory")])}
     found = tuning.section(tables(run("full", GOLD), tried=tried))
     assert found is not None
     assert (found.curves, found.failed) == (None, ["full at 1e-5: out of memory"])

@@ -98,6 +98,22 @@ class Generation:
     group: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Likelihood:
+    """What a model makes of one problem's gold solution.
+
+    Attributes:
+        problem_id: `Problem.id`.
+        nll: negative log-likelihood of the solution and its stop token, in nats; None if the
+            model gave no valid distribution.
+        tokens: how many tokens that is.
+    """
+
+    problem_id: str
+    nll: float | None
+    tokens: int
+
+
 class Settled(StrEnum):
     """How a comparison stands after a declared look at growing data."""
 

@@ -22,7 +22,8 @@ import numpy as np
 from scipy.special import stdtr
 
 from paribus.analysis.pairing import Key, keys
-from paribus.analysis.tables import Likelihood, Run, Tables
+from paribus.analysis.tables import Run, Tables
+from paribus.records import Likelihood
 from paribus.statistics.crossed import critical, too_few
 from paribus.statistics.groups import Groups, numbered, squares, worth
 from paribus.statistics.intervals import Interval

@@ -13,14 +13,13 @@ from typing import Any, get_args
 
 from paribus.analysis.tables import (
     Arm,
-    Likelihood,
     LossPoint,
     Run,
     Tables,
     with_generations,
 )
 from paribus.errors import DamagedError, StoreError
-from paribus.files import UNREADABLE, read_json, read_json_lines
+from paribus.files import UNREADABLE, read_json
 from paribus.records import AnswerStyle, Generation
 from paribus.store.experiments import read_description, read_tuning
 from paribus.store.layout import ExperimentFolder, RunFolder
@@ -28,7 +27,7 @@ from paribus.store.ledger import read_ledger, read_looks, stopped_at
 from paribus.store.manifest import check
 from paribus.store.places import misplaced
 from paribus.store.results import EvaluationCost, read_result
-from paribus.store.runs import RunState, read_events, read_generations, state
+from paribus.store.runs import RunState, read_events, read_generations, read_heldout, state
 from paribus.store.standing import why_it_failed
 from paribus.store.tested import Further, still_to_test, told, unrecorded
 
@@ -172,7 +171,7 @@ def _read_complete(folder: RunFolder, style: AnswerStyle) -> Run:
         also={
             name: _read_protocol(folder, name, cost) for name, cost in (result.also or {}).items()
         },
-        heldout=_read_heldout(folder),
+        heldout=tuple(read_heldout(folder.heldout)) if folder.heldout.exists() else (),
         style=style,
     )
     main = result.evaluation
@@ -187,12 +186,6 @@ def _read_protocol(folder: RunFolder, name: str, cost: EvaluationCost) -> tuple[
             f"{path} holds {len(generations)} generations, the result speaks of {cost.problems}"
         )
     return generations
-
-
-def _read_heldout(folder: RunFolder) -> tuple[Likelihood, ...]:
-    if not folder.heldout.exists():
-        return ()
-    return tuple(Likelihood(**row) for row in _finite(list(read_json_lines(folder.heldout))))
 
 
 def _finite(value: Any) -> Any:

@@ -14,11 +14,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from paribus.evaluation.score import SCORERS, score, style_seen
-from paribus.records import AnswerStyle, Generation, Outcome
+from paribus.records import AnswerStyle, Generation, Likelihood, Outcome
 from paribus.statistics.accuracy import mean_interval
 from paribus.statistics.crossed import components
 from paribus.statistics.groups import numbered
 from paribus.statistics.intervals import Interval
+from paribus.store.experiments import ArmTuning
 from paribus.store.ledger import Look, TestRead
 from paribus.store.results import DataCounts, RunResult, TrainingCost
 from paribus.store.runs import RunState
@@ -47,18 +48,6 @@ class LossPoint:
 
     step: int
     loss: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Likelihood:
-    """Of one problem's gold solution after its prompt: nats in all, and over how many tokens.
-
-    `nll` is None where the model gave no valid distribution.
-    """
-
-    problem_id: str
-    nll: float | None
-    tokens: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +146,7 @@ class Tables:
         runs: every run of the design.
         reads: every reading of the test split, oldest first.
         unrecorded: readings that runs speak of and the ledger does not.
-        tuning: arm -> its trials of learning rates, as `tuning.json` has them.
+        tuning: arm -> its trials of learning rates and the chosen one.
         repeats: arms whose several runs are not known to be separate training runs.
         likely: arms of files whose texts or answers are too much alike, and in what; see
             `likeness`.
@@ -174,7 +163,7 @@ class Tables:
     runs: tuple[Run, ...]
     reads: tuple[TestRead, ...] = ()
     unrecorded: tuple[Tested, ...] = ()
-    tuning: dict[str, dict[str, Any]] = field(default_factory=dict)
+    tuning: dict[str, ArmTuning] = field(default_factory=dict)
     repeats: frozenset[str] = frozenset()
     likely: tuple[tuple[frozenset[str], str], ...] = ()
     margins: dict[tuple[str, str], float] = field(default_factory=dict)

@@ -3,9 +3,8 @@
 import os
 import sys
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.markup import escape
 
@@ -22,7 +21,7 @@ from paribus.experiment.local import Outcome, run_experiment
 from paribus.experiment.matrix import Design
 from paribus.experiment.preflight import Warned
 from paribus.planning.rules.card import Severity
-from paribus.store.experiments import read_tuning
+from paribus.store.experiments import ArmTuning, read_tuning
 from paribus.store.layout import ExperimentFolder
 from paribus.store.ledger import read_looks, stopped_at
 
@@ -127,19 +126,19 @@ def chosen_lines(design: Design) -> list[str]:
     ]
 
 
-def describe_tuning(arms: dict[str, Any]) -> list[str]:
+def describe_tuning(arms: Mapping[str, ArmTuning]) -> list[str]:
     """Return one line for each arm: its learning rate, and a warning at an edge of the grid."""
     lines = []
     for arm, row in arms.items():
-        tried = len(row["trials"])
-        failed = sum(trial["state"] == "failed" for trial in row["trials"])
-        if row["chosen"] is None:
+        tried = len(row.trials)
+        failed = sum(trial.state == "failed" for trial in row.trials)
+        if row.chosen is None:
             lines.append(f"{arm}: none of {tried} learning rates can be chosen")
             continue
-        said = f"{arm}: learning rate {row['chosen']:g}, best of {tried}"
+        said = f"{arm}: learning rate {row.chosen:g}, best of {tried}"
         said += f" ({failed} failed)" if failed else ""
-        if row["edge"]:
-            beyond = {"low": "lowest: a lower", "high": "highest: a higher"}[row["edge"]]
+        if row.edge:
+            beyond = {"low": "lowest: a lower", "high": "highest: a higher"}[row.edge]
             said += f"; warning: it is the {beyond} one may be better, widen tune.learning_rates"
         lines.append(said)
     return lines

@@ -12,7 +12,6 @@ V vocabulary, W columns of a tile.
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -22,26 +21,11 @@ from paribus.models.device import return_freed
 from paribus.models.load import decoder_and_head
 from paribus.models.logits import ROWS, TILE, at_labels, refuse_outside
 from paribus.prompts.encode import Encoded
+from paribus.records import Likelihood
 from paribus.store.results import LikelihoodSummary
 
 TOKENS = 4096
 """Tokens of a pass, unless a single text has more."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Likelihood:
-    """What a model makes of one problem's gold solution.
-
-    Attributes:
-        problem_id: `Problem.id`.
-        nll: negative log-likelihood of the solution and its stop token, in nats; None if the
-            model gave no valid distribution.
-        tokens: how many tokens that is.
-    """
-
-    problem_id: str
-    nll: float | None
-    tokens: int
 
 
 def likelihoods(

@@ -23,7 +23,7 @@ from paribus.experiment.measurement import Kept, measure_all
 from paribus.experiment.progress import OnProgress, Progress
 from paribus.experiment.result import result_record, spec_record
 from paribus.experiment.stored import goes_further
-from paribus.files import read_json, read_json_lines
+from paribus.files import read_json
 from paribus.models import blocked
 from paribus.models.adapters import load_adapter
 from paribus.models.device import compute_dtype, default_device
@@ -42,6 +42,7 @@ from paribus.store.runs import (
     finish,
     put_in_place,
     read_generations,
+    read_heldout,
     state,
 )
 
@@ -157,7 +158,7 @@ def _kept(before: Before, spec: RunSpec, inputs: Inputs, folder: RunFolder) -> K
         read_generations(folder.generations(main))
     )
     known = before.result.heldout if same else None
-    heldout = (list(read_json_lines(folder.heldout)), known) if known else None
+    heldout = (read_heldout(folder.heldout), known) if known else None
     return Kept(texts=texts, costs=before.costs, heldout=heldout)
 
 

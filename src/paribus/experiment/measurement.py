@@ -21,12 +21,18 @@ from paribus.evaluation.likelihood import likelihoods, measure_likelihoods
 from paribus.experiment.progress import OnProgress, Progress, Stage, pace
 from paribus.models.device import peak_memory_bytes
 from paribus.planning.inputs import Inputs, PromptSet
-from paribus.records import Generation, Problem
+from paribus.records import Generation, Likelihood, Problem
 from paribus.store.layout import file_name
 from paribus.store.ledger import LIKELIHOOD, TestRead, append_read, now
 from paribus.store.pieces import Pieces
 from paribus.store.results import EvaluationCost, LikelihoodSummary
-from paribus.store.runs import append_event, as_generation, write_generations, write_heldout
+from paribus.store.runs import (
+    append_event,
+    as_generation,
+    as_likelihood,
+    write_generations,
+    write_heldout,
+)
 
 PIECE = 16
 """Problems that are decoded in one go, as a multiple of the batch; then they are on the disk.
@@ -56,7 +62,7 @@ class Kept:
 
     texts: Mapping[str, Mapping[str, Generation]] = field(default_factory=dict)
     costs: Mapping[str, EvaluationCost] = field(default_factory=dict)
-    heldout: tuple[list[dict[str, Any]], LikelihoodSummary] | None = None
+    heldout: tuple[list[Likelihood], LikelihoodSummary] | None = None
 
 
 def measure_all(
@@ -153,7 +159,7 @@ def _measure_heldout(
     variant = spec.config.data.variant if inputs.trial else inputs.problems.test_variant.value
     made = LikelihoodSummary(**piece["figures"], variant=variant)
     append_event(pieces.folder, {"event": "likelihood", **made.record()})
-    write_heldout(pieces.folder, piece["rows"])
+    write_heldout(pieces.folder, map(as_likelihood, piece["rows"]))
     return made
 
 

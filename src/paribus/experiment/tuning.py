@@ -8,8 +8,8 @@ fingerprints of its trials: while these are what the experiment asks for, no tri
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Literal
 
 from paribus.config.read import Origin
 from paribus.config.spec import RunSpec
@@ -18,7 +18,7 @@ from paribus.experiment.matrix import Design
 from paribus.experiment.trials import tried_alike, with_rate
 from paribus.files import read_json
 from paribus.records import Outcome
-from paribus.store.experiments import read_tuning, write_tuning
+from paribus.store.experiments import ArmTuning, Tried, read_tuning, write_tuning
 from paribus.store.layout import ExperimentFolder, RunFolder
 from paribus.store.results import read_result
 from paribus.store.runs import RunState, read_generations, state
@@ -26,31 +26,6 @@ from paribus.store.standing import standing
 
 TIE = 1e-12
 """Losses per token that differ by no more are equal."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tried:
-    """What one trial came to.
-
-    Attributes:
-        learning_rate: the peak rate tried.
-        state: `complete` or `failed`, as a run's.
-        fingerprint: of the trial's spec.
-        nll_per_token: held-out loss in nats; None if it failed or is undefined.
-        solved: validation problems solved, by the main scorer; None if it failed.
-        n: validation problems; None if it failed.
-        seconds: of training and testing; None if it failed.
-        error: why it failed, or None.
-    """
-
-    learning_rate: float
-    state: str
-    fingerprint: str
-    nll_per_token: float | None = None
-    solved: int | None = None
-    n: int | None = None
-    seconds: float | None = None
-    error: str | None = None
 
 
 def choose(trials: Sequence[Tried]) -> Tried | None:
@@ -93,18 +68,18 @@ def settle(design: Design, rates: Mapping[str, float]) -> Design:
 
 def known_rates(design: Design, folder: ExperimentFolder) -> dict[str, float]:
     """Return the rates found before, by arm, from trials that are still what is asked for."""
-    recorded: dict[str, Any] = read_tuning(folder)
+    recorded = read_tuning(folder)
     found = {}
     for arm in sorted(design.open & recorded.keys()):
         asked = [trial for trial in design.trials if trial.arm == arm]
         row = recorded[arm]
-        made = [trial["fingerprint"] for trial in row["trials"]]
+        made = [trial.fingerprint for trial in row.trials]
         if (
-            row["chosen"] is not None
+            row.chosen is not None
             and len(made) == len(asked)
             and all(_is_made(trial, one, folder) for trial, one in zip(asked, made, strict=True))
         ):
-            found[arm] = float(row["chosen"])
+            found[arm] = row.chosen
     return found
 
 
@@ -129,11 +104,11 @@ def conclude(design: Design, folder: ExperimentFolder) -> dict[str, float]:
         chosen = choose(trials)
         if chosen:
             rates[arm] = chosen.learning_rate
-        rows[arm] = {
-            "chosen": chosen.learning_rate if chosen else None,
-            "edge": edge(chosen, trials) if chosen else None,
-            "trials": [asdict(each) for each in trials],
-        }
+        rows[arm] = ArmTuning(
+            chosen=chosen.learning_rate if chosen else None,
+            edge=edge(chosen, trials) if chosen else None,
+            trials=trials,
+        )
     write_tuning(folder, rows)
     return rates
 

@@ -6,7 +6,6 @@ section(tables).warnings     # ["The best rate of lora-main is the highest tried
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
-from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -18,6 +17,7 @@ from paribus.report.arms import colour
 from paribus.report.rows import Table
 from paribus.report.svg import Picture
 from paribus.report.units import UNKNOWN, duration, nats, rate
+from paribus.store.experiments import ArmTuning, Tried
 
 COLUMNS = 2
 """Panels beside each other."""
@@ -32,9 +32,6 @@ _EDGES = {
     "low": "The best rate of {arm} is the lowest tried ({rate}): the grid should go further down.",
     "high": "The best rate of {arm} is the highest tried ({rate}): the grid should go further up.",
 }
-
-Row = dict[str, Any]
-"""An arm's part of tuning.json."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,69 +55,64 @@ def section(tables: Tables) -> Tuning | None:
         chosen=_chosen(tables.tuning),
         trials=_trials(tables.tuning),
         failed=[
-            f"{arm} at {rate(trial['learning_rate'])}: {_error(trial)}"
+            f"{arm} at {rate(trial.learning_rate)}: {_error(trial)}"
             for arm, row in tables.tuning.items()
-            for trial in row["trials"]
-            if trial.get("error")
+            for trial in row.trials
+            if trial.error
         ],
     )
 
 
-def _warnings(tuning: dict[str, Row]) -> list[str]:
+def _warnings(tuning: dict[str, ArmTuning]) -> list[str]:
     said = []
     for arm, row in tuning.items():
-        if row["chosen"] is None:
+        if row.chosen is None:
             said.append(f"No rate could be chosen for {arm}: none of its trials has a loss.")
-        elif row["edge"] in _EDGES:
-            said.append(_EDGES[row["edge"]].format(arm=arm, rate=rate(row["chosen"])))
+        elif row.edge in _EDGES:
+            said.append(_EDGES[row.edge].format(arm=arm, rate=rate(row.chosen)))
     return said
 
 
-def _chosen(tuning: dict[str, Row]) -> Table:
+def _chosen(tuning: dict[str, ArmTuning]) -> Table:
     rows = []
     for arm, row in tuning.items():
-        tried = [trial["learning_rate"] for trial in row["trials"]]
+        tried = [trial.learning_rate for trial in row.trials]
         rows.append(
             [
                 arm,
-                rate(row["chosen"]),
-                nats(_points(row).get(row["chosen"])),
+                rate(row.chosen),
+                nats(None if row.chosen is None else _points(row).get(row.chosen)),
                 f"{len(tried)} from {rate(min(tried))} to {rate(max(tried))}",
             ]
         )
     return Table(["arm", "rate chosen", "its loss", "rates tried"], rows)
 
 
-def _trials(tuning: dict[str, Row]) -> Table:
+def _trials(tuning: dict[str, ArmTuning]) -> Table:
     rows = [
         [
             arm,
-            rate(trial["learning_rate"]),
-            nats(_loss(trial)),
-            f"{trial['solved']} of {trial['n']}" if trial.get("n") else UNKNOWN,
-            duration(trial.get("seconds")),
-            "chosen" if trial["learning_rate"] == row["chosen"] else _outcome(trial),
+            rate(trial.learning_rate),
+            nats(trial.nll_per_token),
+            f"{trial.solved} of {trial.n}" if trial.n else UNKNOWN,
+            duration(trial.seconds),
+            "chosen" if trial.learning_rate == row.chosen else _outcome(trial),
         ]
         for arm, row in tuning.items()
-        for trial in row["trials"]
+        for trial in row.trials
     ]
     headings = ["arm", "learning rate", "held-out loss, nats per token", "solved", "time", ""]
     return Table(headings, rows)
 
 
-def _outcome(trial: Row) -> str:
-    return "failed" if trial.get("error") else ""
+def _outcome(trial: Tried) -> str:
+    return "failed" if trial.error else ""
 
 
-def _error(trial: Row) -> str:
+def _error(trial: Tried) -> str:
     """The first line of a trial's error, as far as a line of the report holds it."""
-    line = str(trial["error"]).strip().partition("\n")[0]
+    line = str(trial.error).strip().partition("\n")[0]
     return line if len(line) <= LONGEST_ERROR else line[:LONGEST_ERROR] + "…"
-
-
-def _loss(trial: Row) -> float | None:
-    loss: float | None = trial.get("nll_per_token")
-    return loss
 
 
 def _curves(tables: Tables) -> Picture | None:
@@ -136,7 +128,7 @@ def _curves(tables: Tables) -> Picture | None:
             axes.set_visible(False)
         for axes, (arm, points) in zip(grid.flat, measured.items(), strict=False):
             axes.set_title(svg.short(arm), fontsize=9.5, loc="left")
-            _panel(axes, points, tables.tuning[arm]["chosen"], colour(tables, arm))
+            _panel(axes, points, tables.tuning[arm].chosen, colour(tables, arm))
         _loss_axis(grid[0, 0], [loss for points in measured.values() for loss in points.values()])
         figure.supxlabel("learning rate", fontsize=9.5)
         figure.supylabel("held-out loss, nats per token", fontsize=9.5)
@@ -150,9 +142,9 @@ def _curves(tables: Tables) -> Picture | None:
     )
 
 
-def _points(row: Row) -> dict[float, float]:
+def _points(row: ArmTuning) -> dict[float, float]:
     """Learning rate to held-out loss, of the trials that have one."""
-    found = {trial["learning_rate"]: _loss(trial) for trial in row["trials"]}
+    found = {trial.learning_rate: trial.nll_per_token for trial in row.trials}
     return {learning_rate: loss for learning_rate, loss in found.items() if loss is not None}
 
 

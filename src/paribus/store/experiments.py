@@ -9,18 +9,60 @@
 """
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
+from pydantic import ValidationError
 
 from paribus.errors import DamagedError, StoreError
 from paribus.files import UNREADABLE, open_file, read_bytes, sha256_of_file, write_json, write_text
 from paribus.store.description import REMEDY, parsed, refuse_links
 from paribus.store.layout import ExperimentFolder
+from paribus.store.results import Recorded, first_fault
 from paribus.store.runs import writing
 from paribus.store.sealed import read_sealed, write_sealed
 from paribus.untrusted import redacted_values
+
+
+class Tried(Recorded):
+    """What one trial of a learning rate came to.
+
+    Attributes:
+        learning_rate: the peak rate tried.
+        state: `complete` or `failed`, as a run's.
+        fingerprint: of the trial's spec.
+        nll_per_token: held-out loss in nats; None if it failed or is undefined.
+        solved: validation problems solved, by the main scorer; None if it failed.
+        n: validation problems; None if it failed.
+        seconds: of training and testing; None if it failed.
+        error: why it failed, or None.
+    """
+
+    learning_rate: float
+    state: str
+    fingerprint: str
+    nll_per_token: float | None = None
+    solved: int | None = None
+    n: int | None = None
+    seconds: float | None = None
+    error: str | None = None
+
+
+class ArmTuning(Recorded):
+    """How an arm's learning rate was found.
+
+    Attributes:
+        chosen: the peak rate with the lowest held-out loss; None if no trial has one.
+        edge: the end of the grid at which it lies, or None.
+        trials: every rate tried, the lowest first.
+    """
+
+    chosen: float | None
+    edge: Literal["low", "high"] | None
+    trials: list[Tried]
+
 
 TUNING_FORMAT = 1
 """Version of `tuning.json`."""
@@ -83,26 +125,27 @@ def description_of(folder: ExperimentFolder) -> dict[str, Any]:
     return parsed(text, path)
 
 
-def write_tuning(folder: ExperimentFolder, arms: dict[str, Any]) -> None:
+def write_tuning(folder: ExperimentFolder, arms: Mapping[str, ArmTuning]) -> None:
     """Replace the record of trials and chosen learning rates, atomically. Raises StoreError."""
+    rows = {arm: tuning.model_dump() for arm, tuning in arms.items()}
     with writing(folder.tuning):
-        write_sealed(folder.tuning, {"format": TUNING_FORMAT, "arms": arms})
+        write_sealed(folder.tuning, {"format": TUNING_FORMAT, "arms": rows})
 
 
-def read_tuning(folder: ExperimentFolder) -> dict[str, Any]:
+def read_tuning(folder: ExperimentFolder) -> dict[str, ArmTuning]:
     """Return trials and chosen rates by arm; nothing if there were none. Raises DamagedError."""
     if not folder.tuning.exists():
         return {}
     remedy = "delete it and run the experiment again: rates are chosen from the complete trials"
     try:
         arms: dict[str, Any] = read_sealed(folder.tuning)["arms"]
-        for row in arms.values():
-            row["chosen"], row["edge"], [trial["fingerprint"] for trial in row["trials"]]
+        return {arm: ArmTuning.model_validate(row) for arm, row in arms.items()}
     except DamagedError as error:
         raise DamagedError(error.message, remedy) from error
+    except ValidationError as error:
+        raise DamagedError(f"{folder.tuning} {first_fault(error)}", remedy) from error
     except UNREADABLE as error:
         raise DamagedError(f"{folder.tuning} cannot be read: {error!r}", remedy) from error
-    return arms
 
 
 def write_conclusions(folder: ExperimentFolder, page: str, findings: dict[str, Any]) -> None:

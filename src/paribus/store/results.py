@@ -18,8 +18,8 @@ from paribus.errors import DamagedError
 from paribus.files import read_json, write_json
 
 
-class _Part(BaseModel):
-    """A part of `result.json`."""
+class Recorded(BaseModel):
+    """Facts of a JSON file, read strictly: what does not fit is an error."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="allow", allow_inf_nan=False)
 
@@ -28,7 +28,7 @@ class _Part(BaseModel):
         return self.model_dump(exclude_unset=True)
 
 
-class TrainingCost(_Part):
+class TrainingCost(Recorded):
     """What training took, and how it went.
 
     Attributes:
@@ -64,7 +64,7 @@ class TrainingCost(_Part):
     dropped_too_long: int | None = None
 
 
-class EvaluationCost(_Part):
+class EvaluationCost(Recorded):
     """What generating texts under one protocol took.
 
     Attributes:
@@ -84,7 +84,7 @@ class EvaluationCost(_Part):
     peak_memory_bytes: int | None = None
 
 
-class LikelihoodSummary(_Part):
+class LikelihoodSummary(Recorded):
     """How likely the model finds the gold solutions after the main protocol's prompts.
 
     Attributes:
@@ -106,7 +106,7 @@ class LikelihoodSummary(_Part):
     seconds: float | None = None
 
 
-class DataCounts(_Part):
+class DataCounts(Recorded):
     """How many problems there were, and how many occur in more than one set.
 
     Attributes:
@@ -134,7 +134,7 @@ class DataCounts(_Part):
     shot_id: str | None = None
 
 
-class PrecisionUsed(_Part):
+class PrecisionUsed(Recorded):
     """In which number format a run computed, and kept its weights.
 
     Attributes:
@@ -148,7 +148,7 @@ class PrecisionUsed(_Part):
     frozen: str | None = None
 
 
-class Fork(_Part):
+class Fork(Recorded):
     """The checkpoint of another run from which a run went on.
 
     Attributes:
@@ -164,7 +164,7 @@ class Fork(_Part):
     before: "Fork | None" = None
 
 
-class FurtherTest(_Part):
+class FurtherTest(Recorded):
     """One extended evaluation of a complete run.
 
     Attributes:
@@ -180,7 +180,7 @@ class FurtherTest(_Part):
     costs: dict[str, EvaluationCost] = {}
 
 
-class RunResult(_Part):
+class RunResult(Recorded):
     """What one complete run measured.
 
     Attributes:
@@ -232,7 +232,7 @@ def read_result(path: Path) -> RunResult:
         json.dumps(content, allow_nan=False)  # Python's reader takes NaN and infinity for numbers
         return RunResult.model_validate(content)
     except ValidationError as error:
-        raise _damaged(path, _fault(error)) from error
+        raise _damaged(path, first_fault(error)) from error
     except (OSError, ValueError, RecursionError) as error:
         raise _damaged(path, f"cannot be read: {getattr(error, 'strerror', None) or error}") from (
             error
@@ -244,7 +244,8 @@ def write_result(path: Path, result: RunResult) -> None:
     write_json(path, result.record())
 
 
-def _fault(error: ValidationError) -> str:
+def first_fault(error: ValidationError) -> str:
+    """Return the first field that does not fit, and how, for a message that begins with a file."""
     fault = error.errors()[0]
     field = ".".join(map(str, fault["loc"])) or "the whole"
     if fault["type"] == "missing":

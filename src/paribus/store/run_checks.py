@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from paribus.errors import StoreError
-from paribus.files import read_json, read_json_lines, sha256_of_json
+from paribus.files import read_json, sha256_of_json
 from paribus.store.checked import Checked
 from paribus.store.checkpoints import verified
 from paribus.store.layout import RunFolder
@@ -17,7 +17,7 @@ from paribus.store.lock import held
 from paribus.store.manifest import differences, read_manifest
 from paribus.store.places import files_under, is_temporary, misplaced
 from paribus.store.results import read_result
-from paribus.store.runs import RunState, read_generations, state
+from paribus.store.runs import RunState, read_generations, read_heldout, state
 from paribus.store.sealed import read_sealed
 
 
@@ -87,7 +87,7 @@ def _check_result(folder: RunFolder, checked: Checked) -> None:
             _compare(path, len(read_generations(path)), cost.problems, "texts", checked)
     if result.heldout:
         with checked.reading(folder.heldout):
-            rows = sum(1 for _ in read_json_lines(folder.heldout))
+            rows = len(read_heldout(folder.heldout))
             _compare(folder.heldout, rows, result.heldout.problems, LIKELIHOOD, checked)
 
 

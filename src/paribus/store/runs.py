@@ -9,12 +9,13 @@ from what was tested, or starts anew.
 
 import errno
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from enum import StrEnum
+from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from paribus.errors import StoreError
 from paribus.files import (
@@ -26,11 +27,13 @@ from paribus.files import (
     write_json,
     write_text,
 )
-from paribus.records import Generation, Stop
+from paribus.records import Generation, Likelihood, Stop
 from paribus.store.layout import RunFolder
 from paribus.store.manifest import read_manifest, write_manifest
 from paribus.store.results import RunResult, write_result
 from paribus.untrusted import redacted
+
+_Row = TypeVar("_Row")
 
 _REMEDIES = {
     errno.ENOSPC: "free some disk space, or put the runs elsewhere with --runs DIR",
@@ -141,8 +144,17 @@ def write_generations(folder: RunFolder, protocol: str, generations: Iterable[Ge
 
 def read_generations(path: Path) -> list[Generation]:
     """Return the generations in `path`. Raises StoreError on a malformed line."""
+    return _read_rows(path, as_generation)
+
+
+def read_heldout(path: Path) -> list[Likelihood]:
+    """Return the likelihoods in `path`. Raises StoreError on a malformed line."""
+    return _read_rows(path, as_likelihood)
+
+
+def _read_rows(path: Path, from_row: Callable[[dict[str, Any]], _Row]) -> list[_Row]:
     try:
-        return [as_generation(row) for row in read_json_lines(path)]
+        return [from_row(row) for row in read_json_lines(path)]
     except UNREADABLE as error:
         reason = getattr(error, "strerror", None) or error
         raise StoreError(
@@ -160,10 +172,18 @@ def as_generation(row: dict[str, Any]) -> Generation:
     return made
 
 
-def write_heldout(folder: RunFolder, rows: Iterable[dict[str, Any]]) -> None:
+def as_likelihood(row: dict[str, Any]) -> Likelihood:
+    """Return the likelihood in a row of JSON. Raises TypeError or ValueError."""
+    likelihood = Likelihood(**row)
+    if likelihood.nll is not None and not isfinite(likelihood.nll):
+        raise ValueError(f"nll is {likelihood.nll}, which is not finite")
+    return likelihood
+
+
+def write_heldout(folder: RunFolder, rows: Iterable[Likelihood]) -> None:
     """Store the likelihood of each gold solution, whole or not at all."""
     with writing(folder.heldout):
-        write_text(folder.heldout, "".join(map(json_line, rows)))
+        write_text(folder.heldout, "".join(json_line(asdict(row)) for row in rows))
 
 
 def finish(folder: RunFolder, result: RunResult) -> None:
