@@ -141,7 +141,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with tempfile.TemporaryDirectory(prefix="paribus-end-to-end-") as scratch:
             folder = Path(scratch)
             store = ExperimentFolder(folder / "runs" / loaded.config.name)
-            design = settle_design(expand(loaded), store, devices.here)
+            design = settle_design(expand(loaded), store, devices.device_here)
             ours = by_paribus(options.file, options.values, folder / "runs", design)
             theirs = by_peers(design, options.setting, folder)
     except UserError as error:

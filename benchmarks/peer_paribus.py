@@ -15,7 +15,7 @@ from paribus.evaluation.generate import generate
 from paribus.models import blocked
 from paribus.models.device import compute_dtype, peak_memory_bytes, reset_peak_memory, return_freed
 from paribus.models.load import for_inference, load_model, make_trainable
-from paribus.models.source import find, load_tokenizer
+from paribus.models.source import find_model, load_tokenizer
 from paribus.prompts.encode import Prompt
 from paribus.records import Problem
 from paribus.training.train import train
@@ -25,7 +25,7 @@ def train_work(work: Work, method: str, folder: Path) -> dict[str, Any]:
     """Train on `work` and return what was measured."""
     device = torch.device(work.asked.device)
     compute = compute_dtype(work.asked.precision, device)
-    model = load_model(find(work.asked.model, None), compute, device)
+    model = load_model(find_model(work.asked.model, None), compute, device)
     torch.manual_seed(work.seed)
     model = make_trainable(model, method, lora(), compute)
     steps = Steps(work.asked.device)
@@ -46,7 +46,7 @@ def evaluate_work(work: Work) -> dict[str, Any]:
     """Decode `work`'s prompts and return texts, seconds and peak memory."""
     device = torch.device(work.asked.device)
     compute = compute_dtype(work.asked.precision, device)
-    source = find(work.asked.model, None)
+    source = find_model(work.asked.model, None)
     model = for_inference(load_model(source, compute, device), compute)
     blocked.use(model)
     tokenizer = load_tokenizer(source)

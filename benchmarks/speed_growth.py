@@ -27,7 +27,7 @@ from paribus.models.device import compute_dtype, peak_memory_bytes, reset_peak_m
 from paribus.models.load import load_model, make_trainable
 from paribus.models.quiet import quiet_libraries
 from paribus.models.shapes import shape_of
-from paribus.models.source import find
+from paribus.models.source import find_model
 from paribus.prompts.encode import Encoded
 from paribus.training.loss import CompletionLoss
 from paribus.training.train import train
@@ -123,7 +123,7 @@ def loss(model: str, on: On, method: str) -> list[Point]:
 
 def _trained(model: str, on: On, method: str, size: int, tokens: int) -> Point:
     """Train `STEPS` steps on `size` random examples of `tokens` tokens each."""
-    source, place = find(model, None), torch.device(on.device)
+    source, place = find_model(model, None), torch.device(on.device)
     compute = compute_dtype(on.precision, place)
     loaded = make_trainable(load_model(source, compute, place), method, lora(), compute)
     numbers = random.Random(tokens)

@@ -64,7 +64,7 @@ def _pairs(shape: Shape, length: int) -> int:
 def settled(precision: str, device: str) -> Precision:
     """Return `precision`; for "auto" that in which `paribus run` would compute on `device`."""
     if precision == "auto":
-        bf16 = devices.here().bf16 if device == "cuda" else multiplies_bf16(cpu_flags())
+        bf16 = devices.device_here().bf16 if device == "cuda" else multiplies_bf16(cpu_flags())
         return "bf16" if bf16 else "fp32"
     return "fp32" if precision == "fp32" else "bf16"
 

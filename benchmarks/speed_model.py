@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from paribus.models.known import CONFIGS
-from paribus.models.source import find, load_tokenizer
+from paribus.models.source import find_model, load_tokenizer
 from paribus.testing.tiny import tiny_tokenizer
 
 
@@ -21,7 +21,7 @@ def random_model(shape: str, model: str, folder: Path) -> Path:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    tokenizer = load_tokenizer(find(model, None))
+    tokenizer = load_tokenizer(find_model(model, None))
     values = {**CONFIGS[shape], "vocab_size": len(tokenizer)}
     kind = str(values.pop("model_type"))
     config = AutoConfig.for_model(kind, **values)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from paribus.stopping import SIGNALS
+from paribus.stopping import STOP_SIGNALS
 
 
 def started(*words: str, cwd: Path, **options: Any) -> "subprocess.Popen[str]":
@@ -42,5 +42,5 @@ def until(happened: Callable[[], bool], running: "subprocess.Popen[str]") -> Non
 
 def hear_all() -> None:
     """Undo what tests inherit that run in the background, or under `nohup`: signals ignored."""
-    for number in SIGNALS:
+    for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_DFL)

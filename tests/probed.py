@@ -11,7 +11,7 @@ from torch import nn
 
 from paribus.config.schema import ArmConfig, LoraConfig, TrainingConfig
 from paribus.models.load import load_model, make_trainable
-from paribus.models.source import Source, find
+from paribus.models.source import ModelSource, find_model
 from paribus.prompts.encode import Encoded
 from paribus.training.probe_checks import Ends
 from paribus.training.probe_saving import Saving
@@ -26,7 +26,7 @@ def ready(folder: Path, method: str, precision: str = "fp32", quantization: Any 
         pytest.importorskip("bitsandbytes")
     torch.manual_seed(0)
     compute = DTYPES[precision]
-    model = load_model(find(str(folder), None), compute, CPU, quantization)
+    model = load_model(find_model(str(folder), None), compute, CPU, quantization)
     return make_trainable(model, method, LoraConfig(dropout=0.3), compute)
 
 
@@ -47,7 +47,8 @@ def look(model, examples, folder: Path, *, save: Any = None, reload: Any = None,
         saving=Saving(
             folder=folder,
             save=save or (lambda to: model.save_pretrained(to, **keep)),
-            reload=reload or (lambda of: load_model(Source(path=of, identity="?"), compute, CPU)),
+            reload=reload
+            or (lambda of: load_model(ModelSource(path=of, identity="?"), compute, CPU)),
         ),
     )
 

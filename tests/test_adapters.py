@@ -13,7 +13,7 @@ from paribus.config.schema import LoraConfig
 from paribus.models import adapters
 from paribus.models.adapters import load_adapter
 from paribus.models.load import for_inference, load_model, make_trainable
-from paribus.models.source import find
+from paribus.models.source import find_model
 
 CPU = torch.device("cpu")
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -21,7 +21,7 @@ IDS = torch.arange(6, 86)[None]
 
 
 def base(folder, precision: str = "fp32") -> Any:
-    return load_model(find(str(folder), None), DTYPES[precision], CPU)
+    return load_model(find_model(str(folder), None), DTYPES[precision], CPU)
 
 
 def moved(model: Any, seed: int = 0) -> Any:

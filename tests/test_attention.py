@@ -198,9 +198,9 @@ def test_gradients_are_those_of_each_text_alone(family: str) -> None:
 
 def test_a_loaded_model_attends_so(tiny):
     from paribus.models.load import load_model
-    from paribus.models.source import find
+    from paribus.models.source import find_model
 
-    model: Any = load_model(find(str(tiny), None), torch.float32, torch.device("cpu"))
+    model: Any = load_model(find_model(str(tiny), None), torch.float32, torch.device("cpu"))
     assert AttentionInterface()[model.config._attn_implementation] is attend
     with torch.no_grad():
         assert_close(together(model), alone(model), rtol=1e-6, atol=1e-6)

@@ -10,7 +10,7 @@ from by_hand import tables
 from costed import GB, UNTUNED, cost, measured, pair
 from paribus.analysis.findings import Analysis, conclude, payload
 from paribus.records import problem_id
-from paribus.report.findings import fairness, findings
+from paribus.report.findings import fairness, findings_table
 from paribus.report.page import render
 from paribus.report.tradeoff import tradeoff
 
@@ -289,7 +289,7 @@ def test_caveats_on_the_gain_over_the_untuned_model():
 
 def test_the_table_of_findings():
     analysis = pair(ON, OFF, torch="2.12.0")
-    shown = findings(analysis)
+    shown = findings_table(analysis)
     assert shown.headings == ["claim", "verdict", "what was found"]
     low = 100 * analysis.contrasts[0].interval.low
     assert shown.rows[0] == [
@@ -301,19 +301,19 @@ def test_the_table_of_findings():
     # One seed says nothing of losses, twelve problems little of another scorer.
     assert [row[1] for row in shown.rows[1:]] == ["not shown", "not shown"]
     # What is said of scorers is no member of the family of all comparisons.
-    scorers = findings(pair("1" * 400, "0" * 400)).rows[-1]
+    scorers = findings_table(pair("1" * 400, "0" * 400)).rows[-1]
     assert scorers[:2] == [
         "no conclusion changes with the scorer",
         "supported, by a test of its own",
     ]
-    same = findings(pair(HALF, HALF)).rows[0]
+    same = findings_table(pair(HALF, HALF)).rows[0]
     assert same[1] == "not shown"
     assert same[2].startswith("Not shown: both solve the very same problems, so there is no test")
 
 
 def test_two_seeds_give_no_size_but_the_reason():
     made = tables({"full": [ON, ON], "lora": [OFF, OFF]}, [("full", "lora")])
-    (row, *_) = findings(conclude(made)).rows
+    (row, *_) = findings_table(conclude(made)).rows
     assert row[1] == "not shown"
     assert row[2].startswith("No verdict: 2 seeds are too few")
 

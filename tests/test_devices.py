@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from paribus.errors import UserError
-from paribus.planning.devices import DEVICES, GB, Device, device, here, machine_memory, timed
+from paribus.planning.devices import DEVICES, GB, Device, device, device_here, machine_memory, timed
 from paribus.planning.speed import speed
 from paribus.planning.workload import Workload
 from test_memory import GEMMA_2B, LOAD, LORA
@@ -88,7 +88,7 @@ def cpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Device:
     """This machine's CPU with an empty cache."""
     monkeypatch.setenv("PARIBUS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    return here()
+    return device_here()
 
 
 def test_this_machine_is_a_device_whose_speed_is_timed_only_when_it_is_asked_for(

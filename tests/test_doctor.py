@@ -12,7 +12,7 @@ import pytest
 from facts import CPU, GB, MACHINE, OLD_GPU, VERSIONS
 from paribus.cli.doctor import doctor
 from paribus.planning import health
-from paribus.planning.health import find_problems
+from paribus.planning.health import find_faults
 from paribus.planning.machine import packages
 
 ALL = dict.fromkeys(packages(), "1.0") | VERSIONS
@@ -28,7 +28,7 @@ def without(*names: str) -> dict[str, str]:
 
 
 def found_on(machine, tmp_path, *, token=True):
-    return find_problems(machine, runs=tmp_path, hub_token=token)
+    return find_faults(machine, runs=tmp_path, hub_token=token)
 
 
 def test_nothing_is_wrong_with_a_good_machine(tmp_path):

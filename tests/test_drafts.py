@@ -6,7 +6,7 @@ import torch
 from paribus.evaluation import drafts
 from paribus.evaluation.drafts import LOOK, Draft, Luck
 from paribus.evaluation.generate import generate
-from paribus.evaluation.writing import Row, Rules
+from paribus.evaluation.writing import OpenText, Rules
 from paribus.models.load import decoder_and_head
 from paribus.records import Stop
 from test_generate import FULL, NEW, STOPS, Ids, brief, prompts_of, wild
@@ -106,9 +106,9 @@ def test_guessing_takes_fewer_steps_to_the_same_texts(looping, tokenizer, monkey
         steps = fewer
 
 
-def row_of(tokenizer, text: str) -> Row:
+def row_of(tokenizer, text: str) -> OpenText:
     [prompt] = prompts_of(tokenizer, 0, [text])
-    return Row(prompt)
+    return OpenText(prompt)
 
 
 @pytest.mark.parametrize(

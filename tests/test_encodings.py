@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from paribus.models.source import Source
+from paribus.models.source import ModelSource
 from paribus.planning import encodings
 from paribus.planning.encodings import Encodings, encoded, encodings_folder, tokenizer_of
 
@@ -15,14 +15,14 @@ SOLUTIONS = [" 2\n#### 2", " 4\n#### 4"]
 
 
 @pytest.fixture
-def source(tiny, tmp_path, monkeypatch) -> Source:
+def source(tiny, tmp_path, monkeypatch) -> ModelSource:
     """The tiny model, with a cache of its own in which every text is worth keeping."""
     monkeypatch.setenv("PARIBUS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(encodings, "_WORTH_KEEPING", 0)
     forget()
     folder = tmp_path / "model"
     shutil.copytree(tiny, folder)
-    yield Source(path=folder, identity="tiny")
+    yield ModelSource(path=folder, identity="tiny")
     forget()
 
 
@@ -32,7 +32,7 @@ def forget() -> None:
         remembered.cache_clear()
 
 
-def encode(source: Source, format="raw", prompts=PROMPTS, solutions=SOLUTIONS) -> Encodings:
+def encode(source: ModelSource, format="raw", prompts=PROMPTS, solutions=SOLUTIONS) -> Encodings:
     forget()
     return encoded(source, format, prompts, solutions)
 
@@ -113,25 +113,25 @@ def test_without_room_for_files_texts_are_encoded_all_the_same(source):
     assert encodings_folder().read_text() == "a file, where a folder should be"
 
 
-def changed_text(source: Source) -> None:
+def changed_text(source: ModelSource) -> None:
     encode(source, prompts=[PROMPTS[0], PROMPTS[1] + " "])
 
 
-def another_format(source: Source) -> None:
+def another_format(source: ModelSource) -> None:
     encode(source, "chat")
 
 
-def no_solutions(source: Source) -> None:
+def no_solutions(source: ModelSource) -> None:
     encode(source, solutions=None)
 
 
-def another_tokenizer(source: Source) -> None:
+def another_tokenizer(source: ModelSource) -> None:
     file = source.path / "tokenizer.json"
     file.write_text(file.read_text() + "\n")
     encode(source)
 
 
-def another_template(source: Source) -> None:
+def another_template(source: ModelSource) -> None:
     folder = source.path / "additional_chat_templates"
     folder.mkdir()
     (folder / "tool.jinja").write_text("{{ messages }}")

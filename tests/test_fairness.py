@@ -10,9 +10,9 @@ import pytest
 import by_hand
 from by_hand import generation
 from paribus.analysis.contrasts import Contrast
-from paribus.analysis.fairness import ABSENT, Row, Status, table, unexplained
+from paribus.analysis.fairness import ABSENT, FairnessRow, Status, table, unexplained
 from paribus.analysis.findings import conclude
-from paribus.analysis.reading import load
+from paribus.analysis.reading import read_experiment
 from paribus.analysis.tables import Arm, Run, Tables, with_generations
 from paribus.cli.main import main
 from paribus.config.spec import flatten, nest
@@ -71,7 +71,7 @@ def side(
     return identity, runs
 
 
-def compared(a, b, factor: str, *, matrix=None, tuning=None) -> dict[str, Row]:
+def compared(a, b, factor: str, *, matrix=None, tuning=None) -> dict[str, FairnessRow]:
     """The rows of arms a and b by name."""
     tables = Tables(
         config={"matrix": matrix or {}},
@@ -92,11 +92,11 @@ def compared(a, b, factor: str, *, matrix=None, tuning=None) -> dict[str, Row]:
     return {row.name: row for row in rows}
 
 
-def unlike(rows: dict[str, Row]) -> list[str]:
+def unlike(rows: dict[str, FairnessRow]) -> list[str]:
     return [name for name, row in rows.items() if row.status is Status.DIFFERS]
 
 
-def statuses(rows: dict[str, Row], *names: str) -> list[str]:
+def statuses(rows: dict[str, FairnessRow], *names: str) -> list[str]:
     return [rows[name].status.value for name in names]
 
 
@@ -106,12 +106,12 @@ def test_a_row_shows_both_values_and_its_status():
         side(LORA, result(training={"trainable_parameters": 38_000})),
         "method",
     )
-    assert rows["method"] == Row(name="method", a="full", b="lora", status=Status.DECLARED)
-    assert rows["lora.r"] == Row(name="lora.r", a=ABSENT, b="16", status=Status.COMES_WITH)
-    assert rows["trained parameters"] == Row(
+    assert rows["method"] == FairnessRow(name="method", a="full", b="lora", status=Status.DECLARED)
+    assert rows["lora.r"] == FairnessRow(name="lora.r", a=ABSENT, b="16", status=Status.COMES_WITH)
+    assert rows["trained parameters"] == FairnessRow(
         name="trained parameters", a="268", b="38,000", status=Status.FOLLOWS
     )
-    assert rows["target tokens trained on"] == Row(
+    assert rows["target tokens trained on"] == FairnessRow(
         name="target tokens trained on", a="20,100", b="20,100", status=Status.SAME
     )
     assert unlike(rows) == []
@@ -303,7 +303,7 @@ def test_a_clean_store_has_nothing_unexplained(tmp_path: Path):
     describe(folder)
     for arm, solved in (("baseline", {0}), ("full", {0, 1}), ("lora", {2})):
         finish(folder, arm, answers(solved))
-    found = conclude(load(folder))
+    found = conclude(read_experiment(folder))
     assert [unexplained(found.tables, each) for each in found.contrasts] == [[], [], []]
     assert {caveat for each in found.findings for caveat in each.caveats} == set()
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from by_hand import tables
 from paribus.analysis.findings import conclude, payload
-from paribus.analysis.reading import load
+from paribus.analysis.reading import read_experiment
 from paribus.analysis.summary import summaries
 from paribus.statistics.intervals import paired_difference, share
 from paribus.store.layout import ExperimentFolder
@@ -29,7 +29,7 @@ def folder(tmp_path: Path) -> ExperimentFolder:
 
 def conclusions(folder: ExperimentFolder):
     """findings.json as a program reads it."""
-    return json.loads(json.dumps(payload(conclude(load(folder))), allow_nan=False))
+    return json.loads(json.dumps(payload(conclude(read_experiment(folder))), allow_nan=False))
 
 
 def test_an_arm_and_its_run(folder):

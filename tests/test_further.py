@@ -17,7 +17,7 @@ from paribus.store import runs
 from paribus.store.layout import ExperimentFolder
 from paribus.store.ledger import LIKELIHOOD, read_ledger
 from paribus.store.leftovers import places_in
-from paribus.store.manifest import check, differences
+from paribus.store.manifest import changed_files, check
 from paribus.store.runs import RunState, put_in_place, read_events, read_generations, state
 
 MAIN = "zero_shot/raw"
@@ -70,7 +70,7 @@ def test_the_texts_are_those_of_a_run_that_was_tested_so_from_the_start(
     done(then, tmp_path / "x")
     fresh = done(then, tmp_path / "y").of(then)
     assert is_complete(then, folder)
-    assert differences(run) == []
+    assert changed_files(run) == []
     assert read_events(run, "step") == steps
     for path in sorted(fresh.path.glob("generations/*")):
         assert (run.path / "generations" / path.name).read_text() == path.read_text()
@@ -121,7 +121,7 @@ def test_until_the_new_run_is_sealed_the_old_one_is_complete(tmp_path: Path, tin
     with pytest.raises(KeyboardInterrupt):
         done(then, tmp_path, stop)
     assert is_complete(first, folder)
-    assert differences(run) == []
+    assert changed_files(run) == []
     assert {path: path.read_bytes() for path in sealed} == sealed
     (place,) = places_in(run.path)
     assert [left.what for left in place.look()] == ["further tests"]
@@ -157,7 +157,7 @@ def test_stopped_while_it_is_put_in_place_it_is_put_there_the_next_time(
     assert [place.look() for place in places_in(run.path)] == [[]]  # nothing to clean
     put_in_place(run)
     assert is_complete(then, folder)
-    assert differences(run) == []
+    assert changed_files(run) == []
 
 
 def stored_identity(**tested: Any) -> dict[str, Any]:

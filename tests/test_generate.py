@@ -17,7 +17,7 @@ from transformers import (
 from paribus.evaluation import generate as module
 from paribus.evaluation.final import final
 from paribus.evaluation.generate import generate, measure
-from paribus.evaluation.writing import Row, Rules
+from paribus.evaluation.writing import OpenText, Rules
 from paribus.models.load import decoder_and_head, for_inference
 from paribus.prompts.encode import Prompt, encode_prompts
 from paribus.prompts.formats import render_prompt
@@ -271,7 +271,7 @@ def test_a_taught_model_stops_for_every_reason(tiny, tokenizer):
 )
 def test_stop_rules(tokenizer, written, kept, stop):
     """Token by token, as the model would write it: byte by byte."""
-    row = Row(prompts_of(tokenizer, 0)[0])
+    row = OpenText(prompts_of(tokenizer, 0)[0])
     rules = Rules(
         tokenizer=tokenizer, stop_ids=frozenset({tokenizer.eos_token_id}), max_new_tokens=99
     )
@@ -290,7 +290,7 @@ def test_a_stored_text_scores_as_the_whole_text(tokenizer):
     rules = Rules(tokenizer=tokenizer, stop_ids=frozenset(), max_new_tokens=10**6)
     stopped = 0
     for case in CASES:
-        row, ids = Row(prompt), tokenizer.encode(case["text"], add_special_tokens=False)
+        row, ids = OpenText(prompt), tokenizer.encode(case["text"], add_special_tokens=False)
         for token in ids:
             if row.stop is None:
                 rules.advance(row, token, finite=True)

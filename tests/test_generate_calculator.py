@@ -6,7 +6,7 @@ from transformers import AutoModelForCausalLM
 
 from paribus.evaluation.annotations import annotated_steps
 from paribus.evaluation.generate import generate
-from paribus.evaluation.writing import Row, Rules
+from paribus.evaluation.writing import OpenText, Rules
 from paribus.models.load import for_inference
 from paribus.prompts.encode import Prompt, encode_prompts
 from paribus.records import Generation, Problem, Stop
@@ -106,7 +106,7 @@ def test_forced_tokens_count_towards_the_limit(taught, tokenizer):
 def test_while_tokens_are_forced_the_models_choice_is_of_no_account(merges, before, chosen, text):
     tokenizer = tiny_tokenizer(merges)
     rules = rules_of(tokenizer, frozenset({tokenizer.eos_token_id}))
-    row = Row(prompt_of("5?", tokenizer))
+    row = OpenText(prompt_of("5?", tokenizer))
     for token in [
         *tokenizer.encode(before, add_special_tokens=False),
         *tokenizer.encode(chosen, add_special_tokens=False),
@@ -117,7 +117,7 @@ def test_while_tokens_are_forced_the_models_choice_is_of_no_account(merges, befo
 
 
 def test_a_broken_distribution_fails_a_row_within_a_result(tokenizer):
-    row = Row(
+    row = OpenText(
         prompt_of("5?", tokenizer),
         generated=tokenizer.encode("<<12*3=", add_special_tokens=False),
         forced=[5, 6],

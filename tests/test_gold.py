@@ -11,9 +11,9 @@ import yaml
 from foreign_rows import write
 from paribus.cli.main import main
 from paribus.config.schema import DataConfig
-from paribus.data.problems import load
+from paribus.data.problems import load_problems
 from paribus.errors import DataError
-from paribus.evaluation.gold import asked, check_gold
+from paribus.evaluation.gold import check_gold, normalized_question
 from paribus.records import Problem
 
 QUESTION = "Tom has 3 pens and buys 1. How many?"
@@ -54,7 +54,7 @@ def test_other_questions_may_have_other_golds(question):
 
 
 def test_composed_letters_are_one_question():
-    assert asked("Caf\u00e9?") == asked("Cafe\u0301?")
+    assert normalized_question("Caf\u00e9?") == normalized_question("Cafe\u0301?")
 
 
 def test_a_few_rows_are_named_and_the_others_counted():
@@ -131,7 +131,7 @@ def add(folder: Path, added: dict[str, dict[str, Any]]) -> None:
 def read(folder: Path, source: str) -> None:
     variant = "socratic" if source == "socratic" else "main"
     source = "gsm8k" if source == "socratic" else source
-    check_gold(load(DataConfig(source=source, path=str(folder), variant=variant), 0).read)
+    check_gold(load_problems(DataConfig(source=source, path=str(folder), variant=variant), 0).read)
 
 
 @pytest.mark.parametrize("source", ["gsm8k", "gsm8k_swapped", "socratic"])
@@ -152,7 +152,9 @@ def test_conflicts_are_refused_in_every_source_and_variant(folder, added, source
 def test_a_row_that_is_not_drawn_counts_too(folder):
     add(folder, {"train": {"question": "Odd?", "answer": "#### 5\nor\n#### 6 7"}})
     with pytest.raises(DataError, match=r"train.jsonl:13: gold is 67, and another number is found"):
-        check_gold(load(DataConfig(source="gsm8k", path=str(folder), train_size=2), 0).read)
+        check_gold(
+            load_problems(DataConfig(source="gsm8k", path=str(folder), train_size=2), 0).read
+        )
 
 
 def experiment(folder: Path, tiny: Path, **changes: Any) -> Path:

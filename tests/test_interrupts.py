@@ -18,7 +18,7 @@ from outside import started, until
 from paribus.errors import RunFailed
 from paribus.experiment import process
 from paribus.experiment.process import Died, Send, in_child
-from paribus.stopping import SIGNALS, Stopped, ending_on_signals
+from paribus.stopping import STOP_SIGNALS, Stopped, ending_on_signals
 
 EXPERIMENT = {
     "model": "./tiny",
@@ -74,9 +74,9 @@ def test_an_interrupt_is_told_in_two_lines(tiny, tmp_path, moment, later, whole)
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("number", STOP_SIGNALS)
 def test_what_a_library_swallows_is_heard_before_a_run_begins(number):
-    before = {each: signal.getsignal(each) for each in SIGNALS}
+    before = {each: signal.getsignal(each) for each in STOP_SIGNALS}
     signal.signal(number, signal.SIG_DFL)  # whoever runs the tests in the background ignores it
     heard: list[str] = []
 
@@ -176,7 +176,7 @@ def test_whoever_asked_to_stop_is_heard_though_the_child_failed_meanwhile():
 def test_a_child_whose_parent_is_gone_ends_without_a_word(capfd):
     receiver, sender = multiprocessing.Pipe(duplex=False)
     receiver.close()
-    before = {number: signal.getsignal(number) for number in SIGNALS}
+    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
     try:
         with pytest.raises(SystemExit) as ended:
             process._child(fail, sender)

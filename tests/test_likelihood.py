@@ -17,7 +17,7 @@ from paribus.records import Likelihood, Variant
 @pytest.fixture(scope="module")
 def examples(tokenizer) -> list[Encoded]:
     """Nine problems, one of them behind a shot: longer than the sliding window of 48."""
-    train, test = wordproblems.generate(
+    train, test = wordproblems.generate_problems(
         seed=2, train_size=1, test_size=9, variant=Variant.SOCRATIC, steps=(1, 3)
     )
     prompts = [

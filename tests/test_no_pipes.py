@@ -16,7 +16,7 @@ from finished import complete, describe
 from foreign_rows import GOLD, asked, plain, write
 from paribus.cli.main import main
 from paribus.errors import ModelError
-from paribus.models.source import find
+from paribus.models.source import find_model
 from paribus.store.layout import ExperimentFolder
 
 EXPERIMENT = {"question": "Which?", "model": "gemma-3-270m", "method": "lora",
@@ -97,7 +97,7 @@ def test_a_pipe_in_a_models_folder_is_refused(tiny, tmp_path, name, kind):
     else:
         path.symlink_to("nowhere")
     with pytest.raises(ModelError, match="neither a file nor a folder"):
-        find(str(tmp_path / "model"), None)
+        find_model(str(tmp_path / "model"), None)
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
@@ -106,7 +106,7 @@ def test_a_folder_in_place_of_a_models_file_is_no_file(tiny, tmp_path, name):
     path.unlink()
     path.mkdir()
     with pytest.raises(ModelError, match="holds no"):
-        find(str(tmp_path / "model"), None)
+        find_model(str(tmp_path / "model"), None)
 
 
 STORED = ["experiment.yaml", "ledger.jsonl", "tuning.json", "report/index.html", "lock",

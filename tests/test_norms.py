@@ -10,7 +10,7 @@ from transformers.models.qwen3.modeling_qwen3 import Qwen3RMSNorm
 
 from paribus.models import norms
 from paribus.models.load import load_model
-from paribus.models.source import find
+from paribus.models.source import find_model
 
 D = 24
 KINDS = [(Gemma3RMSNorm, 1.0), (LlamaRMSNorm, 0.0), (Qwen3RMSNorm, 0.0)]
@@ -160,7 +160,7 @@ def test_other_norms_are_left_alone():
 
 def test_every_norm_of_a_loaded_model(tiny):
     """Six a layer, those of queries and keys among them, and the last."""
-    model = load_model(find(str(tiny), None), torch.float32, torch.device("cpu"))
+    model = load_model(find_model(str(tiny), None), torch.float32, torch.device("cpu"))
     used = [name for name, m in model.named_modules() if isinstance(m, Gemma3RMSNorm)]
     assert len(used) == 2 * 6 + 1
     assert all("forward" in vars(model.get_submodule(name)) for name in used)

@@ -16,7 +16,7 @@ from paribus.models.load import (
     load_model,
     make_trainable,
 )
-from paribus.models.source import Source, find
+from paribus.models.source import ModelSource, find_model
 
 CPU = torch.device("cpu")
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -24,7 +24,7 @@ IDS = torch.arange(6, 86)[None]
 
 
 def loaded(folder: Path, precision: str):
-    return load_model(find(str(folder), None), DTYPES[precision], CPU)
+    return load_model(find_model(str(folder), None), DTYPES[precision], CPU)
 
 
 def tuned(folder: Path, method: str, precision: str):
@@ -127,5 +127,5 @@ def test_weights_cut_short_are_refused(tiny, tmp_path, kept):
     weights = tmp_path / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:kept])
     with pytest.raises(ModelError, match="cannot be loaded: .*deserializing header") as caught:
-        load_model(Source(path=tmp_path, identity="?"), torch.float32, CPU)
+        load_model(ModelSource(path=tmp_path, identity="?"), torch.float32, CPU)
     assert caught.value.remedy.startswith("check that the folder is whole")

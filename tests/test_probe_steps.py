@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from paribus.training.probe_steps import Sketch, choose, distance, gradient_failures
+from paribus.training.probe_steps import Sketch, choose_probed, distance, gradient_failures
 from paribus.training.trainer import CompletionTrainer
 from probed import found, layers, look, ready, same, state, text
 from test_training import DTYPES, word_problems
@@ -232,7 +232,7 @@ def test_a_trainer_that_divides_once_more_stops_where_the_head_trains(
     ],
 )
 def test_two_short_examples_with_unlike_targets(lengths, chosen):
-    assert choose([text([0] * n, n - targets) for n, targets in lengths]) == chosen
+    assert choose_probed([text([0] * n, n - targets) for n, targets in lengths]) == chosen
 
 
 def sketch(norm: float, *sample: float) -> Sketch:

@@ -10,7 +10,7 @@ from paribus.planning.rules.card import Severity
 from paribus.planning.rules.probes import RULES
 from paribus.training import probes
 from paribus.training import trainer as trainer_module
-from paribus.training.probe_steps import Probe, chance
+from paribus.training.probe_steps import Probe, loss_by_chance
 from probed import BOS, STOP, found, layers, look, ready, same, state, text
 from test_training import fit, word_problems
 
@@ -89,7 +89,7 @@ ENDLESS = [text([BOS, 9, *range(10, 30), STOP], 2)] * 200
     ids=["one token", "four alike", "too few"],
 )
 def test_chance_is_the_entropy_of_target_tokens(texts, guessed):
-    assert chance(texts) == pytest.approx(guessed)
+    assert loss_by_chance(texts) == pytest.approx(guessed)
 
 
 def test_a_model_that_knows_nothing_is_told_and_may_be_meant(tiny, tmp_path):

@@ -9,7 +9,7 @@ import pytest
 from by_hand import without_subquestions
 from paribus.config.schema import DataConfig
 from paribus.data import gsm8k
-from paribus.data.problems import FEW_SHOTS, load
+from paribus.data.problems import FEW_SHOTS, load_problems
 from paribus.errors import DataError, NotHere
 from paribus.records import Problem, Variant
 
@@ -51,7 +51,7 @@ def folder(tmp_path) -> Path:
 def draw(source: str = "gsm8k", path: Path | None = None, seed: int = 0, **changes: Any):
     sizes = {"train_size": 6, "test_size": 4} if source == "wordproblems" else {}
     config = DataConfig(source=source, path=path and str(path), **{**sizes, **changes})
-    return load(config, seed)
+    return load_problems(config, seed)
 
 
 def asked(problems) -> list[str]:

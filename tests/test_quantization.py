@@ -20,7 +20,7 @@ from paribus.models.load import (
     load_model,
     make_trainable,
 )
-from paribus.models.source import find
+from paribus.models.source import find_model
 
 bitsandbytes = pytest.importorskip("bitsandbytes")
 Linear4bit = bitsandbytes.nn.Linear4bit
@@ -31,7 +31,7 @@ IDS = torch.arange(6, 86)[None]
 
 
 def loaded(folder: Path, precision: str = "bf16", quantization: str | None = "nf4"):
-    return load_model(find(str(folder), None), DTYPES[precision], CPU, quantization)
+    return load_model(find_model(str(folder), None), DTYPES[precision], CPU, quantization)
 
 
 def adapted(folder: Path, precision: str = "bf16", quantization: str | None = "nf4", scale=0.05):

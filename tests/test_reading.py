@@ -9,7 +9,7 @@ import pytest
 from by_hand import generation
 from paribus.analysis.conditions import circumstances, differing_settings, shared_settings
 from paribus.analysis.examples import pick
-from paribus.analysis.reading import load, loss_curve
+from paribus.analysis.reading import loss_curve, read_experiment
 from paribus.errors import StoreError
 from paribus.statistics.intervals import share
 from paribus.store import runs
@@ -42,7 +42,7 @@ def test_scores_and_outcomes_are_counted_by_hand(tmp_path):
         ("", "failed"),  # the model gave NaN: a fault, which counts in n
     ]
     finish(made, "baseline", [generation(n, *each) for n, each in enumerate(texts)])
-    run = load(made).run("baseline", 0)
+    run = read_experiment(made).run("baseline", 0)
     assert run is not None
     assert {name: score.correct for name, score in run.scores.items()} == {
         "canonical": 2,
@@ -69,7 +69,7 @@ def test_a_run_without_problems_has_no_accuracy(tmp_path):
     made = ExperimentFolder(tmp_path)
     describe(made)
     finish(made, "baseline", [])
-    run = load(made).run("baseline", 0)
+    run = read_experiment(made).run("baseline", 0)
     assert run is not None
     assert run.complete
     score = run.scores["canonical"]
@@ -87,13 +87,13 @@ def test_a_failure_that_cannot_be_read_is_one_all_the_same(folder, content):
     runs.fail(run, "why", "")
     run.failure.write_bytes(content)
     said = f"full, seed 1: failed: {run.failure} cannot be read, which says why"
-    assert said in load(folder).missing
+    assert said in read_experiment(folder).missing
 
 
 def test_a_run_in_the_place_of_another_is_not_taken_for_it(folder):
     shutil.rmtree(folder.run("lora", 0).path)
     shutil.copytree(folder.run("full", 0).path, folder.run("lora", 0).path)
-    run = load(folder).run("lora", 0)
+    run = read_experiment(folder).run("lora", 0)
     assert run is not None
     assert not run.scores
     assert "is of full/seed-0, and lies in the place of lora/seed-0" in run.note
@@ -107,7 +107,7 @@ def test_what_is_missing_is_said_and_never_scored(folder):
     finish(folder, "lora", answers({0}), seed=2)
     path = folder.run("lora", 2).generations("zero_shot")
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:4]))
-    tables = load(folder)
+    tables = read_experiment(folder)
     assert tables.missing[:3] == [
         "full, seed 1: unfinished: it is still running, or was stopped.",
         "full, seed 2: not run.",
@@ -137,7 +137,7 @@ def test_what_is_missing_is_said_and_never_scored(folder):
 )
 def test_damaged_generations_are_a_note_and_not_a_crash(folder, damage):
     folder.run("full", 0).generations("zero_shot").write_bytes(damage)
-    (missing,) = load(folder).missing
+    (missing,) = read_experiment(folder).missing
     assert missing.startswith("full, seed 0: damaged: ")
 
 
@@ -159,7 +159,7 @@ def test_a_damaged_result_is_named_with_its_field(folder, damage, what):
     run = folder.run("full", 0)
     run.result.write_bytes(damage)
     write_manifest(run)
-    (missing,) = load(folder).missing
+    (missing,) = read_experiment(folder).missing
     assert missing.startswith(f"full, seed 0: damaged: {run.result} {what}")
 
 
@@ -180,14 +180,14 @@ def test_a_damaged_result_is_named_with_its_field(folder, damage, what):
 )
 def test_nan_is_damage_and_not_a_number(folder, name, row, what):
     getattr(folder.run("full", 0), name).write_text(row + "\n")
-    (missing,) = load(folder).missing
+    (missing,) = read_experiment(folder).missing
     assert missing.startswith("full, seed 0: damaged: ")
     assert what in missing
 
 
 def test_no_description_is_a_store_error(tmp_path):
     with pytest.raises(StoreError):
-        load(ExperimentFolder(tmp_path))
+        read_experiment(ExperimentFolder(tmp_path))
 
 
 # --- the loss --------------------------------------------------------------------------------
@@ -205,7 +205,7 @@ def test_loss_curve_averages_blocks_by_target_tokens():
 def test_a_torn_event_costs_no_run(folder):
     events = folder.run("full", 0).events
     events.write_text(json.dumps({"event": "step", "step": 1, "loss": 2.0}) + '\n{"event": "st')
-    run = load(folder).run("full", 0)
+    run = read_experiment(folder).run("full", 0)
     assert run is not None
     assert [(point.step, point.loss) for point in run.losses] == [(1, 2.0)]
 
@@ -214,7 +214,7 @@ def test_a_torn_event_costs_no_run(folder):
 
 
 def test_settings_and_circumstances(folder):
-    tables = load(folder)
+    tables = read_experiment(folder)
     assert differing_settings(tables) == {
         "method": {"baseline": "none", "full": "full", "lora": "lora"}
     }
@@ -225,7 +225,7 @@ def test_settings_and_circumstances(folder):
 def test_a_version_that_was_not_the_same_is_two_values(folder):
     describe(folder, seeds=2)
     finish(folder, "full", answers({0}), seed=1, environment={"torch": "2.14.0"})
-    assert circumstances(load(folder))["torch"] == {
+    assert circumstances(read_experiment(folder))["torch"] == {
         "2.13.0": ["baseline", "full", "lora"],
         "2.14.0": ["full"],
     }

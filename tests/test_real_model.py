@@ -11,7 +11,7 @@ from paribus.config.spec import RunSpec
 from paribus.experiment.run import run_one
 from paribus.models.adapters import load_adapter
 from paribus.models.load import for_inference, load_model
-from paribus.models.source import Source, find
+from paribus.models.source import ModelSource, find_model
 from paribus.planning.inputs import prepare
 from paribus.store.layout import RunFolder
 from paribus.store.runs import RunState, read_events, state
@@ -22,9 +22,9 @@ CPU = torch.device("cpu")
 
 def reload(method: str, weights: Path) -> torch.nn.Module:
     if method == "full":
-        folder = Source(path=weights, identity="saved")
+        folder = ModelSource(path=weights, identity="saved")
         return for_inference(load_model(folder, torch.bfloat16, CPU), torch.bfloat16)
-    base = load_model(find("gemma-3-270m", None), torch.bfloat16, CPU)
+    base = load_model(find_model("gemma-3-270m", None), torch.bfloat16, CPU)
     return for_inference(load_adapter(base, weights), torch.bfloat16)
 
 

@@ -11,7 +11,7 @@ from by_hand import result, run, tables
 from paribus.analysis.contrasts import Contrast
 from paribus.analysis.family import judged
 from paribus.analysis.findings import conclude
-from paribus.analysis.reading import load
+from paribus.analysis.reading import read_experiment
 from paribus.analysis.robustness import Shift, read_labels, shifts, variations
 from paribus.analysis.tables import Tables
 from paribus.errors import DataError
@@ -266,7 +266,7 @@ def labelled(folder: Path, labels: dict[int, str]) -> ExperimentFolder:
 def test_corrected_labels_change_answers_and_drop_problems(tmp_path):
     """Two answers become 8 and three problems are left out: full solves 3 of 7, not 8 of 10."""
     labels = dict.fromkeys((0, 1, 2, 8, 9), "7") | {3: "8", 4: "8.00"}
-    found = conclude(load(labelled(tmp_path, labels)))
+    found = conclude(read_experiment(labelled(tmp_path, labels)))
     varied = found.variations[-1]
     assert varied.by == "labels"
     assert varied.under == "platinum.jsonl (7 of 10 problems, 2 with another answer)"
@@ -289,7 +289,7 @@ def test_corrected_labels_change_answers_and_drop_problems(tmp_path):
 
 
 def test_the_same_labels_change_nothing(tmp_path):
-    found = conclude(load(labelled(tmp_path, dict.fromkeys(range(10), "7"))))
+    found = conclude(read_experiment(labelled(tmp_path, dict.fromkeys(range(10), "7"))))
     finding = found.findings[-1]
     # Nothing changes here, and ten problems say little of others.
     assert (finding.kind, finding.verdict) == ("labels", FLAT)
@@ -305,7 +305,7 @@ def test_the_same_labels_change_nothing(tmp_path):
 
 def test_labels_of_other_problems_conclude_nothing(tmp_path):
     """Not "no conclusion changes": none was drawn."""
-    found = conclude(load(labelled(tmp_path, {77: "7"})))
+    found = conclude(read_experiment(labelled(tmp_path, {77: "7"})))
     assert [each.n for each in found.variations[-1].contrasts] == [0, 0, 0]
     assert "labels" not in {each.kind for each in found.findings}
 

@@ -10,7 +10,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from paribus.errors import ConfigError
 from paribus.files import read_json
-from paribus.models.known import CONFIGS, KINDS
+from paribus.models.known import CONFIGS, MODEL_FAMILIES
 from paribus.models.shapes import Shape, read_shape, shape_of
 
 SIZES = {"hidden_size": 96, "intermediate_size": 160, "num_hidden_layers": 7}
@@ -89,7 +89,7 @@ def test_a_saved_config_has_the_shape_of_the_one_it_was_made_from(config: dict[s
     assert read_shape(json.loads(made.to_json_string()), "folder") == read_shape(config, "folder")
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", MODEL_FAMILIES)
 def test_what_a_config_leaves_out_is_as_in_transformers(kind: str) -> None:
     sizes = {"hidden_size": 512, "intermediate_size": 64, "num_hidden_layers": 31}
     short = {"model_type": kind, **sizes}
@@ -218,8 +218,8 @@ def test_the_largest_sizes_are_counted_at_once() -> None:
 
 @pytest.mark.slow
 def test_the_packaged_weights_have_the_table_s_shape() -> None:
-    from paribus.models.source import find
+    from paribus.models.source import find_model
 
-    config = read_json(find("gemma-3-270m", None).path / "config.json")
+    config = read_json(find_model("gemma-3-270m", None).path / "config.json")
     shape: Shape = read_shape(config, "packaged")
     assert shape == shape_of("gemma-3-270m", None)

@@ -12,7 +12,7 @@ from paribus.analysis.signals import step_accuracy as mean_step_accuracy
 from paribus.analysis.tables import Run, with_generations
 from paribus.config.schema import DataConfig
 from paribus.data import gsm8k
-from paribus.data.problems import load
+from paribus.data.problems import load_problems
 from paribus.evaluation import signals as module
 from paribus.evaluation.annotations import annotated_steps, steps
 from paribus.evaluation.score import score
@@ -127,7 +127,7 @@ def test_every_failure_has_a_signal_and_only_failures(text, outcome):
 
 
 def generated() -> list[Problem]:
-    data = load(DataConfig(source="wordproblems", train_size=1, test_size=150), 0)
+    data = load_problems(DataConfig(source="wordproblems", train_size=1, test_size=150), 0)
     return data.test
 
 

@@ -16,7 +16,13 @@ from huggingface_hub import constants
 from paribus.data import gsm8k
 from paribus.errors import ModelError, NotHere
 from paribus.hub import settle
-from paribus.models.source import Source, context_length, find, load_tokenizer, vocabulary
+from paribus.models.source import (
+    ModelSource,
+    context_length,
+    find_model,
+    load_tokenizer,
+    vocabulary,
+)
 from paribus.records import Variant
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -119,7 +125,7 @@ REFUSALS = [  # what the Hub answers, what is said of it, and what is to be done
 def test_what_the_hub_refuses(hub, answers, message, remedy):
     hub.update(answers)
     with pytest.raises((ModelError, NotHere)) as caught:
-        find(HUB_ID, None)
+        find_model(HUB_ID, None)
     assert message in caught.value.message
     assert remedy in caught.value.remedy
 
@@ -127,29 +133,29 @@ def test_what_the_hub_refuses(hub, answers, message, remedy):
 def test_a_hub_that_is_down_is_not_needed_for_what_is_cached(hub, cache, model):
     snapshot = put_in_cache(cache, model)
     hub[INFO] = (500, "")
-    assert find(HUB_ID, None).path == snapshot
+    assert find_model(HUB_ID, None).path == snapshot
 
 
 def test_a_cached_model_works_offline(cache, model):
     snapshot = put_in_cache(cache, model)
-    source = find(HUB_ID, None)
-    assert source == Source(path=snapshot, identity=f"hub:someone/tiny@{COMMIT}")
-    assert find(HUB_ID, COMMIT) == source
+    source = find_model(HUB_ID, None)
+    assert source == ModelSource(path=snapshot, identity=f"hub:someone/tiny@{COMMIT}")
+    assert find_model(HUB_ID, COMMIT) == source
     assert context_length(source) == 2048
     assert load_tokenizer(source).decode([2]) == "<bos>"
 
 
 def test_a_revision_that_is_not_cached_is_out_of_reach(cache, model):
     put_in_cache(cache, model, ref="v1")
-    assert find(HUB_ID, "v1").identity == f"hub:someone/tiny@{COMMIT}"
+    assert find_model(HUB_ID, "v1").identity == f"hub:someone/tiny@{COMMIT}"
     for revision in (None, "v2", "f" * 40):
         with pytest.raises(NotHere, match="someone/tiny is not in the local cache"):
-            find(HUB_ID, revision)
+            find_model(HUB_ID, revision)
 
 
 def test_offline_and_not_cached(cache):
     with pytest.raises(NotHere) as caught:
-        find(HUB_ID, None)
+        find_model(HUB_ID, None)
     assert str(caught.value) == (
         "someone/tiny is not in the local cache and the Hub is out of reach\n"
         "  → connect and run again, or fetch it elsewhere with `hf download someone/tiny` and give "
@@ -174,13 +180,13 @@ def test_a_hub_out_of_reach_is_asked_once_and_in_silence(cache, model, monkeypat
     monkeypatch.setattr(time, "sleep", pytest.fail)  # no patience with what refuses
     for name in (HUB_ID, HUB_ID, "someone/other"):
         with pytest.raises(NotHere, match="is not in the local cache and the Hub is out"):
-            find(name, None)
+            find_model(name, None)
     with pytest.raises(NotHere, match="is not in the local cache and the Hub is out of reach"):
         gsm8k.read(None, None, Variant.MAIN, "test")
     assert asked == [False]
     assert constants.HF_HUB_OFFLINE is True
     snapshot = put_in_cache(cache, model)
-    assert find(HUB_ID, None).path == snapshot
+    assert find_model(HUB_ID, None).path == snapshot
     assert caplog.text == ""
     huggingface_hub.close_session()
 
@@ -196,7 +202,7 @@ def test_a_refusal_is_an_answer(hub, status, offline):
 @pytest.mark.parametrize("name", ["a/b/c", "no such/model", "models/", "./here"])
 def test_what_is_no_hub_id_is_said_to_be_none(cache, name):
     with pytest.raises(ModelError, match="is neither 'gemma-3-270m', a folder, nor a Hub id"):
-        find(name, None)
+        find_model(name, None)
 
 
 @pytest.mark.parametrize("where", ["folder", "cache"])
@@ -205,18 +211,18 @@ def test_pickled_weights_are_not_read(cache, model, where):
     if where == "cache":
         put_in_cache(cache, model)
     with pytest.raises(ModelError, match="no (safetensors weights|\\*.safetensors)") as caught:
-        find(str(model) if where == "folder" else HUB_ID, None)
+        find_model(str(model) if where == "folder" else HUB_ID, None)
     assert "(*.bin, *.pt) are not read" in caught.value.remedy
 
 
 def test_a_folder_that_is_not_there_or_not_whole(tmp_path, model):
     with pytest.raises(ModelError, match=f"there is no model folder {tmp_path}/none"):
-        find(f"{tmp_path}/none", None)
+        find_model(f"{tmp_path}/none", None)
     with pytest.raises(ModelError, match="there is no model folder .*config.json"):
-        find(str(model / "config.json"), None)
+        find_model(str(model / "config.json"), None)
     (model / "config.json").unlink()
     with pytest.raises(ModelError, match=r"model holds no config\.json") as caught:
-        find(str(model), None)
+        find_model(str(model), None)
     assert caught.value.remedy.startswith("a model folder needs config.json, *.safetensors")
 
 
@@ -229,7 +235,7 @@ def test_weights_that_are_not_whole_are_refused_by_name(cache, model, where, siz
     if where == "cache":
         put_in_cache(cache, model)
     with pytest.raises(ModelError, match=f"{cut.name} is cut short") as caught:
-        find(str(model) if where == "folder" else HUB_ID, None)
+        find_model(str(model) if where == "folder" else HUB_ID, None)
     assert caught.value.remedy.startswith("copy or fetch the file again")
 
 
@@ -243,18 +249,18 @@ def flip_last_byte(file: Path) -> None:
     "name", ["model.safetensors", "config.json", "tokenizer.json", "chat_template.jinja"]
 )
 def test_identity_changes_with_every_byte_that_matters(model, name):
-    before = find(str(model), None)
-    assert find(str(model), None) == before
+    before = find_model(str(model), None)
+    assert find_model(str(model), None) == before
     assert before.identity.startswith("sha256:")
     assert len(before.identity) == len("sha256:") + 64
     flip_last_byte(model / name)
-    assert find(str(model), None).identity != before.identity
+    assert find_model(str(model), None).identity != before.identity
 
 
 def test_identity_does_not_depend_on_the_place(model, tmp_path):
     (model / "README.md").write_text("words")
     copy = shutil.copytree(model, tmp_path / "elsewhere")
-    assert find(str(copy), None).identity == find(str(model), None).identity
+    assert find_model(str(copy), None).identity == find_model(str(model), None).identity
 
 
 @pytest.mark.parametrize("content", [None, "{", '{"version": "1.0"}'])
@@ -265,7 +271,7 @@ def test_a_folder_without_a_tokenizer_that_can_be_read(model, content):
     if content is not None:
         (model / "tokenizer.json").write_text(content)
     with pytest.raises(ModelError, match="holds no tokenizer") as caught:
-        load_tokenizer(find(str(model), None))
+        load_tokenizer(find_model(str(model), None))
     assert caught.value.remedy == "put tokenizer.json and tokenizer_config.json beside the weights"
 
 
@@ -281,7 +287,7 @@ def test_a_folder_without_a_tokenizer_that_can_be_read(model, content):
     ids=["list", "not JSON", "a text for a size", "missing"],
 )  # fmt: skip
 def test_a_damaged_config_is_not_blamed_on_the_tokenizer(model, content, said):
-    source = find(str(model), None)
+    source = find_model(str(model), None)
     (model / "config.json").unlink()
     if content is not None:
         (model / "config.json").write_text(content)
@@ -303,7 +309,7 @@ def test_a_damaged_config_is_not_blamed_on_the_tokenizer(model, content, said):
 def test_a_context_length_that_cannot_be(tmp_path, content, said):
     (tmp_path / "config.json").write_text(content)
     with pytest.raises(ModelError) as caught:
-        context_length(Source(path=tmp_path, identity="?"))
+        context_length(ModelSource(path=tmp_path, identity="?"))
     assert said in caught.value.message
 
 
@@ -317,7 +323,7 @@ def test_a_context_length_that_cannot_be(tmp_path, content, said):
 )
 def test_context_length(tmp_path, config, length):
     (tmp_path / "config.json").write_text(json.dumps(config))
-    assert context_length(Source(path=tmp_path, identity="?")) == length
+    assert context_length(ModelSource(path=tmp_path, identity="?")) == length
 
 
 @pytest.mark.parametrize(
@@ -330,4 +336,4 @@ def test_context_length(tmp_path, config, length):
 )
 def test_vocabulary(tmp_path, config, rows):
     (tmp_path / "config.json").write_text(json.dumps(config))
-    assert vocabulary(Source(path=tmp_path, identity="?")) == rows
+    assert vocabulary(ModelSource(path=tmp_path, identity="?")) == rows

@@ -129,7 +129,7 @@ def test_in_the_settings_of_a_full_matrix_nothing_is_unexplained(folder):
 
 def test_a_fair_experiment_runs_and_nothing_is_left_unexplained(made, folder):
     assert made.returncode == 0, made.stdout + made.stderr
-    found = conclude(reading.load(ExperimentFolder(folder / STORE)))
+    found = conclude(reading.read_experiment(ExperimentFolder(folder / STORE)))
     assert [each.factor for each in found.contrasts] == ["tuning", "tuning", "data.variant"]
     assert [unexplained(found.tables, each) for each in found.contrasts] == [[]] * 3
     written = json.loads((folder / STORE / "report" / "findings.json").read_text())

@@ -13,7 +13,7 @@ from paribus.config.schema import LoraConfig, TrainingConfig
 from paribus.data import wordproblems
 from paribus.errors import RunFailed
 from paribus.models.load import load_model, make_trainable
-from paribus.models.source import find
+from paribus.models.source import find_model
 from paribus.prompts.encode import encode_examples
 from paribus.prompts.formats import render_prompt, render_solution
 from paribus.records import Variant
@@ -31,7 +31,9 @@ GENTLE = {"full": 5e-4, "lora": 1e-3}  # at which rounding is not blown up, what
 def word_problems():
     """32 one-step and two-step problems as examples of 150 to 300 bytes."""
     tokenizer = tiny_tokenizer()
-    problems, _ = wordproblems.generate(seed=1, train_size=32, test_size=1, variant=Variant.MAIN)
+    problems, _ = wordproblems.generate_problems(
+        seed=1, train_size=32, test_size=1, variant=Variant.MAIN
+    )
     prompts = [
         render_prompt(problem.question, format="raw", shots=(), tokenizer=tokenizer)
         for problem in problems
@@ -47,7 +49,7 @@ def examples():
 
 def trainable(folder: Path, method: str, precision: str = "fp32", *, lora: Any = None):
     torch.manual_seed(0)
-    model = load_model(find(str(folder), None), DTYPES[precision], CPU)
+    model = load_model(find_model(str(folder), None), DTYPES[precision], CPU)
     adapters = LoraConfig(**(lora or {"dropout": 0.0}))
     return make_trainable(model, method, adapters, DTYPES[precision])
 

@@ -15,7 +15,7 @@ from paribus.errors import ConfigError, DamagedError, StoreError
 from paribus.experiment.matrix import Design, expand
 from paribus.experiment.stored import pending
 from paribus.experiment.trials import with_rate
-from paribus.experiment.tuning import choose, edge, known_rates, settle
+from paribus.experiment.tuning import best_trial, edge, known_rates, with_rates
 from paribus.store.experiments import ArmTuning, Tried, read_tuning, write_tuning
 from paribus.store.layout import ExperimentFolder
 from paribus.store.runs import begin, finish
@@ -53,14 +53,14 @@ def tried(rate: float, nll: float | None, solved: int = 0) -> Tried:
 )
 def test_choose(trials, chosen, at_edge):
     made = [tried(*each) for each in trials]
-    best = choose(made)
+    best = best_trial(made)
     assert (best.learning_rate if best else None) == chosen
     assert (edge(best, made) if best else None) == at_edge
 
 
 @given(st.permutations([tried(1, 2.0, 1), tried(2, 1.0, 5), tried(3, 1.0, 5), tried(4, FAILED)]))
 def test_the_order_of_trials_does_not_matter(trials):
-    assert choose(trials).learning_rate == 2
+    assert best_trial(trials).learning_rate == 2
 
 
 def values(**changes: Any) -> dict[str, Any]:
@@ -133,7 +133,7 @@ def test_tuned_rates_are_no_factor_and_fixed_ones_are(tmp_path):
 
 def test_settling_puts_the_rate_into_arms_and_runs(tmp_path):
     found = design(tmp_path, "seeds=2")
-    settled = settle(found, {"full-main": 2e-5})
+    settled = with_rates(found, {"full-main": 2e-5})
     rates = {run.arm: run.identity()["training"] for run in settled.runs[1:]}
     assert rates["full-main"]["learning_rate"] == 2e-5
     assert settled.open == found.open - {"full-main"}

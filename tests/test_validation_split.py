@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from paribus.config.schema import DataConfig
 from paribus.data.overlap import contained_13gram, contained_exactly, overlaps, words
-from paribus.data.problems import FEW_SHOTS, ProblemSet, load
+from paribus.data.problems import FEW_SHOTS, ProblemSet, load_problems
 from paribus.errors import DataError
 from paribus.records import Problem
 
@@ -49,7 +49,7 @@ def draw(folder: Path | None, seed: int = 0, **changes: Any) -> ProblemSet:
         changes = {"source": "wordproblems", "test_size": 4, **changes}
     else:
         changes = {"source": "gsm8k", "path": str(folder), **changes}
-    return load(DataConfig(**changes), seed)
+    return load_problems(DataConfig(**changes), seed)
 
 
 def asked(problems) -> list[str]:

@@ -15,7 +15,7 @@ from paribus.data.wordproblems import (
     NAMES,
     PLACES,
     THINGS,
-    generate,
+    generate_problems,
 )
 from paribus.errors import DataError
 from paribus.numerals import canonical
@@ -58,7 +58,7 @@ def arguments(draw: st.DrawFn) -> Args:
 
 def make(variant: Variant = Variant.MAIN, **changes: Any) -> tuple[list[Problem], list[Problem]]:
     args: Args = {"seed": 7, "train_size": 60, "test_size": 30, **changes}
-    return generate(variant=variant, **args)
+    return generate_problems(variant=variant, **args)
 
 
 def key(problem: Problem) -> str:

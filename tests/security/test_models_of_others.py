@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from paribus.errors import ModelError, PromptError
 from paribus.models.adapters import load_adapter
 from paribus.models.load import load_model
-from paribus.models.source import find, load_tokenizer
+from paribus.models.source import find_model, load_tokenizer
 from paribus.prompts.formats import render_prompt
 
 
@@ -47,7 +47,7 @@ class Hostile:
 
 
 def load(folder: Path) -> Any:
-    source = find(str(folder), None)
+    source = find_model(str(folder), None)
     load_tokenizer(source)
     return load_model(source, torch.float32, torch.device("cpu"))
 
@@ -192,7 +192,7 @@ TEMPLATES: dict[str, tuple[Any, str]] = {  # what a template tries: how it is re
 
 @pytest.mark.parametrize(("template", "error"), TEMPLATES.values(), ids=TEMPLATES)
 def test_chat_templates_run_in_a_sandbox(model: Path, ran: Path, template: Any, error: str) -> None:
-    tokenizer = load_tokenizer(find(str(model), None))
+    tokenizer = load_tokenizer(find_model(str(model), None))
     tokenizer.chat_template = template if template == 5 else template.replace("RAN", str(ran))
     with pytest.raises(PromptError, match="the chat template fails") as caught:
         render_prompt("Why?", format="chat", shots=[], tokenizer=tokenizer)

@@ -1,6 +1,6 @@
 """Whether accuracy is of the answers or of the form they are written in: told at once.
 
-    warnings(tables, shifted, varied)
+    form_warnings(tables, shifted, varied)
     # ["base: 400 of 400 texts hold no final answer that the scorer recognises (400 ended without
     #  one); 204 that do not count end with the right number. ..."]
 
@@ -44,7 +44,9 @@ _Said = Sequence[bool | None]
 """What a file says of each text, None where it does not."""
 
 
-def warnings(tables: Tables, shifted: Sequence[Shift], varied: Sequence[Variation]) -> list[str]:
+def form_warnings(
+    tables: Tables, shifted: Sequence[Shift], varied: Sequence[Variation]
+) -> list[str]:
     """Return what a reader must know before any figure, a sentence or two each."""
     judged = {each.under: each.tables.complete for each in varied if each.by == "scorer"}
     return [

@@ -1,7 +1,7 @@
 """Which models leave an experiment something to show: judged from untuned runs in the store.
 
-    tested = read(RunFolder(Path("runs/baselines/gemma-2b-it-few_shot-chat-1f2e3d4c/seed-0")))
-    judge(tested, Design(n=200), difference=0.05)
+    tested = read_scores(RunFolder(Path("runs/baselines/gemma-2b-it-few_shot-chat-1f2e/seed-0")))
+    judge_headroom(tested, Design(n=200), difference=0.05)
     # verdict="good", reason="solves 62 of 200 under few_shot/chat, 31.0 % [25.0 to 37.7]: …"
 
 A model is judged by its best protocol, as it is the model's ability that leaves room or none, and
@@ -23,7 +23,7 @@ from paribus.statistics.intervals import Interval, share
 from paribus.statistics.power import Design, detectable, highest_correlation, problems_needed
 from paribus.store.layout import RunFolder
 
-Verdict = Literal["too strong", "good", "at the floor"]
+HeadroomVerdict = Literal["too strong", "good", "at the floor"]
 
 FLOOR = 0.05
 """An accuracy that may reach this is off the floor, however large a difference is asked about."""
@@ -68,19 +68,19 @@ class Judgement:
     """
 
     best: ProtocolScore
-    verdict: Verdict
+    verdict: HeadroomVerdict
     reason: str
     detectable: float | None
     problems_needed: int | None
 
 
-def read(folder: RunFolder) -> list[ProtocolScore]:
+def read_scores(folder: RunFolder) -> list[ProtocolScore]:
     """Return what the run in `folder` solves under each protocol; none if it is not complete."""
     run = read_run(folder)
     return [_tested(protocol, generations) for protocol, generations in texts(run).items()]
 
 
-def judge(tested: Sequence[ProtocolScore], design: Design, difference: float) -> Judgement:
+def judge_headroom(tested: Sequence[ProtocolScore], design: Design, difference: float) -> Judgement:
     """Return whether `design` could show `difference`, a share, of a model that solves `tested`.
 
     With u the upper end of the interval of its best accuracy:
@@ -98,7 +98,7 @@ def judge(tested: Sequence[ProtocolScore], design: Design, difference: float) ->
     high = best.interval.high
     gain = detectable(design, best.accuracy)
     needed = _needed(design, best.accuracy, difference)
-    verdict: Verdict
+    verdict: HeadroomVerdict
     if gain is None or 1 - high < difference or detectable(design, high) is None:
         verdict, reason = "too strong", _strong(best, design, difference)
     elif high < min(difference, FLOOR) or detectable(design, 1 - high) is None:

@@ -36,7 +36,7 @@ from paribus.analysis.conditions import (
     trained_unlike_in_bf16,
 )
 from paribus.analysis.contrasts import Contrast, comparable, untuned
-from paribus.analysis.fairness import Row, unexplained
+from paribus.analysis.fairness import FairnessRow, unexplained
 from paribus.analysis.pairing import Aligned, align
 from paribus.analysis.robustness import Shift
 from paribus.analysis.tables import Tables
@@ -262,5 +262,5 @@ def _otherwise(shift: Shift) -> str:
     return f"a difference is shown: {size}"
 
 
-def _differs(row: Row) -> str:
+def _differs(row: FairnessRow) -> str:
     return f"{row.name} differs too ({row.a} against {row.b})"

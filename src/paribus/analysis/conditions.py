@@ -17,7 +17,7 @@ from paribus.analysis.contrasts import Contrast
 from paribus.analysis.protocols import main_protocol
 from paribus.analysis.tables import Run, Tables
 from paribus.config.spec import flatten
-from paribus.data.alike import told
+from paribus.data.alike import about_alike
 from paribus.statistics.verdicts import Scope
 
 NOT_READ = "–"
@@ -282,7 +282,7 @@ def about_likeness(tables: Tables) -> list[str]:
     if _generated(tables) or not tables.complete:
         return []
     asked = tables.complete[0].generations
-    found = told(tuple(each.question for each in asked), tuple(each.group for each in asked))
+    found = about_alike(tuple(each.question for each in asked), tuple(each.group for each in asked))
     return [f"{found}. {_GROUP}"] if found else []
 
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from paribus.analysis.contrasts import Contrast, comparable, compared, pairs_seeds
 from paribus.analysis.family import judged
-from paribus.analysis.looks import declared_look, planned, reached, upto
+from paribus.analysis.looks import declared_look, declared_looks, reached, upto
 from paribus.analysis.pairing import align
 from paribus.analysis.tables import Tables
 from paribus.records import Settled
@@ -23,7 +23,7 @@ from paribus.store.ledger import Decided, Look
 
 def judge(tables: Tables, seeds: int) -> Look:
     """Return the declared look at `seeds` seeds, with what it decides by it and those before."""
-    seen, looks = upto(tables, seeds), planned(tables)
+    seen, looks = upto(tables, seeds), declared_looks(tables)
     found = judged(seen, seeing=False).contrasts
     taken = looks.index(seeds) + 1
     gone = _given_up(tables.looks)

@@ -48,7 +48,7 @@ class Status(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class FairnessRow:
     """One setting or figure of both arms, as text."""
 
     name: str
@@ -66,7 +66,7 @@ class _Figure:
     causes: tuple[str, ...]
 
 
-def table(tables: Tables, contrast: Contrast) -> list[Row]:
+def table(tables: Tables, contrast: Contrast) -> list[FairnessRow]:
     """Return what was set and what was measured, for the runs that `contrast` compares."""
     a, b = tables.arm(contrast.a), tables.arm(contrast.b)
     if a is None or b is None or not a.identity or not b.identity:
@@ -83,7 +83,7 @@ def table(tables: Tables, contrast: Contrast) -> list[Row]:
     return settings + [_measured(figure, runs[0], runs[1], causes) for figure in _FIGURES]
 
 
-def unexplained(tables: Tables, contrast: Contrast) -> list[Row]:
+def unexplained(tables: Tables, contrast: Contrast) -> list[FairnessRow]:
     """Return the rows that differ and should not."""
     return [row for row in table(tables, contrast) if row.status is Status.DIFFERS]
 
@@ -99,7 +99,7 @@ def _declared(tables: Tables, factor: str) -> frozenset[str]:
     return frozenset(keys)
 
 
-def _setting(key: str, a: Arm, b: Arm, factor: str, declared: frozenset[str]) -> Row:
+def _setting(key: str, a: Arm, b: Arm, factor: str, declared: frozenset[str]) -> FairnessRow:
     of_a, of_b = flatten(a.identity), flatten(b.identity)
     factors = factor.split(" + ")
     if [key] == factors or (factor == TUNING and key == "method"):
@@ -109,7 +109,7 @@ def _setting(key: str, a: Arm, b: Arm, factor: str, declared: frozenset[str]) ->
     else:
         status = Status.DIFFERS
     shown = [text(flat[key]) if key in flat else ABSENT for flat in (of_a, of_b)]
-    return Row(name=key, a=shown[0], b=shown[1], status=status)
+    return FairnessRow(name=key, a=shown[0], b=shown[1], status=status)
 
 
 def _of_method(key: str, factors: Sequence[str]) -> bool:
@@ -119,7 +119,7 @@ def _of_method(key: str, factors: Sequence[str]) -> bool:
 
 def _measured(
     figure: _Figure, runs_a: Sequence[Run], runs_b: Sequence[Run], changed: Sequence[str]
-) -> Row:
+) -> FairnessRow:
     a, b = figure.read(runs_a), figure.read(runs_b)
     if a == b:
         status = Status.SAME
@@ -127,7 +127,7 @@ def _measured(
         status = Status.FOLLOWS
     else:
         status = Status.DIFFERS
-    return Row(name=figure.name, a=a, b=b, status=status)
+    return FairnessRow(name=figure.name, a=a, b=b, status=status)
 
 
 def _each(fact: Callable[[RunResult], int | str | None]) -> Callable[[Sequence[Run]], str]:

@@ -10,9 +10,9 @@ Undefined values are null. There is never a NaN, and never a zero that stands fo
 from dataclasses import dataclass
 from typing import Any
 
-from paribus.analysis import effect_wording, looks, wording
+from paribus.analysis import effect_wording, wording
 from paribus.analysis.answer import answer, speaks_of
-from paribus.analysis.answer_form import warnings
+from paribus.analysis.answer_form import form_warnings
 from paribus.analysis.bad_seeds import bad_seeds
 from paribus.analysis.caveats import Caveats, caveats
 from paribus.analysis.claims import findings
@@ -20,14 +20,14 @@ from paribus.analysis.conditions import about_likeness, forked, limits
 from paribus.analysis.contrasts import Contrast
 from paribus.analysis.effects import Effect
 from paribus.analysis.family import judged
-from paribus.analysis.finding import Finding
+from paribus.analysis.finding import Finding, ends
+from paribus.analysis.looks import look_warnings
 from paribus.analysis.reads import unrecorded
 from paribus.analysis.robustness import Shift, Variation, shifts, variations
 from paribus.analysis.signals import signal_table
 from paribus.analysis.summary import ArmSummary, summaries
 from paribus.analysis.tables import MAIN_SCORER, Run, Score, Tables
 from paribus.evaluation.score import VERSION
-from paribus.statistics.intervals import Interval
 from paribus.statistics.split import Split
 from paribus.statistics.verdicts import Verdict
 
@@ -71,7 +71,7 @@ def conclude(tables: Tables) -> Analysis:
         shifts=shifted,
         caveats=beside,
         warnings=[
-            *warnings(tables, shifted, varied),
+            *form_warnings(tables, shifted, varied),
             *alike,
             *(each.sentence for each in bad),
         ],
@@ -109,7 +109,7 @@ def payload(analysis: Analysis, *, signals: bool = True) -> dict[str, Any]:
         "unrecorded": unrecorded(tables),
         "looks": {
             "taken": [look.row() for look in tables.looks],
-            "warnings": looks.warnings(tables),
+            "warnings": look_warnings(tables),
         },
         "limits": analysis.limits,
     }
@@ -152,7 +152,7 @@ def _summary(arm: ArmSummary) -> dict[str, Any]:
         "n": arm.n,
         "accuracy": arm.mean,
         "spread": arm.spread,
-        "interval": _pair(arm.interval),
+        "interval": ends(arm.interval),
         "reason": arm.reason,
         "split": _split(arm.split),
     }
@@ -162,7 +162,7 @@ def _score(score: Score) -> dict[str, Any]:
     return {
         "correct": score.correct,
         "accuracy": score.accuracy,
-        "interval": _pair(score.interval),
+        "interval": ends(score.interval),
     }
 
 
@@ -182,7 +182,7 @@ def _contrast(contrast: Contrast) -> dict[str, Any]:
         "neither": contrast.neither,
         "difference": contrast.difference,
         "by_seed": list(contrast.by_seed),
-        "interval": _pair(contrast.interval),
+        "interval": ends(contrast.interval),
         "p_value": contrast.p_value,
         "p_holm": contrast.p_holm,
         "paired": contrast.paired,
@@ -207,7 +207,7 @@ def _beside(contrast: Contrast, caveats: Caveats) -> dict[str, Any]:
         and {
             "n": answered.n,
             "difference": answered.difference,
-            "interval": _pair(answered.interval),
+            "interval": ends(answered.interval),
             "reason": answered.reason,
         },
     }
@@ -235,7 +235,7 @@ def _effect(effect: Effect) -> dict[str, Any]:
         "scope": effect.scope.value,
         "n": effect.n,
         "difference": effect.difference,
-        "interval": _pair(effect.interval),
+        "interval": ends(effect.interval),
         "p_value": effect.p_value,
         "p_holm": effect.p_holm,
         "detectable": effect.detectable,
@@ -255,7 +255,3 @@ def _split(parts: Split | None) -> dict[str, dict[str, float]] | None:
         name: {"error": error, "share": share}
         for name, error, share in zip(Split.SOURCES, parts.errors, parts.shares, strict=True)
     }
-
-
-def _pair(interval: Interval | None) -> list[float] | None:
-    return None if interval is None else [interval.low, interval.high]

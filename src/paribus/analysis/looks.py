@@ -21,7 +21,7 @@ from paribus.store.ledger import Look, now
 T = TypeVar("T")
 
 
-def planned(tables: Tables) -> tuple[int, ...]:
+def declared_looks(tables: Tables) -> tuple[int, ...]:
     """Return the numbers of seeds at which looks are declared; () if none are."""
     return tuple(tables.config.get("looks") or ())
 
@@ -35,7 +35,7 @@ def new_look(tables: Tables) -> Look | None:
     runs = Counter(run.arm for run in tables.complete)
     problems = max((len(run.generations) for run in tables.complete), default=0)
     pairs = any(runs[a] and runs[b] for a, b, _ in tables.declared)
-    if planned(tables) or not pairs or not _grown(runs, problems, tables.looks):
+    if declared_looks(tables) or not pairs or not _grown(runs, problems, tables.looks):
         return None
     return Look(time=now(), look=_next(tables), runs=dict(runs), problems=problems)
 
@@ -48,7 +48,7 @@ def declared_look(tables: Tables, seeds: int) -> Look:
         look=_next(tables),
         runs=dict(Counter(run.arm for run in seen.complete)),
         problems=max((len(run.generations) for run in seen.complete), default=0),
-        planned=planned(tables),
+        planned=declared_looks(tables),
     )
 
 
@@ -75,7 +75,7 @@ def reached(tables: Tables, arms: Sequence[str]) -> int:
     def has(arm: str, seeds: int) -> bool:
         return all((arm, seed) in complete for seed in range(1 if arm in untuned else seeds))
 
-    return sum(all(has(arm, seeds) for arm in arms) for seeds in planned(tables))
+    return sum(all(has(arm, seeds) for arm in arms) for seeds in declared_looks(tables))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ def at_looks(
     they could see, it gets for the last look how many would have its level; else None. Without
     declared looks there is one, at everything, whose share of the level is 1.
     """
-    looks = planned(tables)
+    looks = declared_looks(tables)
     if not looks:
         return [Seen(judge(tables, family), 1.0)]
     parts, taken = sequential.shares(looks), reached(tables, arms)
@@ -135,7 +135,7 @@ def each_side(
 
 def last(tables: Tables, arms: Sequence[str]) -> Seen[Tables]:
     """Return what is seen at the last declared look that `arms` have reached."""
-    looks = planned(tables)
+    looks = declared_looks(tables)
     if not looks:
         return Seen(tables, 1.0)
     taken = max(1, reached(tables, arms))
@@ -144,17 +144,17 @@ def last(tables: Tables, arms: Sequence[str]) -> Seen[Tables]:
 
 def said(tables: Tables) -> list[str]:
     """Return what looks do to the verdicts, for the limits of a report."""
-    return ([_declared(tables)] if planned(tables) else []) + warnings(tables)
+    return ([_declared(tables)] if declared_looks(tables) else []) + look_warnings(tables)
 
 
-def warnings(tables: Tables) -> list[str]:
+def look_warnings(tables: Tables) -> list[str]:
     """Return what is wrong with the looks: seen again, apart from what was declared, or unentered.
 
     The first look at a fixed design is nothing to warn of.
     """
     undeclared = [look for look in tables.looks if not look.planned]
     lines = [tables.not_entered] if tables.not_entered else []
-    if planned(tables):
+    if declared_looks(tables):
         return ([_before(undeclared)] if undeclared else []) + lines
     return ([_again(tables.looks)] if len(tables.looks) > 1 else []) + lines
 
@@ -188,7 +188,7 @@ def _sizes(looks: Sequence[Look]) -> str:
 
 
 def _declared(tables: Tables) -> str:
-    looks = planned(tables)
+    looks = declared_looks(tables)
     taken = [look for look in tables.looks if look.planned]
     parts = ", ".join(f"{100 * part:.0f} %" for part in sequential.shares(looks))
     return (

@@ -1,6 +1,6 @@
 """Read an experiment's folder into tables.
 
-    tables = load(ExperimentFolder(Path("runs/gsm8k")))
+    tables = read_experiment(ExperimentFolder(Path("runs/gsm8k")))
 
 Whatever keeps a run from being scored becomes its note; nothing is guessed and nothing is zero.
 """
@@ -29,7 +29,7 @@ from paribus.store.places import misplaced
 from paribus.store.results import EvaluationCost, read_result
 from paribus.store.runs import RunState, read_events, read_generations, read_heldout, state
 from paribus.store.standing import why_it_failed
-from paribus.store.tested import Further, still_to_test, told, unrecorded
+from paribus.store.tested import Further, about_further, still_to_test, unrecorded_readings
 
 MAX_CURVE_POINTS = 80
 """A loss curve is drawn with at most this many points; longer ones are averaged in blocks."""
@@ -40,7 +40,7 @@ _NOTES = {
 }
 
 
-def load(folder: ExperimentFolder, description: dict[str, Any] | None = None) -> Tables:
+def read_experiment(folder: ExperimentFolder, description: dict[str, Any] | None = None) -> Tables:
     """Read the experiment in `folder`, by its own description unless another is given.
 
     Raises StoreError if a file of the whole is unreadable.
@@ -78,7 +78,7 @@ def load(folder: ExperimentFolder, description: dict[str, Any] | None = None) ->
         declared=declared,
         runs=tuple(_tested_alike(runs, open_tests)),
         reads=tuple(read_ledger(folder.ledger)),
-        unrecorded=tuple(unrecorded(folder)),
+        unrecorded=tuple(unrecorded_readings(folder)),
         tuning=read_tuning(folder),
         margins={pair: points / 100 for pair, points in margins.items() if points},
         asked=tuple(description.get("asked", ())),
@@ -125,10 +125,10 @@ def _tested_alike(runs: Sequence[Run], open_tests: Mapping[tuple[str, int], Furt
         if not (run.complete and further):
             found.append(run)
         elif mixed and _of_main(further):
-            note = f"complete, but {told(further)}"
+            note = f"complete, but {about_further(further)}"
             found.append(Run(arm=run.arm, seed=run.seed, state=RunState.TESTED_LESS, note=note))
         else:
-            found.append(replace(run, note=told(further)))
+            found.append(replace(run, note=about_further(further)))
     return found
 
 

@@ -12,14 +12,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from paribus.analysis.candidates import ProtocolScore, judge, read
+from paribus.analysis.candidates import ProtocolScore, judge_headroom, read_scores
 from paribus.cli.console import PlainConsole, enduring
 from paribus.cli.display import Display
 from paribus.config.load import Loaded, load, typed
-from paribus.data.problems import load as load_problems
+from paribus.data.problems import load_problems
 from paribus.errors import RunFailed, UserError
 from paribus.evaluation.gold import check_gold
-from paribus.experiment.candidates import NAME, Candidate, evaluate, plan
+from paribus.experiment.candidates import BASELINES, Candidate, plan_models, run_models
 from paribus.experiment.matrix import expand
 from paribus.planning.foresight import ASSUMED, Foresight, foresee
 from paribus.report.units import accuracy_cell
@@ -70,7 +70,7 @@ def baseline(
         if not models:
             remedy = "add one to the command: gemma-3-270m, a folder or a Hub id"
             raise UserError("no model is named", remedy)
-        whole = tested = typed([*_source(data), *size, *values], NAME)
+        whole = tested = typed([*_source(data), *size, *values], BASELINES)
     else:
         if data is not None:
             raise UserError(
@@ -88,10 +88,10 @@ def baseline(
         soft_wrap=True,
     )
     with console.status("fetching weights, checking prompts"):
-        planned = plan(tested, models, asked)
+        planned = plan_models(tested, models, asked)
     runs = [run for candidate in planned for run in candidate.runs]
-    with Display(console, NAME, runs) as display:
-        failed = evaluate(planned, tested, root, display)
+    with Display(console, BASELINES, runs) as display:
+        failed = run_models(planned, tested, root, display)
     found = [_row(candidate, failed, root, foreseen) for candidate in planned]
     if as_json:
         made = {
@@ -148,10 +148,12 @@ def _row(
     candidate: Candidate, failed: Mapping[str, str], root: Path, foreseen: Foresight
 ) -> dict[str, Any]:
     """Return what is known of one model: the contract of `--json`."""
-    folder = ExperimentFolder(root / NAME)
-    tested = [each for run in candidate.runs for each in read(folder.of(run))]
+    folder = ExperimentFolder(root / BASELINES)
+    tested = [each for run in candidate.runs for each in read_scores(folder.of(run))]
     errors = [*candidate.errors, *(failed[r.arm] for r in candidate.runs if r.arm in failed)]
-    judged = judge(tested, foreseen.design, foreseen.claimed or DIFFERENCE) if tested else None
+    judged = (
+        judge_headroom(tested, foreseen.design, foreseen.claimed or DIFFERENCE) if tested else None
+    )
     return {
         "model": candidate.model,
         "protocols": [_protocol(each) for each in tested],

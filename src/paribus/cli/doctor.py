@@ -29,7 +29,7 @@ from paribus.errors import ParibusError
 from paribus.models import packaged
 from paribus.models.source import cache_folder
 from paribus.planning.devices import GB
-from paribus.planning.health import find_problems
+from paribus.planning.health import find_faults
 from paribus.planning.machine import (
     Machine,
     free_bytes,
@@ -59,7 +59,7 @@ def doctor(root: Path, *, as_json: bool) -> int:
             "install it anew, for this machine's CUDA: https://pytorch.org/get-started/locally",
         ) from error
     machine, tested, present = here(root), _tested(), tokens()
-    problems = find_problems(
+    problems = find_faults(
         machine,
         runs=root,
         hub_token=present["HF_TOKEN"] or present["hf auth login"],

@@ -9,7 +9,7 @@ look 1 of 3, at 4 seeds:
 from collections.abc import Sequence
 
 from paribus.analysis.decisions import judge
-from paribus.analysis.reading import load
+from paribus.analysis.reading import read_experiment
 from paribus.analysis.wording import join, p_value, points
 from paribus.config.schema import ExperimentConfig
 from paribus.errors import StoreError
@@ -44,7 +44,7 @@ def look_at(folder: ExperimentFolder, seeds: int) -> Look:
     for look in read_looks(folder.ledger):
         if look.planned and look.seeds == seeds:
             return look
-    look = judge(load(folder), seeds)
+    look = judge(read_experiment(folder), seeds)
     append_look(folder.ledger, look)
     return look
 

@@ -56,7 +56,7 @@ def power(design: Design, baseline: float, difference: float, *, as_json: bool) 
     if difference == 0:
         remedy = "give the smallest that matters, or --margin to show that there is none"
         raise UserError("a difference of 0 cannot be shown", remedy)
-    made = answer(design, baseline, difference)
+    made = power_record(design, baseline, difference)
     if as_json:
         print(json.dumps(made, indent=2))
     else:
@@ -110,7 +110,7 @@ def design_of(
     )
 
 
-def answer(design: Design, baseline: float, difference: float) -> dict[str, Any]:
+def power_record(design: Design, baseline: float, difference: float) -> dict[str, Any]:
     """Return what `--json` prints. Shares are 0..1; where a figure is null, `reason` says why."""
     designs = [replace(design, seeds=seeds) for seeds in sorted({*SEEDS, design.seeds})]
     needed = {each: problems_needed(each, baseline, difference) for each in designs}

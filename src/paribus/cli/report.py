@@ -52,7 +52,7 @@ def report(file: Path, values: Sequence[str], root: Path) -> int:
     return 0
 
 
-def conclude(folder: ExperimentFolder, console: Console) -> None:
+def show_report(folder: ExperimentFolder, console: Console) -> None:
     """Write report and findings, print the table and the report's path.
 
     Raises DamagedError, which names them all, if files of the experiment are not what was written;

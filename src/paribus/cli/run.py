@@ -13,11 +13,11 @@ from paribus.cli.arguments import command
 from paribus.cli.console import PlainConsole, enduring
 from paribus.cli.display import Display
 from paribus.cli.looks import look_at, look_lines, refuse_another_plan
-from paribus.cli.report import conclude
+from paribus.cli.report import show_report
 from paribus.cli.warnings import violation_lines
 from paribus.config.load import Loaded
 from paribus.errors import RunFailed, StoreError
-from paribus.experiment.local import Outcome, run_experiment
+from paribus.experiment.local import ExperimentOutcome, run_experiment
 from paribus.experiment.matrix import Design
 from paribus.experiment.preflight import Warned
 from paribus.planning.rules.card import Severity
@@ -69,7 +69,7 @@ def run(loaded: Loaded, design: Design, root: Path, *, fork: bool) -> int:
 
         outcome = run_experiment(loaded, design, root, display, tell, look, fork=fork)
     _tell_outcome(outcome, design, folder, console)
-    conclude(folder, console)
+    show_report(folder, console)
     if outcome.failed:
         raise RunFailed(
             f"{len(outcome.failed)} of {len(design.runs)} runs failed; the others are kept",
@@ -79,7 +79,7 @@ def run(loaded: Loaded, design: Design, root: Path, *, fork: bool) -> int:
 
 
 def _tell_outcome(
-    outcome: Outcome, design: Design, folder: ExperimentFolder, console: PlainConsole
+    outcome: ExperimentOutcome, design: Design, folder: ExperimentFolder, console: PlainConsole
 ) -> None:
     """Print that there was nothing to do, the learning rates that were found, and what failed."""
     if outcome.more:

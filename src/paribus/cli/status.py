@@ -27,7 +27,7 @@ from paribus.store.ledger import read_looks, stopped_at
 from paribus.store.places import experiments_in
 from paribus.store.runs import RunState
 from paribus.store.standing import Standing, standing
-from paribus.store.tested import still_to_test, told
+from paribus.store.tested import about_further, still_to_test
 
 
 def from_options(options: Namespace) -> int:
@@ -116,7 +116,7 @@ def _row(folder: ExperimentFolder, run: RunFolder, which: Mapping[str, Any]) -> 
         "to_test": now.to_test,
         "checkpoint_step": now.checkpoint,
         "goes_on_from": _goes_on(now),
-        "still_to_test": told(further) if further else None,
+        "still_to_test": about_further(further) if further else None,
         "age_seconds": now.begun,
         "changed_seconds": now.changed,
         "error": now.error,

@@ -19,7 +19,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from paribus.config.explain import explain, nearest, shown_key
+from paribus.config.explain import explain_fault, nearest, shown_key
 from paribus.config.keys import SCHEMA
 from paribus.config.looks import look_problems
 from paribus.config.read import Origin, find_origin
@@ -217,7 +217,7 @@ def _faults(adapter: TypeAdapter[Any], values: Mapping[str, Any]) -> dict[str, s
     except ValidationError as error:
         problems: dict[str, str] = {}
         for item in error.errors(include_url=False, include_input=False):
-            key, text = explain([str(part) for part in item["loc"]], item["type"], values)
+            key, text = explain_fault([str(part) for part in item["loc"]], item["type"], values)
             problems.setdefault(key, text)
         return problems
     return {}

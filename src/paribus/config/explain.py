@@ -1,6 +1,6 @@
 """Says what is wrong with a value: the key, what is allowed and what was given, in one line.
 
-    explain(["training", "epochs"], "greater_than", {"training": {"epochs": 0}})
+    explain_fault(["training", "epochs"], "greater_than", {"training": {"epochs": 0}})
     # ("training.epochs", "training.epochs must be a number > 0, got 0")
 
 pydantic finds the fault. The words are made here, from the schema, so they always fit it.
@@ -35,7 +35,7 @@ def nearest(name: str, known: list[str]) -> str:
     return f"; nearest: {close[0]}" if close else ""
 
 
-def explain(parts: list[str], kind: str, values: Mapping[str, Any]) -> tuple[str, str]:
+def explain_fault(parts: list[str], kind: str, values: Mapping[str, Any]) -> tuple[str, str]:
     """Return the dotted key that pydantic's location means, and the problem in our words."""
     dotted = ".".join(parts)
     if kind == "unexpected_keyword_argument" and parts[0] != "contrasts":

@@ -35,7 +35,7 @@ from paribus.errors import ConfigError
 from paribus.files import path_fault
 from paribus.untrusted import find_secret
 
-MAX_PROBLEMS = 100
+MAX_FAULTS = 100
 """Listed at once; who has more has one cause for most of them."""
 
 _DESIGN = ("matrix", "arms")
@@ -103,8 +103,8 @@ def _settled(path: Path, layers: Sequence[_Layer], dotlist: Sequence[str]) -> Lo
     config, problems = check_experiment(values, origins)
     if config is None:
         remedy = "mend each line above; docs/config.md describes every key"
-        more = len(problems) - MAX_PROBLEMS
-        told = [*problems[:MAX_PROBLEMS], *([f"and {more:,} more"] if more > 0 else [])]
+        more = len(problems) - MAX_FAULTS
+        told = [*problems[:MAX_FAULTS], *([f"and {more:,} more"] if more > 0 else [])]
         raise ConfigError("\n".join(told), remedy)
     return Loaded(
         config=config,

@@ -1,7 +1,7 @@
 """Which problems read alike: near-duplicates, and problems made from one template.
 
-    alike(questions)                # [0, 0, 1, 2, 2]: [n] sets, numbered
-    told(questions, groups)         # "800 of 1,200 problems read like another but for …"
+    alike_sets(questions)                # [0, 0, 1, 2, 2]: [n] sets, numbered
+    about_alike(questions, groups)         # "800 of 1,200 problems read like another but for …"
 
 What a template varies are numbers, names and things. So a question is reduced to its words of
 structure (the, how many, each), with one gap for whatever stands between two of them: copied text
@@ -89,7 +89,7 @@ class Likeness:
 
 
 @lru_cache(maxsize=4)
-def told(questions: tuple[str, ...], groups: tuple[str, ...]) -> str:
+def about_alike(questions: tuple[str, ...], groups: tuple[str, ...]) -> str:
     """Return what a reader must know of how alike problems are; "" if that is next to nothing.
 
     `groups` as in `Problem.group`. Kept: all arms of an experiment are asked the same.
@@ -108,7 +108,7 @@ def told(questions: tuple[str, ...], groups: tuple[str, ...]) -> str:
 def likeness(questions: Sequence[str], groups: Sequence[str]) -> Likeness:
     """Return how many of the problems read alike beyond their `groups`. At least one problem."""
     own = _numbered([group or place for place, group in enumerate(groups)])
-    sets = _joined(len(own), [_links(alike(questions)), _links(own)])
+    sets = _joined(len(own), [_links(alike_sets(questions)), _links(own)])
     # A set of one group alone is known already.
     several = np.bincount(np.unique(np.column_stack([sets, own]), axis=0)[:, 0]) > 1
     sizes = np.bincount(sets) * several
@@ -125,7 +125,7 @@ def likeness(questions: Sequence[str], groups: Sequence[str]) -> Likeness:
     )
 
 
-def alike(questions: Sequence[str]) -> Sets:
+def alike_sets(questions: Sequence[str]) -> Sets:
     """Return [n] the set of each question, numbered from 0; one like no other is alone in its."""
     texts = [words(question) for question in questions]
     copies = _links(_numbered([tuple(text) for text in texts]))

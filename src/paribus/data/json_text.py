@@ -15,7 +15,7 @@ from paribus.files import KeyTwiceError, parse_json
 
 MEND = "mend or remove the line"
 ENCODE = "save the whole file as UTF-8: iconv -f latin1 -t utf-8 IN > OUT; from Windows: -f cp1252"
-COLUMNS = {"question", "completion", "problem_id"}
+ROW_KEYS = {"question", "completion", "problem_id"}
 """Every row has one of them, but for lm-eval's, which has a `doc`."""
 _HALF = re.compile("[\ud800-\udfff]")
 _PLAIN = re.compile("[A-Za-z_][A-Za-z0-9_]*").fullmatch
@@ -71,7 +71,7 @@ def begun(text: bytes) -> dict[str, Any] | None:
 
 def check_unwrapped(where: str, only: dict[str, Any]) -> None:
     """Raise DataError if the one object of a file is no row, but holds the rows."""
-    keys = None if (COLUMNS | {"doc"}) & only.keys() else _way_to_rows(only)
+    keys = None if (ROW_KEYS | {"doc"}) & only.keys() else _way_to_rows(only)
     if keys:
         steps = "".join(f".{key}" if _PLAIN(key) else f"[{json.dumps(key)}]" for key in keys)
         program = shlex.quote(("" if steps.startswith(".") else ".") + steps + "[]")

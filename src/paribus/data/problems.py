@@ -72,7 +72,7 @@ def hash_of_tests(problems: Sequence[Problem]) -> str:
     return sha256_of_json([[p.question, p.answer] for p in problems])
 
 
-def load(data: DataConfig, seed: int) -> ProblemSet:
+def load_problems(data: DataConfig, seed: int) -> ProblemSet:
     """Return the problems `data` asks for. Raises DataError if there are not enough."""
     train_pool, test_pool, read, test_variant = _pools(data, seed)
     distinct = _distinct(train_pool)
@@ -126,7 +126,7 @@ def _generated(
             "generated problems have no end: data.train_size and data.test_size are 'all'",
             "give numbers, for example data.train_size=128 data.test_size=100",
         )
-    train, test = wordproblems.generate(
+    train, test = wordproblems.generate_problems(
         seed=derive(seed, "wordproblems"),
         train_size=data.train_size + FEW_SHOTS + data.validation_size,
         test_size=data.test_size,

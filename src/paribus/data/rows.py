@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import IO, Any, TypeAlias
 
 from paribus.data.json_text import (
-    COLUMNS,
     ENCODE,
     MEND,
+    ROW_KEYS,
     begun,
     check_unwrapped,
     fault,
@@ -204,7 +204,7 @@ def _list(text: bytes, path: Path, number: int) -> Iterator[Row]:
 def _is_header(line: bytes) -> bool:
     """Whether a line that is no JSON names a column of ours among others."""
     names = _names(line.decode(errors="replace"))
-    return len(names) > 1 and bool(COLUMNS & set(names))
+    return len(names) > 1 and bool(ROW_KEYS & set(names))
 
 
 def _names(header: str) -> list[str]:

@@ -1,7 +1,7 @@
 """Generated word problems in GSM8K's format: a task that a small model can learn offline.
 
 GSM8K itself is too hard for a model of a few hundred million parameters. Here a problem is a
-small expression tree: leaves are numbers that the question states, nodes are `Step`s, whose
+small expression tree: leaves are numbers that the question states, nodes are `Node`s, whose
 kind says what happens and who then holds the things. One step, with its socratic solution:
 
     Mia has 12 pens. Leo has 3 times as many pens as Mia has now. How many pens does Leo have now?
@@ -66,12 +66,12 @@ class Kind:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class Node:
     """A node of the tree: `left` is the running number, `right` a new number or a pooled one."""
 
     kind: Kind
-    left: Step | int
-    right: Step | int
+    left: Node | int
+    right: Node | int
 
     @property
     def value(self) -> int:
@@ -109,7 +109,7 @@ KINDS = (
 )  # fmt: skip
 
 
-def generate(
+def generate_problems(
     *,
     seed: int,
     train_size: int,
@@ -180,20 +180,20 @@ def _side(key: str) -> str:
     return "test" if derive(0, "wordproblems", "side", key) % 4 == 0 else "train"
 
 
-def _draw_tree(rng: random.Random, count: int, max_number: int) -> Step:
+def _draw_tree(rng: random.Random, count: int, max_number: int) -> Node:
     tree = _draw_step(rng, rng.randint(2, max_number), max_number)
     for _ in range(count - 1):
         tree = _draw_step(rng, tree, max_number)
     return tree
 
 
-def _draw_step(rng: random.Random, left: Step | int, max_number: int) -> Step:
+def _draw_step(rng: random.Random, left: Node | int, max_number: int) -> Node:
     choices = [(kind, rights) for kind in KINDS if (rights := _rights(kind, left, max_number))]
     kind, rights = rng.choice(choices)
-    return Step(kind, left, rng.choice(rights))
+    return Node(kind, left, rng.choice(rights))
 
 
-def _rights(kind: Kind, left: Step | int, max_number: int) -> Sequence[Step | int]:
+def _rights(kind: Kind, left: Node | int, max_number: int) -> Sequence[Node | int]:
     """Return what may stand right of `left` so that the result is a whole number in bounds."""
     value, limit = _value(left), max_number**2
     if kind is POOLS:
@@ -206,13 +206,13 @@ def _rights(kind: Kind, left: Step | int, max_number: int) -> Sequence[Step | in
     return [n for n in numbers if value % n == 0] if kind.operation == "/" else numbers
 
 
-def _value(tree: Step | int) -> int:
+def _value(tree: Node | int) -> int:
     return tree if isinstance(tree, int) else tree.value
 
 
-def _render(tree: Step, rng: random.Random, variant: Variant) -> Problem:
+def _render(tree: Node, rng: random.Random, variant: Variant) -> Problem:
     chain = [tree]
-    while isinstance(chain[0].left, Step):
+    while isinstance(chain[0].left, Node):
         chain.insert(0, chain[0].left)
     # No name, container or place comes twice, so that each means one thing in the text.
     names = rng.sample(NAMES, MAX_STEPS + 1)

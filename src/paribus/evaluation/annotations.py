@@ -19,13 +19,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 
-from paribus.evaluation.calculator import MAX_LENGTH, PRECISION, evaluate, numbers
+from paribus.evaluation.calculator import MAX_LENGTH, SIGNIFICANT_DIGITS, evaluate, numbers
 from paribus.evaluation.final import own_part
 from paribus.records import Generation
 
 _ANNOTATION = re.compile(rf"<<([^<>=\n]{{1,{MAX_LENGTH}}}+)=([^<>=\n]{{0,{MAX_LENGTH}}}+)>>")
 
-_NOISE = Fraction(10, 10**PRECISION)
+_NOISE = Fraction(10, 10**SIGNIFICANT_DIGITS)
 """Share of a value by which a calculator's result may miss it, ours or one that uses floats."""
 
 _LIST_MARK = re.compile(r"[ \t]*+(?:[-*+]|[0-9]{1,3}[.)])[ \t]++")

@@ -1,7 +1,7 @@
 """Decoding by vLLM in place of paribus' own engine: the same prompts, ends of texts and records.
 
     with serving(Weights(model=folder), dtype=…, longest=1024, rows=32) as continued:
-        generations = generate(continued, tokenizer, prompts, stop_ids=…, …)
+        generations = generate_by_vllm(continued, tokenizer, prompts, stop_ids=…, …)
 
 vLLM only continues token ids (`vllm_process`). Where a text ends and what the calculator adds is
 decided here, by the rules of `writing` that also end our own engine's texts. So that a text that
@@ -24,14 +24,14 @@ from typing import IO, Any
 import torch
 
 from paribus.errors import RunFailed
-from paribus.evaluation.writing import Row, Rules
+from paribus.evaluation.writing import OpenText, Rules
 from paribus.prompts.encode import Prompt
 from paribus.records import Generation
 
 ROUND = 128
 """Tokens that a text is continued by before it is looked at."""
 
-PROBLEMS = 8
+BATCHES_AT_ONCE = 8
 """Batches of problems that are given to vLLM at once: it fills its batch from them."""
 
 _PATIENCE = 60
@@ -118,7 +118,7 @@ def serving(
             _end(process)
 
 
-def generate(  # noqa: PLR0913  # what an engine needs to know
+def generate_by_vllm(  # noqa: PLR0913  # what an engine needs to know
     continued: Continued,
     tokenizer: Any,
     prompts: Sequence[Prompt],
@@ -136,10 +136,10 @@ def generate(  # noqa: PLR0913  # what an engine needs to know
         max_new_tokens=max_new_tokens,
         calculator=calculator,
     )
-    rows = [Row(prompt) for prompt in prompts]
+    rows = [OpenText(prompt) for prompt in prompts]
     done = 0
-    for start in range(0, len(rows), PROBLEMS * batch_size):
-        going = rows[start : start + PROBLEMS * batch_size]
+    for start in range(0, len(rows), BATCHES_AT_ONCE * batch_size):
+        going = rows[start : start + BATCHES_AT_ONCE * batch_size]
         while going:
             texts = [[*row.prompt.ids, *row.generated] for row in going]
             room = [min(ROUND, max_new_tokens - len(row.generated)) for row in going]
@@ -153,7 +153,7 @@ def generate(  # noqa: PLR0913  # what an engine needs to know
     return [rules.finished(row) for row in rows]
 
 
-def _write(rules: Rules, row: Row, tokens: Sequence[int], finite: Sequence[bool]) -> None:
+def _write(rules: Rules, row: OpenText, tokens: Sequence[int], finite: Sequence[bool]) -> None:
     """Give `row` its next tokens up to its end, or to a result that the calculator writes."""
     if not tokens:
         raise RunFailed(

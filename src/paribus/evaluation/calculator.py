@@ -18,7 +18,7 @@ MAX_LENGTH = 200
 MAX_DIGITS = 60
 """Of a result's numerator and of its denominator. More is noise from a model that loops."""
 
-PRECISION = 12
+SIGNIFICANT_DIGITS = 12
 """Significant digits of a result that has more, its integer part aside."""
 
 _NUMBER = r"(?:[0-9]{1,3}(?:,[0-9]{3})++(?![0-9])|[0-9]++)(?:\.[0-9]*+)?|\.[0-9]++"
@@ -61,11 +61,11 @@ def numbers(text: str) -> tuple[Fraction, ...]:
 def spell(value: Fraction) -> str:
     """Return `value` as a plain decimal without trailing zeros: 36, -0.5, 1.33333333333.
 
-    It is exact where `PRECISION` significant digits are enough; else it is rounded to them, half
+    It is exact where `SIGNIFICANT_DIGITS` digits are enough; else it is rounded to them, half
     to even, but never within its integer part. (OpenAI's calculator writes Python's float, as in
     3.3333333333333335, which is five digits longer and not exact either.)
     """
-    digits = max(PRECISION, len(str(abs(int(value)))))
+    digits = max(SIGNIFICANT_DIGITS, len(str(abs(int(value)))))
     quotient = Context(prec=digits).divide(Decimal(value.numerator), Decimal(value.denominator))
     plain = format(quotient, "f")
     return plain.rstrip("0").rstrip(".") if "." in plain else plain

@@ -26,12 +26,12 @@ FREE, FREE_WITHOUT_TILES = 150, 10
 processor's operations a second over its bytes a second, twice over the bytes of a weight: on GPUs
 and CPUs that multiply by tiles (AMX), and on other CPUs."""
 
-LONGEST = 3
+LONGEST_CONTEXT = 3
 """Tokens before the guess that must have occurred before, if that many did."""
 
 
 class Draft:
-    """A text, and where its sequences of up to `LONGEST` tokens last occurred."""
+    """A text, and where its sequences of up to `LONGEST_CONTEXT` tokens last occurred."""
 
     def __init__(self, ids: Iterable[int]) -> None:
         self.ids: list[int] = []
@@ -42,13 +42,13 @@ class Draft:
         """Add tokens to the text."""
         for token in ids:
             end = len(self.ids)
-            for length in range(1, min(LONGEST, end) + 1):
+            for length in range(1, min(LONGEST_CONTEXT, end) + 1):
                 self._next[tuple(self.ids[end - length :])] = end
             self.ids.append(token)
 
     def following(self, number: int) -> list[int]:
         """Return `number` tokens that may follow, or none if the last one is new to the text."""
-        for length in range(min(LONGEST, len(self.ids)), 0, -1):
+        for length in range(min(LONGEST_CONTEXT, len(self.ids)), 0, -1):
             start = self._next.get(tuple(self.ids[-length:]))
             if start is not None:
                 period = len(self.ids) - start  # what is copied may run into the copy itself

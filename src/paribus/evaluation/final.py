@@ -22,7 +22,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-from paribus.evaluation.places import Place, is_reckoned_on, is_taken_back, last_line, places
+from paribus.evaluation.places import AnswerPlace, is_reckoned_on, is_taken_back, last_line, places
 from paribus.evaluation.spelled import LONGEST, Value, spelled
 from paribus.evaluation.unwrapped import plain
 from paribus.records import AnswerStyle
@@ -195,14 +195,14 @@ def _last(part: str, style: AnswerStyle, *, cut: bool) -> Final | None:
     return _read(line) if line and not is_taken_back(part, line) else None
 
 
-def _repeated(cut: Place, before: list[Final]) -> Final | None:
+def _repeated(cut: AnswerPlace, before: list[Final]) -> Final | None:
     """Return what `cut` begins to say again: the last two answers, as in a loop, if they agree."""
     loops = len(before) > 1 and before[0].value == before[1].value
     again = loops and before[0].written.strip().startswith(cut.written.strip())
     return before[0] if again else None
 
 
-def _read(place: Place) -> Final | None:
+def _read(place: AnswerPlace) -> Final | None:
     written = place.written[:LONGEST]
     if not any(map(str.isnumeric, written)):
         return None

@@ -20,7 +20,7 @@ from torch import nn
 
 from paribus.evaluation.decoder import Decoder
 from paribus.evaluation.drafts import Luck, free_tokens
-from paribus.evaluation.writing import Row, Rules
+from paribus.evaluation.writing import OpenText, Rules
 from paribus.models.device import peak_memory_bytes, reset_peak_memory
 from paribus.prompts.encode import Prompt, shared_length
 from paribus.records import Generation, Stop
@@ -53,13 +53,13 @@ def generate(
         max_new_tokens=max_new_tokens,
         calculator=calculator,
     )
-    rows = [Row(prompt) for prompt in prompts]
+    rows = [OpenText(prompt) for prompt in prompts]
     # The longest first: they take longest, and memory is at its peak early.
     waiting = sorted(rows, key=lambda row: len(row.prompt.ids))
     decoder = Decoder(model, min(batch_size, len(rows)))
     with torch.inference_mode():
         decoder.share(prompts[0].ids[: shared_length([prompt.ids for prompt in prompts])])
-        places: list[Row | None] = [None] * decoder.rows
+        places: list[OpenText | None] = [None] * decoder.rows
         done, luck = 0, Luck(free_tokens(decoder.device, decoder.dtype))
         while done < len(rows):
             _seat(decoder, places, waiting)
@@ -101,7 +101,7 @@ def total_cost(costs: Sequence[EvaluationCost]) -> EvaluationCost:
     )
 
 
-def _seat(decoder: Decoder, places: list[Row | None], waiting: list[Row]) -> None:
+def _seat(decoder: Decoder, places: list[OpenText | None], waiting: list[OpenText]) -> None:
     """Give free places to problems from the end of `waiting`, if enough are free to be worth it."""
     free = [place for place, row in enumerate(places) if row is None]
     if not waiting or len(free) < min(max(1, len(places) // _REFILL), len(waiting)):
@@ -112,7 +112,7 @@ def _seat(decoder: Decoder, places: list[Row | None], waiting: list[Row]) -> Non
     decoder.prefill({place: row.prompt.ids for place, row in seated.items()})
 
 
-def _shrink(decoder: Decoder, places: list[Row | None]) -> list[Row | None]:
+def _shrink(decoder: Decoder, places: list[OpenText | None]) -> list[OpenText | None]:
     """Leave out free places, where the batch then gets smaller by a worthwhile amount."""
     at_work = [place for place, row in enumerate(places) if row is not None]
     # 1, 2, 4, 8, 16, 24, …: kernels are kept for each size, and a row less saves nothing.
@@ -125,7 +125,7 @@ def _shrink(decoder: Decoder, places: list[Row | None]) -> list[Row | None]:
     return [places[place] for place in kept]
 
 
-def _step(decoder: Decoder, places: list[Row | None], rules: Rules, luck: Luck) -> int:
+def _step(decoder: Decoder, places: list[OpenText | None], rules: Rules, luck: Luck) -> int:
     """Write in every row a token, and more as far as guesses come true; return how many rows stop.
 
     The places of those that stop are free.

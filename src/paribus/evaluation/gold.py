@@ -40,7 +40,7 @@ def check_gold(
     _check_correct(problems, style)
 
 
-def asked(question: str) -> str:
+def normalized_question(question: str) -> str:
     """Return what is asked, without what does not change it: white space, case, unseen marks."""
     seen = question if question.isascii() else normalize("NFC", _UNSEEN.sub("", question))
     return " ".join(seen.casefold().split())
@@ -50,7 +50,7 @@ def _check_one_answer(problems: Iterable[Problem], which: str) -> None:
     first: dict[str, Problem] = {}
     torn: dict[str, Problem] = {}
     for problem in problems:
-        question = asked(problem.question)
+        question = normalized_question(problem.question)
         if first.setdefault(question, problem).answer != problem.answer:
             torn.setdefault(question, problem)
     if torn:
@@ -61,7 +61,7 @@ def _check_one_answer(problems: Iterable[Problem], which: str) -> None:
         ]
         have = "question has" if len(said) == 1 else "questions have"
         raise DataError(
-            f"{len(said)} {have} two gold answers: {listed(said)}",
+            f"{len(said)} {have} two gold answers: {first_few(said)}",
             f"say which one holds: {which}",
         )
 
@@ -80,7 +80,7 @@ def _check_correct(problems: Sequence[Problem], style: AnswerStyle) -> None:
         other = f", or set evaluation.answer=auto in place of {style}" if style != "auto" else ""
         raise DataError(
             f"{len(said)} gold {what} not correct by {their} own scorer, so that no model could "
-            f"be: {listed(said)}",
+            f"be: {first_few(said)}",
             "end the solution in '#### N' on a line of its own, N its number alone and no other "
             f"answer behind it; or remove the row{other}",
         )
@@ -122,7 +122,7 @@ def _at(problem: Problem, else_: str) -> str:
     return problem.where or else_
 
 
-def listed(said: Sequence[str]) -> str:
+def first_few(said: Sequence[str]) -> str:
     """Return the first few of `said`, and how many more there are."""
     more = f"; and {len(said) - SHOWN:,} more" if len(said) > SHOWN else ""
     return "; ".join(said[:SHOWN]) + more

@@ -19,7 +19,7 @@ from paribus.records import AnswerStyle
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class AnswerPlace:
     """Where an answer may stand.
 
     Attributes:
@@ -119,7 +119,7 @@ _FIRST = re.compile(r"#[\s*_(]{0,8}0?1(?![0-9])")
 """In a text with a first heading: most have none, and need not be read line by line."""
 
 
-def places(part: str, style: AnswerStyle, *, cut: bool = False) -> Iterator[Place]:
+def places(part: str, style: AnswerStyle, *, cut: bool = False) -> Iterator[AnswerPlace]:
     """Yield where answers of `style` may stand, but for the last line; `cut` as in `final`."""
     if style in ("auto", "marked") and "####" in part:
         yield from _marked(part, cut=cut)
@@ -131,19 +131,19 @@ def places(part: str, style: AnswerStyle, *, cut: bool = False) -> Iterator[Plac
         yield from _boxed(part, cut=cut)
 
 
-def is_taken_back(part: str, place: Place) -> bool:
+def is_taken_back(part: str, place: AnswerPlace) -> bool:
     """Return whether the next sentence or line takes back what is said at `place`."""
     said = _LINE_AND_NEXT.match(part, place.start)
     return bool(said and _TAKEN_BACK.search(said[0]))
 
 
-def is_reckoned_on(part: str, place: Place, number: Fraction) -> bool:
+def is_reckoned_on(part: str, place: AnswerPlace, number: Fraction) -> bool:
     """Return whether the line behind `place` goes on reckoning with its `number`."""
     said = _LINE_AND_NEXT.match(part, place.start)
     return bool(said and said["next"] and reckons_on(said["next"], number))
 
 
-def last_line(part: str) -> Place | None:
+def last_line(part: str) -> AnswerPlace | None:
     """Return the last line that is not blank, without a mark or a label: `- `, `Antwort:`."""
     whole = part.rstrip()
     start = whole.rfind("\n") + 1
@@ -155,17 +155,17 @@ def last_line(part: str) -> Place | None:
     if len(written) > LONGEST:
         return None
     comma = bool(mark and mark["comma"])
-    return Place("last_line", start, written, alone=True, comma=comma)
+    return AnswerPlace("last_line", start, written, alone=True, comma=comma)
 
 
-def _boxed(part: str, *, cut: bool) -> Iterator[Place]:
+def _boxed(part: str, *, cut: bool) -> Iterator[AnswerPlace]:
     for start, written in boxed(part):
-        yield Place("boxed", start, written)
+        yield AnswerPlace("boxed", start, written)
     if half := _OPEN_BOX.search(part):
-        yield Place("boxed", half.start(), half[1], open=cut)
+        yield AnswerPlace("boxed", half.start(), half[1], open=cut)
 
 
-def _marked(part: str, *, cut: bool) -> Iterator[Place]:
+def _marked(part: str, *, cut: bool) -> Iterator[AnswerPlace]:
     marks = list(_MARK.finditer(part))
     headings = _headings(part, marks)
     for mark in marks:
@@ -173,10 +173,10 @@ def _marked(part: str, *, cut: bool) -> Iterator[Place]:
             continue
         if _BLANK.fullmatch(mark[1]):
             written, ends = _below(part, mark.end())
-            yield Place("marked", mark.start(), written, open=cut and ends, alone=True)
+            yield AnswerPlace("marked", mark.start(), written, open=cut and ends, alone=True)
         else:
             ends = cut and _is_open(mark, 1, part)
-            yield Place("marked", mark.start(), mark[1][:LONGEST], open=ends)
+            yield AnswerPlace("marked", mark.start(), mark[1][:LONGEST], open=ends)
 
 
 def _headings(part: str, marks: Sequence[re.Match[str]]) -> frozenset[int]:
@@ -205,7 +205,7 @@ def _is_title(line: str) -> bool:
     return bool(_HEADING.match(line) or _TITLE.match(line[:LONGEST]))
 
 
-def _phrases(pattern: re.Pattern[str], part: str, *, cut: bool) -> Iterator[Place]:
+def _phrases(pattern: re.Pattern[str], part: str, *, cut: bool) -> Iterator[AnswerPlace]:
     for phrase in pattern.finditer(part):
         if _is_supposed(phrase, part):
             continue
@@ -217,7 +217,9 @@ def _phrases(pattern: re.Pattern[str], part: str, *, cut: bool) -> Iterator[Plac
             alone = True
         else:
             ends = _is_open(phrase, "said", part)
-        yield Place("phrase", phrase.start(), said, open=cut and ends, alone=alone, comma=comma)
+        yield AnswerPlace(
+            "phrase", phrase.start(), said, open=cut and ends, alone=alone, comma=comma
+        )
 
 
 def _below(part: str, end: int) -> tuple[str, bool]:

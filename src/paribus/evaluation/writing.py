@@ -1,6 +1,6 @@
 """What a row has written, and whether it stops there.
 
-    row = Row(prompt)
+    row = OpenText(prompt)
     rules.advance(row, token, finite=True)      # row.generated grows, row.stop may be set
 
 A row stops at a stop token, at a `Question:` of its own once it has answered, at the limit of
@@ -25,8 +25,8 @@ _TAIL = 24
 
 
 @dataclass(slots=True)
-class Row:
-    """One problem being decoded."""
+class OpenText:
+    """The text of one problem while it is decoded."""
 
     prompt: Prompt
     generated: list[int] = field(default_factory=list)
@@ -60,7 +60,7 @@ class Rules:
     calculator: bool = False
 
     def write(
-        self, row: Row, guesses: Sequence[int], chosen: Sequence[int], finite: Sequence[bool]
+        self, row: OpenText, guesses: Sequence[int], chosen: Sequence[int], finite: Sequence[bool]
     ) -> int:
         """Give `row` what was `chosen` after its last token and after each guess that came true.
 
@@ -72,7 +72,7 @@ class Rules:
                 break
         return number + 1
 
-    def advance(self, row: Row, token: int, *, finite: bool) -> None:
+    def advance(self, row: OpenText, token: int, *, finite: bool) -> None:
         """Give `row` its next token, unless its logits are not `finite`; see if it stops there."""
         if not finite:
             row.stop = Stop.FAILED
@@ -89,10 +89,10 @@ class Rules:
         elif self.calculator and not row.forced and tail.endswith("="):
             row.forced = self._result(row.generated)
 
-    def _is_over(self, row: Row) -> bool:
+    def _is_over(self, row: OpenText) -> bool:
         return is_over(self.text(row.generated), row.prompt.problem.question)
 
-    def finished(self, row: Row) -> Generation:
+    def finished(self, row: OpenText) -> Generation:
         """Return the record of a stopped row."""
         assert row.stop is not None
         problem = row.prompt.problem

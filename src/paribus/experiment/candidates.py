@@ -1,8 +1,8 @@
 """Candidate models, each tested untuned under several protocols before an experiment uses it.
 
-    planned = plan(loaded, ["gemma-3-270m", "google/gemma-2b-it"], [])
+    planned = plan_models(loaded, ["gemma-3-270m", "google/gemma-2b-it"], [])
     planned[0].runs[0].arm                      # "gemma-3-270m-zero_shot-raw-1f2e3d4c"
-    failed = evaluate(planned, loaded, Path("runs"), on_progress)
+    failed = run_models(planned, loaded, Path("runs"), on_progress)
 
 Each model and protocol is an ordinary run of a baseline in the experiment `baselines`, under a name
 that no other data or settings share: what is there already is kept, and `reuse` finds it for any
@@ -25,14 +25,14 @@ from paribus.experiment.fitting import native_precision
 from paribus.experiment.local import OnRun, run_experiment
 from paribus.experiment.matrix import Design, expand
 from paribus.files import sha256_of_json
-from paribus.models.source import context_length, find
+from paribus.models.source import context_length, find_model
 from paribus.planning import devices
 from paribus.planning.encodings import tokenizer_of
 from paribus.planning.inputs import prepare
 
 _Format = Literal["raw", "chat"]
 
-NAME = "baselines"
+BASELINES = "baselines"
 """Folder of all candidates' runs."""
 PROTOCOLS: dict[str, tuple[Shots, _Format]] = {
     f"{shots}/{format}": (shots, format)
@@ -60,7 +60,7 @@ class Candidate:
     errors: tuple[str, ...]
 
 
-def plan(loaded: Loaded, models: Sequence[str], protocols: Sequence[str]) -> list[Candidate]:
+def plan_models(loaded: Loaded, models: Sequence[str], protocols: Sequence[str]) -> list[Candidate]:
     """Return the candidates: `models`, or those of the experiment if there are none.
 
     Raises UserError if a model is named twice or a protocol is none of `PROTOCOLS`; what keeps a
@@ -75,7 +75,7 @@ def plan(loaded: Loaded, models: Sequence[str], protocols: Sequence[str]) -> lis
     also = dict.fromkeys(name for arm in arms for name in arm.config.evaluation.also)
     training = loaded.config.training
     if training.precision == "auto":
-        training = replace(training, precision=native_precision(devices.here()))
+        training = replace(training, precision=native_precision(devices.device_here()))
     evaluation = replace(loaded.config.evaluation, also=tuple(also))
     shared = replace(loaded.config, training=training, evaluation=evaluation)
     return [
@@ -84,7 +84,7 @@ def plan(loaded: Loaded, models: Sequence[str], protocols: Sequence[str]) -> lis
     ]
 
 
-def evaluate(
+def run_models(
     planned: Sequence[Candidate], loaded: Loaded, root: Path, on_progress: OnRun
 ) -> dict[str, str]:
     """Run what is not complete yet; return message and remedy of each failed run by its arm.
@@ -125,7 +125,7 @@ def _candidate(
     skipped: list[str] = []
     errors: list[str] = []
     try:
-        source = find(_located(model), revision)
+        source = find_model(_located(model), revision)
         tokenizer, context = tokenizer_of(source), context_length(source)
         for name in dict.fromkeys(wanted):
             if name.endswith("/chat") and not tokenizer.chat_template:
@@ -166,7 +166,7 @@ def _run(
         training=shared.training,
         evaluation=replace(evaluation, protocol=shots, also=also),
     )
-    draft = RunSpec(experiment=NAME, arm="", replicate=0, seed=shared.seed, config=config)
+    draft = RunSpec(experiment=BASELINES, arm="", replicate=0, seed=shared.seed, config=config)
     # The fingerprint knows no content of folders, and no precision of an arm that trains nothing.
     inputs = prepare(config, shared.seed).identity()
     settings = sha256_of_json([draft.fingerprint, inputs, config.training.computes_in])[:8]
@@ -176,7 +176,7 @@ def _run(
 def _config(loaded: Loaded) -> ExperimentConfig:
     """Return the values of the experiment that all candidates together are."""
     return replace(
-        loaded.config, name=NAME, question=_QUESTION, hypothesis="", matrix={}, arms={},
+        loaded.config, name=BASELINES, question=_QUESTION, hypothesis="", matrix={}, arms={},
         contrasts="auto", tune=None, strict=False, paired_seeds=False, labels=None, seeds=1,
         budget=None, looks=None,
     )  # fmt: skip

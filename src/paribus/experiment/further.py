@@ -28,7 +28,7 @@ from paribus.models import blocked
 from paribus.models.adapters import load_adapter
 from paribus.models.device import compute_dtype, default_device
 from paribus.models.load import for_inference, load_model
-from paribus.models.source import Source
+from paribus.models.source import ModelSource
 from paribus.planning.inputs import Inputs
 from paribus.records import Generation, Stop
 from paribus.store.layout import RunFolder
@@ -168,7 +168,7 @@ def _load(spec: RunSpec, inputs: Inputs, folder: RunFolder, device: torch.device
     compute = compute_dtype(config.training.computes_in, device)
     source = inputs.source
     if config.method == "full":
-        source = Source(path=Path(folder.weights), identity=source.identity)
+        source = ModelSource(path=Path(folder.weights), identity=source.identity)
     model = load_model(source, compute, device, config.quantization)
     if config.method == "lora":
         model = load_adapter(model, folder.weights)

@@ -23,7 +23,7 @@ from paribus.experiment.progress import Progress
 from paribus.experiment.resuming import refuse_another
 from paribus.experiment.stored import as_stored, check_inputs, check_open, pending
 from paribus.experiment.survey import precisions, settle_design, survey
-from paribus.experiment.tuning import conclude, settle
+from paribus.experiment.tuning import choose_rates, with_rates
 from paribus.planning import devices
 from paribus.planning.devices import timed
 from paribus.planning.machine import here
@@ -39,7 +39,7 @@ Execute = Callable[[RunSpec, RunFolder, Callable[[Progress], None], Planned | No
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class ExperimentOutcome:
     """How an experiment went.
 
     Attributes:
@@ -65,7 +65,7 @@ def run_experiment(
     *,
     isolate: bool = True,
     fork: bool = False,
-) -> Outcome:
+) -> ExperimentOutcome:
     """Run what is not complete yet under `root`, and return how it went.
 
     `on_checked` is told the settled design and what the rules found, before the first run begins;
@@ -95,14 +95,14 @@ def _run_locked(
     *,
     isolate: bool,
     fork: bool,
-) -> Outcome:
+) -> ExperimentOutcome:
     root = folder.path.parent
     run: Execute = partial(run_isolated if isolate else run_here, fork=fork)
     for spec in design.runs:
         put_in_place(folder.of(spec))
-    design = settle_design(design, folder, devices.here)
+    design = settle_design(design, folder, devices.device_here)
     if more := _tested_on_more(design, folder):
-        return Outcome(ran=0, kept=len(design.runs), failed=(), more=more)
+        return ExperimentOutcome(ran=0, kept=len(design.runs), failed=(), more=more)
     planned: dict[str, Planned] = {}
     refused: dict[str, str] = {}
     trials = pending([trial for trial in design.trials if trial.arm in design.open], folder)
@@ -129,7 +129,7 @@ def _run_locked(
     execute = partial(_execute, folder, on_progress, run, planned)
     if design.open:
         execute(trials)
-        design = settle(design, conclude(design, folder))
+        design = with_rates(design, choose_rates(design, folder))
         _describe(loaded, design, folder)
     kept = len(_ready(design)) - len(pending(_ready(design), folder))
     no_run = [(spec, refused[spec.arm]) for spec in to_run if spec.arm in refused]
@@ -137,7 +137,9 @@ def _run_locked(
         on_progress(spec, Progress(stage="failed"))
     design = replace(design, runs=[spec for spec in design.runs if spec.arm not in refused])
     ran, failed = _run_to_looks(design, folder, loaded.config.looks, execute, on_look)
-    return Outcome(ran=ran, kept=kept, failed=(*no_run, *_fail_open(design, folder), *failed))
+    return ExperimentOutcome(
+        ran=ran, kept=kept, failed=(*no_run, *_fail_open(design, folder), *failed)
+    )
 
 
 def _run_to_looks(

@@ -197,7 +197,7 @@ def _generate(
     device, size = next(model.parameters()).device, spec.config.evaluation.batch_size
     report = _reporter("testing", len(asked.prompts), size, device, on_progress, part.start)
     report(0)
-    decode = partial(generate, model) if vllm is None else partial(by_vllm.generate, vllm)
+    decode = partial(generate, model) if vllm is None else partial(by_vllm.generate_by_vllm, vllm)
     run = partial(
         decode,
         inputs.tokenizer,

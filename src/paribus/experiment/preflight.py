@@ -21,7 +21,7 @@ from paribus.planning.devices import Device
 from paribus.planning.machine import Machine
 from paribus.planning.rules.card import Facts, Rule, Severity, TokenFacts
 from paribus.planning.rules.cards import violations
-from paribus.planning.rules.limits import MEMORY, measured
+from paribus.planning.rules.limits import MEMORY, broken_by_peak
 from paribus.planning.texts import token_facts
 from paribus.store.checkpoints import KEPT
 
@@ -111,7 +111,7 @@ def _broken(
     broken = [(one.rule, one.found) for one in violations(facts, machine.versions)]
     if facts.arm not in peaks:
         return broken
-    seen = measured(peaks[facts.arm], facts.device)
+    seen = broken_by_peak(peaks[facts.arm], facts.device)
     return [one for one in broken if one[0] not in MEMORY] + ([seen] if seen else [])
 
 

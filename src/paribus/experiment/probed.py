@@ -11,7 +11,7 @@ from paribus.config.schema import ArmConfig
 from paribus.errors import RunFailed
 from paribus.experiment.saving import save_model
 from paribus.models.load import load_model
-from paribus.models.source import Source
+from paribus.models.source import ModelSource
 from paribus.planning.inputs import Inputs
 from paribus.planning.rules.cards import card
 from paribus.prompts.encode import leading_bos
@@ -44,7 +44,7 @@ def probe_model(
         saving=Saving(
             folder=folder.path,
             save=partial(save_model, model, inputs, config),
-            reload=lambda path: load_model(Source(path=path, identity=""), compute, device),
+            reload=lambda path: load_model(ModelSource(path=path, identity=""), compute, device),
         ),
     )
     if probed.failures:

@@ -30,7 +30,7 @@ def save_weights(model: Any, inputs: Inputs, config: ArmConfig, folder: Path) ->
         base = model.get_base_model() if hasattr(model, "peft_config") else model
         base.generation_config.save_pretrained(folder)
         _end_with(inputs.prompt_sets[0].stop, folder / _GENERATION)
-        write_text(folder / "README.md", card(inputs, config))
+        write_text(folder / "README.md", model_card(inputs, config))
 
 
 def save_model(model: Any, inputs: Inputs, config: ArmConfig, folder: Path) -> None:
@@ -57,7 +57,7 @@ def _end_with(stop: int, file: Path) -> None:
         write_json(file, {**found, "eos_token_id": [*ends, stop] if ends else stop})
 
 
-def card(inputs: Inputs, config: ArmConfig) -> str:
+def model_card(inputs: Inputs, config: ArmConfig) -> str:
     """Return the README of saved weights: what they are, and nothing that is not known."""
     stop = inputs.prompt_sets[0].stop
     data, lora, training = config.data, config.lora, config.training

@@ -15,9 +15,9 @@ from paribus.experiment.arms import Arm
 from paribus.experiment.fitting import fit
 from paribus.experiment.forecast import Forecast, forecast
 from paribus.experiment.matrix import Design
-from paribus.experiment.tuning import known_rates, settle
+from paribus.experiment.tuning import known_rates, with_rates
 from paribus.models.shapes import Shape, shape_of
-from paribus.models.source import find
+from paribus.models.source import find_model
 from paribus.planning.devices import Device, timed
 from paribus.planning.inputs import Inputs, prepare
 from paribus.store.layout import ExperimentFolder
@@ -60,7 +60,7 @@ def settle_design(design: Design, folder: ExperimentFolder, device: Callable[[],
             return None
 
     design = fit(design, folder, device, inputs_of)
-    return settle(design, known_rates(design, folder))
+    return with_rates(design, known_rates(design, folder))
 
 
 def precisions(design: Design) -> set[str]:
@@ -86,7 +86,7 @@ def survey(design: Design, device: Device, prepare: Callable[[Arm], Inputs]) -> 
             fault = error
             folder = Path(arm.config.model)
             if folder.is_absolute() and not (folder / "config.json").exists():
-                find(arm.config.model, None)
+                find_model(arm.config.model, None)
         unknown = fault
         try:
             # A model that is here is read where it lies.

@@ -1,6 +1,6 @@
 """Chooses each arm's learning rate from its trials, and puts it into the design.
 
-    choose([tried(1e-5, nll=1.20), tried(2e-5, nll=1.05), tried(5e-5, state="failed")])
+    best_trial([tried(1e-5, nll=1.20), tried(2e-5, nll=1.05), tried(5e-5, state="failed")])
     # the trial at 2e-5
 
 The lowest held-out loss per token wins. What was chosen is kept in `tuning.json` together with the
@@ -28,7 +28,7 @@ TIE = 1e-12
 """Losses per token that differ by no more are equal."""
 
 
-def choose(trials: Sequence[Tried]) -> Tried | None:
+def best_trial(trials: Sequence[Tried]) -> Tried | None:
     """Return the trial with the lowest loss, or None if none has any.
 
     Ties go to the one that solved more, then to the lower rate.
@@ -49,7 +49,7 @@ def edge(chosen: Tried, trials: Sequence[Tried]) -> Literal["low", "high"] | Non
     return "high" if chosen.learning_rate == max(rates) else None
 
 
-def settle(design: Design, rates: Mapping[str, float]) -> Design:
+def with_rates(design: Design, rates: Mapping[str, float]) -> Design:
     """Return the design with the learning rates found: arm's name to rate."""
     arms = [
         replace(
@@ -92,7 +92,7 @@ def _is_made(trial: RunSpec, fingerprint: str, folder: ExperimentFolder) -> bool
     return stored.get("fingerprint") == fingerprint and tried_alike(trial, stored["identity"])
 
 
-def conclude(design: Design, folder: ExperimentFolder) -> dict[str, float]:
+def choose_rates(design: Design, folder: ExperimentFolder) -> dict[str, float]:
     """Choose the rate of each open arm from its finished trials, and record all of them.
 
     An arm of whose trials none can be chosen has no rate. Raises StoreError.
@@ -101,7 +101,7 @@ def conclude(design: Design, folder: ExperimentFolder) -> dict[str, float]:
     rates = {}
     for arm in (arm.name for arm in design.arms if arm.name in design.open):
         trials = [_read(trial, folder.of(trial)) for trial in design.trials if trial.arm == arm]
-        chosen = choose(trials)
+        chosen = best_trial(trials)
         if chosen:
             rates[arm] = chosen.learning_rate
         rows[arm] = ArmTuning(

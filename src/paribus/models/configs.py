@@ -14,7 +14,7 @@ from typing import Any
 
 from paribus.errors import ModelError
 from paribus.files import read_json
-from paribus.models.known import Kind
+from paribus.models.known import ModelFamily
 
 _LARGEST = 100_000_000
 """No size of a model comes near it; with it, whatever is computed from sizes stays small."""
@@ -110,7 +110,7 @@ def read_config(path: Path) -> Mapping[str, Any]:
     return values
 
 
-def heads(text: Config, kind: Kind, hidden: int) -> tuple[int, int, int]:
+def heads(text: Config, kind: ModelFamily, hidden: int) -> tuple[int, int, int]:
     """Return query heads, key and value heads, and the width of one head."""
     queries = text.size("num_attention_heads", kind.heads)
     # null is not the default here: it asks for what follows from the other sizes
@@ -133,7 +133,7 @@ def heads(text: Config, kind: Kind, hidden: int) -> tuple[int, int, int]:
     return queries, keys, hidden // queries
 
 
-def sliding(text: Config, kind: Kind, layers: int) -> tuple[int, int | None]:
+def sliding(text: Config, kind: ModelFamily, layers: int) -> tuple[int, int | None]:
     """Return how many layers see only a window, and the window; (0, None) if none does."""
     unused = kind.slides == "late" and not text.flag("use_sliding_window", False)
     if kind.slides == "none" or unused or text.values.get("sliding_window", kind.window) is None:

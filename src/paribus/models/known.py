@@ -1,6 +1,6 @@
 """What is known without any file: kinds of models with their defaults, and well-known models.
 
-    KINDS["gemma3_text"].head_dim            # 256, where a config.json does not say
+    MODEL_FAMILIES["gemma3_text"].head_dim            # 256, where a config.json does not say
     CONFIGS["google/gemma-2b"]               # {"model_type": "gemma", "hidden_size": 2048, …}
 
 The defaults are those of the config classes in transformers 5.23. The models' values are from their
@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
+class ModelFamily:
     """One `model_type`: how its layers are built, and what its config.json may leave out.
 
     Attributes:
@@ -48,37 +48,37 @@ class Kind:
     biases: Literal["none", "asked", "llama", "qkv"] = "asked"
 
 
-KINDS: Mapping[str, Kind] = {
-    "gemma": Kind(
+MODEL_FAMILIES: Mapping[str, ModelFamily] = {
+    "gemma": ModelFamily(
         architecture="GemmaForCausalLM",
         vocab=256_000, heads=16, kv_heads=16, head_dim=256, context=8192, tied=True,
     ),
-    "gemma2": Kind(
+    "gemma2": ModelFamily(
         architecture="Gemma2ForCausalLM",
         vocab=256_000, heads=8, kv_heads=4, head_dim=256, context=8192, tied=True,
         window=4096, slides="other", softcap=30.0, norms=4,
     ),
-    "gemma3_text": Kind(
+    "gemma3_text": ModelFamily(
         architecture="Gemma3ForCausalLM",
         vocab=262_208, heads=8, kv_heads=4, head_dim=256, context=131_072, tied=True,
         window=4096, slides="few", norms=4, qk_norm=True,
     ),
-    "llama": Kind(
+    "llama": ModelFamily(
         architecture="LlamaForCausalLM",
         vocab=32_000, heads=32, kv_heads=None, head_dim=None, context=2048, tied=False,
         biases="llama",
     ),
-    "mistral": Kind(
+    "mistral": ModelFamily(
         architecture="MistralForCausalLM",
         vocab=32_000, heads=32, kv_heads=8, head_dim=None, context=131_072, tied=False,
         window=4096, slides="all", biases="none",
     ),
-    "qwen2": Kind(
+    "qwen2": ModelFamily(
         architecture="Qwen2ForCausalLM",
         vocab=151_936, heads=32, kv_heads=32, head_dim=None, context=32_768, tied=False,
         window=4096, slides="late", biases="qkv",
     ),
-    "qwen3": Kind(
+    "qwen3": ModelFamily(
         architecture="Qwen3ForCausalLM",
         vocab=151_936, heads=32, kv_heads=32, head_dim=128, context=32_768, tied=False,
         window=4096, slides="late", qk_norm=True,

@@ -28,11 +28,11 @@ from paribus.files import read_json
 from paribus.models import attention, norms
 from paribus.models.device import is_out_of_memory
 from paribus.models.refused import refuse_unsafe
-from paribus.models.source import Source
+from paribus.models.source import ModelSource
 
 
 def load_model(
-    source: Source, dtype: torch.dtype, device: torch.device, quantization: str | None = None
+    source: ModelSource, dtype: torch.dtype, device: torch.device, quantization: str | None = None
 ) -> nn.Module:
     """Return the causal language model in the source's folder, in `dtype`, on `device`.
 
@@ -144,7 +144,7 @@ def count_parameters(model: nn.Module) -> tuple[int, int]:
     return sum(n for n, trains in sizes if trains), sum(n for n, _ in sizes)
 
 
-def _refuse_quantised(source: Source) -> None:
+def _refuse_quantised(source: ModelSource) -> None:
     """Raise ModelError if the checkpoint itself is quantised: no row of the table is about it."""
     stored = read_json(source.path / "config.json").get("quantization_config")
     if stored:

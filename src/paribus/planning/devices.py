@@ -2,8 +2,8 @@
 
     device("rtx-4090")        # 24 GB, 165 TFLOP/s in bf16
     device("cpu-24gb")        # a CPU with 24 GB; its speed is assumed, and said to be
-    here()                    # this machine's first GPU, or its CPU, whose speed is not known yet
-    timed(here(), {"fp32"})   # the same with the speed of its products in fp32
+    device_here()             # this machine's first GPU, or its CPU, of a speed not known yet
+    timed(device_here(), {"fp32"})   # the same with the speed of its products in fp32
 
 The table is from the vendors' data sheets: dense matrix products in bf16 with fp32 sums, without
 sparsity, and in plain fp32. A gigabyte is 10⁹ bytes: drivers report a little more.
@@ -134,7 +134,7 @@ def _meant(wanted: str) -> list[str]:
     return [name for name in DEVICES if words <= set(name.split("-"))]
 
 
-def here() -> Device:
+def device_here() -> Device:
     """Return this machine's first CUDA device, or its CPU, whose speed is not timed yet."""
     import torch
 

@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from paribus.files import read_bytes, sha256_of_file, sha256_of_json, write_bytes
-from paribus.models.source import Source, cache_folder, load_tokenizer
+from paribus.models.source import ModelSource, cache_folder, load_tokenizer
 from paribus.prompts.encode import Encoded, encode_examples, encode_prompts
 from paribus.prompts.formats import stop_token
 
@@ -54,7 +54,7 @@ class _Request:
     """What is to be encoded. Two with one key are the same."""
 
     key: str
-    source: Source = field(compare=False)
+    source: ModelSource = field(compare=False)
     format: str = field(compare=False)
     prompts: Sequence[str] = field(compare=False)
     solutions: Sequence[str] | None = field(compare=False)
@@ -74,7 +74,7 @@ tokenizer_of = lru_cache(maxsize=4)(load_tokenizer)
 
 
 def encoded(
-    source: Source, format: str, prompts: Sequence[str], solutions: Sequence[str] | None = None
+    source: ModelSource, format: str, prompts: Sequence[str], solutions: Sequence[str] | None = None
 ) -> Encodings:
     """Return `prompts` in `format`, each with its solution if there are any, as tokens.
 
@@ -147,7 +147,7 @@ def _hash(packed: bytes, key: str) -> bytes:
 
 
 @lru_cache(maxsize=4)
-def _files(source: Source) -> dict[str, str]:
+def _files(source: ModelSource) -> dict[str, str]:
     """Return the hash of each of the model's files that a tokenizer could be made from."""
     templates = source.path / "additional_chat_templates"
     files = [path for path in (*source.path.iterdir(), *templates.glob("*")) if path.is_file()]

@@ -1,7 +1,7 @@
 """What will not work on this machine, whatever the experiment: rule cards, and what none is about.
 
-find_problems(machine, runs=Path("runs"), hub_token=False)
-# [Problem(what="no GPU is seen: ...", remedy="`paribus plan FILE` says ...", blocks=False), ...]
+find_faults(machine, runs=Path("runs"), hub_token=False)
+# [Fault(what="no GPU is seen: ...", remedy="`paribus plan FILE` says ...", blocks=False), ...]
 """
 
 import os
@@ -31,7 +31,7 @@ _USES = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
+class Fault:
     """Something that will not work here.
 
     Attributes:
@@ -45,7 +45,7 @@ class Problem:
     blocks: bool = False
 
 
-def find_problems(machine: Machine, *, runs: Path, hub_token: bool) -> list[Problem]:
+def find_faults(machine: Machine, *, runs: Path, hub_token: bool) -> list[Fault]:
     """Return what will not work on `machine`; what stops every run comes first.
 
     `runs` is where they would be kept, and `hub_token` whether there is a token of the Hub.
@@ -60,18 +60,18 @@ def find_problems(machine: Machine, *, runs: Path, hub_token: bool) -> list[Prob
     return sorted(problems, key=lambda problem: not problem.blocks)
 
 
-def _of_place(runs: Path) -> Iterator[Problem]:
+def _of_place(runs: Path) -> Iterator[Fault]:
     runs = runs.absolute()
     place = next(path for path in (runs, *runs.parents) if path.exists())
     if not (place.is_dir() and os.access(place, os.W_OK | os.X_OK)):
-        yield Problem(
+        yield Fault(
             what=f"runs cannot be kept in {runs}: {place} is not a folder that may be written",
             remedy="name another with --runs",
             blocks=True,
         )
 
 
-def _of_cards(machine: Machine) -> Iterator[Problem]:
+def _of_cards(machine: Machine) -> Iterator[Fault]:
     for rule in environment.RULES:
         found = rule.check_machine(machine) if rule.check_machine else None
         if found is not None and rule.applies(machine.versions):
@@ -82,51 +82,51 @@ def _of_cards(machine: Machine) -> Iterator[Problem]:
         yield replace(_of_card(card, machine.device.title), blocks=False)
 
 
-def _of_card(rule: Rule, found: str) -> Problem:
-    return Problem(
+def _of_card(rule: Rule, found: str) -> Fault:
+    return Fault(
         what=f"{rule.title} ({rule.id}): {found}",
         remedy=rule.instead,
         blocks=rule.severity is Severity.ERROR,
     )
 
 
-def _of_packages(machine: Machine) -> Iterator[Problem]:
+def _of_packages(machine: Machine) -> Iterator[Fault]:
     for name, extra in packages().items():
         if name in machine.versions:
             continue
         if extra:
             what = f"{name} is not installed, which {_USES.get(name, f'paribus[{extra}]')} needs"
-            yield Problem(what=what, remedy=f"pip install 'paribus[{extra}]'")
+            yield Fault(what=what, remedy=f"pip install 'paribus[{extra}]'")
         else:
             what = f"{name} is not installed, which every run needs"
-            yield Problem(what=what, remedy=f"pip install {name}", blocks=True)
+            yield Fault(what=what, remedy=f"pip install {name}", blocks=True)
 
 
-def _of_device(machine: Machine) -> Iterator[Problem]:
+def _of_device(machine: Machine) -> Iterator[Fault]:
     on_gpu = machine.device.kind == "cuda"
     if not on_gpu and _DRIVER.exists():
-        yield Problem(
+        yield Fault(
             what=f"there is an NVIDIA driver, and torch {machine.versions.get('torch')} sees no "
             "GPU: everything runs on the CPU",
             remedy="check CUDA_VISIBLE_DEVICES; install torch for the driver's CUDA: "
             "https://pytorch.org/get-started/locally",
         )
     elif not on_gpu:
-        yield Problem(
+        yield Fault(
             what="no GPU is seen: everything runs on the CPU",
             remedy="`paribus plan FILE` says what fits in memory and how long it takes",
         )
 
 
-def _of_models(machine: Machine, *, hub_token: bool) -> Iterator[Problem]:
+def _of_models(machine: Machine, *, hub_token: bool) -> Iterator[Fault]:
     if machine.offline:
-        yield Problem(
+        yield Fault(
             what="the Hub is switched off (HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE): models and "
             "data that are not on this machine cannot be fetched",
             remedy="unset it, or name folders",
         )
     elif not hub_token:
-        yield Problem(
+        yield Fault(
             what="there is no token of the Hub: gated models, Gemma and Llama among them, cannot "
             "be fetched",
             remedy="accept the licence on the model's page, then `hf auth login`",
@@ -136,7 +136,7 @@ def _of_models(machine: Machine, *, hub_token: bool) -> Iterator[Problem]:
         (machine.free_cache_bytes, "models are cached", "move the cache with HF_HOME"),
     ):
         if free < _GEMMA_2B_BYTES:
-            yield Problem(
+            yield Fault(
                 what=f"{free / GB:.1f} GB are free where {what}; Gemma 2B in bf16 takes "
                 f"{_GEMMA_2B_BYTES / GB:.1f}",
                 remedy=remedy,

@@ -16,11 +16,11 @@ from statistics import median
 from typing import Any
 
 from paribus.config.schema import ArmConfig
-from paribus.data.problems import ProblemSet, load
+from paribus.data.problems import ProblemSet, load_problems
 from paribus.errors import ModelError, NotHere, PromptError
 from paribus.evaluation.gold import check_gold
 from paribus.models.configs import read_config
-from paribus.models.source import Source, context_length, find, vocabulary
+from paribus.models.source import ModelSource, context_length, find_model, vocabulary
 from paribus.planning.encodings import Encodings, encoded, tokenizer_of
 from paribus.prompts.encode import Encoded, Prompt
 from paribus.prompts.formats import render_prompt, render_solution
@@ -59,7 +59,7 @@ class Inputs:
 
     problems: ProblemSet
     trial: bool
-    source: Source
+    source: ModelSource
     examples: tuple[Encoded, ...]
     dropped: int
     prompt_sets: tuple[PromptSet, ...]
@@ -115,7 +115,7 @@ def prepare(config: ArmConfig, seed: int, *, trial: bool = False) -> Inputs:
 
     Raises UserError: DataError, ModelError, PromptError, or NotHere.
     """
-    problems = load(config.data, seed)
+    problems = load_problems(config.data, seed)
     check_gold(problems.read, style=_taught(config))
     _check_packages(config)
     source = _source(config.model, config.revision)
@@ -146,7 +146,7 @@ def _taught(config: ArmConfig) -> AnswerStyle:
     return config.evaluation.answer if config.method != "none" or shown else "auto"
 
 
-_source = lru_cache(maxsize=4)(find)
+_source = lru_cache(maxsize=4)(find_model)
 """A model's folder: found once, for many arms."""
 
 
@@ -156,7 +156,7 @@ class _Asked:
 
     problems: Sequence[Problem]
     shots: Sequence[Problem]
-    source: Source
+    source: ModelSource
 
     def alone(self, protocol: Protocol) -> PromptSet:
         """Return the problems under one protocol."""
@@ -191,7 +191,7 @@ class _Asked:
 
 
 def _training(
-    problems: ProblemSet, config: ArmConfig, source: Source
+    problems: ProblemSet, config: ArmConfig, source: ModelSource
 ) -> tuple[tuple[Encoded, ...], int]:
     """Return the training examples, and how many were left out: none for a baseline.
 

@@ -17,8 +17,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 from paribus.models.source import cache_folder
-from paribus.planning.devices import Device
-from paribus.planning.devices import here as device_here
+from paribus.planning.devices import Device, device_here
 from paribus.planning.processor import cpu_flags
 from paribus.records import LAUNCHERS
 

@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from paribus.config.schema import ArmConfig
-from paribus.data.alike import told
+from paribus.data.alike import about_alike
 from paribus.files import read_json
 from paribus.planning.inputs import Inputs
 from paribus.planning.rules.card import TokenFacts
@@ -46,7 +46,7 @@ def _alike(inputs: Inputs, config: ArmConfig) -> str:
     if config.data.source == "wordproblems":
         return ""
     asked = inputs.tested
-    return told(tuple(each.question for each in asked), tuple(each.group for each in asked))
+    return about_alike(tuple(each.question for each in asked), tuple(each.group for each in asked))
 
 
 def _letters_per_token(inputs: Inputs) -> float | None:

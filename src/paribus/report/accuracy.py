@@ -68,7 +68,7 @@ def figure(analysis: Analysis) -> Picture | None:
     tables = analysis.tables
     several = several_seeds(tables)
     with svg.style("accuracy"):
-        drawing = Figure(figsize=(svg.WIDTH, 0.75 + (0.46 if several else 0.36) * len(arms)))
+        drawing = Figure(figsize=(svg.FIGURE_WIDTH, 0.75 + (0.46 if several else 0.36) * len(arms)))
         axes = drawing.add_subplot()
         for y, arm in enumerate(arms):
             _draw(axes, y, arm, _seeds(tables, arm), colour(tables, arm.name))

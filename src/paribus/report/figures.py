@@ -22,7 +22,7 @@ def losses(tables: Tables) -> Picture | None:
     if not runs:
         return None
     with svg.style("losses"):
-        figure = Figure(figsize=(svg.WIDTH, 3.0))
+        figure = Figure(figsize=(svg.FIGURE_WIDTH, 3.0))
         axes = figure.add_subplot()
         ends: dict[str, tuple[float, float, str, str]] = {}
         for run in runs:
@@ -57,7 +57,7 @@ def loss_and_accuracy(tables: Tables) -> Picture | None:
     if not runs:
         return None
     with svg.style("loss-accuracy"):
-        figure = Figure(figsize=(svg.WIDTH, 3.0))
+        figure = Figure(figsize=(svg.FIGURE_WIDTH, 3.0))
         axes = figure.add_subplot()
         ends: dict[str, tuple[float, float, str, str]] = {}
         for run in runs:
@@ -91,14 +91,14 @@ def loss_and_accuracy(tables: Tables) -> Picture | None:
     )
 
 
-def cost(tables: Tables) -> Picture | None:
+def cost_figure(tables: Tables) -> Picture | None:
     """Training speed and peak memory of each trained run."""
     runs = [run for run in tables.complete if run.training]
     costs = [run.training for run in runs if run.training]
     if not runs:
         return None
     with svg.style("cost"):
-        figure = Figure(figsize=(svg.WIDTH, 0.85 + 0.34 * len(runs)))
+        figure = Figure(figsize=(svg.FIGURE_WIDTH, 0.85 + 0.34 * len(runs)))
         left, right = figure.subplots(1, 2, sharey=True)
         speeds = [cost.examples_per_second or 0.0 for cost in costs]
         peaks = [(cost.peak_memory_bytes or 0) / GB for cost in costs]

@@ -1,6 +1,6 @@
 """The findings on the first screen, and what differs between the arms of each contrast.
 
-findings(analysis).rows[0]    # ["full-main solves more than lora-main", "not shown", "+4 [...]"]
+findings_table(analysis).rows[0]  # ["full-main solves more than lora-main", "not shown", …]
 """
 
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ class Fairness:
     table: Table
 
 
-def findings(analysis: Analysis) -> Table:
+def findings_table(analysis: Analysis) -> Table:
     """Return every finding: the claim, its verdict and what was found."""
     rows = [[each.claim, _verdict(each), _found(each)] for each in analysis.findings]
     return Table(["claim", "verdict", "what was found"], rows)

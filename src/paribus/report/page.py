@@ -17,7 +17,7 @@ from markupsafe import Markup
 from paribus.analysis.examples import Example, pick
 from paribus.analysis.findings import Analysis, conclude, payload
 from paribus.analysis.looks import new_look
-from paribus.analysis.reading import load
+from paribus.analysis.reading import read_experiment
 from paribus.analysis.tables import Tables
 from paribus.errors import StoreError
 from paribus.report import (
@@ -52,7 +52,7 @@ def write_report(folder: ExperimentFolder, description: dict[str, Any] | None = 
     With a `description` its questions are answered instead of the store's own.
     Raises StoreError if a file of the experiment is damaged or the report cannot be written.
     """
-    analysis = conclude(entered(load(folder, description), folder))
+    analysis = conclude(entered(read_experiment(folder, description), folder))
     page = render(analysis)
     write_conclusions(folder, page, payload(analysis))
     return folder.report
@@ -118,7 +118,7 @@ def _context(analysis: Analysis) -> dict[str, Any]:
         "warnings": findings.warnings(analysis),
         "missing": tables.missing,
         "limits": analysis.limits,
-        "findings": findings.findings(analysis),
+        "findings": findings.findings_table(analysis),
         "fairness": findings.fairness(analysis),
         "by_seed": rows.by_seed(analysis),
         "uncertainty": rows.uncertainty(analysis),
@@ -132,7 +132,7 @@ def _context(analysis: Analysis) -> dict[str, Any]:
         "scorers": rows.scorers(tables),
         "training": rows.training(tables),
         "evaluation": rows.evaluation(tables),
-        "differing": settings.differing(tables),
+        "differing": settings.differing_table(tables),
         "shared": settings.shared(tables),
         "equal": settings.equal(tables),
         "config": settings.config(tables),
@@ -149,7 +149,7 @@ def _context(analysis: Analysis) -> dict[str, Any]:
             for picture in (
                 figures.losses(tables),
                 figures.loss_and_accuracy(tables),
-                figures.cost(tables),
+                figures.cost_figure(tables),
                 tradeoff.tradeoff(analysis),
             )
             if picture is not None

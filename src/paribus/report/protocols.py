@@ -111,7 +111,7 @@ def _changed(gain: CalculatorGain) -> str:
 
 def _heat_map(grid: Grid) -> Picture:
     wide = len(grid.protocols) > MAX_NARROW
-    width = 2.0 + 0.5 * len(grid.protocols) if wide else svg.WIDTH
+    width = 2.0 + 0.5 * len(grid.protocols) if wide else svg.FIGURE_WIDTH
     top = 1.9 if wide else 0.85
     with svg.style("protocols"):
         figure = Figure(figsize=(width, top + 0.36 * len(grid.cells)))

@@ -16,7 +16,7 @@ DEFAULT = "default"
 _DESIGN = ("name", "question", "hypothesis", "matrix", "arms")
 
 
-def differing(tables: Tables) -> Table:
+def differing_table(tables: Tables) -> Table:
     """The settings in which the arms differ: an arm's value of each."""
     rows = [[key, *values.values()] for key, values in differing_settings(tables).items()]
     return Table(["setting", *(arm.name for arm in tables.arms)], rows)

@@ -20,7 +20,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-WIDTH = 4.5
+FIGURE_WIDTH = 4.5
 """Inches. At 72 points each this fits a phone without shrinking the text below 9 points much."""
 
 INK = "#222222"

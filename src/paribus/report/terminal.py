@@ -23,7 +23,7 @@ from paribus.statistics.intervals import Interval
 WIDTH = 80
 """Columns."""
 
-MAX_NAMED = 3
+MAX_NAMED_COMPARISONS = 3
 """A remark that holds for several comparisons names at most this many and counts the others."""
 
 _VERDICTS = {"supported": "A better", "refuted": "B better", "not_shown": "not shown"}
@@ -90,8 +90,8 @@ def _said(contrast: dict[str, Any]) -> Iterator[str]:
 
 
 def _some(pairs: Sequence[str]) -> str:
-    others = len(pairs) - MAX_NAMED
-    return ", ".join(pairs[:MAX_NAMED]) + (f" and {others} more" if others > 0 else "")
+    others = len(pairs) - MAX_NAMED_COMPARISONS
+    return ", ".join(pairs[:MAX_NAMED_COMPARISONS]) + (f" and {others} more" if others > 0 else "")
 
 
 def _runs(findings: dict[str, Any]) -> Table:

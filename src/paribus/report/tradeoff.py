@@ -22,7 +22,7 @@ def tradeoff(analysis: Analysis) -> Picture | None:
         return None
     intervals = {arm.name: arm.interval for arm in analysis.arms}
     with svg.style("tradeoff"):
-        figure = Figure(figsize=(svg.WIDTH, 2.9))
+        figure = Figure(figsize=(svg.FIGURE_WIDTH, 2.9))
         left, right = figure.subplots(1, 2, sharey=True)
         for axes, by, label in (
             (left, "memory", "peak GB (less is better)"),

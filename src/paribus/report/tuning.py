@@ -122,7 +122,7 @@ def _curves(tables: Tables) -> Picture | None:
         return None
     down = ceil(len(measured) / COLUMNS)
     with svg.style("tuning"):
-        figure = Figure(figsize=(svg.WIDTH, 0.3 + 1.6 * down))
+        figure = Figure(figsize=(svg.FIGURE_WIDTH, 0.3 + 1.6 * down))
         grid = figure.subplots(down, COLUMNS, sharey=True, squeeze=False)
         for axes in grid.flat[len(measured) :]:
             axes.set_visible(False)

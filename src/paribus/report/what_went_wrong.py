@@ -134,7 +134,7 @@ def _steps_figure(tables: Tables, steps: dict[str, list[StepsRow]]) -> Picture |
         return None
     labels = {row.gold_steps or 0: row.label for rows in steps.values() for row in rows}
     with svg.style("steps"):
-        figure = Figure(figsize=(svg.WIDTH, 3.0))
+        figure = Figure(figsize=(svg.FIGURE_WIDTH, 3.0))
         axes = figure.add_subplot()
         ends = []
         for place, (arm, rows) in enumerate(steps.items()):

@@ -20,7 +20,7 @@ from paribus.store.places import is_trial
 from paribus.store.results import read_result
 from paribus.store.run_checks import check_run
 from paribus.store.runs import RunState, state
-from paribus.store.tested import Tested, unrecorded
+from paribus.store.tested import Tested, unrecorded_readings
 
 _ELSEWHERE = "take the folder out, or put it into the experiment that it belongs to"
 
@@ -46,7 +46,9 @@ def adopt(path: Path) -> list[TestRead]:
         _check_design(folder, spec, description)
         _check_inputs(folder)
         own = (folder.arm, folder.replicate)
-        missing = [each for each in unrecorded(folder.experiment) if (each.arm, each.seed) == own]
+        missing = [
+            each for each in unrecorded_readings(folder.experiment) if (each.arm, each.seed) == own
+        ]
         reads = [_line(each, spec, folder) for each in missing]
         for read in reads:
             append_read(folder.experiment.ledger, read)

@@ -79,7 +79,7 @@ class _Description:
 _DESCRIPTION = TypeAdapter(_Description)
 
 
-def parsed(text: bytes, path: Path) -> dict[str, Any]:
+def parse_description(text: bytes, path: Path) -> dict[str, Any]:
     """Return the description in `text`, which was read from `path`.
 
     Raises DamagedError: too large, too deep, no YAML, not of its shape, an arm's name no folder's.

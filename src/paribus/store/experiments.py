@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from paribus.errors import DamagedError, StoreError
 from paribus.files import UNREADABLE, open_file, read_bytes, sha256_of_file, write_json, write_text
-from paribus.store.description import REMEDY, parsed, refuse_links
+from paribus.store.description import REMEDY, parse_description, refuse_links
 from paribus.store.layout import ExperimentFolder
 from paribus.store.results import Recorded, first_fault
 from paribus.store.runs import writing
@@ -122,7 +122,7 @@ def description_of(folder: ExperimentFolder) -> dict[str, Any]:
             f"that line says {seal.decode(errors='replace')[:120]!r}",
             REMEDY,
         )
-    return parsed(text, path)
+    return parse_description(text, path)
 
 
 def write_tuning(folder: ExperimentFolder, arms: Mapping[str, ArmTuning]) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from paribus.files import remove
 from paribus.store.layout import ExperimentFolder, RunFolder
 from paribus.store.lock import held, locked
-from paribus.store.places import find, is_temporary, is_trial, runs_of, size_of
+from paribus.store.places import find_stores, is_temporary, is_trial, runs_of, size_of
 from paribus.store.runs import RunState, state, writing
 from paribus.store.standing import Standing, standing
 
@@ -77,7 +77,7 @@ class Place:
 
 def places_in(path: Path) -> list[Place]:
     """Return every place in a store, an experiment, an arm or a run. Raises StoreError."""
-    experiments, runs = find(path)
+    experiments, runs = find_stores(path)
     found = [_place_of(run, _experiment_of(run)) for run in runs]
     for folder in experiments:
         found += [_place_of(run, folder) for run in runs_of(folder)]

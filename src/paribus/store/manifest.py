@@ -2,7 +2,7 @@
 
 write_manifest(folder)              its presence means complete
 check(folder)                       before a complete run is kept or reported
-differences(folder)                 all that is not as it was written, for `paribus verify`
+changed_files(folder)               all that is not as it was written, for `paribus verify`
 """
 
 from pathlib import Path
@@ -72,7 +72,7 @@ def check(folder: RunFolder, *, weights: bool = True, hashing: bool = False) -> 
             raise DamagedError(found, f"restore the file, or delete {folder.path} to run it again")
 
 
-def differences(folder: RunFolder, *, sizes_only: bool = False) -> list[tuple[Path, str]]:
+def changed_files(folder: RunFolder, *, sizes_only: bool = False) -> list[tuple[Path, str]]:
     """Return each file that is not as it was written, is missing or was added, and how.
 
     With `sizes_only` no file but the manifest is read, and what was added is left out: nothing that

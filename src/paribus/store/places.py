@@ -83,7 +83,7 @@ def experiments_in(path: Path) -> list[ExperimentFolder]:
     return [ExperimentFolder(each) for each in folders_in(path) if is_experiment(each)]
 
 
-def find(path: Path) -> tuple[list[ExperimentFolder], list[RunFolder]]:
+def find_stores(path: Path) -> tuple[list[ExperimentFolder], list[RunFolder]]:
     """Return the experiments in `path`, and the runs that lie in it and in none of them.
 
     Raises StoreError if there is nothing of either.

@@ -14,7 +14,7 @@ from paribus.store.checkpoints import verified
 from paribus.store.layout import RunFolder
 from paribus.store.ledger import LIKELIHOOD
 from paribus.store.lock import held
-from paribus.store.manifest import differences, read_manifest
+from paribus.store.manifest import changed_files, read_manifest
 from paribus.store.places import files_under, is_temporary, misplaced
 from paribus.store.results import read_result
 from paribus.store.runs import RunState, read_generations, read_heldout, state
@@ -42,8 +42,8 @@ def _check_complete(folder: RunFolder, checked: Checked) -> None:
         try:
             said = [folder.path / name for name in read_manifest(folder)["files"]]
         except StoreError:
-            said = []  # `differences` says so
-        for path, line in differences(folder):
+            said = []  # `changed_files` says so
+        for path, line in changed_files(folder):
             checked.add(path, line)
         checked.count([folder.manifest, *said])
         _check_links(there, checked)

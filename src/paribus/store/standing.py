@@ -19,7 +19,7 @@ from paribus.files import UNREADABLE, open_file, read_json
 from paribus.store.checkpoints import newest_step
 from paribus.store.layout import RunFolder
 from paribus.store.lock import held
-from paribus.store.manifest import differences
+from paribus.store.manifest import changed_files
 from paribus.store.runs import RunState, state
 from paribus.store.sealed import read_sealed
 
@@ -89,7 +89,7 @@ def _state(folder: RunFolder) -> tuple[RunState, str | None]:
     """Return the state, and what went wrong."""
     reached = state(folder)
     if reached is RunState.COMPLETE:
-        different = differences(folder, sizes_only=True)
+        different = changed_files(folder, sizes_only=True)
         return (RunState.DAMAGED, different[0][1]) if different else (RunState.COMPLETE, None)
     if held(folder.lock):
         return RunState.RUNNING, None

@@ -1,6 +1,6 @@
 """What runs were tested for, as their own files show it: what the ledger lacks, what is to come.
 
-    unrecorded(ExperimentFolder(Path("runs/gsm8k")))
+    unrecorded_readings(ExperimentFolder(Path("runs/gsm8k")))
     # [Tested(arm="full-main", seed=0, protocol="zero_shot/raw")]
 
 A ledger that is gone, or lost whole lines, is told by the runs alone: no line speaks of another.
@@ -33,7 +33,7 @@ class Tested:
     protocol: str
 
 
-def unrecorded(folder: ExperimentFolder) -> list[Tested]:
+def unrecorded_readings(folder: ExperimentFolder) -> list[Tested]:
     """Return every reading without a line in the ledger. Raises DamagedError if that is damaged."""
     entered = {(read.arm, read.seed, read.protocol) for read in read_ledger(folder.ledger)}
     tested = [
@@ -75,7 +75,7 @@ def still_to_test(run: RunFolder, identity: Mapping[str, Any]) -> Further:
     return {}
 
 
-def told(further: Further) -> str:
+def about_further(further: Further) -> str:
     """Return what is still to be tested, and how to go on."""
     lines = ", ".join(f"{key}: {old} → {new}" for key, (old, new) in further.items())
     words = overrides({key: new for key, (_, new) in further.items()})

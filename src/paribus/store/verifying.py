@@ -16,10 +16,10 @@ from paribus.store.checked import Checked
 from paribus.store.experiments import check_conclusions, description_of, read_tuning
 from paribus.store.layout import ExperimentFolder
 from paribus.store.ledger import is_cut_short, missing_look, repeated_lines
-from paribus.store.places import files_under, find, is_temporary, runs_of
+from paribus.store.places import files_under, find_stores, is_temporary, runs_of
 from paribus.store.run_checks import check_run
 from paribus.store.runs import RunState, state
-from paribus.store.tested import unrecorded
+from paribus.store.tested import unrecorded_readings
 
 
 def verify(path: Path, checked: Checked, on_folder: Callable[[Path], None]) -> None:
@@ -27,7 +27,7 @@ def verify(path: Path, checked: Checked, on_folder: Callable[[Path], None]) -> N
 
     `on_folder` is told which is next. Raises StoreError if there is nothing to check.
     """
-    experiments, runs = find(path)
+    experiments, runs = find_stores(path)
     for folder in experiments:
         runs += runs_of(folder)
     for run in runs:
@@ -75,7 +75,7 @@ def _check_rates(folder: ExperimentFolder, description: dict[str, Any], checked:
 
 def _check_ledger(folder: ExperimentFolder, checked: Checked) -> None:
     """Check the lines, and that every reading is among them of which anything is stored."""
-    missing = unrecorded(folder)
+    missing = unrecorded_readings(folder)
     if folder.ledger.exists() and is_cut_short(folder.ledger):
         checked.add(folder.ledger, "ends within a line, which counts no reading")
     for number, first in repeated_lines(folder.ledger):

@@ -27,7 +27,7 @@ from paribus.store.layout import RunFolder
 from paribus.store.runs import full_disk, read_events_of, writing
 from paribus.training import state
 
-NOT_A_NUMBER = (
+NAN_REMEDY = (
     "lower training.learning_rate, or set training.precision=fp32; with --fork it goes on from its "
     "newest checkpoint, after `paribus clean` it begins anew"
 )
@@ -83,7 +83,7 @@ class Checkpoints:
         self.wait()
         spoiled = state.not_finite(model)
         if spoiled:
-            raise RunFailed(f"step {step} left a weight that is no number: {spoiled}", NOT_A_NUMBER)
+            raise RunFailed(f"step {step} left a weight that is no number: {spoiled}", NAN_REMEDY)
         self._check_room(state.state_bytes(model, optimizer))
         temporary = make_room(self.folder.checkpoints, step)
         try:

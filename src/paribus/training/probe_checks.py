@@ -54,11 +54,11 @@ def process_failures(environment: Mapping[str, str]) -> tuple[Failure, ...]:
     return (Failure(id=Probe.PROCESSES, found=", ".join(said)),) if said else ()
 
 
-Row = tuple[Sequence[int], Sequence[int]]
+TokenRow = tuple[Sequence[int], Sequence[int]]
 """The ids of a text, and those with loss."""
 
 
-def rows(batch: Mapping[str, torch.Tensor]) -> list[Row]:
+def rows(batch: Mapping[str, torch.Tensor]) -> list[TokenRow]:
     """Return the texts of a pass as the model gets them."""
     lengths = batch["cu_seq_lens_q"].diff().tolist()
     texts, labels = (batch[name][0].split(lengths) for name in ("input_ids", "labels"))
@@ -68,7 +68,7 @@ def rows(batch: Mapping[str, torch.Tensor]) -> list[Row]:
     ]
 
 
-def text_failures(rows: Sequence[Row], ends: Ends) -> tuple[Failure, ...]:
+def text_failures(rows: Sequence[TokenRow], ends: Ends) -> tuple[Failure, ...]:
     """Return a failure if texts do not begin with one <bos>, or targets not end with one stop."""
     begins = [list(ids[:8]) for ids, _ in rows if not _begins(ids, ends.bos)]
     finishes = [list(targets[-8:]) for ids, targets in rows if not _ends(ids, targets, ends.stop)]

@@ -45,7 +45,7 @@ own tokens.
 _ENOUGH = 4000
 """Target tokens: fewer seem more predictable than they are."""
 
-SAME = 0.01
+SAME_PASS = 0.01
 """Largest relative distance of the same pass made twice: 0 on a CPU; a GPU may sum in any order."""
 
 
@@ -104,7 +104,7 @@ class Steps:
         folder: Path,
     ) -> None:
         """`folder` is a temporary one, for whatever the trainer wants to write."""
-        first, second = choose(examples)
+        first, second = choose_probed(examples)
         self.model: Any = model
         self.adapters = config.method == "lora"
         self.compute, self.device, self.folder = compute, device, folder
@@ -156,7 +156,7 @@ class Steps:
             self.model.disable_input_require_grads()
 
 
-def choose(examples: Sequence[Encoded]) -> tuple[int, int]:
+def choose_probed(examples: Sequence[Encoded]) -> tuple[int, int]:
     """Return the index of the shortest example and of the shortest with other target tokens.
 
     Other means twice as many, or as near to it as the examples come: with equal numbers, a pass
@@ -172,7 +172,7 @@ def choose(examples: Sequence[Encoded]) -> tuple[int, int]:
     return order[0], max(order[1:], key=ratio, default=order[0])
 
 
-def chance(examples: Sequence[Encoded]) -> float | None:
+def loss_by_chance(examples: Sequence[Encoded]) -> float | None:
     """Return the loss, in nats a token, of whoever knows only how often each target token occurs.
 
     None where there are too few of them to say.

@@ -41,14 +41,14 @@ from paribus.training.probe_saving import Saving, evaluation_failures
 from paribus.training.probe_steps import (
     BOTH,
     LIMITS,
-    SAME,
+    SAME_PASS,
     Failure,
     Gradients,
     Probe,
     Steps,
-    chance,
     distance,
     gradient_failures,
+    loss_by_chance,
 )
 
 
@@ -125,7 +125,7 @@ def _step_failures(steps: Steps, ends: Ends, saving: Saving | None) -> tuple[Fai
         return failures
     found = evaluation_failures(steps, saving)
     again, apart = steps.passes(0, 1)
-    changed = _difference(first, again, SAME)
+    changed = _difference(first, again, SAME_PASS)
     if changed:  # evaluating twice gives two models then: nothing it showed can be relied on
         return (Failure(id=Probe.EVALUATION, found=f"after an evaluation {changed}"),)
     (together,) = steps.passes(BOTH)
@@ -139,7 +139,7 @@ def _step_failures(steps: Steps, ends: Ends, saving: Saving | None) -> tuple[Fai
 
 def _chance_warnings(loss: float, examples: Sequence[Encoded]) -> tuple[Failure, ...]:
     """Return a warning if the `loss` before any step is that of one who knows no language."""
-    guessed = chance(examples)
+    guessed = loss_by_chance(examples)
     if guessed is None or not loss >= guessed:
         return ()
     found = (

@@ -30,7 +30,7 @@ from paribus.models.attention import packed
 from paribus.models.load import decoder_and_head
 from paribus.prompts.encode import Encoded
 from paribus.stopping import Stopped, asked
-from paribus.training.checkpointing import NOT_A_NUMBER, Checkpoints
+from paribus.training.checkpointing import NAN_REMEDY, Checkpoints
 from paribus.training.loss import CompletionLoss
 
 OnStep = Callable[[int, dict[str, float]], dict[str, float]]
@@ -122,7 +122,7 @@ class CompletionTrainer(Trainer):
             figures = {key: float(logs[key]) for key in ("loss", "grad_norm", "learning_rate")}
             bad = [f"{key} is {value}" for key, value in figures.items() if not isfinite(value)]
             if bad:
-                raise RunFailed(f"step {self.state.global_step}: {', '.join(bad)}", NOT_A_NUMBER)
+                raise RunFailed(f"step {self.state.global_step}: {', '.join(bad)}", NAN_REMEDY)
             logs = {**logs, **self.on_step(self.state.global_step, figures)}
         super().log(logs, start_time)
 

@@ -12,7 +12,7 @@ def room(device: Device) -> float:
     return (1 - MARGIN) * device.memory_bytes
 
 
-def measured(peak: int | None, device: Device) -> tuple[Rule, str] | None:
+def broken_by_peak(peak: int | None, device: Device) -> tuple[Rule, str] | None:
     """Return the card that a measured peak breaks, and what was found; None if there is room.
 
     `peak` is None where the probe itself ran out of memory. It takes the place of what the cards
