@@ -15,7 +15,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -27,6 +27,7 @@ from paribus.config.schema import ArmConfig, ExperimentConfig
 from paribus.config.spec import SCORING, flatten, nest
 from paribus.files import path_fault
 
+_T = TypeVar("_T")
 _ARM: TypeAdapter[ArmConfig] = TypeAdapter(ArmConfig)
 _EXPERIMENT: TypeAdapter[ExperimentConfig] = TypeAdapter(ExperimentConfig)
 
@@ -68,14 +69,14 @@ def check_experiment(
     values: Mapping[str, Any], origins: Mapping[str, Origin]
 ) -> tuple[ExperimentConfig | None, list[str]]:
     """Return the config, or None, and all problems of `values` (nested), by file and line."""
-    found = _faults(_EXPERIMENT, values)
+    config, found = _validated(_EXPERIMENT, values)
     shared = flatten({key: value for key, value in values.items() if key in ARM_FIELDS})
     lines = [f"{find_origin(key, origins)}: {text}" for key, text in found.items()]
     lines += _cross_problems(shared, found, origins)
     lines += _path_problems(flatten(values), origins)
     lines += _override_problems(values, origins)
     lines += [] if found.keys() & {"budget", "looks", "seeds"} else look_problems(values, origins)
-    return (None if lines else _EXPERIMENT.validate_json(json.dumps(values))), lines
+    return None if lines else config, lines
 
 
 def build_arm(
@@ -83,13 +84,12 @@ def build_arm(
 ) -> tuple[ArmConfig | None, list[str]]:
     """Return the config of the arm `name`, or None, and all problems of its dotted values."""
     resolved = absolute_paths(flat, origins)
-    values = nest(resolved)
-    found = _faults(_ARM, values)
+    config, found = _validated(_ARM, nest(resolved))
     lines = [f"{find_origin(key, origins)}: arm {name}: {text}" for key, text in found.items()]
     lines += _cross_problems(flat, found, origins, f"arm {name}: ")
     lines += _path_problems(resolved, origins, f"arm {name}: ")
     lines += _idle_problems(flat, found, origins, f"arm {name}: ")
-    return (None if lines else _ARM.validate_json(json.dumps(values))), lines
+    return None if lines else config, lines
 
 
 def _cross_problems(
@@ -206,18 +206,20 @@ def _override_problem(key: str, value: Any) -> str:
         if key in SCHEMA:
             return f"{key} belongs to the whole experiment, not to an arm; state it at the top"
         return f"{shown_key(key)} is not a known key{nearest(key, list(ARM_DEFAULTS))}"
-    return next(iter(_faults(_ARM, nest({key: value})).values()), "")
+    _, faults = _validated(_ARM, nest({key: value}))
+    return next(iter(faults.values()), "")
 
 
-def _faults(adapter: TypeAdapter[Any], values: Mapping[str, Any]) -> dict[str, str]:
-    """Return by dotted key what is wrong with its value."""
+def _validated(
+    adapter: TypeAdapter[_T], values: Mapping[str, Any]
+) -> tuple[_T | None, dict[str, str]]:
+    """Return the config, or None and by dotted key what is wrong with its value."""
     try:
         # JSON mode is strict on scalars, yet takes a list for a tuple and 1 for 1.0.
-        adapter.validate_json(json.dumps(values))
+        return adapter.validate_json(json.dumps(values)), {}
     except ValidationError as error:
         problems: dict[str, str] = {}
         for item in error.errors(include_url=False, include_input=False):
             key, text = explain_fault([str(part) for part in item["loc"]], item["type"], values)
             problems.setdefault(key, text)
-        return problems
-    return {}
+        return None, problems
