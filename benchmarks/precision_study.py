@@ -179,8 +179,8 @@ def multiplying_logits_in(dtype: torch.dtype) -> Iterator[None]:
 
     def parts(head: nn.Linear) -> list[blocked.Product]:
         weight: Tensor = head.weight.to(dtype)
-        rows = range(0, len(weight), decoder.VOCABULARY)
-        return [blocked.product(weight[row : row + decoder.VOCABULARY], None) for row in rows]
+        rows = range(0, len(weight), decoder.DECODED_TILE)
+        return [blocked.product(weight[row : row + decoder.DECODED_TILE], None) for row in rows]
 
     def losses_in(hidden: Tensor, head: Tensor, labels: Tensor, softcap: float | None) -> Tensor:
         return losses(hidden.to(dtype), head.to(dtype), labels, softcap)

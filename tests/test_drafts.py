@@ -76,7 +76,7 @@ def looping(tiny):
 
 
 def steps_and_texts(model, tokenizer, monkeypatch, numbers) -> tuple[int, list[tuple[str, int]]]:
-    monkeypatch.setattr(drafts, "NUMBERS", numbers)
+    monkeypatch.setattr(drafts, "GUESSES", numbers)
     for free in ("FREE", "FREE_WITHOUT_TILES"):  # as if tokens beside the first cost nothing
         monkeypatch.setattr(drafts, free, 10**6)
     passes: list[int] = []

@@ -11,12 +11,10 @@ import torch
 import transformers
 
 from paribus.config.schema import LoraConfig
-from paribus.evaluation import decoder, drafts, likelihood, slots
-from paribus.models import attention, logits, norms
+from paribus.models import attention, norms
 from paribus.models.attention import packed
 from paribus.models.load import count_parameters, decoder_and_head, make_trainable
 from paribus.models.shapes import Shape, read_shape, shape_of
-from paribus.planning import moments
 from paribus.planning.devices import device
 from paribus.planning.memory import Estimate, Parts, Workload, estimate
 from paribus.planning.moments import training_moments
@@ -223,11 +221,3 @@ def test_on_a_cpu_bitsandbytes_updates_need_more_than_they_save() -> None:
         for kind in ("cpu", "cuda")
     )
     assert on_cpu - on_gpu >= 3 * 4 * GEMMA_2B.embedding_parameters
-
-
-def test_sizes_of_pieces_are_those_of_the_code() -> None:
-    """planning imports no torch, so it says them once more."""
-    assert (moments.ROWS, moments.TILE) == (logits.ROWS, logits.TILE)
-    assert (moments.WRITTEN, moments.PROMPTS) == (decoder.VOCABULARY, decoder.CHUNK)
-    assert max(drafts.NUMBERS) + 1 == moments.READ
-    assert (moments.GOLD, moments.SLOTS) == (likelihood.TOKENS, slots.GROWTH)

@@ -24,18 +24,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from paribus.evaluation.slots import SlotCache, round_up
+from paribus.evaluation.slots import SlotCache
 from paribus.models.blocked import Product, product
 from paribus.models.load import decoder_and_head
-
-CHUNK = 512
-"""Tokens, padding included, of a pass over prompts. More of them fit no cache of a CPU."""
-
-VOCABULARY = 16384
-"""Logits of a row that exist at once."""
-
-_ALIGN = 32
-"""The length of a chunk is a multiple of it: oneDNN keeps kernels for each shape it meets."""
+from paribus.models.tiles import ALIGN, DECODED_TILE, PROMPT_TOKENS, round_up
 
 
 class Decoder:
@@ -53,8 +45,8 @@ class Decoder:
     def share(self, ids: Sequence[int]) -> None:
         """Compute what every prompt begins with, once, and give it to every row."""
         self._shared = len(ids)
-        for start in range(0, len(ids), CHUNK):
-            self._pass([0], [ids[start : start + CHUNK]], start, len(ids) - 1)
+        for start in range(0, len(ids), PROMPT_TOKENS):
+            self._pass([0], [ids[start : start + PROMPT_TOKENS]], start, len(ids) - 1)
         self._cache.spread(len(ids))
 
     def prefill(self, prompts: Mapping[int, tuple[int, ...]]) -> None:
@@ -62,12 +54,12 @@ class Decoder:
         own = {row: ids[self._shared : -1] for row, ids in prompts.items()}
         left = sorted((row for row in own if own[row]), key=lambda row: -len(own[row]))
         while left:
-            length = min(round_up(len(own[left[0]]), _ALIGN), CHUNK)
-            chunk, left = left[: CHUNK // length], left[CHUNK // length :]
+            length = min(round_up(len(own[left[0]]), ALIGN), PROMPT_TOKENS)
+            chunk, left = left[: PROMPT_TOKENS // length], left[PROMPT_TOKENS // length :]
             # Padded with tokens of its own, so that a row's padding is as finite as the row.
             ids = [(*own[row], *own[row][-1:] * (length - len(own[row]))) for row in chunk]
-            for start in range(0, len(ids[0]), CHUNK):
-                piece = [row[start : start + CHUNK] for row in ids]
+            for start in range(0, len(ids[0]), PROMPT_TOKENS):
+                piece = [row[start : start + PROMPT_TOKENS] for row in ids]
                 last = self._shared + len(own[chunk[0]]) - 1
                 self._pass(chunk, piece, self._shared + start, last)
 
@@ -146,9 +138,9 @@ class Decoder:
 
 
 def parts(head: nn.Linear) -> list[Product]:
-    """Return what multiplies by `VOCABULARY` rows of the head at a time."""
-    weights = head.weight.split(VOCABULARY)
-    biases = [None] * len(weights) if head.bias is None else head.bias.split(VOCABULARY)
+    """Return what multiplies by `DECODED_TILE` rows of the head at a time."""
+    weights = head.weight.split(DECODED_TILE)
+    biases = [None] * len(weights) if head.bias is None else head.bias.split(DECODED_TILE)
     return [product(weight, bias) for weight, bias in zip(weights, biases, strict=True)]
 
 
@@ -163,7 +155,7 @@ def highest(hidden_BD: Tensor, parts: Sequence[Product]) -> tuple[Tensor, Tensor
     top_B = hidden_BD.new_full((rows,), -torch.inf)
     start_B = torch.zeros(rows, dtype=torch.int64, device=hidden_BD.device)
     finite_B = torch.ones(rows, dtype=torch.bool, device=hidden_BD.device)
-    best_BV = hidden_BD.new_full((rows, VOCABULARY), -torch.inf)
+    best_BV = hidden_BD.new_full((rows, DECODED_TILE), -torch.inf)
     for start, part in enumerate(parts):
         logits_BV = part(hidden_BD)
         # One that is not finite makes the sum so, and a sum costs a fiftieth of looking at each.
@@ -172,7 +164,7 @@ def highest(hidden_BD: Tensor, parts: Sequence[Product]) -> tuple[Tensor, Tensor
         most_B = logits_BV.amax(dim=-1)
         better_N = (most_B > top_B).nonzero()[:, 0]
         top_B[better_N] = most_B[better_N]
-        start_B[better_N] = start * VOCABULARY
+        start_B[better_N] = start * DECODED_TILE
         wide = logits_BV.shape[1]
         best_BV[better_N, :wide] = logits_BV[better_N]
         best_BV[better_N, wide:] = -torch.inf

@@ -15,8 +15,7 @@ from collections.abc import Iterable
 
 import torch
 
-NUMBERS = (1, 3, 7)
-"""How many tokens may be guessed in a step, if any."""
+from paribus.models.tiles import GUESSES
 
 LOOK = 8
 """Where guesses cost more than they bring, some are made every so many steps: luck may change."""
@@ -81,7 +80,7 @@ class Luck:
             return certain / (self._free + rows * (number + 1))
 
         looks = self._steps % LOOK == 0
-        return max(NUMBERS if looks else (0, *NUMBERS), key=tokens_per_time)
+        return max(GUESSES if looks else (0, *GUESSES), key=tokens_per_time)
 
 
 def free_tokens(device: torch.device, dtype: torch.dtype) -> int:

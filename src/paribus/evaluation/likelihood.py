@@ -19,13 +19,11 @@ from torch import Tensor, nn
 from paribus.models.attention import packed
 from paribus.models.device import return_freed
 from paribus.models.load import decoder_and_head
-from paribus.models.logits import ROWS, TILE, at_labels, refuse_outside
+from paribus.models.logits import at_labels, refuse_outside
+from paribus.models.tiles import GOLD_TOKENS, ROWS, TILE
 from paribus.prompts.encode import Encoded
 from paribus.records import Likelihood
 from paribus.store.results import LikelihoodSummary
-
-TOKENS = 4096
-"""Tokens of a pass, unless a single text has more."""
 
 
 def likelihoods(
@@ -81,11 +79,11 @@ def measure_likelihoods(
 
 
 def _batches(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
-    """Return indices of texts that share a pass: at most `batch_size`, and `TOKENS` tokens."""
+    """Return indices of texts that share a pass: at most `batch_size`, and `GOLD_TOKENS` tokens."""
     batches: list[list[int]] = []
-    tokens = TOKENS
+    tokens = GOLD_TOKENS
     for index in sorted(range(len(lengths)), key=lambda index: lengths[index]):
-        if tokens + lengths[index] > TOKENS or len(batches[-1]) == batch_size:
+        if tokens + lengths[index] > GOLD_TOKENS or len(batches[-1]) == batch_size:
             batches.append([])
             tokens = 0
         batches[-1].append(index)

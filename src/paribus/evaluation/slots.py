@@ -5,8 +5,8 @@
     model(ids, past_key_values=cache, …)       # writes slot 7 of row 0, slot 3 of row 1
 
 Nothing is appended: each layer has one tensor of keys and one of values, [rows, heads, K, width],
-written in place, and attention reads a view of their first slots. The view grows by `STEP` slots at
-a time and K by `GROWTH`, so few shapes ever occur: torch and oneDNN keep a kernel for each.
+written in place, and attention reads a view of their first slots. The view grows by `VISIBLE_SLOTS`
+at a time and K by `CACHE_SLOTS`, so few shapes ever occur: torch and oneDNN keep a kernel for each.
 
 A slot that no mask hides has been written for the row's present text, for texts have no gaps. What
 is left of an earlier text, or of padding, lies behind the row's position.
@@ -20,11 +20,7 @@ import torch
 from torch import Tensor
 from transformers import Cache
 
-STEP = 32
-"""Attention sees a multiple of this many slots."""
-
-GROWTH = 128
-"""K is a multiple of this that holds the longest text so far."""
+from paribus.models.tiles import CACHE_SLOTS, VISIBLE_SLOTS, round_up
 
 
 class SlotCache(Cache):
@@ -43,12 +39,12 @@ class SlotCache(Cache):
 
         Returns how many slots attention will see: `visible` rounded up.
         """
-        self._visible = round_up(visible, STEP)
+        self._visible = round_up(visible, VISIBLE_SLOTS)
         self._chosen = rows_M
         rows_M = torch.arange(self.rows, device=self._device) if rows_M is None else rows_M
         self._target = (rows_M[:, None], slice(None), slots)
         if self._visible > self._capacity:
-            self._capacity = round_up(self._visible, GROWTH)
+            self._capacity = round_up(self._visible, CACHE_SLOTS)
             for stored in (self.keys, self.values):
                 for index, tensor in enumerate(stored):
                     stored[index] = self._empty(tensor)
@@ -95,8 +91,3 @@ class SlotCache(Cache):
     def _empty(self, like: Tensor) -> Tensor:
         _, heads, _, width = like.shape
         return like.new_zeros(self.rows, heads, self._capacity, width)
-
-
-def round_up(number: int, step: int) -> int:
-    """Return the least multiple of `step` that is not below `number`."""
-    return -(-number // step) * step

@@ -12,12 +12,6 @@ from torch import Tensor
 
 from paribus.errors import ModelError
 
-ROWS = 1024
-"""Rows that are worked on at once."""
-
-TILE = 4096
-"""Columns of logits that exist at once: with 1,024 rows 8 MB in bf16, which a cache holds."""
-
 
 def refuse_outside(labels_N: Tensor, vocabulary: int) -> None:
     """Raise ModelError for labels that no column belongs to: a loss would do without theirs."""

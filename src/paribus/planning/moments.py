@@ -6,35 +6,25 @@ A moment maps fields of `planning/memory.Parts` to sizes of tensors, one by one.
 """
 
 from paribus.models.shapes import Shape
+from paribus.models.tiles import (
+    ALIGN,
+    CACHE_SLOTS,
+    DECODED_TILE,
+    GOLD_TOKENS,
+    GUESSES,
+    PROMPT_TOKENS,
+    ROWS,
+    TILE,
+    round_up,
+)
 from paribus.planning.activations import compute_bytes, going_back, kept, passing
 from paribus.planning.workload import Workload
 
 Moment = dict[str, list[float]]
 
-ROWS = 1024
-"""Rows of logits that are worked on at once, as in models/logits."""
-
-TILE = 4096
-"""Logits of a row that exist at once there."""
-
-WRITTEN = 16384
-"""Logits of a row that exist at once in decoding, as in evaluation/decoder."""
-
-READ = 8
-"""Tokens of a row that a step of decoding reads at most: one, and as many as are guessed."""
-
-PROMPTS = 512
-"""Tokens of a pass over prompts, as there."""
-
 HOLES = 0.35
 """What a CPU's heap takes beyond the activations in it. For aligned memory glibc 2.36 uses no freed
 piece of the very size that is asked for, only larger ones. Measured: 0.2 to 0.5."""
-
-GOLD = 4096
-"""Tokens of a pass over gold solutions, as in evaluation/likelihood."""
-
-SLOTS = 128
-"""A cache of keys has a multiple of so many slots, as in evaluation/slots."""
 
 NF4_BYTES = 0.5 + (1 + 4 / 256) / 64
 """Of one weight: 4 bits, and for each 64 weights a scale of 1 byte, with an fp32 for 256 scales."""
@@ -102,11 +92,12 @@ def evaluation_moments(shape: Shape, load: Workload, kind: str) -> dict[str, Mom
 
     def cache(length: int) -> list[float]:
         # one tensor more: while the cache grows or shrinks, a layer's old one beside its new one
-        return [rows * _up(length, SLOTS) * per_token] * (2 * shape.layers + 1)
+        return [rows * round_up(length, CACHE_SLOTS) * per_token] * (2 * shape.layers + 1)
 
-    own = _up(max(1, load.prompt_length - load.shared_prefix - 1), 32)
+    own = round_up(max(1, load.prompt_length - load.shared_prefix - 1), ALIGN)
     length = load.prompt_length + load.new_tokens
-    tokens = min(rows * load.gold_length, max(GOLD, load.gold_length))
+    read = max(GUESSES) + 1  # tokens of a row that a step of decoding reads at most
+    tokens = min(rows * load.gold_length, max(GOLD_TOKENS, load.gold_length))
     # All texts of a pass in the MLP, or one in attention where that is written out.
     texts = passing(shape, load, 1, tokens, 0)
     gold = max(texts, passing(shape, load, 1, load.gold_length, load.gold_length), key=sum)
@@ -116,15 +107,19 @@ def evaluation_moments(shape: Shape, load: Workload, kind: str) -> dict[str, Mom
             "copies": replaced + head,
             "kv_cache": cache(load.prompt_length),
             "activations": passing(
-                shape, load, max(1, PROMPTS // own), min(own, PROMPTS), load.prompt_length
+                shape,
+                load,
+                max(1, PROMPT_TOKENS // own),
+                min(own, PROMPT_TOKENS),
+                load.prompt_length,
             ),
         },
         "last tokens": {
             **stored,
             "kv_cache": cache(length),
             "copies": replaced + head,
-            "activations": passing(shape, load, rows, READ, length),
-            "logits": [float(rows * READ * min(WRITTEN, shape.vocab) * value)] * 3,
+            "activations": passing(shape, load, rows, read, length),
+            "logits": [float(rows * read * min(DECODED_TILE, shape.vocab) * value)] * 3,
         },
         "gold": {
             **stored,
@@ -254,7 +249,3 @@ def _head_copy(shape: Shape, load: Workload) -> list[float]:
 def _embedding_gradient(shape: Shape, load: Workload) -> list[float]:
     """Return the gradients of one pass's embeddings, before they are added to the whole."""
     return [4.0 * load.pass_tokens * shape.hidden] if load.method == "full" else []
-
-
-def _up(number: int, step: int) -> int:
-    return -(-number // step) * step

@@ -22,7 +22,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from paribus.models.logits import ROWS, TILE, at_labels, refuse_outside
+from paribus.models.logits import at_labels, refuse_outside
+from paribus.models.tiles import ROWS, TILE
 
 
 class CompletionLoss:
