@@ -1,0 +1,36 @@
+"""How much is worked on at once: plans and passes read the same sizes. No torch is imported.
+
+round_up(45, ALIGN)       # 64
+"""
+
+ROWS = 1024
+"""Completion tokens whose logits the loss and the likelihood work on at once."""
+
+TILE = 4096
+"""Logits of a row that exist at once there: with 1,024 rows 8 MB in bf16, which a cache holds."""
+
+DECODED_TILE = 16384
+"""Logits of a row that exist at once in decoding."""
+
+GUESSES = (1, 3, 7)
+"""How many tokens may be guessed in a step of decoding, if any."""
+
+PROMPT_TOKENS = 512
+"""Tokens, padding included, of a pass over prompts. More of them fit no cache of a CPU."""
+
+ALIGN = 32
+"""The length of such a pass is a multiple of it: oneDNN keeps kernels for each shape it meets."""
+
+VISIBLE_SLOTS = 32
+"""Attention sees a multiple of this many slots of the cache of keys."""
+
+CACHE_SLOTS = 128
+"""That cache has a multiple of this many slots, which holds the longest text so far."""
+
+GOLD_TOKENS = 4096
+"""Tokens of a pass over gold solutions, unless a single text has more."""
+
+
+def round_up(number: int, step: int) -> int:
+    """Return the least multiple of `step` that is not below `number`."""
+    return -(-number // step) * step
