@@ -36,6 +36,7 @@ from paribus.experiment import measurement
 from paribus.experiment.matrix import expand
 from paribus.models import blocked
 from paribus.models.load import for_inference, load_model, make_trainable
+from paribus.models.tiles import DECODED_TILE
 from paribus.planning.inputs import Inputs, prepare
 from paribus.records import Outcome
 from paribus.seeds import derive
@@ -179,8 +180,8 @@ def multiplying_logits_in(dtype: torch.dtype) -> Iterator[None]:
 
     def parts(head: nn.Linear) -> list[blocked.Product]:
         weight: Tensor = head.weight.to(dtype)
-        rows = range(0, len(weight), decoder.DECODED_TILE)
-        return [blocked.product(weight[row : row + decoder.DECODED_TILE], None) for row in rows]
+        rows = range(0, len(weight), DECODED_TILE)
+        return [blocked.product(weight[row : row + DECODED_TILE], None) for row in rows]
 
     def losses_in(hidden: Tensor, head: Tensor, labels: Tensor, softcap: float | None) -> Tensor:
         return losses(hidden.to(dtype), head.to(dtype), labels, softcap)

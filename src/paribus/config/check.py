@@ -15,7 +15,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -27,7 +27,6 @@ from paribus.config.schema import ArmConfig, ExperimentConfig
 from paribus.config.spec import SCORING, flatten, nest
 from paribus.files import path_fault
 
-_T = TypeVar("_T")
 _ARM: TypeAdapter[ArmConfig] = TypeAdapter(ArmConfig)
 _EXPERIMENT: TypeAdapter[ExperimentConfig] = TypeAdapter(ExperimentConfig)
 
@@ -210,9 +209,7 @@ def _override_problem(key: str, value: Any) -> str:
     return next(iter(faults.values()), "")
 
 
-def _validated(
-    adapter: TypeAdapter[_T], values: Mapping[str, Any]
-) -> tuple[_T | None, dict[str, str]]:
+def _validated(adapter: TypeAdapter[Any], values: Mapping[str, Any]) -> tuple[Any, dict[str, str]]:
     """Return the config, or None and by dotted key what is wrong with its value."""
     try:
         # JSON mode is strict on scalars, yet takes a list for a tuple and 1 for 1.0.
