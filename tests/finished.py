@@ -7,6 +7,7 @@ finish(folder, "full-main", 8, seed=1)     # solves 8 of 10 problems
 from by_hand import enter
 from paribus.records import Generation, Stop
 from paribus.store import runs
+from paribus.store.description import Description
 from paribus.store.experiments import write_description
 from paribus.store.layout import ExperimentFolder
 from paribus.store.results import RunResult
@@ -34,25 +35,27 @@ def training(loss: float) -> dict[str, object]:
 def describe(folder: ExperimentFolder, *, seeds: int = 1, question: str = "Full or LoRA?") -> None:
     write_description(
         folder,
-        {
-            "format": 1,
-            "config": {
-                "name": "small",
-                "question": question,
-                "hypothesis": "Full wins.",
-                "seeds": seeds,
-                "training": {"learning_rate": 1e-5, "epochs": 1.0},
-            },
-            "origins": {"name": "x.yaml:1", "training": "configs/base.yaml:12"},
-            "arms": [
-                {"name": name, "factors": {"method": method}, "identity": {"method": method}}
-                for name, method in ARMS.items()
-            ],
-            "contrasts": [
-                {"a": "full-main", "b": "baseline", "factor": "tuning"},
-                {"a": "full-main", "b": "lora-main", "factor": "method"},
-            ],
-        },
+        Description.model_validate(
+            {
+                "format": 1,
+                "config": {
+                    "name": "small",
+                    "question": question,
+                    "hypothesis": "Full wins.",
+                    "seeds": seeds,
+                    "training": {"learning_rate": 1e-5, "epochs": 1.0},
+                },
+                "origins": {"name": "x.yaml:1", "training": "configs/base.yaml:12"},
+                "arms": [
+                    {"name": name, "factors": {"method": method}, "identity": {"method": method}}
+                    for name, method in ARMS.items()
+                ],
+                "contrasts": [
+                    {"a": "full-main", "b": "baseline", "factor": "tuning"},
+                    {"a": "full-main", "b": "lora-main", "factor": "method"},
+                ],
+            }
+        ),
     )
 
 

@@ -11,6 +11,7 @@ from by_hand import enter
 from paribus.records import Generation, Stop
 from paribus.report.page import write_report
 from paribus.store import runs
+from paribus.store.description import Description
 from paribus.store.experiments import write_description
 from paribus.store.layout import ExperimentFolder
 from paribus.store.results import DataCounts, EvaluationCost, RunResult
@@ -23,16 +24,18 @@ def reported(folder: ExperimentFolder, arms: dict[str, str], n: int, solved, wri
     contrasts = [{"a": "full", "b": arm, "factor": "method"} for arm in arms if arm != "full"]
     write_description(
         folder,
-        {
-            "format": 1,
-            "config": {"name": "flips", "question": "Which?", "seeds": 1, "training": {}},
-            "origins": {},
-            "arms": [
-                {"name": name, "factors": {"method": method}, "identity": {"method": method}}
-                for name, method in arms.items()
-            ],
-            "contrasts": contrasts,
-        },
+        Description.model_validate(
+            {
+                "format": 1,
+                "config": {"name": "flips", "question": "Which?", "seeds": 1, "training": {}},
+                "origins": {},
+                "arms": [
+                    {"name": name, "factors": {"method": method}, "identity": {"method": method}}
+                    for name, method in arms.items()
+                ],
+                "contrasts": contrasts,
+            }
+        ),
     )
     for arm in arms:
         run = folder.run(arm, 0)

@@ -11,6 +11,7 @@ from by_hand import enter, generation
 from paribus.records import Generation
 from paribus.store import runs
 from paribus.store.checkpoints import make_room, publish
+from paribus.store.description import Description
 from paribus.store.experiments import write_description
 from paribus.store.layout import ExperimentFolder, RunFolder
 from paribus.store.pieces import Pieces
@@ -48,7 +49,7 @@ def describe(folder: ExperimentFolder, *, seeds: int = 1) -> None:
             {"a": "full", "b": "lora", "factor": "method"},
         ],
     }
-    write_description(folder, description)
+    write_description(folder, Description.model_validate(description))
 
 
 def finish(

@@ -14,6 +14,7 @@ from paribus.cli.main import main
 from paribus.files import read_json, sha256_of_json
 from paribus.records import Likelihood
 from paribus.store import runs
+from paribus.store.description import DescribedArm, Description
 from paribus.store.experiments import write_description
 from paribus.store.layout import ExperimentFolder, RunFolder
 from paribus.store.ledger import read_ledger
@@ -30,9 +31,9 @@ def identity(seed: int) -> dict[str, Any]:
 def store(folder: Path) -> ExperimentFolder:
     """Two arms of two seeds; of the first arm a run is complete and on record."""
     made = ExperimentFolder(folder / "runs" / "x")
-    arms = [{"name": name, "factors": {}, "identity": identity(0)} for name in ("lora", "other")]
+    arms = [DescribedArm(name=n, factors={}, identity=identity(0)) for n in ("lora", "other")]
     config = {"name": "x", "question": "Which?", "seeds": 2}
-    write_description(made, {"config": config, "origins": {}, "arms": arms, "contrasts": []})
+    write_description(made, Description(config=config, origins={}, arms=arms, contrasts=[]))
     return made
 
 

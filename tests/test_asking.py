@@ -102,18 +102,18 @@ def test_the_file_that_was_run_asks_nothing_new(store: ExperimentFolder) -> None
 
 def test_auto_pairs_are_found_again_from_the_store(store: ExperimentFolder) -> None:
     stored = read_description(store)
-    listed = {**stored, "config": {**stored["config"], "contrasts": [["r8", "baseline"]]}}
-    listed["contrasts"] = []
+    config = {**stored.config, "contrasts": [["r8", "baseline"]]}
+    listed = stored.model_copy(update={"config": config, "contrasts": []})
     found = ask(listed, load(Path("x.yaml"), ["contrasts=auto"]))
-    assert found["contrasts"] == stored["contrasts"]
-    assert len(found["contrasts"]) > 9
+    assert found.contrasts == stored.contrasts
+    assert len(found.contrasts) > 9
 
 
 def test_a_store_from_elsewhere_may_call_its_model_by_another_folder(
     store: ExperimentFolder,
 ) -> None:
     stored = read_description(store)
-    moved = {**stored, "config": {**stored["config"], "model": "/there/m"}}
+    moved = stored.model_copy(update={"config": {**stored.config, "model": "/there/m"}})
     assert ask(moved, load(Path("x.yaml"), ["model=./m"])) is moved
 
 
@@ -169,8 +169,9 @@ def test_what_would_change_runs_is_refused_by_name(
 def test_a_store_whose_number_of_problems_is_none_is_refused(
     store: ExperimentFolder, size: Any
 ) -> None:
-    config = read_description(store)["config"]
-    other = {**read_description(store), "config": {**config, "data": {"test_size": size}}}
+    stored = read_description(store)
+    config = {**stored.config, "data": {"test_size": size}}
+    other = stored.model_copy(update={"config": config})
     with pytest.raises(UserError, match="data.test_size: .* → 10"):
         ask(other, load(Path("x.yaml")))
 

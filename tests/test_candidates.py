@@ -14,6 +14,7 @@ from paribus.errors import StoreError, UserError
 from paribus.experiment.candidates import BASELINES, PROTOCOLS, plan_models, run_models
 from paribus.statistics.intervals import share
 from paribus.statistics.power import Design, detectable, problems_needed
+from paribus.store.description import DescribedArm, Description
 from paribus.store.experiments import write_description
 from paribus.store.layout import ExperimentFolder, RunFolder
 
@@ -286,9 +287,9 @@ def test_a_launcher_is_refused_before_anything_is_tested(file, tmp_path, monkeyp
 def test_an_experiment_of_that_name_is_not_touched(file, tmp_path):
     folder = ExperimentFolder(tmp_path / "runs" / BASELINES)
     folder.path.mkdir(parents=True)
-    arms = [{"name": "lora-main", "factors": {}, "identity": {"method": "lora"}}]
+    arms = [DescribedArm(name="lora-main", factors={}, identity={"method": "lora"})]
     write_description(
-        folder, {"config": {"name": BASELINES}, "origins": {}, "arms": arms, "contrasts": []}
+        folder, Description(config={"name": BASELINES}, origins={}, arms=arms, contrasts=[])
     )
     theirs = folder.description.read_text()
     loaded = load(file)

@@ -255,7 +255,7 @@ def labelled(folder: Path, labels: dict[int, str]) -> ExperimentFolder:
     made = ExperimentFolder(folder / "store")
     describe(made)
     description = read_description(made)
-    description["config"]["labels"] = str(label_file(folder, rows))
+    description.config["labels"] = str(label_file(folder, rows))
     write_description(made, description)
     for arm, solved in (("baseline", set()), ("full", set(range(8))), ("lora", {0, 8})):
         written = [replace(each, problem_id=problem_id(each.question)) for each in answers(solved)]

@@ -11,6 +11,7 @@ from by_hand import result
 from paribus.errors import DamagedError, StoreError
 from paribus.files import json_line, read_json, sha256_of_file
 from paribus.records import Generation, Stop
+from paribus.store.description import DescribedArm, Description
 from paribus.store.experiments import read_description, write_description
 from paribus.store.layout import ExperimentFolder, RunFolder
 from paribus.store.manifest import FORMAT, check, read_manifest
@@ -264,13 +265,12 @@ def test_the_description_comes_back(tmp_path):
     with pytest.raises(StoreError, match=r"experiment\.yaml is missing") as caught:
         read_description(folder)
     assert "run the experiment" in caught.value.remedy
-    description = {
-        "format": 1,
-        "config": {"name": "x", "rate": 1e-5, "question": "caf\u00e9: #1\n", "seeds": 1},
-        "origins": {"name": "x.yaml:1"},
-        "arms": [{"name": "full", "factors": {"r": [1, 2]}, "identity": {"method": "full"}}],
-        "contrasts": [],
-    }
+    description = Description(
+        config={"name": "x", "rate": 1e-5, "question": "caf\u00e9: #1\n", "seeds": 1},
+        origins={"name": "x.yaml:1"},
+        arms=[DescribedArm(name="full", factors={"r": [1, 2]}, identity={"method": "full"})],
+        contrasts=[],
+    )
     write_description(folder, description)
     assert read_description(folder) == description
     whole = folder.description.read_bytes()

@@ -20,6 +20,7 @@ from paribus.config.read import Origin
 from paribus.errors import ConfigError
 from paribus.experiment.contrasts import Contrast, refuse_unequal
 from paribus.experiment.matrix import expand
+from paribus.store.description import Description
 from paribus.store.experiments import write_description
 from paribus.store.layout import ExperimentFolder, RunFolder
 from paribus.store.manifest import write_manifest
@@ -64,7 +65,9 @@ def edited(path: Path, old: str, new: str) -> Iterator[None]:
     for written in (text.replace(old, new), text):
         path.write_text(written)
         if path.suffix == ".yaml":
-            write_description(ExperimentFolder(path.parent), yaml.safe_load(written))
+            write_description(
+                ExperimentFolder(path.parent), Description.model_validate(yaml.safe_load(written))
+            )
         elif run.manifest.exists():
             write_manifest(run)
         if written != text:

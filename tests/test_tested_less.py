@@ -57,8 +57,8 @@ def store(root: Path, how: dict[str, dict[str, Any]]) -> ExperimentFolder:
     folder = ExperimentFolder(root / "small")
     describe(folder)
     stored = read_description(folder)
-    for arm in stored["arms"]:
-        arm["identity"] |= identity(ALL)
+    for arm in stored.arms:
+        arm.identity.update(identity(ALL))
     write_description(folder, stored)
     for solved, (arm, said) in enumerate(how.items(), 1):
         finish(folder, arm, "f", identity(said), solved)

@@ -17,6 +17,7 @@ from foreign_rows import write
 from paribus.cli.main import main
 from paribus.report.page import write_report
 from paribus.store import runs
+from paribus.store.description import Description
 from paribus.store.experiments import write_description
 from paribus.store.layout import ExperimentFolder
 from paribus.store.manifest import write_manifest
@@ -91,7 +92,7 @@ def experiment(root: Path, evil: str, in_yaml: str, arm: str) -> ExperimentFolde
             ],
         }
     }  # fmt: skip
-    write_description(folder, description)
+    write_description(folder, Description.model_validate(description))
     complete(folder)
     for run in folder.runs():
         for file in run.path.glob("generations/*.jsonl"):

@@ -19,6 +19,7 @@ from paribus.config.load import load
 from paribus.errors import ConfigError, RunFailed
 from paribus.files import read_json, write_text
 from paribus.store import runs
+from paribus.store.description import Description
 from paribus.store.experiments import write_description
 from paribus.store.layout import ExperimentFolder
 from paribus.untrusted import REMOVED, find_secret, redacted, redacted_values
@@ -148,11 +149,12 @@ def test_what_is_written_of_an_experiment_is_redacted(tmp_path: Path) -> None:
     folder = ExperimentFolder(tmp_path)
     origins = {"name": f"/home/{TOKEN}/x.yaml:1"}
     config = {"name": "x", "hub_token": "anything at all", "nested": [{"api_key": "k", "n": 3}]}
-    write_description(folder, {"config": config, "origins": origins})
-    assert yaml.safe_load(folder.description.read_text()) == {
-        "config": {"name": "x", "hub_token": REMOVED, "nested": [{"api_key": REMOVED, "n": 3}]},
-        "origins": {"name": f"/home/{REMOVED}/x.yaml:1"},
-    }
+    description = Description(config=config, origins=origins, arms=[], contrasts=[])
+    write_description(folder, description)
+    written = yaml.safe_load(folder.description.read_text())
+    nested = [{"api_key": REMOVED, "n": 3}]
+    assert written["config"] == {"name": "x", "hub_token": REMOVED, "nested": nested}
+    assert written["origins"] == {"name": f"/home/{REMOVED}/x.yaml:1"}
 
 
 def test_errors_hold_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:

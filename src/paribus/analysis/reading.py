@@ -21,6 +21,7 @@ from paribus.analysis.tables import (
 from paribus.errors import DamagedError, StoreError
 from paribus.files import UNREADABLE, read_json
 from paribus.records import AnswerStyle, Generation
+from paribus.store.description import Description
 from paribus.store.experiments import read_description, read_tuning
 from paribus.store.layout import ExperimentFolder, RunFolder
 from paribus.store.ledger import read_ledger, read_looks, stopped_at
@@ -40,25 +41,23 @@ _NOTES = {
 }
 
 
-def read_experiment(folder: ExperimentFolder, description: dict[str, Any] | None = None) -> Tables:
+def read_experiment(folder: ExperimentFolder, description: Description | None = None) -> Tables:
     """Read the experiment in `folder`, by its own description unless another is given.
 
     Raises StoreError if a file of the whole is unreadable.
     """
     description = description or read_description(folder)
-    config: dict[str, Any] = description["config"]
+    config = description.config
     style = _style(config)
     arms = tuple(
-        Arm(name=arm["name"], factors=arm["factors"], identity=arm["identity"])
-        for arm in description["arms"]
+        Arm(name=arm.name, factors=arm.factors, identity=arm.identity) for arm in description.arms
     )
-    declared = tuple((each["a"], each["b"], each["factor"]) for each in description["contrasts"])
+    declared = tuple((each.a, each.b, each.factor) for each in description.contrasts)
     margins = {
-        (each["a"], each["b"]): each.get("margin") or config.get("margin")
-        for each in description["contrasts"]
+        (each.a, each.b): each.margin or config.get("margin") for each in description.contrasts
     }
     looks = tuple(read_looks(folder.ledger))
-    seeds, stopped = int(config.get("seeds", 1)), stopped_at(looks) if config.get("looks") else {}
+    seeds, stopped = description.seeds, stopped_at(looks) if config.get("looks") else {}
     runs = tuple(
         read_run(folder.run(arm.name, seed), style)
         for arm in arms
@@ -70,10 +69,9 @@ def read_experiment(folder: ExperimentFolder, description: dict[str, Any] | None
         for run in runs
         if run.arm == arm.name
     }
-    origins: dict[str, str] = description["origins"]
     return Tables(
         config=config,
-        origins=origins,
+        origins=description.origins,
         arms=arms,
         declared=declared,
         runs=tuple(_tested_alike(runs, open_tests)),
@@ -81,7 +79,7 @@ def read_experiment(folder: ExperimentFolder, description: dict[str, Any] | None
         unrecorded=tuple(unrecorded_readings(folder)),
         tuning=read_tuning(folder),
         margins={pair: points / 100 for pair, points in margins.items() if points},
-        asked=tuple(description.get("asked", ())),
+        asked=tuple(description.asked),
         looks=looks,
     )
 

@@ -17,6 +17,7 @@ from paribus.experiment.asking import ask
 from paribus.files import read_json
 from paribus.report.page import write_report
 from paribus.report.terminal import remarks, summary_table
+from paribus.store.description import Description
 from paribus.store.experiments import read_description, read_tuning
 from paribus.store.layout import ExperimentFolder
 from paribus.store.ledger import read_ledger
@@ -42,11 +43,10 @@ def report(file: Path, values: Sequence[str], root: Path) -> int:
     if not file.is_dir():
         description = ask(description, load(file, values))
     elif values:
-        name = description["config"]["name"]
         keys = [word.partition("=")[0] for word in values]
-        description = ask(description, typed(values, name), keys)
+        description = ask(description, typed(values, description.name), keys)
     console = PlainConsole(highlight=False)
-    for line in description.get("asked", []):
+    for line in description.asked:
         console.print(escape(line), soft_wrap=True)
     _conclude(folder, description, console)
     return 0
@@ -62,7 +62,7 @@ def show_report(folder: ExperimentFolder, console: Console) -> None:
     _conclude(folder, read_description(folder), console)
 
 
-def _conclude(folder: ExperimentFolder, description: dict[str, Any], console: Console) -> None:
+def _conclude(folder: ExperimentFolder, description: Description, console: Console) -> None:
     page = write_report(folder, description)
     findings = read_json(folder.findings)
     console.print(summary_table(findings))

@@ -75,23 +75,20 @@ def _show(rows: Sequence[dict[str, Any]], root: Path, *, as_json: bool, expected
 def _rows(folder: ExperimentFolder) -> list[dict[str, Any]]:
     """Return one row per trial and run of the design, run or not, in its order."""
     description = read_description(folder)
-    seeds = description["config"]["seeds"]
-    stopped = stopped_at(read_looks(folder.ledger)) if description["config"].get("looks") else {}
+    stopped = stopped_at(read_looks(folder.ledger)) if description.config.get("looks") else {}
     trials = [
-        _row(folder, folder.trial(trial["arm"], trial["learning_rate"]), trial)
-        for trial in description.get("trials", [])
+        _row(folder, folder.trial(trial.arm, trial.learning_rate), trial.model_dump())
+        for trial in description.trials
     ]
     return trials + [
         _row(
             folder,
-            folder.run(arm["name"], replicate),
-            {**arm, "arm": arm["name"], "seed": replicate},
+            folder.run(arm.name, replicate),
+            {"arm": arm.name, "seed": replicate, "identity": arm.identity},
         )
-        for arm in description["arms"]
+        for arm in description.arms
         for replicate in range(
-            1
-            if arm["identity"]["method"] == "none"
-            else min(seeds, stopped.get(arm["name"], seeds))
+            1 if arm.untuned else min(description.seeds, stopped.get(arm.name, description.seeds))
         )
     ]
 

@@ -30,6 +30,7 @@ from paribus.config.spec import (
 from paribus.errors import UserError
 from paribus.experiment.arms import set_by_method
 from paribus.experiment.contrasts import Contrast, auto_contrasts, listed, listed_contrasts
+from paribus.store.description import DescribedArm, DescribedContrast, Description
 
 FREE = (
     *("question", "hypothesis", "contrasts", "margin", "labels"),
@@ -49,15 +50,13 @@ class _Arm:
     set_by: dict[str, str]
 
 
-def ask(
-    description: dict[str, Any], loaded: Loaded, keys: Sequence[str] | None = None
-) -> dict[str, Any]:
+def ask(description: Description, loaded: Loaded, keys: Sequence[str] | None = None) -> Description:
     """Return the store's description with the questions of `loaded`, or itself if they are its own.
 
     With `keys` all others are as in the store. Raises UserError, which names the keys, if runs
     would have to change; ConfigError if contrasts name no arm.
     """
-    old, new = _values(description["config"]), _values(asdict(loaded.config))
+    old, new = _values(description.config), _values(asdict(loaded.config))
     changed = [
         key
         for key in sorted(old.keys() | new.keys())
@@ -70,17 +69,18 @@ def ask(
     if not changed and not less:
         return description
     places = {key: find_origin(key, loaded.origins) for key in changed}
-    contrasts = description["contrasts"]
+    contrasts = description.contrasts
     if "contrasts" in changed:
         found = _contrasts(new["contrasts"], description, places["contrasts"])
-        contrasts = [asdict(each) for each in found]
-    return {
-        **description,
-        "config": _with(description["config"], {key: new[key] for key in changed}),
-        "origins": {**description["origins"], **{key: str(at) for key, at in places.items()}},
-        "contrasts": contrasts,
-        "asked": [*(_told(key, old.get(key), places[key]) for key in changed), *less],
-    }
+        contrasts = [DescribedContrast(**asdict(each)) for each in found]
+    return Description(
+        config=_with(description.config, {key: new[key] for key in changed}),
+        origins={**description.origins, **{key: str(at) for key, at in places.items()}},
+        arms=description.arms,
+        contrasts=contrasts,
+        trials=description.trials,
+        asked=[*(_told(key, old.get(key), places[key]) for key in changed), *less],
+    )
 
 
 def _with(config: dict[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
@@ -114,9 +114,7 @@ def _is_among(key: str, keys: Sequence[str]) -> bool:
     return any(f"{key}.".startswith(f"{each}.") or each.startswith(f"{key}.") for each in keys)
 
 
-def _is_said(
-    key: str, old: Mapping[str, Any], description: Mapping[str, Any], loaded: Loaded
-) -> bool:
+def _is_said(key: str, old: Mapping[str, Any], description: Description, loaded: Loaded) -> bool:
     """Return whether someone chose the value: defaults may differ between versions of paribus."""
     if find_origin(key, loaded.origins).kind != "default":
         return True
@@ -125,7 +123,7 @@ def _is_said(
         if section in old:
             return True
         section = section.rpartition(".")[0]
-    return bool(description["origins"].get(key, "default") != "default")
+    return description.origins.get(key, "default") != "default"
 
 
 def _tested_on_more(
@@ -168,12 +166,13 @@ def _told(key: str, before: Any, place: Origin) -> str:
     return f"Asked after the runs ({place}): {key}. When they were made {was}."
 
 
-def _contrasts(asked: Any, description: Mapping[str, Any], place: Origin) -> list[Contrast]:
+def _contrasts(asked: Any, description: Description, place: Origin) -> list[Contrast]:
     """Return the contrasts between the stored arms. Raises ConfigError on a name that is none."""
-    config = description["config"]
-    identities = {arm["name"]: _declared(arm, description) for arm in description["arms"]}
-    arms = [_Arm(name=arm["name"], factors=arm["factors"], set_by=_set_by(arm, config))
-            for arm in description["arms"]]  # fmt: skip
+    identities = {arm.name: _declared(arm, description) for arm in description.arms}
+    arms = [
+        _Arm(name=arm.name, factors=arm.factors, set_by=_set_by(arm, description.config))
+        for arm in description.arms
+    ]
     untuned = {
         _kind(identity): name
         for name, identity in identities.items()
@@ -191,26 +190,26 @@ def _kind(identity: Mapping[str, Any]) -> tuple[Any, ...]:
     return tuple(identity.get(key) for key in _KIND)
 
 
-def _declared(arm: Mapping[str, Any], description: Mapping[str, Any]) -> dict[str, Any]:
+def _declared(arm: DescribedArm, description: Description) -> dict[str, Any]:
     """Return an arm's identity, flat, as it was before `tune` and `auto` were settled."""
-    identity = flatten(arm["identity"])
-    open_keys = [key for key, value in flatten(description["config"]).items() if value == "auto"]
-    if arm["name"] in {trial["arm"] for trial in description.get("trials", [])}:
+    identity = flatten(arm.identity)
+    open_keys = [key for key, value in flatten(description.config).items() if value == "auto"]
+    if arm.name in {trial.arm for trial in description.trials}:
         open_keys.append("training.learning_rate")
     return identity | {
-        key: "open" for key in open_keys if key in identity and key not in arm["factors"]
+        key: "open" for key in open_keys if key in identity and key not in arm.factors
     }
 
 
-def _set_by(arm: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, str]:
+def _set_by(arm: DescribedArm, config: Mapping[str, Any]) -> dict[str, str]:
     """Return key → the factor that set it, for an arm of the matrix; rates that a method brings."""
     found: dict[str, str] = {}
-    of_matrix = arm["name"] not in config.get("arms", {})
-    for factor, value in arm["factors"].items() if of_matrix else ():
+    of_matrix = arm.name not in config.get("arms", {})
+    for factor, value in arm.factors.items() if of_matrix else ():
         choices = config.get("matrix", {}).get(factor)
         name = value if isinstance(value, str) else json.dumps(value)
         bundle = choices.get(name, {}) if isinstance(choices, dict) else {}
         found |= dict.fromkeys([factor, *bundle], factor)
     stated = config.get("training", {}).get("learning_rate") is not None
-    own = RATE_KEYS[0] in arm["factors"] or RATE_KEYS[0] in found
-    return set_by_method(arm["factors"], found, by_default=not (stated or own))
+    own = RATE_KEYS[0] in arm.factors or RATE_KEYS[0] in found
+    return set_by_method(arm.factors, found, by_default=not (stated or own))

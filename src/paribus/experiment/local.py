@@ -9,7 +9,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from paribus.config.load import Loaded
 from paribus.config.spec import RunSpec, differences
@@ -27,6 +26,12 @@ from paribus.experiment.tuning import choose_rates, with_rates
 from paribus.planning import devices
 from paribus.planning.devices import timed
 from paribus.planning.machine import here
+from paribus.store.description import (
+    DescribedArm,
+    DescribedContrast,
+    DescribedTrial,
+    Description,
+)
 from paribus.store.experiments import read_description, write_description
 from paribus.store.layout import ExperimentFolder, RunFolder
 from paribus.store.lock import locked
@@ -233,31 +238,31 @@ def _describe(loaded: Loaded, design: Design, folder: ExperimentFolder) -> None:
     """Write `experiment.yaml`. Raises StoreError if independent arms would replace trained ones."""
     content = description(loaded, design)
     if design.independent and folder.description.exists():
-        before = read_description(folder)["arms"]
-        if any(arm["identity"]["method"] != "none" for arm in before):
+        before = read_description(folder).arms
+        if not all(arm.untuned for arm in before):
             raise StoreError(
                 f"{folder.path} holds an experiment that trains, in the place of baselines",
                 "give that experiment another name, or put baselines elsewhere with --runs DIR",
             )
-        now = {arm["name"] for arm in content["arms"]}
-        content["arms"] = [arm for arm in before if arm["name"] not in now] + content["arms"]
+        now = {arm.name for arm in content.arms}
+        arms = [*(arm for arm in before if arm.name not in now), *content.arms]
+        content = content.model_copy(update={"arms": arms})
     write_description(folder, content)
 
 
-def description(loaded: Loaded, design: Design) -> dict[str, Any]:
+def description(loaded: Loaded, design: Design) -> Description:
     """Return the content of `experiment.yaml`."""
     identities = {spec.arm: design.identity(spec) for spec in reversed(design.runs)}
-    return {
-        "format": 1,
-        "config": asdict(loaded.config),
-        "origins": {key: str(origin) for key, origin in loaded.origins.items()},
-        "arms": [
-            {"name": arm.name, "factors": dict(arm.factors), "identity": identities[arm.name]}
+    return Description(
+        config=asdict(loaded.config),
+        origins={key: str(origin) for key, origin in loaded.origins.items()},
+        arms=[
+            DescribedArm(name=arm.name, factors=dict(arm.factors), identity=identities[arm.name])
             for arm in design.arms
         ],
-        "contrasts": [asdict(contrast) for contrast in design.contrasts],
-        "trials": [
-            {"arm": trial.arm, "learning_rate": trial.config.training.peak_rate}
+        contrasts=[DescribedContrast(**asdict(contrast)) for contrast in design.contrasts],
+        trials=[
+            DescribedTrial(arm=trial.arm, learning_rate=trial.config.training.peak_rate)
             for trial in design.trials
         ],
-    }
+    )

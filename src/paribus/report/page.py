@@ -36,6 +36,7 @@ from paribus.report import (
     words,
 )
 from paribus.report.arms import first_runs
+from paribus.store.description import Description
 from paribus.store.experiments import write_conclusions
 from paribus.store.layout import ExperimentFolder
 from paribus.store.ledger import append_look
@@ -46,7 +47,7 @@ LONGEST_KEPT = 30
 """Characters of a line. Longer cells are sentences and may break anywhere."""
 
 
-def write_report(folder: ExperimentFolder, description: dict[str, Any] | None = None) -> Path:
+def write_report(folder: ExperimentFolder, description: Description | None = None) -> Path:
     """Analyse `folder`, write its report and findings, and return the path of the page.
 
     With a `description` its questions are answered instead of the store's own.

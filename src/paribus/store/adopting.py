@@ -12,6 +12,7 @@ from paribus.config.spec import differences
 from paribus.errors import DamagedError, StoreError
 from paribus.files import UNREADABLE, read_json
 from paribus.store.checked import Checked
+from paribus.store.description import Description
 from paribus.store.experiments import read_description
 from paribus.store.layout import RunFolder, is_replicate
 from paribus.store.ledger import TestRead, append_read, now
@@ -71,19 +72,19 @@ def _check_whole(folder: RunFolder) -> None:
         raise DamagedError(lines, "copy the whole folder once more")
 
 
-def _check_design(folder: RunFolder, spec: dict[str, Any], description: dict[str, Any]) -> None:
+def _check_design(folder: RunFolder, spec: dict[str, Any], description: Description) -> None:
     """Raise StoreError unless the experiment has this arm with this seed, and just these settings.
 
     The description holds the settings of an arm's first seed.
     """
-    arms = {arm["name"]: arm["identity"] for arm in description["arms"]}
+    arms = {arm.name: arm.identity for arm in description.arms}
     if folder.arm not in arms:
         raise StoreError(
             f"{folder.experiment.path} has no arm {folder.arm}; its arms: {', '.join(arms)}",
             _ELSEWHERE,
         )
     expected = dict(arms[folder.arm])
-    seeds = int(description["config"].get("seeds", 1)) if "replicate" in expected else 1
+    seeds = description.seeds if "replicate" in expected else 1
     if folder.replicate >= seeds:
         raise StoreError(
             f"{folder.arm} has seeds up to {seeds - 1}, and this is {folder.replicate}",

@@ -1,4 +1,4 @@
-"""The text of `experiment.yaml`, which may come from someone else: limits, shape and names.
+"""The content of `experiment.yaml`, as one type, and its limits: it may come from someone else.
 
 Names of folders in it are checked before any is opened, and links, which could lead out of the
 store, are refused.
@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
-from pydantic.dataclasses import dataclass
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from paribus.errors import DamagedError, StoreError
 from paribus.untrusted import printable
 
+FORMAT = 1
+"""Version of `experiment.yaml`."""
 MAX_BYTES = 10_000_000
 MAX_NODES = 1_000_000
 """Of a description, aliases followed: three times what 256 arms and all their pairs take."""
@@ -34,11 +35,15 @@ def _plain_name(name: str) -> str:
 
 _Name = Annotated[str, Field(max_length=200), AfterValidator(_plain_name)]
 _Points = Annotated[float, Field(strict=True, gt=0, le=100)]
-_ANY = ConfigDict(extra="ignore", defer_build=True)
 
 
-@dataclass(config=_ANY)
-class _Config:
+class _Described(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
+
+
+class _Config(_Described):
+    """What is read of a description's config by name."""
+
     name: str
     question: str = ""
     hypothesis: str = ""
@@ -46,40 +51,74 @@ class _Config:
     margin: _Points | None = None
 
 
-@dataclass(config=_ANY)
-class _Arm:
+class DescribedArm(_Described):
+    """An arm: its name, its values of the factors, and the identity of its first seed."""
+
     name: _Name
     factors: dict[str, Any]
     identity: dict[str, Any]
 
+    @property
+    def untuned(self) -> bool:
+        """Whether nothing is trained: such an arm is run once, not once per seed."""
+        return bool(self.identity.get("method") == "none")
 
-@dataclass(config=_ANY)
-class _Contrast:
+
+class DescribedContrast(_Described):
+    """A declared pair of arms, by name, the factor they differ in, and a margin in points."""
+
     a: str
     b: str
     factor: str
     margin: _Points | None = None
 
 
-@dataclass(config=_ANY)
-class _Trial:
+class DescribedTrial(_Described):
+    """A trial of a learning rate for an arm, by name."""
+
     arm: _Name
     learning_rate: Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 
 
-@dataclass(config=_ANY)
-class _Description:
-    config: _Config
+class Description(_Described):
+    """The content of `experiment.yaml`.
+
+    Attributes:
+        config: every value of the experiment file.
+        origins: dotted key -> where its value was set.
+        arms: every arm, untuned ones too.
+        contrasts: the pairs to compare.
+        trials: of learning rates that `tune` tries.
+        asked: one sentence for each question that was asked after the runs; not in the file.
+    """
+
+    config: dict[str, Any]
     origins: dict[str, str]
-    arms: list[_Arm]
-    contrasts: list[_Contrast]
-    trials: list[_Trial] = Field(default_factory=list)
+    arms: list[DescribedArm]
+    contrasts: list[DescribedContrast]
+    trials: list[DescribedTrial] = []
+    asked: list[str] = []
+
+    @property
+    def name(self) -> str:
+        """Of the experiment."""
+        return str(self.config["name"])
+
+    @property
+    def seeds(self) -> int:
+        """How often every arm that trains is run."""
+        return int(self.config.get("seeds", 1))
+
+    def record(self) -> dict[str, Any]:
+        """Return what is written."""
+        return {"format": FORMAT, **self.model_dump(exclude={"asked"})}
 
 
-_DESCRIPTION = TypeAdapter(_Description)
+class _Checked(_Described):
+    config: _Config
 
 
-def parse_description(text: bytes, path: Path) -> dict[str, Any]:
+def parse_description(text: bytes, path: Path) -> Description:
     """Return the description in `text`, which was read from `path`.
 
     Raises DamagedError: too large, too deep, no YAML, not of its shape, an arm's name no folder's.
@@ -88,16 +127,16 @@ def parse_description(text: bytes, path: Path) -> dict[str, Any]:
         if len(text) > MAX_BYTES:
             raise ValueError(f"it is larger than {MAX_BYTES:,} bytes")
         _refuse_depth(text.decode())
-        description = _copied(yaml.load(text, Loader=_LOADER))  # noqa: S506 - a safe loader
-        _DESCRIPTION.validate_python(description)
+        content = _copied(yaml.load(text, Loader=_LOADER))  # noqa: S506 - a safe loader
+        _Checked.model_validate(content)
+        return Description.model_validate(content)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(map(str, first["loc"])) or "the whole"
-        fault = "it must be a mapping" if first["type"] == "dataclass_type" else first["msg"]
+        fault = "it must be a mapping" if first["type"] == "model_type" else first["msg"]
         raise DamagedError(f"{path} is damaged: {key}: {fault}", REMEDY) from error
     except (ValueError, yaml.YAMLError) as error:
         raise DamagedError(f"{path} cannot be read: {error}", REMEDY) from error
-    return dict(description)
 
 
 def refuse_links(folder: Path) -> None:

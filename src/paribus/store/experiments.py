@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from paribus.errors import DamagedError, StoreError
 from paribus.files import UNREADABLE, open_file, read_bytes, sha256_of_file, write_json, write_text
-from paribus.store.description import REMEDY, parse_description, refuse_links
+from paribus.store.description import REMEDY, Description, parse_description, refuse_links
 from paribus.store.layout import ExperimentFolder
 from paribus.store.results import Recorded, first_fault
 from paribus.store.runs import writing
@@ -70,7 +70,7 @@ TUNING_FORMAT = 1
 _SEAL = b"# SHA-256 of what follows: "
 
 
-def write_description(folder: ExperimentFolder, description: dict[str, Any]) -> None:
+def write_description(folder: ExperimentFolder, description: Description) -> None:
     """Replace the experiment's description, atomically, without secrets. Raises StoreError."""
     refuse_links(folder.path)
     if folder.description.exists() and not is_sealed(folder.description):
@@ -78,7 +78,7 @@ def write_description(folder: ExperimentFolder, description: dict[str, Any]) -> 
             f"{folder.description} does not begin as paribus writes it, and would be replaced",
             "put runs elsewhere with --runs DIR if it is yours; delete it if it is damaged",
         )
-    text = yaml.safe_dump(redacted_values(description), sort_keys=False)
+    text = yaml.safe_dump(redacted_values(description.record()), sort_keys=False)
     with writing(folder.description):
         write_text(folder.description, with_seal(text))
 
@@ -94,7 +94,7 @@ def with_seal(text: str) -> str:
     return f"{_SEAL.decode()}{hashlib.sha256(text.encode()).hexdigest()}\n{text}"
 
 
-def read_description(folder: ExperimentFolder) -> dict[str, Any]:
+def read_description(folder: ExperimentFolder) -> Description:
     """Return the experiment's description.
 
     Raises StoreError if it is missing, or there is a link in the store; DamagedError if it is not
@@ -104,7 +104,7 @@ def read_description(folder: ExperimentFolder) -> dict[str, Any]:
     return description_of(folder)
 
 
-def description_of(folder: ExperimentFolder) -> dict[str, Any]:
+def description_of(folder: ExperimentFolder) -> Description:
     """Return the experiment's description, whatever lies beside it. Raises as that does."""
     path = folder.description
     try:

@@ -10,9 +10,9 @@ agree: a spec with its fingerprint and place, a result with its texts, the ledge
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from paribus.store.checked import Checked
+from paribus.store.description import Description
 from paribus.store.experiments import check_conclusions, description_of, read_tuning
 from paribus.store.layout import ExperimentFolder
 from paribus.store.ledger import is_cut_short, missing_look, repeated_lines
@@ -65,9 +65,9 @@ def _check_experiment(folder: ExperimentFolder, checked: Checked) -> None:
             checked.add(path, "was added: paribus did not write it")
 
 
-def _check_rates(folder: ExperimentFolder, description: dict[str, Any], checked: Checked) -> None:
+def _check_rates(folder: ExperimentFolder, description: Description, checked: Checked) -> None:
     """Check that the chosen rates are on record of every arm that has gone on to its runs."""
-    tuned = {trial["arm"] for trial in description.get("trials", [])}
+    tuned = {trial.arm for trial in description.trials}
     done = {run.arm for run in folder.runs() if state(run) is RunState.COMPLETE}
     if tuned & done and not folder.tuning.exists():
         checked.add(folder.tuning, f"is missing, though {min(tuned & done)} ran with a chosen rate")
