@@ -9,18 +9,19 @@ import yaml
 from rich.console import Console
 
 from facts import GPU, MACHINE
-from paribus.cli import plan_estimates
-from paribus.cli.plan_estimates import estimate_row, probe_arms, refused
+from paribus.cli import plan as cli_plan
+from paribus.cli.plan import measured_peaks, probed_arms, refused
 from paribus.cli.plan_memory import probed, show_memory
 from paribus.cli.warnings import violation_lines
 from paribus.config.load import load
 from paribus.errors import ModelError, OutOfMemory, RunFailed
 from paribus.experiment.matrix import expand
-from paribus.experiment.preflight import preflight
-from paribus.experiment.rehearsal import Rehearsal
+from paribus.experiment.plan import Plan, PlannedArm, Rehearsal, RunEstimate, other_ways
+from paribus.experiment.preflight import Warned, preflight
 from paribus.experiment.survey import survey
 from paribus.planning.devices import device
 from paribus.planning.inputs import prepare
+from paribus.planning.rules.cards import card
 
 GB = 10**9
 SETTINGS = {
@@ -50,6 +51,27 @@ def known(tiny, tmp_path):
     return loaded, design, prospects
 
 
+def planned(prospects) -> list[PlannedArm]:
+    return [
+        PlannedArm(
+            name=one.arm, method="full", variant="main", protocol="one-shot", also=[],
+            learning_rate=None, learning_rate_from=None, learning_rates=None, steps=None,
+            planned_target_tokens=None, tokens=None, estimate=RunEstimate.of(one.forecast),
+            probe=None, unknown=None,
+        )
+        for one in prospects
+    ]  # fmt: skip
+
+
+def a_plan(arms, prospects) -> Plan:
+    return Plan(
+        experiment="e", question="", device=replace(device("rtx-4090"), name="here"),
+        arms=tuple(arms), alternatives=other_ways(prospects), disk_bytes=None,
+        checkpoint_bytes=None, seconds=None, violations=(), foresight=None, trials=(), runs=(),
+        stored=(), contrasts=(), not_compared=(), seconds_left=None, looks=None, verdict="",
+    )  # fmt: skip
+
+
 def told(known, **changes):
     loaded, design, prospects = known
     machine = replace(MACHINE, device=device("rtx-4090"), **changes.pop("machine", {}))
@@ -76,11 +98,11 @@ def test_only_weights_still_to_be_saved_need_room(known):
 
 
 def test_what_to_do_is_said_once_for_a_rule():
-    rows = [
-        {"id": id, "severity": "error", "arms": [arm], "found": "x", "instead": f"mend {id}"}
+    warned = [
+        Warned(rule=replace(card(id), instead=f"mend {id}"), arms=(arm,), found="x")
         for id, arm in (("PB060", "a"), ("PB060", "b"), ("PB062", "a"))
     ]
-    lines = violation_lines(rows)
+    lines = violation_lines(warned)
     assert [line for line in lines if "→" in line] == ["  → mend PB060", "  → mend PB062"]
     assert ["PB060" in line for line in lines[:3]] == [True] * 3
 
@@ -96,23 +118,22 @@ def test_what_stops_one_probe_stops_no_other(known, monkeypatch, capsys):
             raise ModelError("the weights are gone", "fetch them")
         return MEASURED
 
-    monkeypatch.setattr(plan_estimates, "rehearse", rehearse)
-    arms = [{"name": one.arm, "estimate": estimate_row(one.forecast), "probe": None}
-            for one in prospects]  # fmt: skip
-    peaks = probe_arms(arms, prospects, {"lora": "PB060"}, Console(stderr=True))
-    rows = {arm["name"]: arm for arm in arms}
+    monkeypatch.setattr(cli_plan, "rehearse", rehearse)
+    arms = probed_arms(planned(prospects), prospects, {"lora": "PB060"}, Console(stderr=True))
+    by_name = {arm.name: arm for arm in arms}
+    full, baseline = by_name["full"].estimate, by_name["baseline"]
     assert sorted(asked) == ["baseline", "full"]
-    assert peaks.keys() == {"full"}
-    assert peaks["full"] == rows["full"]["estimate"]["peak_bytes"] >= 30 * GB
-    assert rows["full"]["estimate"]["fits_with_a_tenth_to_spare"] is False
-    assert rows["lora"]["probe"]["error"] == "not probed: PB060"
-    assert rows["baseline"]["probe"] == {"error": "the weights are gone", "remedy": "fetch them"}
-    assert rows["baseline"]["estimate"]["fits"] is True
-    device = {"name": "here", "title": "x", "kind": "cuda", "memory_bytes": 24 * GB}
-    made = {"arms": arms, "alternatives": plan_estimates.other_ways(prospects), "device": device}
+    assert measured_peaks(arms) == {"full": full.peak_bytes}
+    assert full.peak_bytes >= 30 * GB
+    assert full.fits_with_a_tenth_to_spare is False
+    assert by_name["lora"].probe.error == "not probed: PB060"
+    stopped = {"error": "the weights are gone", "remedy": "fetch them"}
+    assert baseline.as_json()["probe"] == stopped
+    assert baseline.estimate.fits is True
     shown = Console(width=160)
-    show_memory(made, shown)
-    shown.print(probed(made))
+    plan = a_plan(arms, prospects)
+    show_memory(plan, shown)
+    shown.print(probed(plan))
     text = capsys.readouterr().out
     assert "lora: not probed: PB060" in text
     assert "baseline: the weights are gone" in text
@@ -131,12 +152,11 @@ def test_a_probe_without_memory_says_that_the_arm_does_not_fit(
     def rehearse(prospect):
         raise error
 
-    monkeypatch.setattr(plan_estimates, "rehearse", rehearse)
-    arms = [{"name": one.arm, "estimate": estimate_row(one.forecast), "probe": None}
-            for one in known[2]]  # fmt: skip
-    assert probe_arms(arms, known[2], {}, Console(stderr=True)) == peaks
-    assert {arm["estimate"]["fits"] for arm in arms} == {fits}
-    assert {arm["estimate"]["fits_with_a_tenth_to_spare"] for arm in arms} == {fits}
+    monkeypatch.setattr(cli_plan, "rehearse", rehearse)
+    arms = probed_arms(planned(known[2]), known[2], {}, Console(stderr=True))
+    assert measured_peaks(arms) == peaks
+    assert {arm.estimate.fits for arm in arms} == {fits}
+    assert {arm.estimate.fits_with_a_tenth_to_spare for arm in arms} == {fits}
 
 
 def test_the_rule_that_refuses_an_arm_is_named(known):

@@ -7,28 +7,33 @@ import json
 import os
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+
+from rich.console import Console
 
 from paribus.analysis.robustness import read_labels
 from paribus.cli.arguments import command
 from paribus.cli.console import PlainConsole
 from paribus.cli.plan_details import origins_table
-from paribus.cli.plan_estimates import (
-    estimate_row,
-    other_ways,
-    probe_arms,
-    refused,
-    total_seconds,
-)
 from paribus.cli.plan_view import show, verdict
 from paribus.config.load import Loaded
 from paribus.config.spec import RunSpec
-from paribus.errors import DamagedError, NotHere, UserError, joined
+from paribus.errors import DamagedError, NotHere, ParibusError, UserError, joined
 from paribus.experiment.arms import Arm
 from paribus.experiment.matrix import Design
+from paribus.experiment.plan import (
+    Plan,
+    PlannedArm,
+    PlannedLooks,
+    PlannedRun,
+    PlannedTrial,
+    Probe,
+    RunEstimate,
+    other_ways,
+    total_seconds,
+)
 from paribus.experiment.preflight import (
     Warned,
     checkpoint_bytes,
@@ -36,10 +41,11 @@ from paribus.experiment.preflight import (
     preflight,
     refusal_of,
 )
+from paribus.experiment.rehearsal import correct, rehearse
 from paribus.experiment.stored import as_stored, is_complete, obstacles
 from paribus.experiment.survey import Prospect, settle_design, survey
 from paribus.planning.devices import Device, device
-from paribus.planning.foresight import foresee
+from paribus.planning.foresight import Foresight, foresee
 from paribus.planning.inputs import prepare
 from paribus.planning.machine import here
 from paribus.planning.rules.limits import OVER_DISK, OVER_MEMORY
@@ -97,30 +103,47 @@ def plan(
     target = elsewhere or machine().device
     seed = design.runs[0].seed
     prospects = survey(design, target, lambda arm: prepare(arm.config, seed))
-    inputs = {one.arm: one.inputs for one in prospects}
+    inputs = {prospect.arm: prospect.inputs for prospect in prospects}
     stored = obstacles(design, folder, inputs)
-    todo = [run for run in design.runs if not _is_done(run, design, folder, stored)]
+    store = _Store(folder, stored)
+    todo = [run for run in design.runs if not store.has(run, design)]
     left = replace(design, runs=todo)
     check = partial(preflight, prospects, left, loaded.config, machine(), elsewhere)
-    found = check()
-    target = next((one.forecast.device for one in prospects if one.forecast), target)
-    made = _plan(loaded, design, folder, prospects, found, target, stored)
+    warned = check()
+    arms = [_arm(arm, one, design) for arm, one in zip(design.arms, prospects, strict=True)]
     if probing:
-        peaks = probe_arms(made["arms"], prospects, refused(found), PlainConsole(stderr=True))
-        found = check(peaks)
-        made["violations"] = [one.row() for one in found]
-        made["seconds"] = total_seconds([*design.trials, *design.runs], made["arms"])
-    tries = [trial for trial in design.trials if trial.arm in design.open]
-    to_try = [trial for trial in tries if not _is_done(trial, design, folder, stored)]
-    made["seconds_left"] = total_seconds([*to_try, *todo], made["arms"])
-    made["looks"] = _looks(loaded, design, looks, made["arms"])
+        arms = probed_arms(arms, prospects, refused(warned), PlainConsole(stderr=True))
+        warned = check(measured_peaks(arms))
+    target = next((one.forecast.device for one in prospects if one.forecast), target)
     # That an arm does not fit is the answer to a question; all else is a mistake.
-    wrong = [one for one in found if one.rule not in (OVER_MEMORY, OVER_DISK)]
+    wrong = [one for one in warned if one.rule not in (OVER_MEMORY, OVER_DISK)]
     stops = _faults(prospects, elsewhere) + [one for one in [refusal_of(wrong)] if one]
     stops += [one for one in stored.values() if isinstance(one, DamagedError)]
-    made["verdict"] = verdict(made, stops)
+    tries = [trial for trial in design.trials if trial.arm in design.open]
+    to_try = [trial for trial in tries if not store.has(trial, design)]
+    made = Plan(
+        experiment=loaded.config.name,
+        question=loaded.config.question,
+        device=target,
+        arms=tuple(arms),
+        alternatives=other_ways(prospects),
+        disk_bytes=disk_bytes(prospects, design.runs),
+        checkpoint_bytes=checkpoint_bytes(prospects, design.runs),
+        seconds=total_seconds([*design.trials, *design.runs], arms),
+        violations=tuple(warned),
+        foresight=_foresight(loaded, design, arms),
+        trials=tuple(store.trial(spec) for spec in design.trials),
+        runs=tuple(store.run(spec, known=spec.arm not in design.open) for spec in design.runs),
+        stored=tuple(stored.values()),
+        contrasts=tuple(design.contrasts),
+        not_compared=tuple(design.apart),
+        seconds_left=total_seconds([*to_try, *todo], arms),
+        looks=_looks(loaded, design, looks, arms),
+        verdict="",
+    )
+    made = replace(made, verdict=verdict(made, stops))
     if as_json:
-        print(json.dumps(made, indent=2))
+        print(json.dumps(made.as_json(), indent=2))
     else:
         where = [] if on is None else ["--device", on]
         more = command("plan", loaded.path, loaded.overrides, root, *where, "--details")
@@ -129,6 +152,55 @@ def plan(
     if stops:
         raise joined(stops)
     return 0
+
+
+def refused(warned: Sequence[Warned]) -> dict[str, str]:
+    """Return the first rule that refuses an arm, by the names of the arms that any refuses."""
+    errors = [one for one in warned if one.refuses]
+    return {arm: one.rule.id for one in reversed(errors) for arm in one.arms}
+
+
+def probed_arms(
+    arms: Sequence[PlannedArm],
+    prospects: Sequence[Prospect],
+    skipped: Mapping[str, str],
+    console: Console,
+) -> list[PlannedArm]:
+    """Return the arms with what probes measured, or with why a probe stopped.
+
+    `skipped` arms are not probed: it holds the rule that refuses each.
+    """
+    probed = []
+    for arm, prospect in zip(arms, prospects, strict=True):
+        if arm.name in skipped:
+            stopped = Probe(error=f"not probed: {skipped[arm.name]}")
+            probed.append(replace(arm, probe=stopped))
+        elif prospect.inputs is None or prospect.forecast is None:
+            probed.append(arm)
+        else:
+            with console.status(f"probing {arm.name}"):
+                probed.append(_probed(arm, prospect))
+    return probed
+
+
+def _probed(arm: PlannedArm, prospect: Prospect) -> PlannedArm:
+    try:
+        measured = rehearse(prospect)
+    except ParibusError as error:
+        return arm.stopped(error)
+    estimate = correct(prospect, measured)
+    return replace(arm, probe=Probe(measured=measured), estimate=estimate)
+
+
+def measured_peaks(arms: Sequence[PlannedArm]) -> dict[str, int | None]:
+    """Return the peaks of probed arms in bytes, None where a probe ran out of memory."""
+    peaks: dict[str, int | None] = {}
+    for arm in arms:
+        if arm.probe and arm.estimate and arm.probe.measured:
+            peaks[arm.name] = arm.estimate.peak_bytes
+        elif arm.probe and arm.probe.out_of_memory:
+            peaks[arm.name] = None
+    return peaks
 
 
 def _faults(prospects: Sequence[Prospect], elsewhere: Device | None) -> list[UserError]:
@@ -143,49 +215,9 @@ def _faults(prospects: Sequence[Prospect], elsewhere: Device | None) -> list[Use
     ]
 
 
-def _plan(
-    loaded: Loaded,
-    design: Design,
-    folder: ExperimentFolder,
-    prospects: Sequence[Prospect],
-    found: Sequence[Warned],
-    target: Device,
-    stored: Mapping[Path, UserError],
-) -> dict[str, Any]:
-    arms = [_arm(arm, one, design) for arm, one in zip(design.arms, prospects, strict=True)]
-    return {
-        "experiment": loaded.config.name,
-        "question": loaded.config.question,
-        "device": asdict(target),
-        "arms": arms,
-        "alternatives": other_ways(prospects),
-        "disk_bytes": disk_bytes(prospects, design.runs),
-        "checkpoint_bytes": checkpoint_bytes(prospects, design.runs),
-        "seconds": total_seconds([*design.trials, *design.runs], arms),
-        "violations": [one.row() for one in found],
-        "foresight": _foresight(loaded, design, arms),
-        "trials": [
-            {"learning_rate": spec.config.training.peak_rate, **_run(spec, folder, stored)}
-            for spec in design.trials
-        ],
-        "runs": [
-            {
-                "seed": spec.replicate,
-                **_run(spec, folder, stored, known=spec.arm not in design.open),
-            }
-            for spec in design.runs
-        ],
-        "stored": [{"message": one.message, "remedy": one.remedy} for one in stored.values()],
-        "contrasts": [asdict(contrast) for contrast in design.contrasts],
-        "not_compared": [
-            {"a": pair.a, "b": pair.b, "factor": pair.factor} for pair in design.apart
-        ],
-    }
-
-
 def _looks(
-    loaded: Loaded, design: Design, taken: Sequence[Look], arms: Sequence[dict[str, Any]]
-) -> dict[str, Any] | None:
+    loaded: Loaded, design: Design, taken: Sequence[Look], arms: Sequence[PlannedArm]
+) -> PlannedLooks | None:
     """Return what declared looks cost: if the next one decides all, and if none does."""
     planned = loaded.config.looks
     if not planned:
@@ -194,25 +226,23 @@ def _looks(
     going = design.runs if done == 0 or taken[-1].goes_on else []
     soonest = planned[min(done, len(planned) - 1)]
     least = [run for run in design.runs if run.replicate < soonest]
-    return {
-        "seeds": planned,
-        "taken": done,
-        "over": not going,
-        "least_runs": len(least),
-        "most_runs": len(design.runs),
-        "least_seconds": total_seconds([*design.trials, *least], arms),
-        "most_seconds": total_seconds([*design.trials, *design.runs], arms),
-    }
+    return PlannedLooks(
+        seeds=planned,
+        taken=done,
+        over=not going,
+        least_runs=len(least),
+        most_runs=len(design.runs),
+        least_seconds=total_seconds([*design.trials, *least], arms),
+        most_seconds=total_seconds([*design.trials, *design.runs], arms),
+    )
 
 
-def _foresight(
-    loaded: Loaded, design: Design, arms: Sequence[dict[str, Any]]
-) -> dict[str, Any] | None:
+def _foresight(loaded: Loaded, design: Design, arms: Sequence[PlannedArm]) -> Foresight | None:
     """Return what the contrasts will be able to show; None if that cannot be known."""
-    sizes = [arm["tokens"]["test_prompts"] for arm in arms if arm["tokens"]]
+    sizes = [arm.tokens.test_prompts for arm in arms if arm.tokens]
     if not sizes or not design.contrasts:
         return None
-    found = foresee(
+    return foresee(
         n=min(sizes),
         seeds=loaded.config.seeds,
         comparisons=design.comparisons,
@@ -220,15 +250,6 @@ def _foresight(
         hypothesis=loaded.config.hypothesis,
         margin=_margin(loaded, design),
     )
-    return {
-        "level": found.level,
-        "detectable": found.detectable,
-        "claimed": found.claimed,
-        "margin": found.margin,
-        "equivalent": found.equivalent,
-        "sentence": found.sentence,
-        "warning": found.warning or None,
-    }
 
 
 def _margin(loaded: Loaded, design: Design) -> float | None:
@@ -237,57 +258,70 @@ def _margin(loaded: Loaded, design: Design) -> float | None:
     return min((points / 100 for points in stated if points), default=None)
 
 
-def _arm(arm: Arm, prospect: Prospect, design: Design) -> dict[str, Any]:
+def _arm(arm: Arm, prospect: Prospect, design: Design) -> PlannedArm:
     """Return what an arm is, reads and takes; `unknown` says why something cannot be known."""
-    config = arm.config
+    config, inputs = arm.config, prospect.inputs
     rates = [t.config.training.peak_rate for t in design.trials if t.arm == arm.name]
     trains, is_open = config.method != "none", arm.name in design.open
-    row: dict[str, Any] = {
-        "name": arm.name,
-        "method": config.method,
-        "variant": config.data.variant,
-        "protocol": main_protocol(config).name,
-        "also": [protocol.name for protocol in protocols(config)[1:]],
-        "learning_rate": config.training.peak_rate if trains and not is_open else None,
-        "learning_rate_from": str(arm.origins["training.learning_rate"]) if trains else None,
-        "learning_rates": rates or None,
-        "steps": None,
-        "planned_target_tokens": None,
-        "tokens": None,
-        "estimate": estimate_row(prospect.forecast) if prospect.forecast else None,
-        "probe": None,
-        "unknown": str(prospect.unknown) if prospect.unknown else None,
-    }
-    if prospect.inputs is None:
-        return row
-    row["tokens"] = prospect.inputs.tokens()
-    if trains:
-        lengths = [example.target_length for example in prospect.inputs.examples]
-        planned = training_length(lengths, config.training, order_seed(prospect.first.stream))
-        row["steps"], row["planned_target_tokens"] = planned
-    return row
+    steps = target_tokens = None
+    if inputs and trains:
+        lengths = [example.target_length for example in inputs.examples]
+        order = order_seed(prospect.first.stream)
+        steps, target_tokens = training_length(lengths, config.training, order)
+    return PlannedArm(
+        name=arm.name,
+        method=config.method,
+        variant=config.data.variant,
+        protocol=main_protocol(config).name,
+        also=[protocol.name for protocol in protocols(config)[1:]],
+        learning_rate=config.training.peak_rate if trains and not is_open else None,
+        learning_rate_from=str(arm.origins["training.learning_rate"]) if trains else None,
+        learning_rates=rates or None,
+        steps=steps,
+        planned_target_tokens=target_tokens,
+        tokens=inputs.tokens() if inputs else None,
+        estimate=RunEstimate.of(prospect.forecast) if prospect.forecast else None,
+        probe=None,
+        unknown=str(prospect.unknown) if prospect.unknown else None,
+    )
 
 
-def _is_done(
-    spec: RunSpec, design: Design, folder: ExperimentFolder, stored: Mapping[Path, UserError]
-) -> bool:
-    """Return whether a run or trial is complete; a run with an open learning rate is to be done."""
-    if folder.of(spec).path in stored or (spec.arm in design.open and not spec.trial):
-        return False
-    return is_complete(spec, folder)
+@dataclass(frozen=True, slots=True)
+class _Store:
+    """What the store holds of a design; `obstacles` are folders that hold another run."""
 
+    folder: ExperimentFolder
+    obstacles: Mapping[Path, UserError]
 
-def _run(
-    spec: RunSpec,
-    folder: ExperimentFolder,
-    stored: Mapping[Path, UserError],
-    *,
-    known: bool = True,
-) -> dict[str, Any]:
-    """Return a run's or a trial's place and state; `known`: whether its learning rate is."""
-    if folder.of(spec).path in stored:
-        said = "another"  # what lies there is not this run
-    else:
-        complete = known and is_complete(spec, folder)
-        said = "complete" if complete else state(folder.of(spec)).value
-    return {"arm": spec.arm, "fingerprint": spec.fingerprint if known else None, "state": said}
+    def has(self, spec: RunSpec, design: Design) -> bool:
+        """Whether a run or trial is complete; a run with an open learning rate is to be done."""
+        if self._in_the_way(spec) or (spec.arm in design.open and not spec.trial):
+            return False
+        return is_complete(spec, self.folder)
+
+    def run(self, spec: RunSpec, *, known: bool) -> PlannedRun:
+        """Return a run's state; `known`: whether its learning rate is."""
+        return PlannedRun(
+            seed=spec.replicate,
+            arm=spec.arm,
+            fingerprint=spec.fingerprint if known else None,
+            state=self._state(spec, known=known),
+        )
+
+    def trial(self, spec: RunSpec) -> PlannedTrial:
+        """Return a trial's state."""
+        return PlannedTrial(
+            learning_rate=spec.config.training.peak_rate,
+            arm=spec.arm,
+            fingerprint=spec.fingerprint,
+            state=self._state(spec, known=True),
+        )
+
+    def _state(self, spec: RunSpec, *, known: bool) -> str:
+        if self._in_the_way(spec):
+            return "another"  # what lies there is not this run
+        complete = known and is_complete(spec, self.folder)
+        return "complete" if complete else state(self.folder.of(spec)).value
+
+    def _in_the_way(self, spec: RunSpec) -> bool:
+        return self.folder.of(spec).path in self.obstacles

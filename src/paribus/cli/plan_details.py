@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import asdict
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -13,68 +12,70 @@ from paribus.cli.tables import captioned, table_of
 from paribus.config.load import Loaded
 from paribus.config.spec import flatten
 from paribus.experiment.matrix import Design
+from paribus.experiment.plan import Plan, PlannedArm
 
 _MOST_PAIRS = 50
 
 
-def show_details(made: dict[str, Any], console: Console) -> None:
-    """Print the tables of the plan `made`, each behind an empty line."""
+def show_details(plan: Plan, console: Console) -> None:
+    """Print the tables of the plan `plan`, each behind an empty line."""
     console.print()
-    console.print(_arms(made))
-    if any(arm["tokens"] for arm in made["arms"]):
+    console.print(_arms(plan))
+    if any(arm.tokens for arm in plan.arms):
         console.print()
-        console.print(_tokens(made))
-    show_memory(made, console)
-    if made["not_compared"]:
+        console.print(_tokens(plan))
+    show_memory(plan, console)
+    if plan.not_compared:
         console.print()
-        console.print(_apart(made))
+        console.print(_apart(plan))
 
 
-def _arms(made: dict[str, Any]) -> Table:
+def _arms(plan: Plan) -> Table:
     table = table_of(["arm", "method", "variant", "protocol", "learning rate", "runs complete"])
-    for arm in made["arms"]:
-        runs = [run for run in made["runs"] if run["arm"] == arm["name"]]
-        done = sum(run["state"] == "complete" for run in runs)
+    for arm in plan.arms:
+        runs = [run for run in plan.runs if run.arm == arm.name]
+        done = sum(run.state == "complete" for run in runs)
         table.add_row(
-            arm["name"],
-            arm["method"],
-            arm["variant"],
-            arm["protocol"],
+            arm.name,
+            arm.method,
+            arm.variant,
+            arm.protocol,
             rate_of(arm),
             f"{done} of {len(runs)}",
         )
     return table
 
 
-def rate_of(arm: dict[str, Any]) -> str:
+def rate_of(arm: PlannedArm) -> str:
     """Return an arm's learning rate in words: stated, by default, found, or still to be found."""
-    rate, tried = arm["learning_rate"], len(arm["learning_rates"] or [])
+    rate, tried = arm.learning_rate, len(arm.learning_rates or [])
     if rate is None:
         return f"tuned over {tried}" if tried else ""
     if tried:
         return f"{rate:g}, best of {tried}"
-    return f"{rate:g} (default)" if arm["learning_rate_from"].startswith("default") else f"{rate:g}"
+    by_default = (arm.learning_rate_from or "").startswith("default")
+    return f"{rate:g} (default)" if by_default else f"{rate:g}"
 
 
-def _tokens(made: dict[str, Any]) -> Table:
+def _tokens(plan: Plan) -> Table:
     """Return what each arm reads: problems and tokens, and what had to be left out."""
     table = table_of(
         ["arm"], ["steps", "examples", "too long", "targets", "planned", "tests", "longest"]
     )
-    for arm in made["arms"]:
-        tokens = arm["tokens"]
+    for arm in plan.arms:
+        tokens = arm.tokens
         if tokens is None:
-            table.add_row(arm["name"], *["?"] * 7)
+            table.add_row(arm.name, *["?"] * 7)
             continue
-        longest = max(tokens["longest_example"], tokens["longest_prompt"])
+        longest = max(tokens.longest_example, tokens.longest_prompt)
         table.add_row(
-            arm["name"],
-            "" if arm["steps"] is None else str(arm["steps"]),
-            f"{tokens['train_examples']:,}",
-            f"{tokens['train_dropped_too_long']:,}",
-            f"{tokens['target_tokens']:,}",
-            "" if arm["steps"] is None else f"{arm['planned_target_tokens']:,}",
-            f"{tokens['test_prompts']:,}",
+            arm.name,
+            "" if arm.steps is None else str(arm.steps),
+            f"{tokens.train_examples:,}",
+            f"{tokens.train_dropped_too_long:,}",
+            f"{tokens.target_tokens:,}",
+            "" if arm.steps is None else f"{arm.planned_target_tokens:,}",
+            f"{tokens.test_prompts:,}",
             f"{longest:,}",
         )
     return captioned(
@@ -85,12 +86,12 @@ def _tokens(made: dict[str, Any]) -> Table:
     )
 
 
-def _apart(made: dict[str, Any]) -> Table:
+def _apart(plan: Plan) -> Table:
     """Return the pairs that are not compared, and why."""
     table = table_of(["not compared", "with", "as they differ in"])
-    for pair in made["not_compared"][:_MOST_PAIRS]:
-        table.add_row(pair["a"], pair["b"], escape(pair["factor"].replace(" + ", ", ")))
-    hidden = len(made["not_compared"]) - _MOST_PAIRS
+    for pair in plan.not_compared[:_MOST_PAIRS]:
+        table.add_row(pair.a, pair.b, escape(pair.factor.replace(" + ", ", ")))
+    hidden = len(plan.not_compared) - _MOST_PAIRS
     said = f"{hidden:,} more such pairs: --json has them. " if hidden > 0 else ""
     return captioned(table, f"{said}Compare them all the same: contrasts: [[A, B], …].")
 

@@ -1,53 +1,52 @@
 """Memory and time of a plan, as tables."""
 
-from typing import Any
-
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from paribus.cli.tables import captioned, table_of
+from paribus.experiment.plan import Plan
 from paribus.planning.devices import GB
 from paribus.report.units import duration, rounded
 
 
-def show_memory(made: dict[str, Any], console: Console) -> None:
+def show_memory(plan: Plan, console: Console) -> None:
     """Print what each arm takes, by part, and what other ways to train would take."""
-    if not any(arm["estimate"] for arm in made["arms"]):
+    if not any(arm.estimate for arm in plan.arms):
         return
-    device = made["device"]
+    device = plan.device
     console.print(
-        f"\n[bold]Memory and time[/] on {escape(device['title'])}, "
-        f"{device['memory_bytes'] / GB:.1f} GB. Estimates"
-        + ("; --probe measures." if device["name"] == "here" else ".")
+        f"\n[bold]Memory and time[/] on {escape(device.title)}, "
+        f"{device.memory_bytes / GB:.1f} GB. Estimates"
+        + ("; --probe measures." if device.name == "here" else ".")
     )
-    console.print(_memory(made))
+    console.print(_memory(plan))
     console.print()
-    console.print(_times(made))
-    if made["alternatives"]:
+    console.print(_times(plan))
+    if plan.alternatives:
         console.print()
-        console.print(_alternatives(made))
+        console.print(_alternatives(plan))
 
 
-def _memory(made: dict[str, Any]) -> Table:
+def _memory(plan: Plan) -> Table:
     """Return each arm's peaks in GB, that of training by part."""
-    parts = ("weights", "gradients", "optimizer", "activations", "logits")
     table = table_of(
         ["arm"],
         ["weights", "grads", "states", "activ.", "logits", "other", "train", "cache", "test"],
     )
-    for arm in made["arms"]:
-        row = arm["estimate"]
+    for arm in plan.arms:
+        row = arm.estimate
         if row is None:
-            table.add_row(arm["name"], *["?"] * 9)
+            table.add_row(arm.name, *["?"] * 9)
             continue
-        training, sizes = row["training"], [""] * 7
+        training, sizes = row.training, [""] * 7
         if training is not None:
-            named = [training[name] for name in parts]
-            named.append(training["total"] - sum(named))
-            sizes = [*(f"{size / GB:.1f}" for size in named), _peak(training["total"], made)]
-        cache, test = f"{row['kv_cache_bytes'] / GB:.1f}", row["evaluation"]["total"]
-        table.add_row(arm["name"], *sizes, cache, _peak(test, made))
+            named = [training.weights, training.gradients, training.optimizer]
+            named += [training.activations, training.logits]
+            named.append(training.total - sum(named))
+            sizes = [*(f"{size / GB:.1f}" for size in named), _peak(training.total, plan)]
+        cache, test = f"{row.kv_cache_bytes / GB:.1f}", row.evaluation.total
+        table.add_row(arm.name, *sizes, cache, _peak(test, plan))
     return captioned(
         table,
         "GB at the peak of training by part, and all of them; then the keys and values of a test "
@@ -56,25 +55,23 @@ def _memory(made: dict[str, Any]) -> Table:
     )
 
 
-def _times(made: dict[str, Any]) -> Table:
+def _times(plan: Plan) -> Table:
     """Return what each arm trains, in which batches, and how long that takes."""
     table = table_of(["arm"], ["parameters", "trained", "batch", "examples/s", "train", "test"])
-    for arm in made["arms"]:
-        row = arm["estimate"]
+    for arm in plan.arms:
+        row = arm.estimate
         if row is None:
             continue
         trained = ["", "", "", ""]
-        if row["training"] is not None:
-            recomputed = "r" if row["checkpointing"] else ""
+        if row.training is not None:
+            recomputed = "r" if row.checkpointing else ""
             trained = [
-                _count(row["trainable_parameters"]),
-                f"{row['micro_batch']}×{row['accumulation']}{recomputed}",
-                rounded(row["examples_per_second"]),
-                duration(row["train_seconds"]),
+                _count(row.trainable_parameters),
+                f"{row.micro_batch}×{row.accumulation}{recomputed}",
+                rounded(row.examples_per_second),
+                duration(row.train_seconds),
             ]
-        table.add_row(
-            arm["name"], _count(row["parameters"]), *trained, duration(row["eval_seconds"])
-        )
+        table.add_row(arm.name, _count(row.parameters), *trained, duration(row.eval_seconds))
     return captioned(
         table,
         "batch: examples of a pass × passes of a step, r: activations recomputed. Times of one "
@@ -82,54 +79,57 @@ def _times(made: dict[str, Any]) -> Table:
     )
 
 
-def probed(made: dict[str, Any]) -> Table:
+def probed(plan: Plan) -> Table:
     """Return what probes measured beside what was predicted."""
     table = table_of(
         ["measured"], ["train GB", "predicted", "test GB", "predicted", "s/step", "run"]
     )
     stopped = []
-    for arm in made["arms"]:
-        probe, row = arm["probe"], arm["estimate"]
-        if probe is None:
+    for arm in plan.arms:
+        probe, estimate = arm.probe, arm.estimate
+        if probe and probe.error:
+            stopped.append(f"{arm.name}: {probe.error}")
+            stopped += [f"  → {probe.remedy}"] if probe.remedy else []
+        if not (probe and probe.measured and estimate):
             continue
-        if probe["error"]:
-            stopped.append(f"{arm['name']}: {probe['error']}")
-            stopped += [f"  → {probe['remedy']}"] if probe["remedy"] else []
-            continue
-        trained = probe["training_peak_bytes"]
+        measured, trained = probe.measured, ["", "", ""]
+        if estimate.training and measured.training_peak_bytes:
+            trained = [
+                _peak(measured.training_peak_bytes, plan),
+                f"{estimate.training.total / GB:.1f}",
+                f"{measured.step_seconds:.1f}",
+            ]
         table.add_row(
-            arm["name"],
-            _peak(trained, made) if trained else "",
-            f"{row['training']['total'] / GB:.1f}" if trained else "",
-            _peak(probe["evaluation_peak_bytes"], made),
-            f"{row['evaluation']['total'] / GB:.1f}",
-            f"{probe['step_seconds']:.1f}" if trained else "",
-            duration(row["train_seconds"] + row["eval_seconds"]),
+            arm.name,
+            *trained[:2],
+            _peak(measured.evaluation_peak_bytes, plan),
+            f"{estimate.evaluation.total / GB:.1f}",
+            trained[2],
+            duration(estimate.seconds),
         )
     words = "two steps at the longest batch and one evaluation batch of each arm."
-    if made["device"]["kind"] == "cuda":
+    if plan.device.kind == "cuda":
         words += " GB measured are tensors only; predictions have the CUDA context, too."
     return captioned(table, "\n".join([words, *map(escape, stopped)]))
 
 
-def _alternatives(made: dict[str, Any]) -> Table:
+def _alternatives(plan: Plan) -> Table:
     """Return peak and speed of each way to train the model, plain and with recomputation."""
     table = table_of(
         ["other ways", "optimizer", "batch"],
         ["peak GB", "examples/s", "recomputing: GB", "examples/s"],
     )
-    models = {row["model"] for row in made["alternatives"]}
-    rows = made["alternatives"]
+    models = {row.model for row in plan.alternatives}
+    rows = plan.alternatives
     for plain, recomputed in zip(rows[::2], rows[1::2], strict=True):
-        name = (
-            "QLoRA" if plain["quantization"] else {"full": "full SFT"}.get(plain["method"], "LoRA")
-        )
+        name = "QLoRA" if plain.quantization else {"full": "full SFT"}.get(plain.method, "LoRA")
         cells = []
         for row in (plain, recomputed):
-            cells += [_peak(row["peak_bytes"], made), rounded(row["examples_per_second"])]
-        title = f"{name}, {plain['model']}" if len(models) > 1 else name
-        batch = f"{plain['micro_batch']}×{plain['accumulation']}"
-        table.add_row(title, plain["optimizer"].replace("_", " "), batch, *cells)
+            cells.append(_peak(row.estimate.peak_bytes, plan))
+            cells.append(rounded(row.estimate.examples_per_second))
+        title = f"{name}, {plain.model}" if len(models) > 1 else name
+        batch = f"{plain.estimate.micro_batch}×{plain.estimate.accumulation}"
+        table.add_row(title, plain.optimizer.replace("_", " "), batch, *cells)
     return captioned(
         table,
         "Predicted, whatever a probe measured. QLoRA: turning its 4-bit weights into 16-bit ones "
@@ -137,8 +137,8 @@ def _alternatives(made: dict[str, Any]) -> Table:
     )
 
 
-def _peak(size: int, made: dict[str, Any]) -> str:
-    mark = "!" if size > made["device"]["memory_bytes"] else ""
+def _peak(size: int, plan: Plan) -> str:
+    mark = "!" if size > plan.device.memory_bytes else ""
     return f"{size / GB:.1f}{mark}"
 
 

@@ -7,7 +7,7 @@ Memory: 6.6 GB at the peak (full-socratic); there are 24.0 GB of CPU, 24 GB.
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
 
 from rich.console import Console
 from rich.markup import escape
@@ -19,7 +19,10 @@ from paribus.cli.plan_memory import probed
 from paribus.cli.tables import table_of
 from paribus.cli.warnings import violation_lines
 from paribus.errors import UserError
+from paribus.experiment.plan import Plan
+from paribus.experiment.preflight import Warned
 from paribus.planning.devices import GB
+from paribus.planning.rules.card import Severity
 from paribus.planning.rules.limits import OVER_DISK, OVER_MEMORY, size
 from paribus.report.units import duration
 
@@ -31,44 +34,44 @@ _MOST_LINES = 3
 """Differences from what is stored, likewise."""
 
 
-def verdict(made: dict[str, Any], stops: Sequence[UserError]) -> str:
-    """Return whether the plan `made` can be run, in a few words; `stops` is what refuses it."""
-    states = Counter(run["state"] for run in made["runs"])
-    unfit = [one for one in made["violations"] if one["id"] in (OVER_MEMORY.id, OVER_DISK.id)]
+def verdict(plan: Plan, stops: Sequence[UserError]) -> str:
+    """Return whether the plan `plan` can be run, in a few words; `stops` is what refuses it."""
+    states = Counter(run.state for run in plan.runs)
+    unfit = [one for one in plan.violations if one.rule in (OVER_MEMORY, OVER_DISK)]
     if stops:
         more = f" (and {len(stops) - 1} more)" if len(stops) > 1 else ""
         return f"cannot be run: {stops[0].message.splitlines()[0]}{more}"
-    if made["stored"]:
+    if plan.stored:
         return "would be refused by `paribus run`: the runs stored under this name are others"
     if unfit:
-        return f"does not fit: {unfit[0]['found']}"
-    if states["complete"] == len(made["runs"]):
+        return f"does not fit: {unfit[0].found}"
+    if states["complete"] == len(plan.runs):
         return "is complete"
-    if any(arm["tokens"] is None for arm in made["arms"]):
+    if any(arm.tokens is None for arm in plan.arms):
         return "can be run, as far as is known here"
     return "can be run"
 
 
 def show(
-    made: dict[str, Any], console: Console, refused: frozenset[str], more: str, *, details: bool
+    plan: Plan, console: Console, refused: frozenset[str], more: str, *, details: bool
 ) -> None:
-    """Print the plan `made` by `plan`, as `--json` holds it: one page, or all `details`.
+    """Print the plan `plan`: one page, or all `details`.
 
     `refused` are the rules whose errors are said elsewhere; `more` is the command for the details.
     """
-    for line in (*_head(made), *_needs(made), *_looks(made), *_stored(made, details=details)):
+    for line in (*_head(plan), *_needs(plan), *_looks(plan), *_stored(plan, details=details)):
         console.print(line, soft_wrap=True)
     if details:
-        show_details(made, console)
-    elif len(made["arms"]) <= _MOST_ARMS:
+        show_details(plan, console)
+    elif len(plan.arms) <= _MOST_ARMS:
         console.print()
-        console.print(_arms(made))
-    if any(arm["probe"] for arm in made["arms"]):
+        console.print(_arms(plan))
+    if any(arm.probe for arm in plan.arms):
         console.print()
-        console.print(probed(made))
-    told = [*_unknown(made), *_foresight(made), *([] if details else _apart(made))]
-    seen = [_for_all(one, made) for one in made["violations"] if one["id"] not in refused]
-    notes = [] if details else [one for one in seen if one["severity"] == "note"]
+        console.print(probed(plan))
+    told = [*_unknown(plan), *_foresight(plan), *([] if details else _apart(plan))]
+    seen = [_for_all(one, plan) for one in plan.violations if one.rule.id not in refused]
+    notes = [] if details else [one for one in seen if one.rule.severity is Severity.NOTE]
     told += violation_lines([one for one in seen if one not in notes])
     if told:
         console.print()
@@ -80,123 +83,123 @@ def show(
         console.print(f"{escape(said[0].upper() + said[1:])}", soft_wrap=True)
 
 
-def _for_all(violation: dict[str, Any], made: dict[str, Any]) -> dict[str, Any]:
+def _for_all(violation: Warned, plan: Plan) -> Warned:
     """Return the violation with its arms in two words where it is every arm's."""
-    every = len(violation["arms"]) == len(made["arms"]) > 1
-    return {**violation, "arms": ["all arms"]} if every else violation
+    every = len(violation.arms) == len(plan.arms) > 1
+    return replace(violation, arms=("all arms",)) if every else violation
 
 
-def _head(made: dict[str, Any]) -> list[str]:
+def _head(plan: Plan) -> list[str]:
     """Return the verdict and how much there is to do."""
-    complete = sum(run["state"] == "complete" for run in made["runs"])
+    complete = sum(run.state == "complete" for run in plan.runs)
     counts = [
-        f"{len(made['arms'])} arms",
-        f"{len(made['runs'])} runs" + (f" ({complete} complete)" if complete else ""),
-        f"{len(made['contrasts'])} contrasts",
+        f"{len(plan.arms)} arms",
+        f"{len(plan.runs)} runs" + (f" ({complete} complete)" if complete else ""),
+        f"{len(plan.contrasts)} contrasts",
     ]
-    if made["trials"]:
-        states = Counter(trial["state"] for trial in made["trials"])
+    if plan.trials:
+        states = Counter(trial.state for trial in plan.trials)
         found = ", ".join(f"{count} {name}" for name, count in states.items())
-        counts.append(f"{len(made['trials'])} trials of learning rates ({found})")
-    return [f"[bold]{made['experiment']}[/]: {escape(made['verdict'])}. {', '.join(counts)}."]
+        counts.append(f"{len(plan.trials)} trials of learning rates ({found})")
+    return [f"[bold]{plan.experiment}[/]: {escape(plan.verdict)}. {', '.join(counts)}."]
 
 
-def _needs(made: dict[str, Any]) -> list[str]:
+def _needs(plan: Plan) -> list[str]:
     """Return what the experiment takes: time, memory, disk, and what that is based on."""
-    device, left, whole = made["device"], made["seconds_left"], made["seconds"]
+    device, left, whole = plan.device, plan.seconds_left, plan.seconds
     if left is None or whole is None:
         lines = ["[bold]Time[/]: not known."]
     elif left < whole:
         lines = [f"[bold]Time[/]: about {duration(left)} are left of {duration(whole)}."]
     else:
         lines = [f"[bold]Time[/]: about {duration(whole)}."]
-    peaks = {arm["name"]: arm["estimate"]["peak_bytes"] for arm in made["arms"] if arm["estimate"]}
-    there = f"{size(device['memory_bytes'])} of {device['title']}"
+    peaks = {arm.name: arm.estimate.peak_bytes for arm in plan.arms if arm.estimate}
+    there = f"{size(device.memory_bytes)} of {device.title}"
     highest = max(peaks, key=lambda name: peaks[name], default=None)
     peak = "not known" if highest is None else f"{size(peaks[highest])} at the peak ({highest})"
     lines.append(f"[bold]Memory[/]: {escape(f'{peak}; there are {there}')}.")
-    disk, passing = made["disk_bytes"], made["checkpoint_bytes"]
+    disk, passing = plan.disk_bytes, plan.checkpoint_bytes
     if disk is not None and passing is not None:
         weights, kept = size(disk), size(passing)
         lines.append(f"[bold]Disk[/]: {weights} for weights, {kept} for checkpoints meanwhile.")
-    notes = [arm["estimate"]["assumed_lengths"] for arm in made["arms"] if arm["estimate"]]
+    notes = [arm.estimate.assumed_lengths for arm in plan.arms if arm.estimate]
     based = [f"lengths of texts are assumed: {note}" for note in dict.fromkeys(notes) if note]
-    based.append(f"speed of the device: {device['assumed']}")
+    based.append(f"speed of the device: {device.assumed}")
     return lines + [f"{escape(said[0].upper() + said[1:])}." for said in based]
 
 
-def _looks(made: dict[str, Any]) -> list[str]:
+def _looks(plan: Plan) -> list[str]:
     """Return when the runs are looked at, and what they take at least and at most."""
-    looks = made["looks"]
+    looks = plan.looks
     if not looks:
         return []
-    said = f"[bold]Looks[/]: at {join([*map(str, looks['seeds'])])} seeds"
-    if looks["taken"]:
-        said += f", {looks['taken']} of them taken"
-    if looks["over"]:
+    said = f"[bold]Looks[/]: at {join([*map(str, looks.seeds)])} seeds"
+    if looks.taken:
+        said += f", {looks.taken} of them taken"
+    if looks.over:
         return [f"{said}; nothing is left that more seeds are likely to decide."]
-    runs, ends = f"{looks['least_runs']} to {looks['most_runs']} runs", ""
-    if looks["least_seconds"] is not None and looks["most_seconds"] is not None:
-        ends = f", {duration(looks['least_seconds'])} to {duration(looks['most_seconds'])}"
+    runs, ends = f"{looks.least_runs} to {looks.most_runs} runs", ""
+    if looks.least_seconds is not None and looks.most_seconds is not None:
+        ends = f", {duration(looks.least_seconds)} to {duration(looks.most_seconds)}"
     return [f"{said}; {runs}{ends}, by what each look leaves open."]
 
 
-def _stored(made: dict[str, Any], *, details: bool) -> list[str]:
+def _stored(plan: Plan, *, details: bool) -> list[str]:
     """Return what in the store would stop a run, and what to do."""
-    if not made["stored"]:
+    if not plan.stored:
         return []
-    parts = [part.strip() for one in made["stored"] for part in one["message"].splitlines()]
+    parts = [part.strip() for one in plan.stored for part in one.message.splitlines()]
     lines = list(dict.fromkeys(parts))
     kept = lines if details else lines[: 1 + _MOST_LINES]
     hidden = f" … {len(lines) - len(kept)} more such lines" if len(lines) > len(kept) else ""
     said = [f"[yellow]stored[/] {escape(kept[0])}", *(f"  {escape(line)}" for line in kept[1:])]
-    remedies = dict.fromkeys(one["remedy"] for one in made["stored"])
+    remedies = dict.fromkeys(one.remedy for one in plan.stored)
     return said + ([f" {hidden}"] if hidden else []) + [f"  → {escape(one)}" for one in remedies]
 
 
-def _arms(made: dict[str, Any]) -> Table:
+def _arms(plan: Plan) -> Table:
     """Return each arm in one line: what it is, and what one run of it takes."""
     table = table_of(
         ["arm", "method", "learning rate", "runs complete"], ["peak GB", "train", "test"]
     )
-    for arm in made["arms"]:
-        states = [run["state"] for run in made["runs"] if run["arm"] == arm["name"]]
+    for arm in plan.arms:
+        states = [run.state for run in plan.runs if run.arm == arm.name]
         done = f"{states.count('complete')} of {len(states)}"
-        row = arm["estimate"]
+        row = arm.estimate
         taken = ["?", "?", "?"]
         if row:
-            train = duration(row["train_seconds"]) if row["training"] else ""
-            taken = [f"{row['peak_bytes'] / GB:.1f}", train, duration(row["eval_seconds"])]
-        table.add_row(arm["name"], arm["method"], rate_of(arm), done, *taken)
+            train = duration(row.train_seconds) if row.training else ""
+            taken = [f"{row.peak_bytes / GB:.1f}", train, duration(row.eval_seconds)]
+        table.add_row(arm.name, arm.method, rate_of(arm), done, *taken)
     return table
 
 
-def _unknown(made: dict[str, Any]) -> list[str]:
+def _unknown(plan: Plan) -> list[str]:
     """Return what could not be read, with the arms that read it."""
     arms: dict[str, list[str]] = {}
-    for arm in made["arms"]:
-        if arm["unknown"]:
-            arms.setdefault(arm["unknown"], []).append(arm["name"])
+    for arm in plan.arms:
+        if arm.unknown:
+            arms.setdefault(arm.unknown, []).append(arm.name)
     return [
         f"[yellow]not known[/] for {', '.join(names)}: {escape(reason)}"
         for reason, names in arms.items()
     ]
 
 
-def _apart(made: dict[str, Any]) -> list[str]:
+def _apart(plan: Plan) -> list[str]:
     """Return which pairs of arms are not compared, or how many, and why."""
-    pairs = made["not_compared"]
+    pairs = plan.not_compared
     if not pairs:
         return []
-    named = ", ".join(f"{pair['a']} with {pair['b']}" for pair in pairs)
+    named = ", ".join(f"{pair.a} with {pair.b}" for pair in pairs)
     told = named if len(pairs) <= _MOST_PAIRS else f"{len(pairs):,} pairs (--details lists them)"
     return [f"Not compared, as they differ in several factors: {told}."]
 
 
-def _foresight(made: dict[str, Any]) -> list[str]:
+def _foresight(plan: Plan) -> list[str]:
     """Return what the design shows, and a warning where the hypothesis claims less."""
-    found = made["foresight"]
+    found = plan.foresight
     if not found:
         return []
-    warned = [f"[yellow]warning:[/] {found['warning']}"] if found["warning"] else []
-    return [found["sentence"], *warned]
+    warned = [f"[yellow]warning:[/] {found.warning}"] if found.warning else []
+    return [found.sentence, *warned]

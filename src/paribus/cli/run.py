@@ -53,7 +53,7 @@ def run(loaded: Loaded, design: Design, root: Path, *, fork: bool) -> int:
             for line in chosen_lines(settled):
                 console.print(line)
             serious = [one for one in found if one.rule.severity is not Severity.NOTE]
-            for line in violation_lines([one.row() for one in serious]):
+            for line in violation_lines(serious):
                 console.print(line)
             notes = len(found) - len(serious)
             if notes:

@@ -29,7 +29,7 @@ def engine(
     if config.evaluation.engine == "paribus":
         yield None
         return
-    longest = inputs.tokens()["longest_prompt"] + config.evaluation.max_new_tokens
+    longest = inputs.tokens().longest_prompt + config.evaluation.max_new_tokens
     rows = min(config.evaluation.batch_size, len(inputs.tested))
     with (
         tempfile.TemporaryDirectory(prefix="paribus-") as scratch,

@@ -6,7 +6,7 @@ of its own. The second step has optimizer states, as all later ones do; it is th
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING
 from paribus.config.spec import RunSpec
 from paribus.errors import OutOfMemory, ParibusError, RunFailed
 from paribus.experiment.forecast import cache_bytes
+from paribus.experiment.plan import Rehearsal, RunEstimate
 from paribus.experiment.process import Died, in_child
 from paribus.experiment.survey import Prospect
 from paribus.planning.inputs import Inputs, prepare
 from paribus.planning.memory import CUDA_CONTEXT
+from paribus.planning.rules.limits import room
 
 if TYPE_CHECKING:  # `plan` must not wait for torch
     import torch
@@ -28,70 +30,37 @@ DECODED = 16
 """New tokens of the evaluation batch; cache and time for the others are extrapolated."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rehearsal:
-    """What a rehearsal measured, in bytes and seconds.
+def correct(prospect: Prospect, measured: Rehearsal) -> RunEstimate:
+    """Return what an arm's first run takes, with what was measured in place of what was predicted.
 
-    Attributes:
-        training_peak_bytes: of two steps at the longest batch; None for a baseline.
-        step_seconds: of the second of them; None for a baseline.
-        step_tokens: tokens of that step; None for a baseline.
-        evaluation_peak_bytes: of the longest prompts decoded for `DECODED` tokens, and of the
-            longest gold solutions' likelihoods.
-        decode_seconds: of one further token for the whole batch.
-        prompt_seconds: of the batch's prompts.
+    Peaks have the cache of all new tokens and a GPU's context; all steps take the measured time per
+    token; solutions are taken to be as long as the mean gold one, and likelihoods take no time.
+    The arm must have a forecast.
     """
-
-    training_peak_bytes: int | None
-    step_seconds: float | None
-    step_tokens: int | None
-    evaluation_peak_bytes: int
-    decode_seconds: float
-    prompt_seconds: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Corrected:
-    """A forecast with what was measured in place of what was predicted.
-
-    Attributes:
-        peak_bytes: the larger of both peaks, with the cache of all new tokens and a GPU's context.
-        fits: whether that is within the device's memory.
-        examples_per_second: of training; None for a baseline.
-        train_seconds: all steps, at the measured time per padded token.
-        eval_seconds: decoding, if solutions are as long as the mean gold one; without likelihoods.
-    """
-
-    peak_bytes: int
-    fits: bool
-    examples_per_second: float | None
-    train_seconds: float
-    eval_seconds: float
-
-
-def correct(prospect: Prospect, found: Rehearsal) -> Corrected:
-    """Return what an arm's first run takes, as its rehearsal says. The arm must have a forecast."""
-    assert prospect.forecast is not None
-    assert prospect.shape is not None
-    load, lengths = prospect.forecast.load, prospect.forecast.lengths
+    forecast, shape = prospect.forecast, prospect.shape
+    assert forecast is not None
+    assert shape is not None
+    load, device = forecast.load, forecast.device
     rest = max(0, load.new_tokens - DECODED)
-    testing = found.evaluation_peak_bytes + cache_bytes(prospect.shape, load, rest)
-    device = prospect.forecast.device
+    testing = measured.evaluation_peak_bytes + cache_bytes(shape, load, rest)
     context = CUDA_CONTEXT if device.kind == "cuda" else 0  # torch counts its own tensors only
-    peak = max(found.training_peak_bytes or 0, testing) + context
+    peak = max(measured.training_peak_bytes or 0, testing) + context
     rate, train = None, 0.0
-    if found.step_seconds is not None and found.step_tokens is not None:
+    if measured.step_seconds is not None and measured.step_tokens is not None:
         batch = load.micro_batch * load.accumulation
-        share = min(1.0, load.train_tokens * batch / found.step_tokens)
-        rate = batch / (found.step_seconds * share)
+        share = min(1.0, load.train_tokens * batch / measured.step_tokens)
+        rate = batch / (measured.step_seconds * share)
         train = load.steps * batch / rate
     batches = -(-load.eval_problems // load.eval_batch)
-    return Corrected(
+    decoding = forecast.lengths.mean_gold * measured.decode_seconds
+    return replace(
+        RunEstimate.of(forecast),
         peak_bytes=peak,
         fits=peak <= device.memory_bytes,
+        fits_with_a_tenth_to_spare=peak <= room(device),
         examples_per_second=rate,
         train_seconds=train,
-        eval_seconds=batches * (found.prompt_seconds + lengths.mean_gold * found.decode_seconds),
+        eval_seconds=batches * (measured.prompt_seconds + decoding),
     )
 
 

@@ -14,6 +14,7 @@ to lie about 50 %, where differences are hardest to see, and all else to be as i
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from paribus.statistics.crossed import MIN_SEEDS
 from paribus.statistics.equivalence import power_of_equivalence
@@ -56,6 +57,18 @@ class Foresight:
     def level(self) -> float:
         """What all comparisons share, when everything is run."""
         return ALPHA * self.share
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what `plan --json` prints."""
+        return {
+            "level": self.level,
+            "detectable": self.detectable,
+            "claimed": self.claimed,
+            "margin": self.margin,
+            "equivalent": self.equivalent,
+            "sentence": self.sentence,
+            "warning": self.warning or None,
+        }
 
     @property
     def sentence(self) -> str:

@@ -44,6 +44,35 @@ class PromptSet:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TokenCounts:
+    """How much an arm reads, in examples, problems and tokens.
+
+    Attributes:
+        train_examples: of an epoch.
+        train_dropped_too_long: examples over `prompt.max_tokens`, left out.
+        train_tokens: of an epoch, prompts included.
+        target_tokens: with loss, of an epoch.
+        longest_example: tokens.
+        median_target: tokens with loss of the median example.
+        test_prompts: problems under the main protocol.
+        longest_prompt: tokens, under any protocol.
+        train_duplicates: questions that occurred twice in the training pool.
+        train_test_overlap: test questions that occurred in it.
+    """
+
+    train_examples: int
+    train_dropped_too_long: int
+    train_tokens: int
+    target_tokens: int
+    longest_example: int
+    median_target: float
+    test_prompts: int
+    longest_prompt: int
+    train_duplicates: int
+    train_test_overlap: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Inputs:
     """What one arm trains and is tested on, as tokens.
 
@@ -92,22 +121,22 @@ class Inputs:
             found.update(array("q", (len(ids), *ids)).tobytes())
         return found.hexdigest()
 
-    def tokens(self) -> dict[str, Any]:
+    def tokens(self) -> TokenCounts:
         """Return the token counts that `plan` prints."""
         targets = [example.target_length for example in self.examples]
         prompts = [prompt for each in self.prompt_sets for prompt in each.prompts]
-        return {
-            "train_examples": len(self.examples),
-            "train_dropped_too_long": self.dropped,
-            "train_tokens": sum(len(example.ids) for example in self.examples),
-            "target_tokens": sum(targets),
-            "longest_example": max((len(e.ids) for e in self.examples), default=0),
-            "median_target": median(targets) if targets else 0,
-            "test_prompts": len(self.tested),
-            "longest_prompt": max(len(prompt.ids) for prompt in prompts),
-            "train_duplicates": self.problems.train_duplicates,
-            "train_test_overlap": self.problems.overlap,
-        }
+        return TokenCounts(
+            train_examples=len(self.examples),
+            train_dropped_too_long=self.dropped,
+            train_tokens=sum(len(example.ids) for example in self.examples),
+            target_tokens=sum(targets),
+            longest_example=max((len(e.ids) for e in self.examples), default=0),
+            median_target=median(targets) if targets else 0,
+            test_prompts=len(self.tested),
+            longest_prompt=max(len(prompt.ids) for prompt in prompts),
+            train_duplicates=self.problems.train_duplicates,
+            train_test_overlap=self.problems.overlap,
+        )
 
 
 def prepare(config: ArmConfig, seed: int, *, trial: bool = False) -> Inputs:
