@@ -9,12 +9,13 @@ import pytest
 
 from by_hand import result
 from paribus.errors import DamagedError, StoreError
-from paribus.files import json_line, read_json, sha256_of_file
+from paribus.files import json_line, read_json, sha256_of_file, write_json
 from paribus.records import Generation, Stop
 from paribus.store.description import DescribedArm, Description
 from paribus.store.experiments import read_description, write_description
 from paribus.store.layout import ExperimentFolder, RunFolder
 from paribus.store.manifest import FORMAT, check, read_manifest
+from paribus.store.results import read_result, write_result
 from paribus.store.runs import (
     RunState,
     append_event,
@@ -249,6 +250,23 @@ def test_no_number_that_is_none_is_stored(run, value):
         result(training={"final_loss": value})
     assert not run.result.exists()
     assert state(run) is RunState.UNFINISHED
+
+
+def test_a_result_is_written_as_it_was_read(tmp_path):
+    """Whatever other versions recorded: an unknown key, a figure less, a null."""
+    stored = {
+        "training": {"steps": 3, "seconds": 1.5, "of_another_version": [1, None]},
+        "evaluation": {"protocol": "zero_shot/raw", "problems": 2, "peak_memory_bytes": None},
+        "also": {},
+        "heldout": {"problems": 2, "nll_per_token": None},
+        "forked_from": {"fingerprint": "f", "step": 2, "differences": ["a"], "before": None},
+        "environment": {"torch": "2.13.0"},
+    }
+    write_json(tmp_path / "before.json", stored)
+    read = read_result(tmp_path / "before.json")
+    assert (read.training.steps, read.training.examples, read.data) == (3, None, None)
+    write_result(tmp_path / "after.json", read)
+    assert (tmp_path / "after.json").read_bytes() == (tmp_path / "before.json").read_bytes()
 
 
 def test_runs_are_listed_by_arm_and_seed(tmp_path):

@@ -1,11 +1,11 @@
-"""What a run measured, as one type: the content of its `result.json`, read and written here alone.
+"""What a run measured, as one type: the content of `result.json`, which only this module reads.
 
     result = read_result(folder.result)
     result.evaluation.protocol              # "zero_shot/raw"
     result.training.examples_per_second     # 27.3, None where nothing was trained
 
-A figure that an earlier version did not record is None. One that this version does not know is kept
-as it is. Scores are not among them: they are computed from the generations.
+A figure that an earlier version did not record is None. A key that this version does not know is
+kept. Scores are not stored: they are computed from the generations.
 """
 
 import json
@@ -19,12 +19,12 @@ from paribus.files import read_json, write_json
 
 
 class Recorded(BaseModel):
-    """Facts of a JSON file, read strictly: what does not fit is an error."""
+    """Facts of a JSON file. A value of another type, NaN and infinity raise ValidationError."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="allow", allow_inf_nan=False)
 
     def record(self) -> dict[str, Any]:
-        """Return what is recorded, ready for JSON, in the order of the attributes."""
+        """Return the facts that are set, ready for JSON, in the order of the attributes."""
         return self.model_dump(exclude_unset=True)
 
 
@@ -192,7 +192,7 @@ class RunResult(Recorded):
         precision: number formats.
         predicted_peak_bytes: the peak of memory that was planned for; None if nothing was.
         forked_from: the other run's checkpoint that the run went on from.
-        weights_note: what there is to say of where the weights come from, or "".
+        weights_note: where the weights come from, if that needs saying; else "".
         environment: name of a package, or `python`, `device`, `machine`, `processor` -> its
             version or description.
         tested_further: every extended evaluation, oldest first.
@@ -225,8 +225,10 @@ class RunResult(Recorded):
 
 
 def read_result(path: Path) -> RunResult:
-    """Return the result in `path`. Raises DamagedError, which names the first field that does not
-    fit."""
+    """Return the result in `path`.
+
+    Raises DamagedError if it cannot be read; it names the first field that does not fit.
+    """
     try:
         content = read_json(path)
         json.dumps(content, allow_nan=False)  # Python's reader takes NaN and infinity for numbers
@@ -234,9 +236,8 @@ def read_result(path: Path) -> RunResult:
     except ValidationError as error:
         raise _damaged(path, first_fault(error)) from error
     except (OSError, ValueError, RecursionError) as error:
-        raise _damaged(path, f"cannot be read: {getattr(error, 'strerror', None) or error}") from (
-            error
-        )
+        reason = getattr(error, "strerror", None) or error
+        raise _damaged(path, f"cannot be read: {reason}") from error
 
 
 def write_result(path: Path, result: RunResult) -> None:
@@ -245,7 +246,7 @@ def write_result(path: Path, result: RunResult) -> None:
 
 
 def first_fault(error: ValidationError) -> str:
-    """Return the first field that does not fit, and how, for a message that begins with a file."""
+    """Return what is wrong with the first field that does not fit: "has no evaluation"."""
     fault = error.errors()[0]
     field = ".".join(map(str, fault["loc"])) or "the whole"
     if fault["type"] == "missing":
