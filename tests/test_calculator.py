@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from paribus.evaluation.annotations import annotated_steps, steps
 from paribus.evaluation.calculator import (
-    MAX_DIGITS,
-    MAX_LENGTH,
+    MAX_EXPRESSION,
+    MAX_RESULT_DIGITS,
     complete,
     evaluate,
     numbers,
@@ -65,9 +65,9 @@ def test_it_reads(expression, value):
         *("", " ", "()", "+", "1+", "*2", "(1", "1)", ")1(", "1 2", "2(3)", "(2)(3)", "1..2"),
         *("1,23", "12,34,567", "1234,567", "%", "%5", "5%3", "1e3", "2**3", "7//2", "2^3", "1_000"),
         *("x", "2x", "3 * y", "__import__('os')", "1\n+1", "\u0663", "1=1", "1/0", "1/(2-2)"),
-        "9" * MAX_DIGITS + "*10",
-        "1/" + "9" * MAX_DIGITS + "/10",
-        "1+" * (MAX_LENGTH // 2) + "1",
+        "9" * MAX_RESULT_DIGITS + "*10",
+        "1/" + "9" * MAX_RESULT_DIGITS + "/10",
+        "1+" * (MAX_EXPRESSION // 2) + "1",
     ],
 )
 def test_it_refuses(expression):
@@ -85,7 +85,7 @@ def test_it_refuses(expression):
 )
 def test_deep_or_long_expressions_take_no_time(expression):
     """A hundred parentheses need no recursion; no number outgrows what 200 characters can spell."""
-    assert len(expression) <= MAX_LENGTH
+    assert len(expression) <= MAX_EXPRESSION
     started = time.process_time()
     assert evaluate(expression) is not None
     assert time.process_time() - started < 1
@@ -115,13 +115,13 @@ TREES = st.recursive(
 @given(TREES)
 def test_it_computes_what_fractions_compute(tree):
     expression, value = tree
-    assert evaluate(expression) == (value if len(expression) <= MAX_LENGTH else None)
+    assert evaluate(expression) == (value if len(expression) <= MAX_EXPRESSION else None)
 
 
-@given(st.text("0123456789.,+-*/()%$ x", max_size=MAX_LENGTH))
+@given(st.text("0123456789.,+-*/()%$ x", max_size=MAX_EXPRESSION))
 def test_it_never_fails(text):
     value = evaluate(text)
-    assert value is None or max(abs(value.numerator), value.denominator) < 10**MAX_DIGITS
+    assert value is None or max(abs(value.numerator), value.denominator) < 10**MAX_RESULT_DIGITS
 
 
 @pytest.mark.parametrize(

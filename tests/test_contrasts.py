@@ -13,7 +13,7 @@ from paribus.analysis.caveats import Caveats
 from paribus.analysis.contrasts import Contrast, contrast
 from paribus.analysis.family import judged
 from paribus.analysis.summary import summaries
-from paribus.analysis.wording import seeds, verdict
+from paribus.analysis.wording import seeds, verdict_sentence
 from paribus.statistics.crossed import components, estimate
 from paribus.statistics.groups import numbered
 from paribus.statistics.intervals import paired_difference
@@ -196,7 +196,7 @@ def test_bad_input_has_a_defined_answer(rows, n, difference, tested, reason):
         assert found.verdict is Verdict.NOT_SHOWN
         assert found.detectable is None
     json.dumps(asdict(found), allow_nan=False)
-    assert verdict(found)
+    assert verdict_sentence(found)
     assert answer(made, [found], [Caveats()])
 
 
@@ -218,7 +218,7 @@ def test_whatever_was_run_every_contrast_has_an_answer(rows, groups):
     family = judged(made)
     found = family.contrasts
     for each in found:
-        assert verdict(each)
+        assert verdict_sentence(each)
         assert (each.n == 0) == (each.difference is None)
         assert bool(each.reason) == (each.p_value is None)
         if each.p_value is not None:

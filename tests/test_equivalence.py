@@ -10,7 +10,7 @@ from scipy.stats import binom, norm
 from by_hand import tables
 from paribus.analysis.family import judged
 from paribus.analysis.findings import conclude
-from paribus.analysis.wording import verdict
+from paribus.analysis.wording import verdict_sentence
 from paribus.errors import UserError
 from paribus.statistics.equivalence import (
     margin_of,
@@ -169,7 +169,7 @@ def test_the_verdicts_by_a_margin(a, b, margin, kind, claim, sentence):
     analysis = conclude(of(a, b, margin))
     (found,) = [each for each in analysis.findings if each.kind == "equivalence"]
     assert (found.verdict.value, found.claim) == (kind, claim)
-    assert verdict(analysis.contrasts[0]).endswith(sentence)
+    assert verdict_sentence(analysis.contrasts[0]).endswith(sentence)
     assert found.sentence.startswith(f"{sentence.strip()} The difference may be ")
 
 

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paribus.analysis.signals import by_gold_steps, signal_table
-from paribus.analysis.signals import step_accuracy as mean_step_accuracy
+from paribus.analysis.signals import by_gold_steps, mean_step_accuracy, signal_table
 from paribus.analysis.tables import Run, with_generations
 from paribus.config.schema import DataConfig
 from paribus.data import gsm8k

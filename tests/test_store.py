@@ -14,7 +14,7 @@ from paribus.records import Generation, Stop
 from paribus.store.description import DescribedArm, Description
 from paribus.store.experiments import read_description, write_description
 from paribus.store.layout import ExperimentFolder, RunFolder
-from paribus.store.manifest import FORMAT, check, read_manifest
+from paribus.store.manifest import MANIFEST_FORMAT, check, read_manifest
 from paribus.store.results import read_result, write_result
 from paribus.store.runs import (
     RunState,
@@ -94,7 +94,7 @@ def test_the_manifest_lists_every_file(complete):
     names = ["events.jsonl", "generations/zero_shot.jsonl", "result.json", "spec.json",
              "weights/model.safetensors"]  # fmt: skip
     assert read_manifest(complete) == {
-        "format": FORMAT,
+        "format": MANIFEST_FORMAT,
         "fingerprint": "f" * 64,
         "files": {
             name: {

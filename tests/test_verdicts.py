@@ -163,7 +163,7 @@ METHODS = {"scope": Scope.METHODS, "seeds": (3, 3)}
     ],
 )
 def test_what_a_contrast_says(contrast, sentence):
-    assert wording.verdict(contrast) == sentence
+    assert wording.verdict_sentence(contrast) == sentence
 
 
 @pytest.mark.parametrize("difference", [0.2, -0.2])
@@ -176,7 +176,7 @@ def test_what_a_contrast_says(contrast, sentence):
     ],
 )
 def test_models_and_methods_are_never_confused(scope, seeds, difference, said, never):
-    sentence = wording.verdict(compared(scope=scope, seeds=seeds, difference=difference))
+    sentence = wording.verdict_sentence(compared(scope=scope, seeds=seeds, difference=difference))
     assert said in sentence
     assert not [word for word in never if word in sentence]
 
@@ -243,7 +243,7 @@ def test_what_an_effect_says(effect, sentence):
 def test_what_keeps_a_difference_from_being_seen(full, lora, cause):
     made = tables({"full": full, "lora": lora}, [("full", "lora")])
     (found,) = judged(made).contrasts
-    assert wording.verdict(replace(found, detectable=None)).endswith(
+    assert wording.verdict_sentence(replace(found, detectable=None)).endswith(
         f"No difference is large enough to be seen 8 times in 10 {cause}"
     )
 
@@ -476,7 +476,7 @@ def test_headline_and_sentence_have_one_verb_for_one_winner(arms, base, margin):
     beside = [caveats(made, each, [], [], alike=False) for each in found]
     said = " ".join(answer(made, found, beside))
     for each, other in zip(found, beside, strict=True):
-        sentence = wording.verdict(each, other.explains)
+        sentence = wording.verdict_sentence(each, other.explains)
         for ahead, behind in ((each.a, each.b), (each.b, each.a)):
             verb = rf"{ahead} (is|solves|scores) (\S+ points? )?(better|more|higher) than {behind}"
             above, below = re.search(verb, said), re.search(verb, sentence)

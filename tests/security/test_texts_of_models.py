@@ -20,7 +20,7 @@ from paribus import numerals
 from paribus.data.overlap import ngrams
 from paribus.evaluation import answers
 from paribus.evaluation.annotations import annotated_steps, count_gold_steps, step_accuracy, steps
-from paribus.evaluation.calculator import MAX_DIGITS, complete, evaluate, numbers, spell
+from paribus.evaluation.calculator import MAX_RESULT_DIGITS, complete, evaluate, numbers, spell
 from paribus.evaluation.final import final, is_over
 from paribus.evaluation.score import SCORERS, score
 from paribus.evaluation.signals import signal
@@ -176,7 +176,7 @@ def test_expressions_without_a_value(expression: str) -> None:
 VALUES = {
     "(" * 99 + "1" + ")" * 99: 1,
     "-" * 199 + "1": -1,
-    "9" * MAX_DIGITS: 10**MAX_DIGITS - 1,
+    "9" * MAX_RESULT_DIGITS: 10**MAX_RESULT_DIGITS - 1,
     "9*" * 60 + "1": 9**60,
     "1/3*3": 1,
 }
@@ -185,4 +185,4 @@ VALUES = {
 @pytest.mark.parametrize(("expression", "value"), VALUES.items())
 def test_long_expressions_within_the_bounds(expression: str, value: int) -> None:
     assert evaluate(expression) == value
-    assert len(spell(Fraction(value))) <= MAX_DIGITS + 1
+    assert len(spell(Fraction(value))) <= MAX_RESULT_DIGITS + 1

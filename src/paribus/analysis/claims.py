@@ -81,7 +81,7 @@ def _of_contrast(tables: Tables, contrast: Contrast, caveats: Caveats) -> Findin
         claim=f"{contrast.a} {'scores higher' if caveats.explains else 'solves more'} than {rest}",
         verdict=contrast.verdict,
         scope=contrast.scope,
-        sentence=wording.verdict(contrast, caveats.explains),
+        sentence=wording.verdict_sentence(contrast, caveats.explains),
         evidence={
             "a": contrast.a,
             "b": contrast.b,

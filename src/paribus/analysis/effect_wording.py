@@ -5,7 +5,7 @@ effect(effect)              "As methods, those with full solve 7 points more on 
 """
 
 from paribus.analysis.effects import Effect
-from paribus.analysis.wording import detectable, points, points_range
+from paribus.analysis.wording import detectable_sentence, points, points_range
 from paribus.statistics.verdicts import Scope, Verdict
 
 
@@ -57,7 +57,7 @@ def _main_effect(effect: Effect) -> str:
 def _seen(effect: Effect) -> str:
     methods = effect.scope is Scope.METHODS
     cause = "so few problems" + " and seeds" * methods
-    return detectable(effect.detectable, effect.detectable_range, cause)
+    return detectable_sentence(effect.detectable, effect.detectable_range, cause)
 
 
 def _who(effect: Effect) -> str:

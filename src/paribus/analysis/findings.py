@@ -31,7 +31,7 @@ from paribus.evaluation.score import VERSION
 from paribus.statistics.split import Split
 from paribus.statistics.verdicts import Verdict
 
-FORMAT = 2
+FINDINGS_FORMAT = 2
 """Version of findings.json."""
 
 
@@ -88,7 +88,7 @@ def payload(analysis: Analysis, *, signals: bool = True) -> dict[str, Any]:
     """
     tables = analysis.tables
     return {
-        "format": FORMAT,
+        "format": FINDINGS_FORMAT,
         "experiment": tables.config["name"],
         "question": tables.config.get("question", ""),
         "hypothesis": tables.config.get("hypothesis", ""),
@@ -200,7 +200,7 @@ def _beside(contrast: Contrast, caveats: Caveats) -> dict[str, Any]:
     return {
         "caveats": list(caveats.all),
         "unlike": list(caveats.unlike),
-        "sentence": wording.verdict(contrast, caveats.explains),
+        "sentence": wording.verdict_sentence(contrast, caveats.explains),
         "why_not": "" if shown else wording.why_not(contrast),
         "explained_by": caveats.explains or None,
         "answered": answered

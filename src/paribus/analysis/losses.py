@@ -31,7 +31,7 @@ _SAME_LENGTH = 0.01
 _TARGETS = ("data.source", "data.path", "data.revision", "data.variant", "model", "prompt.format")
 """Settings that make targets other texts, or other tokens."""
 
-Pair = tuple[str, str]
+Arms = tuple[str, str]
 """The arm shown to solve more, and the other."""
 
 
@@ -54,11 +54,11 @@ class LossOrder:
     losses: dict[str, float]
     spreads: dict[str, float | None]
     tau: float | None
-    against: tuple[Pair, ...] = ()
-    along: tuple[Pair, ...] = ()
-    equal: tuple[Pair, ...] = ()
-    unknown: tuple[Pair, ...] = ()
-    apart: tuple[Pair, ...] = ()
+    against: tuple[Arms, ...] = ()
+    along: tuple[Arms, ...] = ()
+    equal: tuple[Arms, ...] = ()
+    unknown: tuple[Arms, ...] = ()
+    apart: tuple[Arms, ...] = ()
 
     @property
     def verdict(self) -> Verdict:
@@ -91,7 +91,7 @@ def of_losses(tables: Tables, found: Sequence[Contrast]) -> Iterator[Finding]:
         )
 
 
-def _listed(pairs: Sequence[Pair]) -> list[list[str]]:
+def _listed(pairs: Sequence[Arms]) -> list[list[str]]:
     return [list(pair) for pair in pairs]
 
 
@@ -163,7 +163,7 @@ def _trainings(tables: Tables, name: str) -> list[TrainingCost]:
     return [run.training for run in tables.complete if run.arm == name and run.training]
 
 
-def _p_of_losses(losses: dict[str, list[float]], pair: Pair) -> float:
+def _p_of_losses(losses: dict[str, list[float]], pair: Arms) -> float:
     first, second = (losses[name] for name in pair)
     difference = fmean(first) - fmean(second)
     if abs(difference) <= EQUAL_LOSS * max(fmean(first), fmean(second)):

@@ -22,8 +22,8 @@ def of_margin(contrast: Contrast, beside: Caveats) -> Finding:
         claim=claim or f"{contrast.a} and {contrast.b} are equivalent within {within}",
         verdict=verdict,
         scope=contrast.scope,
-        sentence=f"{wording.equivalence(contrast, beside.explains).strip()} The difference may be "
-        f"{wording.points_range(contrast.interval)} points.",
+        sentence=f"{wording.equivalence_sentence(contrast, beside.explains).strip()} "
+        f"The difference may be {wording.points_range(contrast.interval)} points.",
         evidence={
             "a": contrast.a,
             "b": contrast.b,

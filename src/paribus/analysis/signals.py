@@ -2,7 +2,7 @@
 
     signal_table(run).rows[0]      failed                0 of 100    0 %  [0 to 3.7]
     by_gold_steps(run)[1]          2 steps        31 of 80 solved   39 %  [28.8 to 49.7]
-    step_accuracy(run)             mean 0.41 over 98 problems [0.35 to 0.47]
+    mean_step_accuracy(run)        mean 0.41 over 98 problems [0.35 to 0.47]
 
 A run without generations gives counts of 0 and no shares.
 """
@@ -115,7 +115,7 @@ def by_gold_steps(run: Run) -> tuple[StepsRow, ...]:
     )
 
 
-def step_accuracy(run: Run) -> StepAccuracy:
+def mean_step_accuracy(run: Run) -> StepAccuracy:
     """Return the mean of `annotations.step_accuracy` with its interval."""
     found = [annotations.step_accuracy(generation) for generation in run.generations]
     values = [value for value in found if value is not None]

@@ -23,7 +23,7 @@ from paribus.store.experiments import ArmTuning
 from paribus.store.ledger import Look, TestRead
 from paribus.store.results import DataCounts, RunResult, TrainingCost
 from paribus.store.runs import RunState
-from paribus.store.tested import Tested
+from paribus.store.tested import Reading
 
 MAIN_SCORER = SCORERS[0]
 """The scorer conclusions are drawn from."""
@@ -162,7 +162,7 @@ class Tables:
     declared: tuple[tuple[str, str, str], ...]
     runs: tuple[Run, ...]
     reads: tuple[TestRead, ...] = ()
-    unrecorded: tuple[Tested, ...] = ()
+    unrecorded: tuple[Reading, ...] = ()
     tuning: dict[str, ArmTuning] = field(default_factory=dict)
     repeats: frozenset[str] = frozenset()
     likely: tuple[tuple[frozenset[str], str], ...] = ()

@@ -2,7 +2,7 @@
 
     percent(0.31)                       "31 %"
     points(-0.052)                      "−5.2 points"
-    verdict(contrast)                   "Not shown: the difference may be −5.0 to +11.0 points. ..."
+    verdict_sentence(contrast)          "Not shown: the difference may be −5.0 to +11.0 points. ..."
 
 A verdict with one seed speaks of two models that exist, not of the methods that made them; with
 several seeds it speaks of the methods. The sentences are worded accordingly, here and nowhere else.
@@ -58,7 +58,7 @@ def p_value(p: float | None) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def verdict(contrast: "Contrast", explains: str = "") -> str:
+def verdict_sentence(contrast: "Contrast", explains: str = "") -> str:
     """Return what `contrast` shows, in a sentence or two.
 
     Where a caveat `explains` the difference, an arm scores higher; it is not called better.
@@ -67,10 +67,12 @@ def verdict(contrast: "Contrast", explains: str = "") -> str:
         return f"Not compared: {contrast.reason}."
     shown = contrast.verdict is not Verdict.NOT_SHOWN
     said = _ahead(contrast, explains) if shown else _not_shown(contrast)
-    return said + _existing(contrast) + equivalence(contrast, explains) + _left_out(contrast)
+    return (
+        said + _existing(contrast) + equivalence_sentence(contrast, explains) + _left_out(contrast)
+    )
 
 
-def equivalence(contrast: "Contrast", explains: str = "") -> str:
+def equivalence_sentence(contrast: "Contrast", explains: str = "") -> str:
     """Return what the margin adds, led by a blank; "" without one, or without a test.
 
     Where a caveat `explains` the difference, no arm is called worse; it scores lower.
@@ -105,7 +107,7 @@ def alike(contrast: "Contrast") -> str:
     return f"{fine} is not worse than {other} by {within} or more"
 
 
-def detectable(
+def detectable_sentence(
     difference: float | None,
     between: Sequence[float | None] | None = None,
     cause: str = "so few problems",
@@ -215,7 +217,7 @@ def _not_shown(contrast: "Contrast") -> str:
         return f"Not shown: {contrast.reason}, so there is no test; {span}"
     why = why_not(contrast)
     aside = f" {why[0].upper()}{why[1:]}." if why else ""
-    seen = detectable(contrast.detectable, contrast.detectable_range, _cause(contrast))
+    seen = detectable_sentence(contrast.detectable, contrast.detectable_range, _cause(contrast))
     return f"Not shown: {span}{aside}{seen}"
 
 

@@ -43,7 +43,7 @@ def from_options(options: Namespace) -> int:
         comparisons=options.comparisons,
     )
     if options.margin is not None:
-        return equivalence(design, options.baseline, options.margin, as_json=options.json)
+        return power_of_equivalence(design, options.baseline, options.margin, as_json=options.json)
     return power(design, options.baseline, options.difference, as_json=options.json)
 
 
@@ -64,7 +64,7 @@ def power(design: Design, baseline: float, difference: float, *, as_json: bool) 
     return 0
 
 
-def equivalence(design: Design, accuracy: float, points: float, *, as_json: bool) -> int:
+def power_of_equivalence(design: Design, accuracy: float, points: float, *, as_json: bool) -> int:
     """Print how many problems show arms that are truly equal to be so within a margin in points.
 
     `design.n` is not read. Raises UserError on values that no experiment can have.

@@ -21,7 +21,7 @@ from paribus.config.schema import ArmConfig, TrainingConfig
 from paribus.files import sha256_of_json
 from paribus.seeds import derive
 
-FORMAT = 1
+SPEC_FORMAT = 1
 """Version of the identity's shape: a change here makes every stored fingerprint another one."""
 
 RATE_KEYS = ("training.learning_rate", "training.min_learning_rate")
@@ -92,7 +92,7 @@ class RunSpec:
             del (values[section] if section else values)[name]
         if Path(self.config.model).is_absolute():
             values["model"] = Path(self.config.model).name
-        values |= {"format": FORMAT, "seed": self.seed}
+        values |= {"format": SPEC_FORMAT, "seed": self.seed}
         if self.trial:
             values["trial"] = True
         elif self.config.method != "none":

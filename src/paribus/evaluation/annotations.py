@@ -19,11 +19,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 
-from paribus.evaluation.calculator import MAX_LENGTH, SIGNIFICANT_DIGITS, evaluate, numbers
+from paribus.evaluation.calculator import MAX_EXPRESSION, SIGNIFICANT_DIGITS, evaluate, numbers
 from paribus.evaluation.final import own_part
 from paribus.records import Generation
 
-_ANNOTATION = re.compile(rf"<<([^<>=\n]{{1,{MAX_LENGTH}}}+)=([^<>=\n]{{0,{MAX_LENGTH}}}+)>>")
+_ANNOTATION = re.compile(
+    rf"<<([^<>=\n]{{1,{MAX_EXPRESSION}}}+)=([^<>=\n]{{0,{MAX_EXPRESSION}}}+)>>"
+)
 
 _NOISE = Fraction(10, 10**SIGNIFICANT_DIGITS)
 """Share of a value by which a calculator's result may miss it, ours or one that uses floats."""
@@ -138,7 +140,7 @@ def _equations(text: str) -> Iterator[tuple[str, str]]:
             sides = run.group().split("=")
             for left, right in zip(sides, sides[1:], strict=False):
                 left, right = left.lstrip(" \t,$"), right.strip(" \t,$").rstrip(" \t,.$(-+*/")
-                if len(left) > MAX_LENGTH or left.startswith(("+ ", "- ")):
+                if len(left) > MAX_EXPRESSION or left.startswith(("+ ", "- ")):
                     continue
                 if len(numbers(left)) > 1:
                     yield left, right

@@ -12,10 +12,10 @@ import re
 from decimal import Context, Decimal
 from fractions import Fraction
 
-MAX_LENGTH = 200
+MAX_EXPRESSION = 200
 """Characters of an expression. The longest of GSM8K has 30."""
 
-MAX_DIGITS = 60
+MAX_RESULT_DIGITS = 60
 """Of a result's numerator and of its denominator. More is noise from a model that loops."""
 
 SIGNIFICANT_DIGITS = 12
@@ -24,7 +24,7 @@ SIGNIFICANT_DIGITS = 12
 _NUMBER = r"(?:[0-9]{1,3}(?:,[0-9]{3})++(?![0-9])|[0-9]++)(?:\.[0-9]*+)?|\.[0-9]++"
 _NUMBERS = re.compile(_NUMBER)
 _TOKEN = re.compile(rf"[ \t$]*+({_NUMBER}|[-+*/()%])[ \t$]*+")
-_OPEN = re.compile(rf"<<([^<>=\n]{{1,{MAX_LENGTH}}}+)=\Z")
+_OPEN = re.compile(rf"<<([^<>=\n]{{1,{MAX_EXPRESSION}}}+)=\Z")
 
 _Exact = int | Fraction
 """A whole number may be an int on the way, which is many times as fast."""
@@ -38,7 +38,7 @@ def evaluate(expression: str) -> Fraction | None:
 
     Read are `+ - * / ( )`, decimals with correctly placed thousands commas, `$` (which carries no
     value) and `%` after a number (a hundredth). None stands for anything else, division by zero,
-    over `MAX_LENGTH` characters and a result of over `MAX_DIGITS` digits.
+    over `MAX_EXPRESSION` characters and a result of over `MAX_RESULT_DIGITS` digits.
     """
     tokens = _tokens(expression)
     if tokens is None:
@@ -47,15 +47,15 @@ def evaluate(expression: str) -> Fraction | None:
         value = _value(tokens)
     except ZeroDivisionError:
         return None
-    if value is None or max(abs(value.numerator), value.denominator) >= 10**MAX_DIGITS:
+    if value is None or max(abs(value.numerator), value.denominator) >= 10**MAX_RESULT_DIGITS:
         return None
     return Fraction(value)
 
 
 def numbers(text: str) -> tuple[Fraction, ...]:
-    """Return the unsigned numbers written in `text`, those of over `MAX_DIGITS` left out."""
+    """Return the unsigned numbers written in `text`, those of over `MAX_RESULT_DIGITS` left out."""
     found = _NUMBERS.findall(text)
-    return tuple(Fraction(_number(each)) for each in found if len(each) <= MAX_DIGITS)
+    return tuple(Fraction(_number(each)) for each in found if len(each) <= MAX_RESULT_DIGITS)
 
 
 def spell(value: Fraction) -> str:
@@ -79,7 +79,7 @@ def complete(text: str) -> str | None:
     """
     if not text.endswith("="):
         return None
-    found = _OPEN.search(text[-MAX_LENGTH - len("<<=") :])
+    found = _OPEN.search(text[-MAX_EXPRESSION - len("<<=") :])
     value = evaluate(found.group(1)) if found else None
     return None if value is None else f"{spell(value)}>>"
 
@@ -91,7 +91,7 @@ def _number(written: str) -> _Exact:
 
 def _tokens(expression: str) -> list[str] | None:
     """Split into numbers and operators; None if anything else is there, or too much."""
-    if len(expression) > MAX_LENGTH:
+    if len(expression) > MAX_EXPRESSION:
         return None
     tokens, end = [], 0
     while found := _TOKEN.match(expression, end):

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from paribus.evaluation.answers import NEXT_QUESTION
-from paribus.evaluation.calculator import MAX_LENGTH, complete
+from paribus.evaluation.calculator import MAX_EXPRESSION, complete
 from paribus.evaluation.drafts import Draft
 from paribus.evaluation.final import is_over
 from paribus.prompts.encode import Prompt
@@ -119,7 +119,7 @@ class Rules:
     def _result(self, generated: list[int]) -> list[int]:
         """Return the tokens of the result that the calculator writes next, if there is one."""
         # An annotation has at most as many tokens as characters.
-        result = complete(self.text(generated[-MAX_LENGTH - len("<<=") :]))
+        result = complete(self.text(generated[-MAX_EXPRESSION - len("<<=") :]))
         if result is None:
             return []
         # Encoded behind "=": some tokenizers put a blank before whatever begins a text.

@@ -14,14 +14,14 @@ from paribus.experiment.measurement import Measured
 from paribus.models.device import describe
 from paribus.planning.inputs import Inputs
 from paribus.planning.processor import cpu_name
-from paribus.store.manifest import FORMAT
+from paribus.store.manifest import MANIFEST_FORMAT
 from paribus.store.results import DataCounts, Fork, PrecisionUsed, RunResult, TrainingCost
 
 
 def spec_record(spec: RunSpec, inputs: Inputs, device: torch.device) -> dict[str, Any]:
     """Return the content of `spec.json`: all that the run's bits may depend on."""
     return {
-        "format": FORMAT,
+        "format": MANIFEST_FORMAT,
         "fingerprint": spec.fingerprint,
         "arm": spec.arm,
         "replicate": spec.replicate,

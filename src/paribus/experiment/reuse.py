@@ -25,7 +25,7 @@ from paribus.planning.inputs import Inputs, PromptSet
 from paribus.prompts.encode import Prompt
 from paribus.store.layout import RunFolder
 from paribus.store.ledger import LIKELIHOOD, TestRead, append_read, read_ledger
-from paribus.store.manifest import FORMAT, check
+from paribus.store.manifest import MANIFEST_FORMAT, check
 from paribus.store.results import RunResult, read_result
 from paribus.store.runs import (
     RunState,
@@ -114,7 +114,7 @@ def _open(
     try:
         stored = read_json(folder.spec)
         if (
-            stored["format"] != FORMAT
+            stored["format"] != MANIFEST_FORMAT
             or stored["inputs"]["model"] != inputs.source.identity
             or _decoding(stored["identity"]) != _decoding(spec.identity())
             or state(folder) is not RunState.COMPLETE

@@ -78,7 +78,7 @@ def contrasts(analysis: Analysis) -> Table:
                 wording.p_value(each.p_value) if each.n else UNKNOWN,
                 wording.p_value(each.p_holm) if each.n else UNKNOWN,
                 wording.could_see(each.detectable, each.detectable_range),
-                wording.verdict(each, caveats.explains) + _but(caveats),
+                wording.verdict_sentence(each, caveats.explains) + _but(caveats),
             ]
         )
     return Table(

@@ -16,8 +16,8 @@ from paribus.analysis.signals import (
     SignalTable,
     StepsRow,
     by_gold_steps,
+    mean_step_accuracy,
     signal_table,
-    step_accuracy,
 )
 from paribus.analysis.tables import MAIN_SCORER, Run, Tables
 from paribus.evaluation.signals import Signal
@@ -112,7 +112,7 @@ def _solved_of(row: StepsRow | None) -> str:
 
 def _step_accuracy(runs: Sequence[Run]) -> Table:
     """Step accuracy of each run; no rows if no gold solution is annotated."""
-    found = [(run, step_accuracy(run)) for run in runs]
+    found = [(run, mean_step_accuracy(run)) for run in runs]
     return Table(
         ["arm", "steps right [95 % interval]", "problems"],
         [

@@ -21,7 +21,7 @@ from paribus.store.places import is_trial
 from paribus.store.results import read_result
 from paribus.store.run_checks import check_run
 from paribus.store.runs import RunState, state
-from paribus.store.tested import Tested, unrecorded_readings
+from paribus.store.tested import Reading, unrecorded_readings
 
 _ELSEWHERE = "take the folder out, or put it into the experiment that it belongs to"
 
@@ -126,7 +126,7 @@ def _inputs(run: RunFolder) -> dict[str, str]:
         raise DamagedError(f"{run.spec} cannot be read: {error!r}", "restore it") from error
 
 
-def _line(tested: Tested, spec: dict[str, Any], folder: RunFolder) -> TestRead:
+def _line(tested: Reading, spec: dict[str, Any], folder: RunFolder) -> TestRead:
     """Return the line for one reading; when it took place is not known here."""
     return TestRead(
         time=now(),

@@ -30,7 +30,7 @@ from paribus.files import UNREADABLE, on_disk, sha256_of_file, sha256_of_json, s
 from paribus.store.runs import writing
 from paribus.store.sealed import read_sealed, write_sealed
 
-FORMAT = 1
+CHECKPOINT_FORMAT = 1
 """Version of a checkpoint's files."""
 
 KEPT = 2
@@ -92,7 +92,7 @@ def _place(
     with writing(temporary):
         files = {path.name: on_disk(path) for path in sorted(temporary.iterdir())}
         manifest = {
-            "format": FORMAT,
+            "format": CHECKPOINT_FORMAT,
             "step": step,
             "run": dict(run),
             "forked_from": None if forked_from is None else dict(forked_from),
@@ -125,9 +125,9 @@ def verified(path: Path) -> Checkpoint:
 def _said(path: Path) -> tuple[Checkpoint, dict[str, Any]]:
     """Return what the manifest in `path` says, and of which files. Raises DamagedError."""
     manifest = read_sealed(path / "manifest.json")
-    if manifest.get("format") != FORMAT:
+    if manifest.get("format") != CHECKPOINT_FORMAT:
         raise DamagedError(
-            f"{path} has format {manifest.get('format')}, this paribus reads {FORMAT}",
+            f"{path} has format {manifest.get('format')}, this paribus reads {CHECKPOINT_FORMAT}",
             "go on with the paribus that wrote it",
         )
     try:

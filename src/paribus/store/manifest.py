@@ -13,7 +13,7 @@ from paribus.files import on_disk, read_json, sha256_of_file, sync
 from paribus.store.layout import RunFolder
 from paribus.store.sealed import read_sealed, write_sealed
 
-FORMAT = 3
+MANIFEST_FORMAT = 3
 """Version of the files in a run folder. 3: the manifest is sealed, inputs know their tokens."""
 
 
@@ -28,7 +28,9 @@ def write_manifest(folder: RunFolder) -> None:
     for place in {path.parent for path in map(folder.path.joinpath, files)}:
         sync(place)
     fingerprint = read_json(folder.spec)["fingerprint"]
-    write_sealed(folder.manifest, {"format": FORMAT, "fingerprint": fingerprint, "files": files})
+    write_sealed(
+        folder.manifest, {"format": MANIFEST_FORMAT, "fingerprint": fingerprint, "files": files}
+    )
 
 
 def read_manifest(folder: RunFolder) -> dict[str, Any]:
@@ -42,9 +44,10 @@ def read_manifest(folder: RunFolder) -> dict[str, Any]:
             f"{error.message.removeprefix(f'{folder.manifest} ')}",
             f"delete {folder.path} to run it again",
         ) from error
-    if manifest.get("format") != FORMAT:
+    if manifest.get("format") != MANIFEST_FORMAT:
         raise StoreError(
-            f"{folder.manifest} has format {manifest.get('format')}, this paribus reads {FORMAT}",
+            f"{folder.manifest} has format {manifest.get('format')}, this paribus reads "
+            f"{MANIFEST_FORMAT}",
             f"use the paribus that wrote it, or delete {folder.path} to run it again",
         )
     return manifest

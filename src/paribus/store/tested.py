@@ -1,7 +1,7 @@
 """What runs were tested for, as their own files show it: what the ledger lacks, what is to come.
 
     unrecorded_readings(ExperimentFolder(Path("runs/gsm8k")))
-    # [Tested(arm="full-main", seed=0, protocol="zero_shot/raw")]
+    # [Reading(arm="full-main", seed=0, protocol="zero_shot/raw")]
 
 A ledger that is gone, or lost whole lines, is told by the runs alone: no line speaks of another.
 """
@@ -25,7 +25,7 @@ Further = dict[str, tuple[Any, Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tested:
+class Reading:
     """A reading of the test split of which a run holds something."""
 
     arm: str
@@ -33,11 +33,11 @@ class Tested:
     protocol: str
 
 
-def unrecorded_readings(folder: ExperimentFolder) -> list[Tested]:
+def unrecorded_readings(folder: ExperimentFolder) -> list[Reading]:
     """Return every reading without a line in the ledger. Raises DamagedError if that is damaged."""
     entered = {(read.arm, read.seed, read.protocol) for read in read_ledger(folder.ledger)}
     tested = [
-        Tested(arm=run.arm, seed=run.replicate, protocol=protocol)
+        Reading(arm=run.arm, seed=run.replicate, protocol=protocol)
         for run in folder.runs()
         for protocol in tested_for(run)
     ]
