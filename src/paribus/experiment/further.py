@@ -8,7 +8,7 @@ were cut, unless they may be longer now. The new run is made in `pieces/further`
 put in the old one's place; until then the old one is the complete run.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from paribus.config.spec import RunSpec, differences
 from paribus.errors import StoreError
 from paribus.experiment.engine import engine
 from paribus.experiment.measurement import Kept, measure_all
-from paribus.experiment.progress import OnProgress, Progress
+from paribus.experiment.progress import OnProgress, notes_to
 from paribus.experiment.result import result_record, spec_record
 from paribus.experiment.stored import goes_further
 from paribus.files import read_json
@@ -101,7 +101,7 @@ def go_further(
     lines = differences(before.spec["identity"], record["identity"])
     counts = {name: len(texts) for name, texts in kept.texts.items()}
     append_event(new, {"event": "further", "differences": lines, "kept": counts})
-    pieces = Pieces(folder=new, run=record, on_damaged=_teller(on_progress))
+    pieces = Pieces(folder=new, run=record, on_damaged=notes_to(on_progress))
     model = _load(spec, inputs, folder, device)
     compute = compute_dtype(spec.config.training.computes_in, device)
     with engine(model, inputs, spec.config, folder, compute) as vllm:
@@ -117,10 +117,6 @@ def go_further(
     }
     finish(new, before.result.model_copy(update=tested))
     put_in_place(folder)
-
-
-def _teller(on_progress: OnProgress) -> Callable[[str], None]:
-    return lambda text: on_progress(Progress(stage="loading", note=text))
 
 
 def _refuse_others(before: Before, record: Mapping[str, Any], folder: RunFolder) -> None:

@@ -11,7 +11,7 @@ from paribus.experiment.forecast import Planned
 from paribus.experiment.further import go_further, stored_before
 from paribus.experiment.measurement import measure_all
 from paribus.experiment.probed import probe_model
-from paribus.experiment.progress import OnProgress, Progress
+from paribus.experiment.progress import OnProgress, Progress, notes_to
 from paribus.experiment.result import result_record, spec_record
 from paribus.experiment.resuming import length_of, take_up
 from paribus.experiment.reuse import reuse
@@ -54,7 +54,7 @@ def run_one(
     if reuse(spec, inputs, folder, device):
         return
     record = spec_record(spec, inputs, device)
-    note = _teller(on_progress)
+    note = notes_to(on_progress)
     point = take_up(folder, record, steps=length_of(spec, inputs), fork=fork, on_note=note)
     begin(folder, record, events=point.path / folder.events.name if point else None)
     if point:
@@ -97,10 +97,6 @@ def run_one(
     saves.wait()
     result = result_record(spec, inputs, training, measured, device, planned, saves.forked_from)
     finish(folder, result)
-
-
-def _teller(on_progress: OnProgress) -> Callable[[str], None]:
-    return lambda text: on_progress(Progress(stage="loading", note=text))
 
 
 def _step_reporter(folder: RunFolder, on_progress: OnProgress) -> Callable[[StepRecord], None]:
