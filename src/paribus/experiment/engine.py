@@ -11,46 +11,42 @@ from torch import nn
 from paribus.config.schema import ArmConfig
 from paribus.errors import ModelError
 from paribus.evaluation.by_vllm import Continued, Weights, serving
+from paribus.experiment.job import Job
 from paribus.experiment.saving import save_weights
-from paribus.models.device import default_device
 from paribus.models.shapes import shape_of
-from paribus.planning.inputs import Inputs
-from paribus.store.layout import RunFolder
 
 
 @contextmanager
-def engine(
-    model: nn.Module, inputs: Inputs, config: ArmConfig, folder: RunFolder, compute: torch.dtype
-) -> Iterator[Continued | None]:
+def engine(model: nn.Module, job: Job) -> Iterator[Continued | None]:
     """Start what `evaluation.engine` names, and stop it in the end; None is paribus' own.
 
     `model` is what `for_inference` made. Raises RunFailed if vLLM does not start.
     """
-    if config.evaluation.engine == "paribus":
+    inputs, evaluation = job.inputs, job.config.evaluation
+    if evaluation.engine == "paribus":
         yield None
         return
-    longest = inputs.tokens().longest_prompt + config.evaluation.max_new_tokens
-    rows = min(config.evaluation.batch_size, len(inputs.tested))
+    longest = inputs.tokens().longest_prompt + evaluation.max_new_tokens
+    rows = min(evaluation.batch_size, len(inputs.tested))
     with (
         tempfile.TemporaryDirectory(prefix="paribus-") as scratch,
         serving(
-            _weights(model, inputs, config, folder, Path(scratch)),
-            compute=compute,
-            device=default_device(),
+            _weights(model, job, Path(scratch)),
+            compute=job.compute,
+            device=job.device,
             longest=longest,
             rows=rows,
-            cache_bytes=_cache_bytes(config, rows * longest, compute),
+            cache_bytes=_cache_bytes(job.config, rows * longest, job.compute),
         ) as continued,
     ):
         yield continued
 
 
-def _weights(
-    model: nn.Module, inputs: Inputs, config: ArmConfig, folder: RunFolder, scratch: Path
-) -> Weights:
+def _weights(model: nn.Module, job: Job, scratch: Path) -> Weights:
+    inputs, config = job.inputs, job.config
     if config.method == "none":
         return Weights(model=inputs.source.path)
-    saved = folder.weights
+    saved = job.folder.weights
     if not config.training.save_weights:
         saved = scratch
         save_weights(model, inputs, config, saved)

@@ -1,7 +1,7 @@
 """A finished run's kept weights are tested further: more problems, other protocols, longer texts.
 
     if ahead := stored_before(spec, folder):          # the complete run that differs in its tests
-        go_further(ahead, spec, inputs, folder, print)
+        go_further(ahead, job)
 
 Texts that exist are kept: those under the same prompts that ended by themselves, and those that
 were cut, unless they may be longer now. The new run is made in `pieces/further`, sealed there, and
@@ -13,20 +13,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from paribus.config.spec import RunSpec, differences
 from paribus.errors import StoreError
 from paribus.experiment.engine import engine
+from paribus.experiment.job import Job
 from paribus.experiment.measurement import Kept, measure_all
-from paribus.experiment.progress import OnProgress, notes_to
 from paribus.experiment.result import result_record, spec_record
 from paribus.experiment.stored import goes_further
 from paribus.files import read_json
 from paribus.models import blocked
 from paribus.models.adapters import load_adapter
-from paribus.models.device import compute_dtype, default_device
 from paribus.models.load import for_inference, load_model
 from paribus.models.source import ModelSource
 from paribus.planning.inputs import Inputs
@@ -84,16 +82,14 @@ def stored_before(spec: RunSpec, folder: RunFolder) -> Before | None:
     return Before(spec=stored, result=read_result(folder.result))
 
 
-def go_further(
-    before: Before, spec: RunSpec, inputs: Inputs, folder: RunFolder, on_progress: OnProgress
-) -> None:
+def go_further(before: Before, job: Job) -> None:
     """Test what is not there yet, and put the run that is complete then in the old one's place.
 
     Raises DamagedError if the old run is not as it was written, StoreError if it was made by other
     versions or on another machine: its texts and the new ones could not be mixed.
     """
-    device = default_device()
-    record = spec_record(spec, inputs, device)
+    spec, inputs, folder = job.spec, job.inputs, job.folder
+    record = spec_record(job)
     _refuse_others(before, record, folder)
     new = folder.further
     begin(new, record, events=folder.events)
@@ -101,13 +97,12 @@ def go_further(
     lines = differences(before.spec["identity"], record["identity"])
     counts = {name: len(texts) for name, texts in kept.texts.items()}
     append_event(new, {"event": "further", "differences": lines, "kept": counts})
-    pieces = Pieces(folder=new, run=record, on_damaged=notes_to(on_progress))
-    model = _load(spec, inputs, folder, device)
-    compute = compute_dtype(spec.config.training.computes_in, device)
-    with engine(model, inputs, spec.config, folder, compute) as vllm:
+    pieces = Pieces(folder=new, run=record, on_damaged=job.note)
+    model = _load(job)
+    with engine(model, job) as vllm:
         blocked.use(model)
-        measured = measure_all(model, inputs, spec, pieces, on_progress, vllm, kept)
-    made = result_record(spec, inputs, None, measured, device)
+        measured = measure_all(model, job, pieces, vllm, kept)
+    made = result_record(job, None, measured)
     tested = {
         "evaluation": made.evaluation,
         "also": made.also,
@@ -158,14 +153,12 @@ def _kept(before: Before, spec: RunSpec, inputs: Inputs, folder: RunFolder) -> K
     return Kept(texts=texts, costs=before.costs, heldout=heldout)
 
 
-def _load(spec: RunSpec, inputs: Inputs, folder: RunFolder, device: torch.device) -> nn.Module:
+def _load(job: Job) -> nn.Module:
     """Return the run's model as it was tested: its kept weights, or the untuned ones."""
-    config = spec.config
-    compute = compute_dtype(config.training.computes_in, device)
-    source = inputs.source
+    config, source, weights = job.config, job.inputs.source, job.folder.weights
     if config.method == "full":
-        source = ModelSource(path=Path(folder.weights), identity=source.identity)
-    model = load_model(source, compute, device, config.quantization)
+        source = ModelSource(path=Path(weights), identity=source.identity)
+    model = load_model(source, job.compute, job.device, config.quantization)
     if config.method == "lora":
-        model = load_adapter(model, folder.weights)
-    return for_inference(model, compute)
+        model = load_adapter(model, weights)
+    return for_inference(model, job.compute)

@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
 
-import torch
 from torch import nn
 
 from paribus.config.spec import RunSpec
@@ -18,7 +17,8 @@ from paribus.evaluation import by_vllm
 from paribus.evaluation.by_vllm import Continued
 from paribus.evaluation.generate import generate, measure, total_cost
 from paribus.evaluation.likelihood import likelihoods, measure_likelihoods
-from paribus.experiment.progress import OnProgress, Progress, Stage, pace
+from paribus.experiment.job import Job
+from paribus.experiment.progress import Progress, Stage, pace
 from paribus.models.device import peak_memory_bytes
 from paribus.planning.inputs import Inputs, PromptSet
 from paribus.records import Generation, Likelihood, Problem
@@ -67,10 +67,8 @@ class Kept:
 
 def measure_all(
     model: nn.Module,
-    inputs: Inputs,
-    spec: RunSpec,
+    job: Job,
     pieces: Pieces,
-    on_progress: OnProgress,
     vllm: Continued | None = None,
     kept: Kept | None = None,
 ) -> Measured:
@@ -79,6 +77,7 @@ def measure_all(
     What `pieces` holds already, or was `kept`, is not tested again. Where there is a `vllm`, it
     decodes; likelihoods are always computed here.
     """
+    inputs, spec = job.inputs, job.spec
     figures: dict[str, EvaluationCost] = {}
     folder, kept = pieces.folder, kept or Kept()
     for asked in inputs.prompt_sets:
@@ -89,7 +88,7 @@ def measure_all(
         if new:
             left = replace(asked, prompts=new)
             _enter(name, [prompt.problem for prompt in new], spec, pieces)
-            decode = partial(_generate, model, inputs, left, spec, on_progress, vllm)
+            decode = partial(_generate, model, job, left, vllm)
             generations, cost = _by_piece(left, spec, pieces, decode)
             costs.append(cost)
             texts = {**texts, **{each.prompt_sha256: each for each in generations}}
@@ -101,7 +100,7 @@ def measure_all(
         write_generations(folder, name, [texts[prompt.sha256] for prompt in asked.prompts])
     main = inputs.prompt_sets[0].protocol.name
     evaluation = figures.pop(main)
-    heldout = _measure_heldout(model, inputs, spec, pieces, on_progress, kept)
+    heldout = _measure_heldout(model, job, pieces, kept)
     return Measured(evaluation=evaluation, also=figures, heldout=heldout)
 
 
@@ -127,22 +126,15 @@ def _by_piece(
     return generations, total_cost(costs)
 
 
-def _measure_heldout(
-    model: nn.Module,
-    inputs: Inputs,
-    spec: RunSpec,
-    pieces: Pieces,
-    on_progress: OnProgress,
-    kept: Kept,
-) -> LikelihoodSummary:
+def _measure_heldout(model: nn.Module, job: Job, pieces: Pieces, kept: Kept) -> LikelihoodSummary:
+    inputs, spec = job.inputs, job.spec
     if kept.heldout:
         rows, made = kept.heldout
         write_heldout(pieces.folder, rows)
         return made
     _enter(LIKELIHOOD, inputs.tested, spec, pieces)
-    device = next(model.parameters()).device
     size = spec.config.evaluation.batch_size
-    report = _reporter("likelihood", len(inputs.gold), size, device, on_progress)
+    report = _reporter("likelihood", len(inputs.gold), job)
     piece = pieces.read(LIKELIHOOD)
     if piece is None:
         found, figures = measure_likelihoods(
@@ -185,17 +177,11 @@ def _enter(protocol: str, problems: Sequence[Problem], spec: RunSpec, pieces: Pi
 
 
 def _generate(
-    model: nn.Module,
-    inputs: Inputs,
-    asked: PromptSet,
-    spec: RunSpec,
-    on_progress: OnProgress,
-    vllm: Continued | None,
-    part: slice,
+    model: nn.Module, job: Job, asked: PromptSet, vllm: Continued | None, part: slice
 ) -> tuple[list[Generation], EvaluationCost]:
     """Decode some of the problems; return what was written, and what it cost."""
-    device, size = next(model.parameters()).device, spec.config.evaluation.batch_size
-    report = _reporter("testing", len(asked.prompts), size, device, on_progress, part.start)
+    inputs, evaluation = job.inputs, job.config.evaluation
+    report = _reporter("testing", len(asked.prompts), job, part.start)
     report(0)
     decode = partial(generate, model) if vllm is None else partial(by_vllm.generate_by_vllm, vllm)
     run = partial(
@@ -203,34 +189,27 @@ def _generate(
         inputs.tokenizer,
         asked.prompts[part],
         stop_ids=_stop_ids(model, inputs, asked),
-        max_new_tokens=spec.config.evaluation.max_new_tokens,
-        batch_size=size,
+        max_new_tokens=evaluation.max_new_tokens,
+        batch_size=evaluation.batch_size,
         on_batch=report,
         calculator=asked.protocol.calculator,
     )
-    return measure(run, device)
+    return measure(run, job.device)
 
 
-def _reporter(
-    stage: Stage,
-    total: int,
-    at_once: int,
-    device: torch.device,
-    on_progress: OnProgress,
-    before: int = 0,
-) -> Callable[[int], None]:
+def _reporter(stage: Stage, total: int, job: Job, before: int = 0) -> Callable[[int], None]:
     """Return a function that reports how many of `total` problems are done, `before` of them."""
-    started = time.perf_counter()
+    started, at_once = time.perf_counter(), job.config.evaluation.batch_size
 
     def report(done: int) -> None:
         a_second = pace(done, total - before, time.perf_counter() - started, at_once=at_once)
-        on_progress(
+        job.on_progress(
             Progress(
                 stage=stage,
                 done=before + done,
                 total=total,
                 examples_per_second=a_second,
-                memory_bytes=peak_memory_bytes(device),
+                memory_bytes=peak_memory_bytes(job.device),
                 seconds_left=(total - before - done) / a_second if a_second else None,
             )
         )

@@ -2,49 +2,40 @@
 
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
-from paribus.config.schema import ArmConfig
 from paribus.errors import RunFailed
+from paribus.experiment.job import Job
 from paribus.experiment.saving import save_model
 from paribus.models.load import load_model
 from paribus.models.source import ModelSource
-from paribus.planning.inputs import Inputs
 from paribus.planning.rules.cards import card
 from paribus.prompts.encode import leading_bos
-from paribus.store.layout import RunFolder
 from paribus.training.probe_checks import Ends
 from paribus.training.probe_saving import Saving
 from paribus.training.probes import probe
 
 
-def probe_model(
-    model: nn.Module,
-    inputs: Inputs,
-    config: ArmConfig,
-    folder: RunFolder,
-    *,
-    compute: torch.dtype,
-    device: torch.device,
-) -> dict[str, Any]:
+def probe_model(model: nn.Module, job: Job) -> dict[str, Any]:
     """Return the event of a model that passed all probes. Raises RunFailed, with the cards, if not.
 
     The model is afterwards what it was, bit for bit.
     """
+    inputs = job.inputs
     probed = probe(
         model,
         inputs.examples,
-        config,
-        compute=compute,
-        device=device,
+        job.config,
+        compute=job.compute,
+        device=job.device,
         ends=Ends(bos=leading_bos(inputs.tokenizer), stop=inputs.prompt_sets[0].stop),
         saving=Saving(
-            folder=folder.path,
-            save=partial(save_model, model, inputs, config),
-            reload=lambda path: load_model(ModelSource(path=path, identity=""), compute, device),
+            folder=job.folder.path,
+            save=partial(save_model, model, inputs, job.config),
+            reload=partial(_reload, job),
         ),
     )
     if probed.failures:
@@ -60,3 +51,7 @@ def probe_model(
         "warnings": [f"{each.id} {card(each.id).title}: {each.found}" for each in probed.warnings],
         "dtypes": [asdict(row) for row in probed.dtypes],
     }
+
+
+def _reload(job: Job, path: Path) -> nn.Module:
+    return load_model(ModelSource(path=path, identity=""), job.compute, job.device)

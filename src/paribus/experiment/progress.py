@@ -37,11 +37,6 @@ class Progress:
 OnProgress = Callable[[Progress], None]
 
 
-def notes_to(on_progress: OnProgress) -> Callable[[str], None]:
-    """Return what tells `on_progress` each note of a run that is still loading."""
-    return lambda text: on_progress(Progress(stage="loading", note=text))
-
-
 def pace(done: int, of: int, seconds: float, *, at_once: int) -> float | None:
     """Return the problems done a second, or None while too few are done to mean anything.
 

@@ -10,6 +10,7 @@ from paribus.config.schema import ArmConfig
 from paribus.config.spec import RunSpec
 from paribus.data.overlap import contained_13gram, contained_exactly, overlaps
 from paribus.experiment.forecast import Planned
+from paribus.experiment.job import Job
 from paribus.experiment.measurement import Measured
 from paribus.models.device import describe
 from paribus.planning.inputs import Inputs
@@ -18,16 +19,17 @@ from paribus.store.manifest import MANIFEST_FORMAT
 from paribus.store.results import DataCounts, Fork, PrecisionUsed, RunResult, TrainingCost
 
 
-def spec_record(spec: RunSpec, inputs: Inputs, device: torch.device) -> dict[str, Any]:
+def spec_record(job: Job) -> dict[str, Any]:
     """Return the content of `spec.json`: all that the run's bits may depend on."""
+    spec = job.spec
     return {
         "format": MANIFEST_FORMAT,
         "fingerprint": spec.fingerprint,
         "arm": spec.arm,
         "replicate": spec.replicate,
         "identity": spec.identity(),
-        "inputs": inputs.identity(),
-        "environment": environment(spec, device),
+        "inputs": job.inputs.identity(),
+        "environment": environment(spec, job.device),
     }
 
 
@@ -49,15 +51,14 @@ def environment(spec: RunSpec, device: torch.device) -> dict[str, str]:
 
 
 def result_record(
-    spec: RunSpec,
-    inputs: Inputs,
+    job: Job,
     training: TrainingCost | None,
     measured: Measured,
-    device: torch.device,
     planned: Planned | None = None,
     forked_from: dict[str, Any] | None = None,
 ) -> RunResult:
     """Return what was measured, with its circumstances."""
+    spec, inputs = job.spec, job.inputs
     if training is not None:
         counts = {"train_examples": len(inputs.examples), "dropped_too_long": inputs.dropped}
         training = training.model_copy(update=counts)
@@ -71,7 +72,7 @@ def result_record(
         predicted_peak_bytes=planned.peak_bytes if planned else None,
         forked_from=Fork(**forked_from) if forked_from else None,
         weights_note=inputs.source.note,
-        environment=environment(spec, device),
+        environment=environment(spec, job.device),
     )
 
 

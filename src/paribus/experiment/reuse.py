@@ -14,10 +14,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
-
 from paribus.config.spec import RunSpec
 from paribus.errors import StoreError
+from paribus.experiment.job import Job
 from paribus.experiment.measurement import Measured
 from paribus.experiment.result import environment, precision, result_record, spec_record
 from paribus.files import UNREADABLE, read_json
@@ -57,18 +56,19 @@ class _Stored:
         return [read for read in self.ledger if (read.arm, read.seed, read.protocol) == own]
 
 
-def reuse(spec: RunSpec, inputs: Inputs, folder: RunFolder, device: torch.device) -> bool:
-    """Complete the run of `spec` from what lies beside its experiment; return whether it is done.
+def reuse(job: Job) -> bool:
+    """Complete a run from what lies beside its experiment; return whether it is done.
 
     False, with nothing written: it trains, or not every protocol of it is there. Raises StoreError
     if the folder holds a complete run or cannot be written.
     """
+    spec, folder = job.spec, job.folder
     if spec.config.method != "none":
         return False
-    found = _find(spec, inputs, folder, environment(spec, device))
+    found = _find(spec, job.inputs, folder, environment(spec, job.device))
     if not found:
         return False
-    begin(folder, spec_record(spec, inputs, device))
+    begin(folder, spec_record(job))
     _copy(found, folder)
     main, *also = found
     root = folder.experiment.path.parent
@@ -82,7 +82,7 @@ def reuse(spec: RunSpec, inputs: Inputs, folder: RunFolder, device: torch.device
         also={name: costs[name] for name in also},
         heldout=found[main].result.heldout,
     )
-    record = result_record(spec, inputs, None, measured, device)
+    record = result_record(job, None, measured)
     finish(folder, record.model_copy(update={"reused_from": sources}))
     return True
 

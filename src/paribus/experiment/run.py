@@ -9,9 +9,10 @@ from paribus.config.spec import RunSpec
 from paribus.experiment.engine import engine
 from paribus.experiment.forecast import Planned
 from paribus.experiment.further import go_further, stored_before
+from paribus.experiment.job import Job
 from paribus.experiment.measurement import measure_all
 from paribus.experiment.probed import probe_model
-from paribus.experiment.progress import OnProgress, Progress, notes_to
+from paribus.experiment.progress import OnProgress, Progress
 from paribus.experiment.result import result_record, spec_record
 from paribus.experiment.resuming import length_of, take_up
 from paribus.experiment.reuse import reuse
@@ -45,68 +46,79 @@ def run_one(
     """
     on_progress(Progress(stage="loading"))
     config, device = spec.config, default_device()
-    compute = compute_dtype(config.training.computes_in, device)
-
-    inputs = prepare(config, spec.seed, trial=spec.trial)
+    job = Job(
+        spec=spec,
+        inputs=prepare(config, spec.seed, trial=spec.trial),
+        folder=folder,
+        device=device,
+        compute=compute_dtype(config.training.computes_in, device),
+        on_progress=on_progress,
+    )
     if before := stored_before(spec, folder):
-        go_further(before, spec, inputs, folder, on_progress)
-        return
-    if reuse(spec, inputs, folder, device):
-        return
-    record = spec_record(spec, inputs, device)
-    note = notes_to(on_progress)
-    point = take_up(folder, record, steps=length_of(spec, inputs), fork=fork, on_note=note)
+        go_further(before, job)
+    elif not reuse(job):
+        _train_and_test(job, planned, fork=fork)
+
+
+def _train_and_test(job: Job, planned: Planned | None, *, fork: bool) -> None:
+    config, folder = job.config, job.folder
+    record = spec_record(job)
+    steps = length_of(job.spec, job.inputs)
+    point = take_up(folder, record, steps=steps, fork=fork, on_note=job.note)
     begin(folder, record, events=point.path / folder.events.name if point else None)
     if point:
         append_event(folder, {"event": "resumed", "step": point.step})
     elif planned:
         append_event(folder, planned.event())
-    model: nn.Module = load_model(inputs.source, compute, device, config.quantization)
+    model: nn.Module = load_model(job.inputs.source, job.compute, job.device, config.quantization)
     training = None
     minutes = config.training.checkpoint_minutes
     saves = Checkpoints(folder=folder, run=record, minutes=minutes, point=point)
     if config.method != "none":
-        torch.manual_seed(derive(spec.stream, "init"))
-        model = make_trainable(model, config.method, config.lora, compute)
+        torch.manual_seed(derive(job.spec.stream, "init"))
+        model = make_trainable(model, config.method, config.lora, job.compute)
         if point is None:
-            on_progress(Progress(stage="probing"))
-            probed = probe_model(model, inputs, config, folder, compute=compute, device=device)
-            append_event(folder, probed)
-            for warning in probed["warnings"]:
-                note(warning)
+            _probe(model, job)
         training = train(
             model,
-            inputs.examples,
+            job.inputs.examples,
             config.training,
-            seed=spec.stream,
-            compute=compute,
+            seed=job.spec.stream,
+            compute=job.compute,
             folder=folder.trackers,
-            on_step=_step_reporter(folder, on_progress),
+            on_step=_step_reporter(job),
             checkpoints=saves,
         )
         append_event(folder, {"event": "trained", **training.record()})
-    for_inference(model, compute)
-    return_freed(device)
+    for_inference(model, job.compute)
+    return_freed(job.device)
     if training is not None and config.training.save_weights:
-        save_weights(model, inputs, config, folder.weights)
+        save_weights(model, job.inputs, config, folder.weights)
 
-    pieces = Pieces(folder=folder, run=record, on_damaged=note)
-    with engine(model, inputs, config, folder, compute) as vllm:
+    pieces = Pieces(folder=folder, run=record, on_damaged=job.note)
+    with engine(model, job) as vllm:
         blocked.use(model)
-        measured = measure_all(model, inputs, spec, pieces, on_progress, vllm)
+        measured = measure_all(model, job, pieces, vllm)
     saves.wait()
-    result = result_record(spec, inputs, training, measured, device, planned, saves.forked_from)
-    finish(folder, result)
+    finish(folder, result_record(job, training, measured, planned, saves.forked_from))
 
 
-def _step_reporter(folder: RunFolder, on_progress: OnProgress) -> Callable[[StepRecord], None]:
+def _probe(model: nn.Module, job: Job) -> None:
+    job.on_progress(Progress(stage="probing"))
+    probed = probe_model(model, job)
+    append_event(job.folder, probed)
+    for warning in probed["warnings"]:
+        job.note(warning)
+
+
+def _step_reporter(job: Job) -> Callable[[StepRecord], None]:
     spent: list[float] = []
 
     def report(record: StepRecord) -> None:
-        append_event(folder, event(record))
+        append_event(job.folder, event(record))
         spent.append(record.seconds)
         timed = spent[1:] or spent
-        on_progress(
+        job.on_progress(
             Progress(
                 stage="training",
                 done=record.step,
