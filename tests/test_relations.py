@@ -53,6 +53,9 @@ def test_costs_are_of_tuned_arms_on_one_machine():
     ]
     assert costs(trained(rows, {"a": cost(2.0, 4), "b": cost(4.0, 1, machine="an H100")})) == []
     assert costs(tables(rows)) == []
+    without_speed = {"peak_memory_bytes": 4 * GB}
+    left = costs(trained(rows, {"a": without_speed, "b": cost(4.0, 1)}))
+    assert [each.name for each in left] == ["b"]
 
 
 def point(name: str, accuracy: float, speed: float, memory: float) -> Cost:

@@ -18,6 +18,7 @@ from paribus.config.schema import (
 )
 from paribus.config.spec import RunSpec
 from paribus.errors import StoreError
+from paribus.experiment.job import Job
 from paribus.experiment.reuse import reuse
 from paribus.experiment.run import run_one
 from paribus.files import read_json, sha256_of_file
@@ -76,8 +77,15 @@ def root(filled, tmp_path) -> Path:
 
 def ask(spec: RunSpec, root: Path) -> tuple[bool, RunFolder]:
     folder = ExperimentFolder(root / "experiment").of(spec)
-    done = reuse(spec, prepare(spec.config, spec.seed), folder, torch.device("cpu"))
-    return done, folder
+    job = Job(
+        spec=spec,
+        inputs=prepare(spec.config, spec.seed),
+        folder=folder,
+        device=torch.device("cpu"),
+        compute=torch.float32,
+        on_progress=print,
+    )
+    return reuse(job), folder
 
 
 def test_a_baseline_is_put_together_from_single_protocols(root, tiny):

@@ -70,14 +70,17 @@ def costs(tables: Tables) -> list[Cost]:
     found = []
     for arm in tables.arms:
         runs = [run.training for run in trained if run.arm == arm.name and run.training]
+        speeds = [cost.examples_per_second for cost in runs if cost.examples_per_second]
+        peaks = [cost.peak_memory_bytes for cost in runs if cost.peak_memory_bytes]
         accuracy = summary(tables, arm.name).mean
-        if runs and accuracy is not None:
+        # A run of an earlier version may lack a figure: its arm is left out.
+        if runs and accuracy is not None and len(speeds) == len(peaks) == len(runs):
             found.append(
                 Cost(
                     name=arm.name,
                     accuracy=accuracy,
-                    examples_per_second=fmean(cost.examples_per_second or 0.0 for cost in runs),
-                    peak_memory_bytes=fmean(cost.peak_memory_bytes or 0 for cost in runs),
+                    examples_per_second=fmean(speeds),
+                    peak_memory_bytes=fmean(peaks),
                 )
             )
     return found

@@ -93,15 +93,17 @@ def loss_and_accuracy(tables: Tables) -> Picture | None:
 
 def cost_figure(tables: Tables) -> Picture | None:
     """Training speed and peak memory of each trained run."""
-    runs = [run for run in tables.complete if run.training]
-    costs = [run.training for run in runs if run.training]
-    if not runs:
+    measured = [
+        (run, cost.examples_per_second, cost.peak_memory_bytes / GB)
+        for run in tables.complete
+        if (cost := run.training) and cost.examples_per_second and cost.peak_memory_bytes
+    ]
+    if not measured:
         return None
+    runs, speeds, peaks = zip(*measured, strict=True)
     with svg.style("cost"):
         figure = Figure(figsize=(svg.FIGURE_WIDTH, 0.85 + 0.34 * len(runs)))
         left, right = figure.subplots(1, 2, sharey=True)
-        speeds = [cost.examples_per_second or 0.0 for cost in costs]
-        peaks = [(cost.peak_memory_bytes or 0) / GB for cost in costs]
         colours = [colour(tables, run.arm) for run in runs]
         for axes, values, label in (
             (left, speeds, "examples/s (more is better)"),
