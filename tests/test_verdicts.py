@@ -224,7 +224,7 @@ METHOD, DATA = ("full", "lora"), ("main", "socratic")
     ],
 )
 def test_what_an_effect_says(effect, sentence):
-    assert effect_wording.effect(effect) == sentence
+    assert effect_wording.effect_sentence(effect) == sentence
 
 
 @pytest.mark.parametrize(

@@ -111,7 +111,7 @@ def _of_effect(tables: Tables, effect: Effect) -> Finding:
         if single or effect.verdict is Verdict.NOT_SHOWN
         else Verdict.SUPPORTED,
         scope=effect.scope,
-        sentence=effect_wording.effect(effect),
+        sentence=effect_wording.effect_sentence(effect),
         evidence={
             "weights": effect.weights,
             "n": effect.n,

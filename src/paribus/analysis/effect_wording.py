@@ -1,7 +1,7 @@
 """Say what the effects of a matrix show: each factor on average, and whether two interact.
 
 effect_name(effect)         "method: full − lora"
-effect(effect)              "As methods, those with full solve 7 points more on average than ..."
+effect_sentence(effect)              "As methods, those with full solve 7 points more on average than ..."
 """
 
 from paribus.analysis.effects import Effect
@@ -17,7 +17,7 @@ def effect_name(effect: Effect) -> str:
     return " × ".join(effect.factors)
 
 
-def effect(effect: Effect) -> str:
+def effect_sentence(effect: Effect) -> str:
     """Return what `effect` shows, in a sentence."""
     if effect.difference is None or effect.interval is None:
         return f"Not measured: {effect.reason}."

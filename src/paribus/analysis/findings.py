@@ -243,7 +243,7 @@ def _effect(effect: Effect) -> dict[str, Any]:
         "split": _split(effect.split),
         "verdict": effect.verdict.value,
         "reason": effect.reason,
-        "sentence": effect_wording.effect(effect),
+        "sentence": effect_wording.effect_sentence(effect),
     }
 
 

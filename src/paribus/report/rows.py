@@ -154,7 +154,7 @@ def effects(analysis: Analysis) -> Table:
             wording.p_value(each.p_value) if each.n else UNKNOWN,
             wording.p_value(each.p_holm) if each.n else UNKNOWN,
             wording.could_see(each.detectable, each.detectable_range),
-            effect_wording.effect(each),
+            effect_wording.effect_sentence(each),
         ]
         for each in analysis.effects
     ]
