@@ -38,11 +38,10 @@ from scipy.stats import norm
 from paribus import statistics
 from paribus.files import sha256_of_json, write_text
 from paribus.seeds import derive
-from paribus.statistics.accuracy import mean_interval
 from paribus.statistics.crossed import components, estimate, too_uncertain
 from paribus.statistics.intervals import Interval
 from paribus.statistics.power import ALPHA, Design, detectable, power
-from paribus.statistics.verdicts import compare, holm
+from paribus.statistics.verdicts import compare, holm, mean_interval
 
 RESULTS = Path(__file__).parent / "results" / "calibration.json"
 LOW, HIGH, MANY = 0.93, 0.97, 10

@@ -26,13 +26,13 @@ from speed_work import Asked, Work, lora, work_of
 
 from paribus.config.load import load
 from paribus.config.spec import RunSpec
+from paribus.design.matrix import Design, expand
 from paribus.errors import UserError
-from paribus.evaluation.score import score
-from paribus.experiment.matrix import Design, expand
-from paribus.experiment.survey import settle_design
+from paribus.evaluation.scoring import score
 from paribus.files import write_json
 from paribus.models.quiet import quiet_libraries
 from paribus.planning import devices
+from paribus.planning.survey import settle_design
 from paribus.records import Generation, Outcome, Stop
 from paribus.store.layout import ExperimentFolder
 from paribus.store.results import read_result

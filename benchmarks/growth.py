@@ -27,7 +27,7 @@ from speed import environment
 from speed_machine import machine, settled
 
 from paribus.files import read_json, write_json
-from paribus.report.svg import PALETTE, style
+from paribus.report.drawing import PALETTE, style
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "growth.json"

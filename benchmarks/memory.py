@@ -29,14 +29,14 @@ from memory_rows import Row, held_out, rows, write_model
 from speed_machine import processor
 
 from paribus.config.spec import RunSpec
-from paribus.experiment.forecast import forecast
-from paribus.experiment.isolated import run_isolated
-from paribus.experiment.progress import Progress
 from paribus.files import read_json, write_json
 from paribus.models.shapes import Shape, shape_of
+from paribus.planning.cost.memory import Workload, estimate
 from paribus.planning.devices import device, machine_memory
+from paribus.planning.forecast import forecast
 from paribus.planning.inputs import prepare
-from paribus.planning.memory import Workload, estimate
+from paribus.running.isolated import run_isolated
+from paribus.running.progress import Progress
 from paribus.store.layout import RunFolder
 from paribus.store.results import read_result
 

@@ -18,7 +18,7 @@ from speed_work import Work
 from torch import Tensor
 from transformers import StoppingCriteria, StoppingCriteriaList
 
-from paribus.evaluation.answers import NEXT_QUESTION
+from paribus.evaluation.scoring import NEXT_QUESTION
 from paribus.models.device import peak_memory_bytes, reset_peak_memory, return_freed
 
 TAIL = 24

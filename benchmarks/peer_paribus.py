@@ -11,9 +11,9 @@ import torch
 from peer_steps import Steps
 from speed_work import Work, lora
 
-from paribus.evaluation.generate import generate
-from paribus.models import blocked
+from paribus.evaluation.engine.generate import generate
 from paribus.models.device import compute_dtype, peak_memory_bytes, reset_peak_memory, return_freed
+from paribus.models.fast import blocked
 from paribus.models.load import for_inference, load_model, make_trainable
 from paribus.models.source import find_model, load_tokenizer
 from paribus.prompts.encode import Prompt

@@ -29,19 +29,19 @@ from torch import Tensor, nn
 
 from paribus.config.load import load
 from paribus.config.spec import RunSpec
-from paribus.evaluation import decoder, drafts, likelihood
-from paribus.evaluation.generate import generate
-from paribus.evaluation.score import score
-from paribus.experiment import measurement
-from paribus.experiment.matrix import expand
-from paribus.models import blocked
+from paribus.design.matrix import expand
+from paribus.evaluation.engine import decoder, likelihood
+from paribus.evaluation.engine import rows as drafts
+from paribus.evaluation.engine.generate import generate
+from paribus.evaluation.scoring import score
+from paribus.models.fast import blocked
 from paribus.models.load import for_inference, load_model, make_trainable
 from paribus.models.tiles import DECODED_TILE
 from paribus.planning.inputs import Inputs, prepare
 from paribus.records import Outcome
+from paribus.running import testing
 from paribus.seeds import derive
-from paribus.training.steps import StepRecord
-from paribus.training.train import train
+from paribus.training.train import StepRecord, train
 
 EXPERIMENT = Path(__file__).parents[1] / "experiments" / "quickstart.yaml"
 ARMS = ("full", "lora")
@@ -161,7 +161,7 @@ def tested(
             model,
             inputs.tokenizer,
             asked.prompts,
-            stop_ids=measurement._stop_ids(model, inputs, asked),  # noqa: SLF001,
+            stop_ids=testing._stop_ids(model, inputs, asked),  # noqa: SLF001,
             max_new_tokens=spec.config.evaluation.max_new_tokens,
             batch_size=spec.config.evaluation.batch_size,
             on_batch=lambda done: None,

@@ -23,7 +23,7 @@ from paribus.config.schema import Precision
 from paribus.models.device import compute_dtype
 from paribus.models.shapes import Shape
 from paribus.planning import devices
-from paribus.planning.processor import cpu_flags, cpu_name, multiplies_bf16, time_products
+from paribus.planning.devices import cpu_flags, cpu_name, multiplies_bf16, time_products
 
 PRODUCTS_SECONDS, LARGEST = 2.0, 8192
 """How long products are timed, and rows of the largest: only a GPU gets so far."""

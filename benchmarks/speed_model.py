@@ -7,7 +7,7 @@ vocabulary_model(65_536, folder)                              # a small one with
 from pathlib import Path
 from typing import Any
 
-from paribus.models.known import CONFIGS
+from paribus.models.configs import CONFIGS
 from paribus.models.source import find_model, load_tokenizer
 from paribus.testing.tiny import tiny_tokenizer
 

@@ -14,7 +14,7 @@ from typing import Any
 from speed_work import Work
 
 from paribus.config.schema import Precision
-from paribus.evaluation.answers import own_text
+from paribus.evaluation.scoring import own_text
 
 TOLERANCE = {"fp32": (1e-5, 1e-4), "bf16": (2e-3, 1e-2)}
 """Largest difference of two losses as a share of the loss: at the first step, and at any.

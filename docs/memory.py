@@ -5,7 +5,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from paribus.planning.memory import LIBRARIES, TOKENIZER_BYTES, TRAINER
+from paribus.planning.cost.memory import LIBRARIES, TOKENIZER_BYTES, TRAINER
 
 RESULTS = Path(__file__).parent.parent / "benchmarks" / "results" / "memory.json"
 MIB = 2**20

@@ -5,7 +5,7 @@ import unicodedata
 from pathlib import Path
 from typing import Any
 
-from paribus.evaluation.score import SCORERS, VERSION
+from paribus.evaluation.scoring import SCORERS, VERSION
 
 CASES = Path(__file__).parent.parent / "tests" / "cases" / "answers.json"
 

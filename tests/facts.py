@@ -16,9 +16,9 @@ from pydantic import TypeAdapter
 from paribus.config.schema import ArmConfig, ExperimentConfig
 from paribus.config.spec import nest
 from paribus.models.shapes import Shape
+from paribus.planning.cost.memory import Estimate, Parts
 from paribus.planning.devices import Device
 from paribus.planning.machine import Machine
-from paribus.planning.memory import Estimate, Parts
 from paribus.planning.rules.card import Facts, TokenFacts
 
 GB = 10**9

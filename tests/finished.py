@@ -7,8 +7,7 @@ finish(folder, "full-main", 8, seed=1)     # solves 8 of 10 problems
 from by_hand import enter
 from paribus.records import Generation, Stop
 from paribus.store import runs
-from paribus.store.description import Description
-from paribus.store.experiments import write_description
+from paribus.store.experiments import Description, write_description
 from paribus.store.layout import ExperimentFolder
 from paribus.store.results import RunResult
 

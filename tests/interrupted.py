@@ -14,10 +14,9 @@ from typing import Any
 
 from paribus.config.load import load
 from paribus.config.spec import RunSpec
-from paribus.experiment.isolated import run_here
-from paribus.experiment.matrix import expand
-from paribus.experiment.process import Died, Send, in_child
-from paribus.experiment.progress import Progress
+from paribus.design.matrix import expand
+from paribus.running.isolated import Died, Send, in_child, run_here
+from paribus.running.progress import Progress
 from paribus.stopping import Stopped
 from paribus.store.layout import RunFolder
 

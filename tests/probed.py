@@ -13,8 +13,7 @@ from paribus.config.schema import ArmConfig, LoraConfig, TrainingConfig
 from paribus.models.load import load_model, make_trainable
 from paribus.models.source import ModelSource, find_model
 from paribus.prompts.encode import Encoded
-from paribus.training.probe_checks import Ends
-from paribus.training.probe_saving import Saving
+from paribus.training.probe_checks import Ends, Saving
 from paribus.training.probes import Probed, probe
 from test_training import CPU, DTYPES
 

@@ -11,8 +11,7 @@ from by_hand import enter
 from paribus.records import Generation, Stop
 from paribus.report.page import write_report
 from paribus.store import runs
-from paribus.store.description import Description
-from paribus.store.experiments import write_description
+from paribus.store.experiments import Description, write_description
 from paribus.store.layout import ExperimentFolder
 from paribus.store.results import DataCounts, EvaluationCost, RunResult
 

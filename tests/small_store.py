@@ -10,11 +10,9 @@ from typing import Any
 from by_hand import enter, generation
 from paribus.records import Generation
 from paribus.store import runs
-from paribus.store.checkpoints import make_room, publish
-from paribus.store.description import Description
-from paribus.store.experiments import write_description
+from paribus.store.checkpoints import Pieces, make_room, publish
+from paribus.store.experiments import Description, write_description
 from paribus.store.layout import ExperimentFolder, RunFolder
-from paribus.store.pieces import Pieces
 from paribus.store.results import RunResult
 
 ARMS = {"baseline": "none", "full": "full", "lora": "lora"}

@@ -10,8 +10,7 @@ from peft.tuners.lora import LoraLayer
 from torch.testing import assert_close
 
 from paribus.config.schema import LoraConfig
-from paribus.models import adapters
-from paribus.models.adapters import load_adapter
+from paribus.models.fast.layers import load_adapter, use_fast_adapters
 from paribus.models.load import for_inference, load_model, make_trainable
 from paribus.models.source import find_model
 
@@ -203,5 +202,5 @@ def test_what_is_saved_and_loaded_is_the_same_to_the_bit(tiny, tmp_path, precisi
 def test_use_leaves_layers_without_adapters_alone(tiny):
     model = base(tiny)
     before = [name for name, module in model.named_modules() if "forward" in vars(module)]
-    adapters.use(model)
+    use_fast_adapters(model)
     assert [n for n, module in model.named_modules() if "forward" in vars(module)] == before

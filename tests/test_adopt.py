@@ -14,11 +14,10 @@ from paribus.cli.main import main
 from paribus.files import read_json, sha256_of_json
 from paribus.records import Likelihood
 from paribus.store import runs
-from paribus.store.description import DescribedArm, Description
-from paribus.store.experiments import write_description
+from paribus.store.experiments import DescribedArm, Description, write_description
 from paribus.store.layout import ExperimentFolder, RunFolder
 from paribus.store.ledger import read_ledger
-from paribus.store.lock import locked
+from paribus.store.runs import locked
 from small_store import answers
 
 INPUTS = {"model": "sha256:m", "test_sha256": "t", "tokens": "k"}

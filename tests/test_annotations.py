@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from paribus.data import gsm8k
-from paribus.evaluation.annotations import count_gold_steps, step_accuracy, steps
+from paribus.evaluation.mistakes import count_gold_steps, step_accuracy, steps
 from paribus.records import Generation, Stop, Variant
 
 REAL = Path(__file__).parents[2] / "shared" / "gsm8k"

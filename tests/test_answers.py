@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from paribus import numerals
 from paribus.evaluation.final import final, is_over
-from paribus.evaluation.score import SCORERS, score, style_seen
+from paribus.evaluation.scoring import SCORERS, score, style_seen
 from paribus.evaluation.spelled import spelled
 from paribus.records import Generation, Outcome, Stop
 

@@ -8,11 +8,11 @@ import pytest
 from finished import finish
 from paribus.cli.main import main
 from paribus.config.load import load
+from paribus.design.matrix import expand
+from paribus.design.questions import ask
 from paribus.errors import UserError
-from paribus.experiment.asking import ask
-from paribus.experiment.local import description
-from paribus.experiment.matrix import expand
 from paribus.files import read_json
+from paribus.running.local import description
 from paribus.store.experiments import read_description, write_description
 from paribus.store.layout import ExperimentFolder
 

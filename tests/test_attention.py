@@ -9,8 +9,8 @@ from torch.testing import assert_close
 from transformers import AttentionInterface
 
 from paribus.errors import ModelError
-from paribus.models import attention
-from paribus.models.attention import attend, packed
+from paribus.models.fast import attention
+from paribus.models.fast.attention import attend, packed
 from paribus.models.load import decoder_and_head
 from test_rules_families import FAMILIES
 from test_rules_families import tiny as tiny_family

@@ -7,8 +7,8 @@ import pytest
 from scipy.stats import binom
 
 from by_hand import tables
-from paribus.analysis.bad_seeds import bad_seeds, far_from_others
 from paribus.analysis.findings import conclude, payload
+from paribus.analysis.signals import bad_seeds, far_from_others
 from paribus.analysis.tables import LossPoint
 
 GOOD, OTHER = "1" * 62 + "0" * 138, "1" * 66 + "0" * 134

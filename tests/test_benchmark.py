@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from paribus.evaluation.answers import own_text
+from paribus.evaluation.scoring import own_text
 from paribus.models.shapes import shape_of
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"

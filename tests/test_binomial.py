@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paribus.statistics.binomial import at_least, at_most
+from paribus.statistics.intervals import at_least, at_most
 
 
 def summed(first: int, last: int, tosses: int, chance: float) -> float:

@@ -7,10 +7,10 @@ from torch.nn.functional import linear
 from transformers import AutoModelForCausalLM
 
 from paribus.config.schema import LoraConfig
-from paribus.models import attention, blocked
-from paribus.models.adapters import add_adapters
-from paribus.models.attention import packed
-from paribus.models.blocked import product
+from paribus.models.fast import attention, blocked
+from paribus.models.fast.attention import packed
+from paribus.models.fast.blocked import product
+from paribus.models.fast.layers import add_adapters
 from paribus.models.load import count_parameters, decoder_and_head, for_inference
 
 pytestmark = pytest.mark.skipif(

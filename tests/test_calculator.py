@@ -10,7 +10,6 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from paribus.evaluation.annotations import annotated_steps, steps
 from paribus.evaluation.calculator import (
     MAX_EXPRESSION,
     MAX_RESULT_DIGITS,
@@ -19,6 +18,7 @@ from paribus.evaluation.calculator import (
     numbers,
     spell,
 )
+from paribus.evaluation.mistakes import annotated_steps, steps
 
 REAL = Path(__file__).parents[2] / "shared" / "gsm8k"
 

@@ -8,14 +8,13 @@ import pytest
 import yaml
 from safetensors.torch import load_file, save_file
 
-from paribus.analysis.candidates import ProtocolScore, judge_headroom, read_scores
+from paribus.analysis.headroom import ProtocolScore, judge_headroom, read_scores
 from paribus.config.load import load
 from paribus.errors import StoreError, UserError
-from paribus.experiment.candidates import BASELINES, PROTOCOLS, plan_models, run_models
+from paribus.running.untuned import BASELINES, PROTOCOLS, plan_models, run_models
 from paribus.statistics.intervals import share
 from paribus.statistics.power import Design, detectable, problems_needed
-from paribus.store.description import DescribedArm, Description
-from paribus.store.experiments import write_description
+from paribus.store.experiments import DescribedArm, Description, write_description
 from paribus.store.layout import ExperimentFolder, RunFolder
 
 

@@ -10,9 +10,9 @@ from by_hand import tables
 from costed import GB, UNTUNED, cost, measured, pair
 from paribus.analysis.findings import Analysis, conclude, payload
 from paribus.records import problem_id
+from paribus.report.figures import tradeoff
 from paribus.report.findings import fairness, findings_table
 from paribus.report.page import render
-from paribus.report.tradeoff import tradeoff
 
 FEW = "few_shot/raw"
 

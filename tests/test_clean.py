@@ -14,10 +14,10 @@ import pytest
 from inside import paribus
 from paribus.store import runs
 from paribus.store.checkpoints import make_room, publish
+from paribus.store.clean import cache_place, places_in
 from paribus.store.layout import ExperimentFolder
 from paribus.store.ledger import TestRead, append_read
-from paribus.store.leftovers import cache_place, places_in
-from paribus.store.lock import locked
+from paribus.store.runs import locked
 from small_store import SPEC, answers, describe, finish, stopped
 
 

@@ -14,8 +14,8 @@ from paribus.config.keys import SCHEMA
 from paribus.config.load import Loaded, load
 from paribus.config.read import MAX_BYTES, Origin, read_file, read_item
 from paribus.config.spec import flatten, nest
+from paribus.design.matrix import expand
 from paribus.errors import ConfigError
-from paribus.experiment.matrix import expand
 
 BASE = """\
 model: gemma-3-270m

@@ -9,14 +9,7 @@ from hypothesis import strategies as st
 from scipy import integrate, stats
 
 from by_hand import solved
-from paribus.statistics.crossed import (
-    components,
-    estimate,
-    pooled,
-    possible,
-    tail,
-    too_uncertain,
-)
+from paribus.statistics.crossed import components, estimate, pooled, possible, tail, too_uncertain
 from paribus.statistics.groups import numbered
 
 THREE = solved("1011", "1001", "1111")

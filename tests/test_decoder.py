@@ -10,11 +10,10 @@ import torch
 from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from paribus.evaluation import decoder as module
-from paribus.evaluation import slots
-from paribus.evaluation.decoder import Decoder, highest, parts
-from paribus.evaluation.generate import generate
-from paribus.evaluation.slots import SlotCache
+from paribus.evaluation.engine import decoder as module
+from paribus.evaluation.engine import decoder as slots
+from paribus.evaluation.engine.decoder import Decoder, SlotCache, highest, parts
+from paribus.evaluation.engine.generate import generate
 from paribus.models.load import decoder_and_head
 from paribus.records import Generation, Stop
 from test_generate import FULL, NEW, SLIDING, STOPS, Ids, brief, prompts_of, reference, wild

@@ -8,9 +8,14 @@ from scipy.stats import binom
 
 from by_hand import solved
 from paribus.statistics.crossed import Estimate, components, estimate
-from paribus.statistics.detectable import detectable_by, range_by
 from paribus.statistics.power import detectable_between_methods
-from paribus.statistics.verdicts import compare, detectable, detectable_range
+from paribus.statistics.verdicts import (
+    compare,
+    detectable,
+    detectable_by,
+    detectable_range,
+    range_by,
+)
 
 ALPHA = 0.05
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from paribus.errors import UserError
+from paribus.planning.cost.activations import Workload
+from paribus.planning.cost.time import speed
 from paribus.planning.devices import DEVICES, GB, Device, device, device_here, machine_memory, timed
-from paribus.planning.speed import speed
-from paribus.planning.workload import Workload
 from test_memory import GEMMA_2B, LOAD, LORA
 
 # name, GB, TFLOP/s in bf16 and fp32, GB/s, bf16: as on the vendors' data sheets

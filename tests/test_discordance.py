@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from by_hand import solved
 from paribus.statistics.crossed import components, critical, estimate
-from paribus.statistics.discordance import discordance
+from paribus.statistics.groups import discordance
 from paribus.statistics.verdicts import compare
 
 

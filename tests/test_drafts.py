@@ -3,10 +3,9 @@
 import pytest
 import torch
 
-from paribus.evaluation import drafts
-from paribus.evaluation.drafts import LOOK, Draft, Luck
-from paribus.evaluation.generate import generate
-from paribus.evaluation.writing import OpenText, Rules
+from paribus.evaluation.engine import rows as drafts
+from paribus.evaluation.engine.generate import generate
+from paribus.evaluation.engine.rows import LOOK, Draft, Luck, OpenText, Rules
 from paribus.models.load import decoder_and_head
 from paribus.records import Stop
 from test_generate import FULL, NEW, STOPS, Ids, brief, prompts_of, wild

@@ -183,13 +183,13 @@ def test_a_failed_run_leaves_the_others_and_exits_with_1(folder):
 def test_a_killed_run_is_a_failed_run_and_the_others_go_on(tiny, tmp_path, monkeypatch):
     """As the kernel does when memory runs out; and with processes started as beside a GPU."""
     from paribus.config.load import load
-    from paribus.experiment import process
-    from paribus.experiment.local import run_experiment
-    from paribus.experiment.matrix import expand
+    from paribus.design.matrix import expand
+    from paribus.running import isolated
+    from paribus.running.local import run_experiment
     from paribus.store.layout import ExperimentFolder
     from paribus.store.runs import RunState, state
 
-    monkeypatch.setattr(process, "_may_have_gpu", lambda: True)
+    monkeypatch.setattr(isolated, "_may_have_gpu", lambda: True)
     file = tmp_path / "tiny.yaml"
     file.write_text(yaml.safe_dump({**EXPERIMENT, "model": str(tiny)}, sort_keys=False))
     loaded = load(file, ["matrix.method=[lora]", "baseline=null"])
@@ -272,7 +272,7 @@ def test_mistakes_get_one_clear_message_and_exit_code_2(words, expected, folder)
 
 def test_a_run_imports_no_statistics():
     """They would be 100 MB of every run's peak."""
-    code = "import sys, paribus.experiment.preload; print(sorted(sys.modules))"
+    code = "import sys, paribus.running.preload; print(sorted(sys.modules))"
     made = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "paribus.planning.rules.design" in made.stdout
     assert not {"scipy.stats", "paribus.statistics.power", "matplotlib"} & set(

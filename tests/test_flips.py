@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 
 from by_hand import result
 from paribus.analysis.tables import Arm, Run, Tables
-from paribus.evaluation.signals import Signal
+from paribus.evaluation.mistakes import Signal
 from paribus.records import Generation, Outcome, Stop
-from paribus.report import flips
-from paribus.report.flips import browser, flips_data, script_json
+from paribus.report import mistakes
+from paribus.report.mistakes import browser, flips_data, script_json
 from paribus.store.runs import RunState
 
 SCRIPT = (files("paribus.report") / "templates" / "flips.js").read_text(encoding="utf-8")
-WORDS = {outcome: place for place, outcome in enumerate(flips.OUTCOMES)}
+WORDS = {outcome: place for place, outcome in enumerate(mistakes.OUTCOMES)}
 UNTUNED = {"baseline"}
 
 
@@ -95,9 +95,9 @@ def test_the_whole_of_a_small_experiment():
             },
         ],
         "contrasts": [{"label": "full − baseline (tuning)", "a": 1, "b": 0}],
-        "outcomes": list(flips.OUTCOMES.values()),
-        "signals": list(flips.SIGNALS.values()),
-        "stops": list(flips.STOPS.values()),
+        "outcomes": list(mistakes.OUTCOMES.values()),
+        "signals": list(mistakes.SIGNALS.values()),
+        "stops": list(mistakes.STOPS.values()),
     }
 
 
@@ -169,10 +169,10 @@ def test_nobody_knows_why_a_text_made_elsewhere_ended():
 
 
 def test_every_kind_has_words_and_solved_comes_first():
-    assert set(flips.OUTCOMES) == set(Outcome)
+    assert set(mistakes.OUTCOMES) == set(Outcome)
     told_by_the_outcome = {Signal.FAILED, Signal.TRUNCATED, Signal.NO_ANSWER}
-    assert set(flips.SIGNALS) | told_by_the_outcome == set(Signal)
-    assert set(flips.STOPS) == set(Stop)
+    assert set(mistakes.SIGNALS) | told_by_the_outcome == set(Signal)
+    assert set(mistakes.STOPS) == set(Stop)
     assert WORDS[RIGHT] == int(re.search(r"SOLVED = (\d+)", SCRIPT)[1])
 
 

@@ -20,8 +20,8 @@ from foreign_rows import (
     plain,
     write,
 )
-from paribus.analysis.foreign import collect
-from paribus.analysis.protocols import main_protocol
+from paribus.analysis.elsewhere.external import collect
+from paribus.analysis.summary import main_protocol
 from paribus.cli.main import main
 from paribus.errors import DataError
 from paribus.records import Generation, Stop

@@ -9,14 +9,14 @@ import pytest
 from paribus.config.schema import ArmConfig, DataConfig, EvaluationConfig, TrainingConfig
 from paribus.config.spec import RunSpec
 from paribus.errors import DamagedError, StoreError
-from paribus.experiment.progress import Progress
-from paribus.experiment.run import run_one
-from paribus.experiment.stored import goes_further, is_complete
 from paribus.files import read_json
+from paribus.planning.stored import goes_further, is_complete
+from paribus.running.progress import Progress
+from paribus.running.run import run_one
 from paribus.store import runs
+from paribus.store.clean import places_in
 from paribus.store.layout import ExperimentFolder
 from paribus.store.ledger import LIKELIHOOD, read_ledger
-from paribus.store.leftovers import places_in
 from paribus.store.manifest import changed_files, check
 from paribus.store.runs import RunState, put_in_place, read_events, read_generations, state
 

@@ -14,10 +14,10 @@ from transformers import (
     MistralForCausalLM,
 )
 
-from paribus.evaluation import generate as module
+from paribus.evaluation.engine import generate as module
+from paribus.evaluation.engine.generate import generate, measure
+from paribus.evaluation.engine.rows import OpenText, Rules
 from paribus.evaluation.final import final
-from paribus.evaluation.generate import generate, measure
-from paribus.evaluation.writing import OpenText, Rules
 from paribus.models.load import decoder_and_head, for_inference
 from paribus.prompts.encode import Prompt, encode_prompts
 from paribus.prompts.formats import render_prompt

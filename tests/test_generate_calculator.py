@@ -4,9 +4,9 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from paribus.evaluation.annotations import annotated_steps
-from paribus.evaluation.generate import generate
-from paribus.evaluation.writing import OpenText, Rules
+from paribus.evaluation.engine.generate import generate
+from paribus.evaluation.engine.rows import OpenText, Rules
+from paribus.evaluation.mistakes import annotated_steps
 from paribus.models.load import for_inference
 from paribus.prompts.encode import Prompt, encode_prompts
 from paribus.records import Generation, Problem, Stop

@@ -13,7 +13,7 @@ from paribus.cli.main import main
 from paribus.config.schema import DataConfig
 from paribus.data.problems import load_problems
 from paribus.errors import DataError
-from paribus.evaluation.gold import check_gold, normalized_question
+from paribus.evaluation.scoring import check_gold, normalized_question
 from paribus.records import Problem
 
 QUESTION = "Tom has 3 pens and buys 1. How many?"

@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from paribus.models.device import return_freed
-from paribus.training import state
+from paribus.training import checkpointing
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda:0")
 on_a_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
@@ -14,7 +14,7 @@ on_a_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 def saved(folder, device):
     weights = torch.nn.Linear(2, 2).to(device)
     optimizer = torch.optim.AdamW(weights.parameters())
-    state.save(folder, weights, optimizer, torch.optim.lr_scheduler.ConstantLR(optimizer))
+    checkpointing.save(folder, weights, optimizer, torch.optim.lr_scheduler.ConstantLR(optimizer))
     return folder / "random.safetensors"
 
 
@@ -22,7 +22,7 @@ def saved(folder, device):
 def test_random_numbers_go_on(tmp_path, device):
     saved(tmp_path, device)
     drawn = torch.rand(8, device=device)
-    state.restore_random(tmp_path, device)
+    checkpointing.restore_random(tmp_path, device)
     assert torch.equal(torch.rand(8, device=device), drawn)
 
 
@@ -33,7 +33,7 @@ def test_a_state_of_more_gpus_than_are_visible_is_restored(tmp_path):
     of_gpus = {f"cuda-{i}": torch.zeros(16, dtype=torch.uint8) for i in range(8)}
     save_file({"cpu": torch.get_rng_state(), **of_gpus}, file)
     drawn = torch.rand(8)
-    state.restore_random(tmp_path, CPU)
+    checkpointing.restore_random(tmp_path, CPU)
     assert torch.equal(torch.rand(8), drawn)
 
 

@@ -10,7 +10,7 @@ from by_hand import result
 from paribus.analysis.heldout import comparisons, likelihoods, ratio
 from paribus.analysis.tables import Arm, Run, Tables
 from paribus.records import Generation, Likelihood, Stop
-from paribus.report import heldout
+from paribus.report import accuracy
 from paribus.statistics.verdicts import Verdict
 from paribus.store.runs import RunState
 
@@ -199,7 +199,7 @@ def test_the_section():
         run("lora", [None, *NATS[1:]], tokens=TOKENS),
         variants={"full": "socratic"},
     )
-    found = heldout.section(asked)
+    found = accuracy.section(asked)
     assert found is not None
     assert found.runs.rows[0] == ["base", "0.302 [0.289 to 0.314]", "4.650 [3.160 to 6.140]", "12"]
     assert found.runs.rows[2] == ["lora", "–", "–", "12"]
@@ -214,4 +214,4 @@ def test_the_section():
         "difference is style.",
         "lora, seed 0: for 1 of 12 problems the model gave no valid distribution.",
     ]
-    assert heldout.section(tables(run("base", []))) is None
+    assert accuracy.section(tables(run("base", []))) is None

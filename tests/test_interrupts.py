@@ -16,8 +16,8 @@ import yaml
 
 from outside import started, until
 from paribus.errors import RunFailed
-from paribus.experiment import process
-from paribus.experiment.process import Died, Send, in_child
+from paribus.running import isolated
+from paribus.running.isolated import Died, Send, in_child
 from paribus.stopping import STOP_SIGNALS, Stopped, ending_on_signals
 
 EXPERIMENT = {
@@ -107,7 +107,7 @@ def test_an_interrupt_while_a_process_starts_is_heard_after_it_and_not_by_it():
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, [])
     with pytest.raises(KeyboardInterrupt):
-        process._deaf(start)
+        isolated._deaf(start)
     assert started == [f"{int(signal.SIGHUP)} {int(signal.SIGINT)}\n"]
     assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == mask
     signal.signal(signal.SIGINT, before)
@@ -126,7 +126,7 @@ def fail(send: Send) -> None:
 def test_only_what_the_kernel_kills_for_memory_dies_by_sigkill(monkeypatch, killer, starved):
     """The machine's counter of such deaths rises for any program's."""
     counter = iter([3, 4])
-    monkeypatch.setattr(process, "_kills", lambda: next(counter))
+    monkeypatch.setattr(isolated, "_kills", lambda: next(counter))
     with pytest.raises(Died) as died:
         in_child(partial(end_with, killer), lambda _: None)
     assert (died.value.code, died.value.out_of_memory) == (-killer, starved)
@@ -179,7 +179,7 @@ def test_a_child_whose_parent_is_gone_ends_without_a_word(capfd):
     before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
     try:
         with pytest.raises(SystemExit) as ended:
-            process._child(fail, sender)
+            isolated._child(fail, sender)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -7,7 +7,7 @@ import torch
 from transformers import AutoConfig, Gemma3ForCausalLM
 
 from paribus.data import wordproblems
-from paribus.evaluation.likelihood import likelihoods, measure_likelihoods
+from paribus.evaluation.engine.likelihood import likelihoods, measure_likelihoods
 from paribus.models.load import for_inference
 from paribus.prompts.encode import Encoded, encode_examples
 from paribus.prompts.formats import render_prompt, render_solution

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from facts import ESTIMATE, GPU, facts
-from paribus.planning.memory import Parts
-from paribus.planning.rules.limits import RULES, broken_by_peak
+from paribus.planning.cost.memory import Parts
+from paribus.planning.rules.environment import LIMITS, broken_by_peak
 
 GB = 10**9
 
@@ -41,7 +41,7 @@ CASES = {  # id: (fires, near miss, what is said)
 }
 
 
-@pytest.mark.parametrize("rule", [rule for rule in RULES if rule.check], ids=lambda rule: rule.id)
+@pytest.mark.parametrize("rule", [rule for rule in LIMITS if rule.check], ids=lambda rule: rule.id)
 def test_each_fires_and_has_a_near_miss(rule):
     fires, near, said = CASES[rule.id]
     assert rule.check(fires) == said
@@ -49,24 +49,24 @@ def test_each_fires_and_has_a_near_miss(rule):
 
 
 def test_what_surely_does_not_fit_is_not_only_a_warning():
-    over, near = RULES[:2]
+    over, near = LIMITS[:2]
     far = facts(device=DEVICE, estimate=needs(100))
     assert over.check(far)
     assert near.check(far) is None
 
 
 def test_without_a_machine_its_disk_is_not_judged():
-    assert RULES[2].check(facts(disk_bytes=51 * GB, machine=None)) is None
+    assert LIMITS[2].check(facts(disk_bytes=51 * GB, machine=None)) is None
 
 
 def test_an_arm_that_trains_nothing_needs_no_disk():
     full = {"disk_bytes": 51 * GB, "machine": {"free_disk_bytes": 50 * GB}}
-    assert RULES[2].check(facts(**full))
-    assert RULES[2].check(facts({"method": "none"}, **full)) is None
+    assert LIMITS[2].check(facts(**full))
+    assert LIMITS[2].check(facts({"method": "none"}, **full)) is None
 
 
 def test_small_sizes_are_in_megabytes():
-    said = RULES[2].check(facts(disk_bytes=7_900_000, machine={"free_disk_bytes": 200_000}))
+    said = LIMITS[2].check(facts(disk_bytes=7_900_000, machine={"free_disk_bytes": 200_000}))
     assert said == "weights and checkpoints still to come take 7.9 MB; 0.2 MB are free"
 
 

@@ -8,8 +8,7 @@ import pytest
 from by_hand import enter, tables
 from finished import describe, finish
 from inside import paribus
-from paribus.analysis.decisions import judge
-from paribus.analysis.family import judged
+from paribus.analysis.family import judge, judged
 from paribus.analysis.looks import at_looks, new_look, reached, said, upto
 from paribus.errors import DamagedError
 from paribus.records import Settled

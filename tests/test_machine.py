@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from paribus.planning.devices import cpu_name
 from paribus.planning.machine import _world_size, free_bytes, here, packages, tokens
-from paribus.planning.processor import cpu_name
 from paribus.records import LAUNCHERS
 
 

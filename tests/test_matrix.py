@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paribus.config.load import load
+from paribus.design.matrix import Arm, Design, expand
 from paribus.errors import ConfigError
-from paribus.experiment.matrix import Arm, Design, expand
 
 FLAGSHIP = """\
 data: {source: gsm8k, max_steps: 2}

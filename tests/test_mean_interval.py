@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from by_hand import solved
-from paribus.statistics.accuracy import mean_interval
 from paribus.statistics.crossed import components
 from paribus.statistics.intervals import share
+from paribus.statistics.verdicts import mean_interval
 
 
 @settings(max_examples=60, deadline=None)

@@ -11,13 +11,13 @@ import torch
 import transformers
 
 from paribus.config.schema import LoraConfig
-from paribus.models import attention, norms
-from paribus.models.attention import packed
+from paribus.models.fast import attention, layers
+from paribus.models.fast.attention import packed
 from paribus.models.load import count_parameters, decoder_and_head, make_trainable
 from paribus.models.shapes import Shape, read_shape, shape_of
+from paribus.planning.cost.memory import Estimate, Parts, Workload, estimate
+from paribus.planning.cost.peaks import training_moments
 from paribus.planning.devices import device
-from paribus.planning.memory import Estimate, Parts, Workload, estimate
-from paribus.planning.moments import training_moments
 
 RESULTS = Path(__file__).parent.parent / "benchmarks" / "results" / "memory.json"
 TABLE: dict[str, Any] = json.loads(RESULTS.read_text(encoding="utf-8"))
@@ -78,7 +78,7 @@ def tiny(
     config = getattr(transformers, FAMILIES[family])(**values)
     model = transformers.AutoModelForCausalLM.from_config(config).to(dtype)
     attention.use(model)
-    norms.use(model)
+    layers.use_fast_norms(model)
     trainable = make_trainable(model, method, LoraConfig(), dtype)
     return trainable, read_shape(config.to_dict(), "folder")
 

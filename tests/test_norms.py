@@ -8,7 +8,7 @@ from transformers.models.gemma3.modeling_gemma3 import Gemma3RMSNorm
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 from transformers.models.qwen3.modeling_qwen3 import Qwen3RMSNorm
 
-from paribus.models import norms
+from paribus.models.fast import layers
 from paribus.models.load import load_model
 from paribus.models.source import find_model
 
@@ -28,7 +28,7 @@ def norm(kind: type[nn.Module], *, eps: float = 1e-6, dtype=torch.float32):
 def fast(kind: type[nn.Module], **how):
     """The same norm as `norm` makes, after `use`."""
     made = norm(kind, **how)
-    norms.use(nn.ModuleList([made]))
+    layers.use_fast_norms(nn.ModuleList([made]))
     assert "forward" in vars(made)
     return made
 
@@ -147,14 +147,14 @@ class NoEpsRMSNorm(nn.Module):
 def test_what_only_bears_the_name_is_left_alone(kind):
     made, x = norm(kind), example((4, D))
     before = made(x)
-    norms.use(nn.ModuleList([made]))
+    layers.use_fast_norms(nn.ModuleList([made]))
     assert "forward" not in vars(made)
     assert torch.equal(made(x), before)
 
 
 def test_other_norms_are_left_alone():
     others = nn.ModuleList([nn.LayerNorm(D), nn.Linear(D, D)])
-    norms.use(others)
+    layers.use_fast_norms(others)
     assert not any("forward" in vars(each) for each in others)
 
 

@@ -8,10 +8,10 @@ import torch
 from paribus.config.schema import ArmConfig, DataConfig, LoraConfig, PromptConfig, TrainingConfig
 from paribus.config.spec import RunSpec
 from paribus.errors import OutOfMemory
-from paribus.experiment.forecast import Planned
-from paribus.experiment.isolated import run_isolated
 from paribus.files import read_json
 from paribus.models.device import is_out_of_memory
+from paribus.planning.forecast import Planned
+from paribus.running.isolated import run_isolated
 from paribus.store.layout import ExperimentFolder
 from paribus.store.runs import RunState, state
 

@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 
 from inside import paribus
+from paribus.cli.console import table_of
 from paribus.cli.main import main
-from paribus.cli.tables import table_of
 
 FILE = str(Path(__file__).parents[1] / "experiments" / "gsm8k_gemma_2b.yaml")
 REFUSED = [  # words, and what is said below the verb's own usage

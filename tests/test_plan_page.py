@@ -11,7 +11,7 @@ from by_hand import result
 from paribus.cli.main import main
 from paribus.config.load import load
 from paribus.config.spec import RunSpec
-from paribus.experiment.matrix import expand
+from paribus.design.matrix import expand
 from paribus.planning.inputs import prepare
 from paribus.store import runs
 from paribus.store.layout import ExperimentFolder, RunFolder

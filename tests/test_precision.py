@@ -8,7 +8,7 @@ import torch
 
 from paribus.config.schema import LoraConfig
 from paribus.errors import ConfigError, ModelError
-from paribus.models.adapters import load_adapter
+from paribus.models.fast.layers import load_adapter
 from paribus.models.load import (
     count_parameters,
     decoder_and_head,

@@ -10,18 +10,18 @@ from rich.console import Console
 
 from facts import GPU, MACHINE
 from paribus.cli import plan as cli_plan
+from paribus.cli.console import violation_lines
 from paribus.cli.plan import measured_peaks, probed_arms, refused
 from paribus.cli.plan_memory import probed, show_memory
-from paribus.cli.warnings import violation_lines
 from paribus.config.load import load
+from paribus.design.matrix import expand
 from paribus.errors import ModelError, OutOfMemory, RunFailed
-from paribus.experiment.matrix import expand
-from paribus.experiment.plan import Plan, PlannedArm, Rehearsal, RunEstimate, other_ways
-from paribus.experiment.preflight import Warned, preflight
-from paribus.experiment.survey import survey
 from paribus.planning.devices import device
 from paribus.planning.inputs import prepare
+from paribus.planning.plan import Plan, PlannedArm, Rehearsal, RunEstimate, other_ways
+from paribus.planning.preflight import Warned, preflight
 from paribus.planning.rules.cards import card
+from paribus.planning.survey import survey
 
 GB = 10**9
 SETTINGS = {

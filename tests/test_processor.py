@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from paribus.planning.processor import matrix_flops, multiplies_bf16, time_products
+from paribus.planning.devices import matrix_flops, multiplies_bf16, time_products
 
 AMX = {"avx2", "avx512f", "avx512_bf16", "amx_bf16"}
 # flags of the processor, oneDNN's limit, whether it multiplies in bf16

@@ -2,7 +2,7 @@
 
 import pytest
 
-from paribus.experiment.progress import pace
+from paribus.running.progress import pace
 
 # done, of, seconds, decoded at once, problems a second
 TOLD = [

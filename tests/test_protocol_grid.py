@@ -3,7 +3,7 @@
 import pytest
 
 from by_hand import result
-from paribus.analysis.protocols import calculator_gains, grid, texts, under
+from paribus.analysis.summary import calculator_gains, grid, texts, under
 from paribus.analysis.tables import Arm, Run, Tables, with_generations
 from paribus.records import Generation, Outcome, Stop
 from paribus.report import protocols

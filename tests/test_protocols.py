@@ -13,12 +13,12 @@ import yaml
 from paribus.config.load import load
 from paribus.config.schema import ArmConfig, DataConfig, EvaluationConfig, PromptConfig
 from paribus.config.schema import ProtocolName as Names
+from paribus.design.matrix import expand
 from paribus.errors import ConfigError, DamagedError, PromptError
-from paribus.experiment.local import run_experiment
-from paribus.experiment.matrix import expand
 from paribus.files import sha256_of_json
 from paribus.planning.inputs import prepare
-from paribus.prompts.protocols import Protocol, main_protocol, protocols
+from paribus.prompts.formats import Protocol, main_protocol, protocols
+from paribus.running.local import run_experiment
 from paribus.store.layout import ExperimentFolder, RunFolder
 from paribus.store.ledger import TestRead, append_read, now, read_ledger
 from paribus.store.runs import read_generations

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from inside import paribus
 from paribus.config.schema import LoraConfig
 from paribus.errors import ConfigError, ModelError
-from paribus.models.adapters import load_adapter
+from paribus.models.fast.layers import load_adapter
 from paribus.models.load import (
     count_parameters,
     decoder_and_head,

@@ -8,8 +8,8 @@ import pytest
 
 from by_hand import generation
 from paribus.analysis.conditions import circumstances, differing_settings, shared_settings
-from paribus.analysis.examples import pick
 from paribus.analysis.reading import loss_curve, read_experiment
+from paribus.analysis.signals import pick
 from paribus.errors import StoreError
 from paribus.statistics.intervals import share
 from paribus.store import runs

@@ -8,11 +8,11 @@ import torch
 
 from paribus.config.schema import ArmConfig, DataConfig, EvaluationConfig, TrainingConfig
 from paribus.config.spec import RunSpec
-from paribus.experiment.run import run_one
-from paribus.models.adapters import load_adapter
+from paribus.models.fast.layers import load_adapter
 from paribus.models.load import for_inference, load_model
 from paribus.models.source import ModelSource, find_model
 from paribus.planning.inputs import prepare
+from paribus.running.run import run_one
 from paribus.store.layout import RunFolder
 from paribus.store.runs import RunState, read_events, state
 
@@ -46,7 +46,7 @@ def test_32_examples_of_gsm8k(method, rate, tmp_path, monkeypatch):
     folder = RunFolder(tmp_path / "real" / method / "seed-0")
     tested = []
     # What was tested, kept to compare with what was saved.
-    monkeypatch.setattr("paribus.experiment.measurement._generate", _keeping(tested))
+    monkeypatch.setattr("paribus.running.testing._generate", _keeping(tested))
 
     run_one(spec, folder, lambda progress: None)
 
@@ -66,9 +66,9 @@ def test_32_examples_of_gsm8k(method, rate, tmp_path, monkeypatch):
 
 
 def _keeping(models: list):
-    from paribus.experiment import measurement
+    from paribus.running import testing
 
-    real = measurement._generate
+    real = testing._generate
 
     def generate(model, *arguments):
         models.append(model)

@@ -13,18 +13,11 @@ import pytest
 from inside import paribus
 from interrupted import content, run_until, spec_of
 from paribus.config.load import load
+from paribus.design.matrix import expand
 from paribus.errors import UserError
-from paribus.experiment.matrix import expand
-from paribus.experiment.resuming import take_up
 from paribus.files import read_json
-from paribus.store.checkpoints import (
-    KEPT,
-    make_room,
-    newest,
-    publish,
-    relabel,
-    verified,
-)
+from paribus.planning.stored import take_up
+from paribus.store.checkpoints import KEPT, make_room, newest, publish, relabel, verified
 from paribus.store.layout import RunFolder
 from paribus.store.runs import read_events
 from paribus.testing.tiny import write_tiny_model

@@ -7,14 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from by_hand import result, tables
-from paribus.analysis.relations import (
-    Cost,
-    costs,
-    format_and_skill,
-    frontier,
-)
+from paribus.analysis.family import Cost, costs, format_and_skill, frontier
 from paribus.analysis.tables import Tables
-from paribus.evaluation.signals import mentions
+from paribus.evaluation.mistakes import mentions
 from paribus.statistics.intervals import paired_difference
 
 GB = 10**9

@@ -11,8 +11,8 @@ from by_hand import result
 from foreign_rows import GOLD, plain, write
 from paribus.cli.main import main
 from paribus.records import Generation, Stop, problem_id
-from paribus.statistics.accuracy import as_existing
 from paribus.statistics.crossed import components, estimate
+from paribus.statistics.verdicts import as_existing
 from paribus.store import runs
 from paribus.store.layout import ExperimentFolder
 from test_alike import of_templates

@@ -9,7 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from finished import ARMS, complete, describe, finish
-from paribus.report import svg
+from paribus.report import drawing
 from paribus.report.page import write_report
 from paribus.store import runs
 from paribus.store.layout import ExperimentFolder
@@ -127,10 +127,10 @@ def test_text_of_models_and_files_is_escaped(folder):
 
 
 def test_names_in_figures_are_escaped():
-    with svg.style("evil"):
+    with drawing.style("evil"):
         figure = Figure()
         figure.add_subplot().set_xlabel("<b>$x$ & y")
-        drawn = svg.to_svg(figure, "evil", '"><script>')
+        drawn = drawing.to_svg(figure, "evil", '"><script>')
     assert "&lt;b&gt;$x$ &amp; y" in drawn
     assert "<script" not in drawn
 

@@ -12,22 +12,21 @@ from in_memory import ARMS, GOLD, run, tables, trial
 from paribus.analysis.conditions import circumstances, limits
 from paribus.analysis.family import judged
 from paribus.analysis.findings import conclude
-from paribus.analysis.reads import RunReads, reads_by_run
+from paribus.analysis.reading import RunReads, reads_by_run
 from paribus.cli.main import main
-from paribus.evaluation.signals import Signal
+from paribus.evaluation.mistakes import Signal
 from paribus.files import read_json, write_json
 from paribus.records import Likelihood
-from paribus.report import ledger
+from paribus.report import findings
 from paribus.report.page import write_report
-from paribus.report.words import protocol_words, signal_words
+from paribus.report.units import protocol_words, signal_words
 from paribus.store import runs
-from paribus.store.checked import Checked
 from paribus.store.experiments import ArmTuning, write_tuning
 from paribus.store.layout import ExperimentFolder
 from paribus.store.ledger import LIKELIHOOD, TestRead
 from paribus.store.manifest import write_manifest
 from paribus.store.results import DataCounts
-from paribus.store.verifying import verify
+from paribus.store.verify import Checked, verify
 from reported import EVIL, reported
 
 
@@ -70,7 +69,7 @@ ZERO = "zero_shot/raw"
 def test_readings_of_the_test_problems(reads, counts, said):
     asked = tables(run("full", GOLD), run("lora", GOLD), reads=reads)
     assert reads_by_run(asked) == [RunReads(arm=a, seed=0, counts=c) for a, c in counts]
-    found = ledger.section(asked)
+    found = findings.section(asked)
     assert (found is None) == (not reads)
     if found:
         assert " ".join([found.sentence, *found.warnings]).strip().startswith(said)

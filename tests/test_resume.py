@@ -11,7 +11,7 @@ import pytest
 
 from interrupted import NEVER, checkpoint, content, run_until, spec_of
 from paribus.config.spec import RunSpec
-from paribus.experiment.progress import Progress
+from paribus.running.progress import Progress
 from paribus.store.layout import RunFolder
 
 FULL: dict[str, Any] = {"method": "full"}

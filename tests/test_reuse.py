@@ -18,11 +18,11 @@ from paribus.config.schema import (
 )
 from paribus.config.spec import RunSpec
 from paribus.errors import StoreError
-from paribus.experiment.job import Job
-from paribus.experiment.reuse import reuse
-from paribus.experiment.run import run_one
 from paribus.files import read_json, sha256_of_file
 from paribus.planning.inputs import prepare
+from paribus.running.job import Job
+from paribus.running.reuse import reuse
+from paribus.running.run import run_one
 from paribus.store.layout import ExperimentFolder, RunFolder
 from paribus.store.ledger import read_ledger
 from paribus.store.manifest import check

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foreign_rows import FIRST, GOLD, asked, harness, own, plain, write
-from paribus.analysis.foreign import collect
+from paribus.analysis.elsewhere.external import collect
 from paribus.cli.main import main
 from paribus.data import gsm8k
 from paribus.data.rows import read_rows

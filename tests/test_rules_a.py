@@ -9,14 +9,12 @@ from dataclasses import replace
 import pytest
 
 from facts import CPU, EMULATING, ESTIMATE, GB, GPU, OLD_GPU, VERSIONS, facts
-from paribus.planning.memory import Parts
-from paribus.planning.rules import environment, method, precision, quantization
+from paribus.planning.cost.memory import Parts
+from paribus.planning.rules import environment, method, precision
 from paribus.planning.rules.card import Facts, Rule
 
 RULES: dict[str, Rule] = {
-    rule.id: rule
-    for module in (method, quantization, precision, environment)
-    for rule in module.RULES
+    rule.id: rule for module in (method, precision, environment) for rule in module.RULES
 }
 BASELINE = {"method": "none"}
 FULL = {"method": "full", "training.learning_rate": 2e-5}
@@ -170,7 +168,7 @@ def found(id: str, facts: Facts) -> str | None:
 
 
 def test_every_rule_has_a_case_and_every_id_is_taken_once() -> None:
-    modules = (method, quantization, precision, environment)
+    modules = (method, precision, environment)
     given = [rule.id for module in modules for rule in module.RULES]
     assert given == [f"PB{number:03d}" for number in range(1, 25)]
     assert list(CASES) == given

@@ -12,12 +12,12 @@ import pytest
 from facts import TOKENS, facts
 from paribus.config.load import load
 from paribus.config.schema import ArmConfig, ExperimentConfig
-from paribus.experiment.matrix import expand
-from paribus.planning.rules import design, models, texts, training
+from paribus.design.matrix import expand
+from paribus.planning.rules import design, families, schedules, texts
 from paribus.planning.rules.card import Facts, Rule, Severity
 
 RULES: dict[str, Rule] = {
-    rule.id: rule for module in (texts, models, training, design) for rule in module.RULES
+    rule.id: rule for module in (texts, families, schedules, design) for rule in module.RULES
 }
 BASELINE = {"method": "none"}
 CHAT = {"prompt.format": "chat"}
@@ -210,7 +210,7 @@ def found(id: str, facts: Facts) -> str | None:
 
 
 def test_every_rule_has_a_case_and_every_id_is_taken_once() -> None:
-    given = [rule.id for module in (texts, models, training, design) for rule in module.RULES]
+    given = [rule.id for module in (texts, families, schedules, design) for rule in module.RULES]
     assert sorted(given) == [*(f"PB{number:03d}" for number in range(25, 49)), "PB066", "PB070"]
     assert list(CASES) == sorted(given)
 

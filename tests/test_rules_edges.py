@@ -12,11 +12,11 @@ import pytest
 from facts import CPU, EMULATING, ESTIMATE, GPU, MACHINE, OLD_GPU, VERSIONS, facts
 from paribus.config.load import load
 from paribus.config.schema import ArmConfig, ExperimentConfig
-from paribus.experiment.forecast import forecast
-from paribus.experiment.matrix import expand
-from paribus.models.known import CONFIGS
+from paribus.design.matrix import expand
+from paribus.models.configs import CONFIGS
 from paribus.models.shapes import shape_of
-from paribus.planning.activations import kept
+from paribus.planning.cost.activations import kept
+from paribus.planning.forecast import forecast
 from paribus.planning.rules import environment
 from paribus.planning.rules.card import Facts, Severity
 from paribus.planning.rules.cards import card

@@ -12,10 +12,10 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from facts import facts
-from paribus.evaluation.generate import generate
+from paribus.evaluation.engine.generate import generate
 from paribus.models.load import decoder_and_head
 from paribus.planning.rules.card import Facts
-from paribus.planning.rules.models import RULES
+from paribus.planning.rules.families import RULES
 from paribus.prompts.encode import Prompt
 from paribus.prompts.formats import render_prompt
 from paribus.records import Problem

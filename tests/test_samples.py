@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foreign_rows import FIRST, GOLD, QUESTIONS, RIGHT, asked, harness, own, plain, write
-from paribus.analysis.foreign import collect
+from paribus.analysis.elsewhere.external import collect
 from paribus.errors import DataError
-from paribus.evaluation.score import score
+from paribus.evaluation.scoring import score
 from paribus.records import Outcome, Stop, problem_id
 
 HARNESS = Path(__file__).parent / "golden" / "samples_gsm8k_local.jsonl"

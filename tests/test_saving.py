@@ -9,16 +9,10 @@ import pytest
 import torch
 from transformers import AutoTokenizer, GenerationConfig
 
-from paribus.config.schema import (
-    ArmConfig,
-    DataConfig,
-    LoraConfig,
-    PromptConfig,
-    TrainingConfig,
-)
-from paribus.experiment.saving import save_weights
+from paribus.config.schema import ArmConfig, DataConfig, LoraConfig, PromptConfig, TrainingConfig
 from paribus.models.load import load_model, make_trainable
 from paribus.planning.inputs import Inputs, prepare
+from paribus.running.engine import save_weights
 
 CPU = torch.device("cpu")
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

@@ -6,17 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chi2, t
 
-from paribus.config.looks import FIRST
+from paribus.config.check import FIRST
 from paribus.records import Settled
 from paribus.statistics import crossed
-from paribus.statistics.crossed import (
-    MIN_SEEDS,
-    Estimate,
-    components,
-    pooled,
-    possible,
-    tail,
-)
+from paribus.statistics.crossed import MIN_SEEDS, Estimate, components, pooled, possible, tail
 from paribus.statistics.sequential import chance, decide, over_looks, shares
 
 

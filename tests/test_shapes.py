@@ -10,7 +10,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from paribus.errors import ConfigError
 from paribus.files import read_json
-from paribus.models.known import CONFIGS, MODEL_FAMILIES
+from paribus.models.configs import CONFIGS, MODEL_FAMILIES
 from paribus.models.shapes import Shape, read_shape, shape_of
 
 SIZES = {"hidden_size": 96, "intermediate_size": 160, "num_hidden_layers": 7}

@@ -9,7 +9,7 @@ import yaml
 
 from paribus.cli.main import main
 from paribus.config.load import load
-from paribus.experiment.matrix import expand
+from paribus.design.matrix import expand
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted([*(ROOT / "experiments").glob("*.yaml"), *(ROOT / "configs").glob("*.yaml")])

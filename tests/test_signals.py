@@ -12,10 +12,9 @@ from paribus.analysis.tables import Run, with_generations
 from paribus.config.schema import DataConfig
 from paribus.data import gsm8k
 from paribus.data.problems import load_problems
-from paribus.evaluation import signals as module
-from paribus.evaluation.annotations import annotated_steps, steps
-from paribus.evaluation.score import score
-from paribus.evaluation.signals import Signal, signal
+from paribus.evaluation import mistakes as module
+from paribus.evaluation.mistakes import Signal, annotated_steps, signal, steps
+from paribus.evaluation.scoring import score
 from paribus.records import Generation, Outcome, Problem, Stop, Variant
 from paribus.statistics.intervals import share
 

@@ -19,8 +19,8 @@ from paribus.config.schema import (
     TrainingConfig,
 )
 from paribus.config.spec import RunSpec, differences, flatten, nest
+from paribus.design.matrix import expand
 from paribus.errors import ConfigError
-from paribus.experiment.matrix import expand
 
 SIZES: dict[str, Any] = {"data.train_size": 9, "data.test_size": 9}
 LOWEST, SCHEDULE = "training.min_learning_rate", "training.schedule"

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from facts import CPU, GEMMA_2B, GPU, arm
-from paribus.experiment.forecast import forecast
-from paribus.planning.speed import LAYER_SECONDS, speed
+from paribus.planning.cost.time import LAYER_SECONDS, speed
+from paribus.planning.forecast import forecast
 
 
 def load_of(method: str, micro_batch: int, *, checkpointing: bool = False):

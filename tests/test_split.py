@@ -5,7 +5,7 @@ import pytest
 
 from by_hand import solved
 from paribus.statistics.crossed import components, estimate
-from paribus.statistics.split import split
+from paribus.statistics.verdicts import split
 
 
 def drawn(rng, *, problems, seeds, cells, n=2000, runs=8):

@@ -11,9 +11,8 @@ from inside import paribus
 from paribus.cli.main import main
 from paribus.store import runs
 from paribus.store.layout import ExperimentFolder
-from paribus.store.lock import locked
-from paribus.store.runs import RunState
-from paribus.store.standing import standing
+from paribus.store.runs import RunState, locked
+from paribus.store.status import standing
 from small_store import SPEC, answers, describe, finish, stopped
 
 KEYS = {

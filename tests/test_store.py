@@ -11,8 +11,7 @@ from by_hand import result
 from paribus.errors import DamagedError, StoreError
 from paribus.files import json_line, read_json, sha256_of_file, write_json
 from paribus.records import Generation, Stop
-from paribus.store.description import DescribedArm, Description
-from paribus.store.experiments import read_description, write_description
+from paribus.store.experiments import DescribedArm, Description, read_description, write_description
 from paribus.store.layout import ExperimentFolder, RunFolder
 from paribus.store.manifest import MANIFEST_FORMAT, check, read_manifest
 from paribus.store.results import read_result, write_result

@@ -95,7 +95,7 @@ SCRIPT = """
 import os, sys
 from functools import partial
 from paribus.cli.console import settle_streams
-from paribus.experiment.process import in_child
+from paribus.running.isolated import in_child
 
 def work(send):
     print("− 日")                          # as a library might

@@ -17,11 +17,10 @@ from paribus.analysis.findings import conclude
 from paribus.analysis.tables import Arm, Tables
 from paribus.config.load import load
 from paribus.config.read import Origin
+from paribus.design.matrix import expand
+from paribus.design.pairs import Contrast, refuse_unequal
 from paribus.errors import ConfigError
-from paribus.experiment.contrasts import Contrast, refuse_unequal
-from paribus.experiment.matrix import expand
-from paribus.store.description import Description
-from paribus.store.experiments import write_description
+from paribus.store.experiments import Description, write_description
 from paribus.store.layout import ExperimentFolder, RunFolder
 from paribus.store.manifest import write_manifest
 

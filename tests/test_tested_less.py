@@ -9,9 +9,9 @@ import pytest
 from by_hand import enter, result
 from paribus.cli.main import main
 from paribus.config.load import load
-from paribus.experiment.local import description
-from paribus.experiment.matrix import expand
+from paribus.design.matrix import expand
 from paribus.files import read_json
+from paribus.running.local import description
 from paribus.store import runs
 from paribus.store.experiments import read_description, write_description
 from paribus.store.layout import ExperimentFolder

@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 from by_hand import result
 from paribus.config.load import load
 from paribus.config.spec import RunSpec
+from paribus.design.matrix import Design, expand
+from paribus.design.trials import with_rate
 from paribus.errors import ConfigError, DamagedError, StoreError
-from paribus.experiment.matrix import Design, expand
-from paribus.experiment.stored import pending
-from paribus.experiment.trials import with_rate
-from paribus.experiment.tuning import best_trial, edge, known_rates, with_rates
+from paribus.planning.stored import pending
+from paribus.planning.tuning import best_trial, edge, known_rates, with_rates
 from paribus.store.experiments import ArmTuning, Tried, read_tuning, write_tuning
 from paribus.store.layout import ExperimentFolder
+from paribus.store.manifest import write_sealed
 from paribus.store.runs import begin, finish
-from paribus.store.sealed import write_sealed
 
 BASE: dict[str, Any] = {
     "data": {"train_size": 9, "test_size": 9, "validation_size": 5},

@@ -10,8 +10,8 @@ import yaml
 from inside import paribus
 from paribus.cli.run import describe_tuning
 from paribus.config.load import load
-from paribus.experiment.local import run_experiment
-from paribus.experiment.matrix import expand
+from paribus.design.matrix import expand
+from paribus.running.local import run_experiment
 from paribus.store.experiments import read_tuning
 from paribus.store.layout import ExperimentFolder
 from paribus.store.runs import RunState, state

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from by_hand import result, tables
-from paribus.analysis import effect_wording, wording
+from paribus.analysis import effects, wording
 from paribus.analysis.answer import answer
 from paribus.analysis.caveats import caveats
 from paribus.analysis.contrasts import Contrast
@@ -224,7 +224,7 @@ METHOD, DATA = ("full", "lora"), ("main", "socratic")
     ],
 )
 def test_what_an_effect_says(effect, sentence):
-    assert effect_wording.effect_sentence(effect) == sentence
+    assert effects.effect_sentence(effect) == sentence
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,9 @@ import pytest
 
 from inside import paribus
 from paribus.cli.main import main
-from paribus.store.checked import Checked
 from paribus.store.layout import ExperimentFolder
-from paribus.store.lock import held, locked
-from paribus.store.verifying import verify
+from paribus.store.runs import held, locked
+from paribus.store.verify import Checked, verify
 from real_store import flipped, instead, killed
 
 LORA, TRIAL, KILLED = "tuned/lora/seed-0", "tuned/tuning/lora/lr-0.01", "tiny/full/seed-0"

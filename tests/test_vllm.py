@@ -13,8 +13,8 @@ import torch
 import test_generate_calculator
 from inside import paribus
 from paribus.errors import RunFailed
-from paribus.evaluation import by_vllm
-from paribus.evaluation.by_vllm import Weights, serving
+from paribus.evaluation.engine import vllm
+from paribus.evaluation.engine.vllm import Weights, serving
 from paribus.records import Stop
 from test_generate import FULL, NEW, SLIDING, STOPS, Ids, prompts_of, run, wild
 from test_generate_calculator import SUMS, prompt_of, written
@@ -67,13 +67,13 @@ def by_transformers(model):
 @pytest.mark.parametrize("round", [1, 7, 128])
 @pytest.mark.parametrize("batch_size", [1, 10])
 def test_texts_are_those_of_our_engine(tiny, tokenizer, monkeypatch, round, batch_size):
-    monkeypatch.setattr(by_vllm, "ROUND", round)
-    monkeypatch.setattr(by_vllm, "BATCHES_AT_ONCE", 2)
+    monkeypatch.setattr(vllm, "ROUND", round)
+    monkeypatch.setattr(vllm, "BATCHES_AT_ONCE", 2)
     model = wild(tiny, [SLIDING, FULL])
     prompts = prompts_of(tokenizer, 0)
     done: list[int] = []
     continued, asked = by_transformers(model)
-    found = by_vllm.generate_by_vllm(
+    found = vllm.generate_by_vllm(
         continued,
         Ids(),
         prompts,
@@ -97,9 +97,9 @@ def test_the_calculator_writes_what_it_writes_in_our_engine(
     monkeypatch,
     round,
 ):
-    monkeypatch.setattr(by_vllm, "ROUND", round)
+    monkeypatch.setattr(vllm, "ROUND", round)
     expected = written(taught, tokenizer, calculator=True)
-    found = by_vllm.generate_by_vllm(
+    found = vllm.generate_by_vllm(
         by_transformers(taught)[0],
         tokenizer,
         [prompt_of(question, tokenizer) for question in SUMS],
@@ -114,7 +114,7 @@ def test_the_calculator_writes_what_it_writes_in_our_engine(
 
 
 def test_a_token_chosen_among_no_numbers_fails_the_text(tokenizer):
-    found = by_vllm.generate_by_vllm(
+    found = vllm.generate_by_vllm(
         lambda ids, *_: ([[5, 6, 7]] * len(ids), [[True, False, False]] * len(ids)),
         Ids(),
         prompts_of(tokenizer, 0, ["?"]),
@@ -128,7 +128,7 @@ def test_a_token_chosen_among_no_numbers_fails_the_text(tokenizer):
 
 def test_an_engine_that_writes_nothing_is_an_error(tokenizer):
     with pytest.raises(RunFailed, match="vLLM added nothing"):
-        by_vllm.generate_by_vllm(
+        vllm.generate_by_vllm(
             lambda ids, *_: ([[]] * len(ids), [[]] * len(ids)),
             Ids(),
             prompts_of(tokenizer, 0, ["?"]),

@@ -4,12 +4,12 @@ import pytest
 
 from in_memory import GOLD, ONE_STEP, generation, run, tables
 from paribus.analysis.tables import Run, with_generations
-from paribus.report import what_went_wrong
+from paribus.report import mistakes
 from paribus.store.runs import RunState
 
 
 def test_signals_are_rows_and_arms_columns():
-    found = what_went_wrong.section(
+    found = mistakes.section(
         tables(
             run("baseline", "I do not know", "#### 3", GOLD),
             run("full", GOLD, GOLD, "2*3=<<2*3=6>>6\n#### 6"),
@@ -32,7 +32,7 @@ def test_signals_are_rows_and_arms_columns():
 def test_steps_of_gold_and_steps_right():
     short = run("full", ONE_STEP, "#### 3", solution=ONE_STEP)
     long = [generation(n, GOLD) for n in (2, 3)]
-    found = what_went_wrong.section(
+    found = mistakes.section(
         tables(with_generations(short, [*short.generations, *long]), run("lora", "#### 3"))
     )
     assert found is not None
@@ -49,11 +49,11 @@ def test_steps_of_gold_and_steps_right():
 
 @pytest.mark.parametrize("solution", ["", "no annotation\n#### 7"])
 def test_gold_solutions_that_are_not_known(solution):
-    found = what_went_wrong.section(tables(run("full", "#### 3", solution=solution)))
+    found = mistakes.section(tables(run("full", "#### 3", solution=solution)))
     assert found is not None
     assert (found.steps.rows, found.steps_figure, found.step_accuracy.rows) == ([], None, [])
 
 
 def test_nothing_was_generated():
-    assert what_went_wrong.section(tables(run("full"))) is None
-    assert what_went_wrong.section(tables(Run(arm="full", seed=0, state=RunState.MISSING))) is None
+    assert mistakes.section(tables(run("full"))) is None
+    assert mistakes.section(tables(Run(arm="full", seed=0, state=RunState.MISSING))) is None

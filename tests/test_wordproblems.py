@@ -10,13 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from by_hand import without_subquestions
-from paribus.data.wordproblems import (
-    CONTAINERS,
-    NAMES,
-    PLACES,
-    THINGS,
-    generate_problems,
-)
+from paribus.data.wordproblems import CONTAINERS, NAMES, PLACES, THINGS, generate_problems
 from paribus.errors import DataError
 from paribus.numerals import canonical
 from paribus.records import Problem, Variant

@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from paribus.config.spec import RunSpec
-from paribus.experiment.isolated import run_here
-from paribus.experiment.process import Died, Send, in_child
+from paribus.running.isolated import Died, Send, in_child, run_here
 from paribus.store.layout import RunFolder
-from paribus.training import state
+from paribus.training import checkpointing
 
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 TOUCHING = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate"}
@@ -56,7 +55,7 @@ def _work(spec: RunSpec, folder: RunFolder, point: int | None, log: Path, send: 
             reach(event.partition(".")[2], args[0])
 
     os.fsync = _synced(os.fsync, reach)
-    state.save_file = _by_half(state.save_file, reach)
+    checkpointing.save_file = _by_half(checkpointing.save_file, reach)
     sys.addaudithook(hear)
     run_here(spec, folder, lambda _: None)
 

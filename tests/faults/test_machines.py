@@ -18,13 +18,12 @@ from inside import paribus
 from interrupted import content, run_until, spec_of
 from paribus.config.spec import RunSpec
 from paribus.errors import RunFailed, StoreError
-from paribus.experiment.isolated import run_here
-from paribus.experiment.process import Send, in_child
 from paribus.files import read_json
+from paribus.running.isolated import Send, in_child, run_here
 from paribus.store.checkpoints import newest
 from paribus.store.layout import RunFolder
-from paribus.store.lock import locked
 from paribus.store.manifest import check
+from paribus.store.runs import locked
 
 FULL = {"method": "full"}
 

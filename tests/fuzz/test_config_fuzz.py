@@ -12,8 +12,8 @@ from hypothesis import given
 from fuzz.mutations import HANG_SECONDS, assert_readable, fuzz, spoiled_bytes, spoiled_values
 from paribus.config.load import load
 from paribus.config.spec import flatten
+from paribus.design.matrix import expand
 from paribus.errors import ParibusError
-from paribus.experiment.matrix import expand
 
 ROOT = Path(__file__).parents[2]
 BASE = (ROOT / "configs" / "base.yaml").read_bytes()

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from foreign_rows import FIRST, GOLD, RIGHT, SECOND, asked, harness, own, plain
 from fuzz.mutations import HANG_SECONDS, assert_readable, fuzz, spoiled_bytes, spoiled_values
+from paribus.analysis.elsewhere.external import collect
 from paribus.analysis.findings import conclude, payload
-from paribus.analysis.foreign import collect
 from paribus.errors import ParibusError
 from paribus.files import json_line
-from paribus.report.flips import flips_data, script_json
+from paribus.report.mistakes import flips_data, script_json
 from paribus.report.page import render
 from paribus.untrusted import printable
 

@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import load_file
 
 from paribus.errors import ModelError, PromptError
-from paribus.models.adapters import load_adapter
+from paribus.models.fast.layers import load_adapter
 from paribus.models.load import load_model
 from paribus.models.source import find_model, load_tokenizer
 from paribus.prompts.formats import render_prompt

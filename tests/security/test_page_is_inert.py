@@ -17,8 +17,7 @@ from foreign_rows import write
 from paribus.cli.main import main
 from paribus.report.page import write_report
 from paribus.store import runs
-from paribus.store.description import Description
-from paribus.store.experiments import write_description
+from paribus.store.experiments import Description, write_description
 from paribus.store.layout import ExperimentFolder
 from paribus.store.manifest import write_manifest
 from paribus.untrusted import printable

@@ -19,8 +19,7 @@ from paribus.config.load import load
 from paribus.errors import ConfigError, RunFailed
 from paribus.files import read_json, write_text
 from paribus.store import runs
-from paribus.store.description import Description
-from paribus.store.experiments import write_description
+from paribus.store.experiments import Description, write_description
 from paribus.store.layout import ExperimentFolder
 from paribus.untrusted import REMOVED, find_secret, redacted, redacted_values
 

@@ -81,7 +81,7 @@ def test_yaml_is_loaded_by_safe_loaders() -> None:
         if called(node) in {"yaml.load", "yaml.compose", "yaml.parse"}
     }
     assert loaders == {"yaml.SafeLoader", "_LOADER"}
-    from paribus.store.description import _LOADER
+    from paribus.store.experiments import _LOADER
 
     assert _LOADER.__name__ in {"SafeLoader", "CSafeLoader"}
 

@@ -10,8 +10,7 @@ from paribus.cli.main import main
 from paribus.errors import StoreError
 from paribus.files import write_json
 from paribus.store.layout import ExperimentFolder
-from paribus.store.manifest import check
-from paribus.store.sealed import read_sealed, write_sealed
+from paribus.store.manifest import check, read_sealed, write_sealed
 
 
 @pytest.fixture

@@ -17,13 +17,18 @@ import pytest
 import paribus.analysis
 import paribus.evaluation
 from paribus import numerals
-from paribus.data.overlap import ngrams
-from paribus.evaluation import answers
-from paribus.evaluation.annotations import annotated_steps, count_gold_steps, step_accuracy, steps
+from paribus.data.alike import ngrams
+from paribus.evaluation import scoring
 from paribus.evaluation.calculator import MAX_RESULT_DIGITS, complete, evaluate, numbers, spell
 from paribus.evaluation.final import final, is_over
-from paribus.evaluation.score import SCORERS, score
-from paribus.evaluation.signals import signal
+from paribus.evaluation.mistakes import (
+    annotated_steps,
+    count_gold_steps,
+    signal,
+    step_accuracy,
+    steps,
+)
+from paribus.evaluation.scoring import SCORERS, score
 from paribus.evaluation.spelled import spelled
 from paribus.records import Generation, Outcome, Stop
 
@@ -85,7 +90,7 @@ def patterns() -> dict[str, re.Pattern[str]]:
     ]
     return {
         f"{name}.{key}": value
-        for name in (*names, "paribus.numerals", "paribus.data.overlap")
+        for name in (*names, "paribus.numerals", "paribus.data.alike")
         for key, value in vars(importlib.import_module(name)).items()
         if isinstance(value, re.Pattern)
     }
@@ -133,7 +138,7 @@ READERS: dict[str, tuple[Callable[[str], Any], str]] = {  # what reads a text: i
     ),
     "end": (is_over, "marks, mark and dots, questions, thoughts, ends"),
     "answer": (spelled, "digits, thousands, times, dollars, blanks, (, **1, \\text{"),
-    "equal": (lambda text: answers.harness_equal(text, "7"), "marks, dots, dollars"),
+    "equal": (lambda text: scoring.harness_equal(text, "7"), "marks, dots, dollars"),
     "steps": (steps, "angles, open =, annotations, equations, operators, units, times, list, CRs"),
     "annotated steps": (annotated_steps, "angles, open, open ="),
     "gold steps": (count_gold_steps, "open, annotations"),

@@ -12,13 +12,13 @@ import pytest
 import yaml
 
 from finished import complete, describe
-from paribus.analysis.sources import read_sources
+from paribus.analysis.elsewhere.sources import read_sources
 from paribus.cli.main import main
 from paribus.config.load import load
 from paribus.config.read import MAX_BYTES
+from paribus.design.matrix import expand
 from paribus.errors import ConfigError, StoreError
-from paribus.experiment.matrix import expand
-from paribus.store import description
+from paribus.store import experiments
 from paribus.store.experiments import read_description, with_seal, write_description
 from paribus.store.layout import ExperimentFolder, RunFolder
 from paribus.store.manifest import write_manifest
@@ -160,8 +160,8 @@ def test_a_description_names_folders_of_its_own_or_is_refused(
         (bomb(), "its aliases stand for more than 1,000,000 values"),
         ("a: &a [*a]", "its aliases stand for more than"),
         ("[" * 100_000, "more than 50 levels"),
-        ("[" + "x," * (description.MAX_NODES + 1) + "]", "more than 1,000,000 values"),
-        ("#" * (description.MAX_BYTES + 1), "larger than 10,000,000 bytes"),
+        ("[" + "x," * (experiments.MAX_NODES + 1) + "]", "more than 1,000,000 values"),
+        ("#" * (experiments.MAX_BYTES + 1), "larger than 10,000,000 bytes"),
         ("a: !!python/object/apply:os.system [touch ran]", "could not determine a constructor"),
         ("a: !function evil.run", "could not determine a constructor"),
         ('a: "\\ud800"', "cannot be read"),

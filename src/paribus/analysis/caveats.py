@@ -28,7 +28,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from paribus.analysis import wording
-from paribus.analysis.bad_seeds import BadSeed
 from paribus.analysis.conditions import (
     OVERLAPS,
     overlap_counts,
@@ -39,6 +38,7 @@ from paribus.analysis.contrasts import Contrast, comparable, untuned
 from paribus.analysis.fairness import FairnessRow, unexplained
 from paribus.analysis.pairing import Aligned, align
 from paribus.analysis.robustness import Shift
+from paribus.analysis.signals import BadSeed
 from paribus.analysis.tables import Tables
 from paribus.records import Outcome
 from paribus.statistics.intervals import Interval, mcnemar

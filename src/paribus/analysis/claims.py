@@ -20,29 +20,54 @@ only where the cheaper arm is shown to solve more, and not shown with the points
 conclusion changes" only where every difference is shown to stay the same within 2 points, and
 refuted only where a verdict is another and its difference is shown to be another too. With a margin
 the cheaper arm need not win: two one-sided tests show that it solves less than that fewer.
+
+What a margin adds: whether two arms are as good as each other by it, or one is no worse.
+
+of_margin(contrast, Caveats()).claim         # "lora and full are equivalent within 2 points"
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Literal
 
-from paribus.analysis import effect_wording, wording
+from paribus.analysis import wording
 from paribus.analysis.caveats import Caveats, unbalanced
 from paribus.analysis.contrasts import Contrast, untuned
-from paribus.analysis.effects import Effect
-from paribus.analysis.finding import Finding, ends
+from paribus.analysis.effects import Effect, effect_sentence
+from paribus.analysis.family import Cost, Gain, costs, frontier
 from paribus.analysis.losses import of_losses
-from paribus.analysis.margins import of_margin
-from paribus.analysis.otherwise import of_shifts
-from paribus.analysis.relations import (
-    Cost,
-    Gain,
-    costs,
-    frontier,
-)
-from paribus.analysis.robustness import Shift
+from paribus.analysis.robustness import Shift, of_shifts
 from paribus.analysis.tables import Tables
+from paribus.analysis.wording import Finding, ends
 from paribus.statistics.verdicts import Verdict
+
+
+def of_margin(contrast: Contrast, beside: Caveats) -> Finding:
+    """Whether two arms are as good as each other by the margin; if not, whether one is no worse."""
+    within = wording.points(contrast.margin).lstrip("+")
+    claim = wording.alike(contrast)
+    verdict = Verdict.SUPPORTED if claim else Verdict.NOT_SHOWN
+    if contrast.worse:
+        verdict = Verdict.REFUTED
+    return Finding(
+        kind="equivalence",
+        claim=claim or f"{contrast.a} and {contrast.b} are equivalent within {within}",
+        verdict=verdict,
+        scope=contrast.scope,
+        sentence=f"{wording.equivalence_sentence(contrast, beside.explains).strip()} "
+        f"The difference may be {wording.points_range(contrast.interval)} points.",
+        evidence={
+            "a": contrast.a,
+            "b": contrast.b,
+            "margin": contrast.margin,
+            "difference": contrast.difference,
+            "interval": ends(contrast.interval),
+            "p_not_worse": list(contrast.p_not_worse),
+            "p_worse": list(contrast.p_worse),
+        },
+        caveats=beside.all,
+    )
+
 
 CHEAPER = 0.9
 """An arm is called cheaper if it needs at most this share of the other's memory or time."""
@@ -111,7 +136,7 @@ def _of_effect(tables: Tables, effect: Effect) -> Finding:
         if single or effect.verdict is Verdict.NOT_SHOWN
         else Verdict.SUPPORTED,
         scope=effect.scope,
-        sentence=effect_wording.effect_sentence(effect),
+        sentence=effect_sentence(effect),
         evidence={
             "weights": effect.weights,
             "n": effect.n,

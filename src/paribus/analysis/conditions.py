@@ -14,7 +14,7 @@ from typing import Any
 
 from paribus.analysis import looks
 from paribus.analysis.contrasts import Contrast
-from paribus.analysis.protocols import main_protocol
+from paribus.analysis.summary import main_protocol
 from paribus.analysis.tables import Run, Tables
 from paribus.config.spec import flatten
 from paribus.data.alike import about_alike

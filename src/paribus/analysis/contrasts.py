@@ -16,19 +16,20 @@ import numpy as np
 from paribus.analysis.looks import at_looks, each_side, two_sided
 from paribus.analysis.pairing import Aligned, align
 from paribus.analysis.tables import Run, Tables
-from paribus.statistics.detectable import Range
 from paribus.statistics.equivalence import not_worse, opposite
 from paribus.statistics.intervals import Interval
 from paribus.statistics.power import ALPHA
-from paribus.statistics.split import Split, split
 from paribus.statistics.verdicts import (
+    Range,
     Scope,
+    Split,
     Tested,
     Verdict,
     compare,
     decide,
     detectable,
     detectable_range,
+    split,
 )
 
 

@@ -8,6 +8,11 @@
 An effect is a weighted sum of arms over the same problems, so it has the interval and test of a
 contrast. The interaction says by how many points the first factor does more at the first value
 of the second. `family` corrects them together with the contrasts.
+
+Say what the effects of a matrix show: each factor on average, and whether two interact.
+
+effect_name(effect)         "method: full − lora"
+effect_sentence(effect)     "As methods, those with full solve 7 points more on average than ..."
 """
 
 from collections.abc import Mapping
@@ -19,13 +24,21 @@ from paribus.analysis.contrasts import of_shared_seeds, pairs_seeds
 from paribus.analysis.looks import at_looks, two_sided
 from paribus.analysis.pairing import align
 from paribus.analysis.tables import Arm, Tables
+from paribus.analysis.wording import detectable_sentence, points, points_range
 from paribus.statistics.crossed import components, estimate, too_uncertain
-from paribus.statistics.detectable import Range, detectable_by, range_by
 from paribus.statistics.family import planned_effects
 from paribus.statistics.intervals import Interval
 from paribus.statistics.power import ALPHA
-from paribus.statistics.split import Split, split
-from paribus.statistics.verdicts import Scope, Verdict, decide
+from paribus.statistics.verdicts import (
+    Range,
+    Scope,
+    Split,
+    Verdict,
+    decide,
+    detectable_by,
+    range_by,
+    split,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,3 +173,62 @@ def _effect(
         levels=tuple(pairs.values()),
         weights={name: sign / corners for name, sign in signs.items()},
     )
+
+
+def effect_name(effect: Effect) -> str:
+    """`method: full − lora`, or `method × data.variant`."""
+    if len(effect.factors) == 1:
+        first, second = effect.levels[0]
+        return f"{effect.factors[0]}: {first} − {second}"
+    return " × ".join(effect.factors)
+
+
+def effect_sentence(effect: Effect) -> str:
+    """Return what `effect` shows, in a sentence."""
+    if effect.difference is None or effect.interval is None:
+        return f"Not measured: {effect.reason}."
+    if effect.p_holm is None and effect.reason:
+        span = points_range(effect.interval)
+        return f"Not shown: {effect.reason}, so there is no test; it may be {span} points."
+    if len(effect.factors) == 1:
+        return _main_effect(effect)
+    if effect.verdict is Verdict.NOT_SHOWN:
+        return (
+            f"Not shown that the effect of {effect.factors[0]} depends on {effect.factors[1]}: by "
+            f"{points_range(effect.interval)} points.{_seen(effect)}"
+        )
+    (first, second), values = effect.levels
+    higher, lower = values if effect.verdict is Verdict.SUPPORTED else values[::-1]
+    return (
+        f"{_who(effect)}, the difference {first} − {second} is {_more(effect)} higher with "
+        f"{effect.factors[1]} {higher} than with {lower}."
+    )
+
+
+def _main_effect(effect: Effect) -> str:
+    first, second = effect.levels[0]
+    if effect.verdict is Verdict.NOT_SHOWN:
+        return (
+            f"Not shown: the average difference may be {points_range(effect.interval)} points."
+            f"{_seen(effect)}"
+        )
+    ahead = effect.verdict is Verdict.SUPPORTED
+    better, worse = (first, second) if ahead else (second, first)
+    return (
+        f"{_who(effect)}, those with {better} solve {_more(effect)} more on average than those "
+        f"with {worse}."
+    )
+
+
+def _seen(effect: Effect) -> str:
+    methods = effect.scope is Scope.METHODS
+    cause = "so few problems" + " and seeds" * methods
+    return detectable_sentence(effect.detectable, effect.detectable_range, cause)
+
+
+def _who(effect: Effect) -> str:
+    return "As methods" if effect.scope is Scope.METHODS else "Of these models"
+
+
+def _more(effect: Effect) -> str:
+    return points(abs(effect.difference or 0.0)).lstrip("+")

@@ -10,26 +10,23 @@ Undefined values are null. There is never a NaN, and never a zero that stands fo
 from dataclasses import dataclass
 from typing import Any
 
-from paribus.analysis import effect_wording, wording
-from paribus.analysis.answer import answer, speaks_of
-from paribus.analysis.answer_form import form_warnings
-from paribus.analysis.bad_seeds import bad_seeds
+from paribus.analysis import wording
+from paribus.analysis.answer import answer, form_warnings, speaks_of
 from paribus.analysis.caveats import Caveats, caveats
 from paribus.analysis.claims import findings
 from paribus.analysis.conditions import about_likeness, forked, limits
 from paribus.analysis.contrasts import Contrast
-from paribus.analysis.effects import Effect
+from paribus.analysis.effects import Effect, effect_sentence
 from paribus.analysis.family import judged
-from paribus.analysis.finding import Finding, ends
 from paribus.analysis.looks import look_warnings
-from paribus.analysis.reads import unrecorded
+from paribus.analysis.reading import unrecorded_reads
 from paribus.analysis.robustness import Shift, Variation, shifts, variations
-from paribus.analysis.signals import signal_table
+from paribus.analysis.signals import bad_seeds, signal_table
 from paribus.analysis.summary import ArmSummary, summaries
 from paribus.analysis.tables import MAIN_SCORER, Run, Score, Tables
-from paribus.evaluation.score import VERSION
-from paribus.statistics.split import Split
-from paribus.statistics.verdicts import Verdict
+from paribus.analysis.wording import Finding, ends
+from paribus.evaluation.scoring import VERSION
+from paribus.statistics.verdicts import Split, Verdict
 
 FINDINGS_FORMAT = 2
 """Version of findings.json."""
@@ -106,7 +103,7 @@ def payload(analysis: Analysis, *, signals: bool = True) -> dict[str, Any]:
         ],
         "effects": [_effect(each) for each in analysis.effects],
         "missing": tables.missing,
-        "unrecorded": unrecorded(tables),
+        "unrecorded": unrecorded_reads(tables),
         "looks": {
             "taken": [look.row() for look in tables.looks],
             "warnings": look_warnings(tables),
@@ -243,7 +240,7 @@ def _effect(effect: Effect) -> dict[str, Any]:
         "split": _split(effect.split),
         "verdict": effect.verdict.value,
         "reason": effect.reason,
-        "sentence": effect_wording.effect_sentence(effect),
+        "sentence": effect_sentence(effect),
     }
 
 

@@ -15,9 +15,9 @@ import numpy as np
 
 from paribus.analysis import wording
 from paribus.analysis.contrasts import Contrast
-from paribus.analysis.finding import Finding
 from paribus.analysis.summary import summary
 from paribus.analysis.tables import Tables
+from paribus.analysis.wording import Finding
 from paribus.config.spec import flatten
 from paribus.statistics.crossed import MIN_SEEDS
 from paribus.statistics.power import ALPHA

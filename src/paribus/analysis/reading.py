@@ -3,34 +3,106 @@
     tables = read_experiment(ExperimentFolder(Path("runs/gsm8k")))
 
 Whatever keeps a run from being scored becomes its note; nothing is guessed and nothing is zero.
+
+How often each run read the test split, from the ledger in the store.
+
+    reads_by_run(tables)[0]     # RunReads(arm="full-main", seed=0, counts={"zero_shot/raw": 1})
+
+Once is the rule. A run that was deleted and repeated leaves both readings: whoever tests, changes
+something and tests again is choosing by the test split.
 """
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any, get_args
 
-from paribus.analysis.tables import (
-    Arm,
-    LossPoint,
-    Run,
-    Tables,
-    with_generations,
-)
+from paribus.analysis import wording
+from paribus.analysis.tables import Arm, LossPoint, Run, Tables, with_generations
 from paribus.errors import DamagedError, StoreError
 from paribus.files import UNREADABLE, read_json
 from paribus.records import AnswerStyle, Generation
-from paribus.store.description import Description
-from paribus.store.experiments import read_description, read_tuning
+from paribus.store.experiments import Description, read_description, read_tuning
 from paribus.store.layout import ExperimentFolder, RunFolder
-from paribus.store.ledger import read_ledger, read_looks, stopped_at
+from paribus.store.ledger import (
+    Further,
+    about_further,
+    read_ledger,
+    read_looks,
+    still_to_test,
+    stopped_at,
+    unrecorded_readings,
+)
 from paribus.store.manifest import check
-from paribus.store.places import misplaced
 from paribus.store.results import EvaluationCost, read_result
 from paribus.store.runs import RunState, read_events, read_generations, read_heldout, state
-from paribus.store.standing import why_it_failed
-from paribus.store.tested import Further, about_further, still_to_test, unrecorded_readings
+from paribus.store.status import misplaced, why_it_failed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunReads:
+    """One run's readings: protocol, or `ledger.LIKELIHOOD`, to how often, in order of first."""
+
+    arm: str
+    seed: int
+    counts: dict[str, int]
+
+    @property
+    def repeated(self) -> bool:
+        """Whether the test split was read more than once under one protocol."""
+        return any(count > 1 for count in self.counts.values())
+
+
+def reads_by_run(tables: Tables) -> list[RunReads]:
+    """Return a row for each complete run and for whatever else the ledger names.
+
+    The experiment's runs come first, in its order; one without a line has no counts. Empty if
+    nothing speaks of a reading, as of generations made elsewhere.
+    """
+    if not tables.reads and not tables.unrecorded:
+        return []
+    found: dict[tuple[str, int], dict[str, int]] = {
+        (run.arm, run.seed): {} for run in tables.complete
+    }
+    for read in tables.reads:
+        counts = found.setdefault((read.arm, read.seed), {})
+        counts[read.protocol] = counts.get(read.protocol, 0) + 1
+    return [RunReads(arm=arm, seed=seed, counts=counts) for (arm, seed), counts in found.items()]
+
+
+def unrecorded_reads(tables: Tables) -> str:
+    """Return a sentence that names each reading without a line in the ledger; "" if there is none.
+
+    Of a run that has other lines, the protocols are named.
+    """
+    whole = {(row.arm, row.seed) for row in reads_by_run(tables) if not row.counts}
+    missing: dict[tuple[str, int], list[str]] = {}
+    for each in tables.unrecorded:
+        missing.setdefault((each.arm, each.seed), []).append(each.protocol)
+    missing |= {key: [] for key in sorted(whole - missing.keys())}
+    if not missing:
+        return ""
+    names = [
+        f"{arm} seed {seed}" + ("" if (arm, seed) in whole else f" ({', '.join(protocols)})")
+        for (arm, seed), protocols in missing.items()
+    ]
+    return (
+        f"The ledger has no line for {wording.join(names)}, which {'were' if names[1:] else 'was'} "
+        "tested: how often the test problems were read is not known."
+    )
+
+
+def adopted(tables: Tables) -> str:
+    """Return a sentence that names the runs copied in from another store; "" if there is none."""
+    names = dict.fromkeys(f"{read.arm} seed {read.seed}" for read in tables.reads if read.adopted)
+    if not names:
+        return ""
+    return (
+        f"{wording.join(list(names))} came from another store (adopted): how often the test "
+        "problems were read there is not known here."
+    )
+
 
 MAX_CURVE_POINTS = 80
 """A loss curve is drawn with at most this many points; longer ones are averaged in blocks."""

@@ -5,17 +5,37 @@
 With one seed it is a trained model's accuracy and its interval. With several it is the method's:
 the mean over seeds, their spread, and an interval that covers seeds and problems; of runs that are
 not known to be separate training runs, the mean of just these and an interval for problems alone.
+
+What arms solve under each protocol they were tested under, and what a calculator changes.
+
+    grid(tables).cells["full-main"]["zero_shot/raw"].mean      # 0.31
+    calculator_gains(tables)[0].difference                     # 0.032: with it minus without
+
+A protocol with `+calculator` completes each `<<12*3=` while the model writes. The same model asks
+for the same problems in the same words, so what it gains is what arithmetic alone costs it.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from statistics import stdev
 
 from paribus.analysis.pairing import align
-from paribus.analysis.tables import Tables
-from paribus.statistics.accuracy import as_existing, mean_interval
+from paribus.analysis.tables import MAIN_SCORER, Run, Tables
+from paribus.evaluation.scoring import score
+from paribus.prompts.formats import Protocol
+from paribus.records import Generation
 from paribus.statistics.crossed import components, estimate, too_uncertain
 from paribus.statistics.intervals import Interval
-from paribus.statistics.split import Split, split
+from paribus.statistics.verdicts import (
+    Split,
+    Verdict,
+    as_existing,
+    compare,
+    decide,
+    holm,
+    mean_interval,
+    split,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,3 +91,144 @@ def summary(tables: Tables, name: str) -> ArmSummary:
         reason="" if interval else too_uncertain([arm], lined_up.groups),
         split=split(estimate([(1.0, arm)], lined_up.groups)) if interval else None,
     )
+
+
+_SHOTS = ("zero_shot", "one_shot", "few_shot")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grid:
+    """Arms by protocols.
+
+    Attributes:
+        protocols: full names: zero-shot before few-shot, raw before chat, unaided first.
+        main: arm -> the protocol that conclusions are drawn from.
+        cells: arm -> protocol -> its summary over seeds; no entry where it was not tested so.
+    """
+
+    protocols: tuple[str, ...]
+    main: dict[str, str]
+    cells: dict[str, dict[str, ArmSummary]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalculatorGain:
+    """An arm under a protocol with the calculator, against itself without it.
+
+    Attributes:
+        protocol: the one without; the other is `protocol` + calculator.
+        seeds: runs of the arm that were tested under both.
+        n: problems that all of them share.
+        without: share solved without it.
+        aided: share solved with it.
+        interval: 95 %, of `aided` minus `without`; None where `reason` says why. Over seeds that
+            of `contrasts.compare`, which is wide here: both sides are the same trained models.
+        p_holm: p-value corrected for all gains.
+    """
+
+    arm: str
+    protocol: str
+    seeds: int
+    n: int
+    without: float
+    aided: float
+    interval: Interval | None
+    p_value: float | None
+    p_holm: float | None = None
+    reason: str = ""
+
+    @property
+    def difference(self) -> float:
+        """Share solved with the calculator minus share solved without."""
+        return self.aided - self.without
+
+    @property
+    def verdict(self) -> Verdict:
+        """Supported: the calculator helps. Refuted: it does harm."""
+        return decide(self.p_holm, self.difference)
+
+
+def texts(run: Run) -> dict[str, tuple[Generation, ...]]:
+    """Return what `run` wrote, by protocol, the main one first; {} if its protocol is not known."""
+    main = main_protocol(run)
+    return {} if main is None else {main: run.generations, **run.also}
+
+
+def main_protocol(run: Run) -> str | None:
+    """Return the protocol that conclusions are drawn from; None for texts made elsewhere."""
+    return run.result.evaluation.protocol if run.result else None
+
+
+def under(run: Run, protocol: str) -> Run:
+    """Return `run` with what it wrote under `protocol` for its generations, judged anew."""
+    generations = texts(run)[protocol]
+    judged = tuple(score(each, MAIN_SCORER, run.style) for each in generations)
+    return replace(run, generations=generations, judged=judged)
+
+
+def grid(tables: Tables) -> Grid | None:
+    """Return the arms under all protocols; None unless an arm was tested under more than one."""
+    if not any(run.also for run in tables.complete):
+        return None
+    main: dict[str, str] = {}
+    cells: dict[str, dict[str, ArmSummary]] = {}
+    for arm in tables.arms:
+        runs = _runs(tables, arm.name)
+        if not runs:
+            continue
+        main[arm.name] = next(iter(texts(runs[0])))
+        cells[arm.name] = {
+            name: summary(replace(tables, runs=_asked(runs, name)), arm.name)
+            for name in dict.fromkeys(name for run in runs for name in texts(run))
+        }
+    names = {name for row in cells.values() for name in row}
+    return Grid(protocols=tuple(sorted(names, key=_place)), main=main, cells=cells)
+
+
+def calculator_gains(tables: Tables) -> list[CalculatorGain]:
+    """Return each arm with against without the calculator, corrected as one family."""
+    found = []
+    for arm in tables.arms:
+        runs = _runs(tables, arm.name)
+        names = dict.fromkeys(name for run in runs for name in texts(run))
+        for name in sorted(names, key=_place):
+            aided = replace(Protocol.parse(name), calculator=True).name
+            both = [run for run in runs if {name, aided} <= texts(run).keys()]
+            if aided != name and both:
+                found.append(_gain(_asked(both, aided), _asked(both, name), name))
+    made = [each for each in found if each is not None]
+    corrected = holm([each.p_value for each in made])
+    return [replace(each, p_holm=p) for each, p in zip(made, corrected, strict=True)]
+
+
+def _gain(aided: Sequence[Run], without: Sequence[Run], protocol: str) -> CalculatorGain | None:
+    lined_up = align([aided, without])
+    if not lined_up.keys:
+        return None
+    solved_aided, solved_without = lined_up.solved
+    tested = compare(solved_aided, solved_without, lined_up.groups)
+    return CalculatorGain(
+        arm=aided[0].arm,
+        protocol=protocol,
+        seeds=len(aided),
+        n=len(lined_up.keys),
+        without=float(solved_without.mean()),
+        aided=float(solved_aided.mean()),
+        interval=tested.interval,
+        p_value=tested.p_value,
+        reason=tested.reason,
+    )
+
+
+def _runs(tables: Tables, arm: str) -> list[Run]:
+    return [run for run in tables.complete if run.arm == arm and texts(run)]
+
+
+def _asked(runs: Sequence[Run], protocol: str) -> tuple[Run, ...]:
+    return tuple(under(run, protocol) for run in runs if protocol in texts(run))
+
+
+def _place(name: str) -> tuple[int, bool, str, bool]:
+    protocol = Protocol.parse(name)
+    shots = _SHOTS.index(protocol.shots)
+    return (shots, protocol.format != "raw", protocol.format, protocol.calculator)

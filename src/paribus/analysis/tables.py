@@ -13,17 +13,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from paribus.evaluation.score import SCORERS, score, style_seen
+from paribus.evaluation.scoring import SCORERS, score, style_seen
 from paribus.records import AnswerStyle, Generation, Likelihood, Outcome
-from paribus.statistics.accuracy import mean_interval
 from paribus.statistics.crossed import components
 from paribus.statistics.groups import numbered
 from paribus.statistics.intervals import Interval
+from paribus.statistics.verdicts import mean_interval
 from paribus.store.experiments import ArmTuning
-from paribus.store.ledger import Look, TestRead
+from paribus.store.ledger import Look, Reading, TestRead
 from paribus.store.results import DataCounts, RunResult, TrainingCost
 from paribus.store.runs import RunState
-from paribus.store.tested import Reading
 
 MAIN_SCORER = SCORERS[0]
 """The scorer conclusions are drawn from."""

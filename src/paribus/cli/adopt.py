@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.markup import escape
 
 from paribus.cli.console import PlainConsole
-from paribus.store.adopting import adopt as enter
+from paribus.store.adopt import adopt as enter
 
 
 def from_options(options: Namespace) -> int:

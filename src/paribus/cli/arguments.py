@@ -3,6 +3,10 @@
     parser().parse_args(["plan", "x.yaml", "--device", "rtx-4090"]).device     # "rtx-4090"
 
 What a verb does is in its own file; nothing slow is imported here.
+
+The words of the verbs that take generations made anywhere: `score` and `compare`.
+
+Where the runs lie that the words of a command line mean.
 """
 
 import argparse
@@ -10,9 +14,90 @@ import shlex
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, get_args
 
-from paribus.cli.arguments_foreign import add_foreign
+from paribus.errors import StoreError
+from paribus.records import AnswerStyle
+from paribus.store.layout import ExperimentFolder
+
+
+def add_foreign(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the verbs that take generations made anywhere."""
+    for verb, summary in {
+        "score": "score generations: lm-eval's samples, JSON, CSV, Parquet, or paribus's own",
+        "compare": "compare generations problem by problem, every pair, the later file as A, an "
+        "untuned one as B",
+    }.items():
+        one = verbs.add_parser(verb, help=summary, description=summary)
+        one.set_defaults(
+            others=[], untuned=[], seeds_are_runs=False, paired_seeds=False, margin=None
+        )
+        files = (
+            "generations: JSON lines, one JSON list, CSV or Parquet, also packed (gzip, bzip2, "
+            "xz); lm-eval's output folder; a run's or an arm's folder; NAME=FILE names the arm"
+        )
+        one.add_argument("file", metavar="FILE", help=files)
+        if verb == "compare":
+            _add_compare(one)
+        for option, kind, value, meaning in (
+            ("--gold", Path, "FILE", "the problems asked, in such a file: question and answer"),
+            ("--group-by", str, "KEY", "gold's key that says which problems belong together"),
+            ("--report", _page, "FILE", "write the report, one HTML page, here"),
+        ):
+            one.add_argument(option, type=kind, metavar=value, help=meaning)
+        one.add_argument(
+            "--answer",
+            choices=get_args(AnswerStyle),
+            default="auto",
+            help="what counts as a final answer: #### N, The answer is N, \\boxed{N}, N alone on "
+            "the last line, or whichever a text has (default: auto)",
+        )
+        one.add_argument(
+            "--common", action="store_true", help="use only the problems that all files answer"
+        )
+        one.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _add_compare(one: argparse.ArgumentParser) -> None:
+    several = "the same, one or more; several files of one NAME are runs of that arm"
+    one.add_argument("others", metavar="FILE", nargs="+", help=several)
+    one.add_argument(
+        "--untuned",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="this arm's model was tested as it was, untrained; may be given again",
+    )
+    one.add_argument(
+        "--seeds-are-runs",
+        action="store_true",
+        help="files of one NAME are separate training runs, each of its own seed: with three or "
+        "more, verdicts speak of the method (default: of the models that exist)",
+    )
+    one.add_argument(
+        "--paired-seeds",
+        action="store_true",
+        help="compare seed by seed: the first file of each arm shares its seed, and so on; they "
+        "are training runs (--seeds-are-runs), as many of each arm",
+    )
+    one.add_argument(
+        "--margin",
+        type=float,
+        metavar="POINTS",
+        help="largest difference that would not matter: also say what is equivalent within it, "
+        "and what is not worse by more",
+    )
+
+
+def _page(text: str) -> Path:
+    """Return the path that is given for a report. Raises ArgumentTypeError if it is none."""
+    if not text:
+        raise argparse.ArgumentTypeError("the name is empty: name the file to write, page.html")
+    if text == "-":
+        message = "a report is written to a file: page.html, or ./- for one called so"
+        raise argparse.ArgumentTypeError(message)
+    return Path(text)
+
 
 _Verbs: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 _RUNS = Path("runs")
@@ -245,3 +330,30 @@ def _add_doctor(verbs: _Verbs) -> None:
     one = verbs.add_parser("doctor", help=summary, description=summary)
     one.add_argument("--runs", type=Path, default=_RUNS, help="where runs are kept (default: runs)")
     one.add_argument("--json", action="store_true", help="print JSON")
+
+
+def experiment_folder(file: Path, values: Sequence[str], root: Path) -> ExperimentFolder:
+    """Return the folder of runs that `file` names, itself or by the experiment's name.
+
+    Raises StoreError if it holds no runs.
+    """
+    if not file.exists():
+        raise StoreError(
+            f"there is no file and no folder {file}",
+            "name an experiment's file, or its folder under runs/",
+        )
+    folder = ExperimentFolder(file if file.is_dir() else root / _name(file, values))
+    if not folder.description.is_file():
+        raise StoreError(
+            f"{folder.path} holds no experiment",
+            "name an experiment's file, or its folder under runs/"
+            if file.is_dir()
+            else f"run it first: {command('run', file, values, root)}",
+        )
+    return folder
+
+
+def _name(file: Path, values: Sequence[str]) -> str:
+    from paribus.config.load import load  # a verb that is given a folder need not wait for it
+
+    return load(file, values).config.name

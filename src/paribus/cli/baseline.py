@@ -12,17 +12,17 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from paribus.analysis.candidates import ProtocolScore, judge_headroom, read_scores
+from paribus.analysis.headroom import ProtocolScore, judge_headroom, read_scores
 from paribus.cli.console import PlainConsole, enduring
 from paribus.cli.display import Display
 from paribus.config.load import Loaded, load, typed
 from paribus.data.problems import load_problems
+from paribus.design.matrix import expand
 from paribus.errors import RunFailed, UserError
-from paribus.evaluation.gold import check_gold
-from paribus.experiment.candidates import BASELINES, Candidate, plan_models, run_models
-from paribus.experiment.matrix import expand
+from paribus.evaluation.scoring import check_gold
 from paribus.planning.foresight import ASSUMED, Foresight, foresee
 from paribus.report.units import accuracy_cell
+from paribus.running.untuned import BASELINES, Candidate, plan_models, run_models
 from paribus.statistics.intervals import Interval
 from paribus.statistics.power import problems_needed
 from paribus.store.layout import ExperimentFolder

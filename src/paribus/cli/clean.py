@@ -15,11 +15,10 @@ from rich.filesize import decimal
 from rich.markup import escape
 from rich.table import Table
 
-from paribus.cli.console import PlainConsole
-from paribus.cli.places import experiment_folder
-from paribus.cli.tables import table_of
+from paribus.cli.arguments import experiment_folder
+from paribus.cli.console import PlainConsole, table_of
 from paribus.errors import StoreError
-from paribus.store.leftovers import Leftover, Place, cache_place, encodings_place, places_in
+from paribus.store.clean import Leftover, Place, cache_place, encodings_place, places_in
 
 Found = list[tuple[Place, list[Leftover]]]
 

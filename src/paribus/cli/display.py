@@ -17,8 +17,8 @@ from rich.table import Table
 from rich.text import Text
 
 from paribus.config.spec import RunSpec
-from paribus.experiment.progress import Progress
 from paribus.planning.devices import GB
+from paribus.running.progress import Progress
 
 _PLAIN_SECONDS = 15.0
 """Between two lines of the same stage where there is no terminal."""

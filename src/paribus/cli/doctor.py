@@ -28,17 +28,9 @@ from paribus.cli.console import PlainConsole
 from paribus.errors import ParibusError
 from paribus.models import packaged
 from paribus.models.source import cache_folder
-from paribus.planning.devices import GB
+from paribus.planning.devices import GB, cpu_name
 from paribus.planning.health import find_faults
-from paribus.planning.machine import (
-    Machine,
-    free_bytes,
-    here,
-    hub_cache,
-    packages,
-    tokens,
-)
-from paribus.planning.processor import cpu_name
+from paribus.planning.machine import Machine, free_bytes, here, hub_cache, packages, tokens
 
 
 def from_options(options: Namespace) -> int:

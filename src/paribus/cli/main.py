@@ -34,7 +34,7 @@ from paribus.stopping import ending_on_signals
 
 if TYPE_CHECKING:
     from paribus.config.load import Loaded
-    from paribus.experiment.matrix import Design
+    from paribus.design.matrix import Design
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -158,7 +158,7 @@ def _run_verb(options: argparse.Namespace) -> int:
 def _experiment(options: argparse.Namespace) -> "tuple[Loaded, Design]":
     """Return the experiment that is to be planned or run. Raises ConfigError."""
     from paribus.config.load import load
-    from paribus.experiment.matrix import expand
+    from paribus.design.matrix import expand
     from paribus.store.layout import ExperimentFolder
 
     loaded = load(options.file, options.values)

@@ -16,14 +16,17 @@ from rich.console import Console
 from paribus.analysis.robustness import read_labels
 from paribus.cli.arguments import command
 from paribus.cli.console import PlainConsole
-from paribus.cli.plan_details import origins_table
-from paribus.cli.plan_view import show, verdict
+from paribus.cli.plan_view import origins_table, show, verdict
 from paribus.config.load import Loaded
 from paribus.config.spec import RunSpec
+from paribus.design.arms import Arm
+from paribus.design.matrix import Design
 from paribus.errors import DamagedError, NotHere, ParibusError, UserError, joined
-from paribus.experiment.arms import Arm
-from paribus.experiment.matrix import Design
-from paribus.experiment.plan import (
+from paribus.planning.devices import Device, device
+from paribus.planning.foresight import Foresight, foresee
+from paribus.planning.inputs import prepare
+from paribus.planning.machine import here
+from paribus.planning.plan import (
     Plan,
     PlannedArm,
     PlannedLooks,
@@ -34,22 +37,12 @@ from paribus.experiment.plan import (
     other_ways,
     total_seconds,
 )
-from paribus.experiment.preflight import (
-    Warned,
-    checkpoint_bytes,
-    disk_bytes,
-    preflight,
-    refusal_of,
-)
-from paribus.experiment.rehearsal import correct, rehearse
-from paribus.experiment.stored import as_stored, is_complete, obstacles
-from paribus.experiment.survey import Prospect, settle_design, survey
-from paribus.planning.devices import Device, device
-from paribus.planning.foresight import Foresight, foresee
-from paribus.planning.inputs import prepare
-from paribus.planning.machine import here
-from paribus.planning.rules.limits import OVER_DISK, OVER_MEMORY
-from paribus.prompts.protocols import main_protocol, protocols
+from paribus.planning.preflight import Warned, checkpoint_bytes, disk_bytes, preflight, refusal_of
+from paribus.planning.rules.environment import OVER_DISK, OVER_MEMORY
+from paribus.planning.stored import as_stored, is_complete, obstacles
+from paribus.planning.survey import Prospect, settle_design, survey
+from paribus.prompts.formats import main_protocol, protocols
+from paribus.running.rehearsal import correct, rehearse
 from paribus.store.layout import ExperimentFolder
 from paribus.store.ledger import Look, read_looks, stopped_at
 from paribus.store.runs import state

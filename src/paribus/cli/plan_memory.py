@@ -4,9 +4,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from paribus.cli.tables import captioned, table_of
-from paribus.experiment.plan import Plan
+from paribus.cli.console import captioned, table_of
 from paribus.planning.devices import GB
+from paribus.planning.plan import Plan
 from paribus.report.units import duration, rounded
 
 

@@ -9,16 +9,15 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
+from paribus.cli.arguments import experiment_folder
 from paribus.cli.console import PlainConsole
-from paribus.cli.places import experiment_folder
 from paribus.config.load import load, typed
+from paribus.design.questions import ask
 from paribus.errors import DamagedError, UserError
-from paribus.experiment.asking import ask
 from paribus.files import read_json
 from paribus.report.page import write_report
 from paribus.report.terminal import remarks, summary_table
-from paribus.store.description import Description
-from paribus.store.experiments import read_description, read_tuning
+from paribus.store.experiments import Description, read_description, read_tuning
 from paribus.store.layout import ExperimentFolder
 from paribus.store.ledger import read_ledger
 from paribus.store.runs import RunState
@@ -35,7 +34,7 @@ def from_options(options: Namespace) -> int:
 def report(file: Path, values: Sequence[str], root: Path) -> int:
     """Write the report of an experiment file, or of its folder of runs.
 
-    It answers what the file, or who typed `values`, asks by now; see `experiment/asking`.
+    It answers what the file, or who typed `values`, asks by now; see `design/questions`.
     """
     folder = experiment_folder(file, values, root)
     _refuse_damaged(folder)

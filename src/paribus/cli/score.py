@@ -13,9 +13,9 @@ from typing import Any
 
 from rich.markup import escape
 
+from paribus.analysis.elsewhere.external import Collected, collect
+from paribus.analysis.elsewhere.repeats import Said
 from paribus.analysis.findings import conclude, payload
-from paribus.analysis.foreign import Collected, collect
-from paribus.analysis.repeats import Said
 from paribus.cli.console import PlainConsole
 from paribus.files import write_text
 from paribus.records import AnswerStyle

@@ -16,18 +16,14 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from paribus.cli.arguments import command
-from paribus.cli.console import PlainConsole
-from paribus.cli.places import experiment_folder
-from paribus.cli.tables import captioned, table_of
+from paribus.cli.arguments import command, experiment_folder
+from paribus.cli.console import PlainConsole, captioned, table_of
 from paribus.errors import StoreError
 from paribus.store.experiments import read_description
 from paribus.store.layout import ExperimentFolder, RunFolder
-from paribus.store.ledger import read_looks, stopped_at
-from paribus.store.places import experiments_in
+from paribus.store.ledger import about_further, read_looks, still_to_test, stopped_at
 from paribus.store.runs import RunState
-from paribus.store.standing import Standing, standing
-from paribus.store.tested import about_further, still_to_test
+from paribus.store.status import Standing, experiments_in, standing
 
 
 def from_options(options: Namespace) -> int:

@@ -16,8 +16,8 @@ from rich.filesize import decimal
 from rich.markup import escape
 
 from paribus.cli.console import PlainConsole
-from paribus.store.checked import Checked
-from paribus.store.verifying import verify as check
+from paribus.store.verify import Checked
+from paribus.store.verify import verify as check
 
 
 def from_options(options: Namespace) -> int:

@@ -3,8 +3,16 @@
 SCHEMA["training.epochs"]["exclusiveMinimum"]     # 0
 wants_text("revision")                            # True: 0123456 is a commit, not a number
 wants_text("matrix.lora.r")                       # False
+
+Says what is wrong with a value: the key, what is allowed and what was given, in one line.
+
+    explain_fault(["training", "epochs"], "greater_than", {"training": {"epochs": 0}})
+    # ("training.epochs", "training.epochs must be a number > 0, got 0")
+
+pydantic finds the fault. The words are made here, from the schema, so they always fit it.
 """
 
+import difflib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -72,3 +80,90 @@ def _types(schema: Mapping[str, Any]) -> Iterator[str]:
         yield from _types(one)
     if not inner and "type" in schema:
         yield schema["type"]
+
+
+_NAME = "1 to 64 letters, digits, dots, dashes and underscores, a letter or digit first"
+_SHAPES = {
+    "name": _NAME,
+    "matrix": "a list of values, or a mapping of values to further keys",
+    "arms": "a mapping of names to keys",
+    "contrasts": "'auto' or a list of pairs of arm names, [a, b] or {a: A, b: B, margin: POINTS}",
+}
+_BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+_TYPES = {"integer": "a whole number", "number": "a number", "string": "text"}
+_TYPES |= {"boolean": "true or false", "null": "null"}
+
+
+def nearest(name: str, known: list[str]) -> str:
+    """Return "; nearest: X" for the known name most like `name`, or "" if none is like it.
+
+    A key without its section (`epochs`) finds the one that has it (`training.epochs`).
+    """
+    last = name.rpartition(".")[2]
+    same_end = [candidate for candidate in known if candidate.rpartition(".")[2] == last]
+    close = difflib.get_close_matches(name, same_end or known, n=1, cutoff=0 if same_end else 0.6)
+    return f"; nearest: {close[0]}" if close else ""
+
+
+def explain_fault(parts: list[str], kind: str, values: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the dotted key that pydantic's location means, and the problem in our words."""
+    dotted = ".".join(parts)
+    if kind == "unexpected_keyword_argument" and parts[0] != "contrasts":
+        return dotted, f"{shown_key(dotted)} is not a known key{nearest(dotted, list(SCHEMA))}"
+    if parts[-1] == "[key]":
+        return f"arms.{parts[1]}", f"{_shown(parts[1])} is no name for an arm; it must be {_NAME}"
+    # The location of a union goes on into its branches; the longest known name is the key.
+    known = [".".join(parts[:end]) for end in range(len(parts), 0, -1)]
+    key = next(name for name in known if name in SCHEMA)
+    path = parts[: key.count(".") + 1]
+    if key in ("matrix", "arms") and len(parts) > 1:
+        path = parts[:2]
+    value: Any = values
+    for part in path:
+        value = next(inner for name, inner in value.items() if str(name) == part)
+    name, schema = ".".join(path), SCHEMA[key]
+    if "enum" in schema:
+        allowed = ", ".join(map(repr, schema["enum"]))
+        return name, f"{name}={_shown(value)} is not allowed; allowed: {allowed}"
+    said = f"{shown_key(name)} must be {_expected(key, schema)}, got {_shown(value)}"
+    return name, said + _how_to_write(value, schema)
+
+
+def _how_to_write(value: Any, schema: Mapping[str, Any]) -> str:
+    """Return how to write the number that a text such as `0100`, `1_000` or `1:30` may mean."""
+    if not isinstance(value, str) or not types_of(schema) & {"integer", "number"}:
+        return ""
+    digits = value.replace("_", "").lstrip("+0")
+    if digits.isdecimal() and digits.isascii():
+        return f"; write {digits[:20]}, without quotes, zeros before it or _"
+    return "; write a plain number, such as 90 or 1e-5" if value[:1].isdigit() else ""
+
+
+def _expected(key: str, schema: Mapping[str, Any]) -> str:
+    """Return what a value may be, in words, from its JSON schema."""
+    if key in _SHAPES:
+        return _SHAPES[key]
+    if "anyOf" in schema:
+        return " or ".join(_expected("", branch) for branch in schema["anyOf"])
+    if "const" in schema:
+        return repr(schema["const"])
+    if "enum" in schema:
+        return " or ".join(map(repr, schema["enum"]))
+    if schema["type"] == "array":
+        return f"a list of {_expected('', schema['items'])}"
+    if schema["type"] == "object":
+        return f"a mapping of keys ({', '.join(schema['properties'])})"
+    bounds = [f"{sign} {schema[word]:,}" for word, sign in _BOUNDS.items() if word in schema]
+    return " ".join([_TYPES[schema["type"]], " and ".join(bounds)]).strip()
+
+
+def shown_key(key: str) -> str:
+    """Return `key` as it is, or quoted and cut where it would spoil the line."""
+    return key if key.isprintable() and len(key) <= 80 else _shown(key)
+
+
+def _shown(value: Any) -> str:
+    """Return `value` as YAML users write it, on one line, cut at 60 characters."""
+    words = {None: "null", True: "true", False: "false"}
+    text = words[value] if value is None or isinstance(value, bool) else repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

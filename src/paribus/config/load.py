@@ -25,9 +25,14 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from paribus.config.check import ARM_FIELDS, ARM_SECTIONS, absolute_paths, check_experiment
-from paribus.config.explain import shown_key
-from paribus.config.looks import settle_looks
+from paribus.config.check import (
+    ARM_FIELDS,
+    ARM_SECTIONS,
+    absolute_paths,
+    check_experiment,
+    settle_looks,
+)
+from paribus.config.keys import shown_key
 from paribus.config.read import Origin, find_origin, read_file, read_item, shown_path
 from paribus.config.schema import ExperimentConfig
 from paribus.config.spec import flatten, nest

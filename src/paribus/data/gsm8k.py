@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from paribus import hub, numerals
-from paribus.data.json_text import has_half_pair
-from paribus.data.rows import Row, read_rows
+from paribus.data.rows import Row, has_half_pair, read_rows
 from paribus.errors import DataError, NotHere
 from paribus.records import Problem, Variant
 

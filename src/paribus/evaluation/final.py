@@ -24,7 +24,7 @@ from functools import lru_cache
 
 from paribus.evaluation.places import AnswerPlace, is_reckoned_on, is_taken_back, last_line, places
 from paribus.evaluation.spelled import LONGEST, Value, spelled
-from paribus.evaluation.unwrapped import plain
+from paribus.evaluation.words import plain
 from paribus.records import AnswerStyle
 
 _SHORTEST = 16

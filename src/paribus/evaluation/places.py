@@ -1,9 +1,18 @@
-"""Where a text may give an answer: the places of each style, whatever stands there.
+r"""Where a text may give an answer: the places of each style, whatever stands there.
 
-    [place.written for place in places("#### 1. Eggs\\n#### Eggs\\nThe answer is 9.", "auto")]
+    [place.written for place in places("#### 1. Eggs\n#### Eggs\nThe answer is 9.", "auto")]
     # [" Eggs", " 9."]: a numbered heading is no place for an answer
 
 `final` reads them, the last one first.
+
+Where a text boxes its answer, and what stands around a box and makes another number of it.
+
+    [written for _, written in boxed(r"x = -\boxed{18}")]          # ["-18"]
+    [written for _, written in boxed(r"5 + \boxed{18}")]           # []: a part of more
+    [written for _, written in boxed(r"It is not \boxed{18}")]     # ["It is not 18"]: no answer
+
+A box stands at the beginning of its line or behind a sentence, words, `=` or `:`; behind anything
+else (a digit, an operator, a command such as `\sqrt{`) it is a part of more, and no answer.
 """
 
 import re
@@ -11,11 +20,87 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from paribus.evaluation import languages
-from paribus.evaluation.boxes import boxed
-from paribus.evaluation.reckoned import reckons_on
+from paribus.evaluation import words
+from paribus.evaluation.calculator import reckons_on
 from paribus.evaluation.spelled import LONGEST, sentence_end
+from paribus.evaluation.words import unwrapped
 from paribus.records import AnswerStyle
+
+_BOX = re.compile(
+    r"(?:\\|\x08)?f?b?oxed\s?\{((?:[^{}]++|\{(?:[^{}]++|\{[^{}]*+\})*+\})*+)\}"
+    r"|<answer>([^<]{0,300}+)</answer>"
+)
+_SCALE_WORD = re.compile(
+    r"[\s$]{0,4}(?:\\text\{)?\s{0,2}(?:hundred|thousand|[a-z]{0,9}illion|dozen|k|K|M|B)s?\b"
+)
+_GOES_ON = re.compile(
+    r"[\s$]{0,3}(?:[0-9\^/*+²³]|\.[0-9]|-\s?[0-9]|\\(?:times|cdot|div|pm)\b|\\?%\s{1,3}of\b)"
+    r"|[\s$*)]{0,6}(?:(?:is|was|seems|looks|are)\s)?(?:not|isn't|wasn't|wrong|incorrect|false)\b"
+    r"|[\s$]{0,3}(?:or|and|to|plus|minus|times|divided|squared|cubed)\s{1,2}"
+    r"(?:[$\\]{0,3}(?:f?boxed|[0-9])|more|less|so\b)"
+)
+"""What makes another number of the one in a box, or takes it back."""
+_BEFORE = 100
+"""Characters before a box that are read."""
+_STARS = re.compile(r"(?<![0-9)}])(?<![0-9)}] )\*{1,3}(?=[\s$(\\\[]*\Z)")
+_ENVIRONMENT = re.compile(r"\\(?:begin|end)\{[^{}]*\}")
+_ARROW = re.compile(r"\\(?:(?:[Ll]ong)?[Rr]ightarrow|implies|to|therefore)\b|[-=]{1,100}>|[→⇒⟹∴]")
+_LIST_MARK = re.compile(r"[ \t]*(?:>[ \t]*)?(?:#{1,6}[ \t]+)?(?:(?:[-*+•]|[0-9]{1,2}[.)])[ \t]+)?")
+_LISTED = re.compile(
+    r"[\s$),;\]\\&]*(?:text\s?\{\s*)?(?:or|and|vs\.?)?[\s}$(\[\\]*(?:[A-Za-z]\w?\s*=\s*)?[\s$(\[\\]*"
+)
+_LED = re.compile(
+    r"(?:^|(?P<about>[≈~])|(?<![!<>])=|[^\s0-9]:|[0-9]:(?=\s)|[^0-9][.!?;,]|[0-9][.!?;,](?=\s)"
+    r"|(?<=[A-Za-z])\)(?=\s)|—|[^\W\d]\s-(?=\s)|\|(?=\s)|&)[\s$€£¥(\[\"'“#]*\Z"
+)
+"""What may stand before a box: its number is whole."""
+_MINUS = re.compile(r"(?:^|[=:(,≈]|[^\W\d]{2})[\s$(\[]{0,200}-[\s$(\[]{0,200}\Z")
+_WORDS = re.compile(
+    r"(?:^|(?<=[^\w\\]))((?:[^\W\d_][\w'’-]*,?\s+){0,12}[^\W\d_]{2,}[,]?)"
+    r"(?:[$€£¥\"'“#]|\s[$€£¥(\[\"'“#]*)+\Z"
+)
+
+
+def boxed(part: str) -> Iterator[tuple[int, str]]:
+    """Yield where boxes of `part` stand that may give an answer, and what they say."""
+    boxes = list(_BOX.finditer(part))
+    listed = _listed(part, boxes)
+    for number, box in enumerate(boxes):
+        inside = (box[1] or box[2] or "").strip()
+        if number in listed or _GOES_ON.match(part, box.end()):
+            continue
+        before = _before(part, box.start())
+        scale = _SCALE_WORD.match(part, box.end())
+        if before is not None:
+            yield box.start(), before + inside + (scale[0] if scale else "")
+
+
+def _listed(part: str, boxes: list[re.Match[str]]) -> set[int]:
+    """Return which boxes stand beside one with something else in it: `\\boxed{5}, \\boxed{7}`."""
+    found: set[int] = set()
+    for number, (one, other) in enumerate(zip(boxes, boxes[1:], strict=False)):
+        gap = part[one.end() : min(other.start(), one.end() + 30)]
+        beside = other.start() - one.end() < 30 and "\n" not in gap
+        if beside and one[1] != other[1] and _LISTED.fullmatch(gap):
+            found |= {number, number + 1}
+    return found
+
+
+def _before(part: str, start: int) -> str | None:
+    """Return what counts with the box at `start`: words, a sign; None if it is a part of more."""
+    begins = part.rfind("\n", max(0, start - _BEFORE), start) + 1 or max(0, start - _BEFORE)
+    line = part[begins:start]
+    if not line.strip(" \t$"):
+        return ""
+    mark = _LIST_MARK.match(line)
+    line = line[mark.end() :] if mark else line
+    text = unwrapped(_ARROW.sub("=", _ENVIRONMENT.sub("", _STARS.sub("", line))))
+    if led := _LED.search(text):
+        return "≈ " if led["about"] else ""
+    if _MINUS.search(text):
+        return "-"
+    words = _WORDS.search(text)
+    return words[1] + " " if words else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +134,7 @@ _PHRASE = re.compile(
     re.IGNORECASE,
 )
 _SAID_ELSEWHERE = re.compile(
-    rf"(?:\b(?P<comma>(?:{languages.ANSWER_IS})(?!\w))|{languages.ANSWER_IS_TOUCHING})"
+    rf"(?:\b(?P<comma>(?:{words.ANSWER_IS})(?!\w))|{words.ANSWER_IS_TOUCHING})"
     r"(?P<verb>\s?:?)[*_]{0,3}(?=(?P<said>[^\n]{0,300}))",
     re.IGNORECASE,
 )
@@ -59,7 +144,7 @@ _SUPPOSED = re.compile(
     r"(?:not|n't) (?:think|believe|true|sure|clear|certain|mean|say))\s+(?:that\s+)?"
     r"|(?:wrong|incorrect|false|partial|intermediate|preliminary|initial|previous|first|tempting)\s+)"
     r"(?:the\s+)?$|n't (?:think|believe)\s+(?:that\s+)?(?:the\s+)?$"
-    rf"|{languages.SUPPOSED}",
+    rf"|{words.SUPPOSED}",
     re.IGNORECASE,
 )
 """Before "the answer is": it is not said to be."""
@@ -88,7 +173,7 @@ _OPEN_BOX = re.compile(r"oxed\s?\{([^{}\n]{0,300})\Z")
 _LINE_MARK = re.compile(
     r"[ \t]*(?:>[ \t]*)?(?:#{1,6}[ \t]+)?(?:(?:[-*+\u2022]|[0-9]{1,2}[.)])[ \t]+)?"
     r"(?i:[*_]{0,3}(?:ans\.:?|(?:ans|solution|result"
-    rf"|{languages.LABELS_TOUCHING}|(?P<comma>{languages.LABELS}))\s?:)[*_]{{0,3}}\s*)?"
+    rf"|{words.LABELS_TOUCHING}|(?P<comma>{words.LABELS}))\s?:)[*_]{{0,3}}\s*)?"
 )
 """A list's or a quotation's mark, and what languages call an answer."""
 
@@ -125,7 +210,7 @@ def places(part: str, style: AnswerStyle, *, cut: bool = False) -> Iterator[Answ
         yield from _marked(part, cut=cut)
     if style in ("auto", "phrase") and ("nswer" in part or "NSWER" in part):
         yield from _phrases(_PHRASE, part, cut=cut)
-    if style in ("auto", "phrase") and any(map(part.__contains__, languages.ANSWERS)):
+    if style in ("auto", "phrase") and any(map(part.__contains__, words.ANSWERS)):
         yield from _phrases(_SAID_ELSEWHERE, part, cut=cut)
     if style in ("auto", "boxed") and ("oxed" in part or "<answer>" in part):
         yield from _boxed(part, cut=cut)

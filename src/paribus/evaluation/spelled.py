@@ -9,6 +9,15 @@ An answer is one number with nothing that makes it another: it may have a unit, 
 before and behind, wrappers of LaTeX, markdown and HTML. Of an equation its last side counts; a sum
 that is left undone must come to the number before it. What is behind the sentence is not read.
 Linear in the length of the text.
+
+Numbers with a decimal comma, where they can be nothing else: `18,50 €`, `12.345 €`.
+
+    with_points("12.345 €"), with_points("18,- €")    # "12345 €", "18 €"
+    with_points("€12.345")                            # None: as in English, or 12345
+    with_points("18,5"), with_points("12.345")        # as they are: nothing says more
+    with_points("18,5", comma=True)                   # "18.5"
+
+A currency that is written with a decimal comma tells, and so does the language of the sentence.
 """
 
 import re
@@ -17,22 +26,55 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 
-from paribus.evaluation import languages
-from paribus.evaluation.commas import with_points
-from paribus.evaluation.reckoned import all_come_to
-from paribus.evaluation.unwrapped import unwrapped
+from paribus.evaluation.calculator import all_come_to
 from paribus.evaluation.words import (
     ABOUT,
+    BECAUSE,
     CHANGED,
     COMPOUND,
+    KILO,
     MONEY_SCALES,
     NUMBER_WORDS,
     RELATION,
     SCALE,
     SCALES,
     THEREABOUTS,
+    unwrapped,
 )
 from paribus.numerals import MAX_LENGTH
+
+_EURO = r"€|(?<![A-Z])EUR(?![A-Z])"
+_OTHERS = (
+    r"R\$|(?<![^\W\d_])(?:Rp|IDR|VND|TRY|RUB|PLN|CZK|kr|SEK|NOK|DKK)(?![^\W\d_])"
+    r"|[₫₺₽]|\bруб|\bzł|\bKč"
+)
+"""Currencies of a decimal comma; the euro also has a point, where it stands before: €12.50."""
+_CURRENCY = re.compile(rf"{_EURO}|{_OTHERS}|\b[Ee]uros?\b")
+_NO_CENTS = re.compile(r"(?<=[0-9])[,.]-(?!\s*[0-9])")
+"""The dash of `EUR 18,-`."""
+_COMMA = re.compile(r"(?<![.0-9][0-9]{3}),(?=[0-9]{1,2}(?![0-9]))(?<=[0-9],)")
+_GROUP = re.compile(r"(?<![0-9.,])([1-9][0-9]{0,2})\.([0-9]{3})(?![0-9]|[.,][0-9])")
+_EITHER = re.compile(r"(?<![0-9.,])[1-9][0-9]{0,2}[.,][0-9]{3}(?![0-9]|[.,][0-9])")
+_GROUPED = re.compile(rf"(?:{_OTHERS})|[0-9]\s?(?:{_EURO})")
+
+
+def with_points(written: str, *, comma: bool = False) -> str | None:
+    """Return `written` with English decimals; None if a number in it may be either of two.
+
+    Args:
+        written: some words with a number.
+        comma: whether their language writes a decimal comma.
+    """
+    money = _CURRENCY.search(written)
+    if not (money or comma):
+        return written
+    written = _COMMA.sub(".", _NO_CENTS.sub("", written))
+    if not money:
+        return None if _EITHER.search(written) else written
+    if comma or _GROUPED.search(written):
+        return _GROUP.sub(r"\1\2", written)
+    return None if _GROUP.search(written) else written
+
 
 LONGEST = 300
 """Characters of an answer that are read."""
@@ -81,7 +123,7 @@ _EMPHASIS = re.compile(r"(?<![\w)*])(\*{1,3}|_{1,3}|`+)(?=\S)([^*`]*?[^*`\s])\1(
 _ENDS = " \t*_`\"'“”‘’«»|"
 _SENTENCE = re.compile(
     r"(?<!vs)[.!?][*_\"'”’)\]]*(?=\s+[^a-z\s]|\s*$)|;(?=\s+[^\W\d]|\s*$)"
-    rf"|,?\s(?:because|since|{languages.BECAUSE})\b|,?因[为為]"
+    rf"|,?\s(?:because|since|{BECAUSE})\b|,?因[为為]"
     r"|,\s+(?:as|which|so|where|given|that|meaning)\b"
     rf"|\s[-\u2014]+\s(?=[A-Za-z]{{2}})(?!(?:{NUMBER_WORDS})\b)"
 )
@@ -108,7 +150,7 @@ _TAIL = re.compile(
     rf"(?:[\s.,:;!?%°'\"“”‘’…|#&@{_PICTURES}{_MARKS}]|[-/](?=\s*[^\W\d_]{{2}})|/(?=\s?[gmslhLtd]\b)|\u2014"
     r"|(?![\u0370-\u03ff])[^\W\d_])*"
 )
-_KILO = re.compile(f"千(?={languages.KILO})")
+_KILO = re.compile(f"千(?={KILO})")
 _LETTER = re.compile(r"([A-Za-z])(?![^\W\d_])|\s+([b-zB-HJ-Z])\W*$")
 """One letter that touches a number or stands alone behind it: a unit, a scale or a variable."""
 _UNIT_LETTERS = frozenset("gmslhLdwtcCpFAVWNJ")

@@ -4,17 +4,188 @@ config = Config(values=read_config(folder / "config.json"), where="my-model/conf
 config.size("hidden_size")             # 640
 config.size("head_dim", 256)           # 256 where the file leaves it out
 config.size("num_hidden_layers")       # ModelError: my-model/config.json: num_hidden_layers is -2 …
+
+What is known without any file: kinds of models with their defaults, and well-known models.
+
+    MODEL_FAMILIES["gemma3_text"].head_dim            # 256, where a config.json does not say
+    CONFIGS["google/gemma-2b"]               # {"model_type": "gemma", "hidden_size": 2048, …}
+
+The defaults are those of the config classes in transformers 5.23. The models' values are from their
+config.json as published on the Hub; tests build every one of them, without weights, and compare its
+parameters with the published number.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from reprlib import repr as short
-from typing import Any
+from typing import Any, Literal
 
 from paribus.errors import ModelError
 from paribus.files import read_json
-from paribus.models.known import ModelFamily
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFamily:
+    """One `model_type`: how its layers are built, and what its config.json may leave out.
+
+    Attributes:
+        architecture: the class of the causal language model.
+        vocab, heads, context, tied: defaults of what `Shape` calls by these names.
+        kv_heads: default; None for as many as there are heads.
+        head_dim: default; None for hidden / heads.
+        window: default of `sliding_window`.
+        slides: which layers see only the window: every `other` one beginning with the first, all
+            but the last of every `few` (6), those from `max_window_layers` on if
+            `use_sliding_window` says so (`late`), `all`, or `none`.
+        softcap: default cap on the final logits.
+        norms: RMS norms of a layer over the residual stream.
+        qk_norm: whether queries and keys are normed.
+        biases: on `qkv` always, on q, k, v and o if `attention_bias` says so (`asked`), on these
+            and on the MLP if `attention_bias` and `mlp_bias` say so (`llama`), or `none`.
+    """
+
+    architecture: str
+    vocab: int
+    heads: int
+    kv_heads: int | None
+    head_dim: int | None
+    context: int
+    tied: bool
+    window: int | None = None
+    slides: Literal["none", "other", "few", "late", "all"] = "none"
+    softcap: float | None = None
+    norms: int = 2
+    qk_norm: bool = False
+    biases: Literal["none", "asked", "llama", "qkv"] = "asked"
+
+
+MODEL_FAMILIES: Mapping[str, ModelFamily] = {
+    "gemma": ModelFamily(
+        architecture="GemmaForCausalLM",
+        vocab=256_000, heads=16, kv_heads=16, head_dim=256, context=8192, tied=True,
+    ),
+    "gemma2": ModelFamily(
+        architecture="Gemma2ForCausalLM",
+        vocab=256_000, heads=8, kv_heads=4, head_dim=256, context=8192, tied=True,
+        window=4096, slides="other", softcap=30.0, norms=4,
+    ),
+    "gemma3_text": ModelFamily(
+        architecture="Gemma3ForCausalLM",
+        vocab=262_208, heads=8, kv_heads=4, head_dim=256, context=131_072, tied=True,
+        window=4096, slides="few", norms=4, qk_norm=True,
+    ),
+    "llama": ModelFamily(
+        architecture="LlamaForCausalLM",
+        vocab=32_000, heads=32, kv_heads=None, head_dim=None, context=2048, tied=False,
+        biases="llama",
+    ),
+    "mistral": ModelFamily(
+        architecture="MistralForCausalLM",
+        vocab=32_000, heads=32, kv_heads=8, head_dim=None, context=131_072, tied=False,
+        window=4096, slides="all", biases="none",
+    ),
+    "qwen2": ModelFamily(
+        architecture="Qwen2ForCausalLM",
+        vocab=151_936, heads=32, kv_heads=32, head_dim=None, context=32_768, tied=False,
+        window=4096, slides="late", biases="qkv",
+    ),
+    "qwen3": ModelFamily(
+        architecture="Qwen3ForCausalLM",
+        vocab=151_936, heads=32, kv_heads=32, head_dim=128, context=32_768, tied=False,
+        window=4096, slides="late", qk_norm=True,
+    ),
+}  # fmt: skip
+"""By `model_type`. SmolLM2 is a `llama`; `gemma3`, with images, holds a `gemma3_text`."""
+
+_KEYS = (
+    "model_type", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
+    "num_key_value_heads", "head_dim", "vocab_size", "max_position_embeddings",
+    "tie_word_embeddings", "sliding_window", "dtype",
+)  # fmt: skip
+
+_MODELS: tuple[tuple[str, tuple[Any, ...]], ...] = (
+    # models: kind, hidden, inside the MLP, layers, heads, kv, width, vocab, context, tied, window
+    ("google/gemma-2b google/gemma-2b-it google/gemma-1.1-2b-it",
+     ("gemma", 2048, 16384, 18, 8, 1, 256, 256_000, 8192, True, None, "bfloat16")),
+    ("google/gemma-7b google/gemma-7b-it google/gemma-1.1-7b-it",
+     ("gemma", 3072, 24576, 28, 16, 16, 256, 256_000, 8192, True, None, "bfloat16")),
+    ("google/gemma-2-2b",
+     ("gemma2", 2304, 9216, 26, 8, 4, 256, 256_000, 8192, True, 4096, "float32")),
+    ("google/gemma-2-2b-it",
+     ("gemma2", 2304, 9216, 26, 8, 4, 256, 256_000, 8192, True, 4096, "bfloat16")),
+    ("google/gemma-2-9b",
+     ("gemma2", 3584, 14336, 42, 16, 8, 256, 256_000, 8192, True, 4096, "float32")),
+    ("google/gemma-2-9b-it",
+     ("gemma2", 3584, 14336, 42, 16, 8, 256, 256_000, 8192, True, 4096, "bfloat16")),
+    ("google/gemma-3-270m google/gemma-3-270m-it",
+     ("gemma3_text", 640, 2048, 18, 4, 1, 256, 262_144, 32_768, True, 512, "bfloat16")),
+    ("google/gemma-3-1b-pt google/gemma-3-1b-it",
+     ("gemma3_text", 1152, 6912, 26, 4, 1, 256, 262_144, 32_768, True, 512, "bfloat16")),
+    ("google/gemma-3-4b-pt google/gemma-3-4b-it",
+     ("gemma3", 2560, 10240, 34, 8, 4, 256, 262_208, 131_072, True, 1024, "bfloat16")),
+    ("google/gemma-3-12b-pt google/gemma-3-12b-it",
+     ("gemma3", 3840, 15360, 48, 16, 8, 256, 262_208, 131_072, True, 1024, "bfloat16")),
+    ("meta-llama/Llama-3.2-1B meta-llama/Llama-3.2-1B-Instruct",
+     ("llama", 2048, 8192, 16, 32, 8, 64, 128_256, 131_072, True, None, "bfloat16")),
+    ("meta-llama/Llama-3.2-3B meta-llama/Llama-3.2-3B-Instruct",
+     ("llama", 3072, 8192, 28, 24, 8, 128, 128_256, 131_072, True, None, "bfloat16")),
+    ("meta-llama/Llama-3.1-8B meta-llama/Llama-3.1-8B-Instruct",
+     ("llama", 4096, 14336, 32, 32, 8, 128, 128_256, 131_072, False, None, "bfloat16")),
+    ("Qwen/Qwen2.5-0.5B Qwen/Qwen2.5-0.5B-Instruct",
+     ("qwen2", 896, 4864, 24, 14, 2, 64, 151_936, 32_768, True, None, "bfloat16")),
+    ("Qwen/Qwen2.5-1.5B",
+     ("qwen2", 1536, 8960, 28, 12, 2, 128, 151_936, 131_072, True, None, "bfloat16")),
+    ("Qwen/Qwen2.5-1.5B-Instruct",
+     ("qwen2", 1536, 8960, 28, 12, 2, 128, 151_936, 32_768, True, None, "bfloat16")),
+    ("Qwen/Qwen2.5-3B Qwen/Qwen2.5-3B-Instruct",
+     ("qwen2", 2048, 11008, 36, 16, 2, 128, 151_936, 32_768, True, None, "bfloat16")),
+    ("Qwen/Qwen2.5-7B",
+     ("qwen2", 3584, 18944, 28, 28, 4, 128, 152_064, 131_072, False, None, "bfloat16")),
+    ("Qwen/Qwen2.5-7B-Instruct",
+     ("qwen2", 3584, 18944, 28, 28, 4, 128, 152_064, 32_768, False, None, "bfloat16")),
+    ("Qwen/Qwen3-0.6B",
+     ("qwen3", 1024, 3072, 28, 16, 8, 128, 151_936, 40_960, True, None, "bfloat16")),
+    ("Qwen/Qwen3-0.6B-Base",
+     ("qwen3", 1024, 3072, 28, 16, 8, 128, 151_936, 32_768, True, None, "bfloat16")),
+    ("Qwen/Qwen3-1.7B",
+     ("qwen3", 2048, 6144, 28, 16, 8, 128, 151_936, 40_960, True, None, "bfloat16")),
+    ("Qwen/Qwen3-1.7B-Base",
+     ("qwen3", 2048, 6144, 28, 16, 8, 128, 151_936, 32_768, True, None, "bfloat16")),
+    ("Qwen/Qwen3-4B",
+     ("qwen3", 2560, 9728, 36, 32, 8, 128, 151_936, 40_960, True, None, "bfloat16")),
+    ("Qwen/Qwen3-4B-Base",
+     ("qwen3", 2560, 9728, 36, 32, 8, 128, 151_936, 32_768, True, None, "bfloat16")),
+    ("Qwen/Qwen3-8B",
+     ("qwen3", 4096, 12288, 36, 32, 8, 128, 151_936, 40_960, False, None, "bfloat16")),
+    ("Qwen/Qwen3-8B-Base",
+     ("qwen3", 4096, 12288, 36, 32, 8, 128, 151_936, 32_768, False, None, "bfloat16")),
+    ("HuggingFaceTB/SmolLM2-135M HuggingFaceTB/SmolLM2-135M-Instruct",
+     ("llama", 576, 1536, 30, 9, 3, 64, 49_152, 8192, True, None, "bfloat16")),
+    ("HuggingFaceTB/SmolLM2-360M HuggingFaceTB/SmolLM2-360M-Instruct",
+     ("llama", 960, 2560, 32, 15, 5, 64, 49_152, 8192, True, None, "bfloat16")),
+    ("HuggingFaceTB/SmolLM2-1.7B HuggingFaceTB/SmolLM2-1.7B-Instruct",
+     ("llama", 2048, 8192, 24, 32, 32, 64, 49_152, 8192, True, None, "bfloat16")),
+)  # fmt: skip
+
+
+def _config(row: tuple[Any, ...]) -> Mapping[str, Any]:
+    config = dict(zip(_KEYS, row, strict=True))
+    if config["model_type"] == "gemma3":  # its text part lies one level down
+        top = {key: config[key] for key in ("model_type", "dtype", "tie_word_embeddings")}
+        return {
+            **top,
+            "architectures": ["Gemma3ForConditionalGeneration"],
+            "text_config": {**config, "model_type": "gemma3_text"},
+        }
+    return config
+
+
+CONFIGS: Mapping[str, Mapping[str, Any]] = {
+    name: _config(row) for names, row in _MODELS for name in names.split()
+}
+"""By Hub id: those values of its config.json that make its shape."""
+
 
 _LARGEST = 100_000_000
 """No size of a model comes near it; with it, whatever is computed from sizes stays small."""

@@ -25,10 +25,9 @@ from transformers import AutoModelForCausalLM
 from paribus.config.schema import LoraConfig
 from paribus.errors import ConfigError, ModelError
 from paribus.files import read_json
-from paribus.models import attention, norms
 from paribus.models.device import is_out_of_memory
-from paribus.models.refused import refuse_unsafe
-from paribus.models.source import ModelSource
+from paribus.models.fast import attention, layers
+from paribus.models.source import ModelSource, refuse_unsafe
 
 
 def load_model(
@@ -79,7 +78,7 @@ def load_model(
     placed: nn.Module = model.to(device)
     _keep_layout(placed)
     attention.use(placed)
-    norms.use(placed)
+    layers.use_fast_norms(placed)
     return placed
 
 
@@ -92,7 +91,7 @@ def make_trainable(
     """
     _fix_stream(model, compute)
     if method == "lora":
-        from paribus.models.adapters import add_adapters
+        from paribus.models.fast.layers import add_adapters
 
         _, head, _ = decoder_and_head(model)
         return add_adapters(model, lora, head)

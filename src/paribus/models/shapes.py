@@ -14,8 +14,15 @@ from typing import Any
 
 from paribus.errors import ConfigError, ModelError
 from paribus.models import packaged
-from paribus.models.configs import Config, heads, read_config, sliding, stored
-from paribus.models.known import CONFIGS, MODEL_FAMILIES
+from paribus.models.configs import (
+    CONFIGS,
+    MODEL_FAMILIES,
+    Config,
+    heads,
+    read_config,
+    sliding,
+    stored,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

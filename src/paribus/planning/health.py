@@ -13,7 +13,7 @@ from paribus.planning.devices import GB
 from paribus.planning.machine import Machine, packages
 from paribus.planning.rules import environment
 from paribus.planning.rules.card import Rule, Severity
-from paribus.planning.rules.limits import OVER_DISK
+from paribus.planning.rules.environment import OVER_DISK
 from paribus.planning.rules.precision import without_bf16
 
 _DRIVER = Path("/proc/driver/nvidia/version")

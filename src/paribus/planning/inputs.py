@@ -18,13 +18,18 @@ from typing import Any
 from paribus.config.schema import ArmConfig
 from paribus.data.problems import ProblemSet, load_problems
 from paribus.errors import ModelError, NotHere, PromptError
-from paribus.evaluation.gold import check_gold
+from paribus.evaluation.scoring import check_gold
 from paribus.models.configs import read_config
 from paribus.models.source import ModelSource, context_length, find_model, vocabulary
 from paribus.planning.encodings import Encodings, encoded, tokenizer_of
 from paribus.prompts.encode import Encoded, Prompt
-from paribus.prompts.formats import render_prompt, render_solution
-from paribus.prompts.protocols import Protocol, main_protocol, protocols
+from paribus.prompts.formats import (
+    Protocol,
+    main_protocol,
+    protocols,
+    render_prompt,
+    render_solution,
+)
 from paribus.records import AnswerStyle, Problem
 
 

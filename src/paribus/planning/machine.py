@@ -17,8 +17,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 from paribus.models.source import cache_folder
-from paribus.planning.devices import Device, device_here
-from paribus.planning.processor import cpu_flags
+from paribus.planning.devices import Device, cpu_flags, device_here
 from paribus.records import LAUNCHERS
 
 _OTHERS = ("kernels", "deepspeed", "flash-attn")

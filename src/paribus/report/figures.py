@@ -4,16 +4,80 @@
 
 A figure for which there are no data is None: an experiment without a complete trained run has no
 loss to draw.
+
+Accuracy against what it costs: the arms than which no other is better and cheaper stand out.
+
+tradeoff(analysis).svg
 """
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from paribus.analysis.family import Cost, costs, frontier
+from paribus.analysis.findings import Analysis
 from paribus.analysis.tables import MAIN_SCORER, Run, Tables
 from paribus.analysis.wording import percent, percent_range
-from paribus.report import svg
-from paribus.report.arms import colour, dash, name_rows, run_name, several_seeds
-from paribus.report.svg import Picture
+from paribus.report import drawing
+from paribus.report.drawing import Picture, colour, dash, name_rows, run_name, several_seeds
 from paribus.report.units import GB
+
+
+def tradeoff(analysis: Analysis) -> Picture | None:
+    """Accuracy of the tuned arms over memory and over speed; None under two measured arms."""
+    points = costs(analysis.tables)
+    if len(points) < 2:
+        return None
+    intervals = {arm.name: arm.interval for arm in analysis.arms}
+    with drawing.style("tradeoff"):
+        figure = Figure(figsize=(drawing.FIGURE_WIDTH, 2.9))
+        left, right = figure.subplots(1, 2, sharey=True)
+        for axes, by, label in (
+            (left, "memory", "peak GB (less is better)"),
+            (right, "speed", "examples/s (more is better)"),
+        ):
+            best = frontier(points, "memory" if by == "memory" else "speed")
+            for point in points:
+                interval = intervals[point.name]
+                paint = colour(analysis.tables, point.name)
+                x = point.peak_memory_bytes / GB if by == "memory" else point.examples_per_second
+                y = 100 * point.accuracy
+                if interval is not None:
+                    axes.vlines(x, 100 * interval.low, 100 * interval.high, color=paint, lw=1)
+                filled = paint if point.name in best else "white"
+                axes.plot(x, y, "o", color=paint, markerfacecolor=filled, markersize=6)
+            axes.set_xlabel(label, fontsize=8.5)
+            axes.margins(x=0.2)
+            axes.grid()
+        left.set_ylabel("problems solved, %")
+        left.set_ylim(bottom=0)
+        _name(right, points, analysis)
+        said = "; ".join(
+            f"{point.name} {percent(point.accuracy)}, {point.peak_memory_bytes / GB:.3g} GB, "
+            f"{point.examples_per_second:.3g} examples per second"
+            for point in points
+        )
+        drawn = drawing.to_svg(figure, "tradeoff", f"Accuracy against cost: {said}.")
+    return Picture(
+        "tradeoff",
+        drawn,
+        "What each tuned arm solves (with its 95 % interval) against what its training took. "
+        "Filled: by these figures alone no other arm solves as much for less; whether arms differ "
+        "in what they solve is tested above. Costs were measured once per run and have no "
+        "interval.",
+    )
+
+
+def _name(axes: Axes, points: list[Cost], analysis: Analysis) -> None:
+    ends = [
+        (
+            point.examples_per_second,
+            100 * point.accuracy,
+            point.name,
+            colour(analysis.tables, point.name),
+        )
+        for point in points
+    ]
+    drawing.label_at_right(axes, ends)
 
 
 def losses(tables: Tables) -> Picture | None:
@@ -21,8 +85,8 @@ def losses(tables: Tables) -> Picture | None:
     runs = [run for run in tables.complete if run.losses]
     if not runs:
         return None
-    with svg.style("losses"):
-        figure = Figure(figsize=(svg.FIGURE_WIDTH, 3.0))
+    with drawing.style("losses"):
+        figure = Figure(figsize=(drawing.FIGURE_WIDTH, 3.0))
         axes = figure.add_subplot()
         ends: dict[str, tuple[float, float, str, str]] = {}
         for run in runs:
@@ -38,11 +102,11 @@ def losses(tables: Tables) -> Picture | None:
         axes.set_xlabel("optimizer step")
         axes.set_ylabel("training loss, nats per target token")
         axes.grid(axis="y")
-        svg.label_at_right(axes, list(ends.values()))
+        drawing.label_at_right(axes, list(ends.values()))
         said = "; ".join(
             f"{run_name(tables, run)} ends at {run.losses[-1].loss:.2f}" for run in runs
         )
-        drawn = svg.to_svg(figure, "losses", f"Training loss by step: {said}.")
+        drawn = drawing.to_svg(figure, "losses", f"Training loss by step: {said}.")
     return Picture(
         "losses",
         drawn,
@@ -56,8 +120,8 @@ def loss_and_accuracy(tables: Tables) -> Picture | None:
     runs = [run for run in tables.complete if run.losses and run.scores[MAIN_SCORER].n]
     if not runs:
         return None
-    with svg.style("loss-accuracy"):
-        figure = Figure(figsize=(svg.FIGURE_WIDTH, 3.0))
+    with drawing.style("loss-accuracy"):
+        figure = Figure(figsize=(drawing.FIGURE_WIDTH, 3.0))
         axes = figure.add_subplot()
         ends: dict[str, tuple[float, float, str, str]] = {}
         for run in runs:
@@ -78,11 +142,11 @@ def loss_and_accuracy(tables: Tables) -> Picture | None:
         axes.set_xlabel("training loss at the end, nats per target token")
         axes.set_ylabel("problems solved, %")
         axes.grid()
-        svg.label_at_right(axes, list(ends.values()))
+        drawing.label_at_right(axes, list(ends.values()))
         said = "; ".join(
             f"{run_name(tables, run)} loss {run.losses[-1].loss:.2f}, {_share(run)}" for run in runs
         )
-        drawn = svg.to_svg(figure, "loss-accuracy", f"Loss beside accuracy: {said}.")
+        drawn = drawing.to_svg(figure, "loss-accuracy", f"Loss beside accuracy: {said}.")
     return Picture(
         "loss-accuracy",
         drawn,
@@ -101,8 +165,8 @@ def cost_figure(tables: Tables) -> Picture | None:
     if not measured:
         return None
     runs, speeds, peaks = zip(*measured, strict=True)
-    with svg.style("cost"):
-        figure = Figure(figsize=(svg.FIGURE_WIDTH, 0.85 + 0.34 * len(runs)))
+    with drawing.style("cost"):
+        figure = Figure(figsize=(drawing.FIGURE_WIDTH, 0.85 + 0.34 * len(runs)))
         left, right = figure.subplots(1, 2, sharey=True)
         colours = [colour(tables, run.arm) for run in runs]
         for axes, values, label in (
@@ -120,7 +184,7 @@ def cost_figure(tables: Tables) -> Picture | None:
             f"{run_name(tables, run)} {speed:.3g} examples per second, {peak:.3g} GB"
             for run, speed, peak in zip(runs, speeds, peaks, strict=True)
         )
-        drawn = svg.to_svg(figure, "cost", f"Cost of training: {said}.")
+        drawn = drawing.to_svg(figure, "cost", f"Cost of training: {said}.")
     return Picture(
         "cost",
         drawn,
@@ -148,4 +212,4 @@ def _share(run: Run) -> str:
 
 
 def _row_name(tables: Tables, run: Run) -> str:
-    return svg.short(run.arm) + (f" · {run.seed}" if several_seeds(tables) else "")
+    return drawing.short(run.arm) + (f" · {run.seed}" if several_seeds(tables) else "")

@@ -14,30 +14,15 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from paribus.analysis.examples import Example, pick
 from paribus.analysis.findings import Analysis, conclude, payload
 from paribus.analysis.looks import new_look
 from paribus.analysis.reading import read_experiment
+from paribus.analysis.signals import Example, pick
 from paribus.analysis.tables import Tables
 from paribus.errors import StoreError
-from paribus.report import (
-    accuracy,
-    figures,
-    findings,
-    flips,
-    heldout,
-    ledger,
-    protocols,
-    rows,
-    settings,
-    tradeoff,
-    tuning,
-    what_went_wrong,
-    words,
-)
-from paribus.report.arms import first_runs
-from paribus.store.description import Description
-from paribus.store.experiments import write_conclusions
+from paribus.report import accuracy, figures, findings, mistakes, protocols, rows, tuning, units
+from paribus.report.drawing import first_runs
+from paribus.store.experiments import Description, write_conclusions
 from paribus.store.layout import ExperimentFolder
 from paribus.store.ledger import append_look
 from paribus.untrusted import printable
@@ -124,7 +109,7 @@ def _context(analysis: Analysis) -> dict[str, Any]:
         "by_seed": rows.by_seed(analysis),
         "uncertainty": rows.uncertainty(analysis),
         "effects": rows.effects(analysis),
-        "scorer_notes": words.SCORER_NOTES,
+        "scorer_notes": units.SCORER_NOTES,
         "arms": accuracy.over_seeds(analysis),
         "without_interval": accuracy.without_interval(analysis),
         "runs": accuracy.runs(analysis),
@@ -133,25 +118,25 @@ def _context(analysis: Analysis) -> dict[str, Any]:
         "scorers": rows.scorers(tables),
         "training": rows.training(tables),
         "evaluation": rows.evaluation(tables),
-        "differing": settings.differing_table(tables),
-        "shared": settings.shared(tables),
-        "equal": settings.equal(tables),
-        "config": settings.config(tables),
+        "differing": rows.differing_table(tables),
+        "shared": rows.shared(tables),
+        "equal": rows.equal(tables),
+        "config": rows.config(tables),
         "examples": _examples(tables),
-        "flips": flips.browser(tables),
+        "flips": mistakes.browser(tables),
         "accuracy_figure": accuracy.figure(analysis),
-        "wrong": what_went_wrong.section(tables),
-        "heldout": heldout.section(tables),
+        "wrong": mistakes.section(tables),
+        "heldout": accuracy.section(tables),
         "protocols": protocols.section(tables),
         "tuning": tuning.section(tables),
-        "ledger": ledger.section(tables),
+        "ledger": findings.section(tables),
         "training_figures": [
             picture
             for picture in (
                 figures.losses(tables),
                 figures.loss_and_accuracy(tables),
                 figures.cost_figure(tables),
-                tradeoff.tradeoff(analysis),
+                figures.tradeoff(analysis),
             )
             if picture is not None
         ],

@@ -11,15 +11,13 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from paribus.analysis import protocols, wording
-from paribus.analysis.protocols import CalculatorGain, Grid
-from paribus.analysis.summary import ArmSummary
+from paribus.analysis import summary, wording
+from paribus.analysis.summary import ArmSummary, CalculatorGain, Grid
 from paribus.analysis.tables import Tables
-from paribus.report import svg
+from paribus.report import drawing
+from paribus.report.drawing import Picture
 from paribus.report.rows import Table
-from paribus.report.svg import Picture
-from paribus.report.units import UNKNOWN, accuracy_cell, points_cell
-from paribus.report.words import protocol_words
+from paribus.report.units import UNKNOWN, accuracy_cell, points_cell, protocol_words
 from paribus.statistics.verdicts import Verdict
 
 MAX_NARROW = 5
@@ -41,10 +39,10 @@ class Protocols:
 
 def section(tables: Tables) -> Protocols | None:
     """Return the section, None unless an arm was tested under more than one protocol."""
-    grid = protocols.grid(tables)
+    grid = summary.grid(tables)
     if grid is None:
         return None
-    gains = protocols.calculator_gains(tables)
+    gains = summary.calculator_gains(tables)
     return Protocols(
         heat_map=_heat_map(grid),
         table=_table(grid),
@@ -111,9 +109,9 @@ def _changed(gain: CalculatorGain) -> str:
 
 def _heat_map(grid: Grid) -> Picture:
     wide = len(grid.protocols) > MAX_NARROW
-    width = 2.0 + 0.5 * len(grid.protocols) if wide else svg.FIGURE_WIDTH
+    width = 2.0 + 0.5 * len(grid.protocols) if wide else drawing.FIGURE_WIDTH
     top = 1.9 if wide else 0.85
-    with svg.style("protocols"):
+    with drawing.style("protocols"):
         figure = Figure(figsize=(width, top + 0.36 * len(grid.cells)))
         axes = figure.add_subplot()
         highest = max(cell.mean or 0.0 for row in grid.cells.values() for cell in row.values())
@@ -123,7 +121,7 @@ def _heat_map(grid: Grid) -> Picture:
             _frame(axes, grid.protocols.index(grid.main[arm]), y)
         axes.set_xlim(-0.5, len(grid.protocols) - 0.5)
         axes.set_ylim(len(grid.cells) - 0.5, -0.5)
-        axes.set_yticks(range(len(grid.cells)), labels=[svg.short(arm) for arm in grid.cells])
+        axes.set_yticks(range(len(grid.cells)), labels=[drawing.short(arm) for arm in grid.cells])
         axes.xaxis.tick_top()
         axes.set_xticks(
             range(len(grid.protocols)),
@@ -133,7 +131,7 @@ def _heat_map(grid: Grid) -> Picture:
         )
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
-        drawn = svg.to_svg(figure, "protocols", f"Accuracy by arm and protocol: {_said(grid)}.")
+        drawn = drawing.to_svg(figure, "protocols", f"Accuracy by arm and protocol: {_said(grid)}.")
     return Picture(
         "protocols",
         drawn,
@@ -145,7 +143,7 @@ def _heat_map(grid: Grid) -> Picture:
 
 def _cell(axes: Axes, x: int, y: int, cell: ArmSummary | None, highest: float) -> None:
     if cell is None or cell.mean is None:
-        axes.text(x, y, UNKNOWN, ha="center", va="center", color=svg.UNTUNED)
+        axes.text(x, y, UNKNOWN, ha="center", va="center", color=drawing.UNTUNED)
         return
     shade = _SHADES(cell.mean / highest if highest else 0.0)
     axes.add_patch(Rectangle((x - 0.48, y - 0.48), 0.96, 0.96, facecolor=shade, lw=0))
@@ -154,7 +152,7 @@ def _cell(axes: Axes, x: int, y: int, cell: ArmSummary | None, highest: float) -
 
 
 def _frame(axes: Axes, x: int, y: int) -> None:
-    frame = Rectangle((x - 0.46, y - 0.44), 0.92, 0.88, fill=False, edgecolor=svg.INK, lw=1.6)
+    frame = Rectangle((x - 0.46, y - 0.44), 0.92, 0.88, fill=False, edgecolor=drawing.INK, lw=1.6)
     axes.add_patch(frame)
 
 

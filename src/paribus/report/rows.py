@@ -3,18 +3,25 @@
     scorers(tables).rows[0]       # ["full-main", "31 % [22.8 to 40.6]", "31 % [22.8 to 40.6]", ...]
 
 Nothing is computed here but the spelling of figures. What is not known is "–", never 0.
+
+The report's tables of settings and circumstances: what was held equal, what was not.
+
+config(tables).rows[0]        # ["name", "gsm8k-270m", "experiments/gsm8k.yaml:1"]
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from paribus.analysis import effect_wording, wording
+from paribus.analysis import wording
 from paribus.analysis.caveats import Caveats
+from paribus.analysis.conditions import circumstances, differing_settings, shared_settings, text
+from paribus.analysis.effects import effect_name, effect_sentence
 from paribus.analysis.findings import Analysis
 from paribus.analysis.tables import Score, Tables
-from paribus.evaluation.score import SCORERS
-from paribus.report import words
-from paribus.report.arms import run_name
+from paribus.config.spec import flatten
+from paribus.evaluation.scoring import SCORERS
+from paribus.report import units
+from paribus.report.drawing import run_name
 from paribus.report.units import (
     UNKNOWN,
     accuracy_cell,
@@ -149,12 +156,12 @@ def effects(analysis: Analysis) -> Table:
     """What each factor of a full matrix does on average, and the interactions."""
     rows = [
         [
-            effect_wording.effect_name(each).replace(".", MAY_BREAK),
+            effect_name(each).replace(".", MAY_BREAK),
             points_cell(each.difference, each.interval),
             wording.p_value(each.p_value) if each.n else UNKNOWN,
             wording.p_value(each.p_holm) if each.n else UNKNOWN,
             wording.could_see(each.detectable, each.detectable_range),
-            effect_wording.effect_sentence(each),
+            effect_sentence(each),
         ]
         for each in analysis.effects
     ]
@@ -170,7 +177,7 @@ def scorers(tables: Tables) -> Table:
         [
             run_name(tables, run),
             *(_accuracy(run.scores[scorer]) for scorer in SCORERS),
-            words.style_words(run.styles),
+            units.style_words(run.styles),
         ]
         for run in tables.complete
     ]
@@ -199,3 +206,53 @@ def evaluation(tables: Tables) -> Table:
 
 def _accuracy(score: Score) -> str:
     return accuracy_cell(score.accuracy, score.interval)
+
+
+DEFAULT = "default"
+"""Origin of a value that no file and no command line set."""
+
+_DESIGN = ("name", "question", "hypothesis", "matrix", "arms")
+
+
+def differing_table(tables: Tables) -> Table:
+    """The settings in which the arms differ: an arm's value of each."""
+    rows = [[key, *values.values()] for key, values in differing_settings(tables).items()]
+    return Table(["setting", *(arm.name for arm in tables.arms)], rows)
+
+
+def shared(tables: Tables) -> Table:
+    """The settings that are equal in all arms that read them."""
+    return Table(["setting", "value"], [list(row) for row in shared_settings(tables).items()])
+
+
+def equal(tables: Tables) -> Table:
+    """The circumstances of the runs; one that was not the same in all names its arms."""
+    # Generations made elsewhere have no result, and nobody knows how they were decoded.
+    ours = all(run.result for run in tables.complete)
+    rows = [["decoding", "greedy: the most likely token, no sampling"]] if ours else []
+    for fact, values in circumstances(tables).items():
+        if len(values) == 1:
+            rows.append([fact, next(iter(values))])
+        else:
+            listed = [f"{value} ({', '.join(names)})" for value, names in values.items()]
+            rows.append([fact, "not the same in all runs: " + "; ".join(listed)])
+    return Table(["circumstance", "value"], rows)
+
+
+def config(tables: Tables) -> Table:
+    """Every value of the configuration, with where it was set."""
+    rows = []
+    for key, value in flatten(tables.config).items():
+        if key.split(".")[0] in _DESIGN and value in ({}, "", None):
+            continue
+        rows.append([key, text(value), _origin(tables.origins, key)])
+    return Table(["key", "value", "set in"], rows)
+
+
+def _origin(origins: Mapping[str, str], key: str) -> str:
+    """The origin of a key, or of the section that was set as a whole."""
+    while key:
+        if key in origins:
+            return origins[key]
+        key = key.rpartition(".")[0]
+    return DEFAULT

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from paribus.errors import StoreError
 from paribus.files import open_file
-from paribus.store.places import store_of
 from paribus.store.runs import writing
+from paribus.store.status import store_of
 
 _MARK = b'<meta name="generator" content="paribus">'
 _HEAD = 1_000

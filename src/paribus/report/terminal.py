@@ -16,8 +16,7 @@ from rich.text import Text
 
 from paribus.analysis.tables import MAIN_SCORER
 from paribus.analysis.wording import could_see, p_value
-from paribus.report.units import accuracy_cell, points_cell
-from paribus.report.words import style_words
+from paribus.report.units import accuracy_cell, points_cell, style_words
 from paribus.statistics.intervals import Interval
 
 WIDTH = 80

@@ -12,10 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from paribus.analysis.tables import Tables
-from paribus.report import svg
-from paribus.report.arms import colour
+from paribus.report import drawing
+from paribus.report.drawing import Picture, colour
 from paribus.report.rows import Table
-from paribus.report.svg import Picture
 from paribus.report.units import UNKNOWN, duration, nats, rate
 from paribus.store.experiments import ArmTuning, Tried
 
@@ -121,18 +120,20 @@ def _curves(tables: Tables) -> Picture | None:
     if not measured:
         return None
     down = ceil(len(measured) / COLUMNS)
-    with svg.style("tuning"):
-        figure = Figure(figsize=(svg.FIGURE_WIDTH, 0.3 + 1.6 * down))
+    with drawing.style("tuning"):
+        figure = Figure(figsize=(drawing.FIGURE_WIDTH, 0.3 + 1.6 * down))
         grid = figure.subplots(down, COLUMNS, sharey=True, squeeze=False)
         for axes in grid.flat[len(measured) :]:
             axes.set_visible(False)
         for axes, (arm, points) in zip(grid.flat, measured.items(), strict=False):
-            axes.set_title(svg.short(arm), fontsize=9.5, loc="left")
+            axes.set_title(drawing.short(arm), fontsize=9.5, loc="left")
             _panel(axes, points, tables.tuning[arm].chosen, colour(tables, arm))
         _loss_axis(grid[0, 0], [loss for points in measured.values() for loss in points.values()])
         figure.supxlabel("learning rate", fontsize=9.5)
         figure.supylabel("held-out loss, nats per token", fontsize=9.5)
-        drawn = svg.to_svg(figure, "tuning", f"Held-out loss by learning rate: {_said(measured)}.")
+        drawn = drawing.to_svg(
+            figure, "tuning", f"Held-out loss by learning rate: {_said(measured)}."
+        )
     return Picture(
         "tuning",
         drawn,
@@ -153,7 +154,7 @@ def _panel(axes: Axes, points: dict[float, float], chosen: float | None, paint: 
     axes.plot(rates, list(points.values()), color=paint, marker="o", markersize=4, lw=1.2)
     if chosen in points:
         ring = axes.plot([chosen], [points[chosen]], "o", markersize=10)
-        ring[0].set(markerfacecolor="none", markeredgecolor=svg.INK)
+        ring[0].set(markerfacecolor="none", markeredgecolor=drawing.INK)
     axes.set_xscale("log")
     if len(rates) <= MAX_TICKS:
         axes.set_xticks(rates)

@@ -25,8 +25,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import chdtri, stdtr, stdtrit
 
-from paribus.statistics.discordance import Discordance, discordance
-from paribus.statistics.groups import Groups, squares, worth
+from paribus.statistics.groups import Discordance, Groups, discordance, squares, worth
 from paribus.statistics.intervals import CONFIDENCE, Interval
 
 MIN_SEEDS = 3

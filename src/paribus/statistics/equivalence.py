@@ -19,9 +19,8 @@ from scipy.special import ndtr, ndtri
 
 from paribus.errors import UserError
 from paribus.statistics import power
-from paribus.statistics.binomial import at_least
 from paribus.statistics.crossed import MIN_GROUPS, MIN_SEEDS, Estimate, pooled, possible, tail
-from paribus.statistics.intervals import score_parts
+from paribus.statistics.intervals import at_least, score_parts
 from paribus.statistics.power import ALPHA, POWER, Design
 from paribus.statistics.verdicts import Solved, Tested
 

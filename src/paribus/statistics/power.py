@@ -21,8 +21,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import bdtrik, gammaincinv, ndtr
 
 from paribus.errors import UserError
-from paribus.statistics.binomial import at_most
 from paribus.statistics.crossed import MIN_GROUPS, MIN_SEEDS, pooled, possible, tail
+from paribus.statistics.intervals import at_most
 
 POWER = 0.8
 """A difference is detectable if it is shown with this probability."""

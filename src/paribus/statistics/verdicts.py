@@ -12,23 +12,162 @@
 | several given models (`existing`) | these models       | by problem, t  | t                 |
 
 Where no test is possible, `reason` says why.
+
+The confidence interval of one arm's accuracy, over problems, groups of problems and seeds.
+
+mean_interval(components([[1, 0, 1, 1, ...]]))      # one run: the interval of a share
+
+The smallest detectable difference of an estimate over seeds or groups, and its uncertainty.
+
+    detectable_by(estimate, alpha=0.05)     # 0.048
+    range_by(estimate, alpha=0.05)          # (0.035, 0.115): three seeds determine little
+
+`detectable_by` takes the estimated variances for the true ones. A few seeds estimate their variance
+so badly that the smallest detectable difference is itself uncertain. `range_by` computes it at both
+ends of the 95 % interval of the seeds' variance (chi squared, with the degrees of freedom of
+`crossed.pooled`).
+
+The sources of an estimate's variance over seeds: problems, seeds and single cells.
+
+    split(estimate([(1.0, a), (-1.0, b)])).shares           # (0.62, 0.25, 0.13)
+
+More problems reduce the first and the last, more seeds the last two.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from enum import StrEnum
+from math import copysign, sqrt
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from paribus.statistics import power
-from paribus.statistics.accuracy import as_existing
-from paribus.statistics.crossed import Estimate, components, estimate, too_uncertain
-from paribus.statistics.detectable import Range, detectable_by, range_by
+from paribus.statistics.crossed import (
+    Components,
+    Estimate,
+    components,
+    critical,
+    estimate,
+    pooled,
+    too_uncertain,
+)
 from paribus.statistics.family import Asked, corrected
-from paribus.statistics.groups import Groups
-from paribus.statistics.intervals import Interval, mcnemar, paired_difference
-from paribus.statistics.power import ALPHA
+from paribus.statistics.groups import Groups, worth
+from paribus.statistics.intervals import CONFIDENCE, Interval, Z, mcnemar, paired_difference, share
+from paribus.statistics.power import ALPHA, chi_squared, detectable_between_methods
+
+
+def mean_interval(arm: Components, groups: Groups | None = None) -> Interval | None:
+    """Return the 95 % interval of an arm's accuracy, or None if `crossed.too_uncertain`.
+
+    With several seeds or with groups it is the interval of a share for an effective number of
+    problems, which gives the same standard error: E. L. Korn and B. I. Graubard (1998), Survey
+    Methodology 24: 193-201.
+    """
+    n = len(arm.problems)
+    if arm.seeds == 1 and groups is None:
+        return share(round(arm.mean * n, 6), n)  # not whole if models were averaged
+    if too_uncertain([arm], groups):
+        return None
+    if arm.mean in (0.0, 1.0):
+        independent = int(worth(n, groups))
+        return share(arm.mean * independent, independent)
+    mean = estimate([(1.0, arm)], groups)
+    effective = arm.mean * (1 - arm.mean) * (Z / critical(mean.df) / mean.error) ** 2
+    return share(arm.mean * effective, effective)
+
+
+def as_existing(arm: Components) -> Components:
+    """Return the mean of an arm's runs as that of one model: these runs, not a sample of seeds."""
+    n = len(arm.problems)
+    return Components(problems=arm.problems, means=np.array([arm.mean]), cells=np.zeros((1, n)))
+
+
+Range = tuple[float | None, float | None]
+"""Lowest and highest, as shares; None where no difference has a power of 0.8."""
+
+_ROUNDS, _SAME = 12, 1.01
+"""Limits of the iteration for the variance under a difference: rounds, and the last ratio."""
+
+
+def detectable_by(estimate: Estimate, alpha: float) -> float | None:
+    """Return the smallest difference that a test with these variances shows with a power of 0.8.
+
+    None if no difference up to 1 has that power.
+    """
+    return _smallest(estimate, estimate.seeds, alpha)
+
+
+def range_by(estimate: Estimate, alpha: float) -> Range | None:
+    """Return `detectable_by` at both ends of the interval of the seeds' variance.
+
+    None if no arm has several seeds.
+    """
+    if not estimate.seeds:
+        return None
+    df = float(pooled(estimate.seeds)[1])
+    low, high = (
+        _smallest(estimate, [(var * df / quantile, own) for var, own in estimate.seeds], alpha)
+        for quantile in chi_squared([(1 + CONFIDENCE) / 2, (1 - CONFIDENCE) / 2], df)
+    )
+    return low, high
+
+
+def _smallest(estimate: Estimate, seeds: Sequence[tuple[float, int]], alpha: float) -> float | None:
+    """Return the smallest detectable difference, under the variance that it brings itself."""
+    shared = estimate.shared
+    for _ in range(_ROUNDS):
+        difference = detectable_between_methods(shared, seeds, alpha)
+        if difference is None:
+            return None
+        before, shared = shared, estimate.at(copysign(difference, estimate.value))
+        if shared[0] <= _SAME * before[0]:
+            break
+    return difference
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """The parts of an estimate's variance.
+
+    Attributes:
+        problems: variance among problems, alike for all seeds.
+        seeds: variance among seeds, alike for all problems.
+        cells: variance of single cells, one seed on one problem.
+    """
+
+    SOURCES: ClassVar = ("problems", "seeds", "cells")
+
+    problems: float
+    seeds: float
+    cells: float
+
+    @property
+    def errors(self) -> tuple[float, ...]:
+        """The standard error from each source alone, in the order of `SOURCES`."""
+        return tuple(map(sqrt, astuple(self)))
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """The share of each source in the variance, in the order of `SOURCES`; they sum to 1."""
+        parts = astuple(self)
+        return tuple(part / sum(parts) for part in parts)
+
+
+def split(estimate: Estimate) -> Split | None:
+    """Return the parts of the variance of `estimate`; None if no arm has several seeds.
+
+    One run cannot separate cells from problems. Where seeds vary less than the chance in their
+    cells explains, the variance of seeds is 0.
+    """
+    if not estimate.seeds:
+        return None
+    pairs = list(zip(estimate.chance, (var for var, _ in estimate.seeds), strict=True))
+    cells = sum(min(pair) for pair in pairs)
+    seeds = sum(max(0.0, variance - chance) for chance, variance in pairs)
+    return Split(problems=estimate.shared[0], seeds=seeds, cells=cells)
 
 
 class Verdict(StrEnum):

@@ -3,15 +3,51 @@
 write_manifest(folder)              its presence means complete
 check(folder)                       before a complete run is kept or reported
 changed_files(folder)               all that is not as it was written, for `paribus verify`
+
+JSON that knows whether it is whole: a value beside the SHA-256 of its canonical form.
+
+    write_sealed(path, {"step": 40})        # {"step": 40, "sha256": "5f1c…"}
+    read_sealed(path)                       # {"step": 40}, or DamagedError
+
+What goes into a result is sealed or listed, with its hash, in a manifest that is.
 """
 
 from pathlib import Path
 from typing import Any
 
 from paribus.errors import DamagedError, StoreError
-from paribus.files import on_disk, read_json, sha256_of_file, sync
+from paribus.files import (
+    UNREADABLE,
+    on_disk,
+    read_json,
+    sha256_of_file,
+    sha256_of_json,
+    sync,
+    write_json,
+)
 from paribus.store.layout import RunFolder
-from paribus.store.sealed import read_sealed, write_sealed
+
+
+def write_sealed(path: Path, value: dict[str, Any]) -> None:
+    """Write `value`, atomically, with its own hash. Raises OSError."""
+    write_json(path, {**value, "sha256": sha256_of_json(value)})
+
+
+def read_sealed(path: Path) -> dict[str, Any]:
+    """Return the value in `path`. Raises DamagedError unless it is just what was written."""
+    try:
+        value = read_json(path)
+        said = value.pop("sha256")
+        found = sha256_of_json(value)
+    except UNREADABLE as error:
+        raise DamagedError(f"{path} cannot be read: {error!r}", "restore the file") from error
+    if found != said:
+        raise DamagedError(
+            f"{path} is not what was written: its SHA-256 is {found}, it says {said}",
+            "restore the file",
+        )
+    return dict(value)
+
 
 MANIFEST_FORMAT = 3
 """Version of the files in a run folder. 3: the manifest is sealed, inputs know their tokens."""

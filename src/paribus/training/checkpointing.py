@@ -5,6 +5,17 @@
 
 Files are written between two steps, from the very memory that trains: nothing is copied. What
 takes as long again, waiting for the disk and hashing, goes on in a thread beside the next steps.
+
+What a training is at the end of a step, as safetensors and JSON: nothing else is ever read.
+
+    weights.safetensors     every weight that trains, fp32 (LoRA: the adapters)
+    optimizer.safetensors   the tensors of its state, by number of the weight
+    random.safetensors      torch's generators, of the CPU and of the GPU that trains
+    state.json              the rest of optimizer and schedule
+
+Training draws from torch's generators alone (dropout). Data order has no state: it is a function
+of the seed, and the step says how far it was read. Neither has the loss: its window is one step.
+JSON keeps floats exactly.
 """
 
 import shutil
@@ -17,15 +28,144 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from torch import nn
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 
 from paribus.errors import RunFailed, StoreError
+from paribus.files import read_json, write_json
 from paribus.models.device import is_out_of_memory
 from paribus.stopping import asked
 from paribus.store.checkpoints import Checkpoint, make_room, publish
 from paribus.store.layout import RunFolder
 from paribus.store.runs import full_disk, read_events_of, writing
-from paribus.training import state
+
+_TENSOR = "tensor of the file"
+
+
+def trained(model: nn.Module) -> dict[str, Tensor]:
+    """Return the weights that train, by name; tied ones once."""
+    return {name: each.data for name, each in model.named_parameters() if each.requires_grad}
+
+
+def not_finite(model: nn.Module) -> str | None:
+    """Return the name of a weight that trains and holds a NaN or an infinity, or None."""
+    for name, weight in trained(model).items():
+        if weight.numel() and not all(bool(end.isfinite()) for end in torch.aminmax(weight)):
+            return name
+    return None
+
+
+def state_bytes(model: nn.Module, optimizer: Any) -> int:
+    """Return about how many bytes `save` will write; without an optimizer the weights alone."""
+    tensors = dict(trained(model))
+    if optimizer is not None:
+        _take_out(optimizer.state_dict()["state"], "", tensors)
+    return sum(each.numel() * each.element_size() for each in tensors.values())
+
+
+def save(folder: Path, model: nn.Module, optimizer: Any, schedule: Any) -> None:
+    """Write all of it into `folder`. Raises OSError, SafetensorError.
+
+    Without `optimizer` and `schedule` the training is over: only the weights are written.
+    """
+    save_file(
+        {k: v.contiguous() for k, v in trained(model).items()}, folder / "weights.safetensors"
+    )
+    if optimizer is None:
+        return
+    tensors: dict[str, Tensor] = {}
+    plain = _take_out(optimizer.state_dict(), "", tensors)
+    save_file(_apart(tensors), folder / "optimizer.safetensors")
+    save_file(_generators(next(model.parameters()).device), folder / "random.safetensors")
+    rest = {"optimizer": plain, "schedule": schedule.state_dict()}
+    write_json(folder / "state.json", rest)
+
+
+def restore_weights(folder: Path, model: nn.Module) -> None:
+    """Put the weights that train back, in place. Raises KeyError or RuntimeError if they differ."""
+    stored, mine = load_file(folder / "weights.safetensors"), trained(model)
+    if stored.keys() != mine.keys():
+        odd = sorted(stored.keys() ^ mine.keys())
+        raise KeyError(f"weights are not those that train here: {odd[:3]}")
+    for name, weight in mine.items():
+        weight.copy_(stored[name])
+
+
+def restore_optimizer(folder: Path, optimizer: Any, schedule: Any) -> None:
+    """Put back the state of the optimizer, and how far the schedule is.
+
+    Settings are those the two were made with: after a fork not those of the checkpoint, which
+    torch would put back silently. In the same run they are equal.
+    """
+    state = read_json(folder / "state.json")
+    found = _put_back(state["optimizer"], load_file(folder / "optimizer.safetensors"))
+    found["state"] = {int(number): each for number, each in found["state"].items()}
+    found["param_groups"] = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict(found)
+    far = {key: state["schedule"][key] for key in ("last_epoch", "_step_count")}
+    schedule.load_state_dict(schedule.state_dict() | far)
+    rates = schedule.get_lr()
+    schedule.load_state_dict(schedule.state_dict() | {"_last_lr": rates})
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        group["lr"] = rate
+
+
+def restore_random(folder: Path, device: torch.device) -> None:
+    """Put back the generators that a training on `device` draws from.
+
+    Those of other GPUs are left out: earlier versions saved one of every GPU that was visible, and
+    fewer may be now. A GPU that has none goes on from its seed: a fork of a training on a CPU.
+    """
+    stored = load_file(folder / "random.safetensors")
+    torch.set_rng_state(stored["cpu"])
+    if device.type == "cuda" and _name(device) in stored:
+        torch.cuda.set_rng_state(stored[_name(device)], device)
+
+
+def _generators(device: torch.device) -> dict[str, Tensor]:
+    """Return the states of the generators that a training on `device` draws from."""
+    found = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        found[_name(device)] = torch.cuda.get_rng_state(device)
+    return found
+
+
+def _name(device: torch.device) -> str:
+    return f"cuda-{device.index or 0}"
+
+
+def _take_out(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
+    """Return `value` for JSON; its tensors go to `tensors`, by their place in it."""
+    if isinstance(value, Tensor):
+        tensors[name] = value
+        return {_TENSOR: name}
+    if isinstance(value, Mapping):
+        return {str(key): _take_out(each, f"{name}/{key}", tensors) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_take_out(each, f"{name}/{i}", tensors) for i, each in enumerate(value)]
+    return value
+
+
+def _put_back(value: Any, tensors: Mapping[str, Tensor]) -> Any:
+    """Return what `_take_out` was given, but for tuples, which are lists."""
+    if isinstance(value, dict):
+        if value.keys() == {_TENSOR}:
+            # A copy: what was loaded lies in the file's own pages, which may be cut or removed.
+            return tensors[value[_TENSOR]].clone()
+        return {key: _put_back(each, tensors) for key, each in value.items()}
+    return [_put_back(each, tensors) for each in value] if isinstance(value, list) else value
+
+
+def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors, none in the memory of another: 8-bit AdamW's share their tables."""
+    found: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, each in tensors.items():
+        shared = each.numel() > 0 and each.data_ptr() in seen
+        found[name] = each.clone() if shared else each.contiguous()
+        seen.add(each.data_ptr())
+    return found
+
 
 NAN_REMEDY = (
     "lower training.learning_rate, or set training.precision=fp32; with --fork it goes on from its "
@@ -81,14 +221,14 @@ class Checkpoints:
         not writable, or the one before was not what had been written. Those that are verified stay.
         """
         self.wait()
-        spoiled = state.not_finite(model)
+        spoiled = not_finite(model)
         if spoiled:
             raise RunFailed(f"step {step} left a weight that is no number: {spoiled}", NAN_REMEDY)
-        self._check_room(state.state_bytes(model, optimizer))
+        self._check_room(state_bytes(model, optimizer))
         temporary = make_room(self.folder.checkpoints, step)
         try:
             with writing(temporary), full_disk(temporary):
-                state.save(temporary, model, optimizer, schedule)
+                save(temporary, model, optimizer, schedule)
                 write_more(temporary)
                 shutil.copyfile(self.folder.events, temporary / self.folder.events.name)
         except BaseException:
@@ -113,7 +253,7 @@ class Checkpoints:
         """Put the weights of `point` into `model`. Raises RunFailed if they do not fit."""
         assert self.point is not None
         try:
-            state.restore_weights(self.point.path, model)
+            restore_weights(self.point.path, model)
         except (KeyError, RuntimeError, OSError, SafetensorError) as error:
             if is_out_of_memory(error):
                 raise
@@ -126,7 +266,7 @@ class Checkpoints:
         """Put the state of `point` into optimizer and schedule. Raises RunFailed."""
         assert self.point is not None
         try:
-            state.restore_optimizer(self.point.path, optimizer, schedule)
+            restore_optimizer(self.point.path, optimizer, schedule)
         except (KeyError, ValueError, RuntimeError, OSError, SafetensorError) as error:
             if is_out_of_memory(error):
                 raise
@@ -138,7 +278,7 @@ class Checkpoints:
     def restore_random(self, device: torch.device) -> None:
         """Put back the generators of random numbers that a training on `device` draws from."""
         assert self.point is not None
-        state.restore_random(self.point.path, device)
+        restore_random(self.point.path, device)
 
     def _check_room(self, needed: int) -> None:
         with writing(self.folder.path):

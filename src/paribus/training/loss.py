@@ -22,7 +22,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from paribus.models.logits import at_labels, refuse_outside
+from paribus.models.fast.layers import at_labels, refuse_outside
 from paribus.models.tiles import ROWS, TILE
 
 

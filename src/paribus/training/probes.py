@@ -31,13 +31,14 @@ from paribus.prompts.encode import Encoded
 from paribus.training.probe_checks import (
     DtypeRow,
     Ends,
+    Saving,
     dtype_table,
+    evaluation_failures,
     process_failures,
     rows,
     text_failures,
     weight_failures,
 )
-from paribus.training.probe_saving import Saving, evaluation_failures
 from paribus.training.probe_steps import (
     BOTH,
     LIMITS,

@@ -26,7 +26,7 @@ from transformers import (
 )
 
 from paribus.errors import RunFailed
-from paribus.models.attention import packed
+from paribus.models.fast.attention import packed
 from paribus.models.load import decoder_and_head
 from paribus.prompts.encode import Encoded
 from paribus.stopping import Stopped, asked

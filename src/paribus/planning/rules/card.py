@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 from packaging.specifiers import SpecifierSet
 
 from paribus.models.shapes import Shape
+from paribus.planning.cost.memory import Estimate
 from paribus.planning.devices import Device
 from paribus.planning.machine import Machine
-from paribus.planning.memory import Estimate
 
 if TYPE_CHECKING:  # `doctor` reads no experiment file and need not wait for its schema
     from paribus.config.schema import ArmConfig, ExperimentConfig

@@ -6,19 +6,17 @@ violations(facts, {"torch": "2.13.0"})[0].found        # "method=full with quant
 
 from collections.abc import Mapping
 
-from paribus.config.explain import nearest
+from paribus.config.keys import nearest
 from paribus.errors import UserError
 from paribus.planning.rules import (
     design,
     environment,
-    limits,
+    families,
     method,
-    models,
     precision,
     probes,
-    quantization,
+    schedules,
     texts,
-    training,
 )
 from paribus.planning.rules.card import Facts, Rule, Severity, Violation
 
@@ -26,15 +24,14 @@ RULES: tuple[Rule, ...] = tuple(
     sorted(
         (
             *method.RULES,
-            *quantization.RULES,
             *precision.RULES,
             *environment.RULES,
             *texts.RULES,
-            *models.RULES,
-            *training.RULES,
+            *families.RULES,
+            *schedules.RULES,
             *design.RULES,
             *probes.RULES,
-            *limits.RULES,
+            *environment.LIMITS,
         ),
         key=lambda rule: rule.id,
     )

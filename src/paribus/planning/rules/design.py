@@ -11,7 +11,7 @@ from pathlib import Path
 from paribus.config.schema import ArmConfig
 from paribus.models import packaged
 from paribus.planning.rules.card import Facts, Rule, Severity
-from paribus.prompts.protocols import protocols
+from paribus.prompts.formats import protocols
 
 _FEW_PROBLEMS = 100
 
@@ -201,7 +201,7 @@ RULES: tuple[Rule, ...] = (
         ),
         why="Without a revision the Hub gives the newest commit of its main branch.",
         evidence=(
-            "read in models/source and experiment/local: spec.json keeps the commit and hashes of "
+            "read in models/source and running/local: spec.json keeps the commit and hashes of "
             "problems, and a complete run that had others stops the experiment",
         ),
         instead="Set `revision` and `data.revision` to a commit; the Hub shows those of each page.",

@@ -5,7 +5,7 @@ PB001   training.learning_rate=1e-05 with method=lora; what works is 5e-05 to 0.
 
 from paribus.models.shapes import Shape
 from paribus.planning.rules.card import Facts, Rule, Severity
-from paribus.planning.rules.limits import room
+from paribus.planning.rules.environment import room
 
 _LORA_RATES = (5e-5, 2e-3)
 _HIGHEST_FULL_RATE = 1e-4
@@ -103,7 +103,7 @@ def _needless_checkpointing(facts: Facts) -> str | None:
 def most_kept(facts: Facts, shape: Shape) -> int:
     """Return more bytes than all layers of a pass can keep without recomputation.
 
-    Every tensor that planning/activations lists is taken to be there, and in fp32.
+    Every tensor that planning/cost/activations lists is taken to be there, and in fp32.
     """
     config = facts.config
     length = facts.tokens.longest_example if facts.tokens else config.prompt.max_tokens
@@ -245,7 +245,7 @@ RULES: tuple[Rule, ...] = (
             "Chen et al., Training Deep Nets with Sublinear Memory Cost (arXiv:1604.06174): one "
             "more forward pass for each step.",
             "The room is a bound from above: all that layers keep, in fp32 and under the longest "
-            "text (planning/activations.py). It fires late rather than wrongly.",
+            "text (planning/cost/activations.py). It fires late rather than wrongly.",
         ),
         instead="Set training.checkpointing: false, or auto to decide by the device's memory.",
         check=_needless_checkpointing,

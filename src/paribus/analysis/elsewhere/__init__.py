@@ -1,0 +1,1 @@
+"""Generations made by other programs, as the tables that findings are drawn from."""

@@ -1,0 +1,295 @@
+"""Generations made anywhere, as the tables that findings and report read.
+
+    found = collect(["base.jsonl", "lora.jsonl"], gold=Path("data/test.jsonl"))
+    found.tables.declared       # (("lora", "base", "file"),)
+    found.left_out              # for each file: problems missing, unknown, repeated
+
+Every pair of arms is a contrast, the later one as A: "is the new one better than the first?"; an
+untuned one is always B. Several files of one arm are seeds only where that is known or said, else
+they are averaged as models that exist (`repeats`). Arms are compared on the very same problems or
+not at all; `common=True` asks for those that all of them answer. Where one problem comes twice with
+one text, it counts once; with two texts nobody can say which is the answer, and it is an error.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from paribus.analysis.elsewhere.gold import (
+    WHICH,
+    Gold,
+    LeftOut,
+    check_shared,
+    notes_of,
+    notes_with_prompts,
+    read_gold,
+    stated_problem,
+)
+from paribus.analysis.elsewhere.repeats import (
+    NOTHING_SAID,
+    Said,
+    Written,
+    all_untuned,
+    check_flags,
+    doubts_of,
+    likenesses,
+    notes_on,
+    pairs_of,
+    refuse_copies,
+)
+from paribus.analysis.elsewhere.samples import Sample
+from paribus.analysis.elsewhere.sources import Source, read_sources
+from paribus.analysis.tables import FILE, Arm, Run, Tables, with_generations
+from paribus.errors import DataError
+from paribus.evaluation.scoring import check_gold
+from paribus.records import AnswerStyle, Generation, Problem
+from paribus.store.results import DataCounts
+
+_SHOWN = 3
+"""Problems that an error quotes; the others are counted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collected:
+    """The tables; what each file holds and lacks; what a reader must know of such files."""
+
+    tables: Tables
+    left_out: tuple[LeftOut, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Answers:
+    """The samples of one source by problem id, the problems that its rows state, and by filter
+    what each says of its text."""
+
+    source: Source
+    samples: dict[str, Sample]
+    problems: list[Problem]
+    stated: dict[str, dict[str, bool]]
+    unknown: int
+    repeated: int
+
+    @property
+    def name(self) -> str:
+        """Of the arm."""
+        return self.source.run.arm
+
+    def written(self, run: Run) -> Written:
+        """Return what was written for each problem; `run` has what is compared, scored."""
+        texts = {key: sample.text.strip() for key, sample in self.samples.items()}
+        return Written(source=self.source, texts=texts, run=run)
+
+
+def collect(
+    arguments: Sequence[str],
+    *,
+    gold: Path | None = None,
+    group_by: str | None = None,
+    common: bool = False,
+    said: Said = NOTHING_SAID,
+    style: AnswerStyle = "auto",
+) -> Collected:
+    """Return the runs that `arguments` (`FILE` or `NAME=FILE`) name, scored and paired.
+
+    Args:
+        arguments: files and folders; see `sources`.
+        gold: file of the problems asked; None if every row states its own.
+        group_by: key of the gold rows that says which problems belong together.
+        common: compare on the problems that every file answers, whatever else they hold.
+        said: of the arms, what files do not say themselves.
+        style: what counts as a final answer.
+
+    Raises:
+        DataError: an unreadable line, a problem without gold, with two golds or two texts, gold
+            that does not score correct, different problems without `common`, or none in common; a
+            file that is a copy of another of the same arm; an untuned arm that is not there, or was
+            trained;
+            flags that mean nothing for these files.
+    """
+    sources = read_sources(arguments)
+    said = replace(said, untuned=all_untuned(sources, said.untuned))
+    known = None if gold is None else read_gold(gold, group_by)
+    problems = {} if known is None else dict(known.problems)
+    answers = [_answers(each, known, problems, group_by) for each in sources if each.run.complete]
+    check_gold([problem for each in answers for problem in each.problems], WHICH)
+    left_out = tuple(_left_out(each, problems) for each in answers)
+    shared = [key for key in problems if all(key in each.samples for each in answers)]
+    check_shared(left_out, shared, common=common)
+    settings = all(each.source.identity for each in answers)
+    asked = [problems[key] for key in shared]
+    runs = [_run(each, asked, style, settings=settings) for each in answers]
+    written = [each.written(run) for each, run in zip(answers, runs, strict=True)]
+    refuse_copies(written)
+    alike = pairs_of(written)
+    doubts = doubts_of(written, said, alike)
+    check_flags(written, said, doubts)
+    likely = tuple(likenesses(alike, said.untuned))
+    runs += [source.run for source in sources if not source.run.complete]
+    identities = {each.name: each.source.identity for each in reversed(answers)}
+    arms = {
+        name: Arm(
+            name=name,
+            factors={"method": "none"} if name in said.untuned else {},
+            identity=identities[name] if settings else {},
+        )
+        for name in dict.fromkeys(source.run.arm for source in sources)
+    }
+    # A file's name may hold bytes that are no text; the report is text.
+    files = [argument.encode(errors="replace").decode() for argument in arguments]
+    stated = {
+        "files": files,
+        "gold": gold and str(gold),
+        "group_by": group_by,
+        "paired_seeds": said.paired_seeds,
+        "untuned": list(said.untuned),
+        "seeds_are_runs": said.seeds_are_runs,
+        "margin": said.margin and 100 * said.margin,
+        "answer": style if style != "auto" else None,
+    }
+    tables = _tables(list(arms.values()), runs, {key: said for key, said in stated.items() if said})
+    return Collected(
+        tables=replace(
+            tables,
+            repeats=frozenset(doubts),
+            likely=likely,
+            margins={(a, b): said.margin for a, b, _ in tables.declared} if said.margin else {},
+        ),
+        left_out=left_out,
+        notes=(
+            *notes_of(left_out, len(shared), settings=settings),
+            *notes_with_prompts(runs),
+            *notes_on(written, doubts, said, likely),
+        ),
+    )
+
+
+def _answers(
+    source: Source, known: Gold | None, problems: dict[str, Problem], group_by: str | None
+) -> _Answers:
+    """Match samples with problems; without a gold file the rows' own are added to `problems`."""
+    if known is not None:
+        known.check_ids(source.samples, source.path)
+    samples: dict[str, Sample] = {}
+    own: list[Problem] = []
+    stated: dict[str, dict[str, bool]] = {}
+    unknown: set[str] = set()
+    seen: set[tuple[str, str]] = set()
+    repeated = 0
+    conflicts = []
+    for sample in source.samples:
+        problem = _stated(sample, problems, group_by) if known is None else known.find(sample)
+        if problem is None:
+            unknown.add(f"{sample.id} {sample.question}")
+            continue
+        if known is None:
+            own.append(problem)
+        key = problem.id
+        first = samples.setdefault(key, sample)
+        if first.text != sample.text:
+            conflicts.append(f"{first.where} and {sample.where}: {problem.question[:60]!a}")
+        # lm-eval writes each text once for every filter, which is no repetition.
+        repeated += (key, sample.filter) in seen
+        seen.add((key, sample.filter))
+        if sample.exact_match is not None:
+            stated.setdefault(sample.filter, {})[key] = sample.exact_match
+    if conflicts:
+        raise DataError(
+            f"{len(conflicts)} times one problem has two different texts: "
+            + "; ".join(conflicts[:_SHOWN]),
+            "keep one text for each problem, or give each repeat a file of its own",
+        )
+    return _Answers(
+        source=source,
+        samples=samples,
+        problems=own,
+        stated=stated,
+        unknown=len(unknown),
+        repeated=repeated,
+    )
+
+
+def _stated(sample: Sample, problems: dict[str, Problem], group_by: str | None) -> Problem:
+    """The problem that the row itself states. What other rows know of it is put together."""
+    if sample.question is None:
+        raise DataError(
+            f"{sample.where}: names its problem by id alone", "give the gold file: --gold FILE"
+        )
+    problem = stated_problem(sample.stated, sample.where, group_by)
+    known = problems.setdefault(problem.id, problem)
+    if (problem.solution and not known.solution) or (problem.group and not known.group):
+        solution, group = known.solution or problem.solution, known.group or problem.group
+        problems[problem.id] = replace(known, solution=solution, group=group)
+    return problem
+
+
+def _left_out(answers: _Answers, problems: dict[str, Problem]) -> LeftOut:
+    return LeftOut(
+        name=answers.source.run.arm,
+        seed=answers.source.run.seed,
+        problems=len(answers.samples),
+        missing=len(problems) - len(answers.samples),
+        unknown=answers.unknown,
+        repeated=answers.repeated,
+    )
+
+
+def _run(
+    answers: _Answers, problems: Sequence[Problem], style: AnswerStyle, *, settings: bool
+) -> Run:
+    """The run with its generations for `problems`.
+
+    What paribus recorded of its own runs is dropped where other files stand beside them: a
+    report of settings that only some arms have would speak for all. What is known of problems
+    that were trained on is kept: it speaks of its own arm.
+    """
+    run = replace(answers.source.run, style=style)
+    if not settings:
+        run = replace(run, result=None, data=_overlaps(run), losses=())
+    made = [_generation(problem, answers.samples[problem.id]) for problem in problems]
+    stated = {
+        name: tuple(of_file.get(problem.id) for problem in problems)
+        for name, of_file in answers.stated.items()
+    }
+    return replace(with_generations(run, made), stated=stated)
+
+
+def _overlaps(run: Run) -> DataCounts | None:
+    """Return what is known of problems that were trained on; nothing trained has none."""
+    if run.data is None or run.training is None:
+        return None
+    return DataCounts(overlap_exact=run.data.overlap_exact, overlap_13gram=run.data.overlap_13gram)
+
+
+def _generation(problem: Problem, sample: Sample) -> Generation:
+    return Generation(
+        problem_id=problem.id,
+        question=problem.question,
+        answer=problem.answer,
+        prompt_sha256=sample.prompt_sha256,
+        text=sample.text,
+        num_tokens=sample.num_tokens,
+        stop=sample.stop,
+        solution=problem.solution,
+        group=problem.group,
+    )
+
+
+def _tables(arms: Sequence[Arm], runs: Sequence[Run], stated: dict[str, Any]) -> Tables:
+    names = [arm.name for arm in arms]
+    question = "Which solves more?" if len(names) > 1 else f"How much does {names[0]} solve?"
+    config = {"name": " and ".join(names[:_SHOWN]), "question": question, **stated}
+    return Tables(
+        config=config,
+        origins=dict.fromkeys(stated, "command line"),
+        arms=tuple(arms),
+        declared=tuple(
+            (first.name, later.name, FILE)
+            if later.untuned and not first.untuned
+            else (later.name, first.name, FILE)
+            for first, later in combinations(arms, 2)
+        ),
+        runs=tuple(runs),
+    )

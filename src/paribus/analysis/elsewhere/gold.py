@@ -1,0 +1,218 @@
+"""Find the problem that a sample from elsewhere answers: in a gold file, or in its own row.
+
+    gold = read_gold(Path("data/test.jsonl"), group_by=None)
+    gold.find(sample)           # the Problem, or None: the file does not know it
+
+A gold file holds JSON lines `{"question": ..., "answer": "... #### 7"}` as GSM8K does; `answer`
+may be the bare number, with `solution` beside it. A problem is named by its question. Where a
+sample states an id alone, that is the gold row's `id`; if gold has none, the row's place in the
+file, from 0; or the problem's id in paribus, 16 hex digits.
+
+What files of generations hold and lack: counted, refused or told.
+
+str(LeftOut(...))       # "a: 10 problems, 2 missing, 0 unknown, 2 repeated"
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from paribus import numerals
+from paribus.analysis.elsewhere.samples import Sample, label_of, read_objects, text_of
+from paribus.analysis.tables import Run
+from paribus.data import gsm8k
+from paribus.errors import DataError
+from paribus.evaluation.final import holds_prompt
+from paribus.evaluation.scoring import check_gold
+from paribus.records import Problem, problem_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOut:
+    """What one file holds and lacks.
+
+    Attributes:
+        name: of its arm.
+        seed: of its run.
+        problems: distinct problems that it answers, unknown ones not counted.
+        missing: problems of the gold file, or without one of any other file, that it lacks.
+        unknown: problems that it answers and that are not in the gold file.
+        repeated: lines that say again what another line says.
+    """
+
+    name: str
+    seed: int
+    problems: int
+    missing: int
+    unknown: int
+    repeated: int
+
+    @property
+    def faulty(self) -> bool:
+        """Whether the file holds anything but each problem once."""
+        return bool(self.missing or self.unknown or self.repeated)
+
+    def __str__(self) -> str:
+        seed = f" seed {self.seed}" if self.seed else ""
+        return (
+            f"{self.name}{seed}: {self.problems} problems, {self.missing} missing, "
+            f"{self.unknown} unknown, {self.repeated} repeated"
+        )
+
+
+def check_shared(left_out: Sequence[LeftOut], shared: Sequence[str], *, common: bool) -> None:
+    """Raise DataError where no problem is shared, or not all are and nobody asked for `common`."""
+    different = any(each.missing or each.unknown for each in left_out)
+    listed = "; ".join(map(str, left_out))
+    if not shared:
+        raise DataError(
+            f"no problem is answered by every file and known: {listed}",
+            "check that --gold, if given, is the file that was asked, word for word",
+        )
+    if different and not common:
+        raise DataError(
+            f"not the very same problems: {listed}",
+            f"give --common to use the {len(shared)} problems that all of them answer",
+        )
+
+
+def notes_of(left_out: Sequence[LeftOut], shared: int, *, settings: bool) -> list[str]:
+    """Say what is left out, how many problems are `shared`, and whether settings are known."""
+    notes = []
+    if any(each.faulty for each in left_out):
+        listed = "; ".join(str(each) for each in left_out if each.faulty)
+        notes.append(f"Only problems that every file answers are used: {shared}. {listed}.")
+    if not settings:
+        notes.append(
+            "How these texts were made is not known here: another prompt, decoding or token limit "
+            "is part of every difference. A text that a limit cut counts as no answer unless "
+            "its file says that it was cut."
+        )
+    return notes
+
+
+def notes_with_prompts(runs: Sequence[Run]) -> list[str]:
+    """Return a note for each run most of whose texts hold the prompt they answer."""
+    notes = []
+    for run in runs:
+        held = sum(holds_prompt(each.text, each.question) for each in run.generations)
+        if 2 * held > len(run.generations):
+            notes.append(
+                f"{run.arm}: {held} of {len(run.generations)} texts hold the question they answer; "
+                "the canonical scorer reads what is behind it, strict and flexible read all."
+            )
+    return notes
+
+
+WHICH = "give the gold file that has it: --gold FILE, or mend the rows"
+"""What to do where rows have two golds for one question."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gold:
+    """The problems of a gold file.
+
+    Attributes:
+        path: the file.
+        problems: problem id -> problem, in the file's order; equal questions are one problem.
+        ids: what a sample may call a problem -> its problem id.
+        rows: lines in the file, if they have no ids and their places are the ids; else 0.
+    """
+
+    path: Path
+    problems: dict[str, Problem]
+    ids: dict[str, str]
+    rows: int
+
+    def find(self, sample: Sample) -> Problem | None:
+        """Return the problem that `sample` answers, None if it is not in the file."""
+        if sample.question is not None:
+            return self.problems.get(problem_id(sample.question))
+        return self.problems.get(self.ids.get(sample.id or "", ""))
+
+    def check_ids(self, samples: list[Sample], path: Path) -> None:
+        """Raise DataError if ids that should be places count from 1, which would shift them all."""
+        ids = {sample.id for sample in samples}
+        if self.rows and str(self.rows) in ids and "0" not in ids:
+            raise DataError(
+                f"{path}: ids go up to {self.rows} and there is no 0, but the {self.rows} lines "
+                f"of {self.path} count from 0",
+                "count from 0, or give each line of the gold file its 'id'",
+            )
+
+
+def read_gold(path: Path, group_by: str | None) -> Gold:
+    """Return the problems in `path`; `group_by` is the key that says which belong together.
+
+    Raises DataError naming the line: no question, no gold number, an id used twice, one question
+    with two answers, or a solution that does not score correct.
+    """
+    problems: dict[str, Problem] = {}
+    stated: list[Problem] = []
+    named: dict[str, str] = {}
+    own_ids = 0
+    for where, row in read_objects(path):
+        problem = stated_problem(row, where, group_by)
+        problems.setdefault(problem.id, problem)
+        name = label_of(row, "id", where) if "id" in row else str(len(stated))
+        if named.setdefault(name, problem.id) != problem.id:
+            raise DataError(f"{where}: id {name!a} is also another problem's", "make ids unique")
+        stated.append(problem)
+        own_ids += "id" in row
+    rows = len(stated)
+    if not rows:
+        raise DataError(f"{path} holds no problem", "give a gold file with at least one problem")
+    check_gold(stated)
+    if own_ids not in (0, rows):
+        raise DataError(
+            f"{path}: {own_ids} of {rows} lines have an 'id'", "give every line an 'id', or none"
+        )
+    ids = {problem: problem for problem in problems} | named
+    return Gold(path=path, problems=problems, ids=ids, rows=0 if own_ids else rows)
+
+
+def stated_problem(row: dict[str, Any], where: str, group_by: str | None) -> Problem:
+    """Return the problem in `row`: `question`, and `answer` as `... #### N` or as a number.
+
+    Raises DataError naming `where` if there is no question, no gold number or no group.
+    """
+    question, answer = text_of(row, "question", where), row.get("answer")
+    if "answer" not in row:
+        raise DataError(f"{where}: no gold 'answer'", "give the gold file: --gold FILE")
+    if isinstance(answer, str) and "####" in answer:
+        problem, group = gsm8k.problem(question, answer, where), _group(row, where, group_by)
+        return replace(problem, group=group) if group else problem
+    number = numerals.canonical(str(answer))
+    if number is None:
+        raise DataError(
+            f"{where}: 'answer' is {str(answer)[:60]!a}, neither '... #### N' nor a number",
+            "give the gold file: --gold FILE, or mend the line",
+        )
+    return Problem(
+        question=question,
+        solution=_solution(row, number, where),
+        answer=number,
+        group=_group(row, where, group_by),
+        where=where,
+    )
+
+
+def _solution(row: dict[str, Any], number: str, where: str) -> str:
+    """Return the solution in `row`; without one the answer's spelling, if it is not `number`.
+
+    The harness's scorers compare spellings: to them `2.50` is not `2.5`.
+    """
+    if row.get("solution") is not None:
+        return text_of(row, "solution", where)
+    written = str(row["answer"]).strip()
+    return "" if written == number else f"#### {written}"
+
+
+def _group(row: dict[str, Any], where: str, group_by: str | None) -> str:
+    if group_by is not None:
+        if group_by not in row:
+            keys = ", ".join(map(str, row))
+            raise DataError(f"{where}: there is no {group_by!r} to group by", f"its keys: {keys}")
+        return label_of(row, group_by, where)
+    return "" if row.get("group") is None else label_of(row, "group", where)

@@ -1,0 +1,252 @@
+"""Read completions made elsewhere, a row each, before they are matched with problems.
+
+Four layouts, told apart by the keys of a file's first row; `data.rows` has the forms of files:
+
+    {"doc": {"question": ..., "answer": "... #### 7"}, "resps": [["#### 7"]], "filter": ...}
+    {"id": 12, "completion": "#### 7"}                     its gold is in another file
+    {"question": "How many?", "completion": "#### 7", "answer": "... #### 7"}
+    {"problem_id": ..., "question": ..., "text": "#### 7", "stop": "answer", ...}
+
+The first is lm-evaluation-harness 0.4 `--log_samples`, whose every problem comes once for each
+filter; the last is paribus's own. Files from elsewhere seldom say why a text ended. A row with
+`"finish_reason": "length"`, `"stopReason": "max_tokens"` or another of their names, or with
+`"truncated": true`, was cut by the token limit; every other counts as ended by itself, so that a
+cut text without an answer is "no answer".
+"""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from paribus.data.rows import Row, has_half_pair, read_rows
+from paribus.errors import DataError
+from paribus.records import Generation, Stop
+from paribus.store.runs import as_generation
+
+_MEND = "mend or remove the line"
+_LAYOUTS = (
+    "give lm-eval's samples_*.jsonl (--log_samples), JSON lines of {'id' or 'question', "
+    "'completion'}, or a generations file of paribus"
+)
+
+
+_ENDS = {"finishreason", "stopreason", "donereason", "stoptype", "stop"}
+_CUT = {
+    "length", "limit", "tokenlimit", "maxtokens", "maxnewtokens", "maxoutputtokens",
+    "maxcompletiontokens", "maxlength", "modellength", "modelcontextwindowexceeded",
+}  # fmt: skip
+"""Where servers and libraries say why a text ended, and what they call the token limit: `_bare`."""
+
+
+_STATED = ("question", "answer", "solution", "group")
+"""What a generation of paribus says of its problem."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One completion as its file states it.
+
+    Attributes:
+        where: file and line.
+        id: what the file calls the problem; None where it states the question.
+        question: None where the file states an id alone.
+        text: what the model wrote.
+        stop: why it ended, as far as the file says.
+        num_tokens: 0 where it is not known.
+        prompt_sha256: of the prompt; "" where it is not known.
+        filter: lm-eval's filter; the same text comes once for each. "" elsewhere.
+        exact_match: whether the row itself calls the text right; None where it does not say.
+        stated: the object that may state gold: `answer`, `solution`, `group`.
+    """
+
+    where: str
+    id: str | None
+    question: str | None
+    text: str
+    stop: Stop
+    num_tokens: int = 0
+    prompt_sha256: str = ""
+    filter: str = ""
+    exact_match: bool | None = None
+    stated: dict[str, Any]
+
+
+def read_samples(path: Path) -> list[Sample]:
+    """Return the samples in the file `path`, in its order, at least one.
+
+    Raises DataError naming the row: not JSON in UTF-8, an unknown layout, a completion that is
+    not text, several completions for one prompt.
+    """
+    rows = list(read_objects(path))
+    if not rows:
+        raise DataError(f"{path} holds no line", "give a file with at least one generation")
+    where, first = rows[0]
+    if {"problem_id", "text"} <= first.keys():
+        return [_own(row, where) for where, row in rows]
+    if {"doc", "resps"} <= first.keys():
+        return [_harness(row, where) for where, row in rows]
+    if "completion" in first:
+        return [_plain(row, where) for where, row in rows]
+    keys = ", ".join(map(ascii, list(first)[:8])) or "none"
+    raise DataError(f"{where}: not a known layout; its keys: {keys:.200}", _LAYOUTS)
+
+
+def own_samples(generations: Sequence[Generation], where: str) -> list[Sample]:
+    """Return generations of paribus as samples."""
+    return [
+        Sample(
+            where=f"{where}: {number}",
+            id=None,
+            question=generation.question,
+            text=generation.text,
+            stop=generation.stop,
+            num_tokens=generation.num_tokens,
+            prompt_sha256=generation.prompt_sha256,
+            stated={key: getattr(generation, key) for key in _STATED},
+        )
+        for number, generation in enumerate(generations, 1)
+    ]
+
+
+_KINDS: dict[type, str] = {
+    type(None): "null",
+    bool: "true or false",
+    int: "a number",
+    float: "a number",
+    list: "a list",
+    dict: "an object",
+}
+
+
+def read_objects(path: Path) -> Iterator[Row]:
+    """Yield where each row of `path` stands, and the row. Raises DataError.
+
+    Half a surrogate pair, which JSON can spell and no text can hold, becomes "?".
+    """
+    for where, row in read_rows(path):
+        if has_half_pair(row):
+            text = json.dumps(row, ensure_ascii=False, default=repr)
+            row = json.loads(text.encode(errors="replace"))
+        yield where, row
+
+
+def text_of(row: dict[str, Any], key: str, where: str) -> str:
+    """Return the text under `key`. Raises DataError if it is missing or something else."""
+    value = row.get(key)
+    if not isinstance(value, str):
+        raise DataError(f"{where}: {_no_text(row, key)}", _MEND)
+    return value
+
+
+def _no_text(row: dict[str, Any], key: str) -> str:
+    """Say what stands there instead, in words that those know who write JSON."""
+    if key not in row:
+        return f"there is no {key!r}"
+    value = row[key]
+    kind = _KINDS.get(type(value), type(value).__name__)
+    return f"{key!r} is {kind}, not text"
+
+
+def label_of(row: dict[str, Any], key: str, where: str) -> str:
+    """Return the text or whole number under `key` as text: 12 and "12" are one label."""
+    value = row.get(key)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return text_of(row, key, where)
+
+
+def _harness(row: dict[str, Any], where: str) -> Sample:
+    """A line of `--log_samples`: lm-eval 0.4.13, evaluator.py and loggers/evaluation_tracker.py."""
+    doc, prompt = row.get("doc"), row.get("prompt_hash")
+    if not isinstance(doc, dict):
+        raise DataError(f"{where}: 'doc' is not an object", _MEND)
+    match row.get("resps"):
+        case [[str() as text]]:
+            pass
+        case [[str(), *others]]:
+            raise DataError(
+                f"{where}: {1 + len(others)} completions of one problem; the limit is 1",
+                "run lm-eval with repeats: 1, or give each repeat a file of its own and one name: "
+                "NAME=FILE NAME=FILE",
+            )
+        case _:
+            raise DataError(
+                f"{where}: 'resps' is not one text, [[text]]",
+                "give the samples of a task that generates text (generate_until), such as gsm8k",
+            )
+    return Sample(
+        where=where,
+        id=None,
+        question=text_of(doc, "question", where),
+        text=text,
+        stop=_stop(row),
+        prompt_sha256=prompt if isinstance(prompt, str) else "",
+        filter=str(row.get("filter", "")),
+        exact_match=_exact_match(row),
+        stated=doc,
+    )
+
+
+def _plain(row: dict[str, Any], where: str) -> Sample:
+    asked = "question" in row
+    if not asked and "id" not in row:
+        raise DataError(f"{where}: neither 'id' nor 'question'", "say which problem is answered")
+    return Sample(
+        where=where,
+        id=None if asked else label_of(row, "id", where),
+        question=text_of(row, "question", where) if asked else None,
+        text=text_of(row, "completion", where),
+        stop=_stop(row),
+        exact_match=_exact_match(row),
+        stated=row,
+    )
+
+
+def _exact_match(row: dict[str, Any]) -> bool | None:
+    """Return what the row itself says of its text: 1 or 0, true or false; else None."""
+    value = row.get("exact_match")
+    return bool(value) if isinstance(value, int | float) and value in (0, 1) else None
+
+
+def _stop(row: dict[str, Any]) -> Stop:
+    """Return why a text ended, as far as its row says."""
+    said = {_bare(each) for key in row if _key(key) in _ENDS for each in _within(row[key])}
+    cut = {_bare(each) for key in row if _key(key) == "truncated" for each in _within(row[key])}
+    return Stop.LENGTH if said & _CUT or cut & (_CUT | {"true", "1"}) else Stop.STOP_TOKEN
+
+
+@lru_cache(maxsize=2**10)
+def _key(name: str) -> str:
+    """Return `_bare(name)`; kept, for the rows of a file have the same keys."""
+    return _bare(name)
+
+
+def _within(value: Any) -> list[Any]:
+    """Return what a list or an object holds; of anything else itself."""
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else [value]
+
+
+def _bare(name: Any) -> str:
+    """Return `finish_reason` and `finishReason` as one, and of a printed enum its member."""
+    member = str(name).strip("<> ").partition(":")[0].rpartition(".")[2]
+    return re.sub(r"[\s_-]", "", member).lower()
+
+
+def _own(row: dict[str, Any], where: str) -> Sample:
+    for key in ("problem_id", "question", "answer", "prompt_sha256", "text"):
+        text_of(row, key, where)
+    for key in {"solution", "group"} & row.keys():
+        text_of(row, key, where)
+    if type(row.get("num_tokens")) is not int or row["num_tokens"] < 0:
+        raise DataError(f"{where}: 'num_tokens' is not a whole number of 0 or more", _MEND)
+    try:
+        (sample,) = own_samples([as_generation(row)], where)
+    except (ValueError, TypeError, KeyError) as error:
+        raise DataError(f"{where}: no generation of paribus: {error}", _MEND) from error
+    return replace(sample, where=where)

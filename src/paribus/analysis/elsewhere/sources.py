@@ -1,0 +1,174 @@
+"""What the arguments of `paribus compare` name: files and folders, as runs of named arms.
+
+    read_sources(["base.jsonl", "lora=out/b.jsonl", "runs/gsm8k/full-main"])
+    # base seed 0; lora seed 0; full-main seeds 0, 1 and 2
+
+An arm is called NAME in `NAME=FILE`; else after the file, after the folder of an lm-eval file
+(the model: `out/google__gemma-2b/samples_gsm8k_*.jsonl`), or after the arm of a run of paribus.
+Where two would be called the same, folders are put before. The same NAME given to several
+files makes them runs of one arm; `repeats` says whether they are its seeds.
+"""
+
+import re
+import shlex
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from paribus.analysis.elsewhere.samples import Sample, own_samples, read_samples
+from paribus.analysis.reading import read_run
+from paribus.analysis.tables import Run
+from paribus.errors import DataError, StoreError
+from paribus.files import UNREADABLE, path_fault, read_json
+from paribus.store.experiments import refuse_links
+from paribus.store.layout import RunFolder
+from paribus.store.runs import RunState
+
+_RUN_NAME = re.compile(r"seed-[0-9]{1,9}")
+_HARNESS_PREFIX = "samples_"
+_SHOWN = 5
+"""Files that an error names."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """The texts of one run.
+
+    Attributes:
+        path: the file or folder, as given.
+        run: names arm and seed; for a run folder it holds what paribus recorded. Incomplete
+            if the folder's run is.
+        identity: the settings of a run folder; empty for a file.
+        samples: what was written, in the file's order; empty only if the run is incomplete.
+    """
+
+    path: Path
+    run: Run
+    identity: dict[str, Any]
+    samples: list[Sample]
+
+
+def read_sources(arguments: Sequence[str]) -> list[Source]:
+    """Return the runs that `arguments` (`FILE` or `NAME=FILE`) name, in their order.
+
+    Raises DataError: nothing readable there, a file given twice, an arm without a complete run.
+    """
+    given = [(name, _samples_in(path)) for name, path in map(_split, arguments)]
+    paths = [path for _, path in given]
+    for path, times in Counter(path.resolve() for path in paths).items():
+        if times > 1:
+            raise DataError(f"{path} is given {times} times", "give each file once")
+    names = _names(given)
+    sources: list[Source] = []
+    for name, path in zip(names, paths, strict=True):
+        read = _read(path)
+        if not any(source.run.complete for source in read):
+            notes = "; ".join(each.run.note for each in read)
+            raise DataError(f"{path} holds no complete run: {notes}", "finish the run first")
+        earlier = sum(source.run.arm == name for source in sources)
+        for number, source in enumerate(read):
+            # Seeds of a folder keep their numbers: with the same one, arms saw the same order.
+            seed = source.run.seed if names.count(name) == 1 else earlier + number
+            sources.append(replace(source, run=replace(source.run, arm=name, seed=seed)))
+    return sources
+
+
+def _split(argument: str) -> tuple[str | None, Path]:
+    """Return (NAME or None, FILE). A file whose name holds "=" is taken as it is."""
+    name, equals, file = argument.partition("=")
+    fault = path_fault(file if equals else argument)
+    if fault:
+        raise DataError(f"{argument[:40]!a}… {fault}", "name a file")
+    if not equals or Path(argument).exists():
+        return None, Path(argument)
+    if not name.strip() or not file:
+        raise DataError(f"{argument!a} is neither FILE nor NAME=FILE", "give NAME=FILE")
+    return name.strip(), Path(file)
+
+
+def _samples_in(path: Path) -> Path:
+    """Return the file of samples in a folder that lm-eval wrote, else `path` as it is.
+
+    Raises DataError if there are several: of another date, task or model.
+    """
+    found = [*path.glob("samples_*.json*"), *path.glob("*/samples_*.json*")]
+    if len(found) > 1:
+        listed = ", ".join(str(each.relative_to(path)) for each in sorted(found)[:_SHOWN])
+        raise DataError(
+            f"{path} holds {len(found)} files of samples: {listed}", "name those that are meant"
+        )
+    return found[0] if found else path
+
+
+def _names(given: Sequence[tuple[str | None, Path]]) -> list[str]:
+    """Return a name for each, distinct where none was given."""
+    names = [_printable(name or _short_name(path)) for name, path in given]
+    parts = [(path.parent / _bare(path)).absolute().parts for _, path in given]
+    for depth in range(2, max(map(len, parts)) + 1):
+        counts = Counter(names)
+        names = [
+            _printable("/".join(parts[index][-depth:]))
+            if counts[name] > 1 and given[index][0] is None
+            else name
+            for index, name in enumerate(names)
+        ]
+    for index, name in enumerate(names):
+        if names.count(name) > 1 and given[index][0] is None:
+            raise DataError(f"two arms would be called {name!a}", "name them: NAME=FILE")
+    return names
+
+
+def _short_name(path: Path) -> str:
+    path = path.absolute()
+    if _RUN_NAME.fullmatch(path.name):
+        return path.parent.name
+    if path.parent.name == "generations" and _RUN_NAME.fullmatch(path.parents[1].name):
+        return path.parents[2].name
+    return path.parent.name if path.name.startswith(_HARNESS_PREFIX) else _bare(path)
+
+
+def _bare(path: Path) -> str:
+    if path.is_dir():
+        return path.absolute().name
+    packed = path.suffix in (".gz", ".bz2", ".xz")
+    return Path(path.stem).stem if packed else path.stem
+
+
+def _printable(name: str) -> str:
+    return "".join(each if each.isprintable() else "?" for each in name)
+
+
+def _read(path: Path) -> list[Source]:
+    if not path.is_dir():
+        run = Run(arm="", seed=0, state=RunState.COMPLETE)
+        return [Source(path=path, run=run, identity={}, samples=read_samples(path))]
+    whole = path.absolute()
+    if _RUN_NAME.fullmatch(whole.name):
+        source = _read_folder(RunFolder(whole), path)
+        return [replace(source, run=replace(source.run, seed=0))]
+    folders = [RunFolder(each) for each in whole.iterdir() if _RUN_NAME.fullmatch(each.name)]
+    if not folders:
+        raise DataError(
+            f"{path} is neither a run (seed-0) nor an arm (with seed-0 in it), and holds no "
+            "samples_*.jsonl of lm-eval (--log_samples)",
+            "give a file of generations, a run's folder or an arm's; for a whole experiment: "
+            f"paribus report {shlex.quote(str(path))}",
+        )
+    return [_read_folder(each, path) for each in sorted(folders, key=lambda run: run.replicate)]
+
+
+def _read_folder(folder: RunFolder, path: Path) -> Source:
+    refuse_links(folder.path)
+    run = read_run(folder)
+    if not run.complete:
+        return Source(path=path, run=run, identity={}, samples=[])
+    try:
+        identity: dict[str, Any] = read_json(folder.spec)["identity"]
+    except UNREADABLE as error:
+        raise StoreError(
+            f"{folder.spec} cannot be read: {error!r}", "restore it, or name the generations file"
+        ) from error
+    samples = own_samples(run.generations, str(folder.path))
+    return Source(path=path, run=run, identity=identity, samples=samples)

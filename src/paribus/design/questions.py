@@ -1,0 +1,207 @@
+"""What a report asks of a store that was filled for another question: no run changes for it.
+
+    ask(read_description(folder), load(Path("x.yaml"), ["question=Why?"]))   # the file's questions
+    ask(read_description(folder), typed(["question=Why?"], "x"), ["question"])
+
+Question, hypothesis, contrasts, margin, labels, `strict`, `paired_seeds` and what counts as an
+answer only say what is concluded from the runs. All else that differs would need other runs and is
+refused, but for fewer tests than were made. The store keeps what was asked when it was filled; the
+report says that it asks otherwise.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from paribus.config.keys import named_key
+from paribus.config.load import Loaded
+from paribus.config.read import Origin, find_origin
+from paribus.config.spec import EXECUTION, RATE_KEYS, SCORING, TESTING, covers, differences, flatten
+from paribus.design.arms import set_by_method
+from paribus.design.pairs import Contrast, auto_contrasts, listed, listed_contrasts
+from paribus.errors import UserError
+from paribus.store.experiments import DescribedArm, DescribedContrast, Description
+
+FREE = (
+    *("question", "hypothesis", "contrasts", "margin", "labels"),
+    *(*SCORING, "strict", "paired_seeds"),
+)
+"""Keys that change no run."""
+_KIND = ("model", "revision", "prompt.format")
+"""What an arm shares with the untuned arm it is compared with."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Arm:
+    """An arm as the store describes it."""
+
+    name: str
+    factors: dict[str, Any]
+    set_by: dict[str, str]
+
+
+def ask(description: Description, loaded: Loaded, keys: Sequence[str] | None = None) -> Description:
+    """Return the store's description with the questions of `loaded`, or itself if they are its own.
+
+    With `keys` all others are as in the store. Raises UserError, which names the keys, if runs
+    would have to change; ConfigError if contrasts name no arm.
+    """
+    old, new = _values(description.config), _values(asdict(loaded.config))
+    changed = [
+        key
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key, ...) != new.get(key, ...)
+        and (_is_among(key, keys) if keys else _is_said(key, old, description, loaded))
+    ]
+    less = _tested_on_more(changed, old, new)
+    changed = [key for key in changed if key not in TESTING or not less]
+    _refuse_runs(changed, old, new)
+    if not changed and not less:
+        return description
+    places = {key: find_origin(key, loaded.origins) for key in changed}
+    contrasts = description.contrasts
+    if "contrasts" in changed:
+        found = _contrasts(new["contrasts"], description, places["contrasts"])
+        contrasts = [DescribedContrast(**asdict(each)) for each in found]
+    return Description(
+        config=_with(description.config, {key: new[key] for key in changed}),
+        origins={**description.origins, **{key: str(at) for key, at in places.items()}},
+        arms=description.arms,
+        contrasts=contrasts,
+        trials=description.trials,
+        asked=[*(_told(key, old.get(key), places[key]) for key in changed), *less],
+    )
+
+
+def _with(config: dict[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `config` with `values` by dotted key, of at most one section."""
+    for key, value in values.items():
+        section, _, name = key.rpartition(".")
+        inside = {**config.get(section, {}), name: value} if section else {}
+        config = {**config, **({section: inside} if section else {key: value})}
+    return config
+
+
+def _values(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a config by dotted key, without what changes nothing: folders, trackers."""
+    flat = flatten(json.loads(json.dumps(config)))
+    return {
+        key: _unmoved(value) if named_key(key) == "model" else value
+        for key, value in flat.items()
+        if named_key(key) not in EXECUTION
+    }
+
+
+def _unmoved(model: Any) -> Any:
+    """Return a model's folder by its name alone: a store may come from another machine."""
+    if isinstance(model, list):
+        return [_unmoved(each) for each in model]
+    return Path(model).name if isinstance(model, str) and Path(model).is_absolute() else model
+
+
+def _is_among(key: str, keys: Sequence[str]) -> bool:
+    """Return whether `key` is one of `keys`, lies below one or holds one."""
+    return any(f"{key}.".startswith(f"{each}.") or each.startswith(f"{key}.") for each in keys)
+
+
+def _is_said(key: str, old: Mapping[str, Any], description: Description, loaded: Loaded) -> bool:
+    """Return whether someone chose the value: defaults may differ between versions of paribus."""
+    if find_origin(key, loaded.origins).kind != "default":
+        return True
+    section = key.rpartition(".")[0]
+    while section:  # such as `tune`, which was null: all in it is said, in default words too
+        if section in old:
+            return True
+        section = section.rpartition(".")[0]
+    return description.origins.get(key, "default") != "default"
+
+
+def _tested_on_more(
+    changed: Sequence[str], old: Mapping[str, Any], new: Mapping[str, Any]
+) -> list[str]:
+    """Return the sentences that say so if all tests that are asked for were made, and others."""
+    tests = {key: new[key] for key in TESTING if key in changed}
+    try:
+        made = bool(tests) and covers(old, {**old, **tests})
+    except TypeError:  # a description from elsewhere may hold anything in their place
+        made = False
+    if not made:
+        return []
+    return [
+        f"The runs were tested on more than is asked: {line}."
+        for line in differences(tests, {key: old[key] for key in tests})
+    ]
+
+
+def _refuse_runs(changed: list[str], old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    """Raise UserError if any of the `changed` keys is of what was run."""
+    keys = [key for key in changed if key not in FREE]
+    if keys:
+        before = {key: old[key] for key in keys if key in old}
+        after = {key: new[key] for key in keys if key in new}
+        raise UserError(
+            "\n  ".join(
+                ["other runs than those in the store are asked for:", *differences(before, after)]
+            ),
+            f"`paribus run` makes them; a report takes {', '.join(FREE[:-1])} and {FREE[-1]}",
+        )
+
+
+def _told(key: str, before: Any, place: Origin) -> str:
+    """Return the sentence by which the report says that it asks otherwise than its runs did."""
+    if key == "contrasts" and before != "auto":
+        before = ", ".join(f"{a} − {b}" for a, b, _ in map(listed, before))
+    said = before if isinstance(before, str) else json.dumps(before)
+    was = "there was none" if before in ("", None) else f"it was: {said.rstrip('.')}"
+    return f"Asked after the runs ({place}): {key}. When they were made {was}."
+
+
+def _contrasts(asked: Any, description: Description, place: Origin) -> list[Contrast]:
+    """Return the contrasts between the stored arms. Raises ConfigError on a name that is none."""
+    identities = {arm.name: _declared(arm, description) for arm in description.arms}
+    arms = [
+        _Arm(name=arm.name, factors=arm.factors, set_by=_set_by(arm, description.config))
+        for arm in description.arms
+    ]
+    untuned = {
+        _kind(identity): name
+        for name, identity in identities.items()
+        if identity["method"] == "none"
+    }
+    tuned = [arm for arm in arms if arm.name not in untuned.values()]
+    own = [(arm.name, untuned[kind]) for arm in tuned
+           if (kind := _kind(identities[arm.name])) in untuned]  # fmt: skip
+    if asked == "auto":
+        return auto_contrasts(tuned, own, identities)[0]
+    return listed_contrasts(asked, arms, own, identities, place)
+
+
+def _kind(identity: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(identity.get(key) for key in _KIND)
+
+
+def _declared(arm: DescribedArm, description: Description) -> dict[str, Any]:
+    """Return an arm's identity, flat, as it was before `tune` and `auto` were settled."""
+    identity = flatten(arm.identity)
+    open_keys = [key for key, value in flatten(description.config).items() if value == "auto"]
+    if arm.name in {trial.arm for trial in description.trials}:
+        open_keys.append("training.learning_rate")
+    return identity | {
+        key: "open" for key in open_keys if key in identity and key not in arm.factors
+    }
+
+
+def _set_by(arm: DescribedArm, config: Mapping[str, Any]) -> dict[str, str]:
+    """Return key → the factor that set it, for an arm of the matrix; rates that a method brings."""
+    found: dict[str, str] = {}
+    of_matrix = arm.name not in config.get("arms", {})
+    for factor, value in arm.factors.items() if of_matrix else ():
+        choices = config.get("matrix", {}).get(factor)
+        name = value if isinstance(value, str) else json.dumps(value)
+        bundle = choices.get(name, {}) if isinstance(choices, dict) else {}
+        found |= dict.fromkeys([factor, *bundle], factor)
+    stated = config.get("training", {}).get("learning_rate") is not None
+    own = RATE_KEYS[0] in arm.factors or RATE_KEYS[0] in found
+    return set_by_method(arm.factors, found, by_default=not (stated or own))

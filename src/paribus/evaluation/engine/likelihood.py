@@ -1,0 +1,130 @@
+"""How likely a model finds the gold solutions: a figure where accuracy has no power left.
+
+    nll = - sum_t log p(y_t | prompt, y_<t)      over the solution's tokens and the stop token
+
+In nats. The texts of a pass lie end to end; the output head sees completion positions
+only, and of its logits no more exist at once than a CPU's cache holds.
+
+Shapes: T tokens of a batch, N completion tokens of them, R rows of a block, D hidden size,
+V vocabulary, W columns of a tile.
+"""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from paribus.models.device import return_freed
+from paribus.models.fast.attention import packed
+from paribus.models.fast.layers import at_labels, refuse_outside
+from paribus.models.load import decoder_and_head
+from paribus.models.tiles import GOLD_TOKENS, ROWS, TILE
+from paribus.prompts.encode import Encoded
+from paribus.records import Likelihood
+from paribus.store.results import LikelihoodSummary
+
+
+def likelihoods(
+    model: nn.Module,
+    examples: Sequence[Encoded],
+    ids: Sequence[str],
+    *,
+    batch_size: int,
+    on_batch: Callable[[int], None],
+) -> list[Likelihood]:
+    """Return one likelihood per example, in their order; `ids` are their problems'.
+
+    Examples of similar length share a pass. `on_batch` is called with the number done so far.
+    """
+    found: dict[int, Likelihood] = {}
+    device = decoder_and_head(model)[1].weight.device
+    with torch.inference_mode():
+        for batch in _batches([len(example.ids) for example in examples], batch_size):
+            # Passes differ in length, and a CPU's heap would keep the pieces of each.
+            return_freed(device)
+            sums = _negative_log_likelihoods(model, [examples[index] for index in batch])
+            for index, nll in zip(batch, sums, strict=True):
+                found[index] = Likelihood(
+                    problem_id=ids[index],
+                    nll=nll if math.isfinite(nll) else None,
+                    tokens=examples[index].target_length,
+                )
+            on_batch(len(found))
+    return [found[index] for index in range(len(examples))]
+
+
+def measure_likelihoods(
+    run: Callable[[], list[Likelihood]],
+) -> tuple[list[Likelihood], LikelihoodSummary]:
+    """Return what `run` finds, and its summary.
+
+    The means are None if any problem's figure is: to leave it out would flatter the model.
+    """
+    started = time.perf_counter()
+    found = run()
+    seconds = time.perf_counter() - started
+    known = [each.nll for each in found if each.nll is not None]
+    tokens = sum(each.tokens for each in found)
+    total = math.fsum(known) if known and len(known) == len(found) else None
+    return found, LikelihoodSummary(
+        problems=len(found),
+        tokens=tokens,
+        undefined=len(found) - len(known),
+        nll_per_token=None if total is None else total / tokens,
+        nll_per_problem=None if total is None else total / len(found),
+        seconds=seconds,
+    )
+
+
+def _batches(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
+    """Return indices of texts that share a pass: at most `batch_size`, and `GOLD_TOKENS` tokens."""
+    batches: list[list[int]] = []
+    tokens = GOLD_TOKENS
+    for index in sorted(range(len(lengths)), key=lambda index: lengths[index]):
+        if tokens + lengths[index] > GOLD_TOKENS or len(batches[-1]) == batch_size:
+            batches.append([])
+            tokens = 0
+        batches[-1].append(index)
+        tokens += lengths[index]
+    return batches
+
+
+def _negative_log_likelihoods(model: nn.Module, batch: Sequence[Encoded]) -> list[float]:
+    """Return the summed negative log-likelihood of each example's completion, in nats."""
+    decoder, head, softcap = decoder_and_head(model)
+    device = head.weight.device
+    inputs = {name: each.to(device) for name, each in packed([e.ids for e in batch]).items()}
+    hidden_TD = decoder(**inputs, use_cache=False).last_hidden_state[0]
+    ends = torch.tensor([len(example.ids) for example in batch]).cumsum(0).tolist()
+    # The token before a completion's first is the first that predicts, its last predicts nothing.
+    predicts = [
+        place
+        for example, end in zip(batch, ends, strict=True)
+        for place in range(end - example.target_length - 1, end - 1)
+    ]
+    predicts_N = torch.tensor(predicts, device=device)
+    labels_N = inputs["input_ids"][0][predicts_N + 1]
+    losses_N = _losses(hidden_TD[predicts_N], head.weight, labels_N, softcap)
+    counts = [example.target_length for example in batch]
+    return [float(losses.sum()) for losses in torch.split(losses_N.double().cpu(), counts)]
+
+
+def _losses(hidden_ND: Tensor, head_VD: Tensor, labels_N: Tensor, softcap: float | None) -> Tensor:
+    """Return each label's negative log-likelihood, in fp32 [N]."""
+    refuse_outside(labels_N, len(head_VD))
+    found = []
+    for hidden_RD, labels_R in zip(hidden_ND.split(ROWS), labels_N.split(ROWS), strict=True):
+        normalizer_R = hidden_RD.new_full((len(hidden_RD),), -torch.inf, dtype=torch.float32)
+        chosen_R = torch.zeros_like(normalizer_R)
+        for start in range(0, len(head_VD), TILE):
+            logits_RW = (hidden_RD @ head_VD[start : start + TILE].T).float()
+            if softcap is not None:
+                logits_RW.div_(softcap).tanh_().mul_(softcap)
+            # In place: a small result that stays would lie where the next tile has to fit (LOG.md).
+            chosen_R.copy_(at_labels(logits_RW, labels_R, start, chosen_R))
+            sums_R = torch.logsumexp(logits_RW, dim=-1)
+            torch.logaddexp(normalizer_R, sums_R, out=normalizer_R)
+        found.append(normalizer_R - chosen_R)
+    return torch.cat(found)

@@ -1,0 +1,281 @@
+"""Find the answer in a text by the rules of lm-evaluation-harness; `final` has our own.
+
+| rule      | takes                                                       | compares        |
+|-----------|-------------------------------------------------------------|-----------------|
+| strict    | the first `#### N`, as lm-eval's `strict-match`             | cleaned strings |
+| flexible  | the last number-like run, as lm-eval's `flexible-extract`   | cleaned strings |
+| canonical | the last complete final answer (`final`)                    | numbers         |
+
+Strict and flexible are lm-evaluation-harness 0.4.13 (`tasks/gsm8k/gsm8k.yaml`, version 3), bugs
+included, so that a score here means what it means there: `#### $29` fails strict, `29.00` fails
+both, and a gold answer `2.50` is not `2.5`. Canonical is the one conclusions are drawn from.
+
+Say what a stored generation is worth. Pure: rescoring costs nothing and needs no model.
+
+What gold must be: one answer to each question, and solutions that the scorer calls correct.
+
+    check_gold(problems)    # DataError: 1 question has two gold answers: train.jsonl:3 says 7, …
+
+Else a model that answers perfectly is called wrong, or is taught and asked different answers.
+A question is the same whatever its white space, its case and what in it cannot be seen.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from fractions import Fraction
+from functools import lru_cache
+from unicodedata import normalize
+
+from paribus.errors import DataError
+from paribus.evaluation.final import Final, final
+from paribus.evaluation.spelled import Value
+from paribus.numerals import parse
+from paribus.records import AnswerStyle, Generation, Outcome, Problem, Stop
+
+NEXT_QUESTION = "Question:"
+"""A model that goes on with a question of its own has finished with ours."""
+
+_UNTIL = (NEXT_QUESTION, "</s>", "<|im_end|>")
+"""The task's stop strings."""
+_STRICT = re.compile(r"#### (\-?[0-9\.\,]+)")
+_FLEXIBLE = re.compile(r"-?[$0-9.,]{2,}|-?[0-9]+")
+_SIGNS, _TAIL = "-$0123456789.,", 80
+"""What a number-like run is made of; characters at the end of a text that mostly hold the last."""
+
+
+def own_text(text: str) -> str:
+    """Return `text` as the harness's stop strings would have left it."""
+    for end in _UNTIL:
+        text = text.partition(end)[0]
+    return text
+
+
+def strict(text: str) -> str | None:
+    """Return the first `#### N` as written, or None."""
+    found = _STRICT.search(own_text(text))
+    return found.group(1) if found else None
+
+
+def flexible(text: str) -> str | None:
+    """Return the last number-like run as written, or None."""
+    own = own_text(text)
+    # Behind a character that is no sign the end is read as it is in the whole text.
+    runs = _FLEXIBLE.findall(own[-_TAIL:].lstrip(_SIGNS)) or _FLEXIBLE.findall(own)
+    return runs[-1] if runs else None
+
+
+def harness_equal(prediction: str, gold: str) -> bool:
+    """Compare as lm-eval's `exact_match` with the GSM8K task's `regexes_to_ignore`."""
+    return _harness_clean(prediction) == _harness_clean(gold)
+
+
+def harness_gold(generation: Generation) -> str:
+    """Return the gold answer as its file spells it: the harness compares `2.50` and not `2.5`.
+
+    Where the solution gives another number, as under corrected labels, it is the number itself.
+    """
+    return _as_spelled(generation.solution, generation.answer)
+
+
+@lru_cache(maxsize=2**16)
+def _as_spelled(solution: str, answer: str) -> str:
+    spelled = solution.rpartition("#### ")[2]
+    number = parse(spelled)
+    return spelled if number is not None and number == parse(answer) else answer
+
+
+def numbers_equal(value: Value, gold: str) -> bool:
+    """Compare as numbers: `29.00` equals `29`. "About 18" equals no whole number."""
+    number = _exact(gold)
+    if number is None or (value.approximate and number.denominator == 1):
+        return False
+    return value.number == number
+
+
+@lru_cache(maxsize=2**16)
+def _exact(gold: str) -> Fraction | None:
+    number = parse(gold)
+    return None if number is None else Fraction(number)
+
+
+@lru_cache(maxsize=2**16)
+def _harness_clean(text: str) -> str:
+    # The task's patterns `,` `\$` `(?s).*#### ` `\.$` in their order, in linear time.
+    text = text.replace(",", "").replace("$", "").rsplit("#### ", 1)[-1]
+    return re.sub(r"\.$", "", text).lower()
+
+
+SCORERS = ("canonical", "strict", "flexible")
+"""Names of the scorers; the first is the one conclusions are drawn from."""
+
+VERSION = 2
+"""Of the canonical scorer: what it is says in a report belongs to its number. 2: `docs/scoring.md`;
+1 took the first number behind the first `####`."""
+
+
+def score(generation: Generation, scorer: str, style: AnswerStyle = "auto") -> Outcome:
+    """Return the outcome of `generation` under `scorer`, one of `SCORERS`.
+
+    `style` says what counts as a final answer to the canonical scorer; the others have their own.
+
+    | stop          | answer found | equal | outcome   |
+    |---------------|--------------|-------|-----------|
+    | failed        |              |       | failed    |
+    | any other     | yes          | yes   | correct   |
+    | any other     | yes          | no    | wrong     |
+    | length        | no           |       | truncated |
+    | any other     | no           |       | no answer |
+
+    Under `strict` and `flexible` a text cut by the token limit is judged by what it holds, as the
+    harness judges it; to the canonical scorer `#### 1` at the end of such a text is no answer yet.
+    """
+    if generation.stop is Stop.FAILED:
+        return Outcome.FAILED
+    equal = _canonical(generation, style) if scorer == SCORERS[0] else _harness(generation, scorer)
+    if equal is None:
+        return Outcome.TRUNCATED if generation.stop is Stop.LENGTH else Outcome.NO_ANSWER
+    return Outcome.CORRECT if equal else Outcome.WRONG
+
+
+def style_seen(generation: Generation, style: AnswerStyle = "auto") -> str:
+    """Return the style in which `generation` gives its final answer; "none" if it gives none."""
+    found = _final(generation, style)
+    return found.style if found and generation.stop is not Stop.FAILED else "none"
+
+
+def answer_of(generation: Generation, style: AnswerStyle = "auto") -> Fraction | None:
+    """Return the number that `generation` gives as its final answer, or None."""
+    found = _final(generation, style)
+    return found.value.number if found else None
+
+
+def _canonical(generation: Generation, style: AnswerStyle) -> bool | None:
+    """Return whether the final answer is right; None if there is none."""
+    found = _final(generation, style)
+    return None if found is None else numbers_equal(found.value, generation.answer)
+
+
+def _final(generation: Generation, style: AnswerStyle) -> Final | None:
+    cut = generation.stop is Stop.LENGTH
+    return final(generation.text, generation.question, style, cut=cut)
+
+
+def _harness(generation: Generation, scorer: str) -> bool | None:
+    extract = strict if scorer == "strict" else flexible
+    found = extract(generation.text)
+    gold = harness_gold(generation)
+    return None if found is None else harness_equal(found, gold)
+
+
+SHOWN = 3
+"""Rows or questions that an error quotes; the others are counted."""
+
+_UNSEEN = re.compile(
+    "[\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufe0f\ufeff]"
+)
+"""Characters that take no room: zero-width ones, soft hyphens, marks of direction."""
+
+_MARK = "####"
+
+
+def check_gold(
+    problems: Sequence[Problem],
+    which: str = "mend or remove the others",
+    style: AnswerStyle = "auto",
+) -> None:
+    """Raise DataError, naming rows, if a question has two golds or a solution is not correct.
+
+    `which` ends the remedy for questions with two golds, and says how to choose. `style` is what
+    counts as a final answer.
+    """
+    _check_one_answer(problems, which)
+    _check_correct(problems, style)
+
+
+def normalized_question(question: str) -> str:
+    """Return what is asked, without what does not change it: white space, case, unseen marks."""
+    seen = question if question.isascii() else normalize("NFC", _UNSEEN.sub("", question))
+    return " ".join(seen.casefold().split())
+
+
+def _check_one_answer(problems: Iterable[Problem], which: str) -> None:
+    first: dict[str, Problem] = {}
+    torn: dict[str, Problem] = {}
+    for problem in problems:
+        question = normalized_question(problem.question)
+        if first.setdefault(question, problem).answer != problem.answer:
+            torn.setdefault(question, problem)
+    if torn:
+        said = [
+            f"{_at(first[question], 'one row')} says {first[question].answer} and "
+            f"{_at(other, 'another')} says {other.answer} to {other.question.strip()[:60]!a}"
+            for question, other in torn.items()
+        ]
+        have = "question has" if len(said) == 1 else "questions have"
+        raise DataError(
+            f"{len(said)} {have} two gold answers: {first_few(said)}",
+            f"say which one holds: {which}",
+        )
+
+
+def _check_correct(problems: Sequence[Problem], style: AnswerStyle) -> None:
+    # Files of several models state the same gold.
+    distinct = {(each.question, each.solution, each.answer): each for each in reversed(problems)}
+    said = [
+        f"{_at(each, 'a problem')}: gold is {each.answer}, and {_spelled(outcome)} in "
+        f"{each.solution[-60:]!a}"
+        for each in reversed(distinct.values())
+        if (outcome := _outcome(each, style)) is not Outcome.CORRECT
+    ]
+    if said:
+        what, their = ("solution is", "its") if len(said) == 1 else ("solutions are", "their")
+        other = f", or set evaluation.answer=auto in place of {style}" if style != "auto" else ""
+        raise DataError(
+            f"{len(said)} gold {what} not correct by {their} own scorer, so that no model could "
+            f"be: {first_few(said)}",
+            "end the solution in '#### N' on a line of its own, N its number alone and no other "
+            f"answer behind it; or remove the row{other}",
+        )
+
+
+def _outcome(problem: Problem, style: AnswerStyle) -> Outcome:
+    """Return what the first scorer says of a model that writes the gold solution.
+
+    One without an answer of its own may have it stated apart: it is judged with `#### N` behind it.
+    """
+    solution = problem.solution
+    if not solution:  # holds no prompt: judged once for all questions
+        return _judged(f"{_MARK} {problem.answer}", replace(problem, question=""), style)
+    alone = _judged(solution, problem, style)
+    own = solution.rstrip().rpartition("\n")[2].startswith(_MARK)
+    if own or alone in (Outcome.CORRECT, Outcome.WRONG):
+        return alone
+    return _judged(f"{solution}\n{_MARK} {problem.answer}".lstrip(), problem, style)
+
+
+def _judged(text: str, problem: Problem, style: AnswerStyle) -> Outcome:
+    made = Generation(
+        problem_id="",
+        question=problem.question,
+        answer=problem.answer,
+        prompt_sha256="",
+        text=text,
+        num_tokens=0,
+        stop=Stop.STOP_TOKEN,
+    )
+    return score(made, SCORERS[0], style)
+
+
+def _spelled(outcome: Outcome) -> str:
+    return "another number is found" if outcome is Outcome.WRONG else "no number is found"
+
+
+def _at(problem: Problem, else_: str) -> str:
+    return problem.where or else_
+
+
+def first_few(said: Sequence[str]) -> str:
+    """Return the first few of `said`, and how many more there are."""
+    more = f"; and {len(said) - SHOWN:,} more" if len(said) > SHOWN else ""
+    return "; ".join(said[:SHOWN]) + more

@@ -1,1 +1,0 @@
-"""The matrix of arms, one run, and an experiment on this machine."""

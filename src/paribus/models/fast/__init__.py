@@ -1,0 +1,1 @@
+"""What replaces a model's own forward pass: the place to look when transformers changes."""

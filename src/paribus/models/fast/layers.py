@@ -1,0 +1,191 @@
+"""RMS norms: what transformers writes as ten passes over memory, in four.
+
+    y = x · r · g,   r = 1 / √(mean(x²) + ε),   g = weight, or 1 + weight (Gemma)
+
+The gradient is that of a layer norm whose mean is zero, for which torch has one kernel, but for the
+term by which a layer norm's own mean depends on x:
+
+    ∂x = layer_norm_backward(∂y, x, mean=0, r, g) + r · mean(∂y · g)
+
+Everything is computed in fp32, as by transformers, and x is kept for the backward pass as it came.
+Shapes: [..., D]; r is [..., 1].
+
+Logits a tile at a time: how many exist at once, and what belongs to the labels among them.
+
+    for start in range(0, V, TILE):
+        logits_RW = …                                           # columns start … start + W
+        label_R = at_labels(logits_RW, labels_R, start, label_R)     # where a label is one of them
+
+Shapes: R rows of a block, V vocabulary, W columns of a tile.
+
+Adapters, and LoRA layers that compute in fewer passes over memory than peft's own.
+
+    y = base(x) + s · B A dropout(x)          peft: three passes over y, which is wide
+    y = base(x) + B (s · A dropout(x))        here: the product is added as it is made, and s is
+                                              taken on the narrow side
+
+Shapes: [..., in] to [..., out], A is [r, in], B is [out, r].
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig as PeftLoraConfig
+from peft import PeftModel, get_peft_model
+from peft.tuners.lora import LoraLayer
+from torch import Tensor, nn
+
+from paribus.config.schema import LoraConfig
+from paribus.errors import ConfigError, ModelError
+
+
+def use_fast_norms(model: nn.Module) -> None:
+    """Let every RMS norm of `model` compute by `_Norm`; a module that is something else stays."""
+    for module in model.modules():
+        if type(module).__name__.endswith("RMSNorm") and hasattr(module, "weight"):
+            _use_fast_norm(module)
+
+
+def _use_fast_norm(module: Any) -> None:
+    eps = getattr(module, "eps", None) or getattr(module, "variance_epsilon", None)
+    offset = None if eps is None else _offset(module, eps)
+    if eps is not None and offset is not None:
+        module.forward = lambda x: rms_norm(x, module.weight, eps, offset)
+
+
+def _offset(module: Any, eps: float) -> float | None:
+    """Return what is added to the weight, found by trying; None if the module is no RMS norm."""
+    weight = module.weight.detach()
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(2, len(weight), generator=generator).to(weight.device)
+    with torch.no_grad():
+        found = module(x).float()
+        for offset in (0.0, 1.0):
+            if torch.allclose(found, rms_norm(x, weight, eps, offset), rtol=0.02, atol=1e-3):
+                return offset
+    return None
+
+
+def rms_norm(x: Tensor, weight_D: Tensor, eps: float, offset: float) -> Tensor:
+    """Return x · r · (weight + offset), in the dtype of `x`."""
+    if x.dim() == 4 and not x.is_contiguous():  # heads before tokens: as they lie in memory
+        normed: Tensor = _Norm.apply(x.transpose(1, 2), weight_D, eps, offset)
+        return normed.transpose(1, 2)
+    straight: Tensor = _Norm.apply(x, weight_D, eps, offset)
+    return straight
+
+
+class _Norm(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, weight_D, eps, offset):  # type: ignore[no-untyped-def]
+        gain_D = weight_D.float() + offset
+        length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
+        r = length.square_().div_(x.shape[-1]).add_(eps).rsqrt_()
+        ctx.save_for_backward(x, gain_D, r)
+        return (x * r).mul_(gain_D).to(x.dtype)
+
+    @staticmethod
+    def backward(ctx, grad):  # type: ignore[no-untyped-def]
+        x, gain_D, r = ctx.saved_tensors
+        width, grad32 = x.shape[-1], grad.float()
+        wanted = [True, ctx.needs_input_grad[1], False]
+        grad_x, grad_D, _ = torch.ops.aten.native_layer_norm_backward(
+            grad32, x.float(), [width], torch.zeros_like(r), r, gain_D, None, wanted
+        )
+        means = torch.mv(grad32.reshape(-1, width), gain_D).view(r.shape)
+        grad_x.addcmul_(means, r, value=1 / width)
+        return grad_x.to(x.dtype), grad_D, None, None
+
+
+def refuse_outside(labels_N: Tensor, vocabulary: int) -> None:
+    """Raise ModelError for labels that no column belongs to: a loss would do without theirs."""
+    if not len(labels_N):
+        return
+    least, most = (int(each) for each in labels_N.aminmax())
+    if least < 0 or most >= vocabulary:
+        raise ModelError(
+            f"tokens {least} to {most} are to be predicted, and the model has only 0 to "
+            f"{vocabulary - 1}",
+            "use the tokenizer that the model was published with, or resize the model's embedding",
+        )
+
+
+def at_labels(values_RW: Tensor, labels_R: Tensor, start: int, otherwise_R: Tensor) -> Tensor:
+    """Return each row's value at its label; `otherwise_R` where the label is in another tile."""
+    wide = values_RW.shape[1]
+    inside_R = (labels_R >= start) & (labels_R < start + wide)
+    at_R1 = (labels_R - start).clamp(0, wide - 1)[:, None]
+    return torch.where(inside_R, values_RW.gather(1, at_R1)[:, 0], otherwise_R)
+
+
+def add_adapters(model: nn.Module, lora: LoraConfig, head: nn.Module) -> nn.Module:
+    """Return `model` frozen, with adapters in fp32 beside the layers that `lora` names.
+
+    The loss takes the weight of `head` itself, so an adapter there would never learn: it and names
+    of no linear layer are refused with a ConfigError.
+    """
+    linear = {name.rpartition(".")[2] for name, m in model.named_modules()
+              if isinstance(m, nn.Linear) and m is not head}  # fmt: skip
+    unknown = sorted(set(lora.targets) - linear)
+    if unknown:
+        raise ConfigError(
+            f"lora.targets names no linear layer of this model's decoder: {', '.join(unknown)}",
+            f"choose from {', '.join(sorted(linear))}" if linear else "set method=full",
+        )
+    model.requires_grad_(False)
+    config = PeftLoraConfig(
+        task_type="CAUSAL_LM",
+        r=lora.r,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=list(lora.targets),
+    )
+    adapted: nn.Module = get_peft_model(model, config, autocast_adapter_dtype=True)
+    use_fast_adapters(adapted)
+    return adapted
+
+
+def load_adapter(model: nn.Module, folder: Path) -> nn.Module:
+    """Return `model` with the adapter saved in `folder`; see `models/load.for_inference`.
+
+    Raises ModelError if it is not stored as safetensors: peft would read a pickle instead.
+    """
+    if not (folder / "adapter_model.safetensors").is_file():
+        raise ModelError(
+            f"{folder} holds no adapter_model.safetensors",
+            "pickled adapters (adapter_model.bin) are not read; save it as safetensors",
+        )
+    adapted: nn.Module = PeftModel.from_pretrained(model, str(folder), is_trainable=False)
+    use_fast_adapters(adapted)
+    return adapted
+
+
+def use_fast_adapters(model: nn.Module) -> None:
+    """Let every linear LoRA layer of `model` compute by `_adapted`."""
+    for module in model.modules():
+        if isinstance(module, LoraLayer) and len(module.lora_A):
+            _use_fast_adapter(module)
+
+
+def _use_fast_adapter(layer: Any) -> None:
+    usual = layer.forward
+    # Autocast rounds what enters an adapter; peft would first make it fp32, for nothing.
+    layer.cast_input_dtype_enabled = False
+
+    def forward(x: Tensor) -> Tensor:
+        active = layer.active_adapters
+        if layer.disable_adapters or layer.merged or len(active) != 1:
+            found: Tensor = usual(x)
+            return found
+        return _adapted(layer, active[0], x)
+
+    layer.forward = forward
+
+
+def _adapted(layer: Any, adapter: str, x: Tensor) -> Tensor:
+    base: Tensor = layer.base_layer(x)
+    inner = layer.lora_A[adapter](layer.lora_dropout[adapter](x)) * layer.scaling[adapter]
+    outer_OR: Tensor = layer.lora_B[adapter].weight
+    added = torch.addmm(base.flatten(0, -2), inner.flatten(0, -2), outer_OR.T)
+    return added.view(base.shape)

@@ -1,0 +1,196 @@
+"""What decoder layers keep for the backward pass, tensor by tensor, and what they take without one.
+
+    layer_tensors(shape, load, sliding=False)   # bytes per token of each tensor that is kept
+    kept(shape, load)                           # bytes of a micro-batch's tensors, all layers
+
+Read off transformers' model code, and ours in models/, as autograd sees it under autocast;
+tests/test_memory.py compares the sums with what autograd saves, for every family. Per token, with
+D, I, Q and K the widths of stream, MLP, queries and keys, c the bytes of the compute dtype and L
+the text's length:
+
+    each norm           c·D: what enters it; 4
+    queries and keys    where they are normed c·(Q + K) and 4 for each head; then as they attend
+    attention           c·(2·Q + 2·K) and 4 for each head: its inputs and its result; where several
+                        query heads share several key heads c·4·Q; with a window shorter than the
+                        text c·L, its mask
+    with a soft-cap     3·c·Q, and of each pair of tokens 1, and of every head 4 + 2·c
+    MLP                 3·c·I: gate, its activation, up
+    inputs of q, k, v; gate, up; o; down    c·D, c·D, c·Q, c·I
+    an adapter          the inner product c·r; with dropout its noise c·in and its result c·in
+
+What a run asks of its device, in numbers: `planning/cost/memory` and `planning/cost/time` read it.
+"""
+
+from dataclasses import dataclass
+
+from paribus.models.shapes import Shape
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """What decides a run's memory and time beside the model's shape and the device.
+
+    Attributes:
+        method: `full`, `lora` or `none`.
+        quantization: `nf4`, or None.
+        optimizer: `adamw` or `adamw_8bit`.
+        precision: `bf16` or `fp32`.
+        checkpointing: whether activations are recomputed.
+        lora_r: rank.
+        lora_targets: names of the layers with adapters.
+        lora_dropout: share of an adapter's input that training drops.
+        micro_batch: examples of one pass.
+        accumulation: passes of one optimizer step.
+        train_length: tokens of the longest training example.
+        pass_tokens: most tokens of one pass.
+        train_targets: most tokens with loss in one pass.
+        train_tokens: mean tokens of a training example.
+        target_tokens: mean tokens with loss of an example.
+        steps: optimizer steps; 0 for a baseline.
+        eval_batch: problems decoded at once.
+        eval_problems: problems decoded, over all protocols.
+        prompt_length: tokens of the longest test prompt.
+        shared_prefix: tokens that all test prompts of the longest protocol begin with.
+        gold_length: tokens of the longest prompt with its gold solution.
+        gold_targets: most solution tokens in one batch of the likelihood pass.
+        new_tokens: most tokens that are generated.
+    """
+
+    method: str
+    quantization: str | None
+    optimizer: str
+    precision: str
+    checkpointing: bool
+    lora_r: int
+    lora_targets: tuple[str, ...]
+    micro_batch: int
+    accumulation: int
+    train_length: int
+    pass_tokens: int
+    train_targets: int
+    train_tokens: float
+    target_tokens: float
+    steps: int
+    eval_batch: int
+    eval_problems: int
+    prompt_length: int
+    shared_prefix: int
+    gold_length: int
+    gold_targets: int
+    new_tokens: int
+    lora_dropout: float = 0.05
+
+
+def compute_bytes(load: Workload) -> int:
+    """Return the bytes of one value in the compute dtype."""
+    return 2 if load.precision == "bf16" else 4
+
+
+def layer_tensors(
+    shape: Shape, load: Workload, *, sliding: bool, first: bool = False
+) -> list[float]:
+    """Return the bytes per token of each tensor a layer keeps, weights' copies left out.
+
+    `sliding`: whether its attention has a window. `first`: whether nothing before it is trained,
+    so that its norm and its dropouts keep nothing.
+    """
+    value, wide, full = compute_bytes(load), shape.hidden, load.method == "full"
+    queries, keys = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
+    found: list[float] = [value * wide, 4] * (shape.norms - first)
+    if shape.qk_norm:
+        found += [value * queries, value * keys, 4 * shape.heads, 4 * shape.kv_heads]
+    found += _attention(shape, load, sliding=sliding)
+    found += [value * shape.intermediate] * 3
+    if full:
+        return [*found, *[value * wide] * 2, value * queries, value * shape.intermediate]
+    return [*found, *_adapters(shape, load, first=first)]
+
+
+def _adapters(shape: Shape, load: Workload, *, first: bool) -> list[float]:
+    """Return what the adapters of a layer keep: inputs that several share are there once."""
+    value, named = compute_bytes(load), set(load.lora_targets)
+    found: list[float] = [value * load.lora_r] * len(named)
+    inputs = [{"q_proj", "k_proj", "v_proj"}, {"o_proj"}, {"gate_proj", "up_proj"}, {"down_proj"}]
+    shared = {name for group in inputs for name in group}
+    for group in (*inputs, *({name} for name in named - shared)):
+        using = sorted(named & group)
+        if not using:
+            continue
+        width = value * shape.linears[using[0]][0]
+        if not load.lora_dropout:
+            found.append(width)
+            continue
+        reached = not (first and "q_proj" in group)
+        found += [width] * len(using) * (1 + reached)
+    return found
+
+
+def _attention(shape: Shape, load: Workload, *, sliding: bool) -> list[float]:
+    value = float(compute_bytes(load))
+    queries, keys = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
+    if _has_softcap(shape):  # written out: no fused kernel has one
+        pairs = shape.heads * load.train_length
+        scores = [4.0 * pairs, *[value * pairs] * (2 if value == 2 else 1)]
+        return [value * queries] * 3 + scores + [float(load.train_length)]
+    window = shape.sliding_window or load.train_length
+    mask = [value * load.train_length] * (sliding and load.train_length > window)
+    shared = keys if shape.kv_heads in (1, shape.heads) else queries
+    return [value * queries] * 2 + [value * shared] * 2 + [4.0 * shape.heads] + mask
+
+
+def kept(shape: Shape, load: Workload) -> list[float]:
+    """Return the bytes of each tensor that one micro-batch keeps from all layers."""
+    tokens = load.pass_tokens
+    if load.checkpointing:
+        inputs = [float(compute_bytes(load) * shape.hidden * tokens)] * shape.layers
+        return [*inputs, *_outside(shape, load)]
+    found: list[float] = []
+    for index in range(shape.layers):
+        first, sliding = index == 0 and load.method == "lora", index < shape.sliding_layers
+        found += layer_tensors(shape, load, sliding=sliding, first=first)
+    return [*(tokens * each for each in found), *_outside(shape, load)]
+
+
+def going_back(shape: Shape, load: Workload, kind: str) -> list[float]:
+    """Return the bytes of what is there beside `kept` while the gradients of one layer are made.
+
+    The widest place is the MLP: two gradients at once. With recomputation the layer's own tensors
+    are there again; on a CPU twice, for those of the layer before lie there in pieces.
+    """
+    found = [float(compute_bytes(load) * shape.intermediate * load.pass_tokens)] * 2
+    if load.checkpointing:
+        sliding = shape.sliding_layers > 0
+        again = [load.pass_tokens * n for n in layer_tensors(shape, load, sliding=sliding)]
+        found += again * (2 if kind == "cpu" else 1)
+    return found
+
+
+def passing(shape: Shape, load: Workload, rows: int, queries: int, slots: int) -> list[float]:
+    """Return the bytes of what is alive at the widest point of a layer without gradients.
+
+    `rows` texts are read, each `queries` tokens long, attending to `slots` tokens of a cache.
+    """
+    value, tokens = compute_bytes(load), rows * queries
+    wide, heads = shape.heads * shape.head_dim, shape.heads
+    stream = [float(value * shape.hidden * tokens)] * 2
+    norm = [4.0 * shape.hidden * tokens] * 2
+    mlp = [float(value * shape.intermediate * tokens)] * 3
+    attention = [float(value * wide * tokens)] * 2 + [float(value * wide * rows * slots)] * 2
+    if _has_softcap(shape):
+        pairs = float(heads * tokens * slots)
+        attention += [value * pairs] * 2 + [4 * pairs] * 2
+    masks = [float(value * tokens * slots)] * (1 + (0 < shape.sliding_layers < shape.layers))
+    return [*stream, *masks, *max(norm, mlp, attention, key=sum)]
+
+
+def _outside(shape: Shape, load: Workload) -> list[float]:
+    """Return the last norm's tensors, and the angles of the rotary embedding."""
+    tokens, value = load.pass_tokens, compute_bytes(load)
+    last = [value * shape.hidden * tokens, 4 * tokens]
+    kinds = 1 + (0 < shape.sliding_layers < shape.layers)
+    return [*map(float, last), *[float(value * shape.head_dim * tokens)] * 2 * kinds]
+
+
+def _has_softcap(shape: Shape) -> bool:
+    """Return whether attention scores are capped, which Gemma 2 alone does."""
+    return shape.model_type == "gemma2"

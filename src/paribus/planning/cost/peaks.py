@@ -1,0 +1,250 @@
+"""The moments of a run that can be its peak, and every tensor that is alive at each.
+
+    training_moments(shape, load)["backward"]["gradients"]     # [4.2e6, …] bytes, one per tensor
+
+A moment maps fields of `planning/cost/memory.Parts` to sizes of tensors, one by one.
+"""
+
+from paribus.models.shapes import Shape
+from paribus.models.tiles import (
+    ALIGN,
+    CACHE_SLOTS,
+    DECODED_TILE,
+    GOLD_TOKENS,
+    GUESSES,
+    PROMPT_TOKENS,
+    ROWS,
+    TILE,
+    round_up,
+)
+from paribus.planning.cost.activations import Workload, compute_bytes, going_back, kept, passing
+
+Moment = dict[str, list[float]]
+
+HOLES = 0.35
+"""What a CPU's heap takes beyond the activations in it. For aligned memory glibc 2.36 uses no freed
+piece of the very size that is asked for, only larger ones. Measured: 0.2 to 0.5."""
+
+NF4_BYTES = 0.5 + (1 + 4 / 256) / 64
+"""Of one weight: 4 bits, and for each 64 weights a scale of 1 byte, with an fp32 for 256 scales."""
+
+
+def training_moments(shape: Shape, load: Workload, kind: str) -> dict[str, Moment]:
+    """Return the moments of training on a device of `kind` that can be its peak."""
+    full = load.method == "full"
+    gradients = [4.0 * each for each in trained_parameters(shape, load)]
+    # The head's gradient is made in the loss, into memory that stays; the others come and go.
+    head = [4.0 * shape.vocab * shape.hidden] * full
+    added = gradients if load.accumulation > 1 else head
+    state = {
+        "weights": weights(shape, load, trained=True),
+        "optimizer": _states(shape, load) if load.steps > 1 else [],
+    }
+    copies, copy = _copies(shape, load), _head_copy(shape, load)
+    kept_logits = [float(compute_bytes(load) * min(ROWS, load.train_targets) * shape.vocab)]
+    saved = kept(shape, load)
+    back = going_back(shape, load, kind)
+    holes = [HOLES * sum(saved + back)] * (kind == "cpu")
+    freed = [*saved, *back, *_freed(shape, load)] if kind == "cpu" else []
+    return {
+        "loss": {
+            **state,
+            "gradients": added,
+            "copies": copy + ([] if load.checkpointing else copies),
+            "activations": saved + holes,
+            "logits": kept_logits + _tile(shape, load),
+        },
+        "last layer back": {
+            **state,
+            "gradients": added,
+            "copies": copy + (copies[:: shape.layers] if load.checkpointing else copies),
+            "activations": saved + back + holes,
+            "logits": kept_logits,
+        },
+        "backward": {
+            **state,
+            "copies": copy,
+            "gradients": gradients,
+            "activations": freed + _embedding_gradient(shape, load),
+            "logits": kept_logits,
+        },
+        "step": {
+            **state,
+            "copies": copy,
+            "activations": freed,
+            "optimizer": _states(shape, load) + _step(shape, load, kind),
+            "gradients": gradients,
+            "logits": kept_logits,
+        },
+    }
+
+
+def evaluation_moments(shape: Shape, load: Workload, kind: str) -> dict[str, Moment]:
+    """Return the moments of evaluation that can be its peak; tensors in bytes."""
+    value, rows = compute_bytes(load), load.eval_batch
+    blocked = kind == "cpu" and value == 2
+    replaced = _replaced(shape, load) if blocked else []
+    # The head's blocks are a copy: as an embedding it is read as it is.
+    head = [2.0 * shape.vocab * shape.hidden] * blocked
+    stored = {"weights": weights(shape, load, trained=False), "copies": replaced}
+    per_token = shape.kv_bytes_per_token(value) / (2 * shape.layers)
+
+    def cache(length: int) -> list[float]:
+        # one tensor more: while the cache grows or shrinks, a layer's old one beside its new one
+        return [rows * round_up(length, CACHE_SLOTS) * per_token] * (2 * shape.layers + 1)
+
+    own = round_up(max(1, load.prompt_length - load.shared_prefix - 1), ALIGN)
+    length = load.prompt_length + load.new_tokens
+    read = max(GUESSES) + 1  # tokens of a row that a step of decoding reads at most
+    tokens = min(rows * load.gold_length, max(GOLD_TOKENS, load.gold_length))
+    # All texts of a pass in the MLP, or one in attention where that is written out.
+    texts = passing(shape, load, 1, tokens, 0)
+    gold = max(texts, passing(shape, load, 1, load.gold_length, load.gold_length), key=sum)
+    return {
+        "prompts": {
+            **stored,
+            "copies": replaced + head,
+            "kv_cache": cache(load.prompt_length),
+            "activations": passing(
+                shape,
+                load,
+                max(1, PROMPT_TOKENS // own),
+                min(own, PROMPT_TOKENS),
+                load.prompt_length,
+            ),
+        },
+        "last tokens": {
+            **stored,
+            "kv_cache": cache(length),
+            "copies": replaced + head,
+            "activations": passing(shape, load, rows, read, length),
+            "logits": [float(rows * read * min(DECODED_TILE, shape.vocab) * value)] * 3,
+        },
+        "gold": {
+            **stored,
+            "activations": gold + [HOLES * sum(gold)] * (kind == "cpu"),
+        },
+        "likelihood": {
+            **stored,
+            "activations": [float(tokens * shape.hidden * value)],
+            "logits": _likelihood(shape, load),
+        },
+    }
+
+
+def weights(shape: Shape, load: Workload, *, trained: bool) -> list[float]:
+    """Return the bytes of each weight tensor, while it is `trained` or when it is tested."""
+    value = compute_bytes(load)
+    if load.method == "full":
+        return [(4.0 if trained else value) * each for each in trained_parameters(shape, load)]
+    linear = NF4_BYTES if load.quantization else value
+    adapters = [] if load.method == "none" else trained_parameters(shape, load)
+    return [
+        *(linear * each for each in _linears(shape)),
+        *(float(value * each) for each in _others(shape)),
+        *((4.0 if trained else value) * each for each in adapters),
+    ]
+
+
+def trained_parameters(shape: Shape, load: Workload) -> list[int]:
+    """Return the parameters of each tensor that is trained."""
+    if load.method == "full":
+        return [*_linears(shape), *_others(shape)]
+    found = []
+    for name in set(load.lora_targets):
+        found += [load.lora_r * width for width in shape.linears[name]]
+    return found * shape.layers
+
+
+def _linears(shape: Shape) -> list[int]:
+    return [wide * out for wide, out in shape.linears.values()] * shape.layers
+
+
+def _others(shape: Shape) -> list[int]:
+    """Return the parameters of the embedding, of a head of its own, of norms and biases."""
+    head = [] if shape.tied else [shape.head_parameters]
+    return [shape.embedding_parameters, *head, shape.other_parameters]
+
+
+def _states(shape: Shape, load: Workload) -> list[float]:
+    """Return the bytes of the optimizer's states."""
+    trained = trained_parameters(shape, load)
+    if load.optimizer == "adamw":
+        return [4.0 * each for each in trained for _ in range(2)]
+    # bitsandbytes keeps embeddings in 32 bits, and tensors under 4,096 weights.
+    embedding = shape.embedding_parameters if load.method == "full" else 0
+    return [
+        (4.0 if each == embedding or each < 4096 else 1 + 4 / 256) * each
+        for each in trained
+        for _ in range(2)
+    ]
+
+
+def _copies(shape: Shape, load: Workload) -> list[float]:
+    """Return the bytes of autocast's copies of trained linear weights."""
+    if compute_bytes(load) == 4:
+        return []
+    return [
+        2.0 * each
+        for each in (_linears(shape) if load.method == "full" else trained_parameters(shape, load))
+    ]
+
+
+def _replaced(shape: Shape, load: Workload) -> list[float]:
+    """Return what is left of linear weights that were read from a file and are now in blocks.
+
+    The file's pages stay in memory until something else needs it.
+    """
+    return [] if load.method == "full" or load.quantization else [2.0 * w for w in _linears(shape)]
+
+
+def _step(shape: Shape, load: Workload, kind: str) -> list[float]:
+    """Return what bitsandbytes takes on a CPU to update one tensor: there it is written in torch.
+
+    A scaled gradient, a root and a quotient; for 8-bit states these too in fp32. On a GPU it is
+    one kernel.
+    """
+    if load.optimizer == "adamw" or kind == "cuda":
+        return []
+    embedding = shape.embedding_parameters if load.method == "full" else 0
+    largest = max(each for each in trained_parameters(shape, load) if each != embedding)
+    return max([4.0 * embedding] * 3, [4.0 * largest] * 5, key=sum)
+
+
+def _likelihood(shape: Shape, load: Workload) -> list[float]:
+    """Return a tile of logits in the compute dtype and in fp32, and its exponentials."""
+    size = float(min(ROWS, load.gold_targets) * min(TILE, shape.vocab))
+    return [compute_bytes(load) * size, 4 * size, 4 * size]
+
+
+def _tile(shape: Shape, load: Workload) -> list[float]:
+    """Return what the loss has beside the kept exponentials: a tile of logits in fp32.
+
+    With a soft-cap its slope too; and the hidden states' gradient.
+    """
+    rows = min(ROWS, load.train_targets)
+    logits = [4.0 * rows * min(TILE, shape.vocab)] * (1 + (shape.softcap is not None))
+    return [*logits, 4.0 * rows * shape.hidden, float(compute_bytes(load)) * rows * shape.hidden]
+
+
+def _freed(shape: Shape, load: Workload) -> list[float]:
+    """Return what a CPU's process still has of a pass beside what its layers kept.
+
+    Its C library keeps what is freed in pieces.
+
+    Neither gradients nor states fit into those of activations; a further pass's gradients lie
+    beside what they are added to.
+    """
+    again = load.method == "full" and load.accumulation > 1
+    return [*_copies(shape, load), *([4.0 * each for each in _linears(shape)] if again else [])]
+
+
+def _head_copy(shape: Shape, load: Workload) -> list[float]:
+    """Return the bytes of a trained head in the compute dtype."""
+    trained = load.method == "full" and compute_bytes(load) == 2
+    return [2.0 * shape.vocab * shape.hidden] if trained else []
+
+
+def _embedding_gradient(shape: Shape, load: Workload) -> list[float]:
+    """Return the gradients of one pass's embeddings, before they are added to the whole."""
+    return [4.0 * load.pass_tokens * shape.hidden] if load.method == "full" else []

@@ -1,0 +1,130 @@
+"""How long a run takes: an estimate from operations and bytes, without a promise.
+
+    speed(shape, load, device("rtx-4090")).seconds      # training and evaluation, of one run
+
+A matrix of P weights costs 2·P operations per token forward, 2·P for the gradient of its input and
+2·P for its own, which frozen weights spare. Recomputation adds a forward pass. The output head
+is computed at tokens with loss only. No device reaches the speed of its data sheet: `EFFICIENCY`
+is the share that was measured or is assumed. Between products every value is read and written many
+times (norms, activations, gradients, exponentials), which on a CPU with matrix units takes longer
+than the products: `VALUE_SECONDS`. Turning 4-bit weights into 16-bit ones is not counted, and
+neither are guesses of several tokens at once, which make decoding faster where texts repeat.
+"""
+
+from dataclasses import dataclass
+from math import ceil
+
+from paribus.models.shapes import Shape
+from paribus.planning.cost.memory import Workload
+from paribus.planning.devices import Device
+
+EFFICIENCY = {"cpu": 1.0, "cuda": 0.35}
+"""Share of a device's matrix speed that products reach. The CPU's speed is timed, with products of
+oneDNN as a run's are. The GPU's is assumed, passes over memory included: nothing was measured."""
+
+VALUE_SECONDS = {"cpu": 3.5e-9, "cuda": 0.0}
+"""Time of one value that enters or leaves a linear layer or the head, beside products, forward and
+backward; a third of it where nothing is trained. Measured: full SFT and LoRA of Gemma 3 270M on 2
+cores, with and without matrix units (the table of docs/speed.md)."""
+
+LAYER_SECONDS = {"cpu": 4e-4, "cuda": 1e-3}
+"""Least time of one layer's forward pass, however few the tokens and fast the device: Python and
+the start of kernels. A backward pass is taken to need as much. Assumed."""
+
+_ADAM_BYTES = {"adamw": 28, "adamw_8bit": 18}
+"""Read and written per trained weight and step: weight, gradient and both states."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Speed:
+    """Estimated times of one run, loading and saving left out.
+
+    Attributes:
+        train_examples_per_second: 0 for a baseline.
+        train_seconds: all optimizer steps.
+        eval_seconds: decoding under all protocols and the likelihood pass, if every solution is
+            as long as the mean gold one.
+    """
+
+    train_examples_per_second: float
+    train_seconds: float
+    eval_seconds: float
+
+    @property
+    def seconds(self) -> float:
+        """Training and evaluation."""
+        return self.train_seconds + self.eval_seconds
+
+
+def speed(shape: Shape, load: Workload, device: Device) -> Speed:
+    """Return the estimated time of a run of `load` on `device`."""
+    batch = load.micro_batch * load.accumulation
+    train = load.steps * _step_seconds(shape, load, device)
+    return Speed(
+        train_examples_per_second=load.steps * batch / train if train else 0.0,
+        train_seconds=train,
+        eval_seconds=_decode_seconds(shape, load, device) + _gold_seconds(shape, load, device),
+    )
+
+
+def _step_seconds(shape: Shape, load: Workload, device: Device) -> float:
+    """Return the time of one optimizer step."""
+    full = load.method == "full"
+    adapters = 0 if full else shape.adapter_parameters(load.lora_r, load.lora_targets)
+    tokens, head = load.train_tokens, shape.vocab * shape.hidden * load.target_tokens
+    forward = 2 * (shape.linear_parameters + adapters) * tokens + _attention(shape, tokens)
+    backward = 2 * forward if full else forward + 2 * adapters * tokens + _attention(shape, tokens)
+    times = 2 if load.checkpointing else 1  # forward
+    operations = forward * times + backward + head * (6 if full else 4)
+    values = VALUE_SECONDS[device.kind] * _values(shape, tokens, load.target_tokens)
+    one_pass = max(
+        load.micro_batch * (operations / _reached(device, load) + values * (times + 2) / 3),
+        shape.layers * LAYER_SECONDS[device.kind] * (times + 1),
+    )
+    trained = shape.parameters if full else adapters
+    adam = trained * _ADAM_BYTES[load.optimizer] / device.bandwidth
+    return load.accumulation * one_pass + adam
+
+
+def _decode_seconds(shape: Shape, load: Workload, device: Device) -> float:
+    """Return the time to read the prompts and write solutions of the gold ones' mean length."""
+    if not load.eval_problems:
+        return 0.0
+    head, stored = shape.vocab * shape.hidden, 2 if load.precision == "bf16" else 4
+    written = min(load.new_tokens, load.gold_targets / load.eval_batch)
+    own = load.prompt_length - load.shared_prefix
+    reading = 2 * shape.linear_parameters * own + _attention(shape, load.prompt_length)
+    cached = load.eval_batch * (load.prompt_length + written / 2)
+    moved = shape.parameters * stored + cached * shape.kv_bytes_per_token(stored)
+    token = max(
+        moved / device.bandwidth,
+        load.eval_batch * 2 * (shape.linear_parameters + head) / _reached(device, load),
+        shape.layers * LAYER_SECONDS[device.kind],
+    )
+    batches = ceil(load.eval_problems / load.eval_batch)
+    return load.eval_problems * reading / _reached(device, load) + batches * written * token
+
+
+def _gold_seconds(shape: Shape, load: Workload, device: Device) -> float:
+    """Return the time of the likelihood pass, as if every gold solution followed each protocol."""
+    targets = load.gold_targets / max(1, load.eval_batch)
+    one = 2 * shape.linear_parameters * load.gold_length + _attention(shape, load.gold_length)
+    one += 2 * shape.vocab * shape.hidden * targets
+    values = VALUE_SECONDS[device.kind] * _values(shape, load.gold_length, targets) / 3
+    return load.eval_problems * (one / _reached(device, load) + values)
+
+
+def _values(shape: Shape, tokens: float, targets: float) -> float:
+    """Return how many values enter and leave the linear layers at `tokens`, the head at targets."""
+    widths = sum(sum(widths) for widths in shape.linears.values())
+    return shape.layers * widths * tokens + shape.vocab * targets
+
+
+def _attention(shape: Shape, length: float) -> float:
+    """Return the operations of causal attention over a text: half of both products' squares."""
+    return 2 * shape.layers * shape.heads * shape.head_dim * length**2
+
+
+def _reached(device: Device, load: Workload) -> float:
+    """Return the operations per second that `load` gets out of `device`."""
+    return device.flops[load.precision] * EFFICIENCY[device.kind]

@@ -1,0 +1,270 @@
+"""What a run will take, from its config and its texts' lengths: memory by part, and time.
+
+    inputs or assumed lengths  ->  Workload  ->  cost/memory, cost/time  ->  Forecast
+
+The batches are planned as training plans them, so the longest of them is known, not guessed.
+
+How long an arm's texts are: counted from its inputs, or assumed where these are not here.
+
+    assumed_lengths(config).mean_example               # 189.1 for GSM8K's main solutions
+
+A laptop without a network has neither GSM8K nor Gemma's tokenizer, and a plan is wanted there too.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from statistics import mean
+from typing import Any, Literal
+
+from paribus.config.schema import ArmConfig
+from paribus.models.shapes import Shape
+from paribus.planning.cost.activations import Workload
+from paribus.planning.cost.memory import Estimate, estimate
+from paribus.planning.cost.time import Speed, speed
+from paribus.planning.devices import Device
+from paribus.planning.inputs import Inputs
+from paribus.planning.rules.environment import room
+from paribus.prompts.encode import shared_length
+from paribus.prompts.formats import protocols
+from paribus.training.batching import count_steps, fullest_passes, order_seed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lengths:
+    """Sizes in tokens, and how many texts there are.
+
+    Attributes:
+        examples: training examples; 0 for a baseline.
+        longest_example: prompt, solution and stop token of the longest.
+        mean_example: of all.
+        mean_target: of the tokens with loss of one example.
+        problems: tested problems, once for each protocol.
+        longest_prompt: over all protocols.
+        shared_prefix: what all prompts begin with under the protocol that has the longest.
+        longest_gold: the longest main prompt with its gold solution.
+        mean_gold: gold solution of a tested problem.
+        assumed: whose lengths these are, if not the arm's own; "" if they were counted.
+    """
+
+    examples: int
+    longest_example: int
+    mean_example: float
+    mean_target: float
+    problems: int
+    longest_prompt: int
+    shared_prefix: int
+    longest_gold: int
+    mean_gold: float
+    assumed: str
+
+
+# GSM8K with Gemma 3's tokenizer, all of it (LOG.md): examples, longest, mean, mean target.
+_TRAIN = {"main": (7_468, 544, 189.1, 124.3), "socratic": (7_468, 643, 234.7, 167.3)}
+# By shots: the longest raw prompt, and what all of them begin with.
+_PROMPTS = {"zero_shot": (195, 3), "one_shot": (377, 182), "few_shot": (1_242, 1_047)}
+_TESTS, _LONGEST_SOLUTION, _MEAN_SOLUTION = 1_319, 420, 126.7
+
+
+def count_lengths(inputs: Inputs) -> Lengths:
+    """Return the lengths of what an arm reads."""
+    asked = max(inputs.prompt_sets, key=lambda one: max(len(p.ids) for p in one.prompts))
+    prompts = [prompt.ids for prompt in asked.prompts]
+    return Lengths(
+        examples=len(inputs.examples),
+        longest_example=max((len(example.ids) for example in inputs.examples), default=0),
+        mean_example=_mean([len(example.ids) for example in inputs.examples]),
+        mean_target=_mean([example.target_length for example in inputs.examples]),
+        problems=len(inputs.tested) * len(inputs.prompt_sets),
+        longest_prompt=max(map(len, prompts)),
+        shared_prefix=shared_length(prompts),
+        longest_gold=max(len(example.ids) for example in inputs.gold),
+        mean_gold=_mean([example.target_length for example in inputs.gold]),
+        assumed="",
+    )
+
+
+def assumed_lengths(config: ArmConfig) -> Lengths:
+    """Return GSM8K's lengths for an arm whose data or tokenizer are not here."""
+    asked = protocols(config)
+    longest, shared = max(_PROMPTS[protocol.shots] for protocol in asked)
+    found, longest_example, mean_example, mean_target = _TRAIN[config.data.variant]
+    size, tests = config.data.train_size, config.data.test_size
+    lengths = Lengths(
+        examples=found if size == "all" else size,
+        longest_example=min(longest_example, config.prompt.max_tokens),
+        mean_example=mean_example,
+        mean_target=mean_target,
+        problems=(_TESTS if tests == "all" else tests) * len(asked),
+        longest_prompt=longest,
+        shared_prefix=shared,
+        longest_gold=_PROMPTS[asked[0].shots][0] + _LONGEST_SOLUTION,
+        mean_gold=_MEAN_SOLUTION,
+        assumed="GSM8K's, with Gemma 3's tokenizer",
+    )
+    return replace(lengths, examples=0) if config.method == "none" else lengths
+
+
+def _mean(lengths: Sequence[int]) -> float:
+    return mean(lengths) if lengths else 0.0
+
+
+PLANNED = "planned"
+"""The event that holds what was predicted for a run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """What a run was expected to take, stored beside what it took.
+
+    Attributes:
+        peak_bytes: the predicted peak of memory.
+        device: what it was planned for.
+        device_bytes: memory of that.
+    """
+
+    peak_bytes: int
+    device: str
+    device_bytes: int
+
+    def event(self) -> dict[str, Any]:
+        """Return the line of `events.jsonl`."""
+        return {"event": PLANNED, **asdict(self)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast:
+    """What one run of an arm takes on a device.
+
+    Attributes:
+        config: the arm's values, `micro_batch` and `checkpointing` settled.
+        device: where it would run.
+        load: what decides memory and time.
+        lengths: of its texts.
+        memory: its peaks.
+        kv_cache_bytes: keys and values at the last token of a test batch.
+        speed: its time, an estimate without a promise.
+    """
+
+    config: ArmConfig
+    device: Device
+    load: Workload
+    lengths: Lengths
+    memory: Estimate
+    kv_cache_bytes: int
+    speed: Speed
+
+    @property
+    def planned(self) -> "Planned":
+        """What a run keeps of it."""
+        device = self.device
+        return Planned(
+            peak_bytes=self.memory.peak_bytes,
+            device=device.title,
+            device_bytes=device.memory_bytes,
+        )
+
+    @property
+    def fits(self) -> bool:
+        """Whether its peak is within the device's memory."""
+        return self.memory.peak_bytes <= self.device.memory_bytes
+
+    @property
+    def fits_easily(self) -> bool:
+        """Whether it fits even if the prediction is as wrong as it can be."""
+        return self.memory.peak_bytes <= room(self.device)
+
+
+def forecast(
+    config: ArmConfig, inputs: Inputs | None, stream: int, shape: Shape, device: Device
+) -> Forecast:
+    """Return what a run of a settled `config` takes; `stream` is the root of its random streams.
+
+    Without inputs the lengths are assumed. Raises ConfigError if `lora.targets` names no layer.
+    """
+    if config.method == "lora":
+        shape.adapter_parameters(config.lora.r, config.lora.targets)  # names that no layer has
+    lengths = count_lengths(inputs) if inputs else assumed_lengths(config)
+    load = _workload(config, lengths, _passes(config, inputs, stream) if inputs else None)
+    return Forecast(
+        config=config,
+        device=device,
+        load=load,
+        lengths=lengths,
+        memory=estimate(shape, load, device),
+        kv_cache_bytes=cache_bytes(shape, load, load.prompt_length + load.new_tokens),
+        speed=speed(shape, load, device),
+    )
+
+
+def cache_bytes(shape: Shape, load: Workload, tokens: int) -> int:
+    """Return the size of keys and values of a test batch, `tokens` long."""
+    width = 2 if load.precision == "bf16" else 4
+    return shape.kv_bytes_per_token(width) * load.eval_batch * tokens
+
+
+def alternatives(config: ArmConfig) -> Iterator[ArmConfig]:
+    """Yield the ways to train the same model on the same texts: method, states, recomputation."""
+    kinds: tuple[tuple[Literal["full", "lora"], Literal["nf4"] | None, str], ...] = (
+        ("full", None, "adamw"),
+        ("full", None, "adamw_8bit"),
+        ("lora", None, "adamw"),
+        ("lora", "nf4", "adamw"),
+    )
+    for method, quantization, optimizer in kinds:
+        for checkpointing in (False, True):
+            training = replace(
+                config.training,
+                optimizer="adamw_8bit" if optimizer == "adamw_8bit" else "adamw",
+                checkpointing=checkpointing,
+            )
+            yield replace(config, method=method, quantization=quantization, training=training)
+
+
+def _passes(config: ArmConfig, inputs: Inputs, stream: int) -> tuple[int, int, int]:
+    """Return steps, and the most tokens and targets of a pass; zeros for a baseline."""
+    if config.method == "none":
+        return 0, 0, 0
+    lengths = [(len(example.ids), example.target_length) for example in inputs.examples]
+    return fullest_passes(lengths, config.training, order_seed(stream))
+
+
+def _workload(config: ArmConfig, lengths: Lengths, passes: tuple[int, int, int] | None) -> Workload:
+    training, evaluation = config.training, config.evaluation
+    trains = config.method != "none"
+    size = training.pass_size if trains else 1  # a baseline has no passes to settle
+    if passes is None:
+        # As when all examples of a pass were half again as long as the mean, or one the longest.
+        longest = max(lengths.longest_example, round(1.5 * size * lengths.mean_example))
+        steps = count_steps(
+            lengths.examples,
+            epochs=training.epochs,
+            batch_size=training.batch_size,
+            max_steps=training.max_steps,
+        )
+        passes = steps, longest, round(1.5 * size * lengths.mean_target)
+    steps, pass_tokens, train_targets = passes
+    return Workload(
+        method=config.method,
+        quantization=config.quantization,
+        optimizer=training.optimizer,
+        precision=training.computes_in,
+        checkpointing=trains and training.recomputes,
+        lora_r=config.lora.r,
+        lora_targets=config.lora.targets,
+        lora_dropout=config.lora.dropout,
+        micro_batch=size,
+        accumulation=training.batch_size // size,
+        train_length=lengths.longest_example if trains else 0,
+        pass_tokens=pass_tokens,
+        train_targets=train_targets,
+        train_tokens=lengths.mean_example,
+        target_tokens=lengths.mean_target,
+        steps=steps if trains else 0,
+        eval_batch=min(evaluation.batch_size, lengths.problems),
+        eval_problems=lengths.problems,
+        prompt_length=lengths.longest_prompt,
+        shared_prefix=lengths.shared_prefix,
+        gold_length=lengths.longest_gold,
+        gold_targets=round(evaluation.batch_size * lengths.mean_gold),
+        new_tokens=evaluation.max_new_tokens,
+    )

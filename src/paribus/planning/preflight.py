@@ -1,0 +1,192 @@
+"""Everything known to go wrong, looked up before anything is spent: all arms, all rules, at once.
+
+    found = preflight(prospects, design, loaded.config, machine)
+    refuse(found)                                   # raises if any of them is an error
+
+A rule sees one arm's facts. What it finds in several arms alike is said once, with their names.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from paribus.config.schema import ArmConfig, ExperimentConfig
+from paribus.config.spec import RunSpec
+from paribus.design.matrix import Design
+from paribus.errors import UserError
+from paribus.planning.devices import Device
+from paribus.planning.forecast import Forecast
+from paribus.planning.machine import Machine
+from paribus.planning.rules.card import Facts, Rule, Severity, TokenFacts
+from paribus.planning.rules.cards import violations
+from paribus.planning.rules.environment import MEMORY, broken_by_peak
+from paribus.planning.rules.texts import token_facts
+from paribus.planning.survey import Prospect
+from paribus.store.checkpoints import KEPT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Warned:
+    """A rule that arms break alike.
+
+    Attributes:
+        rule: the card.
+        arms: their names, in the experiment's order.
+        found: what was found, with the values.
+    """
+
+    rule: Rule
+    arms: tuple[str, ...]
+    found: str
+
+    @property
+    def refuses(self) -> bool:
+        """Whether it refuses the experiment."""
+        return self.rule.severity is Severity.ERROR
+
+    def row(self) -> dict[str, Any]:
+        """Return it as `plan --json` prints it."""
+        return {
+            "id": self.rule.id,
+            "severity": self.rule.severity.value,
+            "title": self.rule.title,
+            "arms": list(self.arms),
+            "found": self.found,
+            "instead": self.rule.instead,
+        }
+
+
+def preflight(
+    prospects: Sequence[Prospect],
+    design: Design,
+    experiment: ExperimentConfig,
+    machine: Machine,
+    elsewhere: Device | None = None,
+    peaks: Mapping[str, int | None] = MappingProxyType({}),
+) -> list[Warned]:
+    """Return all that the rules find, errors first.
+
+    The runs of `design` are those that are still to do: their weights need room. Planned for a
+    device `elsewhere`, only this machine's package versions count. `peaks` are measured bytes of
+    memory by arm, None where the probe ran out of it: they replace what was predicted.
+    """
+    configs = {arm.name: arm.config for arm in design.arms}
+    parts = disk_bytes(prospects, design.runs), checkpoint_bytes(prospects, design.runs)
+    disk = None if None in parts else sum(part for part in parts if part)
+    found: dict[tuple[str, str], tuple[Rule, list[str]]] = {}
+    for prospect in prospects:
+        steps = prospect.forecast.load.steps if prospect.forecast else None
+        facts = Facts(
+            arm=prospect.arm,
+            config=configs[prospect.arm],
+            arms=configs,
+            experiment=experiment,
+            comparisons=design.comparisons,
+            shape=prospect.shape,
+            tokens=_tokens(prospect, configs[prospect.arm]),
+            steps=steps,
+            estimate=prospect.forecast.memory if prospect.forecast else None,
+            device=_device(prospect, elsewhere or machine.device),
+            machine=None if elsewhere else machine,
+            disk_bytes=disk,
+        )
+        for rule, said in _broken(facts, machine, peaks):
+            _, arms = found.setdefault((rule.id, said), (rule, []))
+            arms.append(prospect.arm)
+    order = list(Severity)
+    made = [Warned(rule=r, arms=tuple(a), found=text) for (_, text), (r, a) in found.items()]
+    return sorted(made, key=lambda one: (order.index(one.rule.severity), one.rule.id))
+
+
+def _device(prospect: Prospect, device: Device) -> Device:
+    """Return `device` as the prospect has it: with its speed, where that was timed for it."""
+    return prospect.forecast.device if prospect.forecast else device
+
+
+def _broken(
+    facts: Facts, machine: Machine, peaks: Mapping[str, int | None]
+) -> list[tuple[Rule, str]]:
+    """Return the rules that an arm breaks, each with what was found."""
+    broken = [(one.rule, one.found) for one in violations(facts, machine.versions)]
+    if facts.arm not in peaks:
+        return broken
+    seen = broken_by_peak(peaks[facts.arm], facts.device)
+    return [one for one in broken if one[0] not in MEMORY] + ([seen] if seen else [])
+
+
+def refuse(found: Sequence[Warned]) -> None:
+    """Raise UserError, which lists all violations that are errors, if there are any."""
+    refusal = refusal_of(found)
+    if refusal:
+        raise refusal
+
+
+def refusal_of(found: Sequence[Warned]) -> UserError | None:
+    """Return the error that lists all violations that are errors; None if there are none."""
+    errors = [one for one in found if one.refuses]
+    if not errors:
+        return None
+    lines = [f"{one.rule.id} {', '.join(one.arms)}: {one.found}" for one in errors]
+    ids = list(dict.fromkeys(one.rule.id for one in errors))
+    remedies = [one.rule.instead for one in {one.rule.id: one for one in errors}.values()]
+    return UserError(
+        "\n".join(lines),
+        "\n    ".join(remedies) + f"\n    more: paribus explain {ids[0]}",
+    )
+
+
+def refused_arms(found: Sequence[Warned]) -> dict[str, str]:
+    """Return what refuses each arm and what to do, the same words for arms that fail alike."""
+    lines: dict[str, list[str]] = {}
+    for one in found:
+        if one.refuses:
+            text = f"{one.rule.id} {', '.join(one.arms)}: {one.found}\n  → {one.rule.instead}"
+            for arm in one.arms:
+                lines.setdefault(arm, []).append(text)
+    return {arm: "\n".join(texts) for arm, texts in lines.items()}
+
+
+def disk_bytes(prospects: Sequence[Prospect], runs: Sequence[RunSpec]) -> int | None:
+    """Return what the runs' weights will take on disk; None if a model's shape is not known.
+
+    Full SFT saves every weight in the compute dtype, LoRA its adapters only. Texts are small.
+    """
+    sizes: Mapping[str, Forecast | None] = {one.arm: one.forecast for one in prospects}
+    total = 0
+    for run in runs:
+        found = sizes[run.arm]
+        if found is None:
+            return None
+        training = found.config.training
+        if found.load.steps and training.save_weights:
+            width = 2 if training.computes_in == "bf16" else 4
+            total += width * found.memory.trainable_parameters
+    return total
+
+
+def checkpoint_bytes(prospects: Sequence[Prospect], runs: Sequence[RunSpec]) -> int | None:
+    """Return the room that checkpoints take while the largest run trains; None if not known.
+
+    Weights in fp32 and the optimizer's states; as many copies as are kept and one being written,
+    fewer where a run is over before (by twice its estimated time).
+    """
+    sizes: Mapping[str, Forecast | None] = {one.arm: one.forecast for one in prospects}
+    largest = 0
+    for run in runs:
+        found = sizes[run.arm]
+        if found is None:
+            return None
+        if not found.load.steps:
+            continue
+        minutes = found.config.training.checkpoint_minutes
+        passed = 2 * found.speed.train_seconds / 60
+        more = 0 if minutes is None else KEPT if not minutes else min(KEPT, int(passed / minutes))
+        states = found.memory.training.optimizer if found.memory.training else 0
+        one = 4 * found.memory.trainable_parameters + states
+        largest = max(largest, (1 + more) * one)
+    return largest
+
+
+def _tokens(prospect: Prospect, config: ArmConfig) -> TokenFacts | None:
+    return None if prospect.inputs is None else token_facts(prospect.inputs, config)

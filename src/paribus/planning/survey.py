@@ -1,0 +1,285 @@
+"""What is known of every arm before anything is spent: inputs, the model's shape, a forecast.
+
+`plan` goes on where something cannot be had (no network, a gated model) and says what is missing;
+`run` stops there. Both ask here.
+
+Settles every `auto` of `training` before anything runs: precision, micro-batch, recomputation.
+
+    choose(config, inputs, stream, shape, device)      # the config with the fastest that fits
+
+The effective batch stays as it is: only divisors of `batch_size` are tried. What was chosen is part
+of the run's identity, so a choice that a stored run was made with is kept, on any machine. The
+precision is one for all arms that leave it open.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from paribus.config.read import Origin
+from paribus.config.schema import ArmConfig, Precision
+from paribus.config.spec import RunSpec, made_alike
+from paribus.design.arms import Arm
+from paribus.design.matrix import Design
+from paribus.errors import ModelError, NotHere, UserError
+from paribus.evaluation.scoring import check_gold
+from paribus.files import read_json
+from paribus.models.shapes import Shape, shape_of
+from paribus.models.source import find_model
+from paribus.planning.devices import Device, timed
+from paribus.planning.forecast import Forecast, forecast
+from paribus.planning.inputs import Inputs, prepare
+from paribus.planning.tuning import known_rates, with_rates
+from paribus.store.layout import ExperimentFolder
+
+_SIZES = ("micro_batch", "checkpointing")
+_AUTO = ("precision", *_SIZES)
+
+
+def is_open(config: ArmConfig) -> bool:
+    """Return whether `config` leaves its passes to be chosen: one that trains nothing has none."""
+    return config.method != "none" and any(
+        getattr(config.training, key) == "auto" for key in _SIZES
+    )
+
+
+def fit(
+    design: Design,
+    folder: ExperimentFolder,
+    device: Callable[[], Device],
+    inputs_of: Callable[[Arm], Inputs | None],
+) -> Design:
+    """Return the design with every `auto` settled: as stored, else the fastest that fits `device`.
+
+    `device` and `inputs_of` are asked only if something is open; where `inputs_of` returns None,
+    lengths are assumed. Raises ModelError if a model's shape is not known.
+    """
+    design = _with_precision(design, folder, device)
+    chosen: dict[str, ArmConfig] = {}
+    for arm in (each for each in design.arms if is_open(each.config)):
+        specs = [spec for spec in (*design.trials, *design.runs) if spec.arm == arm.name]
+        stored = _stored(specs, folder)
+        if stored is None:
+            shape = shape_of(arm.config.model, arm.config.revision)
+            stream = next(spec.stream for spec in specs if not spec.trial)
+            target = timed(device(), {arm.config.training.computes_in})
+            stored = choose(arm.config, inputs_of(arm), stream, shape, target)
+        chosen[arm.name] = stored
+    return _with(design, chosen) if chosen else design
+
+
+def native_precision(device: Device) -> Precision:
+    """Return what `training.precision: auto` means on `device`."""
+    return "bf16" if device.bf16 else "fp32"
+
+
+def _with_precision(
+    design: Design, folder: ExperimentFolder, device: Callable[[], Device]
+) -> Design:
+    """Return the design with one precision for all arms that leave it open."""
+    arms = {arm.name: arm.config for arm in design.arms if arm.config.training.precision == "auto"}
+    if not arms:
+        return design
+    specs = [spec for spec in (*design.runs, *design.trials) if spec.arm in arms]
+    precision = _stored_precision(specs, folder) or native_precision(device())
+    return _with(
+        design,
+        {
+            name: replace(config, training=replace(config.training, precision=precision))
+            for name, config in arms.items()
+        },
+    )
+
+
+def _stored_precision(specs: list[RunSpec], folder: ExperimentFolder) -> Precision | None:
+    """Return what the first of `specs` that was begun before computes in, if any was.
+
+    Other settings of it may differ: whether that is refused or forked is decided elsewhere.
+    """
+    for spec in specs:
+        path = folder.of(spec).spec
+        if path.exists():
+            training = read_json(path)["identity"].get("training", {})
+            # Of an arm that trains nothing bf16 goes without saying: config/spec.
+            return "fp32" if training.get("precision") == "fp32" else "bf16"
+    return None
+
+
+def choose(
+    config: ArmConfig, inputs: Inputs | None, stream: int, shape: Shape, device: Device
+) -> ArmConfig:
+    """Return `config` with the fastest setting that leaves a tenth of the memory free.
+
+    Where none does, the one that takes least: whether that still fits is for the plan to say.
+    """
+    tried = [forecast(each, inputs, stream, shape, device) for each in _settings(config)]
+    fitting = [each for each in tried if each.fits_easily]
+    if not fitting:
+        return min(tried, key=lambda each: each.memory.peak_bytes).config
+    return max(fitting, key=_merit).config
+
+
+def _merit(found: Forecast) -> tuple[float, int]:
+    """Faster is better; of two as fast, the one with fewer passes."""
+    return found.speed.train_examples_per_second, found.config.training.pass_size
+
+
+def _settings(config: ArmConfig) -> list[ArmConfig]:
+    training = config.training
+    sizes = [n for n in range(1, training.batch_size + 1) if training.batch_size % n == 0]
+    return [
+        replace(config, training=replace(training, micro_batch=size, checkpointing=recompute))
+        for size in (sizes if training.micro_batch == "auto" else [training.pass_size])
+        for recompute in (
+            [False, True] if training.checkpointing == "auto" else [training.recomputes]
+        )
+    ]
+
+
+def _stored(specs: list[RunSpec], folder: ExperimentFolder) -> ArmConfig | None:
+    """Return the arm's config as a run in the store has settled it, if only that differs."""
+    arm = next(spec.config for spec in specs if not spec.trial)
+    for spec in specs:
+        path = folder.of(spec).spec
+        if not path.exists():
+            continue
+        stored = read_json(path)
+        for each in _settings(spec.config):
+            if made_alike(replace(spec, config=each).identity(), stored["identity"]):
+                return _settled(arm, each)
+    return None
+
+
+def _settled(config: ArmConfig, like: ArmConfig) -> ArmConfig:
+    training = replace(
+        config.training,
+        precision=like.training.precision,
+        micro_batch=like.training.micro_batch,
+        checkpointing=like.training.checkpointing,
+    )
+    return replace(config, training=training)
+
+
+def _with(design: Design, chosen: Mapping[str, ArmConfig]) -> Design:
+    """Return the design with the chosen settings in its arms, runs and trials."""
+
+    def settle(spec: RunSpec) -> RunSpec:
+        return (
+            replace(spec, config=_settled(spec.config, chosen[spec.arm]))
+            if spec.arm in chosen
+            else spec
+        )
+
+    arms = [
+        replace(
+            arm,
+            config=chosen[arm.name],
+            origins={**arm.origins, **{f"training.{key}": Origin("auto") for key in _AUTO
+                                       if getattr(arm.config.training, key)
+                                       != getattr(chosen[arm.name].training, key)}},
+        )
+        if arm.name in chosen
+        else arm
+        for arm in design.arms
+    ]  # fmt: skip
+    return replace(
+        design,
+        arms=arms,
+        runs=[settle(run) for run in design.runs],
+        trials=[settle(trial) for trial in design.trials],
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prospect:
+    """What is known of one arm before it runs.
+
+    Attributes:
+        arm: its name.
+        first: its first run.
+        inputs: what it reads; None if model or data are not here.
+        shape: of its model; None if not known.
+        forecast: of its first run; None without a shape.
+        unknown: why inputs or shape are missing, or None.
+        fault: why there are no inputs, so that a run would stop here; or None.
+    """
+
+    arm: str
+    first: RunSpec
+    inputs: Inputs | None
+    shape: Shape | None
+    forecast: Forecast | None
+    unknown: UserError | None
+    fault: UserError | None
+
+
+def settle_design(design: Design, folder: ExperimentFolder, device: Callable[[], Device]) -> Design:
+    """Return the design with what earlier runs or the device decide: `auto`, learning rates.
+
+    `device` is asked only if something is left to choose.
+    """
+    seed = design.runs[0].seed
+
+    def inputs_of(arm: Arm) -> Inputs | None:
+        try:
+            return prepare(arm.config, seed)
+        except UserError:  # lengths are assumed; whoever runs the arm is told when it is surveyed
+            return None
+
+    design = fit(design, folder, device, inputs_of)
+    return with_rates(design, known_rates(design, folder))
+
+
+def precisions(design: Design) -> set[str]:
+    """Return what the arms of a settled design compute in."""
+    return {arm.config.training.computes_in for arm in design.arms}
+
+
+def survey(design: Design, device: Device, prepare: Callable[[Arm], Inputs]) -> list[Prospect]:
+    """Return what is known of each arm of a settled design; `prepare` makes an arm's inputs.
+
+    A `device` that is this machine's is timed first, where that was not done yet.
+    Raises ModelError if an arm's model is a folder without a config.json: nothing can fetch that;
+    DataError if arms read different gold answers to one question.
+    """
+    device = timed(device, precisions(design))
+    prospects = []
+    for arm in design.arms:
+        first = next(run for run in design.runs if run.arm == arm.name)
+        inputs, shape, fault = None, None, None
+        try:
+            inputs = prepare(arm)
+        except UserError as error:
+            fault = error
+            folder = Path(arm.config.model)
+            if folder.is_absolute() and not (folder / "config.json").exists():
+                find_model(arm.config.model, None)
+        unknown = fault
+        try:
+            # A model that is here is read where it lies.
+            model = str(inputs.source.path) if inputs else arm.config.model
+            shape = shape_of(model, arm.config.revision)
+        except UserError as error:
+            # Of a model that cannot be had it names the nearest that are known.
+            unknown = error if fault is None or isinstance(fault, (ModelError, NotHere)) else fault
+        found = forecast(arm.config, inputs, first.stream, shape, device) if shape else None
+        prospects.append(
+            Prospect(
+                arm=arm.name,
+                first=first,
+                inputs=inputs,
+                shape=shape,
+                forecast=found,
+                unknown=unknown,
+                fault=fault,
+            )
+        )
+    _check_gold_between(prospects)
+    return prospects
+
+
+def _check_gold_between(prospects: Sequence[Prospect]) -> None:
+    """Raise DataError if arms of different data read different gold answers to one question."""
+    read = {each.first.config.data: each.inputs.problems.read for each in prospects if each.inputs}
+    if len(read) > 1:
+        check_gold([problem for problems in read.values() for problem in problems])

@@ -1,0 +1,1 @@
+"""One run, and an experiment on this machine: the only package that trains."""

@@ -1,0 +1,164 @@
+"""A finished run's kept weights are tested further: more problems, other protocols, longer texts.
+
+    if ahead := stored_before(spec, folder):          # the complete run that differs in its tests
+        go_further(ahead, job)
+
+Texts that exist are kept: those under the same prompts that ended by themselves, and those that
+were cut, unless they may be longer now. The new run is made in `pieces/further`, sealed there, and
+put in the old one's place; until then the old one is the complete run.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from paribus.config.spec import RunSpec, differences
+from paribus.errors import StoreError
+from paribus.files import read_json
+from paribus.models.fast import blocked
+from paribus.models.fast.layers import load_adapter
+from paribus.models.load import for_inference, load_model
+from paribus.models.source import ModelSource
+from paribus.planning.inputs import Inputs
+from paribus.planning.stored import goes_further
+from paribus.records import Generation, Stop
+from paribus.running.engine import engine
+from paribus.running.job import Job
+from paribus.running.record import result_record, spec_record
+from paribus.running.testing import Kept, measure_all
+from paribus.store.checkpoints import Pieces
+from paribus.store.layout import RunFolder
+from paribus.store.manifest import check
+from paribus.store.results import EvaluationCost, FurtherTest, RunResult, read_result
+from paribus.store.runs import (
+    RunState,
+    append_event,
+    begin,
+    finish,
+    put_in_place,
+    read_generations,
+    read_heldout,
+    state,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Before:
+    """The complete run to go on from: its `spec.json` and its result."""
+
+    spec: dict[str, Any]
+    result: RunResult
+
+    @property
+    def costs(self) -> dict[str, EvaluationCost]:
+        """What testing cost under each protocol, by its name."""
+        # Of a process of vLLM's own no peak is known.
+        return {
+            name: cost.model_copy(update={"peak_memory_bytes": cost.peak_memory_bytes or 0})
+            for name, cost in self.result.protocols.items()
+        }
+
+    def steps(self, lines: Sequence[str], kept: Mapping[str, int]) -> list[FurtherTest]:
+        """Return all further tests of the run, this one last."""
+        this = FurtherTest(
+            fingerprint=self.spec["fingerprint"],
+            differences=list(lines),
+            kept=dict(kept),
+            costs=self.costs,
+        )
+        return [*self.result.tested_further, this]
+
+
+def stored_before(spec: RunSpec, folder: RunFolder) -> Before | None:
+    """Return the complete run in `folder` that `spec` tests further; None if there is none such."""
+    if state(folder) is not RunState.COMPLETE:
+        return None
+    stored = read_json(folder.spec)
+    if not goes_further(spec, stored["identity"]):
+        return None
+    return Before(spec=stored, result=read_result(folder.result))
+
+
+def go_further(before: Before, job: Job) -> None:
+    """Test what is not there yet, and put the run that is complete then in the old one's place.
+
+    Raises DamagedError if the old run is not as it was written, StoreError if it was made by other
+    versions or on another machine: its texts and the new ones could not be mixed.
+    """
+    spec, inputs, folder = job.spec, job.inputs, job.folder
+    record = spec_record(job)
+    _refuse_others(before, record, folder)
+    new = folder.further
+    begin(new, record, events=folder.events)
+    kept = _kept(before, spec, inputs, folder)
+    lines = differences(before.spec["identity"], record["identity"])
+    counts = {name: len(texts) for name, texts in kept.texts.items()}
+    append_event(new, {"event": "further", "differences": lines, "kept": counts})
+    pieces = Pieces(folder=new, run=record, on_damaged=job.note)
+    model = _load(job)
+    with engine(model, job) as vllm:
+        blocked.use(model)
+        measured = measure_all(model, job, pieces, vllm, kept)
+    made = result_record(job, None, measured)
+    tested = {
+        "evaluation": made.evaluation,
+        "also": made.also,
+        "heldout": made.heldout,
+        "data": made.data,
+        "tested_further": before.steps(lines, counts),
+    }
+    finish(new, before.result.model_copy(update=tested))
+    put_in_place(folder)
+
+
+def _refuse_others(before: Before, record: Mapping[str, Any], folder: RunFolder) -> None:
+    """Raise unless the old run is whole, weights included, and was made here and by this."""
+    lines = differences(before.spec["environment"], record["environment"])
+    if lines:
+        raise StoreError(
+            "\n  ".join(
+                [f"{folder.path} cannot be tested further here, it was made with:", *lines]
+            ),
+            "use those versions and that machine, or run under another name (name=…)",
+        )
+    check(folder, hashing=True)
+
+
+def _kept(before: Before, spec: RunSpec, inputs: Inputs, folder: RunFolder) -> Kept:
+    """Return what need not be tested again."""
+    longer = (
+        spec.config.evaluation.max_new_tokens
+        > before.spec["identity"]["evaluation"]["max_new_tokens"]
+    )
+    texts: dict[str, dict[str, Generation]] = {}
+    for asked in inputs.prompt_sets:
+        name = asked.protocol.name
+        if name in before.costs:
+            wanted = {prompt.sha256 for prompt in asked.prompts}
+            written = read_generations(folder.generations(name))
+            texts[name] = {
+                each.prompt_sha256: each
+                for each in written
+                if each.prompt_sha256 in wanted and not (longer and each.stop is Stop.LENGTH)
+            }
+    main = inputs.prompt_sets[0].protocol.name
+    same = main == before.result.evaluation.protocol and len(inputs.tested) == len(
+        read_generations(folder.generations(main))
+    )
+    known = before.result.heldout if same else None
+    heldout = (read_heldout(folder.heldout), known) if known else None
+    return Kept(texts=texts, costs=before.costs, heldout=heldout)
+
+
+def _load(job: Job) -> nn.Module:
+    """Return the run's model as it was tested: its kept weights, or the untuned ones."""
+    config, source, weights = job.config, job.inputs.source, job.folder.weights
+    if config.method == "full":
+        source = ModelSource(path=Path(weights), identity=source.identity)
+    model = load_model(source, job.compute, job.device, config.quantization)
+    if config.method == "lora":
+        model = load_adapter(model, weights)
+    return for_inference(model, job.compute)

@@ -1,0 +1,307 @@
+"""Run one spec in a process of its own, and record why it stopped if it did.
+
+A run that needs more memory than there is fails as `OutOfMemory`, with what was predicted for it.
+
+Work in a process of its own, and hear from it while it goes on.
+
+A process returns all of its memory, has a peak of its own, and confines a crash, an out-of-memory
+kill or a library's global state. On the CPU the processes are forked from a server that has the
+heavy imports done, so one starts in milliseconds. A GPU's driver does not survive a fork, and some
+libraries wake it when imported: there each process imports anew.
+"""
+
+import multiprocessing
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import fields
+from functools import partial
+from multiprocessing import forkserver, resource_tracker
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from paribus.config.spec import RunSpec
+from paribus.errors import OutOfMemory, ParibusError, RunFailed, StoreError
+from paribus.planning.devices import GB
+from paribus.planning.forecast import PLANNED, Planned
+from paribus.running.progress import Progress
+from paribus.stopping import Stopped, hear, passing_on
+from paribus.store.layout import RunFolder
+from paribus.store.runs import RunState, fail, locked, read_events, state
+
+Send = Callable[[Any], None]
+
+
+class Died(Exception):  # noqa: N818  # it says what happened, and is always caught
+    """The process ended without saying why.
+
+    Attributes:
+        code: its exit code, negative for a signal.
+        out_of_memory: whether it was killed while the kernel killed for memory.
+    """
+
+    def __init__(self, code: int | None, out_of_memory: bool) -> None:
+        super().__init__(code, out_of_memory)
+        self.code = code
+        self.out_of_memory = out_of_memory
+
+
+def get_ready() -> None:
+    """Begin the imports that children need, beside whatever this process does before the first."""
+    _settle()
+    if not _may_have_gpu():
+        _deaf(forkserver.ensure_running)
+
+
+def in_child(
+    work: Callable[[Send], None],
+    on_message: Callable[[Any], None],
+    on_asked: Callable[[], None] = lambda: None,
+) -> None:
+    """Call `work`, which must be picklable, in a child process; hand on what it sends.
+
+    Raises the ParibusError that `work` raised, or Died. The first signal to stop is passed on to
+    the child, which may finish a step, and `on_asked` is called; then Stopped is raised. A second
+    one kills the child.
+    """
+    _settle()
+    forked = not _may_have_gpu()
+    context: Any = multiprocessing.get_context("forkserver" if forked else "spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    killed_before = _kills()
+    child = context.Process(target=_child, args=(work, sender), daemon=True)
+    try:
+        _start(child, forked)
+        sender.close()
+
+        def ask() -> None:
+            child.terminate()
+            on_asked()
+
+        with passing_on(ask) as stopped:
+            failure = _listen(receiver, on_message)
+            child.join()
+    finally:
+        receiver.close()
+        if child.is_alive():
+            child.kill()
+            child.join()
+    asked = stopped()
+    if asked is not None:
+        raise Stopped(_last_words(failure), asked.number)
+    if failure is not None:
+        raise failure
+    if child.exitcode != 0:
+        # The counter is the machine's: it rises for other programs too.
+        starved = _kills() > killed_before and child.exitcode == -signal.SIGKILL
+        raise Died(child.exitcode, out_of_memory=starved)
+
+
+def _settle() -> None:
+    """Say what the server and its children are to import, and how they are to compute."""
+    # Read by the server's OpenMP when it starts. By default a waiting thread spins for
+    # milliseconds; where anything else runs it then takes the core from the thread it waits for.
+    # LOG.md has the figures.
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    # Each pass has a number of tokens of its own, and what is compiled for its products is kept:
+    # up to 1,024 by oneDNN, and as many by its wrapper in torch. That was 1.4 GB after 40 steps of
+    # a small model. These cover one pass, and cost nothing (LOG.md).
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
+    os.environ.setdefault("LRU_CACHE_CAPACITY", "16")
+    forkserver.set_forkserver_preload(["paribus.running.preload"])
+
+
+def _start(child: Any, forked: bool) -> None:
+    """Start `child`, deaf to Ctrl-C from its first instruction."""
+    if not forked:
+        _deaf(child.start)
+        return
+    _deaf(forkserver.ensure_running)
+    child.start()  # waits for the server's imports: here an interrupt must get through
+
+
+def _deaf(start: Callable[[], None]) -> None:
+    """Call `start` so that the program it starts does not hear Ctrl-C or that its terminal closed.
+
+    A terminal sends both to the whole group. What interrupts a process's imports is a traceback,
+    and with the server its children would go. That a signal is blocked is inherited by the program
+    that is started; here it is heard afterwards, and not lost as if it had been ignored.
+    """
+    resource_tracker.ensure_running()  # when it starts it lets signals through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
+    try:
+        start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _may_have_gpu() -> bool:
+    """Return whether a GPU's device file is there. Asking torch would wake the driver."""
+    if sys.platform != "linux":
+        return True
+    dev = Path("/dev")
+    return any(dev.glob("nvidia[0-9]*")) or (dev / "kfd").exists() or (dev / "dxg").exists()
+
+
+def _kills() -> int:
+    """Return how many processes the kernel has killed for memory; 0 where it does not say."""
+    counters = Path("/proc/vmstat")
+    lines = counters.read_text().splitlines() if counters.exists() else []
+    return sum(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))
+
+
+def _listen(
+    receiver: Connection, on_message: Callable[[Any], None]
+) -> ParibusError | Stopped | None:
+    """Pass messages on until the child hangs up; return why it stopped, if it said so."""
+    while True:
+        try:
+            message = receiver.recv()
+        except EOFError:
+            return None
+        if isinstance(message, ParibusError | Stopped):
+            return message
+        on_message(message)
+
+
+def _last_words(failure: ParibusError | Stopped | None) -> str:
+    """Return what to say of a child that was asked to stop: where it goes on, or why it failed."""
+    if isinstance(failure, ParibusError):
+        return f", and this run failed meanwhile: {failure.message}"
+    return failure.text if failure else ""
+
+
+def _child(work: Callable[[Send], None], sender: Connection) -> None:
+    hear()  # the parent decides, and passes it on
+    import paribus.running.preload  # noqa: F401  # done already where the process was forked
+
+    def send(message: Any) -> None:
+        try:
+            sender.send(message)
+        except BrokenPipeError:  # the parent is gone: there is nobody to work for
+            raise SystemExit from None
+
+    try:
+        work(send)
+    except ParibusError as error:
+        error.__cause__ = None  # causes need not be picklable
+        send(error)
+    except Stopped as stop:
+        send(stop)
+
+
+_LESS = (
+    "set training.micro_batch=auto and training.checkpointing=auto, or lower evaluation.batch_size;"
+    " `paribus plan --probe` measures"
+)
+
+
+def run_isolated(
+    spec: RunSpec,
+    folder: RunFolder,
+    on_progress: Callable[[Progress], None],
+    planned: Planned | None = None,
+    *,
+    fork: bool = False,
+) -> None:
+    """Run `spec` in a child process. Raises what it raised, or RunFailed if it died.
+
+    Raises Stopped if that was asked for: the run goes on from a checkpoint next time.
+    """
+
+    def tell() -> None:
+        text = "stopping as soon as what is done is safe; once more stops at once"
+        on_progress(Progress(stage="stopping", note=text))
+
+    try:
+        in_child(partial(run_here, spec, folder, planned=planned, fork=fork), on_progress, tell)
+    except Died as died:
+        failure: RunFailed
+        if died.out_of_memory:
+            failure = _out_of_memory(spec, folder, "the kernel killed it to free memory")
+        else:
+            failure = RunFailed(
+                f"the process of {spec.title} ended with code {died.code}",
+                f"-9 is most often the kernel's out-of-memory killer: {_LESS}"
+                if died.code == -9
+                else "give the same command again; if it ends so again, look in the kernel's log",
+            )
+        with locked(folder.lock):
+            _record(folder, failure, "")
+        raise failure from died
+
+
+def run_here(
+    spec: RunSpec,
+    folder: RunFolder,
+    on_progress: Callable[[Progress], None],
+    planned: Planned | None = None,
+    *,
+    fork: bool = False,
+) -> None:
+    """Run `spec` in this process. A failure is recorded in the run's folder and raised."""
+    with locked(folder.lock):
+        _run_locked(spec, folder, on_progress, planned, fork=fork)
+
+
+def _run_locked(
+    spec: RunSpec,
+    folder: RunFolder,
+    on_progress: Callable[[Progress], None],
+    planned: Planned | None,
+    *,
+    fork: bool,
+) -> None:
+    from paribus.models.device import is_out_of_memory
+    from paribus.running.run import run_one
+
+    try:
+        run_one(spec, folder, on_progress, planned, fork=fork)
+    except ParibusError as error:
+        _record(folder, error, traceback.format_exc())
+        raise
+    except Exception as error:
+        failure = RunFailed(
+            f"{spec.title}: {type(error).__name__}: {error}",
+            f"the traceback is in {folder.failure}",
+        )
+        if is_out_of_memory(error):
+            failure = _out_of_memory(spec, folder, str(error).strip().splitlines()[0])
+        _record(folder, failure, traceback.format_exc())
+        raise failure from error
+
+
+def _planned(folder: RunFolder) -> Planned | None:
+    """Return what was predicted when the run began; None if nothing was."""
+    events = read_events(folder, PLANNED)
+    return Planned(**{f.name: events[-1][f.name] for f in fields(Planned)}) if events else None
+
+
+def _out_of_memory(spec: RunSpec, folder: RunFolder, what: str) -> OutOfMemory:
+    planned = _planned(folder)
+    if planned is None:
+        return OutOfMemory(f"{spec.title} ran out of memory: {what}", _LESS)
+    return OutOfMemory(
+        f"{spec.title} ran out of memory; {planned.peak_bytes / GB:.1f} GB were predicted, and "
+        f"{planned.device} has {planned.device_bytes / GB:.1f}: {what}",
+        _LESS,
+    )
+
+
+def _record(folder: RunFolder, error: ParibusError, trace: str) -> None:
+    """Store why the run failed; where that cannot be stored either, the failure itself counts."""
+    with suppress(StoreError):
+        if state(folder) is not RunState.UNFINISHED:
+            return
+        planned = _planned(folder)
+        fail(
+            folder,
+            str(error),
+            trace,
+            kind="out of memory" if isinstance(error, OutOfMemory) else "failed",
+            predicted_peak_bytes=planned.peak_bytes if planned else None,
+        )

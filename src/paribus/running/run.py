@@ -1,0 +1,181 @@
+"""One run, from its spec to a complete folder: `run_one` is the method section.
+
+Probe a run's model before its first step; what fails stops the run, with its card.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from paribus.config.spec import RunSpec
+from paribus.errors import RunFailed
+from paribus.models.device import compute_dtype, default_device, return_freed
+from paribus.models.fast import blocked
+from paribus.models.load import for_inference, load_model, make_trainable
+from paribus.models.source import ModelSource
+from paribus.planning.forecast import Planned
+from paribus.planning.inputs import prepare
+from paribus.planning.rules.cards import card
+from paribus.planning.stored import length_of, take_up
+from paribus.prompts.encode import leading_bos
+from paribus.running.engine import engine, save_model, save_weights
+from paribus.running.further import go_further, stored_before
+from paribus.running.job import Job
+from paribus.running.progress import OnProgress, Progress
+from paribus.running.record import result_record, spec_record
+from paribus.running.reuse import reuse
+from paribus.running.testing import measure_all
+from paribus.seeds import derive
+from paribus.store.checkpoints import Pieces
+from paribus.store.layout import RunFolder
+from paribus.store.runs import append_event, begin, finish
+from paribus.training.checkpointing import Checkpoints
+from paribus.training.probe_checks import Ends, Saving
+from paribus.training.probes import probe
+from paribus.training.train import StepRecord, event, train
+
+
+def probe_model(model: nn.Module, job: Job) -> dict[str, Any]:
+    """Return the event of a model that passed all probes. Raises RunFailed, with the cards, if not.
+
+    The model is afterwards what it was, bit for bit.
+    """
+    inputs = job.inputs
+    probed = probe(
+        model,
+        inputs.examples,
+        job.config,
+        compute=job.compute,
+        device=job.device,
+        ends=Ends(bos=leading_bos(inputs.tokenizer), stop=inputs.prompt_sets[0].stop),
+        saving=Saving(
+            folder=job.folder.path,
+            save=partial(save_model, model, inputs, job.config),
+            reload=partial(_reload, job),
+        ),
+    )
+    if probed.failures:
+        found = [f"{each.id} {card(each.id).title}: {each.found}" for each in probed.failures]
+        remedies = dict.fromkeys(card(each.id).instead for each in probed.failures)
+        raise RunFailed(
+            "\n  ".join(["stopped before the first step:", *found]),
+            "\n    ".join([*remedies, f"more: paribus explain {probed.failures[0].id}"]),
+        )
+    return {
+        "event": "probed",
+        "seconds": probed.seconds,
+        "warnings": [f"{each.id} {card(each.id).title}: {each.found}" for each in probed.warnings],
+        "dtypes": [asdict(row) for row in probed.dtypes],
+    }
+
+
+def _reload(job: Job, path: Path) -> nn.Module:
+    return load_model(ModelSource(path=path, identity=""), job.compute, job.device)
+
+
+def run_one(
+    spec: RunSpec,
+    folder: RunFolder,
+    on_progress: OnProgress,
+    planned: Planned | None = None,
+    *,
+    fork: bool = False,
+) -> None:
+    """Train and test one arm with one seed, and store everything. Raises ParibusError, Stopped.
+
+    A trial of a learning rate is a run like any other, tested on the validation problems. What was
+    `planned` for it is stored beside what is measured. An unfinished run goes on where it was; with
+    `fork` also if it was another run. The caller holds its lock.
+    """
+    on_progress(Progress(stage="loading"))
+    config, device = spec.config, default_device()
+    job = Job(
+        spec=spec,
+        inputs=prepare(config, spec.seed, trial=spec.trial),
+        folder=folder,
+        device=device,
+        compute=compute_dtype(config.training.computes_in, device),
+        on_progress=on_progress,
+    )
+    if before := stored_before(spec, folder):
+        go_further(before, job)
+    elif not reuse(job):
+        _train_and_test(job, planned, fork=fork)
+
+
+def _train_and_test(job: Job, planned: Planned | None, *, fork: bool) -> None:
+    config, folder = job.config, job.folder
+    record = spec_record(job)
+    steps = length_of(job.spec, job.inputs)
+    point = take_up(folder, record, steps=steps, fork=fork, on_note=job.note)
+    begin(folder, record, events=point.path / folder.events.name if point else None)
+    if point:
+        append_event(folder, {"event": "resumed", "step": point.step})
+    elif planned:
+        append_event(folder, planned.event())
+    model: nn.Module = load_model(job.inputs.source, job.compute, job.device, config.quantization)
+    training = None
+    minutes = config.training.checkpoint_minutes
+    saves = Checkpoints(folder=folder, run=record, minutes=minutes, point=point)
+    if config.method != "none":
+        torch.manual_seed(derive(job.spec.stream, "init"))
+        model = make_trainable(model, config.method, config.lora, job.compute)
+        if point is None:
+            _probe(model, job)
+        training = train(
+            model,
+            job.inputs.examples,
+            config.training,
+            seed=job.spec.stream,
+            compute=job.compute,
+            folder=folder.trackers,
+            on_step=_step_reporter(job),
+            checkpoints=saves,
+        )
+        append_event(folder, {"event": "trained", **training.record()})
+    for_inference(model, job.compute)
+    return_freed(job.device)
+    if training is not None and config.training.save_weights:
+        save_weights(model, job.inputs, config, folder.weights)
+
+    pieces = Pieces(folder=folder, run=record, on_damaged=job.note)
+    with engine(model, job) as vllm:
+        blocked.use(model)
+        measured = measure_all(model, job, pieces, vllm)
+    saves.wait()
+    finish(folder, result_record(job, training, measured, planned, saves.forked_from))
+
+
+def _probe(model: nn.Module, job: Job) -> None:
+    job.on_progress(Progress(stage="probing"))
+    probed = probe_model(model, job)
+    append_event(job.folder, probed)
+    for warning in probed["warnings"]:
+        job.note(warning)
+
+
+def _step_reporter(job: Job) -> Callable[[StepRecord], None]:
+    spent: list[float] = []
+
+    def report(record: StepRecord) -> None:
+        append_event(job.folder, event(record))
+        spent.append(record.seconds)
+        timed = spent[1:] or spent
+        job.on_progress(
+            Progress(
+                stage="training",
+                done=record.step,
+                total=record.num_steps,
+                loss=record.loss,
+                examples_per_second=record.examples / record.seconds,
+                memory_bytes=record.peak_memory_bytes,
+                seconds_left=(record.num_steps - record.step) * sum(timed) / len(timed),
+            )
+        )
+
+    return report

@@ -1,0 +1,224 @@
+"""Test a trained model: its texts under every protocol, and the likelihood of gold solutions.
+
+Before any of it reads the test split, a line in the experiment's ledger says so.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from typing import Any
+
+from torch import nn
+
+from paribus.config.spec import RunSpec
+from paribus.data.problems import hash_of_tests
+from paribus.evaluation.engine.generate import generate, measure, total_cost
+from paribus.evaluation.engine.likelihood import likelihoods, measure_likelihoods
+from paribus.evaluation.engine.vllm import Continued, generate_by_vllm
+from paribus.models.device import peak_memory_bytes
+from paribus.planning.inputs import Inputs, PromptSet
+from paribus.records import Generation, Likelihood, Problem
+from paribus.running.job import Job
+from paribus.running.progress import Progress, Stage, pace
+from paribus.store.checkpoints import Pieces
+from paribus.store.layout import file_name
+from paribus.store.ledger import LIKELIHOOD, TestRead, append_read, now
+from paribus.store.results import EvaluationCost, LikelihoodSummary
+from paribus.store.runs import (
+    append_event,
+    as_generation,
+    as_likelihood,
+    write_generations,
+    write_heldout,
+)
+
+PIECE = 16
+"""Problems that are decoded in one go, as a multiple of the batch; then they are on the disk.
+
+Within it free places are refilled; at its end the batch runs empty, about a twentieth of the time.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What testing cost: the parts of a `RunResult` by these names."""
+
+    evaluation: EvaluationCost
+    also: dict[str, EvaluationCost]
+    heldout: LikelihoodSummary | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """What an earlier test of the same weights found, which is not tested again.
+
+    Attributes:
+        texts: protocol → hash of a prompt → what was written after it.
+        costs: protocol → what all texts under it cost.
+        heldout: rows and figures of the likelihoods; None if they are to be measured.
+    """
+
+    texts: Mapping[str, Mapping[str, Generation]] = field(default_factory=dict)
+    costs: Mapping[str, EvaluationCost] = field(default_factory=dict)
+    heldout: tuple[list[Likelihood], LikelihoodSummary] | None = None
+
+
+def measure_all(
+    model: nn.Module,
+    job: Job,
+    pieces: Pieces,
+    vllm: Continued | None = None,
+    kept: Kept | None = None,
+) -> Measured:
+    """Test `model` under each of the arm's protocols and store what it wrote. Raises StoreError.
+
+    What `pieces` holds already, or was `kept`, is not tested again. Where there is a `vllm`, it
+    decodes; likelihoods are always computed here.
+    """
+    inputs, spec = job.inputs, job.spec
+    figures: dict[str, EvaluationCost] = {}
+    folder, kept = pieces.folder, kept or Kept()
+    for asked in inputs.prompt_sets:
+        name = asked.protocol.name
+        texts = kept.texts.get(name, {})
+        new = tuple(prompt for prompt in asked.prompts if prompt.sha256 not in texts)
+        costs = [kept.costs[name]] if texts else []
+        if new:
+            left = replace(asked, prompts=new)
+            _enter(name, [prompt.problem for prompt in new], spec, pieces)
+            decode = partial(_generate, model, job, left, vllm)
+            generations, cost = _by_piece(left, spec, pieces, decode)
+            costs.append(cost)
+            texts = {**texts, **{each.prompt_sha256: each for each in generations}}
+        known: dict[str, Any] = {"protocol": name, "problems": len(asked.prompts)}
+        if vllm is not None:
+            known["peak_memory_bytes"] = None  # what was measured is not the process that decoded
+        figures[name] = total_cost(costs).model_copy(update=known)
+        append_event(folder, {"event": "tested", **figures[name].record()})
+        write_generations(folder, name, [texts[prompt.sha256] for prompt in asked.prompts])
+    main = inputs.prompt_sets[0].protocol.name
+    evaluation = figures.pop(main)
+    heldout = _measure_heldout(model, job, pieces, kept)
+    return Measured(evaluation=evaluation, also=figures, heldout=heldout)
+
+
+def _by_piece(
+    asked: PromptSet,
+    spec: RunSpec,
+    pieces: Pieces,
+    decode: Callable[[slice], tuple[list[Generation], EvaluationCost]],
+) -> tuple[list[Generation], EvaluationCost]:
+    """Return all generations under one protocol and their cost, a piece at a time."""
+    size = PIECE * spec.config.evaluation.batch_size
+    generations: list[Generation] = []
+    costs: list[EvaluationCost] = []
+    for start in range(0, len(asked.prompts), size):
+        name = f"{file_name(asked.protocol.name)}-{start:06d}"
+        piece = pieces.read(name)
+        if piece is None:
+            found, cost = decode(slice(start, start + size))
+            piece = {"generations": [asdict(each) for each in found], "cost": cost.record()}
+            pieces.write(name, piece)
+        generations += [as_generation(row) for row in piece["generations"]]
+        costs.append(EvaluationCost(**piece["cost"]))
+    return generations, total_cost(costs)
+
+
+def _measure_heldout(model: nn.Module, job: Job, pieces: Pieces, kept: Kept) -> LikelihoodSummary:
+    inputs, spec = job.inputs, job.spec
+    if kept.heldout:
+        rows, made = kept.heldout
+        write_heldout(pieces.folder, rows)
+        return made
+    _enter(LIKELIHOOD, inputs.tested, spec, pieces)
+    size = spec.config.evaluation.batch_size
+    report = _reporter("likelihood", len(inputs.gold), job)
+    piece = pieces.read(LIKELIHOOD)
+    if piece is None:
+        found, figures = measure_likelihoods(
+            lambda: likelihoods(
+                model,
+                inputs.gold,
+                [problem.id for problem in inputs.tested],
+                batch_size=size,
+                on_batch=report,
+            )
+        )
+        piece = {"rows": [asdict(each) for each in found], "figures": figures.record()}
+        pieces.write(LIKELIHOOD, piece)
+    variant = spec.config.data.variant if inputs.trial else inputs.problems.test_variant.value
+    made = LikelihoodSummary(**piece["figures"], variant=variant)
+    append_event(pieces.folder, {"event": "likelihood", **made.record()})
+    write_heldout(pieces.folder, map(as_likelihood, piece["rows"]))
+    return made
+
+
+def _enter(protocol: str, problems: Sequence[Problem], spec: RunSpec, pieces: Pieces) -> None:
+    """Write into the ledger that the test split is about to be read; a trial does not read it.
+
+    Going on with a reading that was interrupted is no further one.
+    """
+    entered = f"{file_name(protocol)}-entered"
+    if spec.trial or pieces.read(entered) is not None:
+        return
+    read = TestRead(
+        time=now(),
+        arm=spec.arm,
+        seed=spec.replicate,
+        protocol=protocol,
+        problems=len(problems),
+        test_sha256=hash_of_tests(problems),
+        fingerprint=spec.fingerprint,
+    )
+    append_read(pieces.folder.experiment.ledger, read)
+    pieces.write(entered, asdict(read))
+
+
+def _generate(
+    model: nn.Module, job: Job, asked: PromptSet, vllm: Continued | None, part: slice
+) -> tuple[list[Generation], EvaluationCost]:
+    """Decode some of the problems; return what was written, and what it cost."""
+    inputs, evaluation = job.inputs, job.config.evaluation
+    report = _reporter("testing", len(asked.prompts), job, part.start)
+    report(0)
+    decode = partial(generate, model) if vllm is None else partial(generate_by_vllm, vllm)
+    run = partial(
+        decode,
+        inputs.tokenizer,
+        asked.prompts[part],
+        stop_ids=_stop_ids(model, inputs, asked),
+        max_new_tokens=evaluation.max_new_tokens,
+        batch_size=evaluation.batch_size,
+        on_batch=report,
+        calculator=asked.protocol.calculator,
+    )
+    return measure(run, job.device)
+
+
+def _reporter(stage: Stage, total: int, job: Job, before: int = 0) -> Callable[[int], None]:
+    """Return a function that reports how many of `total` problems are done, `before` of them."""
+    started, at_once = time.perf_counter(), job.config.evaluation.batch_size
+
+    def report(done: int) -> None:
+        a_second = pace(done, total - before, time.perf_counter() - started, at_once=at_once)
+        job.on_progress(
+            Progress(
+                stage=stage,
+                done=before + done,
+                total=total,
+                examples_per_second=a_second,
+                memory_bytes=peak_memory_bytes(job.device),
+                seconds_left=(total - before - done) / a_second if a_second else None,
+            )
+        )
+
+    return report
+
+
+def _stop_ids(model: nn.Module, inputs: Inputs, asked: PromptSet) -> frozenset[int]:
+    """Return the stop token trained on, and whatever else the model itself ends texts with."""
+    config: Any = getattr(model, "generation_config", None)
+    own = getattr(config, "eos_token_id", None)
+    ids = {asked.stop, inputs.tokenizer.eos_token_id, *(own if isinstance(own, list) else [own])}
+    return frozenset(id for id in ids if id is not None)
