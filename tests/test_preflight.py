@@ -10,9 +10,9 @@ from rich.console import Console
 
 from facts import GPU, MACHINE
 from paribus.cli import plan as cli_plan
-from paribus.cli.console import violation_lines
 from paribus.cli.plan import measured_peaks, probed_arms, refused
 from paribus.cli.plan_memory import probed, show_memory
+from paribus.cli.warnings import violation_lines
 from paribus.config.load import load
 from paribus.design.matrix import expand
 from paribus.errors import ModelError, OutOfMemory, RunFailed

@@ -17,7 +17,7 @@ FORBIDDEN = {
     "tempfile.mktemp", "push_to_hub", "Environment.from_string", "OmegaConf.register_new_resolver",
     "OmegaConf.resolve",
 }  # fmt: skip
-MARKUP = {"flips.py"}
+MARKUP = {"mistakes.py"}
 """May make markup: of JSON without a tag, and of a script of ours."""
 
 

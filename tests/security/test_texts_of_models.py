@@ -75,7 +75,7 @@ def timed(read: Callable[[str], Any], text: str) -> float:
     return time.process_time() - started
 
 
-SHORT = {"commas", "reckoned", "spelled", "unwrapped", "words"}
+SHORT = {"reckoned", "spelled", "words"}
 """Modules whose patterns only ever see the `LONGEST` characters of one answer."""
 
 
@@ -83,10 +83,10 @@ def patterns() -> dict[str, re.Pattern[str]]:
     """Every pattern that a module of evaluation or analysis compiles, and the normaliser's."""
     packages = (paribus.evaluation, paribus.analysis)
     names = [
-        f"{package.__name__}.{found.name}"
+        module.name
         for package in packages
-        for found in pkgutil.iter_modules(package.__path__)
-        if found.name not in {"vllm_process", *SHORT}
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
+        if module.name.rpartition(".")[2] not in {"vllm_process", *SHORT}
     ]
     return {
         f"{name}.{key}": value

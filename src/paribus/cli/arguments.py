@@ -5,8 +5,6 @@
 What a verb does is in its own file; nothing slow is imported here.
 
 The words of the verbs that take generations made anywhere: `score` and `compare`.
-
-Where the runs lie that the words of a command line mean.
 """
 
 import argparse
@@ -16,9 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TypeAlias, get_args
 
-from paribus.errors import StoreError
 from paribus.records import AnswerStyle
-from paribus.store.layout import ExperimentFolder
 
 
 def add_foreign(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -330,30 +326,3 @@ def _add_doctor(verbs: _Verbs) -> None:
     one = verbs.add_parser("doctor", help=summary, description=summary)
     one.add_argument("--runs", type=Path, default=_RUNS, help="where runs are kept (default: runs)")
     one.add_argument("--json", action="store_true", help="print JSON")
-
-
-def experiment_folder(file: Path, values: Sequence[str], root: Path) -> ExperimentFolder:
-    """Return the folder of runs that `file` names, itself or by the experiment's name.
-
-    Raises StoreError if it holds no runs.
-    """
-    if not file.exists():
-        raise StoreError(
-            f"there is no file and no folder {file}",
-            "name an experiment's file, or its folder under runs/",
-        )
-    folder = ExperimentFolder(file if file.is_dir() else root / _name(file, values))
-    if not folder.description.is_file():
-        raise StoreError(
-            f"{folder.path} holds no experiment",
-            "name an experiment's file, or its folder under runs/"
-            if file.is_dir()
-            else f"run it first: {command('run', file, values, root)}",
-        )
-    return folder
-
-
-def _name(file: Path, values: Sequence[str]) -> str:
-    from paribus.config.load import load  # a verb that is given a folder need not wait for it
-
-    return load(file, values).config.name

@@ -10,11 +10,6 @@ Tables as every verb prints them: no frame, numbers to the right, readable at 60
 
 table = table_of(["arm"], ["weights", "train"])
 table.add_row("full-main", "10.0", "33.6!")
-
-What the rules found, in lines for a terminal.
-
-warning PB061 full-main: needs 22.9 GB at its peak; CPU has 24.0 GB
-`paribus explain PB061` says why, and what to do instead.
 """
 
 import codecs
@@ -25,11 +20,9 @@ from io import TextIOWrapper
 from typing import IO, TextIO, cast
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
-from rich.markup import escape
 from rich.segment import Segment
 from rich.table import Table
 
-from paribus.planning.preflight import Warned
 from paribus.untrusted import printable
 
 _SPELLED = "paribus.spelled"
@@ -182,22 +175,3 @@ def table_of(headings: Sequence[str], numbers: Sequence[str] = ()) -> Table:
     for heading in numbers:
         table.add_column(heading, justify="right", overflow="fold")
     return table
-
-
-_STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
-
-
-def violation_lines(violations: Sequence[Warned]) -> list[str]:
-    """Return marked-up lines for violations; none if there are none."""
-    lines = []
-    last = {one.rule.id: at for at, one in enumerate(violations)}
-    for at, one in enumerate(violations):
-        severity = one.rule.severity.value
-        head = f"[{_STYLES[severity]}]{severity}[/] {one.rule.id} {escape(', '.join(one.arms))}"
-        lines.append(f"{head}: {escape(one.found)}")
-        if one.refuses and last[one.rule.id] == at:  # what to do, once for each rule
-            lines.append(f"  → {escape(one.rule.instead)}")
-    if lines:
-        first = violations[0].rule.id
-        lines.append(f"`paribus explain {first}` says why, and what to do instead.")
-    return lines

@@ -17,8 +17,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from paribus.analysis.wording import join
-from paribus.cli.console import captioned, table_of, violation_lines
+from paribus.cli.console import captioned, table_of
 from paribus.cli.plan_memory import probed, show_memory
+from paribus.cli.warnings import violation_lines
 from paribus.config.load import Loaded
 from paribus.config.spec import flatten
 from paribus.design.matrix import Design

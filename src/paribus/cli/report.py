@@ -9,8 +9,8 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from paribus.cli.arguments import experiment_folder
 from paribus.cli.console import PlainConsole
+from paribus.cli.places import experiment_folder
 from paribus.config.load import load, typed
 from paribus.design.questions import ask
 from paribus.errors import DamagedError, UserError

@@ -21,9 +21,10 @@ from paribus.analysis.reading import read_experiment
 from paribus.analysis.robustness import read_labels
 from paribus.analysis.wording import join, p_value, points
 from paribus.cli.arguments import command
-from paribus.cli.console import PlainConsole, enduring, violation_lines
+from paribus.cli.console import PlainConsole, enduring
 from paribus.cli.display import Display
 from paribus.cli.report import show_report
+from paribus.cli.warnings import violation_lines
 from paribus.config.load import Loaded
 from paribus.config.schema import ExperimentConfig
 from paribus.design.matrix import Design

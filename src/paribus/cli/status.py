@@ -16,8 +16,9 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from paribus.cli.arguments import command, experiment_folder
+from paribus.cli.arguments import command
 from paribus.cli.console import PlainConsole, captioned, table_of
+from paribus.cli.places import experiment_folder
 from paribus.errors import StoreError
 from paribus.store.experiments import read_description
 from paribus.store.layout import ExperimentFolder, RunFolder

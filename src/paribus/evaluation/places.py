@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from paribus.evaluation import words
-from paribus.evaluation.calculator import reckons_on
+from paribus.evaluation.reckoned import reckons_on
 from paribus.evaluation.spelled import LONGEST, sentence_end
 from paribus.evaluation.words import unwrapped
 from paribus.records import AnswerStyle

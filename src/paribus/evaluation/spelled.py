@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 
-from paribus.evaluation.calculator import all_come_to
+from paribus.evaluation.reckoned import all_come_to
 from paribus.evaluation.words import (
     ABOUT,
     BECAUSE,
