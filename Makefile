@@ -6,7 +6,7 @@
 # make bench            paribus beside TRL, a plain Trainer and lm-eval: docs/speed.md
 # make bench-growth     how its speed and memory grow
 # make bench-quickstart the quickstart beside scripts that do the same with TRL and lm-eval
-# make test-vllm        vLLM as the engine, in an environment of its own (3.4 GB)
+# make test-vllm        vLLM as the engine, in its own environment (3.4 GB)
 # make faults           every fault there is a test for, counted: docs/reliability.md (an hour)
 # make bench-gpu        the first on a GPU: MODEL is a folder of weights, PYTHON has the packages
 PYTHON ?= python3

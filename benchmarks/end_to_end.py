@@ -84,7 +84,7 @@ def _work(spec: RunSpec) -> Work:
 
 
 def _arm(spec: RunSpec, work: Work, setting: str, folder: Path) -> dict[str, Any]:
-    """Train, save and test one arm, each in a process of its own."""
+    """Train, save and test one arm, each in its own process."""
     file, out, saved = folder / "work.json", folder / "out.json", folder / spec.arm
     work.write(file)
     found: dict[str, Any] = {}

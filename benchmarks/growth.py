@@ -1,9 +1,9 @@
 """How speed and memory grow with batch, length, vocabulary and problems; how fast it starts.
 
     python benchmarks/growth.py                 # everything: about 6 minutes on 2 cores
-    python benchmarks/growth.py --draw          # the figure anew, from the stored results
+    python benchmarks/growth.py --draw          # the figure again, from the stored results
 
-Each curve is measured in a process of its own (speed_growth.py), in bf16 with fp32 masters where
+Each curve is measured in its own process (speed_growth.py), in bf16 with fp32 masters where
 the device multiplies in bf16, else in fp32. Starting up is the time from the start of `paribus run`
 to that of its first optimizer step, weights cached, probes included. Writes
 `benchmarks/results/growth.json` and `docs/speed-growth.svg`.

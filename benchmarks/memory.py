@@ -2,13 +2,13 @@
 
     python benchmarks/memory.py                   # what is not yet measured; all: 20 minutes
     python benchmarks/memory.py --only llama      # rows whose name contains it
-    python benchmarks/memory.py --again --only x  # measure these anew
+    python benchmarks/memory.py --again --only x  # measure these again
 
 A row is a model, a method and sizes: ten optimizer steps, each over examples of its own, then a
 short evaluation, by the path that `paribus run` takes. Peaks are resident memory of
 the run's process as the kernel counts it. The models are Gemma 3 270M and random
 ones of other families that are written here. After each row `benchmarks/results/memory.json` is
-written anew, so it may be stopped; every
+written again, so it may be stopped; every
 prediction in it is remade from the stored shape and workload at the end.
 """
 
@@ -117,7 +117,7 @@ def describe(row: dict[str, Any]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure what is asked for, predict everything anew, write and print the table."""
+    """Measure what is asked for, predict everything again, write and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--only", default="", help="part of a row's name")
     parser.add_argument("--again", action="store_true", help="measure what is measured already")
@@ -143,7 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _stored(path: Path) -> dict[str, dict[str, Any]]:
-    """Return the rows of the last time by name, each predicted anew."""
+    """Return the rows of the last time by name, each predicted again."""
     kept = read_json(path)["rows"] if path.exists() else []
     names = {row.name for row in held_out()}
     return {row["name"]: predict({**row, "held_out": row["name"] in names}) for row in kept}

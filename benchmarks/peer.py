@@ -1,4 +1,4 @@
-"""One peer's part of benchmarks/speed.py, in a process of its own.
+"""One peer's part of benchmarks/speed.py, in its own process.
 
 python benchmarks/peer.py WORK OUT full/trl-bf16     # writes OUT: losses, seconds, peak memory
 

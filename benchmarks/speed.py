@@ -6,7 +6,7 @@
     python benchmarks/speed.py --device cuda --model FOLDER --shape google/gemma-2b
 
 Training: paribus, TRL's SFTTrainer in three settings, and a plain Trainer, full and LoRA.
-Evaluation: paribus and lm-eval's `hf`. Each part runs in a process of its own on the same token
+Evaluation: paribus and lm-eval's `hf`. Each part runs in its own process on the same token
 ids, weights, batches and prompts (speed_work.py), all in one precision: bf16 where the device
 multiplies in it, else fp32, which is slower and gets less work. A round does each once; every
 second round goes backwards; none begins that would not end within `--minutes`. TRL does fewer

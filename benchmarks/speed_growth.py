@@ -1,4 +1,4 @@
-"""The parts of benchmarks/growth.py, each in a process of its own.
+"""The parts of benchmarks/growth.py, each in its own process.
 
 python benchmarks/speed_growth.py batch full gemma-3-270m cpu bf16     # prints JSON
 

@@ -4,7 +4,7 @@
     work.write(Path("work.json"))            # Work.read(Path("work.json")) == work
 
 Token ids, the batches in their order, the prompts and when a text ends are paribus' own, so that
-nobody tokenises, shuffles or stops in a way of their own. The first batch, which warms up and is
+nobody tokenises, shuffles or stops in their own way. The first batch, which warms up and is
 not counted, has the shortest examples: a step of a slow peer takes most of a minute.
 """
 

@@ -1,7 +1,7 @@
 """Generated parts of a page that is otherwise written by hand.
 
     <!-- generated table -->
-    | what stands here | is made anew by `make docs` |
+    | what stands here | is made again by `make docs` |
     <!-- end table -->
 
 A block may stand within a line, too: `in <!-- generated count -->12<!-- end count --> runs`.

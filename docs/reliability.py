@@ -8,7 +8,7 @@ from paribus.files import read_json
 
 RESULTS = Path(__file__).parents[1] / "benchmarks" / "results" / "faults.json"
 GROUPS = {  # by the beginning of file and test
-    "test_resume/test_interrupted": "stopped or killed in training and testing, then gone on: "
+    "test_resume/test_interrupted": "stopped or killed in training and testing, then continued: "
     "weights, losses, texts and results bit for bit",
     "test_resume/test_whole": "whole checkpoints against those of an uninterrupted run",
     "test_resume": "what is done is not done again",
@@ -24,7 +24,7 @@ GROUPS = {  # by the beginning of file and test
     "faults/test_machines/test_a_full": "full disks",
     "faults/test_machines/test_a_clock": "a clock that goes backwards",
     "faults/test_machines/test_a_store": "a store that cannot be written",
-    "faults/test_machines/test_a_loss": "a loss that is no number",
+    "faults/test_machines/test_a_loss": "a loss that is not a number",
     "faults/test_cache": "the packaged model's cache, damaged",
     "faults": "other faults",
     "test_refused_checkpoints": "checkpoints damaged, or of another run",

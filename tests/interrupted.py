@@ -1,7 +1,7 @@
 """Runs that are interrupted at a chosen moment, and what must be equal in the end.
 
 A moment is the n-th report of progress: loading, probing, each step, each problem tested. The run
-works in a process of its own, forked from one that has the imports done.
+works in its own process, forked from one that has the imports done.
 """
 
 import json

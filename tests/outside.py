@@ -1,6 +1,6 @@
-"""Run paribus in a process of its own: for signals, limits, terminals, what it imports.
+"""Run paribus in its own process: for signals, limits, terminals, what it imports.
 
-No wait has a limit of its own. A machine may be slow; a hang ends by pytest's timeout.
+No wait has its own limit. A machine may be slow; a hang ends by pytest's timeout.
 """
 
 import os
@@ -16,7 +16,7 @@ from paribus.stopping import STOP_SIGNALS
 
 
 def started(*words: str, cwd: Path, **options: Any) -> "subprocess.Popen[str]":
-    """Start paribus in a group of its own, which hears all signals; `options` are Popen's."""
+    """Start paribus in its own group, which hears all signals; `options` are Popen's."""
     pipes = dict.fromkeys(("stdout", "stderr"), subprocess.PIPE)
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "COLUMNS": "120"}
     return subprocess.Popen(

@@ -2,7 +2,7 @@
 
 describe(folder)                              # arms baseline, full, lora
 finish(folder, "full", answers({0, 1}))       # solves the first two of ten
-stopped(folder.run("lora", 0))                # goes on from step 2 of 4
+stopped(folder.run("lora", 0))                # resumes from step 2 of 4
 """
 
 from typing import Any

@@ -105,10 +105,10 @@ def other(arm: str, seed: int, **spec: Any) -> Callable[[], None]:
 
 
 FAULTS: dict[str, tuple[Path, Callable[[], object] | None, str]] = {
-    "no run": (RUNS, None, "no run in an experiment's folder"),
-    "an arm": (RUNS / "lora", None, "no run in an experiment's folder"),
-    "no folder": (Path("runs/y/lora/seed-0"), None, "no run in an experiment's folder"),
-    "alone": (Path("seed-0"), lambda: shutil.copytree(COPIED, "seed-0"), "no run in an"),
+    "no run": (RUNS, None, "not a run in an experiment's folder"),
+    "an arm": (RUNS / "lora", None, "not a run in an experiment's folder"),
+    "no folder": (Path("runs/y/lora/seed-0"), None, "not a run in an experiment's folder"),
+    "alone": (Path("seed-0"), lambda: shutil.copytree(COPIED, "seed-0"), "not a run in an"),
     "a trial": (RUNS / "tuning/lora/lr-0.1", None, "is a trial"),
     "not there": (RUNS / "other/seed-0", None, r"is not complete \(not run\)"),
     "unfinished": (COPIED, (COPIED / "manifest.json").unlink, r"not complete \(unfinished\)"),

@@ -179,12 +179,12 @@ def test_a_store_whose_number_of_problems_is_none_is_refused(
 @pytest.mark.parametrize(
     ("word", "message"),
     [
-        ("contrasts=[[full-mian,r8]]", "'full-mian' is no arm; nearest: full-main"),
+        ("contrasts=[[full-mian,r8]]", "'full-mian' is not an arm; nearest: full-main"),
         ("question=[1]", "question must be text"),
         ("margin=0.02", "margin must be a number ≥ 0.1 and ≤ 50 or null, got 0.02"),
         ("contrasts=[{a: full-main, b: r8, margin: 0}]", "contrasts must be 'auto' or a list of"),
         ("contrasts=[{a: full-main, b: r8, c: 1}]", "contrasts must be 'auto' or a list of"),
-        ("contrasts=[{a: full-mian, b: r8}]", "'full-mian' is no arm; nearest: full-main"),
+        ("contrasts=[{a: full-mian, b: r8}]", "'full-mian' is not an arm; nearest: full-main"),
         ("labels=missing.jsonl", "missing.jsonl"),
         ("qestion=x", "qestion is not a known key; nearest: question"),
     ],

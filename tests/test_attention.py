@@ -145,7 +145,7 @@ def together(model: Any) -> Tensor:
     return found
 
 
-REFUSED = {"falcon": "an attention of its own", "gpt_oss": "has sinks", "stablelm": "of its own"}
+REFUSED = {"falcon": "its own attention", "gpt_oss": "has sinks", "stablelm": "its own attention"}
 
 
 @pytest.mark.parametrize(("family", "why"), REFUSED.items())

@@ -69,7 +69,7 @@ def test_every_batch_is_full(case):
 
 @given(plans())
 def test_a_longer_plan_goes_on_from_a_shorter_one(case):
-    """At any cut: on resuming the plan is made anew, and its beginning is what was trained on."""
+    """At any cut: on resuming the plan is made again, and its beginning is what was trained on."""
     num_examples, arguments = case
     whole = plan_batches(num_examples, **arguments)
     for cut in range(1, len(whole)):
@@ -126,7 +126,7 @@ def test_streams_are_derived_by_hash():
 
 
 def test_a_batch_size_that_is_no_multiple_is_refused():
-    with pytest.raises(ValueError, match="batch size 6 is no multiple of micro-batch 4"):
+    with pytest.raises(ValueError, match="batch size 6 is not a multiple of micro-batch 4"):
         plan_batches(6, num_steps=1, batch_size=6, micro_batch=4, seed=0)
 
 

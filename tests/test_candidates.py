@@ -210,9 +210,9 @@ def test_other_weights_under_the_same_name_have_another_folder(file, plain, tiny
     [
         (["gemma-3-270m", "gemma-3-270m"], [], "gemma-3-270m is named twice"),
         (["./x", "x/../x", "./y/../x"], [], "./x is named twice"),
-        ([], ["one_shot"], "'one_shot' is no protocol; nearest: one_shot/"),
-        ([], [""], "'' is no protocol"),
-        ([], ["zero_shot/raw+calculator"], "is no protocol; nearest: zero_shot/raw"),
+        ([], ["one_shot"], "'one_shot' is not a protocol; nearest: one_shot/"),
+        ([], [""], "'' is not a protocol"),
+        ([], ["zero_shot/raw+calculator"], "is not a protocol; nearest: zero_shot/raw"),
     ],
 )
 def test_mistakes(file, models, protocols, said):
@@ -280,7 +280,7 @@ def test_a_launcher_is_refused_before_anything_is_tested(file, tmp_path, monkeyp
     failed = run_models(planned, load(file), tmp_path / "runs", lambda spec, progress: None)
     (message,) = failed.values()
     assert message.startswith("PB019 ")
-    assert "WORLD_SIZE is no number\n  → Start `paribus run` plainly" in message
+    assert "WORLD_SIZE is not a number\n  → Start `paribus run` plainly" in message
 
 
 def test_an_experiment_of_that_name_is_not_touched(file, tmp_path):

@@ -187,7 +187,7 @@ LEARNT = "test questions among the training questions: "
             "a 0 whole, 97 sharing 13 words in a row; b 0 whole, 0 sharing 13 words in a row",
         ),
         ({"a": (3, 3)}, "a 3 whole, 3 sharing 13 words in a row; b not known"),
-        # Templates share words with both alike, and one problem more is no imbalance.
+        # Templates share words with both alike, and one problem more is not an imbalance.
         ({"a": (0, 60), "b": (0, 60)}, None),
         ({"a": (0, 3), "b": (0, 2)}, None),
         ({"a": (0, 2), "b": (0, 0)}, None),

@@ -300,11 +300,11 @@ def test_the_table_of_findings():
     ]
     # One seed says nothing of losses, twelve problems little of another scorer.
     assert [row[1] for row in shown.rows[1:]] == ["not shown", "not shown"]
-    # What is said of scorers is no member of the family of all comparisons.
+    # What is said of scorers is not a member of the family of all comparisons.
     scorers = findings_table(pair("1" * 400, "0" * 400)).rows[-1]
     assert scorers[:2] == [
         "no conclusion changes with the scorer",
-        "supported, by a test of its own",
+        "supported, by its own test",
     ]
     same = findings_table(pair(HALF, HALF)).rows[0]
     assert same[1] == "not shown"

@@ -64,10 +64,10 @@ def test_without_a_terminal_it_only_shows(folder):
         "small/full/seed-0 put aside failed its check; nothing reads it 1 byte",
         "small/full/seed-0 half-written files left by a process that was killed; nothing reads "
         "them 0 bytes",
-        "small/full/seed-0 checkpoints it goes on from step 2 of 4: this work would be lost 2.0 MB",
+        "small/full/seed-0 checkpoints it resumes from step 2 of 4: this work would be lost 2.0 MB",
         "small/full/seed-0 tested problems 2 of 20 texts are written: they would be written again "
         f"{shown[4].split()[-2]} bytes",
-        f"small/full/seed-0 unfinished run the run writes it anew {shown[5].split()[-2]} bytes",
+        f"small/full/seed-0 unfinished run the run writes it again {shown[5].split()[-2]} bytes",
         "small/lora/seed-0 failed run step 2: grad_norm is [nan]; its log would be lost "
         f"{shown[6].split()[-2]} bytes",
         "2.0 MB in all; nothing of complete runs, and not the ledger",

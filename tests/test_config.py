@@ -155,8 +155,8 @@ x.yaml:3: training.lerning_rate is not a known key; nearest: training.learning_r
 x.yaml:1: question must be text, got ['3']
 x.yaml:15: matrix.data.variant must be a list of values, or a mapping of values to further keys, \
 got 'main'
-x.yaml:17: 'bad name' is no name for an arm; it must be 1 to 64 letters, digits, dots, dashes and \
-underscores, a letter or digit first
+x.yaml:17: 'bad name' is not a name for an arm; it must be 1 to 64 letters, digits, dots, dashes \
+and underscores, a letter or digit first
 x.yaml:19: contrasts must be 'auto' or a list of pairs of arm names, [a, b] or \
 {a: A, b: B, margin: POINTS}, got [['a']]
 x.yaml:6: epochs is not a known key; nearest: training.epochs
@@ -191,7 +191,10 @@ def test_all_problems_come_at_once(folder: Path) -> None:
             "matrix:\n  lora.r: {1: {}, true: {}}",
             "x.yaml:2: matrix.lora.r.1 was set before, at x.yaml:2",
         ),
-        ("matrix:\n  lora.r: {null: {}}", "x.yaml:2: matrix.lora.r: null is no key of a mapping"),
+        (
+            "matrix:\n  lora.r: {null: {}}",
+            "x.yaml:2: matrix.lora.r: null is not a key of a mapping",
+        ),
         ("matrix:\n  lora.r: {[1]: {}}", "x.yaml:2: a key must be a text"),
         ("a: &x 1", "x.yaml:1: an anchor or alias is not allowed"),
         ("\nmodel: *x", "x.yaml:2: an anchor or alias is not allowed"),

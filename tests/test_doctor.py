@@ -66,7 +66,7 @@ def test_what_will_not_work(changes, what, remedy, tmp_path):
     [
         ({"versions": without("peft")}, "peft is not installed, which every run needs"),
         ({"world_size": 2, "environment": {"WORLD_SIZE"}}, "WORLD_SIZE says 2 processes"),
-        ({"world_size": 0, "environment": {"WORLD_SIZE"}}, "WORLD_SIZE is no number"),
+        ({"world_size": 0, "environment": {"WORLD_SIZE"}}, "WORLD_SIZE is not a number"),
         ({"environment": {"LOCAL_RANK", "WORLD_SIZE"}}, "LOCAL_RANK is set"),
         ({"world_size": 2, "environment": {"PMI_SIZE"}}, "PMI_SIZE says 2 processes"),
         ({"environment": {"ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED"}}, "_DEEPSPEED is set"),

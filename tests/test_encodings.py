@@ -16,7 +16,7 @@ SOLUTIONS = [" 2\n#### 2", " 4\n#### 4"]
 
 @pytest.fixture
 def source(tiny, tmp_path, monkeypatch) -> ModelSource:
-    """The tiny model, with a cache of its own in which every text is worth keeping."""
+    """The tiny model, with its own cache in which every text is worth keeping."""
     monkeypatch.setenv("PARIBUS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(encodings, "_WORTH_KEEPING", 0)
     forget()

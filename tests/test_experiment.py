@@ -1,4 +1,4 @@
-"""The whole path from outside, by the command line, on a tiny model: run, stop, go on, report."""
+"""The whole path from outside, by the command line, on a tiny model: run, stop, resume, report."""
 
 import json
 import multiprocessing

@@ -25,7 +25,7 @@ def lines(*rows: Any) -> bytes:
     )
 
 
-DIFFERENT = r"not the very same problems: .*: {} problems, {} missing, {} unknown, {} repeated"
+DIFFERENT = r"not the same problems: .*: {} problems, {} missing, {} unknown, {} repeated"
 FAULTS: dict[str, tuple[bytes, str, str]] = {  # name: file, what is said, the remedy
     "missing": (
         lines(*plain(RIGHT)[2:]),
@@ -57,15 +57,15 @@ FAULTS: dict[str, tuple[bytes, str, str]] = {  # name: file, what is said, the r
         r"ids go up to 12 and there is no 0, but the 12 lines of .*gold.jsonl count from 0",
         "count from 0",
     ),
-    "not JSON": (lines(*plain(FIRST), b"{oops\n"), r"x.jsonl:13: not JSON: ", "mend"),
+    "not JSON": (lines(*plain(FIRST), b"{oops\n"), r"x.jsonl:13: not JSON: ", "fix"),
     "deep": (b"[" * 100_000 + b"\n", r"x.jsonl:1: nested too deeply\n", "JSON lines"),
-    "deep in a line": (b'{"id":' * 100_000 + b"\n", r"x.jsonl:1: nested too deeply\n", "mend"),
+    "deep in a line": (b'{"id":' * 100_000 + b"\n", r"x.jsonl:1: nested too deeply\n", "fix"),
     "two lists": (
         lines(plain(FIRST), plain(FIRST)),
         r"x.jsonl:1: not one JSON list: Extra data",
         "JSON lines",
     ),
-    "a list later": (lines(*plain(RIGHT), plain(FIRST)), r"x.jsonl:13: not an object", "mend"),
+    "a list later": (lines(*plain(RIGHT), plain(FIRST)), r"x.jsonl:13: not an object", "fix"),
     "a list of lists": (lines([plain(FIRST)]), r"x.jsonl, item 1: not an object", "one list of"),
     "binary": (b"\x89PNG\r\n\x1a\n\x00\xff", r"x.jsonl is binary, not text\n", "JSON lines"),
     "empty": (b"", r"x.jsonl holds no line", "at least one generation"),
@@ -80,14 +80,14 @@ FAULTS: dict[str, tuple[bytes, str, str]] = {  # name: file, what is said, the r
         "its keys: 'prompt', 'output'",
         "give",
     ),
-    "null": (lines({"id": 0, "completion": None}), r"x.jsonl:1: 'completion' is null", "mend"),
-    "NaN": (b'{"id": 0, "completion": NaN}\n', r"x.jsonl:1: 'completion' is a number", "mend"),
-    "number": (lines({"id": 0, "completion": 7}), r"x.jsonl:1: 'completion' is a number", "mend"),
-    "no completion": (lines(*plain(RIGHT), {"id": 1}), r"x.jsonl:13: there is no 'compl", "mend"),
+    "null": (lines({"id": 0, "completion": None}), r"x.jsonl:1: 'completion' is null", "fix"),
+    "NaN": (b'{"id": 0, "completion": NaN}\n', r"x.jsonl:1: 'completion' is a number", "fix"),
+    "number": (lines({"id": 0, "completion": 7}), r"x.jsonl:1: 'completion' is a number", "fix"),
+    "no completion": (lines(*plain(RIGHT), {"id": 1}), r"x.jsonl:13: there is no 'compl", "fix"),
     "bool id": (
         lines({"id": True, "completion": "7"}),
         r"x.jsonl:1: 'id' is true or false",
-        "mend",
+        "fix",
     ),
     "no name": (lines({"completion": "7"}), r"x.jsonl:1: neither 'id' nor 'question'", "say which"),
     "repeats": (
@@ -100,10 +100,10 @@ FAULTS: dict[str, tuple[bytes, str, str]] = {  # name: file, what is said, the r
         r"x.jsonl:1: 'resps' is not one text",
         "generate_until",
     ),
-    "no doc": (lines({"doc": 5, "resps": [["a"]]}), r"x.jsonl:1: 'doc' is not an object", "mend"),
-    "own, no text": (lines({**own(FIRST)[0], "text": 5}), r"x.jsonl:1: 'text' is a number", "mend"),
+    "no doc": (lines({"doc": 5, "resps": [["a"]]}), r"x.jsonl:1: 'doc' is not an object", "fix"),
+    "own, no text": (lines({**own(FIRST)[0], "text": 5}), r"x.jsonl:1: 'text' is a number", "fix"),
     **{
-        f"own, {key}": (lines({**own(FIRST)[0], key: value}), f"x.jsonl:1: '{key}' is ", "mend")
+        f"own, {key}": (lines({**own(FIRST)[0], key: value}), f"x.jsonl:1: '{key}' is ", "fix")
         for key, value in {
             "problem_id": 1,
             "prompt_sha256": [],
@@ -115,7 +115,7 @@ FAULTS: dict[str, tuple[bytes, str, str]] = {  # name: file, what is said, the r
     "own, bad stop": (
         lines({**own(FIRST)[0], "stop": "x"}),
         "x.jsonl:1: no generation of paribus: 'x' is not",
-        "mend",
+        "fix",
     ),
 }
 

@@ -1,4 +1,4 @@
-"""The calculator at decode time: what it writes, that a model goes on behind it, any batch size."""
+"""The calculator at decode time: what it writes, that models continue behind it, any batch size."""
 
 import pytest
 import torch

@@ -66,7 +66,7 @@ def test_a_few_rows_are_named_and_the_others_counted():
         "9 questions have two gold answers: f:0 says 0 and f:1 says 1 to '0 pens"
     )
     assert said.endswith("'2 pens?'; and 6 more")
-    assert caught.value.remedy == "say which one holds: mend or remove the others"
+    assert caught.value.remedy == "say which one holds: fix or remove the others"
 
 
 CORRECT = {  # gold solutions that score correct: their gold

@@ -69,7 +69,7 @@ def test_an_interrupt_is_told_in_two_lines(tiny, tmp_path, moment, later, whole)
     # Python dies of the signal itself if that came while `exec` ran a text, as for a dataclass;
     # to a shell both are 130.
     assert running.returncode in (130, -signal.SIGINT)
-    assert errors == "\nstopped. Finished runs are kept; go on with:\n  paribus run e.yaml\n"
+    assert errors == "\nstopped. Finished runs are kept; resume with:\n  paribus run e.yaml\n"
     while command_lines(running.pid):  # nothing is left behind: else this has no end
         time.sleep(0.01)
 

@@ -53,7 +53,7 @@ def test_no_link_is_followed(tmp_path):
 def test_a_pipe_is_no_lock_and_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "lock")
     assert not held(tmp_path / "lock")
-    with pytest.raises(StoreError, match="is no file"), locked(tmp_path / "lock"):
+    with pytest.raises(StoreError, match="is not a file"), locked(tmp_path / "lock"):
         pass
 
 

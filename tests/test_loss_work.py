@@ -59,7 +59,7 @@ def test_no_more_than_a_tile_of_logits_exists_in_fp32(N, softcap):
     exact = [(shape, where) for shape, dtype, where in logits if dtype is torch.float32]
     assert max(rows for (rows, _), _ in exact) == min(N, ROWS)
     assert max(columns for (_, columns), _ in exact) == TILE
-    # Taken anew for each tile they would scatter over the heap: 650 MB of holes on real models.
+    # Taken again for each tile they would scatter over the heap: 650 MB of holes on real models.
     pieces = {loss._tile, loss._slope} if softcap else {loss._tile}
     assert {where for _, where in exact} == {each.untyped_storage().data_ptr() for each in pieces}
     wide = [(shape, where) for shape, dtype, where in logits if dtype is torch.bfloat16]

@@ -93,7 +93,7 @@ def test_free_space_of_a_folder_below_a_file(tmp_path):
 
 @pytest.mark.parametrize("name", ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"])
 def test_offline_by_either_variable(name, tmp_path):
-    """In a process of its own: the Hub's client reads them once."""
+    """In its own process: the Hub's client reads them once."""
     program = "from paribus.planning.machine import _offline as offline; print(offline())"
     clean = {k: v for k, v in os.environ.items() if not k.endswith("_OFFLINE")}
     for variables, answer in (({name: "1"}, "True"), ({name: "0"}, "False")):

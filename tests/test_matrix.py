@@ -194,7 +194,7 @@ PAIRED = [  # an experiment, what differs between tuned arms, what is left out
     ("matrix: {method: [full, lora]}", {"full lora": "method"}, {}),
     ("matrix: {method: [full, lora]}\narms: {hot: {method: lora, training.learning_rate: 1e-3}}",
      {"full lora": "method", "full hot": "method", "lora hot": "training.learning_rate"}, {}),
-    # A rate that is a factor of its own, or is stated without its method, does not come with it.
+    # A rate that is its own factor, or is stated without its method, does not come with it.
     ("matrix: {method: [full, lora], training.learning_rate: [1e-5, 1e-4]}",
      {"full-learning_rate=1e-05 full-learning_rate=0.0001": "training.learning_rate",
       "full-learning_rate=1e-05 lora-learning_rate=1e-05": "method",
@@ -275,7 +275,7 @@ def test_contrasts_name_arms_as_earlier_versions_called_them() -> None:
         ([], ["baseline", "r=4", "r=16"]),
         (["baseline", "full"], ["baseline", "r=4", "r=16"]),
         (["4"], ["baseline", "4", "16"]),
-        (["16", "r=4"], ["baseline", "r=4", "r=16"]),  # begun anew by this version
+        (["16", "r=4"], ["baseline", "r=4", "r=16"]),  # begun again by this version
     ],
 )
 def test_runs_by_a_former_name_are_found(stored: list[str], expected: list[str]) -> None:
@@ -290,10 +290,14 @@ def test_runs_by_a_former_name_are_found(stored: list[str], expected: list[str])
     [
         (FLAGSHIP, ["method=lora"], "command line: method is a factor of the matrix"),
         (FLAGSHIP, ["method=lora"], "pick from its values: matrix.method=[full]"),
-        (FLAGSHIP, ["contrasts=[[hott, baseline]]"], "command line: contrasts: 'hott' is no arm; "),
+        (
+            FLAGSHIP,
+            ["contrasts=[[hott, baseline]]"],
+            "command line: contrasts: 'hott' is not an arm; ",
+        ),
         (FLAGSHIP, ["contrasts=[[hott, baseline]]"], "nearest: hot\n  → the arms: baseline, full"),
         (FLAGSHIP, ["contrasts=[[hot, hot]]"], "contrasts: [hot, hot] compares nothing new"),
-        ("contrasts: [[a, b]]", [], "x.yaml:1: contrasts: 'a' is no arm"),
+        ("contrasts: [[a, b]]", [], "x.yaml:1: contrasts: 'a' is not an arm"),
         ("arms: {baseline: {lora.r: 4}}", [], "would share the name baseline: baseline (the untra"),
         (
             "matrix: {lora.r: [4]}\narms: {r=4: {lora.r: 5}}",

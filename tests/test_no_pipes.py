@@ -1,4 +1,4 @@
-"""What is no regular file is refused wherever one may be named: opening a pipe would wait for ever.
+"""What is not a regular file is refused wherever it is named: opening a pipe would wait forever.
 
 Nothing writes into the pipes here, so a verb that opens one never comes back.
 """

@@ -118,7 +118,8 @@ def _other(page: Path) -> None:
 
 IN_THE_WAY = [
     (_folder, "is a folder"), (_dangling, "is a link, which leads nowhere"),
-    (_linked, "is a link, which leads elsewhere"), (_other, "exists and is no report of paribus"),
+    (_linked, "is a link, which leads elsewhere"),
+    (_other, "exists and is not a report of paribus"),
     (os.mkfifo, "is a pipe, a socket or a device"),
 ]  # fmt: skip
 

@@ -125,7 +125,7 @@ def test_an_impossible_correlation_is_refused_with_the_highest(design):
         ((1e-4, 1318), [(2e-5, 2)] * 8),  # an effect of a matrix of eight arms
         ((4e-4, 199), [(1e-4, 4)]),
         ((4e-4, 49), []),
-        ((4e-4, 49), [(0.0, 2), (0.0, 2)]),  # seeds that solve the very same
+        ((4e-4, 49), [(0.0, 2), (0.0, 2)]),  # seeds that solve the same
     ],
 )
 @pytest.mark.parametrize(("difference", "alpha"), [(0.0, 0.05), (0.04, 0.05), (0.08, 0.0125)])

@@ -99,11 +99,11 @@ def test_only_weights_still_to_be_saved_need_room(known):
 
 def test_what_to_do_is_said_once_for_a_rule():
     warned = [
-        Warned(rule=replace(card(id), instead=f"mend {id}"), arms=(arm,), found="x")
+        Warned(rule=replace(card(id), instead=f"fix {id}"), arms=(arm,), found="x")
         for id, arm in (("PB060", "a"), ("PB060", "b"), ("PB062", "a"))
     ]
     lines = violation_lines(warned)
-    assert [line for line in lines if "→" in line] == ["  → mend PB060", "  → mend PB062"]
+    assert [line for line in lines if "→" in line] == ["  → fix PB060", "  → fix PB062"]
     assert ["PB060" in line for line in lines[:3]] == [True] * 3
 
 

@@ -161,7 +161,7 @@ BROKEN = {  # what the third line of train.jsonl holds: what is said of it
     b'{"question": " ", "answer": "#### 1"}': r":3: needs text in both",
     b'{"question": "Q", "answer": 5}': r":3: needs text in both",
     b'{"question": "Q", "answer": "It is 5."}': r":3: the solution does not end in '#### N' "
-    r"on a line of its own but in 'It is 5\.'",
+    r"on its own line but in 'It is 5\.'",
     b'{"question": "Q", "answer": "#### 5\\nis it"}': r":3: the solution does not end .* 'is it'",
     b'{"question": "Q", "answer": "It is #### 5"}': r":3: the solution does not end in",
     b'{"question": "Q", "answer": "#### five"}': r":3: the solution does not end .*'#### five'",
@@ -174,7 +174,7 @@ def test_a_broken_line_is_named(folder, line, message):
     (folder / "train.jsonl").write_bytes(b"\n".join([GOOD, b"", line, GOOD, b""]))
     with pytest.raises(DataError, match=message) as caught:
         draw("gsm8k", folder)
-    remedy = "save the whole" if b"\xe9" in line else "mend or remove the line"
+    remedy = "save the whole" if b"\xe9" in line else "fix or remove the line"
     remedy = "write '####', one blank" if "'It is #### 5'" in str(caught.value) else remedy
     remedy = "write '####', one blank" if "'#### five'" in str(caught.value) else remedy
     assert caught.value.remedy.startswith(remedy)

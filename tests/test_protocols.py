@@ -124,7 +124,7 @@ def test_the_baseline_is_tested_as_all_of_its_arms_are(tmp_path):
         "few_shot/raw",
         "zero_shot/chat",
     ]
-    # What an arm is tested under beside its main protocol is no factor of a contrast.
+    # What an arm is tested under beside its main protocol is not a factor of a contrast.
     assert [one.factor for one in design.contrasts] == ["tuning", "tuning", "lora.r"]
 
 

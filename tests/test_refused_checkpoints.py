@@ -1,4 +1,4 @@
-"""Which checkpoints are gone on from: whole ones of the same run; of another run only by a fork."""
+"""Which checkpoints are resumed from: whole ones of the same run; of another run only by a fork."""
 
 import copy
 import json
@@ -189,7 +189,7 @@ def test_a_fork_goes_on_and_says_where_it_came_from(root, tiny, tmp_path):
 def test_no_fork_changes_what_the_state_belongs_to(root, tiny, tmp_path, values, line):
     if "model" in values:
         values = {"model": str(write_tiny_model(tmp_path / "other" / "tiny", seed=1))}
-    with pytest.raises(UserError, match=r"cannot go on as a run with:") as refused:
+    with pytest.raises(UserError, match=r"cannot resume as a run with:") as refused:
         run_until(spec_of(tiny, root, {**FULL, **values}), of(root), fork=True)
     assert line in refused.value.message
     assert steps(of(root)) == ["step-000003", "step-000004"]
@@ -261,7 +261,7 @@ def test_the_step_counts_and_not_its_spelling(root):
 
 
 def test_a_changed_experiment_is_refused_before_anything_is_spent(tiny, tmp_path):
-    """And where a run can be told only when it goes on, the others are not stopped by it."""
+    """And where a run can be told only when it continues, the others are not stopped by it."""
     experiment = {
         "model": str(tiny),
         "data": {"source": "wordproblems", "train_size": 20, "test_size": 8, "max_number": 6},

@@ -120,7 +120,7 @@ def test_a_copy_is_no_second_run(files, capsys, copy, flags):
     words = ["b=x.jsonl", "a=s0.jsonl", "a=s1.jsonl", f"a={copy}", "--gold", "gold.jsonl"]
     assert main(["compare", *words, *flags]) == 2
     said = capsys.readouterr().err
-    assert f"{copy} holds the very texts of s0.jsonl" in said
+    assert f"{copy} holds exactly the texts of s0.jsonl" in said
     assert "give each run of an arm once" in said
 
 
@@ -187,8 +187,8 @@ def test_a_file_under_two_arms_is_said(files, capsys):
     words = ("a=s0.jsonl", "b=copy.jsonl", "b=s1.jsonl", "c=x.jsonl")
     found = compared(capsys, *words)
     copied = (
-        "copy.jsonl (b) holds the very texts of s0.jsonl (a): a copy, or a training that changed "
-        "nothing"
+        "copy.jsonl (b) holds exactly the texts of s0.jsonl (a): a copy, or a training that "
+        "changed nothing"
     )
     assert f"{copied}." in found["notes"]
     assert {(each["a"], each["b"]): copied in each["caveats"] for each in found["contrasts"]} == {
@@ -234,7 +234,7 @@ def test_a_share_of_texts_is_never_rounded_up_to_all(files, capsys):
 
 
 def test_the_same_answers_in_other_words_under_another_arm_are_said(files, capsys):
-    """Seven wrong answers the same, not one text: one model's answers, whoever wrote them anew."""
+    """Seven wrong answers the same, not one text: one model's answers, whoever wrote them again."""
     row = "111110000000"
     for name in ("p", "q", "r"):
         write(files / f"{name}.jsonl", plain(texts(row, name)))

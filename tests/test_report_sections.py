@@ -110,7 +110,7 @@ def test_a_fork_is_said():
     origin = {"step": 40, "differences": ["lora.alpha: 32.0 → 16.0"]}
     asked = tables(replace(run("full", GOLD), result=result(forked_from=origin)), run("lora", GOLD))
     assert limits(asked, [])[:-1] == [
-        "full seed 0 was not trained by its own settings alone: it went on from step 40 of "
+        "full seed 0 was not trained by its own settings alone: it resumed from step 40 of "
         "another run (lora.alpha: 32.0 → 16.0)."
     ]
 

@@ -29,7 +29,7 @@ ARMS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 STEPS = 6
-PROBED, STEPPED = 2, 1  # reports before the first step: of a new run, of one that goes on
+PROBED, STEPPED = 2, 1  # reports before the first step: of a new run, of one that continues
 
 
 def begin(root: Path, tiny: Path, values: dict[str, Any]) -> tuple[RunSpec, RunFolder]:

@@ -1,4 +1,4 @@
-"""Which conclusions change when the same texts are judged otherwise, or the models asked so."""
+"""Which conclusions change when the same texts are judged differently, or the models asked so."""
 
 import json
 from dataclasses import replace

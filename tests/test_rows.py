@@ -177,24 +177,24 @@ CAUSES: dict[str, tuple[bytes, str, str]] = {  # content, what is said, the reme
     "binary in gzip": (gzip.compress(b"\x89PNG\r\n\x1a\n"), "x.jsonl is binary", "Parquet"),
     "too many cells": (b"id,completion\n0,a,b\n", ":2: 3 cells; the header has 2", "in quotes"),
     "too few cells": (b"id,completion\n0,a\n1\n", ":3: 1 cells; the header has 2", "in quotes"),
-    "an open quote": (b'id,completion\n0,"a\n1,b\n', "not a table", "mend"),
+    "an open quote": (b'id,completion\n0,"a\n1,b\n', "not a table", "fix"),
     "two columns alike": (
         b"id,completion,id\n0,a,1\n",
         ":1: the column 'id' comes twice",
         "remove",
     ),
-    "no known column": (b"prompt,output\n?,7\n", ":1: not JSON: ", "mend"),
+    "no known column": (b"prompt,output\n?,7\n", ":1: not JSON: ", "fix"),
     "an open list": (one_list(plain(FIRST))[:-1], ":1: not one JSON list", "one list of objects"),
     "a list of texts": (b'["a", "b"]', ", item 1: not an object", "one list of objects"),
     "an empty list": (b"[]", "holds no line", "at least one generation"),
     "objects over lines": (
         b"".join(json.dumps(row, indent=1).encode() for row in plain(FIRST)),
-        ":1: an object that goes on over several lines; its keys: 'completion', 'id'",
+        ":1: an object that continues over several lines; its keys: 'completion', 'id'",
         "jq -c . FILE",
     ),
     "an object without rows": (
         json.dumps({"seed": 1, "tags": ["a"]}, indent=1).encode(),
-        ":1: an object that goes on over several lines; its keys: 'seed', 'tags'",
+        ":1: an object that continues over several lines; its keys: 'seed', 'tags'",
         "give the list in it alone",
     ),
     "lm-eval's summary": (
@@ -205,12 +205,12 @@ CAUSES: dict[str, tuple[bytes, str, str]] = {  # content, what is said, the reme
     "twice one key": (
         b'{"id": 0, "completion": "#### 1", "completion": "#### 2"}\n',
         ":1: the key 'completion' comes twice in one object",
-        "mend",
+        "fix",
     ),
     "twice within": (
         b'{"resps": [["a"]], "doc": {"question": "?", "answer": "1", "answer": "2"}}\n',
         ":1: the key 'answer' comes twice in one object",
-        "mend",
+        "fix",
     ),
     "twice in a list": (
         b'[{"id": 0, "id": 1, "completion": "a"}]',

@@ -191,7 +191,7 @@ ALSO: dict[str, tuple[str, Facts, bool]] = {
         False,
     ),
     "two seeds of nothing": ("PB044", facts(BASELINE, experiment={"seeds": 2}), False),
-    "one arm is no comparison": ("PB045", facts(experiment={"seeds": 1}), False),
+    "one arm is not a comparison": ("PB045", facts(experiment={"seeds": 1}), False),
     "three problems": ("PB046", facts({"data.test_size": 3}), True),
     "full SFT needs no names": (
         "PB032", facts(FULL, shape=None, tokens={"model_type": "gpt2"}), False,

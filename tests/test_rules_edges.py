@@ -124,7 +124,7 @@ def test_further_cases(case: str) -> None:
 
 def test_the_variable_of_no_number_is_named() -> None:
     machine = {"world_size": 0, "environment": frozenset({"PMI_SIZE", "WORLD_SIZE", "HF_HOME"})}
-    assert found("PB019", facts(machine=machine)) == "PMI_SIZE or WORLD_SIZE is no number"
+    assert found("PB019", facts(machine=machine)) == "PMI_SIZE or WORLD_SIZE is not a number"
 
 
 @pytest.mark.parametrize("model", CONFIGS)

@@ -1,7 +1,7 @@
-"""`paribus run` with declared looks, on the tiny model: trains, judges, goes on, stops, resumes.
+"""`paribus run` with declared looks, on the tiny model: trains, judges, continues, stops, resumes.
 
 The tiny model solves nothing, so every comparison is given up at the first look; a ledger whose
-first look goes on with some arms shows the rest.
+first look continues with some arms shows the rest.
 """
 
 import json
@@ -55,7 +55,7 @@ def decisions(folder: Path) -> list[Look]:
 
 
 def goes_on(folder: Path, to: Path, *arms: str) -> Path:
-    """Return a copy whose ledger says that the first look goes on with `arms`."""
+    """Return a copy whose ledger says that the first look continues with `arms`."""
     shutil.copytree(folder, to, dirs_exist_ok=True)
     ledger = store(to).ledger
     (look,) = read_looks(ledger)
@@ -147,7 +147,7 @@ def test_looks_are_not_changed_once_one_was_taken(looked, changed):
 
 @pytest.fixture(scope="module")
 def whole(looked, tmp_path_factory) -> tuple[Path, str]:
-    """Where full and lora went on to the last look, and what was printed."""
+    """Where full and lora continued with the last look, and what was printed."""
     folder = goes_on(looked[0], tmp_path_factory.mktemp("whole"), "full", "lora")
     made = paribus("run", "x.yaml", cwd=folder)
     assert made.returncode == 0, made.stderr
@@ -156,7 +156,7 @@ def whole(looked, tmp_path_factory) -> tuple[Path, str]:
 
 def test_open_arms_go_on_and_the_others_stop(whole):
     folder, printed = whole
-    assert "goes on to 4 seeds with full and lora; low stops" in printed
+    assert "continues to 4 seeds with full and lora; low stops" in printed
     assert "look 2 of 2, at 4 seeds:" in printed
     assert "the budget is spent" in printed
     assert complete(folder) == {"baseline": 1, "full": 4, "lora": 4, "low": 3}

@@ -154,11 +154,11 @@ def test_what_is_no_hub_id_is_refused(hub: Path, model: str) -> None:
         ({"head_dim": 0}, "head_dim is 0"),
         (
             {"num_key_value_heads": 4},
-            "num_attention_heads is 6, which is no multiple of .*_heads, 4",
+            "num_attention_heads is 6, which is not a multiple of .*_heads, 4",
         ),
         (
             {"num_attention_heads": 7, "num_key_value_heads": 7},
-            "hidden_size is 96, which is no mul",
+            "hidden_size is 96, which is not a mul",
         ),
         ({"tie_word_embeddings": "no"}, "tie_word_embeddings is 'no', it must be true or false"),
         ({"dtype": "float8"}, "dtype is 'float8', it must be bfloat16 or float16 or float32"),

@@ -1,4 +1,4 @@
-"""`paribus status`: every state, where a run would go on, and damage that must not stop it."""
+"""`paribus status`: every state, where a run would continue, and damage that must not stop it."""
 
 import json
 import os
@@ -56,7 +56,7 @@ def test_every_state(folder):
     ]  # fmt: skip
     assert [line.rsplit(" ", 4)[0] for line in shown[1:5]] == [
         "small baseline 0 complete",
-        "small full 0 unfinished: goes on from step 2 of 4, text 2 of 20 2/20 texts",
+        "small full 0 unfinished: resumes from step 2 of 4, text 2 of 20 2/20 texts",
         "small full 1 running",
         "small lora 0 failed: step 2: grad_norm is [nan]",
     ]
@@ -172,7 +172,7 @@ def test_an_experiment_without_its_description_is_not_passed_over(folder):
         (["verify", "nope"], "there is no folder nope", "name a folder of runs"),
         (
             ["verify", "runs/small/experiment.yaml"],
-            "runs/small/experiment.yaml is no folder",
+            "runs/small/experiment.yaml is not a folder",
             "name",
         ),
     ],

@@ -62,7 +62,7 @@ def test_a_request_to_stop_ends_after_the_step_and_names_the_command(place, numb
     assert running.returncode == code, errors
     assert "full seed 0: stopping as soon as what is done is safe; once more stops at once" in out
     assert errors == (
-        f"\nstopped. Finished runs are kept, this one goes on from step {done} of 800; go on with:"
+        f"\nstopped. Finished runs are kept, this one resumes from step {done} of 800; resume with:"
         "\n  paribus run e.yaml\n"
     )
     folder = place / "runs/e/full/seed-0/checkpoints"
@@ -85,7 +85,7 @@ def test_a_second_request_stops_at_once_and_nothing_is_damaged(place):
     before = max(steps(place))
     assert before < 800  # it did not go to its end
     with meanwhile(lambda: max(steps(place), default=0) > before, ctrl_c):
-        assert "goes on from step" in paribus("run", "e.yaml", cwd=place).stderr
+        assert "resumes from step" in paribus("run", "e.yaml", cwd=place).stderr
 
 
 @pytest.mark.slow
@@ -151,7 +151,7 @@ def test_a_reader_that_leaves_ends_no_run(place):
     os.kill(running.pid, signal.SIGINT)
     assert running.wait() == 130
     assert running.stderr is not None
-    assert "this one goes on from step" in running.stderr.read()
+    assert "this one resumes from step" in running.stderr.read()
     running.stderr.close()
     folder = place / "runs/e/full/seed-0/checkpoints"
     assert [path.name[:11] for path in folder.iterdir()] == [f"step-{steps(place)[-1]:06d}"]

@@ -127,7 +127,7 @@ def test_children_print_where_their_parent_may_not(tmp_path):
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 @pytest.mark.parametrize("verb", ["explain", "explain --json"])
 def test_output_that_cannot_be_written_is_an_error(folder, monkeypatch, verb):
-    """In a process of its own: its last words are flushed as it ends."""
+    """In its own process: its last words are flushed as it ends."""
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
             [sys.executable, "-m", "paribus.cli.main", *verb.split()],

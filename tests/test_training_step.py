@@ -57,7 +57,7 @@ def gradients_of_a_step(model, examples, **how) -> tuple[Any, dict[str, torch.Te
 
 
 def write_untied(folder: Path, tiny: Path) -> Path:
-    """The tiny model with a head of its own."""
+    """The tiny model with its own head."""
     torch.manual_seed(7)
     config = AutoConfig.from_pretrained(tiny, tie_word_embeddings=False)
     Gemma3ForCausalLM(config).save_pretrained(folder)

@@ -181,7 +181,11 @@ def test_a_record_counts_only_for_the_trials_that_are_asked_for(tmp_path):
         ({"tune": {"learning_rates": {"full": [0, 1e-5]}}}, [], "must be a list of a number > 0"),
         ({"tune": {"learning_rates": {"none": [1]}}}, [], "tune.learning_rates.none is not a kno"),
         ({"tune": 3}, [], "tune must be a mapping of keys (learning_rates, fixed)"),
-        ({"tune": {"fixed": ["lora-mian"]}}, [], "'lora-mian' is no arm that trains; nearest: lo"),
+        (
+            {"tune": {"fixed": ["lora-mian"]}},
+            [],
+            "'lora-mian' is not an arm that trains; nearest: lo",
+        ),
         ({"data": {"train_size": 9, "test_size": 9}}, [], "set data.validation_size=200"),
         ({}, ["training.learning_rate=1e-4"], "command line: training.learning_rate is what tune"),
         (

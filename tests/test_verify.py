@@ -134,7 +134,7 @@ def test_a_turned_bit_is_named_in_every_kind_of_file(folder, kind):
 
 
 FREE = ("lock", "/events.jsonl", "generations/", "heldout.jsonl", "weights/", "trackers/")
-"""Of an unfinished run: what whoever goes on with it removes and makes again."""
+"""Of an unfinished run: what whoever continues with it removes and makes again."""
 
 
 def guarded(folder: Path) -> list[Path]:

@@ -47,7 +47,7 @@ def changed(tiny, tmp_path):
 
 
 def with_word(word: str):
-    """A tokenizer that has got a token of its own."""
+    """A tokenizer that has got its own token."""
     tokenizer = tiny_tokenizer()
     tokenizer.add_tokens([word])
     return tokenizer

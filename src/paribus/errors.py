@@ -1,7 +1,7 @@
 """Every failure paribus announces, as one tree.
 
     ParibusError
-    ├── UserError                the user can mend it; exit code 2
+    ├── UserError                the user can fix it; exit code 2
     │   ├── ConfigError          the experiment file or a dotlist value
     │   ├── DataError            a problem set that is missing, empty or malformed
     │   ├── PromptError          text that cannot be tokenised faithfully or is too long

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
-"""What is raised where a JSON file is missing, is no JSON, or has not the shape that is read."""
+"""What is raised where a JSON file is missing, is not JSON, or does not have the expected shape."""
 MAX_PATH_BYTES = 4095
 MAX_NAME_BYTES = 255
 """Of a whole path, and between two slashes of it: what Linux and macOS take."""
@@ -107,7 +107,7 @@ def open_file(path: Path) -> BufferedReader:
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
     return os.fdopen(descriptor, "rb")
 
 

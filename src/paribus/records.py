@@ -1,7 +1,7 @@
 """The frozen types that cross from one stage to the next.
 
 Problem -> (prompt) -> Generation -> Outcome. A generation is what a model wrote and is never
-edited; an outcome is what a scorer says of it and is computed anew whenever it is asked for.
+edited; an outcome is what a scorer says of it and is computed again whenever it is asked for.
 """
 
 import hashlib
@@ -120,7 +120,7 @@ class Settled(StrEnum):
     SHOWN = "shown"
     OPEN = "open"
     UNLIKELY = "unlikely"
-    """To be shown by the last look: its arms need not go on for it."""
+    """To be shown by the last look: its arms need not continue for it."""
     NOT_SHOWN = "not_shown"
     """The last look has passed."""
 

@@ -22,7 +22,7 @@ class Stopped(KeyboardInterrupt):
     """Somebody asked to stop.
 
     Attributes:
-        text: where the run goes on, if it does.
+        text: where the run continues, if it does.
         number: of the signal, for the exit code.
     """
 

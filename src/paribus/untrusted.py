@@ -45,7 +45,7 @@ _QUOTE = r"\\?[\"']?"
 _QUOTED = r"\\?[\"']?\s{0,3}[:=]\s{0,3}\\?[\"']"
 _SAYS = rf"{_QUOTE}\s{{0,3}}[:=]\s{{0,3}}{_QUOTE}"
 _GIVEN = r"(?!(?:none|null|true|false)\b|[<${(\[*%\\])"
-"""What follows is no placeholder and no other kind of value."""
+"""What follows is not a placeholder and no other kind of value."""
 _MIXED = (
     rf"(?![a-z]+://){_GIVEN}(?=[^\s\"'&,;]{{0,99}}[0-9])(?=[^\s\"'&,;]{{0,99}}[a-z])"
     r"(?:(?!\\[\"'])[^\s\"'&,;]){8,}"
@@ -66,7 +66,7 @@ _NAMED = re.compile(
 )
 """Secrets that stand behind their name."""
 _KEY_LIKE = re.compile(r"(?<![0-9A-Za-z/])[0-9a-f]{40}(?![0-9A-Za-z])")
-"""40 hexadecimal digits: an API key of some services, or a commit. A part of a path is no key."""
+"""40 hexadecimal digits: an API key of some services, or a commit; never a part of a path."""
 _COMMITS = frozenset({"revision", "contrasts", "fixed"})
 """Keys whose values are commits, or names of arms that may be made of them."""
 _SHORTEST = 12

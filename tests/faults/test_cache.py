@@ -36,7 +36,7 @@ def whole() -> Path:
 
 @pytest.fixture
 def cache(whole, tmp_path) -> Path:
-    """The same files in a cache of their own; what a test spoils it copies first."""
+    """The same files in their own cache; what a test spoils it copies first."""
     folder = tmp_path / "models" / whole.name
     shutil.copytree(whole, folder, copy_function=os.link)
     return folder

@@ -1,4 +1,4 @@
-"""kill -9 at every point of the write path: the run goes on to the same bytes, no manifest lies."""
+"""kill -9 at every point of the write path: the run resumes to the same bytes, no manifest lies."""
 
 import re
 import shutil

@@ -1,4 +1,4 @@
-"""A clock that goes backwards, a disk that is full or read-only, a loss that is no number."""
+"""A clock that goes backwards, a disk that is full or read-only, a loss that is not a number."""
 
 import os
 import shutil
@@ -86,7 +86,7 @@ def small_disk() -> Iterator[Any]:
 
 @pytest.mark.parametrize("kilobytes", [600, 1_400])
 def test_a_full_disk_is_told_and_what_was_verified_stays(tiny, tmp_path, small_disk, kilobytes):
-    """The run goes on from it, elsewhere or with more room, to the same bytes."""
+    """The run resumes from it, elsewhere or with more room, to the same bytes."""
     disk = small_disk(kilobytes)
     spec = spec_of(tiny, tmp_path, FULL)
     folder = place(disk, "runs")
@@ -127,7 +127,7 @@ def test_a_store_that_cannot_be_written_is_told_before_anything_is_spent(tiny, t
 
 
 @pytest.mark.parametrize(
-    ("minutes", "said"), [(0.0, "left a weight that is no number"), (5.0, " is nan")]
+    ("minutes", "said"), [(0.0, "left a weight that is NaN or infinite"), (5.0, " is nan")]
 )
 def test_a_loss_that_is_no_number_fails_its_run_alone(tiny, tmp_path, minutes, said):
     experiment = {
@@ -175,7 +175,9 @@ def test_weights_that_are_no_numbers_are_neither_saved_nor_tested(tiny, tmp_path
     values = {**FULL, "training.max_steps": 1, "training.warmup": 0.0,
               "training.learning_rate": 1e38}  # fmt: skip
     folder = place(tmp_path, "runs")
-    with pytest.raises(RunFailed, match=r"step 1 left a weight that is no number: model\.") as told:
+    with pytest.raises(
+        RunFailed, match=r"step 1 left a weight that is NaN or infinite: model\."
+    ) as told:
         run_until(spec_of(tiny, tmp_path, values), folder)
     assert "lower training.learning_rate" in told.value.remedy
     assert list(folder.checkpoints.glob("*")) == []

@@ -72,7 +72,7 @@ def expected(tiny, tmp_path_factory) -> dict[str, Any]:
 @pytest.mark.parametrize("seed", range(17))
 @pytest.mark.parametrize("at", ["training", "evaluation", "report"])
 def test_two_kills(expected, tiny, tmp_path, record_property, at, seed):
-    """One soon after the command is at work on this, and one at any time of what then goes on."""
+    """One soon after the command is at work on this, and one at any time of what then continues."""
     record_property("tried", 2)
     chance, place = random.Random(f"{at} {seed}"), prepare(tmp_path / "x", tiny)
     running = started("run", "e.yaml", cwd=place, stdout=subprocess.DEVNULL)

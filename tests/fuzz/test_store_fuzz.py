@@ -78,7 +78,7 @@ def figures(root: Path) -> dict[str, Any]:
 
 
 def content(root: Path) -> dict[str, Any]:
-    """What must not change unseen. Of an unfinished run that is what it goes on from."""
+    """What must not change unseen. Of an unfinished run that is what it resumes from."""
     found = {}
     for path in sorted((root / "runs").rglob("*")):
         name = path.relative_to(root).as_posix()

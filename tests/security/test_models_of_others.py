@@ -136,7 +136,7 @@ def test_code_that_a_model_brings_along_is_not_run(model: Path, ran: Path) -> No
     edit(model / "config.json", auto_map=MODEL_CODE)  # of a type that transformers knows
     load(model)
     edit(model / "config.json", model_type="evil")
-    with pytest.raises(ModelError, match=r"needs Python code of its own .*auto_map") as caught:
+    with pytest.raises(ModelError, match=r"needs its own Python code .*auto_map") as caught:
         load(model)
     assert "trust_remote_code" not in str(caught.value)
     assert not ran.exists()

@@ -1,4 +1,4 @@
-"""What is still open in reading stores of others: strict, so whoever mends it removes the mark."""
+"""What is still open in reading stores of others: strict, so whoever fixes it removes the mark."""
 
 import re
 from pathlib import Path

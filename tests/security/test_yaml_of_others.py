@@ -91,8 +91,8 @@ UNSAFE = {
     "half a pair": (r'question: "\ud800"', "not Unicode"),
     "NUL": (r'data.group_by: "a\0b"', "the control character"),
     "path in name": ("name: ../x", "name must be 1 to 64 letters"),
-    "path in arm": ("arms: {../x: {}}", "'../x' is no name for an arm"),
-    "dot": ("arms: {..: {}}", "'..' is no name for an arm"),
+    "path in arm": ("arms: {../x: {}}", "'../x' is not a name for an arm"),
+    "dot": ("arms: {..: {}}", "'..' is not a name for an arm"),
 }
 
 
@@ -132,10 +132,10 @@ def changed(folder: ExperimentFolder, **parts: Any) -> None:
 
 ARM = {"name": "full-main", "factors": {}, "identity": {}}
 DAMAGED: dict[str, tuple[dict[str, Any], str]] = {
-    "up": ({"arms": [{**ARM, "name": "../../x"}]}, "arms.0.name: Value error, is no plain name"),
-    "here": ({"arms": [{**ARM, "name": ".."}]}, "is no plain name of a folder"),
-    "absolute": ({"arms": [{**ARM, "name": "/etc"}]}, "is no plain name of a folder"),
-    "escape": ({"arms": [{**ARM, "name": "\x1b[2J"}]}, "is no plain name of a folder"),
+    "up": ({"arms": [{**ARM, "name": "../../x"}]}, "arms.0.name: Value error, is not a plain name"),
+    "here": ({"arms": [{**ARM, "name": ".."}]}, "is not a plain name of a folder"),
+    "absolute": ({"arms": [{**ARM, "name": "/etc"}]}, "is not a plain name of a folder"),
+    "escape": ({"arms": [{**ARM, "name": "\x1b[2J"}]}, "is not a plain name of a folder"),
     "trial": ({"trials": [{"arm": "../x", "learning_rate": 1.0}]}, "trials.0.arm"),
     "rate": ({"trials": [{"arm": "x", "learning_rate": "/../x"}]}, "trials.0.learning_rate"),
     "seeds": ({"config": {"name": "x", "seeds": 10**7}}, "config.seeds"),

@@ -11,7 +11,7 @@
 | memory      | lora-main needs less memory and solves no fewer      | costs beside a contrast  |
 | speed       | lora-main trains faster and solves no fewer          | costs beside a contrast  |
 | skill       | full-main gained more than answer format             | the untuned texts        |
-| scorer      | no conclusion changes with the scorer                | everything compared anew |
+| scorer      | no conclusion changes with the scorer                | everything compared again |
 | protocol    | no conclusion changes with the protocol              | likewise                 |
 | labels      | no conclusion changes with corrected labels          | likewise                 |
 
@@ -84,7 +84,7 @@ def findings(
     """Return every finding of an experiment, in the order of the table above.
 
     `beside` has the caveats of each of the contrasts `found`, `shifted` what becomes of them when
-    they are judged otherwise.
+    they are judged differently.
     """
     pairs = [pair for pair in zip(found, beside, strict=True) if pair[0].n]
     return [

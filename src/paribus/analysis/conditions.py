@@ -92,7 +92,7 @@ def limits(tables: Tables, found: Sequence[Contrast], effects: int = 0) -> list[
 
 
 def forked(run: Run) -> str:
-    """Return where a run came from that went on from a checkpoint of another; else ""."""
+    """Return where a run came from that resumed from a checkpoint of another; else ""."""
     origin = run.result.forked_from if run.result else None
     if not origin:
         return ""
@@ -101,7 +101,7 @@ def forked(run: Run) -> str:
 
 def _about_forks(tables: Tables) -> list[str]:
     return [
-        f"{run.arm} seed {run.seed} was not trained by its own settings alone: it went on from "
+        f"{run.arm} seed {run.seed} was not trained by its own settings alone: it resumed from "
         f"{text}."
         for run in tables.complete
         if (text := forked(run))

@@ -177,7 +177,7 @@ def _replicates(runs: Sequence[Run]) -> str:
 
 
 def _begun(runs: Sequence[Run]) -> str:
-    """Say which runs went on from a checkpoint of another one: a fork is nobody's equal."""
+    """Say which runs resumed from a checkpoint of another one: a fork is nobody's equal."""
     forks = [forked(run) for run in runs]
     return "; ".join(text for text in forks if text) or "its own first step"
 

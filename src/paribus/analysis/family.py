@@ -15,7 +15,7 @@ What arms cost, and how much of a gain may be answer format: figures that need n
 costs(tables)                                         # memory and speed beside accuracy
 format_and_skill(tables, "full-main", "baseline")     # how much of a gain is more than format
 
-What is decided at a declared look, and which arms go on.
+What is decided at a declared look, and which arms continue.
 
     look = judge(tables, 7)          # a Look, for the ledger: decided, goes_on
     look.decided[0]                  # Decided(a="full", b="lora", state=Settled.OPEN, …)

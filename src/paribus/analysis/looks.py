@@ -30,7 +30,7 @@ def new_look(tables: Tables) -> Look | None:
     """Return the look that showing `tables` is; None if it is none, or was taken before.
 
     It is one if pairs can be compared, and there are more runs of an arm or more problems than at
-    any look before. Reports between declared looks test nothing anew.
+    any look before. Reports between declared looks test nothing again.
     """
     runs = Counter(run.arm for run in tables.complete)
     problems = max((len(run.generations) for run in tables.complete), default=0)

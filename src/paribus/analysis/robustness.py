@@ -1,9 +1,9 @@
-"""Which conclusions change when the same texts are judged otherwise, or the same models asked so.
+"""Which conclusions change when the same texts are judged differently, or the same models asked so.
 
     shifts(tables, contrasts, variations(tables))
     # [Shift(by="scorer", under="flexible", before=..., after=..., change=-0.51, ...)]
 
-Everything is compared anew, with the whole family and its correction, under
+Everything is compared again, with the whole family and its correction, under
 - each other scorer, over the same texts;
 - each further protocol that every arm was tested under, with the texts written under it;
 - corrected labels, such as GSM8K-Platinum's, if `labels` names their file: answers are replaced,
@@ -50,7 +50,7 @@ SAME_WITHIN = 0.02
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variation:
-    """The experiment judged otherwise: by what, and everything compared anew."""
+    """The experiment judged differently: by what, and everything compared again."""
 
     by: str
     under: str
@@ -190,7 +190,7 @@ def _by_protocol(tables: Tables) -> Iterator[tuple[str, Tables]]:
 
 
 def _counted(tables: Tables, labels: Mapping[str, str]) -> str:
-    """How many problems the labels know, and how many they answer otherwise."""
+    """How many problems the labels know, and how many they answer differently."""
     asked = {each.problem_id: each.answer for run in tables.complete for each in run.generations}
     known = asked.keys() & labels.keys()
     other = sum(labels[key] != asked[key] for key in known)

@@ -160,7 +160,7 @@ def main_protocol(run: Run) -> str | None:
 
 
 def under(run: Run, protocol: str) -> Run:
-    """Return `run` with what it wrote under `protocol` for its generations, judged anew."""
+    """Return `run` with what it wrote under `protocol` for its generations, judged again."""
     generations = texts(run)[protocol]
     judged = tuple(score(each, MAIN_SCORER, run.style) for each in generations)
     return replace(run, generations=generations, judged=judged)

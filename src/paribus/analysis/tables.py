@@ -140,7 +140,7 @@ class Tables:
     """An experiment, run or not.
 
     Attributes:
-        config: every value of the experiment file; origins: where each was said.
+        config: every value of the experiment file; origins: where each was set.
         declared: its contrasts: a, b, factor.
         runs: every run of the design.
         reads: every reading of the test split, oldest first.

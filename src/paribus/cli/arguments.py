@@ -155,7 +155,7 @@ def parser() -> argparse.ArgumentParser:
             one.add_argument(
                 "--fork",
                 action="store_true",
-                help="go on with unfinished runs that were begun with other settings, as new runs",
+                help="resume unfinished runs that were begun with other settings, as new runs",
             )
         if verb in {"plan", "status"}:
             keys = (

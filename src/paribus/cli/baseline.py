@@ -112,7 +112,7 @@ def _source(data: str | None) -> list[str]:
         sizes = ["data.train_size=1"] if data == "wordproblems" else []
         return [f"data.source={data}", f"data.test_size={PROBLEMS}", *sizes]
     if data is None or not Path(data).is_dir():
-        said = "--data is not given" if data is None else f"--data {data} is no folder"
+        said = "--data is not given" if data is None else f"--data {data} is not a folder"
         raise UserError(
             said, f"give {', '.join(SOURCES)}, or a folder with train.jsonl and test.jsonl"
         )
@@ -206,7 +206,7 @@ def _show(planned: Sequence[Candidate], found: Sequence[dict[str, Any]], console
 
 def _end(found: Sequence[dict[str, Any]]) -> int:
     """Return 0 if all went well; raise what the exit code follows from otherwise."""
-    remedy = "mend what is named above, then give the same command again"
+    remedy = "fix what is named above, then give the same command again"
     if all(row["verdict"] == "not run" for row in found):
         raise UserError("no model could be tested", remedy)
     faulty = sum(row["error"] is not None for row in found)

@@ -1,7 +1,7 @@
 """`paribus clean [PATH or FILE]`: show what can be made again, ask, and remove it.
 
 where               what         why                                                       size
-gsm8k/lora/seed-0   checkpoints  it goes on from step 120 of 400: this work would be lost  2.1 GB
+gsm8k/lora/seed-0   checkpoints  it resumes from step 120 of 400: this work would be lost  2.1 GB
 2.1 GB in all; nothing of complete runs, and not the ledger
 remove? [y/N]
 """

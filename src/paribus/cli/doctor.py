@@ -48,7 +48,7 @@ def doctor(root: Path, *, as_json: bool) -> int:
     except (ImportError, OSError) as error:
         raise ParibusError(
             f"torch cannot be imported: {error}",
-            "install it anew, for this machine's CUDA: https://pytorch.org/get-started/locally",
+            "reinstall it for this machine's CUDA: https://pytorch.org/get-started/locally",
         ) from error
     machine, tested, present = here(root), _tested(), tokens()
     problems = find_faults(

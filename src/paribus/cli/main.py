@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as stop:
         if options.verb in ("run", "baseline"):
             where = getattr(stop, "text", "")
-            errors.print(f"\nstopped. Finished runs are kept{_plain(where)}; go on with:")
+            errors.print(f"\nstopped. Finished runs are kept{_plain(where)}; resume with:")
             errors.print(f"  {_plain(shlex.join(['paribus', *words]))}")
         else:
             errors.print("\nstopped")
@@ -149,7 +149,7 @@ _MODULES = {"compare": "score"}
 
 def _run_verb(options: argparse.Namespace) -> int:
     """Import the verb's module, as `--help` must not wait for it, and run the verb."""
-    # What is wrong with an experiment file is told before the slow imports.
+    # What is wrong with an experiment file is reported before the slow imports.
     experiment = _experiment(options) if options.verb in {"plan", "run"} else ()
     module = import_module(f"paribus.cli.{_MODULES.get(options.verb, options.verb)}")
     return int(module.from_options(options, *experiment))

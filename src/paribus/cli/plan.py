@@ -81,7 +81,7 @@ def plan(
     """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     if loaded.config.labels:
-        read_labels(Path(loaded.config.labels))  # a fault is told before anything is spent
+        read_labels(Path(loaded.config.labels))  # report a fault before anything is spent
     elsewhere = device(on) if on is not None else None
     machine = cache(partial(here, root))  # it imports torch: only if asked
     folder = ExperimentFolder(root / loaded.config.name)

@@ -199,7 +199,7 @@ def _assumed(design: Design) -> dict[str, Any]:
 def _check_accuracies(baseline: float, difference: float) -> None:
     if not math.isfinite(difference):
         remedy = "write 5 points as 0.05"
-        raise UserError(f"the difference is {difference:g}, no number", remedy)
+        raise UserError(f"the difference is {difference:g}, which is not a number", remedy)
     for name, value in (("baseline", baseline), ("baseline + difference", baseline + difference)):
         if not 0 < value < 1:
             raise UserError(

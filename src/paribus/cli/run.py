@@ -5,7 +5,7 @@ What `paribus run` does and says at a declared look.
 look 1 of 3, at 4 seeds:
   full − baseline: shown, +12.3 points (p, corrected: 0.004)
   full − lora: open, −1.2 points; shown by 8 seeds with a chance of 34 %
-  goes on to 6 seeds with full, lora; rank-4 stops
+  continues to 6 seeds with full, lora; rank-4 stops
 """
 
 import os
@@ -51,7 +51,7 @@ def refuse_another_plan(config: ExperimentConfig, looks: Sequence[Look]) -> None
     raise StoreError(
         f"looks were declared as [{planned}], and one was taken at {taken.seeds} seeds; now {now}: "
         "looks that are changed afterwards no longer bound false claims",
-        f"go on with budget={taken.planned[-1]} looks=[{planned}], or run under another name "
+        f"continue with budget={taken.planned[-1]} looks=[{planned}], or run under another name "
         "(name=…)",
     )
 
@@ -59,7 +59,7 @@ def refuse_another_plan(config: ExperimentConfig, looks: Sequence[Look]) -> None
 def look_at(folder: ExperimentFolder, seeds: int) -> Look:
     """Return the declared look at `seeds` seeds: as the ledger has it, or taken now and entered.
 
-    What a look decided is never decided anew. Raises StoreError.
+    What a look decided is never decided again. Raises StoreError.
     """
     for look in read_looks(folder.ledger):
         if look.planned and look.seeds == seeds:
@@ -70,7 +70,7 @@ def look_at(folder: ExperimentFolder, seeds: int) -> Look:
 
 
 def look_lines(look: Look) -> list[str]:
-    """Return what a declared look decided, and who goes on, for the terminal."""
+    """Return what a declared look decided, and who continues, for the terminal."""
     number = look.planned.index(look.seeds) + 1
     lines = [f"look {number} of {len(look.planned)}, at {look.seeds} seeds:"]
     lines += [f"  {row.a} − {row.b}: {_standing(row, look)}" for row in look.decided]
@@ -99,7 +99,7 @@ def _what_next(look: Look, number: int) -> str:
         & {arm for arm, seeds in look.runs.items() if seeds == look.seeds} - set(look.goes_on)
     )
     rest = f"; {join(stopped)} {'stop' if stopped[1:] else 'stops'}" if stopped else ""
-    return f"goes on to {look.planned[number]} seeds with {join(look.goes_on)}{rest}"
+    return f"continues to {look.planned[number]} seeds with {join(look.goes_on)}{rest}"
 
 
 def from_options(options: Namespace, loaded: Loaded, design: Design) -> int:
@@ -117,7 +117,7 @@ def run(loaded: Loaded, design: Design, root: Path, *, fork: bool) -> int:
         soft_wrap=not sys.stdout.isatty(),
     )
     if loaded.config.labels:
-        read_labels(Path(loaded.config.labels))  # a fault is told before anything is spent
+        read_labels(Path(loaded.config.labels))  # report a fault before anything is spent
     folder = ExperimentFolder(root / loaded.config.name)
     _refuse_inputs_in(folder.path, loaded, design)
     looks = read_looks(folder.ledger)
@@ -149,7 +149,7 @@ def run(loaded: Loaded, design: Design, root: Path, *, fork: bool) -> int:
     if outcome.failed:
         raise RunFailed(
             f"{len(outcome.failed)} of {len(design.runs)} runs failed; the others are kept",
-            "mend the cause named above and run it again: what is complete is kept",
+            "fix the cause named above and run it again: what is complete is kept",
         )
     return 0
 
@@ -178,7 +178,7 @@ def _refuse_inputs_in(folder: Path, loaded: Loaded, design: Design) -> None:
         if path.resolve().is_relative_to(inside):
             raise StoreError(
                 f"{path} lies in {folder}, where this experiment's runs are written",
-                "name the experiment otherwise (name=…), or put runs elsewhere with --runs DIR",
+                "give the experiment another name (name=…), or put runs elsewhere with --runs DIR",
             )
 
 

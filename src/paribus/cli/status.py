@@ -1,8 +1,8 @@
-"""`paribus status [FILE]`: what every run is doing, how far it came, and where it would go on.
+"""`paribus status [FILE]`: what every run is doing, how far it came, and where it would resume.
 
 experiment  arm   seed  state                                          progress  begun  changed
 gsm8k       full  0     complete                                  400/400 steps    2 d      2 d
-gsm8k       lora  0     unfinished: goes on from step 120 of 400  134/400 steps    3 h      2 h
+gsm8k       lora  0     unfinished: resumes from step 120 of 400  134/400 steps    3 h      2 h
 begun, changed: how long ago
 """
 
@@ -38,7 +38,7 @@ def status(file: Path | None, values: Sequence[str], root: Path, *, as_json: boo
     Raises StoreError, after what can be shown, for experiments whose description is damaged.
     """
     if file is None and root.exists() and not root.is_dir():
-        raise StoreError(f"{root} is no folder", "name the folder in which runs are kept")
+        raise StoreError(f"{root} is not a folder", "name the folder in which runs are kept")
     folders = [experiment_folder(file, values, root)] if file else experiments_in(root)
     rows: list[dict[str, Any]] = []
     damaged: list[StoreError] = []
@@ -119,7 +119,7 @@ def _row(folder: ExperimentFolder, run: RunFolder, which: Mapping[str, Any]) -> 
 
 
 def _goes_on(now: Standing) -> str | None:
-    """Return where `paribus run` would go on; None if the run is at work or would begin anew."""
+    """Return where `paribus run` would resume; None if the run is at work or would start over."""
     return now.goes_on if now.state in (RunState.UNFINISHED, RunState.FAILED) else None
 
 
@@ -139,14 +139,14 @@ def _table(rows: Sequence[dict[str, Any]]) -> Table:
 
 
 def _state(row: Mapping[str, Any]) -> str:
-    """Return the state, why, and where it would go on."""
+    """Return the state, why, and where it would resume."""
     said: str = row["state"]
     if row["error"]:
         said += f": {row['error'].splitlines()[0]}"
     if row["still_to_test"]:
         said += f"; {row['still_to_test']}"
     if row["goes_on_from"]:
-        said += f"{';' if row['error'] else ':'} goes on from {row['goes_on_from']}"
+        said += f"{';' if row['error'] else ':'} resumes from {row['goes_on_from']}"
     return said
 
 

@@ -1,6 +1,6 @@
 """Checks configuration values against the schema: every problem at once, each on one line.
 
-Someone who mends a file should learn all that is wrong with it in one go, and where. pydantic
+Someone who fixes a file should learn all that is wrong with it in one go, and where. pydantic
 finds what is wrong with single values, `config/keys` puts it into words, and what is right
 alone and wrong together is found here.
 

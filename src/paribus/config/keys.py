@@ -111,8 +111,11 @@ def explain_fault(parts: list[str], kind: str, values: Mapping[str, Any]) -> tup
     if kind == "unexpected_keyword_argument" and parts[0] != "contrasts":
         return dotted, f"{shown_key(dotted)} is not a known key{nearest(dotted, list(SCHEMA))}"
     if parts[-1] == "[key]":
-        return f"arms.{parts[1]}", f"{_shown(parts[1])} is no name for an arm; it must be {_NAME}"
-    # The location of a union goes on into its branches; the longest known name is the key.
+        return (
+            f"arms.{parts[1]}",
+            f"{_shown(parts[1])} is not a name for an arm; it must be {_NAME}",
+        )
+    # The location of a union continues into its branches; the longest known name is the key.
     known = [".".join(parts[:end]) for end in range(len(parts), 0, -1)]
     key = next(name for name in known if name in SCHEMA)
     path = parts[: key.count(".") + 1]

@@ -9,7 +9,7 @@ Later wins: the file named by `base`, the file itself, then the command line in 
 OmegaConf merges: mappings key by key, lists whole. Four rules are ours:
 - A key may be dotted: `training.epochs: 2`.
 - A `base` does not hand on its `name`: that is the file's own, by default its stem.
-- An empty `matrix` or `arms` clears what was said before.
+- An empty `matrix` or `arms` clears what was set before.
 - A list for a factor whose values were a mapping picks from it: the listed values keep the
   further keys that come with them.
 
@@ -54,9 +54,9 @@ class Loaded:
 
     Attributes:
         config: every key with its value.
-        values: what was said, merged, nested and without defaults; `matrix` and `arms` hold
+        values: what was set, merged, nested and without defaults; `matrix` and `arms` hold
             dotted keys, and their values keep the types YAML gave them.
-        origins: dotted key → where its value was said, for every key of `config`.
+        origins: dotted key → where its value was set, for every key of `config`.
         path: the experiment file; of what was only typed, the name it would have.
         overrides: the items of the command line.
     """
@@ -107,7 +107,7 @@ def _settled(path: Path, layers: Sequence[_Layer], dotlist: Sequence[str]) -> Lo
     settle_looks(values, origins)
     config, problems = check_experiment(values, origins)
     if config is None:
-        remedy = "mend each line above; docs/config.md describes every key"
+        remedy = "fix each line above; docs/config.md describes every key"
         more = len(problems) - MAX_FAULTS
         told = [*problems[:MAX_FAULTS], *([f"and {more:,} more"] if more > 0 else [])]
         raise ConfigError("\n".join(told), remedy)
@@ -196,7 +196,7 @@ def _canonical(raw: dict[Any, Any], origin: Origin) -> dict[str, Any]:
     design = {key: value for key, value in raw.items() if str(key).startswith(_DESIGN)}
     shared = flatten({key: value for key, value in raw.items() if key not in design})
     try:
-        # A section whose keys are all commented out reads as null: nothing was said.
+        # A section whose keys are all commented out reads as null: nothing was set.
         values = nest({k: v for k, v in shared.items() if v is not None or k not in ARM_SECTIONS})
     except ValueError as error:
         raise ConfigError(f"{origin}: {error}", "state the key once") from error

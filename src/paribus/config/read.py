@@ -1,4 +1,4 @@
-"""Reads YAML that someone else wrote: its plain values, and where each of them was said.
+"""Reads YAML that someone else wrote: its plain values, and where each of them was set.
 
     values, origins = read_file(Path("configs/base.yaml"))
     values["training"]                                # {"epochs": 2}
@@ -47,7 +47,7 @@ _DECIMAL = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a value was said: `str()` is a kind without a file, or `configs/base.yaml:12`."""
+    """Where a value was set: `str()` is a kind without a file, or `configs/base.yaml:12`."""
 
     kind: Literal[
         "default", "default for full", "default for lora", "file", "command line", "tune", "auto"
@@ -108,7 +108,7 @@ def _read_text(path: Path, said: str) -> str:
     name = f"{said}{shown_path(path)}"
     try:
         if not path.is_file():
-            what = "is a folder" if path.is_dir() else "does not exist or is no regular file"
+            what = "is a folder" if path.is_dir() else "does not exist or is not a regular file"
             raise ConfigError(f"{name} {what}", "name a YAML file")
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
@@ -131,7 +131,7 @@ def _yaml_faults(origin: Origin) -> Iterator[None]:
         mark = getattr(error, "problem_mark", None)
         place = replace(origin, line=mark.line + 1) if mark else origin
         what = getattr(error, "problem", None) or str(error).partition("\n")[0]
-        raise ConfigError(f"{place}: is not valid YAML: {what}", "mend the syntax") from error
+        raise ConfigError(f"{place}: is not valid YAML: {what}", "fix the syntax") from error
 
 
 def _refuse_unsafe(text: str, origin: Origin) -> None:
@@ -216,7 +216,7 @@ def _key(node: yaml.Node, path: str, origin: Origin) -> Any:
     value = _scalar(node, origin, as_text=wants_text(path))
     if value is None:
         remedy = "list the values, or the arms by name under arms:"
-        raise ConfigError(f"{_place(node, origin)}: {path}: null is no key of a mapping", remedy)
+        raise ConfigError(f"{_place(node, origin)}: {path}: null is not a key of a mapping", remedy)
     return value
 
 

@@ -283,7 +283,7 @@ class ExperimentConfig(ArmConfig):
     """Runs of every tuned arm."""
     budget: Annotated[int, Field(ge=3, le=10_000)] | None = None
     """Most runs of a tuned arm, in place of `seeds`: `run` looks at the verdicts in between, and
-    goes on only with arms of which something is still open."""
+    continues only with arms of which something is still open."""
     looks: list[Annotated[int, Field(ge=3, le=10_000)]] | None = None
     """Numbers of seeds at which `run` looks, up to `budget`; null: half the budget, and all."""
     seed: Annotated[int, Field(ge=0, le=2**53)] = 0

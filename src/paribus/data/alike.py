@@ -17,7 +17,7 @@ for instance, tell nothing; so where all problems are of one template none are a
 them would leave one group.
 
 The word problems that paribus generates are of few templates, and still independent: each draws its
-template anew, and problems like these are all that the generator makes. What makes problems stand
+template again, and problems like these are all that the generator makes. What makes problems stand
 or fall together is that several are made from one template of many.
 
 How many questions of one set occur in another: whole, or in a run of 13 words.

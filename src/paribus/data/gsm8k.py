@@ -25,17 +25,16 @@ def problem(question: Any, solution: Any, where: str) -> Problem:
     """
     if not isinstance(question, str) or not isinstance(solution, str) or not question.strip():
         raise DataError(
-            f"{where}: needs text in both 'question' and 'answer'", "mend or remove the line"
+            f"{where}: needs text in both 'question' and 'answer'", "fix or remove the line"
         )
     last = solution.rstrip().rpartition("\n")[2]
     answer = numerals.canonical(last.removeprefix(_MARK)) if last.startswith(_MARK) else None
     if answer is None:
-        remedy = "mend or remove the line: without a gold answer nothing can be scored"
+        remedy = "fix or remove the line: without a gold answer nothing can be scored"
         if "####" in last:
             remedy = "write '####', one blank and the number alone, on a new line at the end"
         raise DataError(
-            f"{where}: the solution does not end in '#### N' on a line of its own but in "
-            f"{last[-40:]!r}",
+            f"{where}: the solution does not end in '#### N' on its own line but in {last[-40:]!r}",
             remedy,
         )
     return Problem(question=question, solution=solution.rstrip(), answer=answer, where=where)
@@ -102,7 +101,7 @@ def _file_rows(folder: Path, variant: Variant, split: str) -> list[Row]:
         if has_half_pair(row):
             raise DataError(
                 f"{where}: not text: it spells half a surrogate pair, \\ud800 to \\udfff",
-                "mend or remove the line",
+                "fix or remove the line",
             )
     return rows
 

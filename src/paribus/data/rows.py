@@ -30,7 +30,7 @@ from typing import IO, Any, TypeAlias
 from paribus.errors import DataError
 from paribus.files import KeyTwiceError, open_file, parse_json
 
-MEND = "mend or remove the line"
+MEND = "fix or remove the line"
 ENCODE = "save the whole file as UTF-8: iconv -f latin1 -t utf-8 IN > OUT; from Windows: -f cp1252"
 ROW_KEYS = {"question", "completion", "problem_id"}
 """Every row has one of them, but for lm-eval's, which has a `doc`."""
@@ -68,7 +68,7 @@ def object_in(line: bytes, where: str) -> dict[str, Any]:
 def has_half_pair(value: Any) -> bool:
     """Return whether a value of JSON holds half a surrogate pair: JSON can spell it, no text can.
 
-    What is of another type than JSON's is no text.
+    What is of another type than JSON's is not text.
     """
     if isinstance(value, str):
         return not value.isascii() and _HALF.search(value) is not None
@@ -87,7 +87,7 @@ def begun(text: bytes) -> dict[str, Any] | None:
 
 
 def check_unwrapped(where: str, only: dict[str, Any]) -> None:
-    """Raise DataError if the one object of a file is no row, but holds the rows."""
+    """Raise DataError if the one object of a file is not a row, but holds the rows."""
     keys = None if (ROW_KEYS | {"doc"}) & only.keys() else _way_to_rows(only)
     if keys:
         steps = "".join(f".{key}" if _PLAIN(key) else f"[{json.dumps(key)}]" for key in keys)
@@ -111,7 +111,7 @@ def _way_to_rows(value: dict[str, Any], depth: int = 3) -> list[str]:
 
 
 MAX_LINE_BYTES = 16 * 2**20
-"""A longer line is no sample of a word problem, and is not read into memory."""
+"""A longer line is not a sample of a word problem, and is not read into memory."""
 MAX_BYTES = 2**30
 """Of a file, unpacked: it is read into memory."""
 
@@ -177,7 +177,7 @@ def _rows(file: Any, path: Path) -> Iterator[Row]:
 
 
 def _is_binary(head: bytes, encoding: str) -> bool:
-    """Whether a file that begins so is no text: it holds control characters and is not UTF-8."""
+    """Whether a file that begins so is not text: it holds control characters and is not UTF-8."""
     if encoding.startswith("utf-8"):
         try:
             codecs.getincrementaldecoder("utf-8")().decode(head)
@@ -263,7 +263,7 @@ def _first_object(line: bytes, file: IO[bytes], path: Path, number: int) -> Row:
     else:
         check_unwrapped(where, found)
     named = ", ".join(map(ascii, sorted(found)[:8]))
-    message = f"{where}: an object that goes on over several lines; its keys: {named:.200}"
+    message = f"{where}: an object that continues over several lines; its keys: {named:.200}"
     raise DataError(message, remedy)
 
 
@@ -278,7 +278,7 @@ def _list(text: bytes, path: Path, number: int) -> Iterator[Row]:
 
 
 def _is_header(line: bytes) -> bool:
-    """Whether a line that is no JSON names a column of ours among others."""
+    """Whether a line that is not JSON names a column of ours among others."""
     names = _names(line.decode(errors="replace"))
     return len(names) > 1 and bool(ROW_KEYS & set(names))
 
@@ -347,4 +347,4 @@ def _parquet(file: IO[bytes], path: Path) -> Iterator[Row]:
             for row in batch.to_pylist():
                 yield f"{path}, row {next(numbers)}", _stated(row)
     except (pyarrow.ArrowException, ValueError, OSError, NotImplementedError) as error:
-        raise DataError(f"{path} cannot be read as Parquet: {error}", "write it anew") from error
+        raise DataError(f"{path} cannot be read as Parquet: {error}", "write it again") from error

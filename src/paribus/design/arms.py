@@ -33,7 +33,7 @@ class Arm:
         factors: factor → value for an arm of the matrix, overrides for a named arm, else {}.
         set_by: for an arm of the matrix, key → the factor that set it; for any arm, the rates that
             its method brings with it, by default or stated beside it → `method`.
-        origins: dotted key → where the value was said, for every key.
+        origins: dotted key → where the value was set, for every key.
     """
 
     name: str
@@ -97,7 +97,7 @@ def refuse_names(experiment: str, arms: Sequence[Arm]) -> None:
     if is_taken(experiment):
         raise ConfigError(
             f"no experiment can be called {experiment}: so are folders of its parts",
-            "call it otherwise: name: …, or name=… on the command line",
+            "give it another name: name: …, or name=… on the command line",
         )
     seen: dict[str, Arm] = {}
     for arm in arms:

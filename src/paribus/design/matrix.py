@@ -248,7 +248,7 @@ def _build(drafts: Sequence[_Draft], loaded: Loaded) -> list[Arm]:
             )
             arms.append(arm)
     if problems:
-        raise ConfigError("\n".join(problems), "mend each line above")
+        raise ConfigError("\n".join(problems), "fix each line above")
     return arms
 
 

@@ -106,7 +106,7 @@ def listed_contrasts(
             if name not in by_name:
                 known = f"the arms: {', '.join(by_name)}"
                 near = nearest(name, list(by_name))
-                raise ConfigError(f"{place}: contrasts: {name!r} is no arm{near}", known)
+                raise ConfigError(f"{place}: contrasts: {name!r} is not an arm{near}", known)
         if a == b or any({a, b} == {done.a, done.b} for done in contrasts):
             raise ConfigError(
                 f"{place}: contrasts: [{a}, {b}] compares nothing new", "list each pair once"
@@ -126,7 +126,7 @@ def _spellings(arm: Arm) -> tuple[str, ...]:
 
 
 def refuse_equal_arms(identities: Mapping[str, Mapping[str, Any]]) -> None:
-    """Raise ConfigError if two arms would do the very same runs."""
+    """Raise ConfigError if two arms would do the same runs."""
     for (a, left), (b, right) in itertools.combinations(identities.items(), 2):
         if left == right:
             raise ConfigError(

@@ -6,7 +6,7 @@
 Question, hypothesis, contrasts, margin, labels, `strict`, `paired_seeds` and what counts as an
 answer only say what is concluded from the runs. All else that differs would need other runs and is
 refused, but for fewer tests than were made. The store keeps what was asked when it was filled; the
-report says that it asks otherwise.
+report says that it asks differently.
 """
 
 import json
@@ -150,7 +150,7 @@ def _refuse_runs(changed: list[str], old: Mapping[str, Any], new: Mapping[str, A
 
 
 def _told(key: str, before: Any, place: Origin) -> str:
-    """Return the sentence by which the report says that it asks otherwise than its runs did."""
+    """Return the sentence by which the report says that it asks differently than its runs did."""
     if key == "contrasts" and before != "auto":
         before = ", ".join(f"{a} − {b}" for a, b, _ in map(listed, before))
     said = before if isinstance(before, str) else json.dumps(before)

@@ -41,7 +41,7 @@ def plan_trials(tuned: Sequence[Arm], loaded: Loaded) -> list[RunSpec]:
     if loaded.origins[_RATE].kind == "command line":
         faults.append(f"command line: {_RATE} is what tune chooses; type tune=null to state it")
     if faults:
-        raise ConfigError("\n".join(faults), "mend each line above, or set tune=null")
+        raise ConfigError("\n".join(faults), "fix each line above, or set tune=null")
     return [_trial(arm, rate, loaded) for arm in trying for rate in used[arm.config.method]]
 
 
@@ -87,7 +87,7 @@ def _name_faults(tuned: Sequence[Arm], loaded: Loaded) -> list[str]:
     tune, names = loaded.config.tune, [arm.name for arm in tuned]
     place = find_origin("tune.fixed", loaded.origins)
     return [
-        f"{place}: tune.fixed: {name!r} is no arm that trains{nearest(name, names)}"
+        f"{place}: tune.fixed: {name!r} is not an arm that trains{nearest(name, names)}"
         for name in (tune.fixed if tune else ())
         if name not in names
     ]

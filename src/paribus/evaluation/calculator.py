@@ -75,7 +75,7 @@ def complete(text: str) -> str | None:
     """Return what a calculator writes after `text`: `RESULT>>` after `<<EXPRESSION=`, else None.
 
     It does so by text, whatever the tokenizer, as OpenAI's grade-school-math/calculator.py does
-    by tokens. None too if the expression has no value: the model then goes on by itself.
+    by tokens. None too if the expression has no value: the model then continues by itself.
     """
     if not text.endswith("="):
         return None

@@ -178,7 +178,7 @@ def _parts(text: str) -> list[str]:
 
 
 def _last(part: str, style: AnswerStyle, *, cut: bool) -> Final | None:
-    """Return the last complete answer of `part`; of one that is `cut`, none that may go on."""
+    """Return the last complete answer of `part`; of one that is `cut`, none that may continue."""
     left = iter(sorted(places(part, style, cut=cut), key=lambda place: -place.start))
     for place in left:
         if place.open:

@@ -1,7 +1,7 @@
 r"""Where a text may give an answer: the places of each style, whatever stands there.
 
     [place.written for place in places("#### 1. Eggs\n#### Eggs\nThe answer is 9.", "auto")]
-    # [" Eggs", " 9."]: a numbered heading is no place for an answer
+    # [" Eggs", " 9."]: a numbered heading is not a place for an answer
 
 `final` reads them, the last one first.
 
@@ -223,7 +223,7 @@ def is_taken_back(part: str, place: AnswerPlace) -> bool:
 
 
 def is_reckoned_on(part: str, place: AnswerPlace, number: Fraction) -> bool:
-    """Return whether the line behind `place` goes on reckoning with its `number`."""
+    """Return whether the line behind `place` continues reckoning with its `number`."""
     said = _LINE_AND_NEXT.match(part, place.start)
     return bool(said and said["next"] and reckons_on(said["next"], number))
 

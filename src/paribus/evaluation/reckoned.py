@@ -25,7 +25,7 @@ _CHANGES = re.compile(rf"{CHANGED.pattern}|{COMPOUND.pattern}", CHANGED.flags)
 
 
 def comes_to(written: str) -> Fraction | None:
-    """Return the value of `written`, or None: it is no sum, or a word changes a number of it."""
+    """Return the value of `written`, or None: it is not a sum, or a word changes a number of it."""
     written = _OPERATOR.sub(lambda it: f" {_OPERATORS[it[0].lower()]} ", written)
     if any(word.lower() in SCALES or _CHANGES.match(word) for word in _WORD.findall(written)):
         return None
@@ -47,7 +47,7 @@ _MAKES = re.compile(r"=|\b(?:is|equals|makes|gives)\b", re.IGNORECASE)
 
 
 def reckons_on(line: str, number: Fraction) -> bool:
-    """Return whether `line` goes on reckoning with the `number` of the line before: `+ 2 = 20`.
+    """Return whether `line` continues reckoning with the `number` of the line before: `+ 2 = 20`.
 
     It does not if the sign may mark an entry of a list: `- 2 eggs`, `* 9 * 2 = 18`.
     """

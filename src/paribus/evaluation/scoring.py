@@ -34,7 +34,7 @@ from paribus.numerals import parse
 from paribus.records import AnswerStyle, Generation, Outcome, Problem, Stop
 
 NEXT_QUESTION = "Question:"
-"""A model that goes on with a question of its own has finished with ours."""
+"""A model that continues with its own question has finished with ours."""
 
 _UNTIL = (NEXT_QUESTION, "</s>", "<|im_end|>")
 """The task's stop strings."""
@@ -60,7 +60,7 @@ def strict(text: str) -> str | None:
 def flexible(text: str) -> str | None:
     """Return the last number-like run as written, or None."""
     own = own_text(text)
-    # Behind a character that is no sign the end is read as it is in the whole text.
+    # Behind a character that is not a sign the end is read as it is in the whole text.
     runs = _FLEXIBLE.findall(own[-_TAIL:].lstrip(_SIGNS)) or _FLEXIBLE.findall(own)
     return runs[-1] if runs else None
 
@@ -181,7 +181,7 @@ _MARK = "####"
 
 def check_gold(
     problems: Sequence[Problem],
-    which: str = "mend or remove the others",
+    which: str = "fix or remove the others",
     style: AnswerStyle = "auto",
 ) -> None:
     """Raise DataError, naming rows, if a question has two golds or a solution is not correct.
@@ -234,7 +234,7 @@ def _check_correct(problems: Sequence[Problem], style: AnswerStyle) -> None:
         raise DataError(
             f"{len(said)} gold {what} not correct by {their} own scorer, so that no model could "
             f"be: {first_few(said)}",
-            "end the solution in '#### N' on a line of its own, N its number alone and no other "
+            "end the solution in '#### N' on its own line, N its number alone and no other "
             f"answer behind it; or remove the row{other}",
         )
 
@@ -242,7 +242,7 @@ def _check_correct(problems: Sequence[Problem], style: AnswerStyle) -> None:
 def _outcome(problem: Problem, style: AnswerStyle) -> Outcome:
     """Return what the first scorer says of a model that writes the gold solution.
 
-    One without an answer of its own may have it stated apart: it is judged with `#### N` behind it.
+    One without its own answer may have it stated apart: it is judged with `#### N` behind it.
     """
     solution = problem.solution
     if not solution:  # holds no prompt: judged once for all questions

@@ -271,7 +271,7 @@ def _is_behind(tail: str, *, money: bool, alone: bool) -> bool:
 
 
 def _factor(word: str) -> int:
-    """Return what a word multiplies by, 0 if it is no scale. Short ones keep their case: m, M."""
+    """Return what a word multiplies by; 0 if it is no scale. Short ones keep their case: m, M."""
     return SCALES.get(word, SCALES.get(word.lower(), 0) if len(word) > 2 else 0)
 
 

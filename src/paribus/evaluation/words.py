@@ -300,7 +300,7 @@ CHANGED = re.compile(
 )
 """Behind a number: a part, a sum, another number, a denial."""
 COMPOUND = re.compile(rf"\W*(?:{NUMBER_WORDS})\b", re.IGNORECASE)
-"""What goes on behind a scale: thousand five."""
+"""What continues behind a scale: thousand five."""
 THEREABOUTS = re.compile(
     rf".*\b(?:{_ABOUT})\b|\W*{ABOUT_BEHIND}",
     re.IGNORECASE | re.DOTALL,

@@ -289,7 +289,7 @@ def heads(text: Config, kind: ModelFamily, hidden: int) -> tuple[int, int, int]:
     keys = queries if asked is None else text.size("num_key_value_heads", kind.kv_heads)
     if queries % keys:
         raise ModelError(
-            f"{text.where}: num_attention_heads is {queries}, which is no multiple of "
+            f"{text.where}: num_attention_heads is {queries}, which is not a multiple of "
             f"num_key_value_heads, {keys}",
             _REMEDY,
         )
@@ -297,7 +297,7 @@ def heads(text: Config, kind: ModelFamily, hidden: int) -> tuple[int, int, int]:
         return queries, keys, text.size("head_dim", kind.head_dim)
     if hidden % queries:
         raise ModelError(
-            f"{text.where}: hidden_size is {hidden}, which is no multiple of "
+            f"{text.where}: hidden_size is {hidden}, which is not a multiple of "
             f"num_attention_heads, {queries}, and there is no head_dim",
             _REMEDY,
         )

@@ -57,7 +57,7 @@ def refuse_remote_code(folder: Path) -> None:
     kind = config.get("model_type")
     if "auto_map" in config and (not isinstance(kind, str) or kind not in CONFIG_MAPPING):
         raise ModelError(
-            f"the model in {folder} needs Python code of its own (auto_map in config.json, "
+            f"the model in {folder} needs its own Python code (auto_map in config.json, "
             f"model_type {kind!r}), which is never run",
             "choose a model that transformers knows by itself",
         )
@@ -96,7 +96,7 @@ def _refuse_kernels(file: Path) -> None:
         if key in _KERNELS and isinstance(value, str) and "/" in value:
             raise ModelError(
                 f"{file}: {key} is {value!r}, code that would be fetched from the Hub and run",
-                f"remove {key}: paribus has an attention of its own",
+                f"remove {key}: paribus has its own attention",
             )
 
 
@@ -154,7 +154,7 @@ def find_model(model: str, revision: str | None) -> ModelSource:
 def load_tokenizer(source: ModelSource) -> Any:
     """Return the tokenizer in the source's folder.
 
-    Raises ModelError: it is damaged, `refused`, or made otherwise than it is by the libraries.
+    Raises ModelError: it is damaged, `refused`, or made differently than it is by the libraries.
     """
     from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoTokenizer
@@ -235,7 +235,7 @@ def _folder(path: Path) -> ModelSource:
 
 
 def _refuse_no_files(folder: Path) -> None:
-    """Raise ModelError if a library that opens what lies in `folder` would wait for ever."""
+    """Raise ModelError if a library that opens what lies in `folder` would wait forever."""
     for path in (*folder.iterdir(), *folder.glob("additional_chat_templates/*")):
         if not (path.is_file() or path.is_dir()):
             raise ModelError(

@@ -4,7 +4,7 @@
 
 A file is called by the hash of all that its content follows from: the texts, the model's files but
 for its weights, the libraries that read them. So it never grows old, and what is changed gets
-another name. It begins with a hash of its own; a damaged one is made again.
+another name. It begins with its own hash; a damaged one is made again.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ from paribus.prompts.encode import Encoded, encode_examples, encode_prompts
 from paribus.prompts.formats import stop_token
 
 _FORMAT = 1
-"""Of the files, and of what `prompts` makes of a text: another number, and all is made anew."""
+"""Of the files, and of what `prompts` makes of a text: another number, and all is made again."""
 _WORTH_KEEPING = 100_000
 """Characters: fewer are encoded sooner than a file is on the disk."""
 _READERS = ("transformers", "tokenizers", "sentencepiece", "tiktoken")

@@ -288,7 +288,7 @@ def _check_vocabulary(inputs: Inputs) -> None:
 
 
 def _check_ends(folder: Path, rows: int) -> None:
-    """Raise ModelError if the model's own files end texts with what is no row of its embedding."""
+    """Raise ModelError if the model's own files end texts with a token that has no embedding."""
     for path in (folder / "config.json", folder / "generation_config.json"):
         found = read_config(path).get("eos_token_id") if path.exists() else None
         ids = found if isinstance(found, list) else [] if found is None else [found]

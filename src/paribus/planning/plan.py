@@ -258,7 +258,7 @@ class Plan:
 
     Attributes:
         disk_bytes: of all weights that are kept; None if not known.
-        checkpoint_bytes: of checkpoints while runs go on; None if not known.
+        checkpoint_bytes: of checkpoints while runs continue; None if not known.
         seconds: of all trials and runs; None if that of one is not known.
         violations: of rules, errors first.
         foresight: what the contrasts can show; None if that cannot be known.

@@ -1,18 +1,18 @@
-"""What the store holds already of a design: kept, to be gone on with, or in the way.
+"""What the store holds already of a design: complete, unfinished, or in conflict.
 
 design = as_stored(design, folder)        # tested on more than is asked: that is kept too
 is_complete(spec, folder)                 # True: kept; StoreError: another run is in its place
 inputs = check_inputs(design, folder)     # today's, and those of complete runs
 obstacles(design, folder, inputs)         # by folder, why `run` would stop there: for `plan`
 
-Where an unfinished run goes on: at its newest verified checkpoint, if it is still the same run.
+Where an unfinished run resumes: at its newest verified checkpoint, if it is still the same run.
 
     refuse_another(spec, inputs, folder, fork=False)               # before anything is spent
     point = take_up(folder, record, steps=400, fork=False, on_note=print)
 
 Same means: what defines the run, its inputs down to the tokens, versions and machine. Anything else
 is refused with the differences, for the result would be neither the one run's nor the other's.
-`--fork` goes on all the same, as a new run that says where it came from.
+`--fork` continues all the same, as a new run that says where it came from.
 """
 
 import math
@@ -43,8 +43,8 @@ _STATE = ("method", "quantization", "training.optimizer", "lora.r", "lora.target
 def refuse_another(spec: RunSpec, inputs: Inputs, folder: RunFolder, *, fork: bool) -> None:
     """Raise UserError if what is unfinished in `folder` was begun with other settings or inputs.
 
-    With `fork` only if that cannot be gone on with as `spec`. Only manifests are read; versions and
-    machine are compared when the run goes on.
+    With `fork` only if that cannot be resumed as `spec`. Only manifests are read; versions and
+    machine are compared when the run continues.
     """
     point = glance(folder.checkpoints)
     stored = point.run if point else _begun(folder)
@@ -68,10 +68,10 @@ def take_up(
     fork: bool,
     on_note: Callable[[str], None],
 ) -> Checkpoint | None:
-    """Return the checkpoint from which the run that is `run` goes on, or None: it begins anew.
+    """Return the checkpoint from which the run that is `run` continues, or None: it starts over.
 
-    `steps` is how long it trains; `on_note` is told of every checkpoint that was put aside. Raises
-    UserError if what lies there is another run's, and `fork` is not given or cannot work.
+    `steps` is how long it trains; `on_note` is called for every checkpoint that was put aside.
+    Raises UserError if what lies there is another run's, and `fork` is not given or cannot work.
     """
     point = newest(folder.checkpoints, on_note)
     stored = point.run if point else _begun(folder)
@@ -109,25 +109,25 @@ def _forkable(
 ) -> Checkpoint:
     """Return the checkpoint to fork from: `point`, or `before` it if only that trains on.
 
-    Raises UserError if a run of so many `steps` that differs by `lines` cannot go on from either.
+    Raises UserError if a run of so many `steps` that differs by `lines` cannot resume from either.
     """
     stuck = [line for line in lines if line.partition(":")[0] in _STATE]
     if stuck:
         raise UserError(
-            "\n  ".join([f"{point.path} cannot go on as a run with:", *stuck]),
-            f"weights and optimizer are of the other; to begin anew: {_clean(folder)}",
+            "\n  ".join([f"{point.path} cannot resume as a run with:", *stuck]),
+            f"weights and optimizer are of the other; to start over: {_clean(folder)}",
         )
     if point.step > steps:
         raise UserError(
             f"{point.path} is after step {point.step}, and the training would end after {steps}",
-            f"fork it into a training that is as long or longer; to begin anew: {_clean(folder)}",
+            f"fork it into a training that is as long or longer; to start over: {_clean(folder)}",
         )
     found = point if point.step == steps or point.trains else before
     if found is None:
         raise UserError(
             f"{point.path} was the end of a training of {point.step} steps: it holds no state of "
-            f"the optimizer to go on with, to {steps} steps",
-            f"go back to {point.step} steps; to begin anew: {_clean(folder)}",
+            f"the optimizer to continue with, to {steps} steps",
+            f"go back to {point.step} steps; to start over: {_clean(folder)}",
         )
     return found
 
@@ -142,8 +142,8 @@ def _refusal(folder: RunFolder, point: Checkpoint | None, lines: Sequence[str]) 
         done = f"{point.step} step{'' if point.step == 1 else 's'}"
     return UserError(
         "\n  ".join([f"{folder.path} is unfinished, with {done} done, as another run:", *lines]),
-        "go back to those settings; or add --fork to the same command, which goes on from there as "
-        f"a new run; or begin anew: {_clean(folder)}",
+        "go back to those settings; or add --fork to the same command, which resumes from there as "
+        f"a new run; or start over: {_clean(folder)}",
     )
 
 
@@ -239,7 +239,7 @@ def as_tested(config: ArmConfig, stored: Mapping[str, Any]) -> ArmConfig:
 def as_stored(design: Design, folder: ExperimentFolder) -> Design:
     """Return the design as its runs were tested, where they all were on what it asks, or on more.
 
-    Else, where any is not complete or differs otherwise, it is returned as it is.
+    Else, where any is not complete or differs in other ways, it is returned as it is.
     """
     stored = [_identity(folder.of(spec)) for spec in design.runs]
     pairs = list(zip(design.runs, stored, strict=True))

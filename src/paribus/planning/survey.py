@@ -1,6 +1,6 @@
 """What is known of every arm before anything is spent: inputs, the model's shape, a forecast.
 
-`plan` goes on where something cannot be had (no network, a gated model) and says what is missing;
+`plan` continues where something cannot be had (no network, a gated model) and says what is missing;
 `run` stops there. Both ask here.
 
 Settles every `auto` of `training` before anything runs: precision, micro-batch, recomputation.

@@ -111,7 +111,7 @@ def losses(tables: Tables) -> Picture | None:
         "losses",
         drawn,
         "Training loss: mean over the target tokens of each step, or of a block of steps in long "
-        "runs. There is no interval: the loss is of the very examples trained on.",
+        "runs. There is no interval: the loss is of the training examples themselves.",
     )
 
 

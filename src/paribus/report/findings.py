@@ -84,7 +84,7 @@ def _verdict(finding: Finding) -> str:
     if finding.verdict is Verdict.NOT_SHOWN:
         return said
     if finding.scope is None:
-        return f"{said}, by a test of its own"
+        return f"{said}, by its own test"
     return f"{said} for {'the methods' if finding.scope is Scope.METHODS else 'these models'}"
 
 

@@ -108,7 +108,7 @@ def _share(table: SignalTable, signal: Signal) -> str:
 
 
 def _counted(number: str, share: float | None, interval: Interval | None) -> str:
-    """`12: 12 %`, its interval on a line of its own."""
+    """`12: 12 %`, its interval on its own line."""
     ends = "" if interval is None else f"\n[{wording.percent_range(interval)}]"
     return f"{number}: {wording.percent(share)}{ends}"
 

@@ -30,7 +30,7 @@ def check_target(page: Path) -> None:
             raise StoreError(f"{page} lies in the store, in {store}", _REMEDY)
         nearest = next(each for each in page.absolute().parents if os.path.lexists(each))
         if not nearest.is_dir():
-            raise StoreError(f"{nearest} is no folder", _REMEDY)
+            raise StoreError(f"{nearest} is not a folder", _REMEDY)
         if os.path.lexists(page):
             fault = _fault(page)
             if fault:
@@ -46,4 +46,4 @@ def _fault(path: Path) -> str:
     if not path.is_file():
         return "is a pipe, a socket or a device"
     with open_file(path) as file:
-        return "" if _MARK in file.read(_HEAD) else "exists and is no report of paribus"
+        return "" if _MARK in file.read(_HEAD) else "exists and is not a report of paribus"

@@ -105,7 +105,7 @@ OUTCOMES = {
 STOPS = {
     Stop.ANSWER: "stopped after its answer",
     Stop.STOP_TOKEN: "ended by itself",
-    Stop.NEXT_QUESTION: "went on to a question of its own",
+    Stop.NEXT_QUESTION: "continued with its own question",
     Stop.LENGTH: "reached the token limit",
     Stop.FAILED: "generation failed",
 }

@@ -49,7 +49,7 @@ def save_model(model: Any, inputs: Inputs, config: ArmConfig, folder: Path) -> N
     """Save the weights alone, with their config. Raises StoreError if they cannot be written."""
     with writing(folder), full_disk(folder):
         if hasattr(model, "peft_config"):
-            # The base as the experiment names it; and no question to the Hub (peft asks otherwise).
+            # The base as the experiment names it; and the Hub is not asked, as peft does.
             adapter = model.peft_config["default"]
             adapter.base_model_name_or_path = config.model
             adapter.revision = inputs.source.commit

@@ -47,7 +47,7 @@ from paribus.store.runs import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Before:
-    """The complete run to go on from: its `spec.json` and its result."""
+    """The complete run to resume from: its `spec.json` and its result."""
 
     spec: dict[str, Any]
     result: RunResult

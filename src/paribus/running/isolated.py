@@ -1,13 +1,13 @@
-"""Run one spec in a process of its own, and record why it stopped if it did.
+"""Run one spec in its own process, and record why it stopped if it did.
 
 A run that needs more memory than there is fails as `OutOfMemory`, with what was predicted for it.
 
-Work in a process of its own, and hear from it while it goes on.
+Work in its own process, and hear from it while it continues.
 
-A process returns all of its memory, has a peak of its own, and confines a crash, an out-of-memory
+A process returns all of its memory, has its own peak, and confines a crash, an out-of-memory
 kill or a library's global state. On the CPU the processes are forked from a server that has the
 heavy imports done, so one starts in milliseconds. A GPU's driver does not survive a fork, and some
-libraries wake it when imported: there each process imports anew.
+libraries wake it when imported: there each process imports again.
 """
 
 import multiprocessing
@@ -169,7 +169,7 @@ def _listen(
 
 
 def _last_words(failure: ParibusError | Stopped | None) -> str:
-    """Return what to say of a child that was asked to stop: where it goes on, or why it failed."""
+    """Return what to say of a child that was asked to stop: where it resumes, or why it failed."""
     if isinstance(failure, ParibusError):
         return f", and this run failed meanwhile: {failure.message}"
     return failure.text if failure else ""
@@ -210,7 +210,7 @@ def run_isolated(
 ) -> None:
     """Run `spec` in a child process. Raises what it raised, or RunFailed if it died.
 
-    Raises Stopped if that was asked for: the run goes on from a checkpoint next time.
+    Raises Stopped if that was asked for: the run resumes from a checkpoint next time.
     """
 
     def tell() -> None:

@@ -2,7 +2,7 @@
 
 Everything is checked first. Trials find the learning rates that are open, then the arms run.
 Finished runs are kept; a failed run does not stop the others. Where looks are declared, the seeds
-up to the next look are run, and whoever judges them says which arms go on.
+up to the next look are run, and whoever judges them says which arms continue.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -37,7 +37,7 @@ from paribus.store.runs import RunState, fail, locked, put_in_place, state
 
 OnRun = Callable[[RunSpec, Progress], None]
 OnLook = Callable[[int], Collection[str]]
-"""Judges the runs at a declared look, given its number of seeds; returns the arms that go on."""
+"""Judges the runs at a declared look, given its number of seeds; returns the arms that continue."""
 Execute = Callable[[RunSpec, RunFolder, Callable[[Progress], None], Planned | None], None]
 
 
@@ -71,9 +71,9 @@ def run_experiment(
 ) -> ExperimentOutcome:
     """Run what is not complete yet under `root`, and return how it went.
 
-    `on_checked` is told the settled design and what the rules found, before the first run begins;
+    `on_checked` is called with the settled design and what the rules found, before the first run;
     `on_look` is asked at each declared look, once all runs up to it are complete.
-    With `fork` unfinished runs go on even where they were begun with other settings. Failures of
+    With `fork` unfinished runs resume even where they were begun with other settings. Failures of
     single runs are in the result; a failed trial is only a rate that cannot be chosen.
 
     Raises UserError before any compute is spent if something cannot work or an unfinished run was

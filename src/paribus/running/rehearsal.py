@@ -1,7 +1,7 @@
 """`plan --probe`: two real steps at the longest batch and one evaluation batch, measured.
 
-A forecast is arithmetic; a rehearsal is the run itself, cut to its dearest moments, in a process
-of its own. The second step has optimizer states, as all later ones do; it is the one timed.
+A forecast is arithmetic; a rehearsal is the run itself, cut to its most expensive moments, in its
+own process. The second step has optimizer states, as all later ones do; it is the one timed.
 """
 
 import time
@@ -65,7 +65,7 @@ def correct(prospect: Prospect, measured: Rehearsal) -> RunEstimate:
 
 
 def rehearse(prospect: Prospect) -> Rehearsal:
-    """Return what the dearest step and batch of an arm's first run take here.
+    """Return what the most expensive step and batch of an arm's first run take here.
 
     Raises OutOfMemory or RunFailed: what the run itself would have met.
     """
@@ -155,7 +155,7 @@ def _train(
 
 
 def _evaluate(model: "nn.Module", inputs: Inputs, spec: RunSpec) -> tuple[int, float, float]:
-    """Return peak, seconds of the prompts and seconds per further token of the dearest batch."""
+    """Return peak, seconds of the prompts and seconds per further token of the longest batch."""
     from paribus.evaluation.engine.generate import generate
     from paribus.evaluation.engine.likelihood import likelihoods
     from paribus.models.device import peak_memory_bytes, reset_peak_memory

@@ -89,8 +89,8 @@ def run_one(
     """Train and test one arm with one seed, and store everything. Raises ParibusError, Stopped.
 
     A trial of a learning rate is a run like any other, tested on the validation problems. What was
-    `planned` for it is stored beside what is measured. An unfinished run goes on where it was; with
-    `fork` also if it was another run. The caller holds its lock.
+    `planned` for it is stored beside what is measured. An unfinished run resumes where it stopped;
+    with `fork` also if it was another run. The caller holds its lock.
     """
     on_progress(Progress(stage="loading"))
     config, device = spec.config, default_device()

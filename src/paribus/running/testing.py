@@ -157,7 +157,7 @@ def _measure_heldout(model: nn.Module, job: Job, pieces: Pieces, kept: Kept) -> 
 def _enter(protocol: str, problems: Sequence[Problem], spec: RunSpec, pieces: Pieces) -> None:
     """Write into the ledger that the test split is about to be read; a trial does not read it.
 
-    Going on with a reading that was interrupted is no further one.
+    Resuming a reading that was interrupted is no further one.
     """
     entered = f"{file_name(protocol)}-entered"
     if spec.trial or pieces.read(entered) is not None:

@@ -50,7 +50,7 @@ class Candidate:
     Attributes:
         model: as it was named.
         runs: one for each protocol; empty if it cannot be had.
-        skipped: what it is not tested under, and why that is no fault.
+        skipped: what it is not tested under, and why that is not a fault.
         errors: what was asked for and cannot be done: message and remedy.
     """
 
@@ -108,7 +108,7 @@ def _check(models: Sequence[str], protocols: Sequence[str]) -> None:
     for name in protocols:
         if name not in PROTOCOLS:
             raise UserError(
-                f"--protocols: {name!r} is no protocol{nearest(name, list(PROTOCOLS))}",
+                f"--protocols: {name!r} is not a protocol{nearest(name, list(PROTOCOLS))}",
                 f"choose from {', '.join(PROTOCOLS)}",
             )
 

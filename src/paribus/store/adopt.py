@@ -25,15 +25,15 @@ _ELSEWHERE = "take the folder out, or put it into the experiment that it belongs
 def adopt(path: Path) -> list[TestRead]:
     """Enter into the ledger what the run in `path` read, and return the lines; none lacked: none.
 
-    Raises StoreError if it is no complete run of the experiment around it, or in use; DamagedError
-    if it, or the experiment, is not as it was written.
+    Raises StoreError if it is not a complete run of the experiment around it, or in use;
+    DamagedError if it, or the experiment, is not as it was written.
     """
     folder = RunFolder(path.absolute())
     if is_trial(folder.path):
         raise StoreError(f"{path} is a trial", "trials read no test problems: there is no need")
     if not is_replicate(folder.path.name) or not folder.experiment.description.is_file():
         raise StoreError(
-            f"{path} is no run in an experiment's folder",
+            f"{path} is not a run in an experiment's folder",
             "copy it to runs/EXPERIMENT/ARM/seed-K and name that",
         )
     with locked(folder.experiment.lock):

@@ -47,7 +47,7 @@ class Pieces:
     Attributes:
         folder: the run's.
         run: what the run is, as in `spec.json`.
-        on_damaged: is told of a piece that was put aside.
+        on_damaged: is called for a piece that was put aside.
     """
 
     folder: RunFolder
@@ -95,7 +95,7 @@ class Checkpoint:
         step: optimizer steps that are done.
         run: what the run is: spec, inputs and environment, as in `spec.json`.
         forked_from: where the run came from if it began at a checkpoint of another spec.
-        trains: whether training can go on from it; the last one of a training has weights alone.
+        trains: whether training can resume from it; the last one of a training has weights alone.
     """
 
     path: Path
@@ -160,7 +160,7 @@ def verified(path: Path) -> Checkpoint:
     if there != set(files):
         odd = sorted(there ^ set(files))
         raise DamagedError(
-            f"{path} misses or has beside it: {', '.join(odd)}", "restore the folder"
+            f"{path} lacks files or has extra ones: {', '.join(odd)}", "restore the folder"
         )
     for name, said in files.items():
         file = path / name
@@ -175,7 +175,7 @@ def _said(path: Path) -> tuple[Checkpoint, dict[str, Any]]:
     if manifest.get("format") != CHECKPOINT_FORMAT:
         raise DamagedError(
             f"{path} has format {manifest.get('format')}, this paribus reads {CHECKPOINT_FORMAT}",
-            "go on with the paribus that wrote it",
+            "resume with the version of paribus that wrote it",
         )
     try:
         run = dict(manifest["run"])
@@ -190,7 +190,9 @@ def _said(path: Path) -> tuple[Checkpoint, dict[str, Any]]:
         )
         return found, dict(manifest["files"])
     except UNREADABLE as error:
-        raise DamagedError(f"{path} has an odd manifest: {error!r}", "restore the file") from error
+        raise DamagedError(
+            f"{path} has an invalid manifest: {error!r}", "restore the file"
+        ) from error
 
 
 def newest(
@@ -198,8 +200,8 @@ def newest(
 ) -> Checkpoint | None:
     """Return the newest checkpoint under `folder` that can be trusted; None if there is none.
 
-    With `trains` it is the newest that training can go on from. What cannot be trusted is put
-    aside, and `on_damaged` is told. What a dead process left unfinished is removed: the caller
+    With `trains` it is the newest that training can resume from. What cannot be trusted is put
+    aside, and `on_damaged` is called. What a dead process left unfinished is removed: the caller
     holds the run's lock. Raises StoreError if the folder cannot be written.
     """
     for path in folder.glob(f"{_NEW}*"):

@@ -180,9 +180,9 @@ def _inside(folder: Path) -> list[Path]:
 
 def _cost_of_checkpoints(now: Standing) -> str:
     if now.checkpoint is None:
-        return "nothing goes on from them"
+        return "nothing resumes from them"
     of = f" of {now.steps}" if now.steps else ""
-    return f"it goes on from step {now.checkpoint}{of}: this work would be lost"
+    return f"it resumes from step {now.checkpoint}{of}: this work would be lost"
 
 
 def _cost_of_pieces(now: Standing) -> str:
@@ -195,7 +195,7 @@ def _cost_of_pieces(now: Standing) -> str:
 def _reason(now: Standing) -> str:
     if now.state is RunState.FAILED and now.error:
         return f"{now.error.splitlines()[0]}; its log would be lost"
-    return "the run writes it anew"
+    return "the run writes it again"
 
 
 def _leftover(what: str, why: str, paths: Sequence[Path]) -> Leftover:

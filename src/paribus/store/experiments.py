@@ -45,7 +45,7 @@ _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 def _plain_name(name: str) -> str:
     if name in ("", ".", "..") or set(name) & set("/\\") or printable(name) != name:
-        raise ValueError("is no plain name of a folder")
+        raise ValueError("is not a plain name of a folder")
     return name
 
 

@@ -16,7 +16,7 @@ runs/<experiment>/
     manifest.json                written last: its presence means complete
     lock                         held by the process that works on the run
     trackers/                    what TensorBoard reads, if it is asked for
-    checkpoints/                 only until then: where training goes on from
+    checkpoints/                 only until then: where training resumes from
     pieces/                      only until then: what was tested so far
   lock                           held by `paribus run`
   report/index.html  findings.json
@@ -95,7 +95,7 @@ class RunFolder:
 
     @property
     def checkpoints(self) -> Path:
-        """Folder of the states that training may go on from; gone once the run is complete."""
+        """Folder of the states that training may resume from; gone once the run is complete."""
         return self.path / "checkpoints"
 
     @property

@@ -302,7 +302,7 @@ def tested_for(run: RunFolder) -> list[str]:
 
 
 def still_to_test(run: RunFolder, identity: Mapping[str, Any]) -> Further:
-    """Return in what the complete run was tested otherwise than its arm's `identity` says by now.
+    """Return in what the complete run was tested differently than its arm's `identity` says by now.
 
     Nothing if it is not complete, or damaged, which is named where the run itself is checked.
     """
@@ -319,7 +319,7 @@ def still_to_test(run: RunFolder, identity: Mapping[str, Any]) -> Further:
 
 
 def about_further(further: Further) -> str:
-    """Return what is still to be tested, and how to go on."""
+    """Return what is still to be tested, and how to continue."""
     lines = ", ".join(f"{key}: {old} → {new}" for key, (old, new) in further.items())
     words = overrides({key: new for key, (_, new) in further.items()})
-    return f"still to be tested further ({lines}): `paribus run` with {words} goes on"
+    return f"still to be tested further ({lines}): `paribus run` with {words} resumes"

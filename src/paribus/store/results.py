@@ -149,7 +149,7 @@ class PrecisionUsed(Recorded):
 
 
 class Fork(Recorded):
-    """The checkpoint of another run from which a run went on.
+    """The checkpoint of another run from which a run continued.
 
     Attributes:
         fingerprint: of the other run.
@@ -191,7 +191,7 @@ class RunResult(Recorded):
         data: counts of the problems.
         precision: number formats.
         predicted_peak_bytes: the peak of memory that was planned for; None if nothing was.
-        forked_from: the other run's checkpoint that the run went on from.
+        forked_from: the other run's checkpoint that the run resumed from.
         weights_note: where the weights come from, if that needs saying; else "".
         environment: name of a package, or `python`, `device`, `machine`, `processor` -> its
             version or description.

@@ -3,8 +3,8 @@
     begin(folder, spec)  ->  events, generations, weights  ->  finish(folder, result)
 
 `finish` writes `manifest.json` last, with the size and SHA-256 of every file; a run without a
-manifest is unfinished, whatever else lies in its folder. It goes on from its newest checkpoint and
-from what was tested, or starts anew.
+manifest is unfinished, whatever else lies in its folder. It resumes from its newest checkpoint and
+from what was tested, or starts over.
 
 One process at a time works on a run: a lock that ends with its owner, however that ends.
 
@@ -98,7 +98,7 @@ def begin(folder: RunFolder, spec: dict[str, Any], *, events: Path | None = None
     """Open `folder` for a run: what an unfinished run left there is removed.
 
     Checkpoints and pieces stay, for whoever calls to use or remove, and what paribus did not write.
-    `events` is a log to go on from.
+    `events` is a log to resume from.
 
     Raises StoreError if the folder holds a complete run, or cannot be written.
     """
@@ -232,7 +232,7 @@ def fail(
     kind: str = "failed",
     predicted_peak_bytes: int | None = None,
 ) -> None:
-    """Record why the run stopped. It stays unfinished: the next `run` starts it anew.
+    """Record why the run stopped. It stays unfinished: the next `run` starts it over.
 
     `kind` is `failed` or `out of memory`; the prediction stands beside either.
     """
@@ -291,7 +291,9 @@ def _taken(path: Path) -> int:
         descriptor = _open(path, os.O_RDWR | os.O_CREAT)
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise StoreError(f"{path} is no file", "remove it: it keeps paribus from the run")
+                raise StoreError(
+                    f"{path} is not a file", "remove it: it keeps paribus from the run"
+                )
             _take(descriptor)
             with suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(descriptor), path.lstat()):

@@ -5,7 +5,7 @@
 
 A run is told by its place as well as by its files, so that a lost file does not hide it.
 
-How a run stands: its state, how far it came, where it would go on; no large file is read.
+How a run stands: its state, how far it came, where it would resume; no large file is read.
 
     standing(folder).state           # RunState.UNFINISHED
     standing(folder).goes_on         # "step 120 of 400"
@@ -112,7 +112,7 @@ def find_stores(path: Path) -> tuple[list[ExperimentFolder], list[RunFolder]]:
     if not runs and not experiments:
         what = f"{path} holds no runs" if path.is_dir() else f"there is no folder {path}"
         raise StoreError(
-            f"{path} is no folder" if path.is_file() else what,
+            f"{path} is not a folder" if path.is_file() else what,
             "name a folder of runs, an experiment's folder in it, or one run's",
         )
     return experiments, runs
@@ -127,7 +127,7 @@ def folders_in(path: Path) -> list[Path]:
 
 
 def files_under(path: Path, leave_out: Collection[Path] = ()) -> Iterator[Path]:
-    """Yield all that lies under `path` and is no folder: files, links, and whatever else.
+    """Yield all that lies under `path` and is not a folder: files, links, and whatever else.
 
     Nothing below a folder in `leave_out` is. Raises OSError for a folder that cannot be read.
     """
@@ -166,7 +166,7 @@ class Standing:
         checkpoint: step of the newest checkpoint, by its name; None if there is none.
         tested: texts that are kept, under all protocols; None if it is complete or none is.
         to_test: how many there will be; None if that is not known.
-        begun: seconds since the run began or went on; never below 0, None if it has not.
+        begun: seconds since the run began or continued; never below 0, None if it has not.
         changed: seconds since it last wrote something, likewise.
         error: why it failed, or what is damaged.
     """
@@ -183,7 +183,7 @@ class Standing:
 
     @property
     def goes_on(self) -> str | None:
-        """Where it would go on, in words; None if it would begin anew."""
+        """Where it would resume, in words; None if it would start over."""
         parts = []
         if self.checkpoint is not None:
             parts.append(f"step {self.checkpoint}" + (f" of {self.steps}" if self.steps else ""))

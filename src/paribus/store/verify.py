@@ -1,17 +1,17 @@
 """What `paribus verify` counts and finds, while it goes through a store.
 
-Is one run as it was written: a complete one wholly, an unfinished one where it would go on.
+Is one run as it was written: a complete one wholly, an unfinished one where it would resume.
 
-What else lies in the folder of an unfinished run is not compared with anything: whoever goes on
+What else lies in the folder of an unfinished run is not compared with anything: whoever continues
 removes it, and nothing of it comes into a result.
 
-Is everything in a store as it was written? Only read, never mended.
+Is everything in a store as it was written? Only read, never repaired.
 
     verify(Path("runs"), checked := Checked(), on_folder=print)
     checked.differences          # [Difference(file=…/result.json, what="is missing; …")]
 
 What goes into a result is compared with the hash it was written with: every file of a complete run,
-what an unfinished run goes on from, and the files of the experiment as a whole. Then what must
+what an unfinished run resumes from, and the files of the experiment as a whole. Then what must
 agree: a spec with its fingerprint and place, a result with its texts, the ledger with the runs.
 """
 
@@ -133,7 +133,7 @@ def _check_links(there: list[Path], checked: Checked) -> None:
     named = {each.file for each in checked.differences}
     for path in there:
         if path not in named and (path.is_symlink() or not path.is_file()):
-            checked.add(path, "is no file but a link or a device; paribus makes none")
+            checked.add(path, "is not a file but a link or a device; paribus makes none")
 
 
 def _check_spec(folder: RunFolder, checked: Checked) -> dict[str, Any] | None:
@@ -176,7 +176,7 @@ def _check_unfinished(folder: RunFolder, checked: Checked) -> None:
         checked.add(
             folder.manifest,
             "is missing, though there is a result: it was removed, or the run was stopped as it "
-            "was about to write it; `paribus run` goes on",
+            "was about to write it; `paribus run` resumes",
         )
     spec: dict[str, Any] | None = None
     if folder.spec.exists():
@@ -211,7 +211,7 @@ def _check_checkpoint(
             if spec is not None and run != spec:
                 checked.add(folder.spec, f"is of another run than {path.name}")
     elif not path.name.startswith(".new-"):
-        checked.add(path, "was added: it is no checkpoint")
+        checked.add(path, "was added: it is not a checkpoint")
 
 
 def _check_piece(
@@ -232,7 +232,7 @@ def _check_piece(
 def verify(path: Path, checked: Checked, on_folder: Callable[[Path], None]) -> None:
     """Check all runs and experiments in `path`: a store, an experiment, an arm or a run.
 
-    `on_folder` is told which is next. Raises StoreError if there is nothing to check.
+    `on_folder` is called with the next one. Raises StoreError if there is nothing to check.
     """
     experiments, runs = find_stores(path)
     for folder in experiments:
@@ -273,7 +273,7 @@ def _check_experiment(folder: ExperimentFolder, checked: Checked) -> None:
 
 
 def _check_rates(folder: ExperimentFolder, description: Description, checked: Checked) -> None:
-    """Check that the chosen rates are on record of every arm that has gone on to its runs."""
+    """Check that the chosen rates are on record of every arm that has started its runs."""
     tuned = {trial.arm for trial in description.trials}
     done = {run.arm for run in folder.runs() if state(run) is RunState.COMPLETE}
     if tuned & done and not folder.tuning.exists():

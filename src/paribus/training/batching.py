@@ -2,7 +2,7 @@
 
 The epochs' permutations form one stream, cut into full batches, so every example is seen once
 before any is seen twice. Lengths play no part: nothing is padded, so nothing is gained by sorting,
-and the batches are the same in every arm. The plan is a pure function, so training can go on from
+and the batches are the same in every arm. The plan is a pure function, so training can resume from
 any step by skipping.
 """
 
@@ -126,7 +126,7 @@ def plan_batches(
     Raises ValueError if `batch_size` is not a multiple of `micro_batch`.
     """
     if batch_size % micro_batch:
-        raise ValueError(f"batch size {batch_size} is no multiple of micro-batch {micro_batch}")
+        raise ValueError(f"batch size {batch_size} is not a multiple of micro-batch {micro_batch}")
     stream = _stream(num_examples, seed)
     return [
         [list(islice(stream, micro_batch)) for _ in range(batch_size // micro_batch)]

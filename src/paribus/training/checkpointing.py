@@ -1,10 +1,10 @@
-"""When a training is saved, and how it goes on: the store's checkpoints filled with its state.
+"""When a training is saved, and how it continues: the store's checkpoints filled with its state.
 
     saves = Checkpoints(folder, run=spec_record, minutes=5.0, point=None)
-    train(…, checkpoints=saves)          # or with point=newest(…): goes on where that one ends
+    train(…, checkpoints=saves)          # or with point=newest(…): continues where that one ends
 
-Files are written between two steps, from the very memory that trains: nothing is copied. What
-takes as long again, waiting for the disk and hashing, goes on in a thread beside the next steps.
+Files are written between two steps, from the same memory that trains: nothing is copied. What
+takes as long again, waiting for the disk and hashing, continues in a thread beside the next steps.
 
 What a training is at the end of a step, as safetensors and JSON: nothing else is ever read.
 
@@ -114,7 +114,7 @@ def restore_random(folder: Path, device: torch.device) -> None:
     """Put back the generators that a training on `device` draws from.
 
     Those of other GPUs are left out: earlier versions saved one of every GPU that was visible, and
-    fewer may be now. A GPU that has none goes on from its seed: a fork of a training on a CPU.
+    fewer may be now. A GPU that has none resumes from its seed: a fork of a training on a CPU.
     """
     stored = load_file(folder / "random.safetensors")
     torch.set_rng_state(stored["cpu"])
@@ -168,8 +168,8 @@ def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 NAN_REMEDY = (
-    "lower training.learning_rate, or set training.precision=fp32; with --fork it goes on from its "
-    "newest checkpoint, after `paribus clean` it begins anew"
+    "lower training.learning_rate, or set training.precision=fp32; with --fork it resumes from its "
+    "newest checkpoint, after `paribus clean` it starts over"
 )
 """What to do when a loss, a gradient or a weight is not one."""
 
@@ -185,7 +185,7 @@ class Checkpoints:
         folder: the run's.
         run: what the run is, as in `spec.json`.
         minutes: between two checkpoints; 0: after every step; None: only when asked to stop.
-        point: the checkpoint to go on from, if there is one.
+        point: the checkpoint to resume from, if there is one.
     """
 
     folder: RunFolder
@@ -217,13 +217,15 @@ class Checkpoints:
     ) -> None:
         """Save the training as it is after `step`; once it is over, without an optimizer.
 
-        `write_more` may add files. Raises RunFailed if a weight is no number; StoreError: no room,
-        not writable, or the one before was not what had been written. Those that are verified stay.
+        `write_more` may add files. Raises RunFailed if a weight is NaN or infinite; StoreError: no
+        room, not writable, or the checkpoint before is damaged. Verified checkpoints stay.
         """
         self.wait()
         spoiled = not_finite(model)
         if spoiled:
-            raise RunFailed(f"step {step} left a weight that is no number: {spoiled}", NAN_REMEDY)
+            raise RunFailed(
+                f"step {step} left a weight that is NaN or infinite: {spoiled}", NAN_REMEDY
+            )
         self._check_room(state_bytes(model, optimizer))
         temporary = make_room(self.folder.checkpoints, step)
         try:
@@ -287,6 +289,6 @@ class Checkpoints:
             raise StoreError(
                 f"{self.folder.checkpoints}: a checkpoint needs {needed / 1e9:.2f} GB, and "
                 f"{_SPARE:g} times that must be free; {free / 1e9:.2f} GB are",
-                "free some disk space, then give the same command: the run goes on from its "
+                "free some disk space, then give the same command: the run resumes from its "
                 "newest checkpoint",
             )

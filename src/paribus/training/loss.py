@@ -54,7 +54,7 @@ class CompletionLoss:
         Raises ModelError for labels outside of that.
 
         If the head is trained, its gradient is in `head_VD.grad` when this returns: `backward` must
-        begin at this very value. Everything but the matrix products is fp32.
+        begin at this value. Everything but the matrix products is fp32.
         """
         refuse_outside(labels_N, len(self.head_VD))
         head_VD = self.head_VD if torch.is_grad_enabled() else self.head_VD.detach()
@@ -136,7 +136,7 @@ class CompletionLoss:
     def _make_room(self, rows: int, vocabulary: int) -> None:
         """Make the pieces that every tile writes into large enough for `rows`.
 
-        A piece taken anew for each tile does not fit where the last one was freed, once a small
+        A piece taken again for each tile does not fit where the last one was freed, once a small
         result that stays has been put there: glibc then held up to 64 of 16 MB (LOG.md).
         """
         if len(self._kept) < rows * vocabulary:

@@ -58,8 +58,8 @@ class Probed:
     """What the probes found.
 
     Attributes:
-        failures: what failed; none of it is for the run to go on with.
-        warnings: what is odd, and may be meant.
+        failures: what failed; none of it is for the run to continue with.
+        warnings: what is unusual, and may be intended.
         dtypes: of all weights, what trains first.
         seconds: how long it took.
     """

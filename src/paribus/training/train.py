@@ -166,7 +166,7 @@ def train(
 ) -> TrainingCost:
     """Train `model` in place and return the measured cost.
 
-    `folder` is for trackers' files. With `checkpoints` it goes on where their `point` ends, and
+    `folder` is for trackers' files. With `checkpoints` it continues where their `point` ends, and
     the trained weights are saved at the end. Raises RunFailed on a loss that is not a number,
     StoreError if a checkpoint cannot be written, Stopped if that was asked for.
     """
@@ -214,7 +214,7 @@ def train(
 def arguments(
     config: TrainingConfig, num_steps: int, seed: int, device: torch.device, folder: Path
 ) -> TrainingArguments:
-    """Return what `config` means to the Trainer: every value said, none left to its defaults."""
+    """Return what `config` means to the Trainer: every value stated, none left to its defaults."""
     recomputing: dict[str, Any] = {
         RECOMPUTING: config.recomputes,
         f"{RECOMPUTING}_kwargs": {"use_reentrant": False} if config.recomputes else None,

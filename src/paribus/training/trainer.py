@@ -139,7 +139,7 @@ class CompletionTrainer(Trainer):
         )
         if asked():
             self.checkpoints.wait()
-            raise Stopped(f", this one goes on from step {step} of {self.state.max_steps}")
+            raise Stopped(f", this one resumes from step {step} of {self.state.max_steps}")
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         assert self.checkpoints is not None

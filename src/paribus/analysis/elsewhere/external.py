@@ -6,7 +6,7 @@
 
 Every pair of arms is a contrast, the later one as A: "is the new one better than the first?"; an
 untuned one is always B. Several files of one arm are seeds only where that is known or said, else
-they are averaged as models that exist (`repeats`). Arms are compared on the very same problems or
+they are averaged as models that exist (`repeats`). Arms are compared on the same problems or
 not at all; `common=True` asks for those that all of them answer. Where one problem comes twice with
 one text, it counts once; with two texts nobody can say which is the answer, and it is an error.
 """
@@ -137,7 +137,7 @@ def collect(
         )
         for name in dict.fromkeys(source.run.arm for source in sources)
     }
-    # A file's name may hold bytes that are no text; the report is text.
+    # A file's name may hold bytes that are not text; the report is text.
     files = [argument.encode(errors="replace").decode() for argument in arguments]
     stated = {
         "files": files,
@@ -199,7 +199,7 @@ def _answers(
         raise DataError(
             f"{len(conflicts)} times one problem has two different texts: "
             + "; ".join(conflicts[:_SHOWN]),
-            "keep one text for each problem, or give each repeat a file of its own",
+            "keep one text for each problem, or give each repeat its own file",
         )
     return _Answers(
         source=source,

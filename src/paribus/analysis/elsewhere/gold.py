@@ -72,7 +72,7 @@ def check_shared(left_out: Sequence[LeftOut], shared: Sequence[str], *, common: 
         )
     if different and not common:
         raise DataError(
-            f"not the very same problems: {listed}",
+            f"not the same problems: {listed}",
             f"give --common to use the {len(shared)} problems that all of them answer",
         )
 
@@ -105,7 +105,7 @@ def notes_with_prompts(runs: Sequence[Run]) -> list[str]:
     return notes
 
 
-WHICH = "give the gold file that has it: --gold FILE, or mend the rows"
+WHICH = "give the gold file that has it: --gold FILE, or fix the rows"
 """What to do where rows have two golds for one question."""
 
 
@@ -187,7 +187,7 @@ def stated_problem(row: dict[str, Any], where: str, group_by: str | None) -> Pro
     if number is None:
         raise DataError(
             f"{where}: 'answer' is {str(answer)[:60]!a}, neither '... #### N' nor a number",
-            "give the gold file: --gold FILE, or mend the line",
+            "give the gold file: --gold FILE, or fix the line",
         )
     return Problem(
         question=question,

@@ -1,7 +1,7 @@
 """Whether several files of one arm are seeds of its method: separate training runs of it.
 
     doubts_of(written, Said())       # {"a": "they may be one model asked again"}
-    refuse_copies(written)           # DataError: s1.jsonl holds the very texts of s0.jsonl
+    refuse_copies(written)           # DataError: s1.jsonl holds exactly the texts of s0.jsonl
 
 A method is spoken of only over separate training runs. Files do not say what they are: one model
 sampled three times looks like three seeds, and varies less. So somebody must say it, but for runs
@@ -12,7 +12,7 @@ same answer to every problem, wrong ones too, are not taken for two seeds.
 How alike runs from files are: in their texts, and in the answers that these give.
 
     pair = Pair(first, second)
-    pair.texts                  # 0.83: share of the problems with the very same text
+    pair.texts                  # 0.83: share of the problems with the same text
     pair.answers, pair.wrong    # 1.0, 80: the same number on all 80 problems not solved by both
 
 One model's texts with a word changed are no other run, and texts alone do not show that. Where both
@@ -122,7 +122,7 @@ class Pair:
             return ""
         one, other = self._labels
         if self.texts == 1.0:
-            return f"{other} holds the very texts of {one}"
+            return f"{other} holds exactly the texts of {one}"
         return f"{other} has the text of {one} on {_whole(self.texts)} % of the problems"
 
     @property
@@ -257,12 +257,12 @@ def check_flags(written: Sequence[Written], said: Said, doubts: Mapping[str, str
 
 
 def refuse_copies(written: Sequence[Written]) -> None:
-    """Raise DataError where two files of one arm hold the very same texts."""
+    """Raise DataError where two files of one arm hold the same texts."""
     for pair in pairs_of(written):
         one, other = pair.first.source, pair.second.source
         if _of_one_arm(pair) and _unproven([one, other]) and pair.texts == 1.0:
             raise DataError(
-                f"{pair.first.name}: {other.path} holds the very texts of {one.path}: "
+                f"{pair.first.name}: {other.path} holds exactly the texts of {one.path}: "
                 "a copy, no other run",
                 "give each run of an arm once",
             )

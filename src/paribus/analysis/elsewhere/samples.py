@@ -27,7 +27,7 @@ from paribus.errors import DataError
 from paribus.records import Generation, Stop
 from paribus.store.runs import as_generation
 
-_MEND = "mend or remove the line"
+_MEND = "fix or remove the line"
 _LAYOUTS = (
     "give lm-eval's samples_*.jsonl (--log_samples), JSON lines of {'id' or 'question', "
     "'completion'}, or a generations file of paribus"
@@ -170,7 +170,7 @@ def _harness(row: dict[str, Any], where: str) -> Sample:
         case [[str(), *others]]:
             raise DataError(
                 f"{where}: {1 + len(others)} completions of one problem; the limit is 1",
-                "run lm-eval with repeats: 1, or give each repeat a file of its own and one name: "
+                "run lm-eval with repeats: 1, or give each repeat its own file and one name: "
                 "NAME=FILE NAME=FILE",
             )
         case _:

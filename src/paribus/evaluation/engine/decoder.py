@@ -12,7 +12,7 @@ already at work. The head, most of a small model's weights, is never read for a 
     row 0             bos shot    q  q  Answer :  a  a  .      its next token goes behind them
     row 1             bos shot    q  q  q  Answer :  x  x      x: padding, or an earlier text
 
-Each row has a length of its own. Masks are made of positions alone, so that neither padding nor a
+Each row has its own length. Masks are made of positions alone, so that neither padding nor a
 row's place nor its neighbours can change what a token attends to.
 
 Shapes: B rows, M rows of a chunk, Q query slots, K visible slots, V the vocabulary.
@@ -163,7 +163,7 @@ class Decoder:
         Returns the most likely token after each of them, and whether all its logits are finite.
         Both lists are for all rows, those not in `texts` included: they are computed in vain.
         """
-        # A row without a text writes behind the shared part, which its next text writes anew.
+        # A row without a text writes behind the shared part, which its next text writes again.
         given = [texts.get(row, ([0], self._shared)) for row in range(self.rows)]
         length = max(len(ids) for ids, _ in given)
         padded = [[*ids, *ids[-1:] * (length - len(ids))] for ids, _ in given]

@@ -4,8 +4,8 @@
                            on_batch=print)              # 6, 7, 12, … problems are done
 
 `batch_size` rows are at work at a time. When a few have stopped, the next problems take their
-places while the others go on; when no problem waits any more, the batch shrinks. Memory is that of
-`batch_size` rows, however many problems there are.
+places while the others continue; when no problem waits any more, the batch shrinks. Memory is
+that of `batch_size` rows, however many problems there are.
 
 Forward passes are in `decoder`, the cache in `slots`, what a row writes and where it stops in
 `writing`, what it may write next in `drafts`.

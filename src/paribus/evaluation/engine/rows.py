@@ -16,7 +16,7 @@ What a row has written, and whether it stops there.
     rules.advance(row, token, finite=True)      # row.generated grows, row.stop may be set
 
 A row stops at a stop token, at a `Question:` of its own once it has answered, at the limit of
-tokens, or where its logits are no numbers. With the calculator, a row that has written `<<12*3=`
+tokens, or where its logits are NaN. With the calculator, a row that has written `<<12*3=`
 is given the tokens of `36>>`, one by one, in place of its own choices. All of it goes by the row's
 text alone, so rows stay without influence on each other.
 """

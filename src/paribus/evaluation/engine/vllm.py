@@ -200,5 +200,5 @@ def _ask(process: "subprocess.Popen[str]", said: IO[str], request: dict[str, Any
     last = [text.strip() for text in said if text.strip()][-6:]
     raise RunFailed(
         f"vLLM ended with code {code}: {' / '.join(last)}",
-        "set evaluation.engine=paribus, or mend its installation",
+        "set evaluation.engine=paribus, or fix its installation",
     )

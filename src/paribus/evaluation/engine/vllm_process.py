@@ -1,4 +1,4 @@
-"""vLLM in a process of its own: it continues token ids, greedily, and knows nothing else.
+"""vLLM in its own process: it continues token ids, greedily, and knows nothing else.
 
     python -m paribus.evaluation.engine.vllm_process        # lines of JSON in, lines of JSON out
 

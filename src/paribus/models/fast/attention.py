@@ -48,7 +48,7 @@ def use(model: Any) -> None:
     """Let `model` attend by `attend`. Raises ModelError if its attention cannot be replaced."""
     if not model._supports_attention_backend:
         raise ModelError(
-            f"{model.config.model_type} has an attention of its own, in which texts lying end to "
+            f"{model.config.model_type} has its own attention, in which texts lying end to "
             "end would see each other",
             "choose a model whose attention transformers lets others replace",
         )

@@ -4,7 +4,7 @@
     multiply = product(head.weight, head.bias)
     logits = multiply(hidden)                  # linear(hidden, weight, bias)
 
-oneDNN arranges a weight anew for each product with it. For the thousands of tokens of a training
+oneDNN arranges a weight again for each product with it. For the thousands of tokens of a training
 step that is nothing; for the few of a decoding step it is half of the time. Results are the same
 but for the order of sums, which oneDNN chooses by the number of tokens either way.
 """
@@ -25,7 +25,7 @@ Product = Callable[[Tensor], Tensor]
 def use(model: nn.Module) -> None:
     """Arrange the weights of the decoder's linear layers, in place: only products can read them.
 
-    Adapters stay as they are: they are small, and their layers read them otherwise.
+    Adapters stay as they are: they are small, and their layers read them differently.
     """
     stack, _, _ = decoder_and_head(model)
     for name, module in stack.named_modules():

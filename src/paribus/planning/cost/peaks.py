@@ -23,7 +23,7 @@ Moment = dict[str, list[float]]
 
 HOLES = 0.35
 """What a CPU's heap takes beyond the activations in it. For aligned memory glibc 2.36 uses no freed
-piece of the very size that is asked for, only larger ones. Measured: 0.2 to 0.5."""
+piece of exactly the size that is asked for, only larger ones. Measured: 0.2 to 0.5."""
 
 NF4_BYTES = 0.5 + (1 + 4 / 256) / 64
 """Of one weight: 4 bits, and for each 64 weights a scale of 1 byte, with an fp32 for 256 scales."""
@@ -161,7 +161,7 @@ def _linears(shape: Shape) -> list[int]:
 
 
 def _others(shape: Shape) -> list[int]:
-    """Return the parameters of the embedding, of a head of its own, of norms and biases."""
+    """Return the parameters of the embedding, of its own head, of norms and biases."""
     head = [] if shape.tied else [shape.head_parameters]
     return [shape.embedding_parameters, *head, shape.other_parameters]
 

@@ -196,8 +196,8 @@ RULES: tuple[Rule, ...] = (
         title="Weights or problems from the Hub without a pinned revision",
         severity=Severity.NOTE,
         what=(
-            "Started anew elsewhere or later, the same file may mean other weights or problems. An "
-            "experiment that is half done is refused then, and never mixed."
+            "Started again elsewhere or later, the same file may mean other weights or problems. "
+            "An experiment that is half done is refused then, and never mixed."
         ),
         why="Without a revision the Hub gives the newest commit of its main branch.",
         evidence=(

@@ -131,7 +131,7 @@ OUT_OF_MEMORY = Rule(
     title="A run ran out of memory",
     severity=Severity.ERROR,
     what="The run stops and is recorded as out of memory, with what was predicted for it; the "
-    "others go on.",
+    "others continue.",
     why="The prediction was too low, or something else took memory meanwhile.",
     evidence=("failure.json of the run: kind, predicted_peak_bytes",),
     instead="Set training.micro_batch=auto and training.checkpointing=auto; lower "
@@ -143,7 +143,7 @@ NOT_A_NUMBER = Rule(
     severity=Severity.ERROR,
     what="The run stops at that step; nothing of it is reported as a result.",
     why="A learning rate that is too high, or numbers beyond a dtype's range. The Trainer would by "
-    "default replace such a loss by the running mean and go on.",
+    "default replace such a loss by the running mean and continue.",
     evidence=(
         "transformers 5.23.0, TrainingArguments.logging_nan_inf_filter: True by default, False "
         "here",
@@ -187,7 +187,7 @@ def _launched(machine: Machine) -> str | None:
     if machine.world_size != 1:
         names = " or ".join(name for name in LAUNCHERS if name in machine.environment)
         size = machine.world_size
-        return f"{names} says {size} processes" if size else f"{names} is no number"
+        return f"{names} says {size} processes" if size else f"{names} is not a number"
     return "LOCAL_RANK is set" if "LOCAL_RANK" in machine.environment else None
 
 
@@ -238,7 +238,7 @@ RULES: tuple[Rule, ...] = (
         id="PB019",
         title="Started by a launcher of several processes",
         severity=Severity.ERROR,
-        what="The run would wait for ever for processes that do not come, or stop at its first "
+        what="The run would wait forever for processes that do not come, or stop at its first "
         "step; with as many copies of paribus as processes all would write into the same folders.",
         why="paribus is one process on one device. WORLD_SIZE, LOCAL_RANK and their likes, which "
         "torchrun, accelerate launch and mpirun set, make accelerate join a group of processes "
@@ -313,7 +313,7 @@ RULES: tuple[Rule, ...] = (
         evidence=(
             "Re-run here: bitsandbytes 0.50.2, peft 0.21.2, kernels 0.17.2: `import peft` asks for "
             "kernels-community/quantization-bitsandbytes, version 1. Without the package the "
-            "import goes on as usual.",
+            "import continues as usual.",
         ),
         instead="pip uninstall kernels, or set HF_HUB_OFFLINE=1.",
         versions={"bitsandbytes": ">=0.50,<0.51", "peft": ">=0.21,<0.22"},

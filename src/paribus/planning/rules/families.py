@@ -111,7 +111,7 @@ RULES: tuple[Rule, ...] = (
         evidence=(
             "re-run here with transformers 5.23.0: KeyError 'linear_attention' (mamba, qwen3_next, "
             "recurrent_gemma), 'hybrid' (falcon_h1), 'conv' (lfm2), 'chunked_attention' (llama4); "
-            "ValueError (bloom); t5 is no causal model and is not loaded",
+            "ValueError (bloom); t5 is not a causal model and is not loaded",
         ),
         instead="Use a decoder with plain attention: Gemma, Llama, Qwen 2.5 or 3, SmolLM, OLMo 2.",
         versions=_TESTED,
@@ -119,7 +119,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         id="PB031",
-        title="A model family whose logits paribus computes otherwise",
+        title="A model family whose logits paribus computes differently",
         severity=Severity.ERROR,
         what=(
             "The loss is computed from other logits than the model's own: training pulls it "
@@ -140,12 +140,12 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         id="PB032",
-        title="lora.targets names layers that the model's family has not",
+        title="lora.targets names layers that this model family does not have",
         severity=Severity.ERROR,
         what="The run fails once its weights are loaded.",
         why=(
             "The default names are those of Llama, Gemma and Qwen. Other families fuse layers, "
-            "name them otherwise, or keep experts in parameters that are no linear layers."
+            "rename them, or keep experts in parameters that are no linear layers."
         ),
         evidence=("re-run here with transformers 5.23.0 and peft 0.21.2, on every family listed",),
         instead="Name the layers that it has in lora.targets; where it has none, use method=full.",

@@ -150,7 +150,7 @@ PROCESSES = Rule(
     title="The run was started as one of several processes",
     severity=Severity.ERROR,
     what="Several processes would write into the same run's folder; a process that waits for "
-    "others that never come would wait for ever.",
+    "others that never come would wait forever.",
     why="Launchers such as torchrun and mpirun say by environment variables how many processes "
     "there are, and the training library acts on them. paribus plans batches for one process.",
     evidence=(
