@@ -1,21 +1,19 @@
-"""The answer to an experiment's question, in a few sentences, from its contrasts.
+"""The answer to an experiment's question in a few sentences, and whether accuracy is only form.
 
-First what tuning did, then one sentence for each factor, then what could not be compared. Each
-says no more than `wording.verdict` says of its contrasts, of the same models or methods.
-
-Whether accuracy is of the answers or of the form they are written in: told at once.
+First what tuning did, then one sentence for each factor, then what could not be compared. Each says
+no more than `wording` says of its contrasts, about the same models or methods.
 
     form_warnings(tables, shifted, varied)
     # ["base: 400 of 400 texts hold no final answer that the scorer recognises (400 ended without
     #  one); 204 that do not count end with the right number. ..."]
 
-A model that writes `A: 18` where `#### 18` is looked for scores 0, with a narrow interval. So an
-arm is named when
-- most texts of it, or of one of its runs, hold no recognisable final answer; or a tenth of them
-  and more do not count and yet end with the right number;
-- its file says itself which texts are right (lm-eval's `exact_match`) and is not repeated here;
-and a comparison when the flexible scorer, which takes any last number, no longer shows it or turns
-it round.
+A model that writes `A: 18` where `#### 18` is expected scores 0, with a narrow interval. So a
+warning names an arm if
+- most texts of it, or of one of its runs, hold no recognisable final answer; or at least a tenth of
+  them do not count and yet end with the right number;
+- its file states which texts are right (lm-eval's `exact_match`) and the scorer disagrees;
+and a comparison if the flexible scorer, which takes any last number, no longer shows it or reverses
+it.
 """
 
 from collections import Counter

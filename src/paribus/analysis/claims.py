@@ -1,29 +1,27 @@
 """Findings: typed claims, each supported, refuted or not shown, with the evidence for it.
 
-| kind        | claim                                                | rests on                 |
-|-------------|------------------------------------------------------|--------------------------|
-| tuning      | full-main solves more than its untuned model         | a contrast               |
-| contrast    | full-main solves more than lora-main                 | a contrast               |
-| equivalence | two arms are equivalent within the margin; one is not worse | a contrast        |
-| effect      | method: full solves more than lora                   | the matrix               |
-| interaction | the effect of method depends on data.variant         | the matrix               |
-| loss        | lower training loss did not mean higher accuracy     | losses of several seeds  |
-| memory      | lora-main needs less memory and solves no fewer      | costs beside a contrast  |
-| speed       | lora-main trains faster and solves no fewer          | costs beside a contrast  |
-| skill       | full-main gained more than answer format             | the untuned texts        |
+| kind        | claim                                                | rests on                  |
+|-------------|------------------------------------------------------|---------------------------|
+| tuning      | full-main solves more than its untuned model         | a contrast                |
+| contrast    | full-main solves more than lora-main                 | a contrast                |
+| equivalence | two arms are equivalent within the margin; one is no worse | a contrast          |
+| effect      | method: full solves more than lora                   | the matrix                |
+| interaction | the effect of method depends on data.variant         | the matrix                |
+| loss        | lower training loss did not mean higher accuracy     | losses of several seeds   |
+| memory      | lora-main needs less memory and solves no fewer      | costs beside a contrast   |
+| speed       | lora-main trains faster and solves no fewer          | costs beside a contrast   |
+| skill       | full-main gained more than answer format             | the untuned texts         |
 | scorer      | no conclusion changes with the scorer                | everything compared again |
-| protocol    | no conclusion changes with the protocol              | likewise                 |
-| labels      | no conclusion changes with corrected labels          | likewise                 |
+| protocol    | no conclusion changes with the protocol              | everything compared again |
+| labels      | no conclusion changes with corrected labels          | everything compared again |
 
-A claim of equality cannot be shown by a test that shows nothing: "solves no fewer" is supported
-only where the cheaper arm is shown to solve more, and not shown with the points it may lose; "no
-conclusion changes" only where every difference is shown to stay the same within 2 points, and
-refuted only where a verdict is another and its difference is shown to be another too. With a margin
-the cheaper arm need not win: two one-sided tests show that it solves less than that fewer.
+A claim of equality cannot be supported by a test that shows nothing. "Solves no fewer" is supported
+only where the cheaper arm is shown to solve more; else it is not shown, with the points it may
+lose. "No conclusion changes" is supported only where every difference is shown to stay within 2
+points, and refuted only where a verdict and its difference are shown to change. With a margin the
+cheaper arm need not win: two one-sided tests show that it loses less than the margin.
 
-What a margin adds: whether two arms are as good as each other by it, or one is no worse.
-
-of_margin(contrast, Caveats()).claim         # "lora and full are equivalent within 2 points"
+    of_margin(contrast, Caveats()).claim         # "lora and full are equivalent within 2 points"
 """
 
 from collections.abc import Iterator, Sequence

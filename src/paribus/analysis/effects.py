@@ -6,13 +6,11 @@
     method x data            +1          -1            -1          +1
 
 An effect is a weighted sum of arms over the same problems, so it has the interval and test of a
-contrast. The interaction says by how many points the first factor does more at the first value
-of the second. `family` corrects them together with the contrasts.
+contrast. The interaction says by how many points the effect of the first factor is larger at the
+first value of the second. `family` corrects them together with the contrasts.
 
-Say what the effects of a matrix show: each factor on average, and whether two interact.
-
-effect_name(effect)         "method: full − lora"
-effect_sentence(effect)     "As methods, those with full solve 7 points more on average than ..."
+    effect_name(effect)         # "method: full − lora"
+    effect_sentence(effect)     # "As methods, those with full solve 7 points more on average ..."
 """
 
 from collections.abc import Mapping

@@ -1,27 +1,23 @@
-"""All that an experiment asks, compared and corrected as one family.
+"""All that an experiment asks, compared and corrected as one family; decisions at a declared look.
 
     found = judged(tables)
     found.contrasts[0].verdict, found.effects[0].verdict       # at most 1 null experiment in 20
     found.gains[0].verdict                                     # claims anything, all together
 
-Members are the declared contrasts and the effects of a full matrix. Behind a contrast with an
-untuned arm stands whether the gain is more than format, asked once the gain is shown; beside one
-with a margin whether either arm is no worse. `statistics/family` says how the level is shared.
-Claims about cost rest on contrasts. Losses, and what becomes of contrasts that are judged
-otherwise, are outside: each kind is corrected on its own, and the page says so.
+Members are the declared contrasts and the effects of a full matrix. A contrast with an untuned arm
+also asks whether the gain is more than format, once the gain is shown; one with a margin, whether
+either arm is no worse. `statistics/family` says how the level is shared. Claims about cost follow
+from contrasts. Losses, and contrasts that are judged differently, are outside: each kind is
+corrected on its own, and the page says so.
 
-What arms cost, and how much of a gain may be answer format: figures that need no new runs.
-
-costs(tables)                                         # memory and speed beside accuracy
-format_and_skill(tables, "full-main", "baseline")     # how much of a gain is more than format
-
-What is decided at a declared look, and which arms continue.
+    costs(tables)                                         # memory and speed beside accuracy
+    format_and_skill(tables, "full-main", "baseline")     # how much of a gain is more than format
 
     look = judge(tables, 7)          # a Look, for the ledger: decided, goes_on
     look.decided[0]                  # Decided(a="full", b="lora", state=Settled.OPEN, …)
 
-An arm gets more seeds while a contrast of it is open: neither shown nor given up. All contrasts
-count in the family at every look. `statistics/sequential` decides.
+At a look an arm gets more seeds while one of its contrasts is open: neither shown nor given up.
+All contrasts count in the family at every look. `statistics/sequential` decides.
 """
 
 from collections.abc import Sequence

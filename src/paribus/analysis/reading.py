@@ -1,15 +1,11 @@
-"""Read an experiment's folder into tables.
+"""Read an experiment's folder into tables, with how often each run read the test split.
 
     tables = read_experiment(ExperimentFolder(Path("runs/gsm8k")))
-
-Whatever keeps a run from being scored becomes its note; nothing is guessed and nothing is zero.
-
-How often each run read the test split, from the ledger in the store.
-
     reads_by_run(tables)[0]     # RunReads(arm="full-main", seed=0, counts={"zero_shot/raw": 1})
 
-Once is the rule. A run that was deleted and repeated leaves both readings: whoever tests, changes
-something and tests again is choosing by the test split.
+What keeps a run from being scored becomes its note; nothing is guessed and nothing counts as zero.
+One reading is the rule. A run that was deleted and repeated leaves two: whoever tests, changes
+something and tests again selects by the test split.
 """
 
 import json

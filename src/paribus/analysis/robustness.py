@@ -1,27 +1,24 @@
-"""Which conclusions change when the same texts are judged differently, or the same models asked so.
+"""Which conclusions change with the scorer, the protocol or corrected labels.
 
     shifts(tables, contrasts, variations(tables))
     # [Shift(by="scorer", under="flexible", before=..., after=..., change=-0.51, ...)]
+    of_shifts(shifts)       # one finding for each kind of variation
 
 Everything is compared again, with the whole family and its correction, under
 - each other scorer, over the same texts;
 - each further protocol that every arm was tested under, with the texts written under it;
 - corrected labels, such as GSM8K-Platinum's, if `labels` names their file: answers are replaced,
-  problems that it leaves out are left out.
+  and problems that it leaves out are left out.
 
 That one verdict is "shown" and the other "not shown" is no proof that anything changed (A. Gelman,
 H. Stern 2006, Amer. Statist. 60: 328-331). So the change itself is estimated: how much more each
 arm solves under the variation, run by run and problem by problem, and the difference of the two.
 
-Findings on judging otherwise: does a conclusion change with the scorer, protocol or labels?
-
-    of_shifts(shifts)       # one finding for each kind of variation
-
-| verdict   | where                                                                               |
-|-----------|-------------------------------------------------------------------------------------|
-| refuted   | a verdict is another, and its difference is shown to be another too                 |
-| supported | all verdicts are the same, and every difference is shown to be so within 2 points   |
-| not shown | else: that two verdicts agree, or do not, may be chance                             |
+| verdict   | where                                                                             |
+|-----------|-----------------------------------------------------------------------------------|
+| refuted   | a verdict changes, and its difference is shown to change too                      |
+| supported | all verdicts are the same, and every difference is shown to be within 2 points    |
+| not shown | otherwise: that two verdicts agree, or do not, may be chance                      |
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,24 +1,19 @@
-"""What went wrong in a run, counted: signals, accuracy by number of steps, step accuracy.
+"""What went wrong in a run, counted; seeds that stand out; examples to read.
 
     signal_table(run).rows[0]      failed                0 of 100    0 %  [0 to 3.7]
     by_gold_steps(run)[1]          2 steps        31 of 80 solved   39 %  [28.8 to 49.7]
     mean_step_accuracy(run)        mean 0.41 over 98 problems [0.35 to 0.47]
+    pick(run)                      the first wrong, the first correct, the first without an answer
 
-A run without generations gives counts of 0 and no shares.
-
-Pick a few generations of each run for people to read.
-
-    pick(run)      # the first wrong, the first correct, the first without an answer
-
-The first in the order of the test problems, so that nobody chose them.
-
-Seeds that lie far from the others of their arm, or whose loss rose: named, never left out.
+A run without generations gives counts of 0 and no shares. Examples are the first in the order of
+the test problems: nobody selected them.
 
     bad_seeds(tables)[0].sentence
     # "lora-main, seed 2, solves 3 % where its other seeds solve 31 % and 33 %: ..."
 
-Intervals and tests over seeds take them to scatter normally. One diverged seed of three makes them
-wrong either way, and three seeds cannot tell a rare failure from a wide scatter; so it is said.
+Intervals and tests over seeds assume a normal distribution. One diverged seed of three invalidates
+them, and three seeds cannot tell a rare failure from a wide spread. So a seed far from the others
+of its arm, or whose loss rose, is named; it is never left out.
 """
 
 from collections import Counter, defaultdict

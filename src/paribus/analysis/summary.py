@@ -1,18 +1,15 @@
-"""What each arm solves: one row an arm, over its seeds.
+"""What each arm solves: over its seeds, and under each protocol it was tested under.
 
     summaries(tables)[1]        # ArmSummary(name="full-main", seeds=3, n=1319, mean=0.31, ...)
-
-With one seed it is a trained model's accuracy and its interval. With several it is the method's:
-the mean over seeds, their spread, and an interval that covers seeds and problems; of runs that are
-not known to be separate training runs, the mean of just these and an interval for problems alone.
-
-What arms solve under each protocol they were tested under, and what a calculator changes.
-
     grid(tables).cells["full-main"]["zero_shot/raw"].mean      # 0.31
     calculator_gains(tables)[0].difference                     # 0.032: with it minus without
 
-A protocol with `+calculator` completes each `<<12*3=` while the model writes. The same model asks
-for the same problems in the same words, so what it gains is what arithmetic alone costs it.
+With one seed it is a trained model's accuracy and its interval. With several it is the method's:
+the mean over seeds, their spread, and an interval that covers seeds and problems. Of runs that are
+not known to be separate training runs it is their mean, with an interval for problems alone.
+
+A protocol with `+calculator` completes each `<<12*3=` while the model writes. Nothing else differs,
+so the gain is what arithmetic alone costs the model.
 """
 
 from collections.abc import Sequence

@@ -1,13 +1,11 @@
-"""Say findings in plain words: shares as percent, differences as points, verdicts as sentences.
+"""Findings in words: shares as percent, differences as points, verdicts as sentences.
 
-    percent(0.31)                       "31 %"
-    points(-0.052)                      "−5.2 points"
-    verdict_sentence(contrast)          "Not shown: the difference may be −5.0 to +11.0 points. ..."
+    percent(0.31)                       # "31 %"
+    points(-0.052)                      # "−5.2 points"
+    verdict_sentence(contrast)          # "Not shown: the difference may be −5 to +11 points. ..."
 
-A verdict with one seed speaks of two models that exist, not of the methods that made them; with
-several seeds it speaks of the methods. The sentences are worded accordingly, here and nowhere else.
-
-One claim with its verdict and the evidence for it; `claims` lists the kinds.
+A verdict with one seed is about two models that exist, not about the methods that made them; with
+several seeds it is about the methods. Only this module words that.
 """
 
 from collections.abc import Sequence

@@ -1,10 +1,8 @@
-"""The words of the command line: every verb, its arguments and their help.
+"""The command line: every verb, its arguments and their help.
 
     parser().parse_args(["plan", "x.yaml", "--device", "rtx-4090"]).device     # "rtx-4090"
 
-What a verb does is in its own file; nothing slow is imported here.
-
-The words of the verbs that take generations made anywhere: `score` and `compare`.
+What a verb does is in its own module; nothing slow is imported here.
 """
 
 import argparse

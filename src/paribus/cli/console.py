@@ -1,15 +1,12 @@
-"""The console that verbs print on: whatever text comes, nothing in it commands the terminal.
+"""The console and the tables that verbs print. Nothing that is printed commands the terminal.
 
 Texts of models and data, names of files and arms, and messages of other libraries can hold escape
-sequences that clear the screen, rename the window or hide what was said. rich takes out some
-control characters; here all are spelled out, when what is printed is already text and style.
+sequences that clear the screen, rename the window or hide output. rich removes some control
+characters; here all are spelled out, when text and style are final. `settle_streams` makes any
+standard streams usable.
 
-Whatever streams this process was given, `settle_streams` makes them such that printing works.
-
-Tables as every verb prints them: no frame, numbers to the right, readable at 60 columns.
-
-table = table_of(["arm"], ["weights", "train"])
-table.add_row("full-main", "10.0", "33.6!")
+    table = table_of(["arm"], ["weights", "train"])     # no frame, numbers to the right,
+    table.add_row("full-main", "10.0", "33.6!")         # readable at 60 columns
 """
 
 import codecs

@@ -1,10 +1,10 @@
-"""The first page of a plan: verdict, time, memory, arms, what the design shows, what to mind.
+"""The pages of a plan. First: verdict, time, memory, arms, what the design shows, warnings.
 
-quickstart: can be run. 5 arms, 5 runs, 8 contrasts.
-Time: about 9 min 30 s.
-Memory: 6.6 GB at the peak (full-socratic); there are 24.0 GB of CPU, 24 GB.
+    quickstart: can be run. 5 arms, 5 runs, 8 contrasts.
+    Time: about 9 min 30 s.
+    Memory: 6.6 GB at the peak (full-socratic); there are 24.0 GB of CPU, 24 GB.
 
-The details of a plan, as tables: arms, texts, memory by part, other ways, what is left out.
+`--details` adds tables: arms, texts, memory by part, other ways to train, pairs not compared.
 """
 
 import json

@@ -1,11 +1,11 @@
 """`paribus run FILE`: check everything, run what is missing, conclude.
 
-What `paribus run` does and says at a declared look.
+At a declared look it prints what was decided:
 
-look 1 of 3, at 4 seeds:
-  full − baseline: shown, +12.3 points (p, corrected: 0.004)
-  full − lora: open, −1.2 points; shown by 8 seeds with a chance of 34 %
-  continues to 6 seeds with full, lora; rank-4 stops
+    look 1 of 3, at 4 seeds:
+      full − baseline: shown, +12.3 points (p, corrected: 0.004)
+      full − lora: open, −1.2 points; shown by 8 seeds with a chance of 34 %
+      continues to 6 seeds with full, lora; rank-4 stops
 """
 
 import os

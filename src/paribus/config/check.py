@@ -1,19 +1,14 @@
-"""Checks configuration values against the schema: every problem at once, each on one line.
-
-Someone who fixes a file should learn all that is wrong with it in one go, and where. pydantic
-finds what is wrong with single values, `config/keys` puts it into words, and what is right
-alone and wrong together is found here.
+"""Check an experiment against the schema: report every problem at once, each on one line.
 
     config, problems = check_experiment({"name": "x", "training": {"epochs": 0}}, origins)
     # config is None
     # problems is ["x.yaml:3: training.epochs must be a number > 0, got 0"]
 
-A sequential design as a file declares it: the most seeds an arm may have, and when to look.
+pydantic finds what is wrong with single values and `config/keys` words it. Values that are valid
+alone and wrong together are found here, among them those of a sequential design:
 
     budget: 8
-    looks: [4, 6, 8]        # numbers of seeds; left out: at half the budget and at all of it
-
-`seeds` is then the budget, wherever else it is asked for.
+    looks: [4, 6, 8]        # numbers of seeds; by default half of the budget and all of it
 """
 
 import json

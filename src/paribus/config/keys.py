@@ -1,15 +1,11 @@
-"""Every key of an experiment, and whether it wants a text.
+"""Every key of an experiment, and what is wrong with the value of one, in a line.
 
-SCHEMA["training.epochs"]["exclusiveMinimum"]     # 0
-wants_text("revision")                            # True: 0123456 is a commit, not a number
-wants_text("matrix.lora.r")                       # False
-
-Says what is wrong with a value: the key, what is allowed and what was given, in one line.
-
+    SCHEMA["training.epochs"]["exclusiveMinimum"]     # 0
+    wants_text("revision")                            # True: 0123456 is a commit, not a number
     explain_fault(["training", "epochs"], "greater_than", {"training": {"epochs": 0}})
     # ("training.epochs", "training.epochs must be a number > 0, got 0")
 
-pydantic finds the fault. The words are made here, from the schema, so they always fit it.
+pydantic finds the fault. The message is made here, from the schema, so it always fits the schema.
 """
 
 import difflib

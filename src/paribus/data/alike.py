@@ -1,33 +1,29 @@
-"""Which problems read alike: near-duplicates, and problems made from one template.
+"""Near-duplicates: problems that read alike, and questions of one set that occur in another.
 
-    alike_sets(questions)                # [0, 0, 1, 2, 2]: [n] sets, numbered
+    alike_sets(questions)                  # [0, 0, 1, 2, 2]: [n] sets, numbered
     about_alike(questions, groups)         # "800 of 1,200 problems read like another but for …"
-
-What a template varies are numbers, names and things. So a question is reduced to its words of
-structure (the, how many, each), with one gap for whatever stands between two of them: copied text
-is known by these (E. Stamatatos 2011, J. Am. Soc. Inf. Sci. 62: 2512-2527). Two questions are alike
-if most of their runs of five such words and gaps are the same: A. Broder's (1997) resemblance,
-looked for by min-wise hashing in bands. Problems like the same one are one set. Time grows with
-the text. In GSM8K two problems at 0.6 and above are copies to the eye (7 of its 1,319 test problems
-have such a one), and nearly all others stay under 0.3; problems of one template are above 0.9.
-
-The words of structure are English. Where a text has few of them it is in another language, and the
-words that one problem in ten has take their place. Runs that most problems share, an instruction
-for instance, tell nothing; so where all problems are of one template none are alike, and to group
-them would leave one group.
-
-The word problems that paribus generates are of few templates, and still independent: each draws its
-template again, and problems like these are all that the generator makes. What makes problems stand
-or fall together is that several are made from one template of many.
-
-How many questions of one set occur in another: whole, or in a run of 13 words.
-
     overlaps(test, train, shots, contained_exactly)
     # {"test_in_train": 0, "shots_in_train": 0, "shots_in_test": 0}
 
-A run of 13 words, lower-cased and without punctuation, is the contamination check of GPT-3
-(Brown et al. 2020, appendix C). A question of fewer words has no such run and shares none.
-Only questions are compared, so the counts are the same in every variant.
+A template varies numbers, names and things. So a question is reduced to its structure words (the,
+how many, each), with one gap for whatever stands between two of them; structure words identify
+copied text (E. Stamatatos 2011, J. Am. Soc. Inf. Sci. 62: 2512-2527). Two questions are alike if
+most of their runs of five such words and gaps are the same: A. Broder's (1997) resemblance, found
+by min-wise hashing in bands. Sets are transitive. Time is linear in the text. In GSM8K two problems
+at 0.6 and above are visibly copies (7 of its 1,319 test problems have one), and nearly all others
+stay below 0.3; problems of one template are above 0.9.
+
+The structure words are English. Text with few of them is taken for another language, and the words
+that one problem in ten contains take their place. Runs that most problems share, such as an
+instruction, are ignored; so where all problems come from one template none are alike.
+
+The generated word problems come from a few templates and are still independent: each draws its
+template anew, and problems like these are all that the generator makes. Problems depend on each
+other where several come from one template of many.
+
+An overlap is a whole question, or a run of 13 words, lower-cased and without punctuation: the
+contamination check of GPT-3 (Brown et al. 2020, appendix C). A question of fewer words has no such
+run. Only questions are compared, so the counts are the same in every variant.
 """
 
 import re

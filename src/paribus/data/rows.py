@@ -1,14 +1,13 @@
-"""The rows of a file that someone else wrote, whatever form it has.
+"""Rows of a file that someone else wrote, whatever its format.
 
     for where, row in read_rows(Path("test.jsonl.gz")):     # "test.jsonl.gz:1", {"question": …}
 
 JSON lines, one JSON list, a table with a header (CSV), Parquet; text in UTF-8, UTF-16 or UTF-32;
-packed by gzip, bzip2 or xz. Told apart by what is in the file, never by its name.
+compressed by gzip, bzip2 or xz. The format is recognised by content, never by name. What is wrong
+with a row is said in plain words, with its place:
 
-JSON that someone else wrote: its value, or in plain words why there is none.
-
-parsed(b'{"id": 1}', "x.jsonl:1", "JSON", MEND)            # {"id": 1}
-check_unwrapped("x.json:1", {"samples": [{"id": 1}]})      # DataError: jq -c '.samples[]' …
+    parsed(b'{"id": 1}', "x.jsonl:1", "JSON", MEND)            # {"id": 1}
+    check_unwrapped("x.json:1", {"samples": [{"id": 1}]})      # DataError: jq -c '.samples[]' …
 """
 
 import bz2

@@ -1,18 +1,14 @@
-r"""Where a text may give an answer: the places of each style, whatever stands there.
+r"""Where a text may give its answer: the places of each style. `final` reads them, the last first.
 
     [place.written for place in places("#### 1. Eggs\n#### Eggs\nThe answer is 9.", "auto")]
     # [" Eggs", " 9."]: a numbered heading is not a place for an answer
 
-`final` reads them, the last one first.
-
-Where a text boxes its answer, and what stands around a box and makes another number of it.
-
     [written for _, written in boxed(r"x = -\boxed{18}")]          # ["-18"]
-    [written for _, written in boxed(r"5 + \boxed{18}")]           # []: a part of more
+    [written for _, written in boxed(r"5 + \boxed{18}")]           # []: part of an expression
     [written for _, written in boxed(r"It is not \boxed{18}")]     # ["It is not 18"]: no answer
 
-A box stands at the beginning of its line or behind a sentence, words, `=` or `:`; behind anything
-else (a digit, an operator, a command such as `\sqrt{`) it is a part of more, and no answer.
+A box counts at the beginning of its line or behind a sentence, words, `=` or `:`. Behind anything
+else (a digit, an operator, a command such as `\sqrt{`) it is part of an expression.
 """
 
 import re

@@ -1,23 +1,20 @@
-"""Find the answer in a text by the rules of lm-evaluation-harness; `final` has our own.
+"""Score stored generations, and check that gold answers can be scored. Pure: needs no model.
 
-| rule      | takes                                                       | compares        |
+| scorer    | takes                                                       | compares        |
 |-----------|-------------------------------------------------------------|-----------------|
+| canonical | the last complete final answer (`final`)                    | numbers         |
 | strict    | the first `#### N`, as lm-eval's `strict-match`             | cleaned strings |
 | flexible  | the last number-like run, as lm-eval's `flexible-extract`   | cleaned strings |
-| canonical | the last complete final answer (`final`)                    | numbers         |
 
-Strict and flexible are lm-evaluation-harness 0.4.13 (`tasks/gsm8k/gsm8k.yaml`, version 3), bugs
-included, so that a score here means what it means there: `#### $29` fails strict, `29.00` fails
-both, and a gold answer `2.50` is not `2.5`. Canonical is the one conclusions are drawn from.
-
-Say what a stored generation is worth. Pure: rescoring costs nothing and needs no model.
-
-What gold must be: one answer to each question, and solutions that the scorer calls correct.
+Conclusions are drawn from canonical. Strict and flexible are lm-evaluation-harness 0.4.13
+(`tasks/gsm8k/gsm8k.yaml`, version 3), bugs included, so that a score here means what it means
+there: `#### $29` fails strict, `29.00` fails both, and a gold answer `2.50` is not `2.5`.
 
     check_gold(problems)    # DataError: 1 question has two gold answers: train.jsonl:3 says 7, …
 
-Else a model that answers perfectly is called wrong, or is taught and asked different answers.
-A question is the same whatever its white space, its case and what in it cannot be seen.
+Each question must have one gold answer, and each gold solution must be correct by its own scorer;
+else a perfect model would be scored wrong. Questions are compared without white space, case and
+invisible characters.
 """
 
 import re

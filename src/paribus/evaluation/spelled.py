@@ -1,23 +1,22 @@
-r"""What number a final answer spells, as people and models write it.
+r"""Which number a final answer spells, as people and models write it. Linear in its length.
 
     spelled("**$1,200** per week")          # Value(1200)
     spelled(r"\boxed{\frac{3}{4}}")         # Value(3/4)
     spelled("about 18")                     # Value(18, approximate=True)
-    spelled("6 or 7"), spelled("5 × 3")     # None, None: two candidates, a sum left undone
+    spelled("6 or 7"), spelled("5 × 3")     # None, None: two candidates, an unfinished sum
 
-An answer is one number with nothing that makes it another: it may have a unit, a currency, words
-before and behind, wrappers of LaTeX, markdown and HTML. Of an equation its last side counts; a sum
-that is left undone must come to the number before it. What is behind the sentence is not read.
-Linear in the length of the text.
+An answer is one number, and nothing that makes another number of it. It may have a unit, a
+currency, words before and behind, and wrappers of LaTeX, Markdown and HTML. Of an equation the last
+side counts; an unfinished sum must come to the number before it. What follows the sentence is not
+read.
 
-Numbers with a decimal comma, where they can be nothing else: `18,50 €`, `12.345 €`.
+A decimal comma is read where it can be nothing else: by the currency, or by the language of the
+sentence.
 
     with_points("12.345 €"), with_points("18,- €")    # "12345 €", "18 €"
     with_points("€12.345")                            # None: as in English, or 12345
-    with_points("18,5"), with_points("12.345")        # as they are: nothing says more
+    with_points("18,5"), with_points("12.345")        # unchanged: nothing decides
     with_points("18,5", comma=True)                   # "18.5"
-
-A currency that is written with a decimal comma tells, and so does the language of the sentence.
 """
 
 import re

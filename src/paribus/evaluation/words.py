@@ -1,17 +1,14 @@
-r"""Words around a number that make another number of it, or none; `spelled` reads them.
-
-Take a number out of its wrappers: Unicode's look-alikes, LaTeX, HTML, markdown's strikes.
+r"""Words and wrappers around a number: what makes another number of it, or none.
 
     plain("１８\u200b")                             # "18"
     unwrapped(r"\text{Total: } \$9{,}500")         # "Total:  $9,500"
 
-What has no plain spelling becomes a backslash, which no number may stand beside.
+`unwrapped` takes a number out of Unicode's look-alikes, LaTeX, HTML and Markdown's strikethrough.
+What has no plain spelling becomes a backslash, which may not stand beside a number.
 
-Words of other languages around a number, as parts of patterns: `words` and `places` read them.
-
-They are a short closed list: of about and of size, the commonest denials and bounds, and
-`The answer is` in ten languages. Patterns of Chinese, Japanese and Korean look for no end
-of a word.
+Words of other languages are a short closed list: of approximation and of size, the most common
+negations and bounds, and `The answer is` in ten languages. Patterns for Chinese, Japanese and
+Korean need no end of a word. `spelled` and `places` read these words.
 """
 
 import html

@@ -1,18 +1,15 @@
-"""The values of a config.json, each checked before anything is computed from it.
+"""Values of a config.json, each checked before anything is computed from it, and built-in configs.
 
-config = Config(values=read_config(folder / "config.json"), where="my-model/config.json")
-config.size("hidden_size")             # 640
-config.size("head_dim", 256)           # 256 where the file leaves it out
-config.size("num_hidden_layers")       # ModelError: my-model/config.json: num_hidden_layers is -2 …
+    config = Config(values=read_config(folder / "config.json"), where="my-model/config.json")
+    config.size("hidden_size")             # 640
+    config.size("head_dim", 256)           # 256 where the file leaves it out
+    config.size("num_hidden_layers")       # ModelError: … num_hidden_layers is -2 …
 
-What is known without any file: kinds of models with their defaults, and well-known models.
-
-    MODEL_FAMILIES["gemma3_text"].head_dim            # 256, where a config.json does not say
+    MODEL_FAMILIES["gemma3_text"].head_dim   # 256: the default of transformers 5.23
     CONFIGS["google/gemma-2b"]               # {"model_type": "gemma", "hidden_size": 2048, …}
 
-The defaults are those of the config classes in transformers 5.23. The models' values are from their
-config.json as published on the Hub; tests build every one of them, without weights, and compare its
-parameters with the published number.
+The built-in configs are copied from the Hub. Tests build each model without weights and compare its
+number of parameters with the published one.
 """
 
 from collections.abc import Mapping

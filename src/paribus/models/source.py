@@ -1,16 +1,15 @@
-"""Where a model's files come from: packaged, a folder, or the Hub. No torch is imported.
+"""Where a model's files come from: the packaged model, a folder, or the Hub. No torch.
 
-find_model("gemma-3-270m", None)         from the PyPI package, dequantised once into the cache
-find_model("./my-model", None)           a folder with config.json and *.safetensors
-find_model("google/gemma-2b-it", None)   from the Hub, or from its local cache when offline
+    find_model("gemma-3-270m", None)         # from the PyPI package, dequantised once
+    find_model("./my-model", None)           # a folder with config.json and *.safetensors
+    find_model("google/gemma-2b-it", None)   # from the Hub, or its local cache when offline
 
-What a model's folder may not ask for: code to run, pickles, files elsewhere, another model.
+transformers follows what these files say: an index may name a pickle or a path, a config a kernel
+on the Hub that is fetched and run, and an adapter beside the weights replaces them. So a folder
+is refused if following its files would run code, read a pickle or leave the folder:
 
-    refuse_unsafe(Path("my-model"))       # ModelError if following its files would do any of it
-    refuse_cut(Path("my-model"))          # ModelError if weights are cut short
-
-transformers follows what is written in these files: an index may name a pickle or a path, a config
-a kernel of the Hub that is fetched and run, and an adapter beside the weights replaces them.
+    refuse_unsafe(Path("my-model"))       # ModelError if its files ask for any of it
+    refuse_cut(Path("my-model"))          # ModelError if weights are truncated
 """
 
 import os

@@ -1,20 +1,18 @@
-"""Devices by name: how much memory they have, and how fast they are on paper.
+"""Devices by name: how much memory they have, and how fast they are.
 
     device("rtx-4090")        # 24 GB, 165 TFLOP/s in bf16
-    device("cpu-24gb")        # a CPU with 24 GB; its speed is assumed, and said to be
-    device_here()             # this machine's first GPU, or its CPU, of a speed not known yet
-    timed(device_here(), {"fp32"})   # the same with the speed of its products in fp32
+    device("cpu-24gb")        # a CPU with 24 GB, of an assumed speed
+    device_here()             # this machine's first GPU, or its CPU, not timed yet
+    timed(device_here(), {"fp32"})   # the same with its measured speed in fp32
 
 The table is from the vendors' data sheets: dense matrix products in bf16 with fp32 sums, without
 sparsity, and in plain fp32. A gigabyte is 10⁹ bytes: drivers report a little more.
 
-This machine's processor: its name, what it multiplies in, and how fast.
-
     multiplies_bf16(cpu_flags())      # True with AMX, avx512_bf16 or Arm's bf16
     matrix_flops("fp32")              # 1.8e11: timed once for a machine and its versions
 
-A processor without bf16 emulates it: each product is widened, multiplied and rounded, up to
-hundreds of times slower than fp32. So whatever is timed here begins small and stops early.
+A processor without bf16 emulates it, up to hundreds of times slower than fp32: each product is
+widened, multiplied and rounded. So timing begins with small products and stops early.
 """
 
 import os

@@ -1,14 +1,11 @@
-"""What a run will take, from its config and its texts' lengths: memory by part, and time.
+"""Forecast what a run takes, from its config and the lengths of its texts: memory and time.
 
     inputs or assumed lengths  ->  Workload  ->  cost/memory, cost/time  ->  Forecast
-
-The batches are planned as training plans them, so the longest of them is known, not guessed.
-
-How long an arm's texts are: counted from its inputs, or assumed where these are not here.
-
     assumed_lengths(config).mean_example               # 189.1 for GSM8K's main solutions
 
-A laptop without a network has neither GSM8K nor Gemma's tokenizer, and a plan is wanted there too.
+Batches are planned as training plans them, so the longest of them is known. Lengths are counted
+from the arm's inputs. They are assumed where data or tokenizer are not available, as on a laptop
+without a network.
 """
 
 from collections.abc import Iterator, Sequence

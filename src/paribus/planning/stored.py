@@ -1,18 +1,18 @@
-"""What the store holds already of a design: complete, unfinished, or in conflict.
+"""What the store already holds of a design: complete runs, unfinished runs, and conflicts.
 
-design = as_stored(design, folder)        # tested on more than is asked: that is kept too
-is_complete(spec, folder)                 # True: kept; StoreError: another run is in its place
-inputs = check_inputs(design, folder)     # today's, and those of complete runs
-obstacles(design, folder, inputs)         # by folder, why `run` would stop there: for `plan`
+    design = as_stored(design, folder)        # runs tested on more than is asked are kept
+    is_complete(spec, folder)                 # True, or StoreError: another run is in its place
+    inputs = check_inputs(design, folder)     # today's, and those of complete runs
+    obstacles(design, folder, inputs)         # by folder: why `run` would stop, for `plan`
 
-Where an unfinished run resumes: at its newest verified checkpoint, if it is still the same run.
+An unfinished run resumes at its newest verified checkpoint, if it is still the same run:
 
-    refuse_another(spec, inputs, folder, fork=False)               # before anything is spent
+    refuse_another(spec, inputs, folder, fork=False)               # before anything is computed
     point = take_up(folder, record, steps=400, fork=False, on_note=print)
 
-Same means: what defines the run, its inputs down to the tokens, versions and machine. Anything else
-is refused with the differences, for the result would be neither the one run's nor the other's.
-`--fork` continues all the same, as a new run that says where it came from.
+The same run has the same settings, inputs (down to the tokens), versions and machine. Another is
+refused with the differences, for its result would belong to neither run. `--fork` resumes in any
+case, as a new run that names where it began.
 """
 
 import math

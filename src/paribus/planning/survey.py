@@ -1,15 +1,13 @@
-"""What is known of every arm before anything is spent: inputs, the model's shape, a forecast.
+"""What is known of every arm before it runs: `auto` settled, inputs, the model's shape, a forecast.
 
-`plan` continues where something cannot be had (no network, a gated model) and says what is missing;
-`run` stops there. Both ask here.
+    choose(config, inputs, stream, shape, device)      # the fastest config that fits
 
-Settles every `auto` of `training` before anything runs: precision, micro-batch, recomputation.
+`plan` continues where something is not available (no network, a gated model) and says what is
+missing; `run` stops. Both use this module.
 
-    choose(config, inputs, stream, shape, device)      # the config with the fastest that fits
-
-The effective batch stays as it is: only divisors of `batch_size` are tried. What was chosen is part
-of the run's identity, so a choice that a stored run was made with is kept, on any machine. The
-precision is one for all arms that leave it open.
+`auto` is settled for precision, micro-batch and recomputation. The effective batch is fixed: only
+divisors of `batch_size` are tried. The choice is part of the run's identity, so a choice that a
+stored run was made with is kept on any machine. All arms that leave the precision open share one.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -1,16 +1,15 @@
-"""The only renderer: training and evaluation both call it, so they cannot disagree.
+"""Render prompts: training and evaluation both call this, so they cannot disagree. No torch.
 
     raw   Question: {shot}\\nAnswer: {solution}\\n\\nQuestion: {question}\\nAnswer:
     chat  the tokenizer's own template, each shot a user and an assistant turn
 
-The raw text is lm-evaluation-harness's for GSM8K. Nothing here imports torch.
-
-Protocols: how a problem is put to a model, and what helps it while it writes.
+The raw text is lm-evaluation-harness's for GSM8K. A protocol is how a problem is put to a model,
+and what helps it while it writes:
 
     Protocol.parse("few_shot/raw+calculator")
     # Protocol(shots="few_shot", format="raw", calculator=True)
 
-An arm has a main protocol, which conclusions are drawn from, and may have others beside it.
+An arm has a main protocol, from which conclusions are drawn, and may be tested under others.
 """
 
 from collections.abc import Sequence

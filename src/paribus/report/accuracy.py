@@ -1,10 +1,7 @@
-"""What each arm solves: the figure and the tables of the first screen.
+"""What each arm solves, the first screen's figure and tables; likelihoods of gold solutions.
 
 over_seeds(analysis).rows[1]    # ["full-main", "3", "31 % [27.4 to 34.8]", "1.2"]
 runs(analysis).rows[1]          # ["full-main, seed 0", "31 of 100", "31 % [22.8 to 40.6]", ...]
-
-How likely the models find the gold solutions: a table of runs, and one of comparisons.
-
 section(tables).runs.rows[0]    # ["full-main", "0.612 [0.571 to 0.653]", "61.2 [57.0 to 65.4]"]
 """
 

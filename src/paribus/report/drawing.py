@@ -1,17 +1,15 @@
-"""Turn matplotlib figures into small inline SVG that a phone, a screen reader and a diff can read.
+"""Figures as small inline SVG, with the same name, colour and line for an arm everywhere.
 
     with style("accuracy"):
         figure = Figure(figsize=SIZE)
         ...
         svg = to_svg(figure, "accuracy", "Accuracy: baseline 2 %, full-main 31 %.")
 
-Text stays text (it can be searched and scaled). The same data give the same bytes: no date, no
-random ids. Ids are prefixed, because several figures share one page.
+    colour(tables, "lora-main")     # "#D55E00"
+    run_name(tables, run)           # "lora-main, seed 1", or "lora-main" if there is one seed only
 
-How arms and runs are named and drawn: the same name, colour and line in every figure and table.
-
-colour(tables, "lora-main")     "#D55E00"
-run_name(tables, run)           "lora-main, seed 1", or "lora-main" if there is one seed only
+Text stays text: a phone, a screen reader and a diff can read it. The same data give the same bytes:
+no date, no random ids. Ids are prefixed, because several figures share one page.
 """
 
 import html

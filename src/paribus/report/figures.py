@@ -1,13 +1,9 @@
-"""The figures of training: loss, loss beside accuracy, cost. They draw and compute nothing.
+"""Figures of training: loss, loss beside accuracy, cost, accuracy against cost.
 
     losses(tables).svg, losses(tables).caption
+    tradeoff(analysis).svg      # arms than which no other is better and cheaper stand out
 
-A figure for which there are no data is None: an experiment without a complete trained run has no
-loss to draw.
-
-Accuracy against what it costs: the arms than which no other is better and cheaper stand out.
-
-tradeoff(analysis).svg
+They draw and compute nothing. A figure without data is None.
 """
 
 from matplotlib.axes import Axes

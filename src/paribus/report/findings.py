@@ -1,9 +1,6 @@
-"""The findings on the first screen, and what differs between the arms of each contrast.
+"""Findings on the first screen, what differs between compared arms, and reads of the test split.
 
 findings_table(analysis).rows[0]  # ["full-main solves more than lora-main", "not shown", …]
-
-How often the test problems were read, from the ledger.
-
 section(tables).warnings      # ["full-main, seed 0 read the test problems more than once: ..."]
 """
 

@@ -1,18 +1,16 @@
-"""What went wrong: signals by arm, accuracy by length of the gold solution, step accuracy.
+"""What went wrong: error signals by arm, accuracy by number of steps, and the flips browser.
 
     section(tables).signals.rows[3]   # ["fewer steps than gold", "12: 12 %\n[7.0 to 19.8]", ...]
 
-Arms are columns, so that a row is read across. The first run of each arm speaks for it; the
-others are in tables of their own.
-
-The flips browser: which problems one run solved and another did not, with both texts.
+Arms are columns. The first run of each arm stands for it; the others have their own tables.
 
     flips_data(tables, tables.declared)["contrasts"]    # [{"label": "full − lora", "a": 0, "b": 1}]
 
-The page holds every text once, as JSON in a `<script>` that no browser executes, and one script
-of ours, `templates/flips.js`, that shows them. That script is the only one the page's policy
-lets run: `browser` names it by its hash. What goes into the JSON is untrusted; it is escaped
-here, and the script puts it on the page as text, never as markup.
+The flips browser shows which problems one run solved and another did not, with both texts. The page
+holds every text once, as JSON in a `<script>` that no browser executes, and one script of ours,
+`templates/flips.js`, that shows them. It is the only script that the page's policy allows:
+`browser` names it by its hash. The JSON holds untrusted text: it is escaped here, and the script
+inserts it as text, never as markup.
 """
 
 import base64

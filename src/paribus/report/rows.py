@@ -1,12 +1,9 @@
-"""The report's tables as text: headings and cells, with units, for the page to lay out.
+"""The report's tables as text, with headings and units, for the page to lay out.
 
     scorers(tables).rows[0]       # ["full-main", "31 % [22.8 to 40.6]", "31 % [22.8 to 40.6]", ...]
+    config(tables).rows[0]        # ["name", "gsm8k-270m", "experiments/gsm8k.yaml:1"]
 
-Nothing is computed here but the spelling of figures. What is not known is "–", never 0.
-
-The report's tables of settings and circumstances: what was held equal, what was not.
-
-config(tables).rows[0]        # ["name", "gsm8k-270m", "experiments/gsm8k.yaml:1"]
+Figures are formatted, never computed. What is not known is "–", never 0.
 """
 
 from collections.abc import Callable, Mapping

@@ -1,12 +1,11 @@
-"""Spell measured figures with their units. What is not known is "–", never 0.
+"""Measured figures with their units, and plain words for names of the store and the scorers.
 
-duration(61.2)                  "1 min 1 s"
-accuracy_cell(0.31, interval)   "31 % [22.8 to 40.6]"
+    duration(61.2)                                  # "1 min 1 s"
+    accuracy_cell(0.31, interval)                   # "31 % [22.8 to 40.6]"
+    signal_words(Signal.COPY_SLIP)                  # "answer not computed anywhere"
+    protocol_words("one_shot/raw+calculator")       # "one-shot, raw, calculator"
 
-Plain words for the names that the store and the scorers use.
-
-signal_words(Signal.COPY_SLIP)                  "answer not computed anywhere"
-protocol_words("one_shot/raw+calculator")       "one-shot, raw, calculator"
+What is not known is "–", never 0.
 """
 
 from collections.abc import Mapping

@@ -1,12 +1,10 @@
-"""Which engine decodes: paribus' own, or vLLM on the weights as they lie on disk.
-
-Save what a run has trained, so that other programs find what belongs to it.
+"""Which engine decodes, paribus's own or vLLM on the saved weights, and how weights are saved.
 
     save_weights(model, inputs, config, folder)
 
-    adapter or whole model, tokenizer, generation_config.json with the trained stop token, README.md
-
-An adapter names its base as the experiment does, with the commit where it came from the Hub.
+The folder has all that other programs need: adapter or whole model, tokenizer,
+generation_config.json with the trained stop token, README.md. An adapter names its base as the
+experiment does, with the commit if it came from the Hub.
 """
 
 import tempfile

@@ -1,13 +1,11 @@
-"""Run one spec in its own process, and record why it stopped if it did.
+"""Run one spec in its own process, hear from it meanwhile, and record why it stopped if it did.
 
-A run that needs more memory than there is fails as `OutOfMemory`, with what was predicted for it.
+A process returns all of its memory, has its own peak, and confines a crash, an out-of-memory kill
+or a library's global state. On the CPU processes are forked from a server that has done the heavy
+imports, so one starts in milliseconds. A GPU driver does not survive a fork, and some libraries
+initialise it when imported: with a GPU each process imports anew.
 
-Work in its own process, and hear from it while it continues.
-
-A process returns all of its memory, has its own peak, and confines a crash, an out-of-memory
-kill or a library's global state. On the CPU the processes are forked from a server that has the
-heavy imports done, so one starts in milliseconds. A GPU's driver does not survive a fork, and some
-libraries wake it when imported: there each process imports again.
+A run that needs more memory than there is fails as `OutOfMemory`, with what was predicted.
 """
 
 import multiprocessing

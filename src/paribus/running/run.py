@@ -1,6 +1,8 @@
 """One run, from its spec to a complete folder: `run_one` is the method section.
 
-Probe a run's model before its first step; what fails stops the run, with its card.
+    run_one(spec, folder, on_progress)      # RunFailed, with the rule cards, if a probe fails
+
+The model is probed before its first step.
 """
 
 from collections.abc import Callable

@@ -1,28 +1,27 @@
-"""Checkpoints of a run: written whole, verified before the one before goes, read only if verified.
+"""Checkpoints of a run, and the pieces of its tests: what an interrupted run resumes from.
 
     runs/<experiment>/<arm>/seed-<k>/checkpoints/
-      .new-000060-8c1d…/           being written, or removed; without its owner, rubbish
-      step-000020-1b2c3d4e/        …-<first digits of the hash of what the run is>
+      .new-000060-8c1d…/           being written or removed; garbage once its process has ended
+      step-000020-1b2c3d4e/        …-<first digits of the hash of the run's settings>
       step-000040-1b2c3d4e/
         weights.safetensors  optimizer.safetensors  random.safetensors
         state.json  trainer_state.json
         events.jsonl               the run's log up to here
-        manifest.json              last: what the run is, sizes and hashes
-      .damaged-step-000030-…/      failed its check: kept aside, never read
+        manifest.json              last: the run's settings, sizes and hashes
+      .damaged-step-000030-…/      failed verification: kept, never read
 
     1 write into a new folder on the same disk    4 rename it, never over another; sync the parent
-    2 sync every file                             5 verify what lies there now
+    2 sync every file                             5 verify what is on the disk now
     3 manifest, sync it and the folder            6 only then remove all but the newest two
 
-A process killed anywhere in between leaves the newest two as they were.
+A process that is killed at any point leaves the newest two checkpoints intact.
 
-What a run has tested so far, a piece at a time: each sealed, and bound to what the run is.
+    pieces/zero_shot-raw-000000.json     generations for the first problems under one protocol
+    pieces/likelihood.json               likelihoods of the gold solutions
 
-    pieces/zero_shot-raw-000000.json     the first problems under one protocol
-    pieces/likelihood.json               …
-
-A piece holds as many problems as are decoded in one go, so that a text depends on the same
-neighbours whether or not the run was interrupted (in bf16 a rounding may).
+A piece is sealed and bound to the run's settings. It holds as many problems as are decoded in one
+batch, so a text has the same neighbours whether or not the run was interrupted: in bf16 they may
+change a rounding.
 """
 
 import shutil

@@ -1,16 +1,13 @@
-"""What is known of an experiment as a whole: its description, learning rates and conclusions.
+"""Files of an experiment as a whole: its description, its learning rates and its report's hashes.
 
-`experiment.yaml` says what was asked, of which arms; its first line is the hash of the others.
-`tuning.json`, sealed, holds by arm the trials of learning rates and the chosen one:
+`experiment.yaml` states what was asked, of which arms; its first line is the hash of the others. It
+may come from someone else, so its size is limited, names of folders are checked before any is
+opened, and links, which could lead out of the store, are refused.
+`tuning.json`, sealed, holds the trials of learning rates and the chosen rate of each arm:
 
     {"format": 1, "arms": {"full-main": {"chosen": 2e-05, "edge": null, "trials": [...]}}}
 
 `report/manifest.json`, sealed and written last, holds the hashes of the page and the findings.
-
-The content of `experiment.yaml`, as one type, and its limits: it may come from someone else.
-
-Names of folders in it are checked before any is opened, and links, which could lead out of the
-store, are refused.
 """
 
 import hashlib

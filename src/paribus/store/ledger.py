@@ -1,4 +1,4 @@
-"""Every reading of the test split, and every look at the verdicts, one line each, never removed.
+"""The ledger: every reading of the test split and every look at the verdicts, a line each, kept.
 
     {"time": "2026-01-31T12:00:00+00:00", "arm": "lora-main", "seed": 0,
      "protocol": "zero_shot/raw", "problems": 1319, "test_sha256": "...", "fingerprint": "...",
@@ -6,20 +6,17 @@
     {"time": "2026-01-31T13:00:00+00:00", "look": 1, "runs": {"lora-main": 3}, "problems": 1319,
      "sha256": "..."}
 
-A reading is entered before it happens; a run that was copied in from another store has
-`"adopted": true`, and the time of that. A look is entered before it is shown, where there are more
-runs or problems than at any look before; one that was declared (`looks`) also holds `planned`,
-`decided` and `goes_on`.
+A reading is recorded before it happens. A run that was copied in from another store has `"adopted":
+true`, and the time of its adoption. A look is recorded before it is shown, if it has more runs or
+problems than any look before; a declared one (`looks`) also holds `planned`, `decided` and
+`goes_on`.
 
-The ledger lies beside the runs, not in them: deleting a run's folder and trying again leaves
-both lines. Trials of learning rates read validation problems and add none.
-
-What runs were tested for, as their own files show it: what the ledger lacks, what is to come.
+The ledger lies beside the runs, not in them: deleting a run's folder and running again leaves both
+lines. Trials of learning rates read validation problems and add none. A lost ledger, or lost lines,
+are found by comparison with the runs' own files:
 
     unrecorded_readings(ExperimentFolder(Path("runs/gsm8k")))
     # [Reading(arm="full-main", seed=0, protocol="zero_shot/raw")]
-
-A ledger that is gone, or lost whole lines, is told by the runs alone: no line speaks of another.
 """
 
 import fcntl

@@ -1,15 +1,14 @@
-"""The manifest of a complete run: every file with its size and SHA-256, sealed, written last.
+"""The manifest of a complete run, and sealed JSON: files that prove that they are whole.
 
-write_manifest(folder)              its presence means complete
-check(folder)                       before a complete run is kept or reported
-changed_files(folder)               all that is not as it was written, for `paribus verify`
+    write_manifest(folder)              # last: its presence means that the run is complete
+    check(folder)                       # before a complete run is kept or reported
+    changed_files(folder)               # files that are not as they were written
 
-JSON that knows whether it is whole: a value beside the SHA-256 of its canonical form.
+    write_sealed(path, {"step": 40})    # {"step": 40, "sha256": "5f1c…"}
+    read_sealed(path)                   # {"step": 40}, or DamagedError
 
-    write_sealed(path, {"step": 40})        # {"step": 40, "sha256": "5f1c…"}
-    read_sealed(path)                       # {"step": 40}, or DamagedError
-
-What goes into a result is sealed or listed, with its hash, in a manifest that is.
+A manifest lists every file with its size and SHA-256 and is sealed itself: it holds the SHA-256 of
+its own canonical JSON. Whatever goes into a result is sealed, or listed in a sealed manifest.
 """
 
 from pathlib import Path

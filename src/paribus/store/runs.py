@@ -1,15 +1,14 @@
-"""The run store: the waist of paribus. What costs money is written here, once.
+"""The run store, the waist of paribus: what is expensive to compute is written here, once.
 
     begin(folder, spec)  ->  events, generations, weights  ->  finish(folder, result)
 
-`finish` writes `manifest.json` last, with the size and SHA-256 of every file; a run without a
-manifest is unfinished, whatever else lies in its folder. It resumes from its newest checkpoint and
-from what was tested, or starts over.
+`finish` writes `manifest.json` last, with the size and SHA-256 of every file. A run without a
+manifest is unfinished, whatever else its folder holds. It resumes from its newest checkpoint and
+its finished pieces of tests, or starts over.
 
-One process at a time works on a run: a lock that ends with its owner, however that ends.
-
-The kernel holds it (`flock`), so a process that was killed holds nothing. The file says who has
-it, for the message; it stays when the lock is gone and means nothing then.
+One process at a time works on a run, by a lock that the kernel holds (`flock`): it ends with its
+process, however that ends. The lock file names the process for messages; without the lock its
+content means nothing.
 """
 
 import errno

@@ -1,17 +1,13 @@
-"""What lies in a folder: experiments, their runs, and every other file. Links are not followed.
+"""What a folder holds, and the status of each run: state, progress, where it would resume.
 
     for folder in experiments_in(Path("runs")): ...
-    for run in runs_of(folder): ...
+    for run in runs_of(folder):
+        standing(run).state         # RunState.UNFINISHED
+        standing(run).goes_on       # "step 120 of 400"
 
-A run is told by its place as well as by its files, so that a lost file does not hide it.
-
-How a run stands: its state, how far it came, where it would resume; no large file is read.
-
-    standing(folder).state           # RunState.UNFINISHED
-    standing(folder).goes_on         # "step 120 of 400"
-
-Of a complete run the sizes of files are compared, not their content: that is for `verify`. Whatever
-cannot be read is left out or becomes the run's error: nothing here raises.
+A run is recognised by its place as well as by its files, so a lost file does not hide it. Links are
+not followed and no large file is read: of a complete run sizes are compared, not content, which is
+left to `verify`. What cannot be read is left out or becomes the run's error; nothing here raises.
 """
 
 import json

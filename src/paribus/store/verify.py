@@ -1,18 +1,12 @@
-"""What `paribus verify` counts and finds, while it goes through a store.
-
-Is one run as it was written: a complete one wholly, an unfinished one where it would resume.
-
-What else lies in the folder of an unfinished run is not compared with anything: whoever continues
-removes it, and nothing of it comes into a result.
-
-Is everything in a store as it was written? Only read, never repaired.
+"""Is everything in a store as it was written? Reads only; repairs nothing.
 
     verify(Path("runs"), checked := Checked(), on_folder=print)
     checked.differences          # [Difference(file=…/result.json, what="is missing; …")]
 
-What goes into a result is compared with the hash it was written with: every file of a complete run,
-what an unfinished run resumes from, and the files of the experiment as a whole. Then what must
+Whatever goes into a result is compared with the hash it was written with: every file of a complete
+run, what an unfinished run would resume from, and the files of the experiment. Then what must
 agree: a spec with its fingerprint and place, a result with its texts, the ledger with the runs.
+Other files of an unfinished run are not compared: resuming removes them.
 """
 
 from collections.abc import Callable, Iterable, Iterator

@@ -1,21 +1,18 @@
-"""When a training is saved, and how it continues: the store's checkpoints filled with its state.
+"""When a training is saved and how it resumes: fills the store's checkpoints with its state.
 
     saves = Checkpoints(folder, run=spec_record, minutes=5.0, point=None)
-    train(…, checkpoints=saves)          # or with point=newest(…): continues where that one ends
+    train(…, checkpoints=saves)          # or with point=newest(…): resumes there
 
-Files are written between two steps, from the same memory that trains: nothing is copied. What
-takes as long again, waiting for the disk and hashing, continues in a thread beside the next steps.
-
-What a training is at the end of a step, as safetensors and JSON: nothing else is ever read.
+Files are written between two steps, directly from the tensors that train. Syncing and hashing,
+which take as long again, run in a thread beside the next steps.
 
     weights.safetensors     every weight that trains, fp32 (LoRA: the adapters)
-    optimizer.safetensors   the tensors of its state, by number of the weight
+    optimizer.safetensors   tensors of the optimizer's state, by number of the weight
     random.safetensors      torch's generators, of the CPU and of the GPU that trains
     state.json              the rest of optimizer and schedule
 
-Training draws from torch's generators alone (dropout). Data order has no state: it is a function
-of the seed, and the step says how far it was read. Neither has the loss: its window is one step.
-JSON keeps floats exactly.
+No other format is ever read. Training draws from torch's generators alone (dropout). The data order
+has no state: it is a function of the seed and the step. JSON keeps floats exactly.
 """
 
 import shutil

@@ -1,14 +1,12 @@
-"""What can be said before any pass: of processes, of texts, of the weights' dtypes.
+"""Probes around the passes: texts and dtypes before them, evaluation, saving and loading after.
 
-text_failures([((2, 105, 7, 1), (7, 1))], Ends(bos=2, stop=1))        # ()
-dtype_table(model)      # (DtypeRow(trains=True, dtype="float32", tensors=252), ...)
-
-Evaluate a model that is about to be trained, save and load it, and leave it as it was.
-
+    text_failures([((2, 105, 7, 1), (7, 1))], Ends(bos=2, stop=1))        # ()
+    dtype_table(model)      # (DtypeRow(trains=True, dtype="float32", tensors=252), ...)
     evaluation_failures(steps, Saving(folder=run, save=save, reload=reload))      # ()
 
 What is evaluated and saved is what the run will test and save: weights rounded to the compute
-dtype. Adapters begin as zero, where a lost one would not be missed: they are moved first.
+dtype. Adapters begin as zero, where a lost one would go unnoticed: they are changed first. The
+model is left as it was.
 """
 
 from collections import Counter

@@ -1,8 +1,6 @@
 """Train one arm: encoded examples in, a tuned model and its measured cost out.
 
-plan batches -> Trainer -> one figure row per optimizer step -> TrainingCost
-
-What is recorded of each optimizer step, and what a whole training cost.
+plan batches -> Trainer -> one record per optimizer step -> TrainingCost
 """
 
 import time

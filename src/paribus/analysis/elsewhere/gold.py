@@ -1,16 +1,13 @@
-"""Find the problem that a sample from elsewhere answers: in a gold file, or in its own row.
+"""Gold files, and which problems a file of generations answers, lacks or repeats.
 
     gold = read_gold(Path("data/test.jsonl"), group_by=None)
-    gold.find(sample)           # the Problem, or None: the file does not know it
+    gold.find(sample)           # the Problem, or None if the file does not have it
+    str(LeftOut(...))           # "a: 10 problems, 2 missing, 0 unknown, 2 repeated"
 
-A gold file holds JSON lines `{"question": ..., "answer": "... #### 7"}` as GSM8K does; `answer`
-may be the bare number, with `solution` beside it. A problem is named by its question. Where a
-sample states an id alone, that is the gold row's `id`; if gold has none, the row's place in the
+A gold file holds JSON lines `{"question": ..., "answer": "... #### 7"}` as GSM8K does; `answer` may
+be the number alone, with `solution` beside it. A problem is identified by its question. Where a
+sample has an id alone, that is the gold row's `id`; if gold has no ids, the row's place in the
 file, from 0; or the problem's id in paribus, 16 hex digits.
-
-What files of generations hold and lack: counted, refused or told.
-
-str(LeftOut(...))       # "a: 10 problems, 2 missing, 0 unknown, 2 repeated"
 """
 
 from collections.abc import Sequence

@@ -3,20 +3,16 @@
     doubts_of(written, Said())       # {"a": "they may be one model asked again"}
     refuse_copies(written)           # DataError: s1.jsonl holds exactly the texts of s0.jsonl
 
-A method is spoken of only over separate training runs. Files do not say what they are: one model
-sampled three times looks like three seeds, and varies less. So somebody must say it, but for runs
-of paribus: those of one arm's settings and different replicates are seeds. All others are averaged
-as the models that exist. Two files with the same text for every problem are one run; those with the
-same answer to every problem, wrong ones too, are not taken for two seeds.
-
-How alike runs from files are: in their texts, and in the answers that these give.
-
     pair = Pair(first, second)
     pair.texts                  # 0.83: share of the problems with the same text
     pair.answers, pair.wrong    # 1.0, 80: the same number on all 80 problems not solved by both
 
-One model's texts with a word changed are no other run, and texts alone do not show that. Where both
-are right they agree in any case; where they are wrong, separate training runs seldom agree.
+A claim about a method needs separate training runs. Files do not say what they are: one model
+sampled three times looks like three seeds, and varies less. So the user must say it, except for
+paribus's own runs of one arm's settings and different replicates. All others are averaged as models
+that exist. Two files with the same text for every problem are one run. Two files with the same
+answer to every problem, wrong ones too, are not taken for two seeds: where both are right they
+agree in any case; where they are wrong, separate training runs seldom agree.
 """
 
 from collections import Counter

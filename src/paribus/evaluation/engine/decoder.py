@@ -1,23 +1,20 @@
 """Forward passes of decoding: prompts into the cache, then a few tokens of every row at a time.
 
     decoder = Decoder(model, rows=50)
-    decoder.share(shared_ids)                           # what all prompts begin with, once
+    decoder.share(shared_ids)                           # the prefix of all prompts, once
     decoder.prefill({0: prompt_ids, 1: other_ids})      # all but the last token of each
     chosen, finite = decoder.step({0: ([id, guess], position), 1: ([other], its_position)})
 
-A prompt's last token is left to `step`: its logits are computed together with those of the rows
-already at work. The head, most of a small model's weights, is never read for a prompt alone.
+A prompt's last token is left to `step`: its logits are computed together with those of rows that
+are already decoding. The head, most of a small model's weights, is never read for a prompt alone.
 
     slot = position   0 … P-1     P  …                  K-1
     row 0             bos shot    q  q  Answer :  a  a  .      its next token goes behind them
     row 1             bos shot    q  q  q  Answer :  x  x      x: padding, or an earlier text
 
-Each row has its own length. Masks are made of positions alone, so that neither padding nor a
-row's place nor its neighbours can change what a token attends to.
-
-Shapes: B rows, M rows of a chunk, Q query slots, K visible slots, V the vocabulary.
-
-A cache of keys and values in which a token's slot is its position in its row's text.
+Each row has its own length. A token's slot in the cache is its position, and masks are made of
+positions alone, so neither padding nor a row's place nor its neighbours change what a token attends
+to.
 
     cache = SlotCache(rows=2)
     cache.aim(None, slots=tensor([[7], [3]]), visible=8)
@@ -25,12 +22,11 @@ A cache of keys and values in which a token's slot is its position in its row's 
 
 Nothing is appended: each layer has one tensor of keys and one of values, [rows, heads, K, width],
 written in place, and attention reads a view of their first slots. The view grows by `VISIBLE_SLOTS`
-at a time and K by `CACHE_SLOTS`, so few shapes ever occur: torch and oneDNN keep a kernel for each.
+and K by `CACHE_SLOTS`, so few shapes occur: torch and oneDNN keep a kernel for each. A slot that no
+mask hides was written for the row's present text, for texts have no gaps.
 
-A slot that no mask hides has been written for the row's present text, for texts have no gaps. What
-is left of an earlier text, or of padding, lies behind the row's position.
-
-Shapes: M rows of the pass, H heads of keys, Q new slots of each, K slots, D numbers of a head.
+Shapes: B rows, M rows of a chunk or pass, Q query slots, K slots, H heads of keys, D numbers of a
+head, V the vocabulary.
 """
 
 from collections.abc import Mapping, Sequence

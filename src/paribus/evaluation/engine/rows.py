@@ -1,24 +1,20 @@
-"""What a text may say next, guessed from what it said before: tokens to check, several in one pass.
-
-    draft = Draft([5, 6, 7, 5, 6])
-    draft.following(4)          # [7, 5, 6, 7]: what came after 5 6, and on from there
-    draft.read([9])
-
-The model chooses every token itself. Guesses are read along with the text's last token, in the same
-pass, and are kept as far as they are what it chooses: the text stays the same, with fewer passes.
-Solutions repeat their problem's numbers, and models that are not tuned to an end repeat themselves.
-
-Known as prompt lookup decoding (A. Saxena, 2023), after arXiv:2304.04487.
-
-What a row has written, and whether it stops there.
+"""What a row has written, whether it stops, and which tokens it may write next.
 
     row = OpenText(prompt)
     rules.advance(row, token, finite=True)      # row.generated grows, row.stop may be set
 
-A row stops at a stop token, at a `Question:` of its own once it has answered, at the limit of
-tokens, or where its logits are NaN. With the calculator, a row that has written `<<12*3=`
-is given the tokens of `36>>`, one by one, in place of its own choices. All of it goes by the row's
-text alone, so rows stay without influence on each other.
+A row stops at a stop token, at its own `Question:` once it has answered, at the token limit, or
+where its logits are NaN. With the calculator, a row that has written `<<12*3=` is given the tokens
+of `36>>`, one by one, in place of its own. All of it depends on the row's text alone, so rows do
+not influence each other.
+
+    draft = Draft([5, 6, 7, 5, 6])
+    draft.following(4)          # [7, 5, 6, 7]: what followed 5 6 before
+
+Prompt lookup decoding (A. Saxena, 2023), after arXiv:2304.04487: tokens are guessed from the text
+itself and verified in the same pass as its last token. The model chooses every token, so the text
+stays the same, in fewer passes. Solutions repeat their problem's numbers, and untuned models repeat
+themselves.
 """
 
 from collections.abc import Iterable, Sequence

@@ -1,16 +1,18 @@
-"""RMS norms: what transformers writes as ten passes over memory, in four.
+"""RMS norms, logits and LoRA layers in fewer passes over memory than transformers and peft take.
+
+RMS norms take four passes instead of ten:
 
     y = x · r · g,   r = 1 / √(mean(x²) + ε),   g = weight, or 1 + weight (Gemma)
 
-The gradient is that of a layer norm whose mean is zero, for which torch has one kernel, but for the
+The gradient is that of a layer norm whose mean is zero, for which torch has one kernel, plus the
 term by which a layer norm's own mean depends on x:
 
     ∂x = layer_norm_backward(∂y, x, mean=0, r, g) + r · mean(∂y · g)
 
-Everything is computed in fp32, as by transformers, and x is kept for the backward pass as it came.
+All of it is computed in fp32, as transformers does, and x is kept for the backward pass as it came.
 Shapes: [..., D]; r is [..., 1].
 
-Logits a tile at a time: how many exist at once, and what belongs to the labels among them.
+Logits exist one tile of the vocabulary at a time:
 
     for start in range(0, V, TILE):
         logits_RW = …                                           # columns start … start + W
@@ -18,11 +20,10 @@ Logits a tile at a time: how many exist at once, and what belongs to the labels 
 
 Shapes: R rows of a block, V vocabulary, W columns of a tile.
 
-Adapters, and LoRA layers that compute in fewer passes over memory than peft's own.
+LoRA layers add their product as it is computed, and scale on the narrow side:
 
     y = base(x) + s · B A dropout(x)          peft: three passes over y, which is wide
-    y = base(x) + B (s · A dropout(x))        here: the product is added as it is made, and s is
-                                              taken on the narrow side
+    y = base(x) + B (s · A dropout(x))        here
 
 Shapes: [..., in] to [..., out], A is [r, in], B is [out, r].
 """

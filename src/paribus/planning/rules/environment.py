@@ -1,8 +1,7 @@
-"""Cards about where a run would run: launchers, variables, packages, GPUs.
+"""Rules about where a run would run: launchers, variables, packages, GPUs, memory and disk.
 
 PB019   WORLD_SIZE says 4 processes
-
-Cards about room: the device's memory and the disk.
+PB060   needs 30.0 GB at its peak; NVIDIA GeForce RTX 4090 has 24.0 GB
 """
 
 from packaging.version import Version

@@ -1,9 +1,6 @@
-"""Cards about number formats: what a device computes in, and what rounding leaves of training.
+"""Rules about number formats: what a device computes in, rounding, 4-bit weights, 8-bit states.
 
 PB014   training.precision=bf16 on Tesla T4, which has no bf16
-
-Cards about weights in 4 bits and optimizer states in 8.
-
 PB009   method=full with quantization=nf4
 """
 

@@ -1,14 +1,12 @@
-"""What the rules need to know of an arm's tokenizer and texts, from its inputs.
+"""Rules about tokenizers, chat templates and the texts of a data set.
 
-Rules about tokenizers, chat templates and the texts of a data set.
+    PB025   the chat template of meta-llama/Llama-3.2-1B-Instruct asks for today's date
 
-    violation: PB025 the chat template of meta-llama/Llama-3.2-1B-Instruct asks for today's date
-
-What cannot happen needs no rule: `prompts/encode` proves one <bos>, no merge across the boundary of
+What cannot happen needs no rule. `prompts/encode` proves one <bos>, no token across the boundary of
 prompt and solution, and the stop token at the end; `prompts/formats` that a template leaves nothing
-out and ends a turn with one token; `planning/inputs` that the model has a row for every token;
-nothing is ever cut; padding has no loss by its position, so a padding token that equals the stop
-token does no harm.
+out and ends a turn with one token; `planning/inputs` that the model has an embedding for every
+token. Nothing is truncated, and the loss ignores padding by its position, so a padding token that
+equals the stop token does no harm.
 """
 
 import re
