@@ -57,7 +57,7 @@ def answer(tables: Tables, found: Sequence[Contrast], beside: Sequence[Caveats])
     sentences.extend(f"{lead}{'; '.join(_of_pairs(told))}." for lead, told in by_factor.items())
     open_ones = [each for each in found if not each.n]
     if open_ones:
-        reasons = "; ".join(dict.fromkeys(each.reason for each in open_ones))
+        reasons = "; ".join(dict.fromkeys(open_one.reason for open_one in open_ones))
         sentences.append(
             f"{len(open_ones)} of {len(found)} comparisons could not be made: {reasons}."
         )
@@ -71,7 +71,7 @@ def speaks_of(tables: Tables, found: Sequence[Contrast]) -> str:
     said = ["of the methods, over their seeds"] if len(models) < len(tested) else []
     if models:
         tuned = all(_trained(tables, name) for each in models for name in (each.a, each.b))
-        several = any(max(each.seeds) > 1 for each in models)
+        several = any(max(model.seeds) > 1 for model in models)
         how = "as they are, not of their methods" if several else "(one seed)"
         said.append(f"of these {'trained ' if tuned else ''}models {how}")
     return f"Verdicts are {' or '.join(said)}." if said else ""
@@ -115,7 +115,7 @@ def _against_untuned(tables: Tables, told: Sequence[_Told]) -> list[str]:
         than = f"{words} of {_problems(arms)} {average}than {base}"
         if len(arms) == len(told) > 1:
             every = "both" if len(arms) == 2 else f"all {len(arms)}"
-            tuned = "tuned " if all(_trained(tables, each.a) for each in arms) else ""
+            tuned = "tuned " if all(_trained(tables, arm.a) for arm in arms) else ""
             sentences.append(f"{every} {tuned}arms solve {than}: {_named(tables, arms)}")
         elif arms:
             solve = "solves" if len(arms) == 1 else "solve"
@@ -132,7 +132,7 @@ def _of_pairs(told: Sequence[_Told]) -> list[str]:
     parts = [said for each, explains in told if (said := _seen(each, explains))]
     unseen = [each for each, explains in told if not _seen(each, explains)]
     for reason, pairs in _by_reason(unseen).items():
-        named = _some([f"{each.a} and {each.b} ({_size(each)})" for each in pairs])
+        named = _some([f"{pair.a} and {pair.b} ({_size(pair)})" for pair in pairs])
         parts.append(f"{_unseen(pairs, f' between {named}')}{reason}")
     return parts
 
@@ -179,7 +179,7 @@ def _base(tables: Tables, group: Sequence[Contrast]) -> str:
     several = sum(arm.untuned for arm in tables.arms) > 1
     which = f"{reference}, untuned," if several else "the untuned model"
     others = _prompts(tables, [reference]) - _prompts(tables, [each.a for each in group])
-    under = "".join(f", under {each}" for each in sorted(others))
+    under = "".join(f", under {other}" for other in sorted(others))
     return f"{which} ({_accuracy(tables, reference)}{under})"
 
 
@@ -189,7 +189,7 @@ def _prompts(tables: Tables, arms: Sequence[str]) -> set[str]:
 
 
 def _named(tables: Tables, arms: Sequence[Contrast]) -> str:
-    return join([f"{each.a} ({_accuracy(tables, each.a)})" for each in arms])
+    return join([f"{arm.a} ({_accuracy(tables, arm.a)})" for arm in arms])
 
 
 def _size(contrast: Contrast, *, turned: bool = False) -> str:

@@ -88,7 +88,7 @@ def findings(
     return [
         *(_of_contrast(tables, each, caveats) for each, caveats in pairs),
         *(of_margin(each, caveats) for each, caveats in pairs if each.interval and each.margin),
-        *(_of_effect(tables, each) for each in effects if each.interval is not None),
+        *(_of_effect(tables, effect) for effect in effects if effect.interval is not None),
         *of_losses(tables, found),
         *_of_costs(tables, pairs),
         *_of_skill(pairs, gains),

@@ -159,12 +159,14 @@ def _environment(name: str) -> Callable[[Sequence[Run]], str]:
 
 
 def _problems(runs: Sequence[Run]) -> str:
-    return _hash(sorted(each.problem_id for each in runs[0].generations))
+    return _hash(sorted(generation.problem_id for generation in runs[0].generations))
 
 
 def _prompts(runs: Sequence[Run]) -> str:
     """Hash of all prompts, whatever their order; ABSENT where they are not known."""
-    prompts = sorted((each.problem_id, each.prompt_sha256) for each in runs[0].generations)
+    prompts = sorted(
+        (generation.problem_id, generation.prompt_sha256) for generation in runs[0].generations
+    )
     return _hash(prompts) if all(sha for _, sha in prompts) else ABSENT
 
 

@@ -124,12 +124,12 @@ def frontier(points: Sequence[Cost], by: Literal["speed", "memory"]) -> list[str
         return each.peak_memory_bytes if by == "memory" else -each.examples_per_second
 
     return [
-        each.name
-        for each in points
+        point.name
+        for point in points
         if not any(
-            other.accuracy >= each.accuracy
-            and price(other) <= price(each)
-            and (other.accuracy > each.accuracy or price(other) < price(each))
+            other.accuracy >= point.accuracy
+            and price(other) <= price(point)
+            and (other.accuracy > point.accuracy or price(other) < price(point))
             for other in points
         )
     ]

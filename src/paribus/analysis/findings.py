@@ -94,14 +94,14 @@ def payload(analysis: Analysis, *, signals: bool = True) -> dict[str, Any]:
         "answer": " ".join(analysis.answer),
         "speaks_of": speaks_of(tables, analysis.contrasts),
         "warnings": analysis.warnings,
-        "findings": [_finding(each) for each in analysis.findings],
+        "findings": [_finding(finding) for finding in analysis.findings],
         "arms": [_run(run) | {"signals": _signals(run) if signals else {}} for run in tables.runs],
-        "summaries": [_summary(each) for each in analysis.arms],
+        "summaries": [_summary(arm) for arm in analysis.arms],
         "contrasts": [
             _contrast(each) | _beside(each, other)
             for each, other in zip(analysis.contrasts, analysis.caveats, strict=True)
         ],
-        "effects": [_effect(each) for each in analysis.effects],
+        "effects": [_effect(effect) for effect in analysis.effects],
         "missing": tables.missing,
         "unrecorded": unrecorded_reads(tables),
         "looks": {

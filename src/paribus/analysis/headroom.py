@@ -115,7 +115,7 @@ def judge_headroom(tested: Sequence[ProtocolScore], design: Design, difference: 
 
 
 def _tested(protocol: str, generations: Sequence[Generation]) -> ProtocolScore:
-    outcomes = Counter(score(each, MAIN_SCORER) for each in generations)
+    outcomes = Counter(score(generation, MAIN_SCORER) for generation in generations)
     solved, n = outcomes[Outcome.CORRECT], len(generations)
     return ProtocolScore(
         protocol=protocol,

@@ -167,7 +167,7 @@ def _by_key(run: Run) -> dict[Key, Likelihood]:
 
 def _groups(run: Run, shared: Sequence[Key] | None = None) -> Groups | None:
     """The groups of the run's problems, or of those `shared`; a likelihood itself has no group."""
-    named = {each.problem_id: each.group for each in run.generations}
+    named = {generation.problem_id: generation.group for generation in run.generations}
     return numbered([named.get(id, "") for id, _ in shared or _by_key(run)])
 
 

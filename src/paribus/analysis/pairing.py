@@ -49,7 +49,7 @@ class Aligned:
 
     def are(self, *outcomes: Outcome) -> tuple[NDArray[np.bool_], ...]:
         """By arm, [R, n]: whether each run's outcome of each problem is one of these."""
-        numbers = [_NUMBERS[each] for each in outcomes]
+        numbers = [_NUMBERS[outcome] for outcome in outcomes]
         return tuple(np.isin(table, numbers) for table in self.outcomes)
 
 
@@ -106,12 +106,12 @@ def _ids(run: Run) -> list[str]:
 def keys(ids: Sequence[str]) -> list[Key]:
     """Return the key of each problem id, in their order."""
     if len(set(ids)) == len(ids):
-        return [(each, 0) for each in ids]
+        return [(id_, 0) for id_ in ids]
     seen: Counter[str] = Counter()
     found = []
-    for each in ids:
-        found.append((each, seen[each]))
-        seen[each] += 1
+    for id_ in ids:
+        found.append((id_, seen[id_]))
+        seen[id_] += 1
     return found
 
 

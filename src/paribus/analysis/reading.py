@@ -120,9 +120,12 @@ def read_experiment(folder: ExperimentFolder, description: Description | None = 
     arms = tuple(
         Arm(name=arm.name, factors=arm.factors, identity=arm.identity) for arm in description.arms
     )
-    declared = tuple((each.a, each.b, each.factor) for each in description.contrasts)
+    declared = tuple(
+        (contrast.a, contrast.b, contrast.factor) for contrast in description.contrasts
+    )
     margins = {
-        (each.a, each.b): each.margin or config.get("margin") for each in description.contrasts
+        (contrast.a, contrast.b): contrast.margin or config.get("margin")
+        for contrast in description.contrasts
     }
     looks = tuple(read_looks(folder.ledger))
     seeds, stopped = description.seeds, stopped_at(looks) if config.get("looks") else {}

@@ -198,9 +198,9 @@ def _relabelled(tables: Tables, labels: Mapping[str, str]) -> Tables:
     runs = []
     for run in tables.complete:
         kept = [
-            replace(each, answer=labels[each.problem_id])
-            for each in run.generations
-            if each.problem_id in labels
+            replace(generation, answer=labels[generation.problem_id])
+            for generation in run.generations
+            if generation.problem_id in labels
         ]
         runs.append(with_generations(run, kept))
     return _with_runs(tables, runs)

@@ -221,7 +221,7 @@ class BadSeed:
         said = f"{self.arm}, seed {self.seed},"
         parts = []
         if self.far:
-            others = wording.join([wording.percent(each) for each in self.others])
+            others = wording.join([wording.percent(other) for other in self.others])
             parts.append(
                 f" solves {wording.percent(self.accuracy)} where its other seeds solve {others}"
             )

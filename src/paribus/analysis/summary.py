@@ -159,7 +159,7 @@ def main_protocol(run: Run) -> str | None:
 def under(run: Run, protocol: str) -> Run:
     """Return `run` with what it wrote under `protocol` for its generations, judged again."""
     generations = texts(run)[protocol]
-    judged = tuple(score(each, MAIN_SCORER, run.style) for each in generations)
+    judged = tuple(score(generation, MAIN_SCORER, run.style) for generation in generations)
     return replace(run, generations=generations, judged=judged)
 
 

@@ -131,7 +131,9 @@ class Run:
     def styles(self) -> dict[str, int]:
         """Texts by the style of their final answer, the most frequent first; "none" has none."""
         return dict(
-            Counter(style_seen(each, self.style) for each in self.generations).most_common()
+            Counter(
+                style_seen(generation, self.style) for generation in self.generations
+            ).most_common()
         )
 
 
@@ -197,12 +199,15 @@ class Tables:
 
 def score_all(generations: Sequence[Generation], scorer: str, style: AnswerStyle = "auto") -> Score:
     """Return the score of `generations`. Every one counts in n, whatever its outcome."""
-    return _counted(generations, [score(each, scorer, style) for each in generations])
+    return _counted(generations, [score(generation, scorer, style) for generation in generations])
 
 
 def with_generations(run: Run, generations: Sequence[Generation]) -> Run:
     """Return `run` with these generations instead of its own, each scored once by each scorer."""
-    found = {name: tuple(score(each, name, run.style) for each in generations) for name in SCORERS}
+    found = {
+        name: tuple(score(generation, name, run.style) for generation in generations)
+        for name in SCORERS
+    }
     return replace(
         run,
         generations=tuple(generations),
@@ -222,5 +227,7 @@ def _counted(generations: Sequence[Generation], outcomes: Sequence[Outcome]) -> 
     if n == 0:
         return Score(correct=0, n=0, accuracy=None, interval=None)
     solved = [outcome is Outcome.CORRECT for outcome in outcomes]
-    interval = mean_interval(components([solved]), numbered([each.group for each in generations]))
+    interval = mean_interval(
+        components([solved]), numbered([generation.group for generation in generations])
+    )
     return Score(correct=sum(solved), n=n, accuracy=sum(solved) / n, interval=interval)

@@ -172,8 +172,8 @@ def parser() -> argparse.ArgumentParser:
     _add_baseline(verbs)
     _add_explain(verbs)
     _add_doctor(verbs)
-    for one in verbs.choices.values():
-        one.set_defaults(parser=one)  # whose usage an error shows
+    for choice in verbs.choices.values():
+        choice.set_defaults(parser=choice)  # whose usage an error shows
     return whole
 
 

@@ -78,8 +78,10 @@ def _table(found: Found, root: Path) -> Table:
     table = table_of(("where", "what", "why"), ("size",))
     for place, leftovers in found:
         where = place.path.relative_to(root) if place.path.is_relative_to(root) else place.path
-        for each in leftovers:
-            table.add_row(escape(str(where)), each.what, escape(each.why), decimal(each.bytes))
+        for leftover in leftovers:
+            table.add_row(
+                escape(str(where)), leftover.what, escape(leftover.why), decimal(leftover.bytes)
+            )
     return table
 
 
@@ -101,7 +103,7 @@ def _remove(found: Found, console: Console) -> None:
         except StoreError as error:
             failed.append(error)
             continue
-        removed += sum(each.bytes for each in leftovers if each not in kept)
+        removed += sum(leftover.bytes for leftover in leftovers if leftover not in kept)
         for each in kept:
             console.print(f"{escape(str(place.path))}: {each.what} changed meanwhile and stay")
     console.print(f"{decimal(removed)} removed")

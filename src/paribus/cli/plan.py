@@ -199,9 +199,9 @@ def measured_peaks(arms: Sequence[PlannedArm]) -> dict[str, int | None]:
 def _faults(prospects: Sequence[Prospect], elsewhere: Device | None) -> list[UserError]:
     """Return why arms could not be run here; planned for elsewhere, the Hub may be out of reach."""
     arms: dict[str, tuple[UserError, list[str]]] = {}
-    for one in prospects:
-        if one.fault and not (elsewhere and isinstance(one.fault, NotHere)):
-            arms.setdefault(str(one.fault), (one.fault, []))[1].append(one.arm)
+    for prospect in prospects:
+        if prospect.fault and not (elsewhere and isinstance(prospect.fault, NotHere)):
+            arms.setdefault(str(prospect.fault), (prospect.fault, []))[1].append(prospect.arm)
     return [
         UserError(f"{', '.join(names)}: {fault.message}", fault.remedy)
         for fault, names in arms.values()
@@ -247,7 +247,7 @@ def _foresight(loaded: Loaded, design: Design, arms: Sequence[PlannedArm]) -> Fo
 
 def _margin(loaded: Loaded, design: Design) -> float | None:
     """Return the smallest margin of a contrast, as a share; None if none has one."""
-    stated = [each.margin or loaded.config.margin for each in design.contrasts]
+    stated = [contrast.margin or loaded.config.margin for contrast in design.contrasts]
     return min((points / 100 for points in stated if points), default=None)
 
 

@@ -140,7 +140,9 @@ _MOST_LINES = 3
 def verdict(plan: Plan, stops: Sequence[UserError]) -> str:
     """Return whether the plan `plan` can be run, in a few words; `stops` is what refuses it."""
     states = Counter(run.state for run in plan.runs)
-    unfit = [one for one in plan.violations if one.rule in (OVER_MEMORY, OVER_DISK)]
+    unfit = [
+        violation for violation in plan.violations if violation.rule in (OVER_MEMORY, OVER_DISK)
+    ]
     if stops:
         more = f" (and {len(stops) - 1} more)" if len(stops) > 1 else ""
         return f"cannot be run: {stops[0].message.splitlines()[0]}{more}"
@@ -173,7 +175,11 @@ def show(
         console.print()
         console.print(probed(plan))
     told = [*_unknown(plan), *_foresight(plan), *([] if details else _apart(plan))]
-    seen = [_for_all(one, plan) for one in plan.violations if one.rule.id not in refused]
+    seen = [
+        _for_all(violation, plan)
+        for violation in plan.violations
+        if violation.rule.id not in refused
+    ]
     notes = [] if details else [one for one in seen if one.rule.severity is Severity.NOTE]
     told += violation_lines([one for one in seen if one not in notes])
     if told:
@@ -257,7 +263,9 @@ def _stored(plan: Plan, *, details: bool) -> list[str]:
     hidden = f" … {len(lines) - len(kept)} more such lines" if len(lines) > len(kept) else ""
     said = [f"[yellow]stored[/] {escape(kept[0])}", *(f"  {escape(line)}" for line in kept[1:])]
     remedies = dict.fromkeys(one.remedy for one in plan.stored)
-    return said + ([f" {hidden}"] if hidden else []) + [f"  → {escape(one)}" for one in remedies]
+    return (
+        said + ([f" {hidden}"] if hidden else []) + [f"  → {escape(remedy)}" for remedy in remedies]
+    )
 
 
 def _arms(plan: Plan) -> Table:

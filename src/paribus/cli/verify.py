@@ -51,14 +51,15 @@ def _record(checked: Checked) -> dict[str, object]:
         "bytes": checked.bytes,
         "in_use": [str(path) for path in checked.in_use],
         "differences": [
-            {"file": str(each.file), "what": each.what} for each in checked.differences
+            {"file": str(difference.file), "what": difference.what}
+            for difference in checked.differences
         ],
     }
 
 
 def _show(checked: Checked, console: Console) -> None:
-    for each in checked.differences:
-        console.print(f"{escape(str(each.file))}: {escape(each.what)}")
+    for difference in checked.differences:
+        console.print(f"{escape(str(difference.file))}: {escape(difference.what)}")
     for path in checked.in_use:
         console.print(f"{escape(str(path))}: not checked, a process works on it")
     found = len(checked.differences)

@@ -28,14 +28,18 @@ def _schema_by_key() -> dict[str, dict[str, Any]]:
     def add(prefix: str, properties: Mapping[str, Any]) -> None:
         for name, schema in properties.items():
             branches = schema.get("anyOf", [schema])
-            section = next((whole["$defs"][one["$ref"]] for one in branches if "$ref" in one), None)
+            section = next(
+                (whole["$defs"][branch["$ref"]] for branch in branches if "$ref" in branch), None
+            )
             found[prefix + name] = section or schema
             inner = section or next(filter(None, map(in_list, branches)), {})
             add(f"{prefix}{name}.", inner.get("properties", {}))
 
     def in_list(branch: Mapping[str, Any]) -> Mapping[str, Any] | None:
         of_items = branch.get("items", {}).get("anyOf", []) if "items" in branch else []
-        return next((whole["$defs"][one["$ref"]] for one in of_items if "$ref" in one), None)
+        return next(
+            (whole["$defs"][of_item["$ref"]] for of_item in of_items if "$ref" in of_item), None
+        )
 
     add("", whole["properties"])
     return found

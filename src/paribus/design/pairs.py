@@ -140,12 +140,18 @@ def refuse_unequal(
 ) -> None:
     """Raise ConfigError if arms of a contrast differ in more than its one factor, or in prompts."""
     lines = []
-    for each in contrasts:
-        keys = [key for key in differing(identities[each.a], identities[each.b]) if key != _BESIDE]
-        if each.factor == "tuning":
+    for contrast in contrasts:
+        keys = [
+            key
+            for key in differing(identities[contrast.a], identities[contrast.b])
+            if key != _BESIDE
+        ]
+        if contrast.factor == "tuning":
             keys = [key for key in keys if key in _PROMPTING]
-        if keys and (each.factor == "tuning" or " + " in each.factor):
-            lines.append(f"{place}: strict: {each.a} and {each.b} also differ in {', '.join(keys)}")
+        if keys and (contrast.factor == "tuning" or " + " in contrast.factor):
+            lines.append(
+                f"{place}: strict: {contrast.a} and {contrast.b} also differ in {', '.join(keys)}"
+            )
     if lines:
         raise ConfigError(
             "\n".join(lines),

@@ -218,7 +218,10 @@ def _check_one_answer(problems: Iterable[Problem], which: str) -> None:
 
 def _check_correct(problems: Sequence[Problem], style: AnswerStyle) -> None:
     # Files of several models state the same gold.
-    distinct = {(each.question, each.solution, each.answer): each for each in reversed(problems)}
+    distinct = {
+        (problem.question, problem.solution, problem.answer): problem
+        for problem in reversed(problems)
+    }
     said = [
         f"{_at(each, 'a problem')}: gold is {each.answer}, and {_spelled(outcome)} in "
         f"{each.solution[-60:]!a}"

@@ -200,7 +200,7 @@ class _Asked:
     def solved(self, protocol: Protocol) -> tuple[PromptSet, tuple[Encoded, ...]]:
         """Return them under one protocol, and each with its gold solution and the stop token."""
         texts, format = self._rendered(protocol), protocol.format
-        solutions = [render_solution(each.solution, format=format) for each in self.problems]
+        solutions = [render_solution(problem.solution, format=format) for problem in self.problems]
         found = encoded(self.source, format, texts, solutions)
         return self._prompt_set(protocol, texts, found), found.texts
 
@@ -208,12 +208,12 @@ class _Asked:
         tokenizer = tokenizer_of(self.source) if protocol.format == "chat" else None
         return [
             render_prompt(
-                each.question,
+                problem.question,
                 format=protocol.format,
                 shots=protocol.shown(self.shots),
                 tokenizer=tokenizer,
             )
-            for each in self.problems
+            for problem in self.problems
         ]
 
     def _prompt_set(self, protocol: Protocol, texts: Sequence[str], found: Encodings) -> PromptSet:

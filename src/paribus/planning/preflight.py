@@ -108,7 +108,9 @@ def _broken(
     facts: Facts, machine: Machine, peaks: Mapping[str, int | None]
 ) -> list[tuple[Rule, str]]:
     """Return the rules that an arm breaks, each with what was found."""
-    broken = [(one.rule, one.found) for one in violations(facts, machine.versions)]
+    broken = [
+        (violation.rule, violation.found) for violation in violations(facts, machine.versions)
+    ]
     if facts.arm not in peaks:
         return broken
     seen = broken_by_peak(peaks[facts.arm], facts.device)
@@ -127,9 +129,9 @@ def refusal_of(found: Sequence[Warned]) -> UserError | None:
     errors = [one for one in found if one.refuses]
     if not errors:
         return None
-    lines = [f"{one.rule.id} {', '.join(one.arms)}: {one.found}" for one in errors]
-    ids = list(dict.fromkeys(one.rule.id for one in errors))
-    remedies = [one.rule.instead for one in {one.rule.id: one for one in errors}.values()]
+    lines = [f"{error.rule.id} {', '.join(error.arms)}: {error.found}" for error in errors]
+    ids = list(dict.fromkeys(error.rule.id for error in errors))
+    remedies = [one.rule.instead for one in {error.rule.id: error for error in errors}.values()]
     return UserError(
         "\n".join(lines),
         "\n    ".join(remedies) + f"\n    more: paribus explain {ids[0]}",
@@ -152,7 +154,9 @@ def disk_bytes(prospects: Sequence[Prospect], runs: Sequence[RunSpec]) -> int | 
 
     Full SFT saves every weight in the compute dtype, LoRA its adapters only. Texts are small.
     """
-    sizes: Mapping[str, Forecast | None] = {one.arm: one.forecast for one in prospects}
+    sizes: Mapping[str, Forecast | None] = {
+        prospect.arm: prospect.forecast for prospect in prospects
+    }
     total = 0
     for run in runs:
         found = sizes[run.arm]
@@ -171,7 +175,9 @@ def checkpoint_bytes(prospects: Sequence[Prospect], runs: Sequence[RunSpec]) -> 
     Weights in fp32 and the optimizer's states; as many copies as are kept and one being written,
     fewer where a run is over before (by twice its estimated time).
     """
-    sizes: Mapping[str, Forecast | None] = {one.arm: one.forecast for one in prospects}
+    sizes: Mapping[str, Forecast | None] = {
+        prospect.arm: prospect.forecast for prospect in prospects
+    }
     largest = 0
     for run in runs:
         found = sizes[run.arm]

@@ -110,7 +110,7 @@ def choose(
 
     Where none does, the one that takes least: whether that still fits is for the plan to say.
     """
-    tried = [forecast(each, inputs, stream, shape, device) for each in _settings(config)]
+    tried = [forecast(setting, inputs, stream, shape, device) for setting in _settings(config)]
     fitting = [each for each in tried if each.fits_easily]
     if not fitting:
         return min(tried, key=lambda each: each.memory.peak_bytes).config
@@ -142,9 +142,9 @@ def _stored(specs: list[RunSpec], folder: ExperimentFolder) -> ArmConfig | None:
         if not path.exists():
             continue
         stored = read_json(path)
-        for each in _settings(spec.config):
-            if made_alike(replace(spec, config=each).identity(), stored["identity"]):
-                return _settled(arm, each)
+        for setting in _settings(spec.config):
+            if made_alike(replace(spec, config=setting).identity(), stored["identity"]):
+                return _settled(arm, setting)
     return None
 
 
@@ -278,6 +278,10 @@ def survey(design: Design, device: Device, prepare: Callable[[Arm], Inputs]) -> 
 
 def _check_gold_between(prospects: Sequence[Prospect]) -> None:
     """Raise DataError if arms of different data read different gold answers to one question."""
-    read = {each.first.config.data: each.inputs.problems.read for each in prospects if each.inputs}
+    read = {
+        prospect.first.config.data: prospect.inputs.problems.read
+        for prospect in prospects
+        if prospect.inputs
+    }
     if len(read) > 1:
         check_gold([problem for problems in read.values() for problem in problems])

@@ -33,7 +33,7 @@ def best_trial(trials: Sequence[Tried]) -> Tried | None:
 
     Ties go to the one that solved more, then to the lower rate.
     """
-    measured = [(each.nll_per_token, each) for each in trials if each.nll_per_token is not None]
+    measured = [(trial.nll_per_token, trial) for trial in trials if trial.nll_per_token is not None]
     if not measured:
         return None
     lowest = min(nll for nll, _ in measured)
@@ -43,7 +43,7 @@ def best_trial(trials: Sequence[Tried]) -> Tried | None:
 
 def edge(chosen: Tried, trials: Sequence[Tried]) -> Literal["low", "high"] | None:
     """Return the end of the grid at which the chosen rate lies: a better one may lie beyond."""
-    rates = [each.learning_rate for each in trials]
+    rates = [trial.learning_rate for trial in trials]
     if chosen.learning_rate == min(rates):
         return "low"
     return "high" if chosen.learning_rate == max(rates) else None
@@ -125,7 +125,9 @@ def _read(spec: RunSpec, folder: RunFolder) -> Tried:
     result = read_result(folder.result)
     generations = read_generations(folder.generations(result.evaluation.protocol))
     style = spec.config.evaluation.answer
-    solved = sum(score(each, SCORERS[0], style) is Outcome.CORRECT for each in generations)
+    solved = sum(
+        score(generation, SCORERS[0], style) is Outcome.CORRECT for generation in generations
+    )
     return Tried(
         learning_rate=rate,
         state=RunState.COMPLETE.value,

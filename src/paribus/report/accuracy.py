@@ -54,12 +54,12 @@ def over_seeds(analysis: Analysis) -> Table:
         ["arm", "seeds", "accuracy [95 % interval]", "spread, points"],
         [
             [
-                each.name,
-                _seeds_of(tables, each),
-                accuracy_cell(each.mean, each.interval),
-                UNKNOWN if each.spread is None else f"{100 * each.spread:.1f}",
+                arm.name,
+                _seeds_of(tables, arm),
+                accuracy_cell(arm.mean, arm.interval),
+                UNKNOWN if arm.spread is None else f"{100 * arm.spread:.1f}",
             ]
-            for each in analysis.arms
+            for arm in analysis.arms
         ],
     )
 
@@ -67,9 +67,9 @@ def over_seeds(analysis: Analysis) -> Table:
 def without_interval(analysis: Analysis) -> list[str]:
     """Say which arms have no interval, and why: a sentence for each reason."""
     by_reason: dict[str, list[str]] = {}
-    for each in analysis.arms:
-        if each.reason:
-            by_reason.setdefault(each.reason, []).append(each.name)
+    for arm in analysis.arms:
+        if arm.reason:
+            by_reason.setdefault(arm.reason, []).append(arm.name)
     return [
         f"No interval for {wording.join(names)}: {reason}." for reason, names in by_reason.items()
     ]

@@ -42,7 +42,7 @@ class Fairness:
 
 def findings_table(analysis: Analysis) -> Table:
     """Return every finding: the claim, its verdict and what was found."""
-    rows = [[each.claim, _verdict(each), _found(each)] for each in analysis.findings]
+    rows = [[finding.claim, _verdict(finding), _found(finding)] for finding in analysis.findings]
     return Table(["claim", "verdict", "what was found"], rows)
 
 
@@ -59,15 +59,15 @@ def warnings(analysis: Analysis) -> list[str]:
 def fairness(analysis: Analysis) -> list[Fairness]:
     """Return a table for each contrast whose arms' settings are known."""
     made = []
-    for each in analysis.contrasts:
-        rows = table(analysis.tables, each)
+    for contrast in analysis.contrasts:
+        rows = table(analysis.tables, contrast)
         if rows:
             made.append(
                 Fairness(
-                    title=f"{each.a} and {each.b}, compared for {each.factor}",
+                    title=f"{contrast.a} and {contrast.b}, compared for {contrast.factor}",
                     unlike=sum(row.status is Status.DIFFERS for row in rows),
                     table=Table(
-                        ["setting or figure", each.a, each.b, "status"],
+                        ["setting or figure", contrast.a, contrast.b, "status"],
                         [[row.name, row.a, row.b, row.status.value] for row in rows],
                     ),
                 )
@@ -130,7 +130,7 @@ def section(tables: Tables) -> Ledger | None:
         table=Table(
             ["run", *map(protocol_words, protocols)],
             [
-                [_name(row, several), *(str(row.counts.get(each, 0)) for each in protocols)]
+                [_name(row, several), *(str(row.counts.get(protocol, 0)) for protocol in protocols)]
                 for row in rows
             ],
         ),

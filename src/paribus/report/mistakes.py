@@ -118,8 +118,8 @@ def _steps(runs: Sequence[Run], steps: dict[str, list[StepsRow]]) -> Table:
     return Table(
         ["steps of gold", *(run.arm for run in runs)],
         [
-            [labels[each], *(_solved_of(by_arm[run.arm].get(each)) for run in runs)]
-            for each in sorted(labels, key=lambda number: number or 0)
+            [labels[label], *(_solved_of(by_arm[run.arm].get(label)) for run in runs)]
+            for label in sorted(labels, key=lambda number: number or 0)
         ],
     )
 

@@ -70,15 +70,15 @@ def _table(grid: Grid) -> Table:
 def _calculator(gains: list[CalculatorGain]) -> Table:
     rows = [
         [
-            each.arm,
-            protocol_words(each.protocol),
-            wording.percent(each.without),
-            wording.percent(each.aided),
-            points_cell(each.difference, each.interval),
-            wording.p_value(each.p_value),
-            wording.p_value(each.p_holm),
+            gain.arm,
+            protocol_words(gain.protocol),
+            wording.percent(gain.without),
+            wording.percent(gain.aided),
+            points_cell(gain.difference, gain.interval),
+            wording.p_value(gain.p_value),
+            wording.p_value(gain.p_holm),
         ]
-        for each in gains
+        for gain in gains
     ]
     headings = ["arm", "protocol", "without", "with", "points [95 % interval]", "p", "p, Holm"]
     return Table(headings, rows)
@@ -88,13 +88,13 @@ def _sentence(gains: list[CalculatorGain]) -> str:
     """Return what slips in arithmetic cost, arm by arm: the calculator takes only them away."""
     if not gains:
         return ""
-    shown = [each for each in gains if each.verdict is not Verdict.NOT_SHOWN]
+    shown = [gain for gain in gains if gain.verdict is not Verdict.NOT_SHOWN]
     lead = "A calculator that completes each “<<…=” while the model writes"
-    if all(each.p_value is None for each in gains):
-        reasons = wording.join(list(dict.fromkeys(each.reason for each in gains)))
+    if all(gain.p_value is None for gain in gains):
+        reasons = wording.join(list(dict.fromkeys(gain.reason for gain in gains)))
         return f"{lead} changes what is solved by the points below; there is no test: {reasons}."
     if not shown:
-        sizes = sorted(each.difference for each in gains)
+        sizes = sorted(gain.difference for gain in gains)
         ends = dict.fromkeys((wording.signed(sizes[0]), wording.signed(sizes[-1])))
         return f"{lead} is not shown to matter: {' to '.join(ends)} points."
     parts = wording.join([_changed(each) for each in shown])

@@ -106,13 +106,15 @@ def _but(caveats: Caveats) -> str:
 
 def test_note(analysis: Analysis) -> str:
     """Which tests made the p-values."""
-    several = {max(each.seeds) > 1 for each in analysis.contrasts if each.p_value is not None}
+    several = {
+        max(contrast.seeds) > 1 for contrast in analysis.contrasts if contrast.p_value is not None
+    }
     crossed = (
         "Behrens-Fisher test of the crossed table of seeds and problems, which takes seeds to "
         "scatter normally"
     )
     exact = "exact McNemar test of the problems that only one solved"
-    if any(each.paired for each in analysis.contrasts):
+    if any(contrast.paired for contrast in analysis.contrasts):
         crossed += ", paired seed by seed as declared"
     if several == {True, False}:
         return f"{exact}; over seeds the {crossed}"
@@ -122,17 +124,17 @@ def test_note(analysis: Analysis) -> str:
 def by_seed(analysis: Analysis) -> Table:
     """The difference of each pair of arms with each seed; empty for one seed."""
     rows = [
-        [f"{each.a} − {each.b}", ", ".join(map(wording.signed, each.by_seed))]
-        for each in analysis.contrasts
-        if len(each.by_seed) > 1
+        [f"{contrast.a} − {contrast.b}", ", ".join(map(wording.signed, contrast.by_seed))]
+        for contrast in analysis.contrasts
+        if len(contrast.by_seed) > 1
     ]
     return Table(["A − B", "points, seed by seed"], rows)
 
 
 def uncertainty(analysis: Analysis) -> Table:
     """Where the uncertainty of each arm and each pair over seeds comes from; empty for one seed."""
-    found = [(each.name, each.split) for each in analysis.arms]
-    found += [(f"{each.a} − {each.b}", each.split) for each in analysis.contrasts]
+    found = [(arm.name, arm.split) for arm in analysis.arms]
+    found += [(f"{contrast.a} − {contrast.b}", contrast.split) for contrast in analysis.contrasts]
     return Table(
         ["points of standard error", "problems", "seeds", "single cells"],
         [
@@ -153,14 +155,14 @@ def effects(analysis: Analysis) -> Table:
     """What each factor of a full matrix does on average, and the interactions."""
     rows = [
         [
-            effect_name(each).replace(".", MAY_BREAK),
-            points_cell(each.difference, each.interval),
-            wording.p_value(each.p_value) if each.n else UNKNOWN,
-            wording.p_value(each.p_holm) if each.n else UNKNOWN,
-            wording.could_see(each.detectable, each.detectable_range),
-            effect_sentence(each),
+            effect_name(effect).replace(".", MAY_BREAK),
+            points_cell(effect.difference, effect.interval),
+            wording.p_value(effect.p_value) if effect.n else UNKNOWN,
+            wording.p_value(effect.p_holm) if effect.n else UNKNOWN,
+            wording.could_see(effect.detectable, effect.detectable_range),
+            effect_sentence(effect),
         ]
-        for each in analysis.effects
+        for effect in analysis.effects
     ]
     return Table(
         ["effect", "points [95 % interval]", "p", "p, Holm", "could see, points", "what it shows"],

@@ -28,7 +28,7 @@ def check_target(page: Path) -> None:
         store = store_of(page)
         if store is not None:
             raise StoreError(f"{page} lies in the store, in {store}", _REMEDY)
-        nearest = next(each for each in page.absolute().parents if os.path.lexists(each))
+        nearest = next(parent for parent in page.absolute().parents if os.path.lexists(parent))
         if not nearest.is_dir():
             raise StoreError(f"{nearest} is not a folder", _REMEDY)
         if os.path.lexists(page):

@@ -186,7 +186,7 @@ def _beside(findings: dict[str, Any]) -> str:
     margins = {
         each["equivalence"]["margin"] for each in findings["contrasts"] if each["equivalence"]
     }
-    said = "".join(_WITHIN.format(points=100 * each) for each in sorted(margins))
+    said = "".join(_WITHIN.format(points=100 * margin) for margin in sorted(margins))
     over_seeds = any(each["scope"] == "methods" and _tested(each) for each in findings["contrasts"])
     return said + _NORMAL * over_seeds
 

@@ -62,8 +62,10 @@ def probe_model(model: nn.Module, job: Job) -> dict[str, Any]:
         ),
     )
     if probed.failures:
-        found = [f"{each.id} {card(each.id).title}: {each.found}" for each in probed.failures]
-        remedies = dict.fromkeys(card(each.id).instead for each in probed.failures)
+        found = [
+            f"{failure.id} {card(failure.id).title}: {failure.found}" for failure in probed.failures
+        ]
+        remedies = dict.fromkeys(card(failure.id).instead for failure in probed.failures)
         raise RunFailed(
             "\n  ".join(["stopped before the first step:", *found]),
             "\n    ".join([*remedies, f"more: paribus explain {probed.failures[0].id}"]),
@@ -71,7 +73,9 @@ def probe_model(model: nn.Module, job: Job) -> dict[str, Any]:
     return {
         "event": "probed",
         "seconds": probed.seconds,
-        "warnings": [f"{each.id} {card(each.id).title}: {each.found}" for each in probed.warnings],
+        "warnings": [
+            f"{warning.id} {card(warning.id).title}: {warning.found}" for warning in probed.warnings
+        ],
         "dtypes": [asdict(row) for row in probed.dtypes],
     }
 

@@ -90,7 +90,10 @@ def measure_all(
             decode = partial(_generate, model, job, left, vllm)
             generations, cost = _by_piece(left, spec, pieces, decode)
             costs.append(cost)
-            texts = {**texts, **{each.prompt_sha256: each for each in generations}}
+            texts = {
+                **texts,
+                **{generation.prompt_sha256: generation for generation in generations},
+            }
         known: dict[str, Any] = {"protocol": name, "problems": len(asked.prompts)}
         if vllm is not None:
             known["peak_memory_bytes"] = None  # what was measured is not the process that decoded

@@ -44,7 +44,9 @@ def adopt(path: Path) -> list[TestRead]:
         _check_inputs(folder)
         own = (folder.arm, folder.replicate)
         missing = [
-            each for each in unrecorded_readings(folder.experiment) if (each.arm, each.seed) == own
+            unrecorded_reading
+            for unrecorded_reading in unrecorded_readings(folder.experiment)
+            if (unrecorded_reading.arm, unrecorded_reading.seed) == own
         ]
         reads = [_line(each, spec, folder) for each in missing]
         for read in reads:
@@ -64,7 +66,9 @@ def _check_whole(folder: RunFolder) -> None:
     if checked.in_use:
         raise StoreError(f"a process works on {folder.path}", "wait until it is done")
     if checked.differences:
-        lines = "\n  ".join(f"{each.file}: {each.what}" for each in checked.differences)
+        lines = "\n  ".join(
+            f"{difference.file}: {difference.what}" for difference in checked.differences
+        )
         raise DamagedError(lines, "copy the whole folder once more")
 
 

@@ -177,12 +177,12 @@ def read_ledger(path: Path) -> list[TestRead]:
     A last line that was cut short is skipped: its reading never began. Raises DamagedError if any
     other is not what was written, for to skip it would be to report fewer readings than there were.
     """
-    return [each for each in _entries(path) if isinstance(each, TestRead)]
+    return [entry for entry in _entries(path) if isinstance(entry, TestRead)]
 
 
 def read_looks(path: Path) -> list[Look]:
     """Return the looks in the ledger, oldest first. Skips and raises as `read_ledger` does."""
-    return [each for each in _entries(path) if isinstance(each, Look)]
+    return [entry for entry in _entries(path) if isinstance(entry, Look)]
 
 
 def _entries(path: Path) -> list[TestRead | Look]:
@@ -211,7 +211,7 @@ def repeated_lines(path: Path) -> list[tuple[int, int]]:
     Raises DamagedError as `read_ledger` does.
     """
     firsts: dict[str, int] = {}
-    keys = [sha256_of_json(asdict(each)) for each in _entries(path)]
+    keys = [sha256_of_json(asdict(entry)) for entry in _entries(path)]
     found = [(at, firsts.setdefault(key, at)) for at, key in enumerate(keys, 1)]
     return [(at, first) for at, first in found if first < at]
 

@@ -148,7 +148,7 @@ def write_generations(folder: RunFolder, protocol: str, generations: Iterable[Ge
     """Store what the model wrote, whole or not at all."""
     path = folder.generations(protocol)
     with writing(path):
-        write_text(path, "".join(json_line(asdict(each)) for each in generations))
+        write_text(path, "".join(json_line(asdict(generation)) for generation in generations))
 
 
 def read_generations(path: Path) -> list[Generation]:
@@ -267,7 +267,7 @@ def locked(path: Path) -> Iterator[None]:
     Raises StoreError if another process holds it, it is a link or no file, or cannot be written.
     """
     with writing(path):
-        missing = [each for each in path.parents if not each.exists()]
+        missing = [parent for parent in path.parents if not parent.exists()]
         descriptor = _taken(path)
     try:
         with suppress(OSError):  # who has it is for the message alone; the disk may be full

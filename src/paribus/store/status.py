@@ -119,7 +119,7 @@ def folders_in(path: Path) -> list[Path]:
     if not path.is_dir():
         return []
     with os.scandir(path) as entries:
-        return sorted(Path(each.path) for each in entries if each.is_dir(follow_symlinks=False))
+        return sorted(Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False))
 
 
 def files_under(path: Path, leave_out: Collection[Path] = ()) -> Iterator[Path]:

@@ -124,7 +124,7 @@ def _check_complete(folder: RunFolder, checked: Checked) -> None:
 
 
 def _check_links(there: list[Path], checked: Checked) -> None:
-    named = {each.file for each in checked.differences}
+    named = {difference.file for difference in checked.differences}
     for path in there:
         if path not in named and (path.is_symlink() or not path.is_file()):
             checked.add(path, "is not a file but a link or a device; paribus makes none")

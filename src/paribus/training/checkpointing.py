@@ -57,7 +57,7 @@ def state_bytes(model: nn.Module, optimizer: Any) -> int:
     tensors = dict(trained(model))
     if optimizer is not None:
         _take_out(optimizer.state_dict()["state"], "", tensors)
-    return sum(each.numel() * each.element_size() for each in tensors.values())
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
 
 
 def save(folder: Path, model: nn.Module, optimizer: Any, schedule: Any) -> None:

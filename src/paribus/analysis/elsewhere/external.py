@@ -115,12 +115,12 @@ def collect(
     problems = {} if known is None else dict(known.problems)
     answers = [_answers(each, known, problems, group_by) for each in sources if each.run.complete]
     check_gold([problem for each in answers for problem in each.problems], WHICH)
-    left_out = tuple(_left_out(each, problems) for each in answers)
-    shared = [key for key in problems if all(key in each.samples for each in answers)]
+    left_out = tuple(_left_out(answer, problems) for answer in answers)
+    shared = [key for key in problems if all(key in answer.samples for answer in answers)]
     check_shared(left_out, shared, common=common)
-    settings = all(each.source.identity for each in answers)
+    settings = all(answer.source.identity for answer in answers)
     asked = [problems[key] for key in shared]
-    runs = [_run(each, asked, style, settings=settings) for each in answers]
+    runs = [_run(answer, asked, style, settings=settings) for answer in answers]
     written = [each.written(run) for each, run in zip(answers, runs, strict=True)]
     refuse_copies(written)
     alike = pairs_of(written)
@@ -128,7 +128,7 @@ def collect(
     check_flags(written, said, doubts)
     likely = tuple(likenesses(alike, said.untuned))
     runs += [source.run for source in sources if not source.run.complete]
-    identities = {each.name: each.source.identity for each in reversed(answers)}
+    identities = {answer.name: answer.source.identity for answer in reversed(answers)}
     arms = {
         name: Arm(
             name=name,

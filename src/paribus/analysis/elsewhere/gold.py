@@ -93,7 +93,9 @@ def notes_with_prompts(runs: Sequence[Run]) -> list[str]:
     """Return a note for each run most of whose texts hold the prompt they answer."""
     notes = []
     for run in runs:
-        held = sum(holds_prompt(each.text, each.question) for each in run.generations)
+        held = sum(
+            holds_prompt(generation.text, generation.question) for generation in run.generations
+        )
         if 2 * held > len(run.generations):
             notes.append(
                 f"{run.arm}: {held} of {len(run.generations)} texts hold the question they answer; "

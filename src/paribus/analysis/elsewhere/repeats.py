@@ -244,7 +244,7 @@ def check_flags(written: Sequence[Written], said: Said, doubts: Mapping[str, str
         )
         remedy = "give --seeds-are-runs if they are training runs, or leave --paired-seeds out"
         raise DataError(f"--paired-seeds: {why}", remedy)
-    if len({tuple(each) for each in seeds.values()}) > 1:
+    if len({tuple(seed) for seed in seeds.values()}) > 1:
         listed = "; ".join(f"{name} {', '.join(map(str, each))}" for name, each in seeds.items())
         raise DataError(
             f"--paired-seeds: the arms have different seeds: {listed}",

@@ -156,7 +156,7 @@ def _read(path: Path) -> list[Source]:
             "give a file of generations, a run's folder or an arm's; for a whole experiment: "
             f"paribus report {shlex.quote(str(path))}",
         )
-    return [_read_folder(each, path) for each in sorted(folders, key=lambda run: run.replicate)]
+    return [_read_folder(folder, path) for folder in sorted(folders, key=lambda run: run.replicate)]
 
 
 def _read_folder(folder: RunFolder, path: Path) -> Source:

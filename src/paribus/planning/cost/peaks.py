@@ -32,7 +32,7 @@ NF4_BYTES = 0.5 + (1 + 4 / 256) / 64
 def training_moments(shape: Shape, load: Workload, kind: str) -> dict[str, Moment]:
     """Return the moments of training on a device of `kind` that can be its peak."""
     full = load.method == "full"
-    gradients = [4.0 * each for each in trained_parameters(shape, load)]
+    gradients = [4.0 * trained_parameter for trained_parameter in trained_parameters(shape, load)]
     # The head's gradient is made in the loss, into memory that stays; the others come and go.
     head = [4.0 * shape.vocab * shape.hidden] * full
     added = gradients if load.accumulation > 1 else head
@@ -136,13 +136,16 @@ def weights(shape: Shape, load: Workload, *, trained: bool) -> list[float]:
     """Return the bytes of each weight tensor, while it is `trained` or when it is tested."""
     value = compute_bytes(load)
     if load.method == "full":
-        return [(4.0 if trained else value) * each for each in trained_parameters(shape, load)]
+        return [
+            (4.0 if trained else value) * trained_parameter
+            for trained_parameter in trained_parameters(shape, load)
+        ]
     linear = NF4_BYTES if load.quantization else value
     adapters = [] if load.method == "none" else trained_parameters(shape, load)
     return [
         *(linear * each for each in _linears(shape)),
-        *(float(value * each) for each in _others(shape)),
-        *((4.0 if trained else value) * each for each in adapters),
+        *(float(value * other) for other in _others(shape)),
+        *((4.0 if trained else value) * adapter for adapter in adapters),
     ]
 
 
@@ -207,7 +210,11 @@ def _step(shape: Shape, load: Workload, kind: str) -> list[float]:
     if load.optimizer == "adamw" or kind == "cuda":
         return []
     embedding = shape.embedding_parameters if load.method == "full" else 0
-    largest = max(each for each in trained_parameters(shape, load) if each != embedding)
+    largest = max(
+        trained_parameter
+        for trained_parameter in trained_parameters(shape, load)
+        if trained_parameter != embedding
+    )
     return max([4.0 * embedding] * 3, [4.0 * largest] * 5, key=sum)
 
 
@@ -236,7 +243,7 @@ def _freed(shape: Shape, load: Workload) -> list[float]:
     beside what they are added to.
     """
     again = load.method == "full" and load.accumulation > 1
-    return [*_copies(shape, load), *([4.0 * each for each in _linears(shape)] if again else [])]
+    return [*_copies(shape, load), *([4.0 * linear for linear in _linears(shape)] if again else [])]
 
 
 def _head_copy(shape: Shape, load: Workload) -> list[float]:
