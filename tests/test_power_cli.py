@@ -161,8 +161,16 @@ A, B = ISSUE[:2], ISSUE[2:]
         (["--baseline", "0", *B], "baseline is 0", "write 31 % as 0.31"),
         (["--baseline", "1", *B], "baseline is 1", "write 31 % as 0.31"),
         (["--baseline", "-0.1", *B], "baseline is -0.1", "write 31 % as 0.31"),
-        ([*A, "--difference", "inf"], "the difference is inf, no number", "5 points as 0.05"),
-        ([*A, "--difference", "nan"], "the difference is nan, no number", "5 points as 0.05"),
+        (
+            [*A, "--difference", "inf"],
+            "the difference is inf, which is not a number",
+            "5 points as 0.05",
+        ),
+        (
+            [*A, "--difference", "nan"],
+            "the difference is nan, which is not a number",
+            "5 points as 0.05",
+        ),
         ([*A, "--difference", "5"], "baseline + difference is 5.31", "5 points as 0.05"),
         ([*A, "--difference", "-0.31"], "baseline + difference is 0", "5 points as 0.05"),
         ([*A, "--difference", "0"], "a difference of 0 cannot be shown", "smallest that matters"),

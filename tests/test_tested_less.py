@@ -106,7 +106,7 @@ def test_only_what_was_tested_alike_is_compared(
             words = [WITH[word] for word in remedies[arm].split()] or [
                 'evaluation.also=["one_shot"]'
             ]
-            remedy = f"`paribus run` with {' '.join(words)} continues"
+            remedy = f"`paribus run` with {' '.join(words)} resumes"
             assert lines[0].endswith(remedy)
             assert status[arm].endswith(remedy)
             assert words[-1] in page.replace("&#34;", '"')

@@ -75,13 +75,13 @@ _SHORTEST = 12
 
 def printable(text: str) -> str:
     """Return `text` with whatever a terminal might obey spelled out, as `\\x1b`."""
-    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    return _UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 def redacted(text: str) -> str:
     """Return `text` without tokens known by their form, or by being in a secret variable."""
     for known in (_IN_ADDRESS, _NAMED):
-        text = known.sub(lambda found: "".join(filter(None, found.groups())) + REMOVED, text)
+        text = known.sub(lambda match: "".join(filter(None, match.groups())) + REMOVED, text)
     text = _TOKEN.sub(REMOVED, text)
     for secret in _kept_secret():
         text = text.replace(secret, REMOVED)

@@ -44,18 +44,20 @@ def answer(tables: Tables, found: Sequence[Contrast], beside: Sequence[Caveats])
     `beside` has the caveats of each of the contrasts `found`.
     """
     pairs = zip(found, beside, strict=True)
-    made = [(each, caveats.explains) for each, caveats in pairs if each.n]
+    made = [(contrast, caveats.explains) for contrast, caveats in pairs if contrast.n]
     if not made:
         return ["No two arms could be compared."]
     sentences: list[str] = []
     for reference in [arm.name for arm in tables.arms if arm.untuned]:
         group = [one for one in made if one[0].b == reference and _tunes(tables, one[0])]
-        for lead, told in _grouped(group, lambda each: _lead(tables, each)).items():
-            sentences.extend(f"{lead}, {said}." for said in _against_untuned(tables, told))
+        for lead, told in _grouped(group, lambda contrast: _lead(tables, contrast)).items():
+            sentences.extend(f"{lead}, {text}." for text in _against_untuned(tables, told))
     factors = [one for one in made if not _tunes(tables, one[0])]
-    by_factor = _grouped(factors, lambda each: f"{_lead(tables, each)}, {_for(each.factor)}")
+    by_factor = _grouped(
+        factors, lambda contrast: f"{_lead(tables, contrast)}, {_for(contrast.factor)}"
+    )
     sentences.extend(f"{lead}{'; '.join(_of_pairs(told))}." for lead, told in by_factor.items())
-    open_ones = [each for each in found if not each.n]
+    open_ones = [contrast for contrast in found if not contrast.n]
     if open_ones:
         reasons = "; ".join(dict.fromkeys(open_one.reason for open_one in open_ones))
         sentences.append(
@@ -66,15 +68,17 @@ def answer(tables: Tables, found: Sequence[Contrast], beside: Sequence[Caveats])
 
 def speaks_of(tables: Tables, found: Sequence[Contrast]) -> str:
     """Return the sentence on what the verdicts speak of; "" if there is none."""
-    tested = [each for each in found if each.p_value is not None or each.not_worse]
-    models = [each for each in tested if each.scope is Scope.MODELS]
-    said = ["of the methods, over their seeds"] if len(models) < len(tested) else []
+    tested = [contrast for contrast in found if contrast.p_value is not None or contrast.not_worse]
+    models = [contrast for contrast in tested if contrast.scope is Scope.MODELS]
+    parts = ["of the methods, over their seeds"] if len(models) < len(tested) else []
     if models:
-        tuned = all(_trained(tables, name) for each in models for name in (each.a, each.b))
+        tuned = all(
+            _trained(tables, name) for contrast in models for name in (contrast.a, contrast.b)
+        )
         several = any(max(model.seeds) > 1 for model in models)
         how = "as they are, not of their methods" if several else "(one seed)"
-        said.append(f"of these {'trained ' if tuned else ''}models {how}")
-    return f"Verdicts are {' or '.join(said)}." if said else ""
+        parts.append(f"of these {'trained ' if tuned else ''}models {how}")
+    return f"Verdicts are {' or '.join(parts)}." if parts else ""
 
 
 def _tunes(tables: Tables, each: Contrast) -> bool:
@@ -98,20 +102,20 @@ def _for(factor: str) -> str:
 
 def _grouped(told: Sequence[_Told], by: Callable[[Contrast], str]) -> dict[str, list[_Told]]:
     found: dict[str, list[_Told]] = {}
-    for each, explains in told:
-        found.setdefault(by(each), []).append((each, explains))
+    for contrast, explains in told:
+        found.setdefault(by(contrast), []).append((contrast, explains))
     return found
 
 
 def _against_untuned(tables: Tables, told: Sequence[_Told]) -> list[str]:
     """One sentence for each verdict that tuned arms got against an untuned one, but its lead."""
-    apart = [said for each, explains in told if (said := _apart(each, explains))]
-    plain = [each for each, explains in told if not _apart(each, explains)]
-    base = _base(tables, [each for each, _ in told])
-    average = "on average " if max(max(each.seeds) for each, _ in told) > 1 else ""
+    apart = [text for contrast, explains in told if (text := _apart(contrast, explains))]
+    plain = [contrast for contrast, explains in told if not _apart(contrast, explains)]
+    base = _base(tables, [contrast for contrast, _ in told])
+    average = "on average " if max(max(contrast.seeds) for contrast, _ in told) > 1 else ""
     sentences = []
     for sought, words in ((Verdict.SUPPORTED, "more"), (Verdict.REFUTED, "fewer")):
-        arms = [each for each in plain if each.verdict is sought]
+        arms = [contrast for contrast in plain if contrast.verdict is sought]
         than = f"{words} of {_problems(arms)} {average}than {base}"
         if len(arms) == len(told) > 1:
             every = "both" if len(arms) == 2 else f"all {len(arms)}"
@@ -120,7 +124,7 @@ def _against_untuned(tables: Tables, told: Sequence[_Told]) -> list[str]:
         elif arms:
             solve = "solves" if len(arms) == 1 else "solve"
             sentences.append(f"{_named(tables, arms)} {solve} {than}")
-    unseen = [each for each in plain if each.verdict is Verdict.NOT_SHOWN]
+    unseen = [contrast for contrast in plain if contrast.verdict is Verdict.NOT_SHOWN]
     sentences += apart
     for reason, arms in _by_reason(unseen).items():
         sentences.append(f"for {_named(tables, arms)} {_unseen(arms, f' from {base}')}{reason}")
@@ -129,8 +133,8 @@ def _against_untuned(tables: Tables, told: Sequence[_Told]) -> list[str]:
 
 def _of_pairs(told: Sequence[_Told]) -> list[str]:
     """What was shown of each pair, then what was not."""
-    parts = [said for each, explains in told if (said := _seen(each, explains))]
-    unseen = [each for each, explains in told if not _seen(each, explains)]
+    parts = [text for contrast, explains in told if (text := _seen(contrast, explains))]
+    unseen = [contrast for contrast, explains in told if not _seen(contrast, explains)]
     for reason, pairs in _by_reason(unseen).items():
         named = _some([f"{pair.a} and {pair.b} ({_size(pair)})" for pair in pairs])
         parts.append(f"{_unseen(pairs, f' between {named}')}{reason}")
@@ -162,14 +166,14 @@ def _unseen(group: Sequence[Contrast], where: str) -> str:
 def _by_reason(group: Sequence[Contrast]) -> dict[str, list[Contrast]]:
     """Why nothing is shown, led by a colon, or "" -> the contrasts."""
     found: dict[str, list[Contrast]] = {}
-    for each in group:
-        why = wording.why_not(each)
-        found.setdefault(why and f": {why}", []).append(each)
+    for contrast in group:
+        why = wording.why_not(contrast)
+        found.setdefault(why and f": {why}", []).append(contrast)
     return found
 
 
 def _problems(group: Sequence[Contrast]) -> str:
-    sizes = {each.n for each in group}
+    sizes = {contrast.n for contrast in group}
     return f"the {sizes.pop():,} test problems" if len(sizes) == 1 else "the test problems"
 
 
@@ -178,7 +182,7 @@ def _base(tables: Tables, group: Sequence[Contrast]) -> str:
     reference = group[0].b
     several = sum(arm.untuned for arm in tables.arms) > 1
     which = f"{reference}, untuned," if several else "the untuned model"
-    others = _prompts(tables, [reference]) - _prompts(tables, [each.a for each in group])
+    others = _prompts(tables, [reference]) - _prompts(tables, [contrast.a for contrast in group])
     under = "".join(f", under {other}" for other in sorted(others))
     return f"{which} ({_accuracy(tables, reference)}{under})"
 
@@ -242,13 +246,17 @@ def form_warnings(
     tables: Tables, shifted: Sequence[Shift], varied: Sequence[Variation]
 ) -> list[str]:
     """Return what a reader must know before any figure, a sentence or two each."""
-    judged = {each.under: each.tables.complete for each in varied if each.by == "scorer"}
+    judged = {
+        variation.under: variation.tables.complete
+        for variation in varied
+        if variation.by == "scorer"
+    }
     return [
         *_unrecognised(tables, judged[LENIENT]),
         *(
-            said
+            text
             for number, run in enumerate(tables.complete)
-            for said in _stated_otherwise(
+            for text in _stated_otherwise(
                 _name(tables, run), run, {scorer: runs[number] for scorer, runs in judged.items()}
             )
         ),
@@ -258,9 +266,9 @@ def form_warnings(
 
 def _resting_on_form(shifted: Sequence[Shift]) -> Iterator[str]:
     pairs = [
-        f"{each.before.a} − {each.before.b}"
-        for each in shifted
-        if each.under == LENIENT and each.other and each.before.verdict is not Verdict.NOT_SHOWN
+        f"{shift.before.a} − {shift.before.b}"
+        for shift in shifted
+        if shift.under == LENIENT and shift.other and shift.before.verdict is not Verdict.NOT_SHOWN
     ]
     if pairs:
         yield (
@@ -300,10 +308,10 @@ def _without_answer(name: str, runs: Sequence[tuple[Run, Run]]) -> str:
         else f"only answers of the style {style} count, as asked; auto takes others too "
         "(evaluation.answer, --answer)."
     )
-    told = f" ({wording.join(how)})" if how else ""
+    text = f" ({wording.join(how)})" if how else ""
     return (
         f"{name}: {without} of {len(texts)} texts hold no final answer that the scorer recognises"
-        f"{told}; {missed} that do not count end with the right number. Its accuracy measures "
+        f"{text}; {missed} that do not count end with the right number. Its accuracy measures "
         f"the form of its answers first: {remedy}"
     )
 

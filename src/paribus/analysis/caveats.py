@@ -115,16 +115,18 @@ def caveats(
     answered = _answered(lined_up, existing, paired=contrast.paired)
     outcomes = list(_unbalanced({contrast.a: 1, contrast.b: -1}, lined_up))
     bf16 = _bf16(tables, contrast)
-    said = [*bf16, *outcomes, *_overlap(tables, contrast), *_form(contrast, shifted)]
-    said += [each.caveat for each in bad if each.arm in (contrast.a, contrast.b)]
-    said += [what for arms, what in tables.likely if arms <= {contrast.a, contrast.b}]
+    parts = [*bf16, *outcomes, *_overlap(tables, contrast), *_form(contrast, shifted)]
+    parts += [bad_seed.caveat for bad_seed in bad if bad_seed.arm in (contrast.a, contrast.b)]
+    parts += [what for arms, what in tables.likely if arms <= {contrast.a, contrast.b}]
     if alike:
-        said.append("problems that read alike, as the warning says: the interval may be too narrow")
+        parts.append(
+            "problems that read alike, as the warning says: the interval may be too narrow"
+        )
     if outcomes or 2 * answered.n < contrast.n:
-        said.append(_among_answered(answered, contrast.n, _by_whom(lined_up)))
+        parts.append(_among_answered(answered, contrast.n, _by_whom(lined_up)))
     return Caveats(
         unlike=tuple(map(_differs, unexplained(tables, contrast))),
-        outcomes=tuple(said),
+        outcomes=tuple(parts),
         answered=answered,
         explains=_explains(outcomes, answered) if shown and silent else "",
     )
@@ -194,15 +196,15 @@ def unbalanced(tables: Tables, weights: Mapping[str, float]) -> tuple[str, ...]:
 
 def _unbalanced(weights: Mapping[str, float], lined_up: Aligned) -> Iterator[str]:
     """Say of which outcomes some arms have more; of all together if of none alone."""
-    said = [
+    parts = [
         _shares(words, weights, shares)
         for outcome, words in _UNANSWERED.items()
         if _differ(weights, shares := lined_up.are(outcome), fault=outcome is Outcome.FAILED)
     ]
     together = lined_up.are(*_UNANSWERED)
-    if not said and _differ(weights, together):
-        said = [_shares("without a final answer, cut or failed", weights, together)]
-    yield from said
+    if not parts and _differ(weights, together):
+        parts = [_shares("without a final answer, cut or failed", weights, together)]
+    yield from parts
 
 
 def _differ(weights: Mapping[str, float], shares: Sequence[Solved], *, fault: bool = False) -> bool:
@@ -247,9 +249,9 @@ def _counted(name: str, counts: tuple[int, int] | None) -> str:
 
 
 def _form(contrast: Contrast, shifted: Sequence[Shift]) -> Iterator[str]:
-    for each in shifted:
-        if each.under == LENIENT and each.before == contrast and each.other:
-            yield f"by the last number of each text (flexible) {_otherwise(each)}"
+    for shift in shifted:
+        if shift.under == LENIENT and shift.before == contrast and shift.other:
+            yield f"by the last number of each text (flexible) {_otherwise(shift)}"
 
 
 def _otherwise(shift: Shift) -> str:

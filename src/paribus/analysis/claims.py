@@ -86,8 +86,12 @@ def findings(
     """
     pairs = [pair for pair in zip(found, beside, strict=True) if pair[0].n]
     return [
-        *(_of_contrast(tables, each, caveats) for each, caveats in pairs),
-        *(of_margin(each, caveats) for each, caveats in pairs if each.interval and each.margin),
+        *(_of_contrast(tables, contrast, caveats) for contrast, caveats in pairs),
+        *(
+            of_margin(contrast, caveats)
+            for contrast, caveats in pairs
+            if contrast.interval and contrast.margin
+        ),
         *(_of_effect(tables, effect) for effect in effects if effect.interval is not None),
         *of_losses(tables, found),
         *_of_costs(tables, pairs),
@@ -152,12 +156,14 @@ def _of_costs(tables: Tables, pairs: Sequence[tuple[Contrast, Caveats]]) -> Iter
     points = {point.name: point for point in costs(tables)}
     for kind in ("memory", "speed"):
         best = frontier(list(points.values()), kind)
-        for each, caveats in pairs:
-            if each.a not in points or each.b not in points or each.interval is None:
+        for contrast, caveats in pairs:
+            if contrast.a not in points or contrast.b not in points or contrast.interval is None:
                 continue
-            cheap, dear = sorted((points[each.a], points[each.b]), key=lambda p: _price(p, kind))
+            cheap, dear = sorted(
+                (points[contrast.a], points[contrast.b]), key=lambda p: _price(p, kind)
+            )
             if _price(cheap, kind) <= CHEAPER * _price(dear, kind):
-                finding = _cheaper(each, caveats.explains, cheap, dear, kind, best)
+                finding = _cheaper(contrast, caveats.explains, cheap, dear, kind, best)
                 yield replace(finding, caveats=caveats.outcomes)
 
 
@@ -226,15 +232,15 @@ def _of_skill(
     pairs: Sequence[tuple[Contrast, Caveats]], gains: Sequence[Gain]
 ) -> Iterator[Finding]:
     of_pair = {(gain.a, gain.b): gain for gain in gains}
-    for each, caveats in pairs:
-        gain = of_pair.get((each.a, each.b))
-        if gain is None or each.verdict is not Verdict.SUPPORTED:
+    for contrast, caveats in pairs:
+        gain = of_pair.get((contrast.a, contrast.b))
+        if gain is None or contrast.verdict is not Verdict.SUPPORTED:
             continue
         yield Finding(
             kind="skill",
-            claim=f"{each.a} gained more than answer format",
+            claim=f"{contrast.a} gained more than answer format",
             verdict=gain.verdict,
-            scope=each.scope,
+            scope=contrast.scope,
             sentence=_skill_sentence(gain),
             evidence={
                 "gain": gain.gain,

@@ -69,7 +69,7 @@ def limits(tables: Tables, found: Sequence[Contrast], effects: int = 0) -> list[
 
     `effects` is how many effects of factors were asked for beside the contrasts `found`.
     """
-    said = [
+    parts = [
         *tables.asked,
         *looks.said(tables),
         *_about_forks(tables),
@@ -77,18 +77,18 @@ def limits(tables: Tables, found: Sequence[Contrast], effects: int = 0) -> list[
         *_about_seeds(tables, found),
         *_about_tests(found, effects),
     ]
-    said += _about_prompts(tables)
+    parts += _about_prompts(tables)
     variants = {text(arm.factors.get("data.variant")) for arm in tables.arms if not arm.untuned}
     if len(variants) > 1:
-        said.append(
+        parts.append(
             "Training losses of arms with different data variants are over different texts: "
             "compare them within a variant only. Equal epochs are not equal numbers of tokens."
         )
-    said += _about_overlap(tables)
-    said += _about_generated(tables)
-    said += _about_bf16(tables, found)
-    said.append(_about_intervals(found))
-    return said
+    parts += _about_overlap(tables)
+    parts += _about_generated(tables)
+    parts += _about_bf16(tables, found)
+    parts.append(_about_intervals(found))
+    return parts
 
 
 def forked(run: Run) -> str:
@@ -129,7 +129,7 @@ def trained_unlike_in_bf16(tables: Tables, contrast: Contrast) -> bool:
 
 
 def _about_bf16(tables: Tables, found: Sequence[Contrast]) -> list[str]:
-    if not any(trained_unlike_in_bf16(tables, each) for each in found):
+    if not any(trained_unlike_in_bf16(tables, contrast) for contrast in found):
         return []
     return [
         "Training in bf16 is not the same to both methods: where it was measured, in a short "
@@ -139,7 +139,7 @@ def _about_bf16(tables: Tables, found: Sequence[Contrast]) -> list[str]:
 
 
 def _about_intervals(found: Sequence[Contrast]) -> str:
-    if any(each.scope is Scope.METHODS for each in found):
+    if any(contrast.scope is Scope.METHODS for contrast in found):
         covered, other = "the choice of test problems from their source and of seeds", ""
     else:
         covered, other = "the choice of test problems from their source", ", another seed"
@@ -203,23 +203,23 @@ _NAMES = {
 
 
 def _about_seeds(tables: Tables, found: Sequence[Contrast]) -> list[str]:
-    said = []
-    if any(each.n and max(each.seeds) == 1 for each in found):
-        said.append(
+    parts = []
+    if any(contrast.n and max(contrast.seeds) == 1 for contrast in found):
+        parts.append(
             "One seed: a verdict speaks of these trained models, not of the methods that made "
             "them. The same arm trained with another seed would score somewhat differently."
             if any(arm.trained for arm in tables.arms)
             else "One run of each: a verdict speaks of these models as they are, not of any method "
             "that made them."
         )
-    if any(each.scope is Scope.METHODS for each in found):
-        said.append(NORMAL)
-    if any(each.scope is Scope.METHODS and 1 < max(each.seeds) < 5 for each in found):
-        said.append(
+    if any(contrast.scope is Scope.METHODS for contrast in found):
+        parts.append(NORMAL)
+    if any(contrast.scope is Scope.METHODS and 1 < max(contrast.seeds) < 5 for contrast in found):
+        parts.append(
             "Few seeds: how much the seed matters is itself only roughly known, which the "
             "intervals allow for by being wide."
         )
-    return said
+    return parts
 
 
 def _about_tests(found: Sequence[Contrast], effects: int) -> list[str]:
@@ -268,13 +268,13 @@ def spelled_overlap(counts: tuple[int, int]) -> str:
 def _about_overlap(tables: Tables) -> list[str]:
     """Say which test problems the models may have seen: in training, or in the prompt."""
     seen = [overlap_counts(run) for run in tables.complete]
-    said = [
+    parts = [
         f"There are {OVERLAPS[key]}: {spelled_overlap(counts[key])}."
         for counts in seen
         for key in ("test_in_train", "shots_in_test")
         if any(counts.get(key, ()))
     ]
-    return list(dict.fromkeys(said))
+    return list(dict.fromkeys(parts))
 
 
 def about_likeness(tables: Tables) -> list[str]:
@@ -282,7 +282,10 @@ def about_likeness(tables: Tables) -> list[str]:
     if _generated(tables) or not tables.complete:
         return []
     asked = tables.complete[0].generations
-    found = about_alike(tuple(each.question for each in asked), tuple(each.group for each in asked))
+    found = about_alike(
+        tuple(generation.question for generation in asked),
+        tuple(generation.group for generation in asked),
+    )
     return [f"{found}. {_GROUP}"] if found else []
 
 

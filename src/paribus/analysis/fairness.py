@@ -74,12 +74,12 @@ def table(tables: Tables, contrast: Contrast) -> list[FairnessRow]:
     changed = [key for key in differing(a.identity, b.identity) if key not in _NO_INFLUENCE]
     declared = _declared(tables, contrast.factor)
     # Against an untuned arm every training setting is new: `method` says it in one row.
-    told = [key for key in changed if contrast.factor != TUNING or not key.startswith(_TRAINED)]
-    settings = [_setting(key, a, b, contrast.factor, declared) for key in told]
+    parts = [key for key in changed if contrast.factor != TUNING or not key.startswith(_TRAINED)]
+    settings = [_setting(key, a, b, contrast.factor, declared) for key in parts]
     runs = [[run for run in tables.complete if run.arm == arm.name] for arm in (a, b)]
     if not all(runs):
         return settings
-    causes = [*told, contrast.factor]
+    causes = [*parts, contrast.factor]
     return settings + [_measured(figure, runs[0], runs[1], causes) for figure in _FIGURES]
 
 

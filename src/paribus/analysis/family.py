@@ -198,20 +198,21 @@ def judged(tables: Tables, *, seeing: bool = True) -> Judged:
     """
     planned = effects.planned(tables)
     size = len(tables.declared) + len(planned) if seeing else None
-    found = [contrast(tables, a, b, factor, family=size) for a, b, factor in tables.declared]
+    contrasts = [contrast(tables, a, b, factor, family=size) for a, b, factor in tables.declared]
     factors = [effects.measured(tables, effect, family=size) for effect in planned]
-    seen = [last(tables, (each.a, each.b)) for each in found]
-    pairs = zip(seen, found, strict=True)
+    seen = [last(tables, (each.a, each.b)) for each in contrasts]
+    pairs = zip(seen, contrasts, strict=True)
     gains = [format_and_skill(one.of, each.a, each.b) for one, each in pairs]
     asked = [
-        _asked(each, gain, one.share) for each, gain, one in zip(found, gains, seen, strict=True)
+        _asked(each, gain, one.share)
+        for each, gain, one in zip(contrasts, gains, seen, strict=True)
     ]
-    told = corrected([*asked, *(Asked(differ=each.p_value) for each in factors)])
-    of_contrasts, of_effects = told[: len(found)], told[len(found) :]
+    together = corrected([*asked, *(Asked(differ=each.p_value) for each in factors)])
+    of_contrasts, of_effects = together[: len(contrasts)], together[len(contrasts) :]
     return Judged(
         contrasts=[
             replace(each, p_holm=p.differ, p_not_worse=p.within, p_worse=p.beyond)
-            for each, p in zip(found, of_contrasts, strict=True)
+            for each, p in zip(contrasts, of_contrasts, strict=True)
         ],
         effects=[
             replace(each, p_holm=p.differ) for each, p in zip(factors, of_effects, strict=True)
@@ -247,27 +248,27 @@ def _gains(gains: Sequence[Gain | None], told: Sequence[Asked]) -> list[Gain]:
 def judge(tables: Tables, seeds: int) -> Look:
     """Return the declared look at `seeds` seeds, with what it decides by it and those before."""
     seen, looks = upto(tables, seeds), declared_looks(tables)
-    found = judged(seen, seeing=False).contrasts
+    contrasts = judged(seen, seeing=False).contrasts
     taken = looks.index(seeds) + 1
     gone = _given_up(tables.looks)
     decisions = sequential.decide(
-        [each.p_holm for each in found],
-        [_estimate(seen, each, taken) for each in found],
-        [(each.a, each.b) in gone for each in found],
+        [contrast.p_holm for contrast in contrasts],
+        [_estimate(seen, contrast, taken) for contrast in contrasts],
+        [(contrast.a, contrast.b) in gone for contrast in contrasts],
         looks=looks,
         taken=taken,
     )
     rows = tuple(
         Decided(
-            a=each.a,
-            b=each.b,
-            difference=each.difference,
-            p_value=each.p_value,
-            p_holm=each.p_holm,
+            a=contrast.a,
+            b=contrast.b,
+            difference=contrast.difference,
+            p_value=contrast.p_value,
+            p_holm=contrast.p_holm,
             chance=decision.chance,
             state=decision.state,
         )
-        for each, decision in zip(found, decisions, strict=True)
+        for contrast, decision in zip(contrasts, decisions, strict=True)
     )
     arms = {arm for row in rows if row.state is Settled.OPEN for arm in (row.a, row.b)}
     going = tuple(arm.name for arm in tables.arms if arm.name in arms and not arm.untuned)

@@ -55,13 +55,13 @@ class Analysis:
 def conclude(tables: Tables) -> Analysis:
     """Compare the arms of `tables`, wherever their generations come from."""
     family, varied, bad = judged(tables), variations(tables), bad_seeds(tables)
-    found = family.contrasts
-    shifted = shifts(tables, found, varied)
+    contrasts = family.contrasts
+    shifted = shifts(tables, contrasts, varied)
     alike = about_likeness(tables)
-    beside = [caveats(tables, each, shifted, bad, alike=bool(alike)) for each in found]
+    beside = [caveats(tables, each, shifted, bad, alike=bool(alike)) for each in contrasts]
     return Analysis(
         tables=tables,
-        contrasts=found,
+        contrasts=contrasts,
         arms=summaries(tables),
         effects=family.effects,
         variations=varied,
@@ -72,9 +72,9 @@ def conclude(tables: Tables) -> Analysis:
             *alike,
             *(each.sentence for each in bad),
         ],
-        findings=findings(tables, found, beside, family.effects, family.gains, shifted),
-        answer=answer(tables, found, beside),
-        limits=limits(tables, found, len(family.effects)),
+        findings=findings(tables, contrasts, beside, family.effects, family.gains, shifted),
+        answer=answer(tables, contrasts, beside),
+        limits=limits(tables, contrasts, len(family.effects)),
     )
 
 
@@ -98,8 +98,8 @@ def payload(analysis: Analysis, *, signals: bool = True) -> dict[str, Any]:
         "arms": [_run(run) | {"signals": _signals(run) if signals else {}} for run in tables.runs],
         "summaries": [_summary(arm) for arm in analysis.arms],
         "contrasts": [
-            _contrast(each) | _beside(each, other)
-            for each, other in zip(analysis.contrasts, analysis.caveats, strict=True)
+            _contrast(contrast) | _beside(contrast, other)
+            for contrast, other in zip(analysis.contrasts, analysis.caveats, strict=True)
         ],
         "effects": [_effect(effect) for effect in analysis.effects],
         "missing": tables.missing,

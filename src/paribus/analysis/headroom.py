@@ -94,7 +94,10 @@ def judge_headroom(tested: Sequence[ProtocolScore], design: Design, difference: 
     The smallest improvement and the problems needed are those at the accuracy itself. `design`
     must be able to show something at some accuracy, and `tested` must not be empty.
     """
-    best = max(tested, key=lambda each: (each.accuracy, -each.unanswered))
+    best = max(
+        tested,
+        key=lambda score_of_protocol: (score_of_protocol.accuracy, -score_of_protocol.unanswered),
+    )
     high = best.interval.high
     gain = detectable(design, best.accuracy)
     needed = _needed(design, best.accuracy, difference)

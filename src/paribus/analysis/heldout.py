@@ -100,8 +100,8 @@ def comparisons(tables: Tables) -> list[Comparison]:
     if not any(run.heldout for run in tables.complete):
         return []
     found = [_compare(tables, a, b, factor) for a, b, factor in tables.declared]
-    corrected = holm([each.mean.p_value for each in found])
-    return [replace(each, p_holm=p) for each, p in zip(found, corrected, strict=True)]
+    corrected = holm([comparison.mean.p_value for comparison in found])
+    return [replace(comparison, p_holm=p) for comparison, p in zip(found, corrected, strict=True)]
 
 
 def ratio(

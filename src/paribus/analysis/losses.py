@@ -96,7 +96,7 @@ def _listed(pairs: Sequence[Arms]) -> list[list[str]]:
 
 
 def _loss_sentence(order: LossOrder) -> str:
-    said = [
+    parts = [
         f"{lead}: {wording.join([f'{better} than {worse}' for better, worse in pairs])}{rest}."
         for lead, pairs, rest in (
             ("Shown to solve more at a higher loss", order.against, ""),
@@ -116,8 +116,8 @@ def _loss_sentence(order: LossOrder) -> str:
         if pairs
     ]
     if order.tau is not None:
-        said.append(f"Rank correlation over the arms: {order.tau:+.2f}.")
-    return " ".join(said or ["No two tuned arms are shown to differ in accuracy."])
+        parts.append(f"Rank correlation over the arms: {order.tau:+.2f}.")
+    return " ".join(parts or ["No two tuned arms are shown to differ in accuracy."])
 
 
 def loss_against_accuracy(tables: Tables, found: Sequence[Contrast]) -> LossOrder | None:
@@ -125,11 +125,13 @@ def loss_against_accuracy(tables: Tables, found: Sequence[Contrast]) -> LossOrde
     losses = {arm.name: of_arm for arm in tables.arms if (of_arm := _losses(tables, arm.name))}
     if len(losses) < 2:
         return None
-    shown = [each for each in found if each.verdict is not Verdict.NOT_SHOWN]
+    shown = [contrast for contrast in found if contrast.verdict is not Verdict.NOT_SHOWN]
     pairs = [
-        (each.a, each.b) if each.verdict is Verdict.SUPPORTED else (each.b, each.a)
-        for each in shown
-        if each.a in losses and each.b in losses
+        (contrast.a, contrast.b)
+        if contrast.verdict is Verdict.SUPPORTED
+        else (contrast.b, contrast.a)
+        for contrast in shown
+        if contrast.a in losses and contrast.b in losses
     ]
     apart = [pair for pair in pairs if not _same_targets(tables, pair)]
     alike = [pair for pair in pairs if pair not in apart]

@@ -80,7 +80,9 @@ def _aligned_already(arms: Sequence[Sequence[Run]], shared: tuple[Key, ...]) -> 
     return Aligned(
         keys=shared,
         outcomes=tuple(
-            np.array([[_NUMBERS[each] for each in run.judged] for run in of_arm], dtype=np.int8)
+            np.array(
+                [[_NUMBERS[outcome] for outcome in run.judged] for run in of_arm], dtype=np.int8
+            )
             for of_arm in arms
         ),
         groups=_groups([run for of_arm in arms for run in of_arm], shared),

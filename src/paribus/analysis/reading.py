@@ -74,8 +74,8 @@ def unrecorded_reads(tables: Tables) -> str:
     """
     whole = {(row.arm, row.seed) for row in reads_by_run(tables) if not row.counts}
     missing: dict[tuple[str, int], list[str]] = {}
-    for each in tables.unrecorded:
-        missing.setdefault((each.arm, each.seed), []).append(each.protocol)
+    for reading in tables.unrecorded:
+        missing.setdefault((reading.arm, reading.seed), []).append(reading.protocol)
     missing |= {key: [] for key in sorted(whole - missing.keys())}
     if not missing:
         return ""

@@ -106,8 +106,8 @@ def variations(tables: Tables) -> list[Variation]:
     made += [("protocol", name, asked) for name, asked in _by_protocol(tables)]
     if labels := tables.config.get("labels"):
         answers = read_labels(Path(labels))
-        said = f"{Path(labels).name} ({_counted(tables, answers)})"
-        made.append(("labels", said, _relabelled(tables, answers)))
+        text = f"{Path(labels).name} ({_counted(tables, answers)})"
+        made.append(("labels", text, _relabelled(tables, answers)))
     return [
         Variation(by=by, under=under, tables=varied, contrasts=again.contrasts)
         for by, under, varied in made
@@ -188,7 +188,11 @@ def _by_protocol(tables: Tables) -> Iterator[tuple[str, Tables]]:
 
 def _counted(tables: Tables, labels: Mapping[str, str]) -> str:
     """How many problems the labels know, and how many they answer differently."""
-    asked = {each.problem_id: each.answer for run in tables.complete for each in run.generations}
+    asked = {
+        generation.problem_id: generation.answer
+        for run in tables.complete
+        for generation in run.generations
+    }
     known = asked.keys() & labels.keys()
     other = sum(labels[key] != asked[key] for key in known)
     return f"{len(known)} of {len(asked)} problems, {other} with another answer"
@@ -218,13 +222,13 @@ _OTHERWISE = {"labels": "corrected labels", "scorer": "the scorer", "protocol": 
 
 def of_shifts(shifted: Sequence[Shift]) -> Iterator[Finding]:
     """Yield a finding for each kind of variation that anything could be compared under."""
-    for by in dict.fromkeys(each.by for each in shifted):
-        those = [each for each in shifted if each.by == by]
-        other = [each for each in those if each.other]
+    for by in dict.fromkeys(shift.by for shift in shifted):
+        those = [shift for shift in shifted if shift.by == by]
+        other = [shift for shift in those if shift.other]
         verdict = Verdict.NOT_SHOWN
-        if any(each.shown for each in other):
+        if any(shift.shown for shift in other):
             verdict = Verdict.REFUTED
-        elif not other and all(each.same for each in those):
+        elif not other and all(shift.same for shift in those):
             verdict = Verdict.SUPPORTED
         yield Finding(
             kind=by,
@@ -233,9 +237,9 @@ def of_shifts(shifted: Sequence[Shift]) -> Iterator[Finding]:
             scope=None,
             sentence=" ".join(map(_change, other)) or _same_verdicts(those),
             evidence={
-                "tried": list(dict.fromkeys(each.under for each in those)),
-                "changed": [_shift_sentence(each) for each in other],
-                "differences": [_shift_sentence(each) for each in those],
+                "tried": list(dict.fromkeys(shift.under for shift in those)),
+                "changed": [_shift_sentence(shift) for shift in other],
+                "differences": [_shift_sentence(shift) for shift in those],
                 "same_within": SAME_WITHIN,
             },
         )
@@ -260,28 +264,28 @@ def _change(shift: Shift) -> str:
     then = shift.after
     size = f"{wording.points(then.difference)}, {wording.points_range(then.interval)}"
     if shift.reversed:
-        said = f"Under {shift.under} the order of {names} is reversed ({size})"
+        text = f"Under {shift.under} the order of {names} is reversed ({size})"
     elif then.verdict is Verdict.NOT_SHOWN:
-        said = f"Under {shift.under} a difference between {names} is no longer shown ({size})"
+        text = f"Under {shift.under} a difference between {names} is no longer shown ({size})"
     else:
-        said = f"Only under {shift.under} a difference between {names} is shown ({size})"
+        text = f"Only under {shift.under} a difference between {names} is shown ({size})"
     moved = f"{wording.points(shift.change)}, {wording.points_range(shift.interval)}"
     if shift.shown:
-        return f"{said}: it is another by {moved}."
+        return f"{text}: it is another by {moved}."
     if shift.interval is None:
-        return f"{said}. Whether it is another is not tested: {shift.reason}."
-    return f"{said}. That may be chance: it is not shown to be another ({moved})."
+        return f"{text}. Whether it is another is not tested: {shift.reason}."
+    return f"{text}. That may be chance: it is not shown to be another ({moved})."
 
 
 def _same_verdicts(those: Sequence[Shift]) -> str:
     """Say how far differences may have changed where no verdict has."""
-    tried = wording.join(list(dict.fromkeys(each.under for each in those)))
+    tried = wording.join(list(dict.fromkeys(shift.under for shift in those)))
     lead = f"Each comparison has the same verdict under {tried}"
-    if all(each.same for each in those):
+    if all(shift.same for shift in those):
         return f"{lead}, and its difference is the same within {100 * SAME_WITHIN:.0f} points."
-    if untested := [each for each in those if each.interval is None]:
+    if untested := [shift for shift in those if shift.interval is None]:
         return f"{lead}. How far its difference changes is not known: {untested[0].reason}."
-    if shown := [each for each in those if each.shown]:
+    if shown := [shift for shift in those if shift.shown]:
         return f"{lead}, but not the same difference: {wording.join(list(map(_moved, shown)))}."
     widest = max(those, key=_reach)
     return (

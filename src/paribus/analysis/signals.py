@@ -218,7 +218,7 @@ class BadSeed:
     @property
     def sentence(self) -> str:
         """What is unlike, what that means for verdicts, and what two more seeds would settle."""
-        said = f"{self.arm}, seed {self.seed},"
+        text = f"{self.arm}, seed {self.seed},"
         parts = []
         if self.far:
             others = wording.join([wording.percent(other) for other in self.others])
@@ -229,11 +229,11 @@ class BadSeed:
             parts.append(
                 f" ended at a training loss of {self.rose[1]:.2f}, after {self.rose[0]:.2f}"
             )
-        said += " and".join(parts) + "."
+        text += " and".join(parts) + "."
         if len(self.others) + 1 < MIN_SEEDS:
-            return f"{said} It may have diverged: its figures say little of the method."
+            return f"{text} It may have diverged: its figures say little of the method."
         return (
-            f"{said} Verdicts over seeds assume a normal scatter and are not to be trusted with "
+            f"{text} Verdicts over seeds assume a normal scatter and are not to be trusted with "
             f"such a seed, in either direction. Run two more seeds (seeds={len(self.others) + 3}): "
             f"if they come out like the others, {self.arm} fails now and then, which a mean hides; "
             "if they scatter as far, the wide interval is right."
@@ -243,10 +243,10 @@ class BadSeed:
 def bad_seeds(tables: Tables) -> list[BadSeed]:
     """Return the runs that are unlike the others of their arm, arm by arm."""
     return [
-        found
+        bad_seed
         for arm in tables.arms
         if not arm.untuned
-        for found in _of_arm([run for run in tables.complete if run.arm == arm.name])
+        for bad_seed in _of_arm([run for run in tables.complete if run.arm == arm.name])
     ]
 
 
@@ -256,12 +256,12 @@ def _of_arm(runs: Sequence[Run]) -> list[BadSeed]:
     (solved,) = align([runs]).solved
     shares = [float(row.mean()) if row.size else 0.0 for row in solved]
     away = far_from_others(solved)
-    found = []
+    bad_seeds = []
     for at, run in enumerate(runs):
         rose = _rose(run)
         if at == away or rose:
             others = tuple(shares[:at] + shares[at + 1 :])
-            found.append(
+            bad_seeds.append(
                 BadSeed(
                     arm=run.arm,
                     seed=run.seed,
@@ -271,7 +271,7 @@ def _of_arm(runs: Sequence[Run]) -> list[BadSeed]:
                     rose=rose,
                 )
             )
-    return found
+    return bad_seeds
 
 
 def far_from_others(solved: Solved) -> int | None:

@@ -193,9 +193,9 @@ def calculator_gains(tables: Tables) -> list[CalculatorGain]:
             both = [run for run in runs if {name, aided} <= texts(run).keys()]
             if aided != name and both:
                 found.append(_gain(_asked(both, aided), _asked(both, name), name))
-    made = [each for each in found if each is not None]
-    corrected = holm([each.p_value for each in made])
-    return [replace(each, p_holm=p) for each, p in zip(made, corrected, strict=True)]
+    gains = [gain for gain in found if gain is not None]
+    corrected = holm([gain.p_value for gain in gains])
+    return [replace(gain, p_holm=p) for gain, p in zip(gains, corrected, strict=True)]
 
 
 def _gain(aided: Sequence[Run], without: Sequence[Run], protocol: str) -> CalculatorGain | None:

@@ -95,9 +95,9 @@ def verdict_sentence(contrast: "Contrast", explains: str = "") -> str:
     if contrast.n == 0:
         return f"Not compared: {contrast.reason}."
     shown = contrast.verdict is not Verdict.NOT_SHOWN
-    said = _ahead(contrast, explains) if shown else _not_shown(contrast)
+    text = _ahead(contrast, explains) if shown else _not_shown(contrast)
     return (
-        said + _existing(contrast) + equivalence_sentence(contrast, explains) + _left_out(contrast)
+        text + _existing(contrast) + equivalence_sentence(contrast, explains) + _left_out(contrast)
     )
 
 
@@ -225,15 +225,15 @@ def why_not(contrast: "Contrast") -> str:
 
 
 def _ahead(contrast: "Contrast", explains: str) -> str:
-    said = order(contrast, explains, points(abs(contrast.difference or 0.0)).lstrip("+"))
+    text = order(contrast, explains, points(abs(contrast.difference or 0.0)).lstrip("+"))
     if contrast.scope is Scope.METHODS:
-        return f"{lead(contrast)}: {said}{explained(explains)}."
+        return f"{lead(contrast)}: {text}{explained(explains)}."
     if explains:
-        return f"{lead(contrast)}, {said}{explained(explains)}."
+        return f"{lead(contrast)}, {text}{explained(explains)}."
     if max(contrast.seeds) > 1:
-        return f"{lead(contrast)}, {said} over {_runs(contrast)}."
+        return f"{lead(contrast)}, {text} over {_runs(contrast)}."
     count = abs(contrast.only_a - contrast.only_b)
-    return f"{lead(contrast, 'two')}, {said}: it solves {count} more."
+    return f"{lead(contrast, 'two')}, {text}: it solves {count} more."
 
 
 def _not_shown(contrast: "Contrast") -> str:

@@ -20,8 +20,8 @@ def from_options(options: Namespace) -> int:
 def adopt(path: Path) -> int:
     """Check the run in `path` and enter what it read. Raises StoreError."""
     protocols = [read.protocol for read in enter(path)]
-    said = "nothing to do: the ledger has a line for all that it read"
+    text = "nothing to do: the ledger has a line for all that it read"
     if protocols:
-        said = f"entered into the ledger, as adopted, for {', '.join(protocols)}"
-    PlainConsole(highlight=False, soft_wrap=True).print(f"{escape(str(path))}: {escape(said)}")
+        text = f"entered into the ledger, as adopted, for {', '.join(protocols)}"
+    PlainConsole(highlight=False, soft_wrap=True).print(f"{escape(str(path))}: {escape(text)}")
     return 0

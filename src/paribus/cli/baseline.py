@@ -112,9 +112,9 @@ def _source(data: str | None) -> list[str]:
         sizes = ["data.train_size=1"] if data == "wordproblems" else []
         return [f"data.source={data}", f"data.test_size={PROBLEMS}", *sizes]
     if data is None or not Path(data).is_dir():
-        said = "--data is not given" if data is None else f"--data {data} is not a folder"
+        text = "--data is not given" if data is None else f"--data {data} is not a folder"
         raise UserError(
-            said, f"give {', '.join(SOURCES)}, or a folder with train.jsonl and test.jsonl"
+            text, f"give {', '.join(SOURCES)}, or a folder with train.jsonl and test.jsonl"
         )
     path = f"data.path={json.dumps(data)}"
     return ["data.source=gsm8k", f"data.test_size={PROBLEMS}", path]
@@ -123,16 +123,16 @@ def _source(data: str | None) -> list[str]:
 def _foresee(whole: Loaded) -> Foresight:
     """Return what the experiment can show. Raises UserError if that is nothing at all."""
     config = whole.config
-    found = foresee(
+    foresight = foresee(
         n=len(load_problems(config.data, config.seed).test),
         seeds=config.seeds,
         comparisons=expand(whole).comparisons,
         looks=config.looks or (),
         hypothesis=config.hypothesis,
     )
-    if found.detectable is None:
-        raise UserError(f"no model can be judged: {found.sentence}", _more(found))
-    return found
+    if foresight.detectable is None:
+        raise UserError(f"no model can be judged: {foresight.sentence}", _more(foresight))
+    return foresight
 
 
 def _more(foreseen: Foresight) -> str:
@@ -149,14 +149,14 @@ def _row(
 ) -> dict[str, Any]:
     """Return what is known of one model: the contract of `--json`."""
     folder = ExperimentFolder(root / BASELINES)
-    tested = [each for run in candidate.runs for each in read_scores(folder.of(run))]
+    tested = [score for run in candidate.runs for score in read_scores(folder.of(run))]
     errors = [*candidate.errors, *(failed[r.arm] for r in candidate.runs if r.arm in failed)]
     judged = (
         judge_headroom(tested, foreseen.design, foreseen.claimed or DIFFERENCE) if tested else None
     )
     return {
         "model": candidate.model,
-        "protocols": [_protocol(each) for each in tested],
+        "protocols": [_protocol(score) for score in tested],
         "best_protocol": judged and judged.best.protocol,
         "verdict": judged.verdict if judged else "not run",
         "reason": judged.reason if judged else "; ".join(candidate.skipped) or None,

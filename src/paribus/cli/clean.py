@@ -44,7 +44,7 @@ def clean(target: Path | None, root: Path, *, yes: bool, cache: bool) -> int:
         console.print("nothing to remove")
         return 0
     console.print(_table(found, root))
-    size = sum(each.bytes for _, leftovers in found for each in leftovers)
+    size = sum(leftover.bytes for _, leftovers in found for leftover in leftovers)
     console.print(f"{decimal(size)} in all; nothing of complete runs, and not the ledger")
     if not yes and not sys.stdin.isatty():
         console.print("nothing is removed: give --yes to remove all of it without a question")

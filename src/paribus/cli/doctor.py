@@ -60,7 +60,7 @@ def doctor(root: Path, *, as_json: bool) -> int:
         **_describe(machine, root, tested),
         "tokens": present,
         "offline": machine.offline,
-        "problems": [{"what": one.what, "remedy": one.remedy} for one in problems],
+        "problems": [{"what": fault.what, "remedy": fault.remedy} for fault in problems],
     }
     if as_json:
         print(json.dumps(found, indent=2))

@@ -140,8 +140,8 @@ def plan(
     else:
         where = [] if on is None else ["--device", on]
         more = command("plan", loaded.path, loaded.overrides, root, *where, "--details")
-        said = frozenset(one.rule.id for one in wrong if one.refuses)
-        show(made, console, said, more, details=details)
+        parts = frozenset(one.rule.id for one in wrong if one.refuses)
+        show(made, console, parts, more, details=details)
     if stops:
         raise joined(stops)
     return 0
@@ -149,8 +149,8 @@ def plan(
 
 def refused(warned: Sequence[Warned]) -> dict[str, str]:
     """Return the first rule that refuses an arm, by the names of the arms that any refuses."""
-    errors = [one for one in warned if one.refuses]
-    return {arm: one.rule.id for one in reversed(errors) for arm in one.arms}
+    errors = [violation for violation in warned if violation.refuses]
+    return {arm: violation.rule.id for violation in reversed(errors) for arm in violation.arms}
 
 
 def probed_arms(

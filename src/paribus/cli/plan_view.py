@@ -109,8 +109,8 @@ def _apart_table(plan: Plan) -> Table:
     for pair in plan.not_compared[:_MOST_DETAILED_PAIRS]:
         table.add_row(pair.a, pair.b, escape(pair.factor.replace(" + ", ", ")))
     hidden = len(plan.not_compared) - _MOST_DETAILED_PAIRS
-    said = f"{hidden:,} more such pairs: --json has them. " if hidden > 0 else ""
-    return captioned(table, f"{said}Compare them all the same: contrasts: [[A, B], …].")
+    text = f"{hidden:,} more such pairs: --json has them. " if hidden > 0 else ""
+    return captioned(table, f"{text}Compare them all the same: contrasts: [[A, B], …].")
 
 
 def origins_table(loaded: Loaded, design: Design) -> Table:
@@ -174,22 +174,22 @@ def show(
     if any(arm.probe for arm in plan.arms):
         console.print()
         console.print(probed(plan))
-    told = [*_unknown(plan), *_foresight(plan), *([] if details else _apart(plan))]
+    parts = [*_unknown(plan), *_foresight(plan), *([] if details else _apart(plan))]
     seen = [
         _for_all(violation, plan)
         for violation in plan.violations
         if violation.rule.id not in refused
     ]
     notes = [] if details else [one for one in seen if one.rule.severity is Severity.NOTE]
-    told += violation_lines([one for one in seen if one not in notes])
-    if told:
+    parts += violation_lines([one for one in seen if one not in notes])
+    if parts:
         console.print()
-    for line in told:
+    for line in parts:
         console.print(line, soft_wrap=True)
     if not details:
         count = f"{len(notes)} note{'s' if len(notes) > 1 else ''}, " if notes else ""
-        said = f"{count}texts, memory by part, other ways to train: {more}"
-        console.print(f"{escape(said[0].upper() + said[1:])}", soft_wrap=True)
+        text = f"{count}texts, memory by part, other ways to train: {more}"
+        console.print(f"{escape(text[0].upper() + text[1:])}", soft_wrap=True)
 
 
 def _for_all(violation: Warned, plan: Plan) -> Warned:
@@ -234,7 +234,7 @@ def _needs(plan: Plan) -> list[str]:
     notes = [arm.estimate.assumed_lengths for arm in plan.arms if arm.estimate]
     based = [f"lengths of texts are assumed: {note}" for note in dict.fromkeys(notes) if note]
     based.append(f"speed of the device: {device.assumed}")
-    return lines + [f"{escape(said[0].upper() + said[1:])}." for said in based]
+    return lines + [f"{escape(text[0].upper() + text[1:])}." for text in based]
 
 
 def _looks(plan: Plan) -> list[str]:
@@ -242,27 +242,27 @@ def _looks(plan: Plan) -> list[str]:
     looks = plan.looks
     if not looks:
         return []
-    said = f"[bold]Looks[/]: at {join([*map(str, looks.seeds)])} seeds"
+    text = f"[bold]Looks[/]: at {join([*map(str, looks.seeds)])} seeds"
     if looks.taken:
-        said += f", {looks.taken} of them taken"
+        text += f", {looks.taken} of them taken"
     if looks.over:
-        return [f"{said}; nothing is left that more seeds are likely to decide."]
+        return [f"{text}; nothing is left that more seeds are likely to decide."]
     runs, ends = f"{looks.least_runs} to {looks.most_runs} runs", ""
     if looks.least_seconds is not None and looks.most_seconds is not None:
         ends = f", {duration(looks.least_seconds)} to {duration(looks.most_seconds)}"
-    return [f"{said}; {runs}{ends}, by what each look leaves open."]
+    return [f"{text}; {runs}{ends}, by what each look leaves open."]
 
 
 def _stored(plan: Plan, *, details: bool) -> list[str]:
     """Return what in the store would stop a run, and what to do."""
     if not plan.stored:
         return []
-    parts = [part.strip() for one in plan.stored for part in one.message.splitlines()]
+    parts = [part.strip() for error in plan.stored for part in error.message.splitlines()]
     lines = list(dict.fromkeys(parts))
     kept = lines if details else lines[: 1 + _MOST_LINES]
     hidden = f" … {len(lines) - len(kept)} more such lines" if len(lines) > len(kept) else ""
     said = [f"[yellow]stored[/] {escape(kept[0])}", *(f"  {escape(line)}" for line in kept[1:])]
-    remedies = dict.fromkeys(one.remedy for one in plan.stored)
+    remedies = dict.fromkeys(error.remedy for error in plan.stored)
     return (
         said + ([f" {hidden}"] if hidden else []) + [f"  → {escape(remedy)}" for remedy in remedies]
     )
@@ -303,14 +303,14 @@ def _apart(plan: Plan) -> list[str]:
     if not pairs:
         return []
     named = ", ".join(f"{pair.a} with {pair.b}" for pair in pairs)
-    told = named if len(pairs) <= _MOST_PAIRS else f"{len(pairs):,} pairs (--details lists them)"
-    return [f"Not compared, as they differ in several factors: {told}."]
+    text = named if len(pairs) <= _MOST_PAIRS else f"{len(pairs):,} pairs (--details lists them)"
+    return [f"Not compared, as they differ in several factors: {text}."]
 
 
 def _foresight(plan: Plan) -> list[str]:
     """Return what the design shows, and a warning where the hypothesis claims less."""
-    found = plan.foresight
-    if not found:
+    foresight = plan.foresight
+    if not foresight:
         return []
-    warned = [f"[yellow]warning:[/] {found.warning}"] if found.warning else []
-    return [found.sentence, *warned]
+    warned = [f"[yellow]warning:[/] {foresight.warning}"] if foresight.warning else []
+    return [foresight.sentence, *warned]

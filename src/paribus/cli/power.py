@@ -237,8 +237,8 @@ def _show(made: dict[str, Any], console: Console) -> None:
     if not too_few_seeds(made["seeds"]):
         seen = [f"{row['problems']:,} problems: {_seen(row)}" for row in made["detectable"]]
         plural = "s" if made["seeds"] > 1 else ""
-        said = f"Smallest difference seen with {made['seeds']} seed{plural}: {'; '.join(seen)}."
-        console.print(f"\n{said}")
+        text = f"Smallest difference seen with {made['seeds']} seed{plural}: {'; '.join(seen)}."
+        console.print(f"\n{text}")
     console.print(_assumptions(made))
     used = made["by_spread"][0]["seeds"]
     why = "" if used == made["seeds"] else f"; fewer than {MIN_SEEDS} cannot tell how they scatter"

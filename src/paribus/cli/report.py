@@ -90,8 +90,8 @@ def _tell_of_runs(findings: dict[str, Any], folder: ExperimentFolder, console: C
     """Print why a run is not counted that was begun, what to do, and which were forked."""
     for run in findings["arms"]:
         if run["note"] and run["state"] in _TOLD:
-            said = f"{run['name']}, seed {run['seed']}: {run['note']}"
-            console.print(escape(said), soft_wrap=True)
+            text = f"{run['name']}, seed {run['seed']}: {run['note']}"
+            console.print(escape(text), soft_wrap=True)
     if any(run["state"] == RunState.DAMAGED for run in findings["arms"]):
         verify = escape(f"paribus verify {shlex.quote(str(folder.path))}")
         remedy = f"{verify} names all that is; delete a run's folder to run it again"

@@ -128,7 +128,9 @@ def run(loaded: Loaded, design: Design, root: Path, *, fork: bool) -> int:
         def tell(settled: Design, found: Sequence[Warned]) -> None:
             for line in chosen_lines(settled):
                 console.print(line)
-            serious = [one for one in found if one.rule.severity is not Severity.NOTE]
+            serious = [
+                violation for violation in found if violation.rule.severity is not Severity.NOTE
+            ]
             for line in violation_lines(serious):
                 console.print(line)
             notes = len(found) - len(serious)
@@ -159,8 +161,8 @@ def _tell_outcome(
 ) -> None:
     """Print that there was nothing to do, the learning rates that were found, and what failed."""
     if outcome.more:
-        said = f"complete, and tested on more than is asked ({', '.join(outcome.more)})"
-        console.print(f"nothing to do: {escape(said)}")
+        text = f"complete, and tested on more than is asked ({', '.join(outcome.more)})"
+        console.print(f"nothing to do: {escape(text)}")
     if design.trials:
         for line in describe_tuning(read_tuning(folder)):
             console.print(escape(line))
@@ -211,10 +213,10 @@ def describe_tuning(arms: Mapping[str, ArmTuning]) -> list[str]:
         if row.chosen is None:
             lines.append(f"{arm}: none of {tried} learning rates can be chosen")
             continue
-        said = f"{arm}: learning rate {row.chosen:g}, best of {tried}"
-        said += f" ({failed} failed)" if failed else ""
+        text = f"{arm}: learning rate {row.chosen:g}, best of {tried}"
+        text += f" ({failed} failed)" if failed else ""
         if row.edge:
             beyond = {"low": "lowest: a lower", "high": "highest: a higher"}[row.edge]
-            said += f"; warning: it is the {beyond} one may be better, widen tune.learning_rates"
-        lines.append(said)
+            text += f"; warning: it is the {beyond} one may be better, widen tune.learning_rates"
+        lines.append(text)
     return lines

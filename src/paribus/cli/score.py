@@ -72,20 +72,20 @@ def score(
     """
     if page is not None:
         check_target(page)
-    found = collect(files, gold=gold, group_by=group_by, common=common, said=said, style=style)
+    collected = collect(files, gold=gold, group_by=group_by, common=common, said=said, style=style)
     gc.freeze()  # what was read stays: no collection is to look through a million objects
-    analysis = conclude(found.tables)
-    analysis = replace(analysis, limits=[*analysis.limits, *found.notes])
+    analysis = conclude(collected.tables)
+    analysis = replace(analysis, limits=[*analysis.limits, *collected.notes])
     findings = payload(analysis, signals=as_json)
     if as_json:
-        print(json.dumps(_json(found, findings), indent=2, allow_nan=False))
+        print(json.dumps(_json(collected, findings), indent=2, allow_nan=False))
     # A program reads stdout then; what is for people goes to stderr.
     console = PlainConsole(highlight=False, soft_wrap=True, stderr=as_json)
     if not as_json:
         console.print(summary_table(findings))
     for remark in remarks(findings):
         console.print(remark)
-    for line in (*found.tables.missing, *found.notes):
+    for line in (*collected.tables.missing, *collected.notes):
         console.print(f"[yellow]note:[/] {escape(line)}")
     if page is not None:
         # Imported here: only a page needs matplotlib, which is slow to import.

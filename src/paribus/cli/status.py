@@ -140,14 +140,14 @@ def _table(rows: Sequence[dict[str, Any]]) -> Table:
 
 def _state(row: Mapping[str, Any]) -> str:
     """Return the state, why, and where it would resume."""
-    said: str = row["state"]
+    text: str = row["state"]
     if row["error"]:
-        said += f": {row['error'].splitlines()[0]}"
+        text += f": {row['error'].splitlines()[0]}"
     if row["still_to_test"]:
-        said += f"; {row['still_to_test']}"
+        text += f"; {row['still_to_test']}"
     if row["goes_on_from"]:
-        said += f"{';' if row['error'] else ':'} resumes from {row['goes_on_from']}"
-    return said
+        text += f"{';' if row['error'] else ':'} resumes from {row['goes_on_from']}"
+    return text
 
 
 def _progress(row: Mapping[str, Any]) -> str:

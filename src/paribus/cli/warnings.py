@@ -16,13 +16,13 @@ _STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
 def violation_lines(violations: Sequence[Warned]) -> list[str]:
     """Return marked-up lines for violations; none if there are none."""
     lines = []
-    last = {one.rule.id: at for at, one in enumerate(violations)}
-    for at, one in enumerate(violations):
-        severity = one.rule.severity.value
-        head = f"[{_STYLES[severity]}]{severity}[/] {one.rule.id} {escape(', '.join(one.arms))}"
-        lines.append(f"{head}: {escape(one.found)}")
-        if one.refuses and last[one.rule.id] == at:  # what to do, once for each rule
-            lines.append(f"  → {escape(one.rule.instead)}")
+    last = {violation.rule.id: at for at, violation in enumerate(violations)}
+    for at, violation in enumerate(violations):
+        severity, arms = violation.rule.severity.value, escape(", ".join(violation.arms))
+        head = f"[{_STYLES[severity]}]{severity}[/] {violation.rule.id} {arms}"
+        lines.append(f"{head}: {escape(violation.found)}")
+        if violation.refuses and last[violation.rule.id] == at:  # what to do, once for each rule
+            lines.append(f"  → {escape(violation.rule.instead)}")
     if lines:
         first = violations[0].rule.id
         lines.append(f"`paribus explain {first}` says why, and what to do instead.")

@@ -216,7 +216,7 @@ def _idle_problems(
     endless = [key for key in _SIZES if value.get(key) == "all"]
     if endless and value.get("data.source") == "wordproblems":
         places = [find_origin(key, origins) for key in (*endless, "data.source")]
-        place = next((one for one in places if one.kind != "default"), places[0])
+        place = next((origin for origin in places if origin.kind != "default"), places[0])
         lines.append(
             f"{place}: {arm}data.source='wordproblems' has no end, so it has no"
             f" {' and '.join(f'{key}=all' for key in endless)}; set numbers, such as"

@@ -128,8 +128,8 @@ def explain_fault(parts: list[str], kind: str, values: Mapping[str, Any]) -> tup
     if "enum" in schema:
         allowed = ", ".join(map(repr, schema["enum"]))
         return name, f"{name}={_shown(value)} is not allowed; allowed: {allowed}"
-    said = f"{shown_key(name)} must be {_expected(key, schema)}, got {_shown(value)}"
-    return name, said + _how_to_write(value, schema)
+    text = f"{shown_key(name)} must be {_expected(key, schema)}, got {_shown(value)}"
+    return name, text + _how_to_write(value, schema)
 
 
 def _how_to_write(value: Any, schema: Mapping[str, Any]) -> str:

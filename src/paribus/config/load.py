@@ -109,8 +109,8 @@ def _settled(path: Path, layers: Sequence[_Layer], dotlist: Sequence[str]) -> Lo
     if config is None:
         remedy = "fix each line above; docs/config.md describes every key"
         more = len(problems) - MAX_FAULTS
-        told = [*problems[:MAX_FAULTS], *([f"and {more:,} more"] if more > 0 else [])]
-        raise ConfigError("\n".join(told), remedy)
+        parts = [*problems[:MAX_FAULTS], *([f"and {more:,} more"] if more > 0 else [])]
+        raise ConfigError("\n".join(parts), remedy)
     return Loaded(
         config=config,
         values=values,
@@ -148,12 +148,12 @@ def _file_layers(path: Path) -> list[_Layer]:
     """Return the layers of the file and of its chain of `base` files, first merged first."""
     layers: list[_Layer] = []
     chain: list[Path] = []
-    said = ""  # leads the message if the file cannot be read: who asked for it
+    text = ""  # leads the message if the file cannot be read: who asked for it
     while True:
-        layer = _read_layer(path, said)
+        layer = _read_layer(path, text)
         chain.append(path.resolve())
         if chain[-1] in chain[:-1]:
-            raise ConfigError(f"{said}{shown_path(path)} builds on itself", "break the circle")
+            raise ConfigError(f"{text}{shown_path(path)} builds on itself", "break the circle")
         if layers:
             # Two experiments must not share a folder because one builds on the other.
             layer.values.pop("name", None)
@@ -162,7 +162,7 @@ def _file_layers(path: Path) -> list[_Layer]:
         if "base" not in layer.values:
             return layers
         origin = find_origin("base", layer.origins)
-        path, said = _base_path(layer.values.pop("base"), origin), f"{origin}: base: "
+        path, text = _base_path(layer.values.pop("base"), origin), f"{origin}: base: "
 
 
 def _base_path(base: Any, origin: Origin) -> Path:

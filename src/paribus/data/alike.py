@@ -79,8 +79,8 @@ def contained_13gram(these: Sequence[Problem], those: Sequence[Problem]) -> int:
 
 def ngrams(text: str) -> set[int]:
     """Return a hash of each run of 13 words in `text`."""
-    said = words(text)
-    return {hash(tuple(said[i : i + NGRAM])) for i in range(len(said) - NGRAM + 1)}
+    parts = words(text)
+    return {hash(tuple(parts[i : i + NGRAM])) for i in range(len(parts) - NGRAM + 1)}
 
 
 def words(text: str) -> list[str]:

@@ -162,7 +162,7 @@ def refuse_unequal(
 
 def _differing_factors(a: Arm, b: Arm, identities: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Return the factors in which two arms differ; keys that follow a factor count to it."""
-    methods = {identities[each.name]["method"] for each in (a, b)}
+    methods = {identities[arm.name]["method"] for arm in (a, b)}
     found = list[str]()
     for key in differing(identities[a.name], identities[b.name]):
         if key == _BESIDE:

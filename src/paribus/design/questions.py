@@ -64,7 +64,7 @@ def ask(description: Description, loaded: Loaded, keys: Sequence[str] | None = N
     contrasts = description.contrasts
     if "contrasts" in changed:
         found = _contrasts(new["contrasts"], description, places["contrasts"])
-        contrasts = [DescribedContrast(**asdict(each)) for each in found]
+        contrasts = [DescribedContrast(**asdict(contrast)) for contrast in found]
     return Description(
         config=_with(description.config, {key: new[key] for key in changed}),
         origins={**description.origins, **{key: str(at) for key, at in places.items()}},
@@ -153,8 +153,8 @@ def _told(key: str, before: Any, place: Origin) -> str:
     """Return the sentence by which the report says that it asks differently than its runs did."""
     if key == "contrasts" and before != "auto":
         before = ", ".join(f"{a} − {b}" for a, b, _ in map(listed, before))
-    said = before if isinstance(before, str) else json.dumps(before)
-    was = "there was none" if before in ("", None) else f"it was: {said.rstrip('.')}"
+    text = before if isinstance(before, str) else json.dumps(before)
+    was = "there was none" if before in ("", None) else f"it was: {text.rstrip('.')}"
     return f"Asked after the runs ({place}): {key}. When they were made {was}."
 
 

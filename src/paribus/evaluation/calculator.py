@@ -79,8 +79,8 @@ def complete(text: str) -> str | None:
     """
     if not text.endswith("="):
         return None
-    found = _OPEN.search(text[-MAX_EXPRESSION - len("<<=") :])
-    value = evaluate(found.group(1)) if found else None
+    match = _OPEN.search(text[-MAX_EXPRESSION - len("<<=") :])
+    value = evaluate(match.group(1)) if match else None
     return None if value is None else f"{spell(value)}>>"
 
 
@@ -94,9 +94,9 @@ def _tokens(expression: str) -> list[str] | None:
     if len(expression) > MAX_EXPRESSION:
         return None
     tokens, end = [], 0
-    while found := _TOKEN.match(expression, end):
-        tokens.append(found.group(1))
-        end = found.end()
+    while match := _TOKEN.match(expression, end):
+        tokens.append(match.group(1))
+        end = match.end()
     return tokens if end == len(expression) else None
 
 

@@ -88,8 +88,8 @@ def final(
     """
     *earlier, last = _parts(_own(plain(text), question))
     for part in earlier:
-        if found := _last(part, "auto", cut=False):
-            return found if style == "auto" else _last(part, style, cut=False)
+        if answer := _last(part, "auto", cut=False):
+            return answer if style == "auto" else _last(part, style, cut=False)
     return _last(last, style, cut=cut)
 
 
@@ -159,17 +159,17 @@ def _parts(text: str) -> list[str]:
         return [text]
     parts: list[list[str]] = [[]]
     start = depth = 0
-    for found in _DIVIDER.finditer(text):
+    for match in _DIVIDER.finditer(text):
         if depth == 0:
-            parts[-1].append(text[start : found.start()])
-            start = found.end()
-        if found["question"]:
+            parts[-1].append(text[start : match.start()])
+            start = match.end()
+        if match["question"]:
             parts += [[]] if depth == 0 else []
-        elif found["closes"] or found["ends"] or found["closed"]:
+        elif match["closes"] or match["ends"] or match["closed"]:
             if depth == 0:
                 parts[-1].clear()
             depth = max(0, depth - 1)
-            start = found.end()
+            start = match.end()
         else:
             depth += 1
     if depth == 0:
@@ -182,12 +182,14 @@ def _last(part: str, style: AnswerStyle, *, cut: bool) -> Final | None:
     left = iter(sorted(places(part, style, cut=cut), key=lambda place: -place.start))
     for place in left:
         if place.open:
-            return _repeated(place, [found for each in left if (found := _read(each))])
-        if found := _read(place):
-            if is_reckoned_on(part, place, found.value.number):
+            return _repeated(
+                place, [answer for answer_place in left if (answer := _read(answer_place))]
+            )
+        if answer := _read(place):
+            if is_reckoned_on(part, place, answer.value.number):
                 return None
             if not is_taken_back(part, place):
-                return found
+                return answer
             break
     if cut or style not in ("auto", "last_line"):
         return None

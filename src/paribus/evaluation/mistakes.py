@@ -103,7 +103,7 @@ class Step:
 def annotated_steps(text: str) -> tuple[Step, ...]:
     """Return the steps written as `<<12*3=36>>`, in their order. Main and socratic solutions of
     a problem have the same. Linear in the length of `text`, as is `steps`."""
-    return tuple(_step(*found.groups()) for found in _ANNOTATION.finditer(text))
+    return tuple(_step(*match.groups()) for match in _ANNOTATION.finditer(text))
 
 
 def steps(text: str) -> tuple[Step, ...]:

@@ -74,10 +74,10 @@ def boxed(part: str) -> Iterator[tuple[int, str]]:
 def _listed(part: str, boxes: list[re.Match[str]]) -> set[int]:
     """Return which boxes stand beside one with something else in it: `\\boxed{5}, \\boxed{7}`."""
     found: set[int] = set()
-    for number, (one, other) in enumerate(zip(boxes, boxes[1:], strict=False)):
-        gap = part[one.end() : min(other.start(), one.end() + 30)]
-        beside = other.start() - one.end() < 30 and "\n" not in gap
-        if beside and one[1] != other[1] and _LISTED.fullmatch(gap):
+    for number, (match, other) in enumerate(zip(boxes, boxes[1:], strict=False)):
+        gap = part[match.end() : min(other.start(), match.end() + 30)]
+        beside = other.start() - match.end() < 30 and "\n" not in gap
+        if beside and match[1] != other[1] and _LISTED.fullmatch(gap):
             found |= {number, number + 1}
     return found
 
@@ -214,14 +214,14 @@ def places(part: str, style: AnswerStyle, *, cut: bool = False) -> Iterator[Answ
 
 def is_taken_back(part: str, place: AnswerPlace) -> bool:
     """Return whether the next sentence or line takes back what is said at `place`."""
-    said = _LINE_AND_NEXT.match(part, place.start)
-    return bool(said and _TAKEN_BACK.search(said[0]))
+    match = _LINE_AND_NEXT.match(part, place.start)
+    return bool(match and _TAKEN_BACK.search(match[0]))
 
 
 def is_reckoned_on(part: str, place: AnswerPlace, number: Fraction) -> bool:
     """Return whether the line behind `place` continues reckoning with its `number`."""
-    said = _LINE_AND_NEXT.match(part, place.start)
-    return bool(said and said["next"] and reckons_on(said["next"], number))
+    match = _LINE_AND_NEXT.match(part, place.start)
+    return bool(match and match["next"] and reckons_on(match["next"], number))
 
 
 def last_line(part: str) -> AnswerPlace | None:

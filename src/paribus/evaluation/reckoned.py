@@ -51,16 +51,16 @@ def reckons_on(line: str, number: Fraction) -> bool:
 
     It does not if the sign may mark an entry of a list: `- 2 eggs`, `* 9 * 2 = 18`.
     """
-    found = _NEXT_SUM.match(unwrapped(line) if "\\" in line else line)
-    if found is None:
+    match = _NEXT_SUM.match(unwrapped(line) if "\\" in line else line)
+    if match is None:
         return False
-    sign, (first, *others) = found["sign"], _MAKES.split(found["rest"])
+    sign, (first, *others) = match["sign"], _MAKES.split(match["rest"])
     values = [comes_to(side) for side in (first, *others)]
     if None in values:
         return False
     result = values[-1] if others else number
     if result in (values[0], comes_to(f"{sign}{first}")):
         return False
-    if sign in "-*" and _WORD.search(found["rest"]):
+    if sign in "-*" and _WORD.search(match["rest"]):
         return bool(others) and comes_to(f"({number}){sign}{first}") == result
     return True

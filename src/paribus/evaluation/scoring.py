@@ -50,8 +50,8 @@ def own_text(text: str) -> str:
 
 def strict(text: str) -> str | None:
     """Return the first `#### N` as written, or None."""
-    found = _STRICT.search(own_text(text))
-    return found.group(1) if found else None
+    match = _STRICT.search(own_text(text))
+    return match.group(1) if match else None
 
 
 def flexible(text: str) -> str | None:
@@ -137,20 +137,20 @@ def score(generation: Generation, scorer: str, style: AnswerStyle = "auto") -> O
 
 def style_seen(generation: Generation, style: AnswerStyle = "auto") -> str:
     """Return the style in which `generation` gives its final answer; "none" if it gives none."""
-    found = _final(generation, style)
-    return found.style if found and generation.stop is not Stop.FAILED else "none"
+    answer = _final(generation, style)
+    return answer.style if answer and generation.stop is not Stop.FAILED else "none"
 
 
 def answer_of(generation: Generation, style: AnswerStyle = "auto") -> Fraction | None:
     """Return the number that `generation` gives as its final answer, or None."""
-    found = _final(generation, style)
-    return found.value.number if found else None
+    answer = _final(generation, style)
+    return answer.value.number if answer else None
 
 
 def _canonical(generation: Generation, style: AnswerStyle) -> bool | None:
     """Return whether the final answer is right; None if there is none."""
-    found = _final(generation, style)
-    return None if found is None else numbers_equal(found.value, generation.answer)
+    answer = _final(generation, style)
+    return None if answer is None else numbers_equal(answer.value, generation.answer)
 
 
 def _final(generation: Generation, style: AnswerStyle) -> Final | None:
@@ -204,14 +204,14 @@ def _check_one_answer(problems: Iterable[Problem], which: str) -> None:
         if first.setdefault(question, problem).answer != problem.answer:
             torn.setdefault(question, problem)
     if torn:
-        said = [
+        parts = [
             f"{_at(first[question], 'one row')} says {first[question].answer} and "
             f"{_at(other, 'another')} says {other.answer} to {other.question.strip()[:60]!a}"
             for question, other in torn.items()
         ]
-        have = "question has" if len(said) == 1 else "questions have"
+        have = "question has" if len(parts) == 1 else "questions have"
         raise DataError(
-            f"{len(said)} {have} two gold answers: {first_few(said)}",
+            f"{len(parts)} {have} two gold answers: {first_few(parts)}",
             f"say which one holds: {which}",
         )
 
@@ -222,18 +222,18 @@ def _check_correct(problems: Sequence[Problem], style: AnswerStyle) -> None:
         (problem.question, problem.solution, problem.answer): problem
         for problem in reversed(problems)
     }
-    said = [
+    parts = [
         f"{_at(each, 'a problem')}: gold is {each.answer}, and {_spelled(outcome)} in "
         f"{each.solution[-60:]!a}"
         for each in reversed(distinct.values())
         if (outcome := _outcome(each, style)) is not Outcome.CORRECT
     ]
-    if said:
-        what, their = ("solution is", "its") if len(said) == 1 else ("solutions are", "their")
+    if parts:
+        what, their = ("solution is", "its") if len(parts) == 1 else ("solutions are", "their")
         other = f", or set evaluation.answer=auto in place of {style}" if style != "auto" else ""
         raise DataError(
-            f"{len(said)} gold {what} not correct by {their} own scorer, so that no model could "
-            f"be: {first_few(said)}",
+            f"{len(parts)} gold {what} not correct by {their} own scorer, so that no model could "
+            f"be: {first_few(parts)}",
             "end the solution in '#### N' on its own line, N its number alone and no other "
             f"answer behind it; or remove the row{other}",
         )
@@ -255,7 +255,7 @@ def _outcome(problem: Problem, style: AnswerStyle) -> Outcome:
 
 
 def _judged(text: str, problem: Problem, style: AnswerStyle) -> Outcome:
-    made = Generation(
+    generation = Generation(
         problem_id="",
         question=problem.question,
         answer=problem.answer,
@@ -264,7 +264,7 @@ def _judged(text: str, problem: Problem, style: AnswerStyle) -> Outcome:
         num_tokens=0,
         stop=Stop.STOP_TOKEN,
     )
-    return score(made, SCORERS[0], style)
+    return score(generation, SCORERS[0], style)
 
 
 def _spelled(outcome: Outcome) -> str:

@@ -207,8 +207,8 @@ def _of_side(side: str, *, alone: bool, comma: bool, about: bool) -> Value | Non
         return None
     money = bool(_MONEY.search(points))
     bare = re.sub(r"[()\[\]]", " ", _MONEY.sub(" ", _EMPHASIS.sub(r"\2", points))).strip(_ENDS)
-    found = _ANSWER.fullmatch(bare)
-    return _value(found, money=money, alone=alone, about=about) if found else None
+    match = _ANSWER.fullmatch(bare)
+    return _value(match, money=money, alone=alone, about=about) if match else None
 
 
 @lru_cache(maxsize=2**16)

@@ -81,9 +81,9 @@ def peak_memory_bytes(device: torch.device) -> int:
         return torch.cuda.max_memory_allocated(device)
     status = Path("/proc/self/status")
     if status.exists():
-        found = re.search(r"^VmHWM:\s+(\d+) kB", status.read_text(), re.MULTILINE)
-        if found:
-            return int(found.group(1)) * 1024
+        match = re.search(r"^VmHWM:\s+(\d+) kB", status.read_text(), re.MULTILINE)
+        if match:
+            return int(match.group(1)) * 1024
     import resource
     import sys
 
@@ -98,8 +98,8 @@ def is_out_of_memory(error: Exception) -> bool:
     if isinstance(error, OSError):  # a file that is mapped, a process that is forked
         return error.errno == errno.ENOMEM
     # The CPU's allocator, CUDA's libraries and bitsandbytes have no error class of their own.
-    said = str(error).lower().replace("_", " ")
-    return isinstance(error, RuntimeError) and any(words in said for words in _NO_MEMORY)
+    text = str(error).lower().replace("_", " ")
+    return isinstance(error, RuntimeError) and any(words in text for words in _NO_MEMORY)
 
 
 def describe(device: torch.device) -> str:

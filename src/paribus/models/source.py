@@ -66,7 +66,7 @@ def refuse_cut(folder: Path) -> None:
     """Raise ModelError if a *.safetensors in `folder` is not whole, by its header; none is read."""
     from safetensors import SafetensorError, safe_open
 
-    for file in sorted(each for each in folder.glob("*.safetensors") if not each.is_dir()):
+    for file in sorted(path for path in folder.glob("*.safetensors") if not path.is_dir()):
         try:
             with safe_open(file, framework="numpy"):
                 pass

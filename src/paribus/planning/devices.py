@@ -97,10 +97,10 @@ def time_products(
 
     size, quickest, spent, best = _SMALLEST, inf, 0.0, 0.0
     while spent < seconds:
-        one = torch.randn(size, size, device=device).to(dtype)
+        tensor = torch.randn(size, size, device=device).to(dtype)
         _wait(device)
         started = time.perf_counter()
-        one @ one
+        tensor @ tensor
         _wait(device)
         taken = time.perf_counter() - started
         spent, quickest = spent + taken, min(quickest, taken)
@@ -133,8 +133,8 @@ def _cpu_info(name: str) -> str:
     """Return a line of Linux's description of the first processor, or ""."""
     info = Path("/proc/cpuinfo")
     text = info.read_text(encoding="utf-8") if info.exists() else ""
-    found = re.search(rf"^(?:{name})\s*:(.*)$", text, re.MULTILINE)
-    return found[1].strip() if found else ""
+    match = re.search(rf"^(?:{name})\s*:(.*)$", text, re.MULTILINE)
+    return match[1].strip() if match else ""
 
 
 GB = 10**9
@@ -224,13 +224,13 @@ def device(name: str) -> Device:
         return DEVICES[meant[0]]
     if wanted in DEVICES:
         return DEVICES[wanted]
-    found = _CPU.fullmatch(wanted)
-    if found and int(found.group(1)) <= MOST_CPU_GB:
+    match = _CPU.fullmatch(wanted)
+    if match and int(match.group(1)) <= MOST_CPU_GB:
         return Device(
             name=wanted,
-            title=f"CPU, {found.group(1)} GB",
+            title=f"CPU, {match.group(1)} GB",
             kind="cpu",
-            memory_bytes=int(found.group(1)) * GB,
+            memory_bytes=int(match.group(1)) * GB,
             flops=_CPU_FLOPS,
             bandwidth=_CPU_BANDWIDTH,
             bf16=True,
@@ -308,7 +308,7 @@ def _gpu_here() -> Device:
     found = torch.cuda.get_device_properties(0)
     known = [known for known in DEVICES.values() if _same(known.title, found.name)]
     # Where two sizes have one title, such as the A100's, the nearer one.
-    known.sort(key=lambda one: abs(one.memory_bytes - found.total_memory))
+    known.sort(key=lambda device: abs(device.memory_bytes - found.total_memory))
     return replace(
         known[0] if known else DEVICES["l4-24gb"],
         name="here",

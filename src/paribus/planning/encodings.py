@@ -94,13 +94,13 @@ def encoded(
 
 @lru_cache(maxsize=16)
 def _encodings(request: _Request) -> Encodings:
-    found = _read(request)
-    if found is None:
-        found = _make(request)
+    encodings = _read(request)
+    if encodings is None:
+        encodings = _make(request)
         if sum(map(len, request.prompts)) >= _WORTH_KEEPING:
             with suppress(OSError):  # no room: then it is made again
-                write_bytes(request.file, _packed(found, request.key))
-    return found
+                write_bytes(request.file, _packed(encodings, request.key))
+    return encodings
 
 
 def _make(request: _Request) -> Encodings:

@@ -64,7 +64,9 @@ _TESTS, _LONGEST_SOLUTION, _MEAN_SOLUTION = 1_319, 420, 126.7
 
 def count_lengths(inputs: Inputs) -> Lengths:
     """Return the lengths of what an arm reads."""
-    asked = max(inputs.prompt_sets, key=lambda one: max(len(p.ids) for p in one.prompts))
+    asked = max(
+        inputs.prompt_sets, key=lambda prompt_set: max(len(p.ids) for p in prompt_set.prompts)
+    )
     prompts = [prompt.ids for prompt in asked.prompts]
     return Lengths(
         examples=len(inputs.examples),

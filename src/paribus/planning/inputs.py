@@ -129,7 +129,7 @@ class Inputs:
     def tokens(self) -> TokenCounts:
         """Return the token counts that `plan` prints."""
         targets = [example.target_length for example in self.examples]
-        prompts = [prompt for each in self.prompt_sets for prompt in each.prompts]
+        prompts = [prompt for prompt_set in self.prompt_sets for prompt in prompt_set.prompts]
         return TokenCounts(
             train_examples=len(self.examples),
             train_dropped_too_long=self.dropped,
@@ -201,8 +201,8 @@ class _Asked:
         """Return them under one protocol, and each with its gold solution and the stop token."""
         texts, format = self._rendered(protocol), protocol.format
         solutions = [render_solution(problem.solution, format=format) for problem in self.problems]
-        found = encoded(self.source, format, texts, solutions)
-        return self._prompt_set(protocol, texts, found), found.texts
+        encodings = encoded(self.source, format, texts, solutions)
+        return self._prompt_set(protocol, texts, encodings), encodings.texts
 
     def _rendered(self, protocol: Protocol) -> list[str]:
         tokenizer = tokenizer_of(self.source) if protocol.format == "chat" else None
@@ -218,8 +218,8 @@ class _Asked:
 
     def _prompt_set(self, protocol: Protocol, texts: Sequence[str], found: Encodings) -> PromptSet:
         prompts = tuple(
-            Prompt(problem=problem, text=text, ids=each.ids[: each.prompt_length])
-            for problem, text, each in zip(self.problems, texts, found.texts, strict=True)
+            Prompt(problem=problem, text=text, ids=example.ids[: example.prompt_length])
+            for problem, text, example in zip(self.problems, texts, found.texts, strict=True)
         )
         return PromptSet(protocol=protocol, prompts=prompts, stop=found.stop)
 
@@ -234,13 +234,13 @@ def _training(
     if config.method == "none":
         return (), 0
     ask = Protocol(shots="zero_shot", format=main_protocol(config).format)
-    _, found = _Asked(problems.train, problems.shots, source).solved(ask)
-    kept = tuple(each for each in found if len(each.ids) <= config.prompt.max_tokens)
-    dropped = len(found) - len(kept)
+    _, examples = _Asked(problems.train, problems.shots, source).solved(ask)
+    kept = tuple(each for each in examples if len(each.ids) <= config.prompt.max_tokens)
+    dropped = len(examples) - len(kept)
     if dropped and (config.prompt.too_long == "error" or not kept):
-        longest = max(len(example.ids) for example in found)
+        longest = max(len(example.ids) for example in examples)
         raise PromptError(
-            f"{dropped} of {len(found)} training examples are longer than prompt.max_tokens = "
+            f"{dropped} of {len(examples)} training examples are longer than prompt.max_tokens = "
             f"{config.prompt.max_tokens} tokens; the longest has {longest}",
             f"set prompt.max_tokens={longest}, or prompt.too_long=drop to leave them out",
         )
@@ -271,7 +271,7 @@ def _check_vocabulary(inputs: Inputs) -> None:
         return
     _check_ends(inputs.source.path, rows)
     used = {asked.stop for asked in inputs.prompt_sets}
-    used.update(*(each.ids for each in (*inputs.examples, *inputs.gold)))
+    used.update(*(example.ids for example in (*inputs.examples, *inputs.gold)))
     used.update(*(prompt.ids for asked in inputs.prompt_sets for prompt in asked.prompts))
     beyond = sorted(id for id in used if not 0 <= id < rows)
     if beyond:

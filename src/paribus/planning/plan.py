@@ -299,7 +299,7 @@ class Plan:
             "foresight": self.foresight.as_json() if self.foresight else None,
             "trials": [asdict(trial) for trial in self.trials],
             "runs": [asdict(run) for run in self.runs],
-            "stored": [{"message": each.message, "remedy": each.remedy} for each in self.stored],
+            "stored": [{"message": error.message, "remedy": error.remedy} for error in self.stored],
             "contrasts": [asdict(contrast) for contrast in self.contrasts],
             "not_compared": [
                 {"a": pair.a, "b": pair.b, "factor": pair.factor} for pair in self.not_compared

@@ -95,8 +95,10 @@ def preflight(
             _, arms = found.setdefault((rule.id, said), (rule, []))
             arms.append(prospect.arm)
     order = list(Severity)
-    made = [Warned(rule=r, arms=tuple(a), found=text) for (_, text), (r, a) in found.items()]
-    return sorted(made, key=lambda one: (order.index(one.rule.severity), one.rule.id))
+    violations = [Warned(rule=r, arms=tuple(a), found=text) for (_, text), (r, a) in found.items()]
+    return sorted(
+        violations, key=lambda violation: (order.index(violation.rule.severity), violation.rule.id)
+    )
 
 
 def _device(prospect: Prospect, device: Device) -> Device:
@@ -126,12 +128,14 @@ def refuse(found: Sequence[Warned]) -> None:
 
 def refusal_of(found: Sequence[Warned]) -> UserError | None:
     """Return the error that lists all violations that are errors; None if there are none."""
-    errors = [one for one in found if one.refuses]
+    errors = [violation for violation in found if violation.refuses]
     if not errors:
         return None
     lines = [f"{error.rule.id} {', '.join(error.arms)}: {error.found}" for error in errors]
     ids = list(dict.fromkeys(error.rule.id for error in errors))
-    remedies = [one.rule.instead for one in {error.rule.id: error for error in errors}.values()]
+    remedies = [
+        violation.rule.instead for violation in {error.rule.id: error for error in errors}.values()
+    ]
     return UserError(
         "\n".join(lines),
         "\n    ".join(remedies) + f"\n    more: paribus explain {ids[0]}",
@@ -141,10 +145,11 @@ def refusal_of(found: Sequence[Warned]) -> UserError | None:
 def refused_arms(found: Sequence[Warned]) -> dict[str, str]:
     """Return what refuses each arm and what to do, the same words for arms that fail alike."""
     lines: dict[str, list[str]] = {}
-    for one in found:
-        if one.refuses:
-            text = f"{one.rule.id} {', '.join(one.arms)}: {one.found}\n  → {one.rule.instead}"
-            for arm in one.arms:
+    for violation in found:
+        if violation.refuses:
+            rule, names = violation.rule, ", ".join(violation.arms)
+            text = f"{rule.id} {names}: {violation.found}\n  → {rule.instead}"
+            for arm in violation.arms:
                 lines.setdefault(arm, []).append(text)
     return {arm: "\n".join(texts) for arm, texts in lines.items()}
 
@@ -159,13 +164,13 @@ def disk_bytes(prospects: Sequence[Prospect], runs: Sequence[RunSpec]) -> int | 
     }
     total = 0
     for run in runs:
-        found = sizes[run.arm]
-        if found is None:
+        forecast = sizes[run.arm]
+        if forecast is None:
             return None
-        training = found.config.training
-        if found.load.steps and training.save_weights:
+        training = forecast.config.training
+        if forecast.load.steps and training.save_weights:
             width = 2 if training.computes_in == "bf16" else 4
-            total += width * found.memory.trainable_parameters
+            total += width * forecast.memory.trainable_parameters
     return total
 
 
@@ -180,16 +185,16 @@ def checkpoint_bytes(prospects: Sequence[Prospect], runs: Sequence[RunSpec]) -> 
     }
     largest = 0
     for run in runs:
-        found = sizes[run.arm]
-        if found is None:
+        forecast = sizes[run.arm]
+        if forecast is None:
             return None
-        if not found.load.steps:
+        if not forecast.load.steps:
             continue
-        minutes = found.config.training.checkpoint_minutes
-        passed = 2 * found.speed.train_seconds / 60
+        minutes = forecast.config.training.checkpoint_minutes
+        passed = 2 * forecast.speed.train_seconds / 60
         more = 0 if minutes is None else KEPT if not minutes else min(KEPT, int(passed / minutes))
-        states = found.memory.training.optimizer if found.memory.training else 0
-        one = 4 * found.memory.trainable_parameters + states
+        states = forecast.memory.training.optimizer if forecast.memory.training else 0
+        one = 4 * forecast.memory.trainable_parameters + states
         largest = max(largest, (1 + more) * one)
     return largest
 

@@ -122,14 +122,14 @@ def _forkable(
             f"{point.path} is after step {point.step}, and the training would end after {steps}",
             f"fork it into a training that is as long or longer; to start over: {_clean(folder)}",
         )
-    found = point if point.step == steps or point.trains else before
-    if found is None:
+    checkpoint = point if point.step == steps or point.trains else before
+    if checkpoint is None:
         raise UserError(
             f"{point.path} was the end of a training of {point.step} steps: it holds no state of "
             f"the optimizer to continue with, to {steps} steps",
             f"go back to {point.step} steps; to start over: {_clean(folder)}",
         )
-    return found
+    return checkpoint
 
 
 def _clean(folder: RunFolder) -> str:
@@ -172,17 +172,17 @@ def pending(specs: Sequence[RunSpec], folder: ExperimentFolder) -> list[RunSpec]
 
     Raises StoreError, which names them all, if places are taken by other runs, or by damaged ones.
     """
-    found, wrong = [], list[StoreError]()
+    run_specs, wrong = [], list[StoreError]()
     for spec in specs:
         try:
             if not is_complete(spec, folder):
-                found.append(spec)
+                run_specs.append(spec)
         except StoreError as error:
             wrong.append(error)
     if wrong:
         lines = "\n  ".join(error.message for error in wrong)
         raise StoreError(lines, "\n  → ".join(dict.fromkeys(each.remedy for each in wrong)))
-    return found
+    return run_specs
 
 
 def is_complete(spec: RunSpec, folder: ExperimentFolder) -> bool:
@@ -278,7 +278,7 @@ def _check_rate(spec: RunSpec, design: Design, run: RunFolder) -> None:
     possible = [replace(spec, config=with_rate(spec.config, rate)) for rate in rates]
     check(run)
     stored = read_json(run.spec)
-    if stored["fingerprint"] not in {each.fingerprint for each in possible}:
+    if stored["fingerprint"] not in {run_spec.fingerprint for run_spec in possible}:
         raise _taken(run, differences(stored["identity"], design.identity(spec)))
 
 

@@ -37,8 +37,8 @@ def best_trial(trials: Sequence[Tried]) -> Tried | None:
     if not measured:
         return None
     lowest = min(nll for nll, _ in measured)
-    best = [each for nll, each in measured if nll <= lowest + TIE]
-    return min(best, key=lambda each: (-(each.solved or 0), each.learning_rate))
+    best = [tried for nll, tried in measured if nll <= lowest + TIE]
+    return min(best, key=lambda tried: (-(tried.solved or 0), tried.learning_rate))
 
 
 def edge(chosen: Tried, trials: Sequence[Tried]) -> Literal["low", "high"] | None:

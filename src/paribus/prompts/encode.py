@@ -77,13 +77,13 @@ def encode_examples(
     solution holds the stop token itself: the model would learn to stop before its answer.
     """
     bos = leading_bos(tokenizer)
-    found = []
+    examples = []
     for some in _calls(len(prompts)):
         pairs = list(zip(prompts[some], solutions[some], strict=True))
         heads = _ids(prompts[some], tokenizer)
         for pair, head, tail in zip(pairs, heads, _tails(pairs, heads, tokenizer), strict=True):
-            found.append(_example(pair, head, tail, stop, bos, tokenizer))
-    return found
+            examples.append(_example(pair, head, tail, stop, bos, tokenizer))
+    return examples
 
 
 def leading_bos(tokenizer: Any) -> int | None:

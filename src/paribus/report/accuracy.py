@@ -93,8 +93,8 @@ def figure(analysis: Analysis) -> Picture | None:
         axes.set_xticks([tick for tick in axes.get_xticks() if 0 <= tick <= 100])
         axes.set_xlabel("problems solved, %")
         axes.grid(axis="x")
-        said = "; ".join(f"{arm.name} {_said(arm)}" for arm in arms)
-        drawn = to_svg(drawing, "accuracy", f"Accuracy with 95 % interval: {said}.")
+        text = "; ".join(f"{arm.name} {_said(arm)}" for arm in arms)
+        drawn = to_svg(drawing, "accuracy", f"Accuracy with 95 % interval: {text}.")
     return Picture("accuracy", drawn, _OVER_SEEDS if several else _ONE_SEED)
 
 
@@ -176,30 +176,32 @@ class Heldout:
 
 def section(tables: Tables) -> Heldout | None:
     """Return the section, None if no likelihood was measured."""
-    found = heldout.likelihoods(tables)
-    if not found:
+    likelihoods = heldout.likelihoods(tables)
+    if not likelihoods:
         return None
     first = first_runs(tables)
     compared = heldout.comparisons(tables)
-    made = [each for each in compared if each.mean.n]
+    comparisons = [each for each in compared if each.mean.n]
     return Heldout(
-        written=wording.join(list(dict.fromkeys(each.variant for each in found if each.variant))),
-        runs=_runs(tables, [each for each in found if each.run in first]),
-        other_seeds=_runs(tables, [each for each in found if each.run not in first]),
-        comparisons=_comparisons(compared if made else []),
-        notes=_notes(found, made),
+        written=wording.join(
+            list(dict.fromkeys(each.variant for each in likelihoods if each.variant))
+        ),
+        runs=_runs(tables, [each for each in likelihoods if each.run in first]),
+        other_seeds=_runs(tables, [each for each in likelihoods if each.run not in first]),
+        comparisons=_comparisons(compared if comparisons else []),
+        notes=_notes(likelihoods, comparisons),
     )
 
 
 def _runs(tables: Tables, found: Sequence[RunLikelihood]) -> Table:
     rows = [
         [
-            run_name(tables, each.run),
-            _mean(each.per_token, nats),
-            _mean(each.per_problem, nats),
-            count(each.per_problem.n),
+            run_name(tables, likelihood.run),
+            _mean(likelihood.per_token, nats),
+            _mean(likelihood.per_problem, nats),
+            count(likelihood.per_problem.n),
         ]
-        for each in found
+        for likelihood in found
     ]
     headings = ["arm", "nats per token [95 %]", "nats per problem [95 %]", "problems"]
     return Table(headings, rows)
@@ -208,14 +210,14 @@ def _runs(tables: Tables, found: Sequence[RunLikelihood]) -> Table:
 def _comparisons(compared: Sequence[Comparison]) -> Table:
     rows = [
         [
-            f"{each.a} − {each.b}",
-            each.factor.replace(".", MAY_BREAK),
-            _mean(each.mean, signed_nats),
-            wording.p_value(each.mean.p_value) if each.mean.n else UNKNOWN,
-            wording.p_value(each.p_holm) if each.mean.n else UNKNOWN,
-            _shown(each),
+            f"{comparison.a} − {comparison.b}",
+            comparison.factor.replace(".", MAY_BREAK),
+            _mean(comparison.mean, signed_nats),
+            wording.p_value(comparison.mean.p_value) if comparison.mean.n else UNKNOWN,
+            wording.p_value(comparison.p_holm) if comparison.mean.n else UNKNOWN,
+            _shown(comparison),
         ]
-        for each in compared
+        for comparison in compared
     ]
     headings = ["A − B", "factor", "nats per problem [95 %]", "p", "p, Holm", "what it shows"]
     return Table(headings, rows)

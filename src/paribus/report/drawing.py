@@ -84,10 +84,10 @@ def to_svg(figure: Figure, name: str, description: str) -> str:
     drawn = buffer.getvalue()
     drawn = drawn[drawn.index("<svg") :]
     width, height = (72 * inches for inches in figure.get_size_inches())
-    said = html.escape(description)
+    text = html.escape(description)
     opening = (
-        f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{said}" '
-        f'stroke-linejoin="round"><title>{said}</title>'
+        f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{text}" '
+        f'stroke-linejoin="round"><title>{text}</title>'
     )
     drawn = opening + drawn[drawn.index(">") + 1 :]
     # Its style sheet would apply to the whole page; the line joins go on the element instead.

@@ -47,12 +47,12 @@ def tradeoff(analysis: Analysis) -> Picture | None:
         left.set_ylabel("problems solved, %")
         left.set_ylim(bottom=0)
         _name(right, points, analysis)
-        said = "; ".join(
+        text = "; ".join(
             f"{point.name} {percent(point.accuracy)}, {point.peak_memory_bytes / GB:.3g} GB, "
             f"{point.examples_per_second:.3g} examples per second"
             for point in points
         )
-        drawn = drawing.to_svg(figure, "tradeoff", f"Accuracy against cost: {said}.")
+        drawn = drawing.to_svg(figure, "tradeoff", f"Accuracy against cost: {text}.")
     return Picture(
         "tradeoff",
         drawn,
@@ -99,10 +99,10 @@ def losses(tables: Tables) -> Picture | None:
         axes.set_ylabel("training loss, nats per target token")
         axes.grid(axis="y")
         drawing.label_at_right(axes, list(ends.values()))
-        said = "; ".join(
+        text = "; ".join(
             f"{run_name(tables, run)} ends at {run.losses[-1].loss:.2f}" for run in runs
         )
-        drawn = drawing.to_svg(figure, "losses", f"Training loss by step: {said}.")
+        drawn = drawing.to_svg(figure, "losses", f"Training loss by step: {text}.")
     return Picture(
         "losses",
         drawn,
@@ -139,10 +139,10 @@ def loss_and_accuracy(tables: Tables) -> Picture | None:
         axes.set_ylabel("problems solved, %")
         axes.grid()
         drawing.label_at_right(axes, list(ends.values()))
-        said = "; ".join(
+        text = "; ".join(
             f"{run_name(tables, run)} loss {run.losses[-1].loss:.2f}, {_share(run)}" for run in runs
         )
-        drawn = drawing.to_svg(figure, "loss-accuracy", f"Loss beside accuracy: {said}.")
+        drawn = drawing.to_svg(figure, "loss-accuracy", f"Loss beside accuracy: {text}.")
     return Picture(
         "loss-accuracy",
         drawn,
@@ -176,11 +176,11 @@ def cost_figure(tables: Tables) -> Picture | None:
             axes.locator_params(axis="x", nbins=4)
         name_rows(left, [_row_name(tables, run) for run in runs])
         right.tick_params(axis="y", length=0)
-        said = "; ".join(
+        text = "; ".join(
             f"{run_name(tables, run)} {speed:.3g} examples per second, {peak:.3g} GB"
             for run, speed, peak in zip(runs, speeds, peaks, strict=True)
         )
-        drawn = drawing.to_svg(figure, "cost", f"Cost of training: {said}.")
+        drawn = drawing.to_svg(figure, "cost", f"Cost of training: {text}.")
     return Picture(
         "cost",
         drawn,

@@ -50,9 +50,9 @@ def warnings(analysis: Analysis) -> list[str]:
     """Return what to read before any figure: on arms, then on comparisons that show something."""
     pairs = zip(analysis.contrasts, analysis.caveats, strict=True)
     return analysis.warnings + [
-        f"{each.a} − {each.b}: {'; '.join(caveats.outcomes)}."
-        for each, caveats in pairs
-        if caveats.outcomes and each.verdict is not Verdict.NOT_SHOWN
+        f"{contrast.a} − {contrast.b}: {'; '.join(caveats.outcomes)}."
+        for contrast, caveats in pairs
+        if caveats.outcomes and contrast.verdict is not Verdict.NOT_SHOWN
     ]
 
 
@@ -77,12 +77,12 @@ def fairness(analysis: Analysis) -> list[Fairness]:
 
 def _verdict(finding: Finding) -> str:
     """The verdict, and what it speaks of; outside of the one family that its test is its own."""
-    said = VERDICTS[finding.verdict]
+    text = VERDICTS[finding.verdict]
     if finding.verdict is Verdict.NOT_SHOWN:
-        return said
+        return text
     if finding.scope is None:
-        return f"{said}, by its own test"
-    return f"{said} for {'the methods' if finding.scope is Scope.METHODS else 'these models'}"
+        return f"{text}, by its own test"
+    return f"{text} for {'the methods' if finding.scope is Scope.METHODS else 'these models'}"
 
 
 def _found(finding: Finding) -> str:

@@ -85,12 +85,12 @@ def section(tables: Tables) -> WhatWentWrong | None:
 
 def _signals(runs: Sequence[Run]) -> Table:
     """A row for each signal that any of `runs` shows, led by what was solved."""
-    found = [signal_table(run) for run in runs]
+    signal_tables = [signal_table(run) for run in runs]
     solved = ["solved", *(_solved(run) for run in runs)]
     rows = [
-        [signal_words(each), *(_share(table, each) for table in found)]
-        for each in Signal
-        if any(row.count for table in found for row in table.rows if row.signal is each)
+        [signal_words(signal), *(_share(table, signal) for table in signal_tables)]
+        for signal in Signal
+        if any(row.count for table in signal_tables for row in table.rows if row.signal is signal)
     ]
     return Table(["", *(run.arm for run in runs)], [solved, *rows])
 
@@ -136,9 +136,13 @@ def _step_accuracy(runs: Sequence[Run]) -> Table:
     return Table(
         ["arm", "steps right [95 % interval]", "problems"],
         [
-            [run.arm, accuracy_cell(each.mean, each.interval), count(each.n)]
-            for run, each in found
-            if each.n
+            [
+                run.arm,
+                accuracy_cell(step_accuracy.mean, step_accuracy.interval),
+                count(step_accuracy.n),
+            ]
+            for run, step_accuracy in found
+            if step_accuracy.n
         ],
     )
 

@@ -71,18 +71,18 @@ class Table:
 def contrasts(analysis: Analysis) -> Table:
     """Each contrast: size, counts, test, what could be seen, and its verdict in words."""
     rows = []
-    for each, caveats in zip(analysis.contrasts, analysis.caveats, strict=True):
-        counts = (each.both, each.only_a, each.only_b, each.neither)
+    for contrast, caveats in zip(analysis.contrasts, analysis.caveats, strict=True):
+        counts = (contrast.both, contrast.only_a, contrast.only_b, contrast.neither)
         rows.append(
             [
-                f"{each.a} − {each.b}",
-                each.factor.replace(".", MAY_BREAK),
-                points_cell(each.difference, each.interval),
-                " / ".join(map(str, counts)) if each.n else UNKNOWN,
-                wording.p_value(each.p_value) if each.n else UNKNOWN,
-                wording.p_value(each.p_holm) if each.n else UNKNOWN,
-                wording.could_see(each.detectable, each.detectable_range),
-                wording.verdict_sentence(each, caveats.explains) + _but(caveats),
+                f"{contrast.a} − {contrast.b}",
+                contrast.factor.replace(".", MAY_BREAK),
+                points_cell(contrast.difference, contrast.interval),
+                " / ".join(map(str, counts)) if contrast.n else UNKNOWN,
+                wording.p_value(contrast.p_value) if contrast.n else UNKNOWN,
+                wording.p_value(contrast.p_holm) if contrast.n else UNKNOWN,
+                wording.could_see(contrast.detectable, contrast.detectable_range),
+                wording.verdict_sentence(contrast, caveats.explains) + _but(caveats),
             ]
         )
     return Table(

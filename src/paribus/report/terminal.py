@@ -50,10 +50,10 @@ def remarks(findings: dict[str, Any]) -> list[Text]:
     """
     named: dict[str, list[str]] = {}
     for each in findings["contrasts"]:
-        for said in _said(each):
-            named.setdefault(said, []).append(f"{each['a']} − {each['b']}")
+        for text in _said(each):
+            named.setdefault(text, []).append(f"{each['a']} − {each['b']}")
     lines = [findings["speaks_of"]] if findings["speaks_of"] else []
-    lines += [f"{_some(pairs)}: {said}" for said, pairs in named.items()]
+    lines += [f"{_some(pairs)}: {text}" for text, pairs in named.items()]
     warnings = [Text.assemble(("warning:", "yellow"), f" {each}") for each in findings["warnings"]]
     return [*map(Text, [*lines, *_styles(findings["arms"])]), *warnings]
 
@@ -75,8 +75,8 @@ def _styles(arms: Sequence[dict[str, Any]]) -> list[str]:
         seen.setdefault(arm["name"], Counter()).update(arm["answers"])
     if not any(counts.keys() - {"marked", "none"} for counts in seen.values()):
         return []
-    told = [f"{name} {style_words(counts)}" for name, counts in seen.items() if counts]
-    return [f"Final answers, as they are given: {'; '.join(told)}."]
+    parts = [f"{name} {style_words(counts)}" for name, counts in seen.items() if counts]
+    return [f"Final answers, as they are given: {'; '.join(parts)}."]
 
 
 def _said(contrast: dict[str, Any]) -> Iterator[str]:
@@ -149,8 +149,8 @@ def _contrasts(findings: dict[str, Any]) -> Table:
             cells = ["–", "–", "–", "not compared"]
         table.add_row(*(Text(cell) for cell in (f"{each['a']} − {each['b']}", *cells)))
     ranged = any(each["detectable_range"] for each in findings["contrasts"])
-    said = _COULD_SEE + _MAY_BE * ranged + _beside(findings)
-    table.caption, table.caption_justify = said, "left"
+    text = _COULD_SEE + _MAY_BE * ranged + _beside(findings)
+    table.caption, table.caption_justify = text, "left"
     return table
 
 
@@ -161,10 +161,10 @@ def _verdict(contrast: dict[str, Any]) -> str:
     """
     if contrast["interval"] is None:
         return "no verdict"
-    said = _shown(contrast)
+    text = _shown(contrast)
     if contrast["explained_by"]:
-        said = said.replace("better", "higher")
-    return f"{said} *" if contrast["caveats"] and said != _VERDICTS["not_shown"] else said
+        text = text.replace("better", "higher")
+    return f"{text} *" if contrast["caveats"] and text != _VERDICTS["not_shown"] else text
 
 
 def _shown(contrast: dict[str, Any]) -> str:
@@ -186,9 +186,9 @@ def _beside(findings: dict[str, Any]) -> str:
     margins = {
         each["equivalence"]["margin"] for each in findings["contrasts"] if each["equivalence"]
     }
-    said = "".join(_WITHIN.format(points=100 * margin) for margin in sorted(margins))
+    text = "".join(_WITHIN.format(points=100 * margin) for margin in sorted(margins))
     over_seeds = any(each["scope"] == "methods" and _tested(each) for each in findings["contrasts"])
-    return said + _NORMAL * over_seeds
+    return text + _NORMAL * over_seeds
 
 
 def _table(*headings: str) -> Table:

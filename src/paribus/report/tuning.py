@@ -63,13 +63,13 @@ def section(tables: Tables) -> Tuning | None:
 
 
 def _warnings(tuning: dict[str, ArmTuning]) -> list[str]:
-    said = []
+    parts = []
     for arm, row in tuning.items():
         if row.chosen is None:
-            said.append(f"No rate could be chosen for {arm}: none of its trials has a loss.")
+            parts.append(f"No rate could be chosen for {arm}: none of its trials has a loss.")
         elif row.edge in _EDGES:
-            said.append(_EDGES[row.edge].format(arm=arm, rate=rate(row.chosen)))
-    return said
+            parts.append(_EDGES[row.edge].format(arm=arm, rate=rate(row.chosen)))
+    return parts
 
 
 def _chosen(tuning: dict[str, ArmTuning]) -> Table:

@@ -102,12 +102,12 @@ def go_further(before: Before, job: Job) -> None:
     with engine(model, job) as vllm:
         blocked.use(model)
         measured = measure_all(model, job, pieces, vllm, kept)
-    made = result_record(job, None, measured)
+    result = result_record(job, None, measured)
     tested = {
-        "evaluation": made.evaluation,
-        "also": made.also,
-        "heldout": made.heldout,
-        "data": made.data,
+        "evaluation": result.evaluation,
+        "also": result.also,
+        "heldout": result.heldout,
+        "data": result.data,
         "tested_further": before.steps(lines, counts),
     }
     finish(new, before.result.model_copy(update=tested))
@@ -140,9 +140,10 @@ def _kept(before: Before, spec: RunSpec, inputs: Inputs, folder: RunFolder) -> K
             wanted = {prompt.sha256 for prompt in asked.prompts}
             written = read_generations(folder.generations(name))
             texts[name] = {
-                each.prompt_sha256: each
-                for each in written
-                if each.prompt_sha256 in wanted and not (longer and each.stop is Stop.LENGTH)
+                generation.prompt_sha256: generation
+                for generation in written
+                if generation.prompt_sha256 in wanted
+                and not (longer and generation.stop is Stop.LENGTH)
             }
     main = inputs.prompt_sets[0].protocol.name
     same = main == before.result.evaluation.protocol and len(inputs.tested) == len(

@@ -121,12 +121,12 @@ def _run_locked(
             refuse_another(spec, inputs[spec.arm], folder.of(spec), fork=fork)
         prospects = survey(design, device, lambda arm: inputs[arm.name])
         to_do = [run for run in design.runs if run.arm in design.open or run in to_run]
-        found = preflight(prospects, replace(design, runs=to_do), loaded.config, machine)
+        violations = preflight(prospects, replace(design, runs=to_do), loaded.config, machine)
         if design.independent:
-            refused = refused_arms(found)
+            refused = refused_arms(violations)
         else:
-            refuse(found)
-        on_checked(design, found)
+            refuse(violations)
+        on_checked(design, violations)
         planned = {p.arm: p.forecast.planned for p in prospects if p.forecast}
     _describe(loaded, design, folder)
     execute = partial(_execute, folder, on_progress, run, planned)
@@ -163,7 +163,9 @@ def _run_to_looks(
         return len(to_run) - len(failed), failed
     ran, going = 0, {spec.arm for spec in ready}
     for seeds in looks:
-        to_run = [each for each in ready if each.arm in going and each.replicate < seeds]
+        to_run = [
+            run_spec for run_spec in ready if run_spec.arm in going and run_spec.replicate < seeds
+        ]
         to_run = pending(to_run, folder)
         failed = execute(to_run)
         ran += len(to_run) - len(failed)

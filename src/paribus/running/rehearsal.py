@@ -69,15 +69,15 @@ def rehearse(prospect: Prospect) -> Rehearsal:
 
     Raises OutOfMemory or RunFailed: what the run itself would have met.
     """
-    found: list[Rehearsal] = []
+    rehearsals: list[Rehearsal] = []
     title = f"the rehearsal of {prospect.arm}"
     try:
-        in_child(partial(_work, prospect.first), found.append)
+        in_child(partial(_work, prospect.first), rehearsals.append)
     except Died as died:
         if died.out_of_memory:
             raise OutOfMemory(f"{title} ran out of memory: the kernel killed it") from died
         raise RunFailed(f"{title} ended with code {died.code}") from died
-    return found[0]
+    return rehearsals[0]
 
 
 def _work(spec: RunSpec, send: Callable[[Rehearsal], None]) -> None:
@@ -160,7 +160,9 @@ def _evaluate(model: "nn.Module", inputs: Inputs, spec: RunSpec) -> tuple[int, f
     from paribus.evaluation.engine.likelihood import likelihoods
     from paribus.models.device import peak_memory_bytes, reset_peak_memory
 
-    asked = max(inputs.prompt_sets, key=lambda one: max(len(p.ids) for p in one.prompts))
+    asked = max(
+        inputs.prompt_sets, key=lambda prompt_set: max(len(p.ids) for p in prompt_set.prompts)
+    )
     size = spec.config.evaluation.batch_size
     prompts = sorted(asked.prompts, key=lambda prompt: len(prompt.ids))[-size:]
     device = next(model.parameters()).device

@@ -151,8 +151,14 @@ def _serves(run: _Stored, asked: PromptSet) -> bool:
     except StoreError:
         return False
     return [
-        (each.prompt_sha256, each.question, each.answer, each.solution, each.group)
-        for each in answered
+        (
+            generation.prompt_sha256,
+            generation.question,
+            generation.answer,
+            generation.solution,
+            generation.group,
+        )
+        for generation in answered
     ] == [_expected(prompt) for prompt in asked.prompts]
 
 

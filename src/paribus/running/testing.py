@@ -121,7 +121,10 @@ def _by_piece(
         piece = pieces.read(name)
         if piece is None:
             found, cost = decode(slice(start, start + size))
-            piece = {"generations": [asdict(each) for each in found], "cost": cost.record()}
+            piece = {
+                "generations": [asdict(generation) for generation in found],
+                "cost": cost.record(),
+            }
             pieces.write(name, piece)
         generations += [as_generation(row) for row in piece["generations"]]
         costs.append(EvaluationCost(**piece["cost"]))
@@ -131,9 +134,9 @@ def _by_piece(
 def _measure_heldout(model: nn.Module, job: Job, pieces: Pieces, kept: Kept) -> LikelihoodSummary:
     inputs, spec = job.inputs, job.spec
     if kept.heldout:
-        rows, made = kept.heldout
+        rows, summary = kept.heldout
         write_heldout(pieces.folder, rows)
-        return made
+        return summary
     _enter(LIKELIHOOD, inputs.tested, spec, pieces)
     size = spec.config.evaluation.batch_size
     report = _reporter("likelihood", len(inputs.gold), job)
@@ -148,13 +151,13 @@ def _measure_heldout(model: nn.Module, job: Job, pieces: Pieces, kept: Kept) -> 
                 on_batch=report,
             )
         )
-        piece = {"rows": [asdict(each) for each in found], "figures": figures.record()}
+        piece = {"rows": [asdict(likelihood) for likelihood in found], "figures": figures.record()}
         pieces.write(LIKELIHOOD, piece)
     variant = spec.config.data.variant if inputs.trial else inputs.problems.test_variant.value
-    made = LikelihoodSummary(**piece["figures"], variant=variant)
-    append_event(pieces.folder, {"event": "likelihood", **made.record()})
+    summary = LikelihoodSummary(**piece["figures"], variant=variant)
+    append_event(pieces.folder, {"event": "likelihood", **summary.record()})
     write_heldout(pieces.folder, map(as_likelihood, piece["rows"]))
-    return made
+    return summary
 
 
 def _enter(protocol: str, problems: Sequence[Problem], spec: RunSpec, pieces: Pieces) -> None:

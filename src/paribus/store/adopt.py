@@ -48,7 +48,7 @@ def adopt(path: Path) -> list[TestRead]:
             for unrecorded_reading in unrecorded_readings(folder.experiment)
             if (unrecorded_reading.arm, unrecorded_reading.seed) == own
         ]
-        reads = [_line(each, spec, folder) for each in missing]
+        reads = [_line(reading, spec, folder) for reading in missing]
         for read in reads:
             append_read(folder.experiment.ledger, read)
     return reads

@@ -122,10 +122,10 @@ def publish(
 
     Raises StoreError if it cannot be written or is not what was written; the ones before stay.
     """
-    found = _place(temporary, step, run, forked_from)
-    for old in _all(found.path.parent)[KEPT:]:
+    checkpoint = _place(temporary, step, run, forked_from)
+    for old in _all(checkpoint.path.parent)[KEPT:]:
         _discard(old)
-    return found
+    return checkpoint
 
 
 def _place(
@@ -180,14 +180,14 @@ def _said(path: Path) -> tuple[Checkpoint, dict[str, Any]]:
         run = dict(manifest["run"])
         for part in ("identity", "inputs", "environment"):
             dict(run[part])
-        found = Checkpoint(
+        checkpoint = Checkpoint(
             path=path,
             step=int(manifest["step"]),
             run=run,
             forked_from=manifest["forked_from"],
             trains="trainer_state.json" in manifest["files"],
         )
-        return found, dict(manifest["files"])
+        return checkpoint, dict(manifest["files"])
     except UNREADABLE as error:
         raise DamagedError(
             f"{path} has an invalid manifest: {error!r}", "restore the file"
@@ -208,15 +208,15 @@ def newest(
             shutil.rmtree(path)
     for path in _all(folder):
         try:
-            found = verified(path)
+            checkpoint = verified(path)
         except DamagedError as error:
             aside = path.with_name(f"{_DAMAGED}{path.name}-{uuid.uuid4().hex[:6]}")
             with writing(path):
                 path.rename(aside)
             on_damaged(f"{error.message}; kept aside as {aside.name}, the one before is tried")
         else:
-            if found.trains or not trains:
-                return found
+            if checkpoint.trains or not trains:
+                return checkpoint
     return None
 
 
@@ -224,9 +224,9 @@ def glance(folder: Path, *, trains: bool = False) -> Checkpoint | None:
     """Return what `newest` will, if all is well: only manifests are read, nothing is put aside."""
     for path in _all(folder):
         with suppress(DamagedError):
-            found, _ = _said(path)
-            if found.trains or not trains:
-                return found
+            checkpoint, _ = _said(path)
+            if checkpoint.trains or not trains:
+                return checkpoint
     return None
 
 
@@ -241,7 +241,7 @@ def relabel(old: Checkpoint, run: Mapping[str, Any], forked_from: Mapping[str, A
     Raises StoreError.
     """
     folder, final = old.path.parent, _final(old.path.parent, old.step, run)
-    made = old
+    checkpoint = old
     if old.path != final:
         if final.exists():
             _discard(final)  # of a fork that was killed before it was done
@@ -250,11 +250,11 @@ def relabel(old: Checkpoint, run: Mapping[str, Any], forked_from: Mapping[str, A
             for path in old.path.iterdir():
                 if path.name != "manifest.json":
                     shutil.copyfile(path, temporary / path.name)
-        made = _place(temporary, old.step, run, forked_from)
+        checkpoint = _place(temporary, old.step, run, forked_from)
     for path in _all(folder):
-        if path != made.path:
+        if path != checkpoint.path:
             _discard(path)
-    return made
+    return checkpoint
 
 
 def _discard(path: Path) -> None:
@@ -271,8 +271,8 @@ def _final(folder: Path, step: int, run: Mapping[str, Any]) -> Path:
 
 def _all(folder: Path) -> list[Path]:
     """Return the published checkpoints, newest first. The step counts, not the clock."""
-    found = [path for path in folder.glob("step-*") if path.is_dir() and not path.is_symlink()]
-    return sorted(found, key=lambda path: (_step(path), path.name), reverse=True)
+    paths = [path for path in folder.glob("step-*") if path.is_dir() and not path.is_symlink()]
+    return sorted(paths, key=lambda path: (_step(path), path.name), reverse=True)
 
 
 def _step(path: Path) -> int:

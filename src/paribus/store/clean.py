@@ -84,11 +84,11 @@ class Place:
 def places_in(path: Path) -> list[Place]:
     """Return every place in a store, an experiment, an arm or a run. Raises StoreError."""
     experiments, runs = find_stores(path)
-    found = [_place_of(run, _experiment_of(run)) for run in runs]
+    places = [_place_of(run, _experiment_of(run)) for run in runs]
     for folder in experiments:
-        found += [_place_of(run, folder) for run in runs_of(folder)]
-        found.append(Place(folder.path, (folder.lock,), partial(_in_experiment, folder)))
-    return found
+        places += [_place_of(run, folder) for run in runs_of(folder)]
+        places.append(Place(folder.path, (folder.lock,), partial(_in_experiment, folder)))
+    return places
 
 
 def cache_place(models: Path) -> Place:

@@ -129,8 +129,8 @@ class RunFolder:
         """
         ours = (self.spec, self.events, self.weights, self.result, self.failure, self.manifest,
                 self.heldout, self.trackers, self.path / _GENERATIONS)  # fmt: skip
-        found = sorted(self.path.iterdir())
-        return [path for path in found if path in ours or path.name.startswith(".")]
+        paths = sorted(self.path.iterdir())
+        return [path for path in paths if path in ours or path.name.startswith(".")]
 
     @property
     def experiment(self) -> "ExperimentFolder":
@@ -206,8 +206,8 @@ class ExperimentFolder:
 
     def arms(self) -> set[str]:
         """Return the names of all arms that have begun a run or a trial."""
-        found = [*self.path.glob("*/seed-*/spec.json"), *self.path.glob("tuning/*/lr-*/spec.json")]
-        return {path.parents[1].name for path in found}
+        paths = [*self.path.glob("*/seed-*/spec.json"), *self.path.glob("tuning/*/lr-*/spec.json")]
+        return {path.parents[1].name for path in paths}
 
     def runs(self) -> list[RunFolder]:
         """Every run begun so far, sorted by arm and seed."""

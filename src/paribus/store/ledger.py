@@ -281,7 +281,11 @@ def unrecorded_readings(folder: ExperimentFolder) -> list[Reading]:
         for run in folder.runs()
         for protocol in tested_for(run)
     ]
-    return [each for each in tested if (each.arm, each.seed, each.protocol) not in entered]
+    return [
+        reading
+        for reading in tested
+        if (reading.arm, reading.seed, reading.protocol) not in entered
+    ]
 
 
 def tested_for(run: RunFolder) -> list[str]:

@@ -173,12 +173,12 @@ def _read_rows(path: Path, from_row: Callable[[dict[str, Any]], _Row]) -> list[_
 
 def as_generation(row: dict[str, Any]) -> Generation:
     """Return the generation in a row of JSON. Raises TypeError, ValueError or KeyError."""
-    made = Generation(**{**row, "stop": Stop(row["stop"])})
+    generation = Generation(**{**row, "stop": Stop(row["stop"])})
     for name, value in row.items():
         kind = int if name == "num_tokens" else str
         if not isinstance(value, kind) or isinstance(value, bool):
             raise TypeError(f"{name} is {value!r}, which is no {kind.__name__}")
-    return made
+    return generation
 
 
 def as_likelihood(row: dict[str, Any]) -> Likelihood:

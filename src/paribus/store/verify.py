@@ -69,9 +69,9 @@ class Checked:
 
     def add(self, file: Path, what: str) -> None:
         """Note a difference; `what` may begin with the file's path."""
-        found = Difference(file, what.removeprefix(str(file)).lstrip(" ,:"))
-        if found not in self.differences:
-            self.differences.append(found)
+        difference = Difference(file, what.removeprefix(str(file)).lstrip(" ,:"))
+        if difference not in self.differences:
+            self.differences.append(difference)
 
     def add_line(self, line: str, files: Iterable[Path], otherwise: Path) -> None:
         """Note a difference whose `line` begins with one of `files`, or with none of them."""
@@ -105,16 +105,16 @@ def check_run(folder: RunFolder, checked: Checked) -> None:
 
 def _check_complete(folder: RunFolder, checked: Checked) -> None:
     before = len(checked.differences)
-    said: list[Path] = []
+    paths: list[Path] = []
     with checked.reading(folder.path):
         there = list(files_under(folder.path))
         try:
-            said = [folder.path / name for name in read_manifest(folder)["files"]]
+            paths = [folder.path / name for name in read_manifest(folder)["files"]]
         except StoreError:
-            said = []  # `changed_files` says so
+            paths = []  # `changed_files` says so
         for path, line in changed_files(folder):
             checked.add(path, line)
-        checked.count([folder.manifest, *said])
+        checked.count([folder.manifest, *paths])
         _check_links(there, checked)
     if len(checked.differences) == before:
         with checked.reading(folder.spec):
@@ -283,9 +283,9 @@ def _check_ledger(folder: ExperimentFolder, checked: Checked) -> None:
         checked.add(folder.ledger, f"line {number} repeats line {first}, as paribus never writes")
     if look := missing_look(folder.ledger):
         checked.add(folder.ledger, f"has no line for look {look}, and one for a later look")
-    for each in missing:
+    for reading in missing:
         checked.add(
             folder.ledger,
-            f"has no line for {each.arm} seed {each.seed}, {each.protocol}, which was tested; if "
-            "that run was copied in from another store: paribus adopt",
+            f"has no line for {reading.arm} seed {reading.seed}, {reading.protocol}, which was "
+            "tested; if that run was copied in from another store: paribus adopt",
         )

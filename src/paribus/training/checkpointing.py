@@ -157,10 +157,10 @@ def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the tensors, none in the memory of another: 8-bit AdamW's share their tables."""
     found: dict[str, Tensor] = {}
     seen: set[int] = set()
-    for name, each in tensors.items():
-        shared = each.numel() > 0 and each.data_ptr() in seen
-        found[name] = each.clone() if shared else each.contiguous()
-        seen.add(each.data_ptr())
+    for name, tensor in tensors.items():
+        shared = tensor.numel() > 0 and tensor.data_ptr() in seen
+        found[name] = tensor.clone() if shared else tensor.contiguous()
+        seen.add(tensor.data_ptr())
     return found
 
 

@@ -55,12 +55,12 @@ def dtype_table(model: nn.Module) -> tuple[DtypeRow, ...]:
 
 def process_failures(environment: Mapping[str, str]) -> tuple[Failure, ...]:
     """Return a failure if a launcher started several processes: each would train on its own."""
-    said = [
+    parts = [
         f"{name}={environment[name]}" for name in LAUNCHERS if environment.get(name, "1") != "1"
     ]
     if torch.distributed.is_available() and torch.distributed.is_initialized():
-        said.append(f"torch.distributed has {torch.distributed.get_world_size()} processes")
-    return (Failure(id=Probe.PROCESSES, found=", ".join(said)),) if said else ()
+        parts.append(f"torch.distributed has {torch.distributed.get_world_size()} processes")
+    return (Failure(id=Probe.PROCESSES, found=", ".join(parts)),) if parts else ()
 
 
 TokenRow = tuple[Sequence[int], Sequence[int]]

@@ -177,7 +177,7 @@ def loss_by_chance(examples: Sequence[Encoded]) -> float | None:
 
     None where there are too few of them to say.
     """
-    counts = Counter(id for each in examples for id in each.ids[each.prompt_length :])
+    counts = Counter(id for example in examples for id in example.ids[example.prompt_length :])
     total = counts.total()
     if total < _ENOUGH:
         return None

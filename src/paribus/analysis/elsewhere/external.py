@@ -248,12 +248,12 @@ def _run(
     run = replace(answers.source.run, style=style)
     if not settings:
         run = replace(run, result=None, data=_overlaps(run), losses=())
-    made = [_generation(problem, answers.samples[problem.id]) for problem in problems]
+    generations = [_generation(problem, answers.samples[problem.id]) for problem in problems]
     stated = {
         name: tuple(of_file.get(problem.id) for problem in problems)
         for name, of_file in answers.stated.items()
     }
-    return replace(with_generations(run, made), stated=stated)
+    return replace(with_generations(run, generations), stated=stated)
 
 
 def _overlaps(run: Run) -> DataCounts | None:

@@ -137,10 +137,10 @@ class Pair:
     @property
     def _labels(self) -> tuple[str, str]:
         """The two files, with their arms where these are two."""
-        one, other = self.first, self.second
-        if one.name == other.name:
-            return str(one.source.path), str(other.source.path)
-        return f"{one.source.path} ({one.name})", f"{other.source.path} ({other.name})"
+        written, other = self.first, self.second
+        if written.name == other.name:
+            return str(written.source.path), str(other.source.path)
+        return f"{written.source.path} ({written.name})", f"{other.source.path} ({other.name})"
 
     @cached_property
     def _agreeing(self) -> tuple[int, int]:
@@ -255,10 +255,10 @@ def check_flags(written: Sequence[Written], said: Said, doubts: Mapping[str, str
 def refuse_copies(written: Sequence[Written]) -> None:
     """Raise DataError where two files of one arm hold the same texts."""
     for pair in pairs_of(written):
-        one, other = pair.first.source, pair.second.source
-        if _of_one_arm(pair) and _unproven([one, other]) and pair.texts == 1.0:
+        source, other = pair.first.source, pair.second.source
+        if _of_one_arm(pair) and _unproven([source, other]) and pair.texts == 1.0:
             raise DataError(
-                f"{pair.first.name}: {other.path} holds exactly the texts of {one.path}: "
+                f"{pair.first.name}: {other.path} holds exactly the texts of {source.path}: "
                 "a copy, no other run",
                 "give each run of an arm once",
             )
@@ -284,10 +284,10 @@ def likenesses(
         elif a == b and a not in untuned and pair.doubt:
             seldom = f"separate training runs of {a} would seldom agree so"
             found.setdefault((a,), []).append(f"{pair.doubt}: {seldom}")
-    for arms, said in found.items():
+    for arms, parts in found.items():
         their = "its" if len(arms) == 1 else "their"
-        more = f" ({len(said) - 1} more of {their} pairs are alike too)" if len(said) > 1 else ""
-        yield frozenset(arms), f"{said[0]}{more}"
+        more = f" ({len(parts) - 1} more of {their} pairs are alike too)" if len(parts) > 1 else ""
+        yield frozenset(arms), f"{parts[0]}{more}"
 
 
 def notes_on(

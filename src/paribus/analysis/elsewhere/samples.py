@@ -214,9 +214,9 @@ def _exact_match(row: dict[str, Any]) -> bool | None:
 
 def _stop(row: dict[str, Any]) -> Stop:
     """Return why a text ended, as far as its row says."""
-    said = {_bare(each) for key in row if _key(key) in _ENDS for each in _within(row[key])}
+    parts = {_bare(each) for key in row if _key(key) in _ENDS for each in _within(row[key])}
     cut = {_bare(each) for key in row if _key(key) == "truncated" for each in _within(row[key])}
-    return Stop.LENGTH if said & _CUT or cut & (_CUT | {"true", "1"}) else Stop.STOP_TOKEN
+    return Stop.LENGTH if parts & _CUT or cut & (_CUT | {"true", "1"}) else Stop.STOP_TOKEN
 
 
 @lru_cache(maxsize=2**10)

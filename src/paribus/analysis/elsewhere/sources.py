@@ -93,13 +93,13 @@ def _samples_in(path: Path) -> Path:
 
     Raises DataError if there are several: of another date, task or model.
     """
-    found = [*path.glob("samples_*.json*"), *path.glob("*/samples_*.json*")]
-    if len(found) > 1:
-        listed = ", ".join(str(each.relative_to(path)) for each in sorted(found)[:_SHOWN])
+    paths = [*path.glob("samples_*.json*"), *path.glob("*/samples_*.json*")]
+    if len(paths) > 1:
+        listed = ", ".join(str(each.relative_to(path)) for each in sorted(paths)[:_SHOWN])
         raise DataError(
-            f"{path} holds {len(found)} files of samples: {listed}", "name those that are meant"
+            f"{path} holds {len(paths)} files of samples: {listed}", "name those that are meant"
         )
-    return found[0] if found else path
+    return paths[0] if paths else path
 
 
 def _names(given: Sequence[tuple[str | None, Path]]) -> list[str]:

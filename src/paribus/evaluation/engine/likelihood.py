@@ -63,17 +63,17 @@ def measure_likelihoods(
     The means are None if any problem's figure is: to leave it out would flatter the model.
     """
     started = time.perf_counter()
-    found = run()
+    likelihoods = run()
     seconds = time.perf_counter() - started
-    known = [each.nll for each in found if each.nll is not None]
-    tokens = sum(each.tokens for each in found)
-    total = math.fsum(known) if known and len(known) == len(found) else None
-    return found, LikelihoodSummary(
-        problems=len(found),
+    known = [likelihood.nll for likelihood in likelihoods if likelihood.nll is not None]
+    tokens = sum(likelihood.tokens for likelihood in likelihoods)
+    total = math.fsum(known) if known and len(known) == len(likelihoods) else None
+    return likelihoods, LikelihoodSummary(
+        problems=len(likelihoods),
         tokens=tokens,
-        undefined=len(found) - len(known),
+        undefined=len(likelihoods) - len(known),
         nll_per_token=None if total is None else total / tokens,
-        nll_per_problem=None if total is None else total / len(found),
+        nll_per_problem=None if total is None else total / len(likelihoods),
         seconds=seconds,
     )
 
@@ -95,7 +95,7 @@ def _negative_log_likelihoods(model: nn.Module, batch: Sequence[Encoded]) -> lis
     """Return the summed negative log-likelihood of each example's completion, in nats."""
     decoder, head, softcap = decoder_and_head(model)
     device = head.weight.device
-    inputs = {name: each.to(device) for name, each in packed([e.ids for e in batch]).items()}
+    inputs = {name: tensor.to(device) for name, tensor in packed([e.ids for e in batch]).items()}
     hidden_TD = decoder(**inputs, use_cache=False).last_hidden_state[0]
     ends = torch.tensor([len(example.ids) for example in batch]).cumsum(0).tolist()
     # The token before a completion's first is the first that predicts, its last predicts nothing.

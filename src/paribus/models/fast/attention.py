@@ -90,8 +90,8 @@ def attend(  # noqa: PLR0913  # the interface
     if cu_seq_lens_q is None and softcap is None:
         shares_keys = key.shape[1] < query.shape[1]
         if shares_keys and attention_mask is not None and attention_mask.shape[1] == 1:
-            found = _grouped(query, key, value, attention_mask, dropout, scaling)
-            return found.transpose(1, 2), None
+            tensor = _grouped(query, key, value, attention_mask, dropout, scaling)
+            return tensor.transpose(1, 2), None
         return sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **others
         )
@@ -101,8 +101,8 @@ def attend(  # noqa: PLR0913  # the interface
         assert softcap is not None
         if attention_mask is None and query.shape[2] > 1:  # left to the kernel, as causal
             attention_mask = _band(query.shape[2], None, query.device)
-        found = _capped(query, key, value, attention_mask, dropout, scaling, softcap)
-        return found.transpose(1, 2), None
+        tensor = _capped(query, key, value, attention_mask, dropout, scaling, softcap)
+        return tensor.transpose(1, 2), None
     lengths, parts = cu_seq_lens_q.diff().tolist(), []
     texts = (each.split(lengths, dim=2) for each in (query, key, value))
     for q, k, v in zip(*texts, strict=True):
@@ -134,7 +134,7 @@ def _grouped(
     """
     batch, heads, tokens, width = query.shape
     groups = heads // key.shape[1]
-    found = scaled_dot_product_attention(
+    tensor = scaled_dot_product_attention(
         query.reshape(batch, key.shape[1], groups * tokens, width),
         key,
         value,
@@ -142,7 +142,7 @@ def _grouped(
         dropout_p=dropout,
         scale=scaling,
     )
-    return found.reshape(batch, heads, tokens, width)
+    return tensor.reshape(batch, heads, tokens, width)
 
 
 def _band(length: int, window: int | None, device: torch.device) -> Tensor:

@@ -103,7 +103,7 @@ def refuse_outside(labels_N: Tensor, vocabulary: int) -> None:
     """Raise ModelError for labels that no column belongs to: a loss would do without theirs."""
     if not len(labels_N):
         return
-    least, most = (int(each) for each in labels_N.aminmax())
+    least, most = (int(tensor) for tensor in labels_N.aminmax())
     if least < 0 or most >= vocabulary:
         raise ModelError(
             f"tokens {least} to {most} are to be predicted, and the model has only 0 to "
@@ -177,8 +177,8 @@ def _use_fast_adapter(layer: Any) -> None:
     def forward(x: Tensor) -> Tensor:
         active = layer.active_adapters
         if layer.disable_adapters or layer.merged or len(active) != 1:
-            found: Tensor = usual(x)
-            return found
+            tensor: Tensor = usual(x)
+            return tensor
         return _adapted(layer, active[0], x)
 
     layer.forward = forward

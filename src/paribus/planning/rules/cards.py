@@ -50,7 +50,7 @@ def violations(facts: Facts, installed: Mapping[str, str]) -> list[Violation]:
         if found is not None:
             broken.append(Violation(rule=rule, arm=facts.arm, found=found))
     severities = list(Severity)
-    return sorted(broken, key=lambda each: severities.index(each.rule.severity))
+    return sorted(broken, key=lambda violation: severities.index(violation.rule.severity))
 
 
 def card(id: str) -> Rule:

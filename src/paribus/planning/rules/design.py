@@ -40,14 +40,14 @@ def _few_problems(facts: Facts) -> str | None:
         return None
     from paribus.planning.foresight import foresee
 
-    found = foresee(
+    foresight = foresee(
         n=size,
         seeds=facts.experiment.seeds,
         comparisons=facts.comparisons,
         looks=facts.experiment.looks or (),
         hypothesis="",
     )
-    seen = found.detectable
+    seen = foresight.detectable
     missed = "no difference would" if seen is None else f"{100 * seen:.1f} points or more would"
     return f"data.test_size={size}: {missed} be shown 8 times in 10"
 

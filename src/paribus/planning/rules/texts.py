@@ -56,13 +56,15 @@ def _alike(inputs: Inputs, config: ArmConfig) -> str:
     if config.data.source == "wordproblems":
         return ""
     asked = inputs.tested
-    return about_alike(tuple(each.question for each in asked), tuple(each.group for each in asked))
+    return about_alike(
+        tuple(problem.question for problem in asked), tuple(problem.group for problem in asked)
+    )
 
 
 def _letters_per_token(inputs: Inputs) -> float | None:
     """Return how long the tokens are that the texts' words become: figures do not count."""
     solved = (*inputs.problems.train[:_LOOKED_AT], *inputs.tested[:_LOOKED_AT])
-    texts = [text for each in solved for text in (each.question, each.solution)]
+    texts = [text for problem in solved for text in (problem.question, problem.solution)]
     words = sorted({word for text in texts for word in _WORD.findall(text)})
     if len(words) < _ENOUGH_WORDS:
         return None
