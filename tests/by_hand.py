@@ -16,8 +16,6 @@ from numpy.typing import NDArray
 
 from paribus.analysis.tables import Arm, Run, Tables, with_generations
 from paribus.records import Generation, Stop
-from paribus.store.layout import ExperimentFolder
-from paribus.store.ledger import TestRead, append_read
 from paribus.store.results import RunResult
 from paribus.store.runs import RunState
 
@@ -106,17 +104,3 @@ def result(protocol: str = "zero_shot/raw", problems: int = 10, **parts: Any) ->
     """What a run measured that was tested on `problems`; `parts` as result.json has them."""
     evaluation = {"protocol": protocol, "problems": problems}
     return RunResult.model_validate({"training": None, "evaluation": evaluation, **parts})
-
-
-def enter(folder: ExperimentFolder, arm: str, protocol: str, seed: int = 0) -> None:
-    """Write into the ledger that a run read the test split."""
-    read = TestRead(
-        time="2026-01-31T12:00:00+00:00",
-        arm=arm,
-        seed=seed,
-        protocol=protocol,
-        problems=10,
-        test_sha256="a",
-        fingerprint="f",
-    )
-    append_read(folder.ledger, read)

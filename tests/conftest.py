@@ -100,10 +100,10 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def real_store(tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a store with all that paribus writes; who changes it copies it."""
-    from real_store import make
+    from stores import real
 
     folder = tmp_path_factory.mktemp("real")
-    make(folder, tiny)
+    real(folder, tiny)
     return folder
 
 

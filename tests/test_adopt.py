@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from by_hand import enter, result
+from by_hand import result
 from paribus.cli.main import main
 from paribus.files import read_json, sha256_of_json
 from paribus.records import Likelihood
@@ -18,7 +18,7 @@ from paribus.store.experiments import DescribedArm, Description, write_descripti
 from paribus.store.layout import ExperimentFolder, RunFolder
 from paribus.store.ledger import read_ledger
 from paribus.store.runs import locked
-from small_store import answers
+from stores import answers, enter
 
 INPUTS = {"model": "sha256:m", "test_sha256": "t", "tokens": "k"}
 

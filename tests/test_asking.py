@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from finished import finish
 from paribus.cli.main import main
 from paribus.config.load import load
 from paribus.design.matrix import expand
@@ -15,6 +14,7 @@ from paribus.files import read_json
 from paribus.running.local import description
 from paribus.store.experiments import read_description, write_description
 from paribus.store.layout import ExperimentFolder
+from stores import finish_trained
 
 FILE = """\
 name: small
@@ -37,7 +37,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ExperimentFolder:
     design, folder = expand(loaded), ExperimentFolder(Path("runs/small"))
     write_description(folder, description(loaded, design))
     for solved, arm in enumerate(design.arms, 2):
-        finish(folder, arm.name, solved)
+        finish_trained(folder, arm.name, solved)
     return folder
 
 

@@ -18,7 +18,7 @@ from paribus.store.clean import cache_place, places_in
 from paribus.store.layout import ExperimentFolder
 from paribus.store.ledger import TestRead, append_read
 from paribus.store.runs import locked
-from small_store import SPEC, answers, describe, finish, stopped
+from stores import SPEC, answers, describe, finish, stopped
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from paribus.config.spec import flatten, nest
 from paribus.store.layout import ExperimentFolder
 from paribus.store.results import RunResult
 from paribus.store.runs import RunState
-from small_store import answers, describe, finish
+from stores import answers, describe, finish
 
 FULL = {
     "method": "full",

@@ -13,7 +13,7 @@ from paribus.analysis.reading import read_experiment
 from paribus.analysis.summary import summaries
 from paribus.statistics.intervals import paired_difference, share
 from paribus.store.layout import ExperimentFolder
-from small_store import ARMS, answers, describe, finish
+from stores import ARMS, answers, describe, finish
 
 
 @pytest.fixture

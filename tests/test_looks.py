@@ -5,8 +5,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from by_hand import enter, tables
-from finished import describe, finish
+from by_hand import tables
 from inside import paribus
 from paribus.analysis.family import judge, judged
 from paribus.analysis.looks import at_looks, new_look, reached, said, upto
@@ -25,6 +24,7 @@ from paribus.store.ledger import (
     read_looks,
     stopped_at,
 )
+from stores import describe_trained, enter, finish_trained
 
 PAIRS = [("full", "lora")]
 TWENTY = {
@@ -160,16 +160,16 @@ def limits(folder: ExperimentFolder) -> str:
 
 def test_each_report_of_more_runs_is_a_look_and_says_which(tmp_path):
     folder = ExperimentFolder(tmp_path / "runs" / "small")
-    describe(folder, seeds=3)
-    finish(folder, "baseline", 1)
-    finish(folder, "full-main", 8)
+    describe_trained(folder, seeds=3)
+    finish_trained(folder, "baseline", 1)
+    finish_trained(folder, "full-main", 8)
     write_report(folder)
     first = folder.report.read_bytes()
     assert "at growing data" not in limits(folder)
     write_report(folder)
     assert folder.report.read_bytes() == first
     for number, seed in ((2, 1), (3, 2)):
-        finish(folder, "full-main", 7, seed=seed)
+        finish_trained(folder, "full-main", 7, seed=seed)
         write_report(folder)
         again = folder.report.read_bytes()
         write_report(folder)

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from finished import complete, describe
 from foreign_rows import GOLD, asked, plain, write
 from paribus.cli.main import main
 from paribus.errors import ModelError
 from paribus.models.source import find_model
 from paribus.store.layout import ExperimentFolder
+from stores import complete, describe_trained
 
 EXPERIMENT = {"question": "Which?", "model": "gemma-3-270m", "method": "lora",
               "data": {"source": "wordproblems", "train_size": 8, "test_size": 4}}  # fmt: skip
@@ -119,7 +119,7 @@ STORED = ["experiment.yaml", "ledger.jsonl", "tuning.json", "report/index.html",
 def test_a_pipe_in_a_store_is_not_waited_for(tmp_path, monkeypatch, capsys, name):
     monkeypatch.chdir(tmp_path)
     store = ExperimentFolder(Path("runs/small"))
-    describe(store)
+    describe_trained(store)
     complete(store)
     (store.path / name).parent.mkdir(exist_ok=True)
     (store.path / name).unlink(missing_ok=True)

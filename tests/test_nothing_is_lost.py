@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from finished import complete, describe
 from foreign_rows import GOLD, RIGHT, asked, plain, write
 from paribus.cli.main import main
 from paribus.files import write_text
 from paribus.store.layout import ExperimentFolder
+from stores import complete, describe_trained
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def folder(tmp_path, monkeypatch) -> Path:
     write(Path("in.jsonl"), plain(RIGHT))
     write(Path("gold.jsonl"), GOLD)
     store = ExperimentFolder(Path("runs/small"))
-    describe(store)
+    describe_trained(store)
     complete(store)
     Path("notes.html").write_text("<!doctype html>\n<p>mine")
     Path("empty.html").touch()
@@ -133,12 +133,12 @@ def test_runs_are_not_written_around_what_they_read(tmp_path, monkeypatch, capsy
 def test_a_description_replaces_no_file_of_others(tmp_path, monkeypatch):
     """A file of that name may be anyone's; a damaged one of ours begins with its seal."""
     store = ExperimentFolder(tmp_path / "small")
-    describe(store)
+    describe_trained(store)
     store.description.write_bytes(store.description.read_bytes()[:-1])
-    describe(store)
+    describe_trained(store)
     store.description.write_text("name: mine\n")
     with pytest.raises(Exception, match="would be replaced"):
-        describe(store)
+        describe_trained(store)
     assert store.description.read_text() == "name: mine\n"
 
 
@@ -146,7 +146,7 @@ def test_a_report_is_known_by_its_head(tmp_path, monkeypatch, capsys):
     """Wherever it came from: a copy of a store's page may be replaced, the store's may not."""
     monkeypatch.chdir(tmp_path)
     store = ExperimentFolder(Path("small"))
-    describe(store)
+    describe_trained(store)
     complete(store)
     write(Path("in.jsonl"), asked(RIGHT))
     assert main(["report", "small"]) == 0

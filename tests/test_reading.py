@@ -15,7 +15,7 @@ from paribus.statistics.intervals import share
 from paribus.store import runs
 from paribus.store.layout import ExperimentFolder
 from paribus.store.manifest import write_manifest
-from small_store import answers, describe, finish
+from stores import answers, describe, finish
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
-from finished import ARMS, complete, describe, finish
 from paribus.report import drawing
 from paribus.report.page import write_report
 from paribus.store import runs
 from paribus.store.layout import ExperimentFolder
+from stores import TRAINED, complete, describe_trained, finish_trained
 
 EVIL = "</pre></script><img src=x onerror=alert(1)><svg/onload=alert(2)> & {{ 7 * 7 }} \u202e"
 VOID = {"meta", "img", "br", "hr", "input", "link"}
@@ -21,7 +21,7 @@ VOID = {"meta", "img", "br", "hr", "input", "link"}
 @pytest.fixture
 def folder(tmp_path: Path) -> ExperimentFolder:
     made = ExperimentFolder(tmp_path / "small")
-    describe(made)
+    describe_trained(made)
     return made
 
 
@@ -112,9 +112,9 @@ def test_ids_are_unique_and_references_resolve(folder):
 
 
 def test_text_of_models_and_files_is_escaped(folder):
-    describe(folder, question=EVIL)
-    for arm in ARMS:
-        finish(folder, arm, 1, text=EVIL)
+    describe_trained(folder, question=EVIL)
+    for arm in TRAINED:
+        finish_trained(folder, arm, 1, text=EVIL)
     raw = write_report(folder).read_text(encoding="utf-8")
     assert "<img" not in raw
     assert "<svg/" not in raw
@@ -141,7 +141,7 @@ def test_the_same_store_gives_the_same_bytes(folder):
 
 
 def test_what_is_missing_is_said(folder):
-    finish(folder, "baseline", 1)
+    finish_trained(folder, "baseline", 1)
     runs.begin(folder.run("full-main", 0), {"fingerprint": "f"})
     runs.fail(folder.run("full-main", 0), "OutOfMemory: <8 GB> wanted", "traceback")
     text = Page(write_report(folder).read_text(encoding="utf-8")).text
@@ -161,8 +161,8 @@ def test_nothing_was_run(folder):
 
 @pytest.mark.parametrize(("solved", "n"), [(0, 10), (10, 10), (1, 1), (0, 1), (0, 0)])
 def test_extremes(folder, solved, n):
-    for arm in ARMS:
-        finish(folder, arm, solved, n=n)
+    for arm in TRAINED:
+        finish_trained(folder, arm, solved, n=n)
     raw = write_report(folder).read_text(encoding="utf-8")
     Page(raw)
     assert not re.search(r"\bnan\b", raw, re.IGNORECASE)
@@ -170,12 +170,12 @@ def test_extremes(folder, solved, n):
 
 
 def test_several_seeds(folder):
-    describe(folder, seeds=4)
-    finish(folder, "baseline", 1, n=40)
+    describe_trained(folder, seeds=4)
+    finish_trained(folder, "baseline", 1, n=40)
     for seed in range(3):
-        finish(folder, "full-main", 27 + seed, n=40, seed=seed)
+        finish_trained(folder, "full-main", 27 + seed, n=40, seed=seed)
     for seed in range(2):
-        finish(folder, "lora-main", 20, n=40, seed=seed)
+        finish_trained(folder, "lora-main", 20, n=40, seed=seed)
     text = Page(write_report(folder).read_text(encoding="utf-8")).text.replace("\u00a0", " ")
     assert "full-main3 of 470 % [" in text
     assert "]2.5\n" in text

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-import small_store
-from by_hand import enter, result
+import stores
+from by_hand import result
 from in_memory import ARMS, GOLD, run, tables, trial
 from paribus.analysis.conditions import circumstances, limits
 from paribus.analysis.family import judged
@@ -27,7 +27,7 @@ from paribus.store.ledger import LIKELIHOOD, TestRead
 from paribus.store.manifest import write_manifest
 from paribus.store.results import DataCounts
 from paribus.store.verify import Checked, verify
-from reported import EVIL, reported
+from stores import EVIL, enter, reported
 
 
 def read(arm: str, protocol: str, seed: int = 0) -> TestRead:
@@ -276,9 +276,9 @@ def found_in(path) -> list[str]:
 
 def test_a_run_that_was_stopped_in_its_tests_needs_its_line(tmp_path, capsys):
     folder = ExperimentFolder(tmp_path / "small")
-    small_store.describe(folder)
-    small_store.finish(folder, "full", small_store.answers({0}))
-    small_store.stopped(folder.run("lora", 0))
+    stores.describe(folder)
+    stores.finish(folder, "full", stores.answers({0}))
+    stores.stopped(folder.run("lora", 0))
     assert main(["report", str(folder.path)]) == 0
     assert "The ledger has no line for lora seed 0" in " ".join(capsys.readouterr().out.split())
     enter(folder, "lora", "zero_shot")
@@ -289,8 +289,8 @@ def test_a_run_that_was_stopped_in_its_tests_needs_its_line(tmp_path, capsys):
 def test_generations_of_others_need_no_ledger(tmp_path, capsys):
     """Nor do runs of paribus that are compared beside them."""
     folder = ExperimentFolder(tmp_path / "small")
-    small_store.describe(folder)
-    small_store.finish(folder, "full", small_store.answers({0}))
+    stores.describe(folder)
+    stores.finish(folder, "full", stores.answers({0}))
     folder.ledger.unlink()
     run = folder.run("full", 0)
     write_json(run.spec, {**read_json(run.spec), "identity": {"method": "full"}})

@@ -20,7 +20,7 @@ from paribus.statistics.crossed import components, estimate
 from paribus.statistics.verdicts import Verdict
 from paribus.store.experiments import read_description, write_description
 from paribus.store.layout import ExperimentFolder
-from small_store import answers, describe, finish
+from stores import answers, describe, finish
 
 PAIR = [("full", "lora")]
 UP, DOWN, FLAT = Verdict.SUPPORTED, Verdict.REFUTED, Verdict.NOT_SHOWN

@@ -13,7 +13,7 @@ from paribus.store import runs
 from paribus.store.layout import ExperimentFolder
 from paribus.store.runs import RunState, locked
 from paribus.store.status import standing
-from small_store import SPEC, answers, describe, finish, stopped
+from stores import SPEC, answers, describe, finish, stopped
 
 KEYS = {
     "experiment", "arm", "seed", "learning_rate", "state", "steps", "step", "of_steps", "tested",

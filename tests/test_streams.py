@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from finished import complete, describe
 from foreign_rows import asked, write
 from paribus.cli.main import main
 from paribus.store.layout import ExperimentFolder
+from stores import complete, describe_trained
 
 WORDS = {0: "#### 1 − “Straße” → 日本 \ud800 \x1b[2J", 1: "7 €"}
 VERBS = [
@@ -32,7 +32,7 @@ def folder(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONIOENCODING", "")
     store = ExperimentFolder(Path("runs/small"))
-    describe(store, question="Größer → “−”?")
+    describe_trained(store, question="Größer → “−”?")
     complete(store)
     write(Path("in.jsonl"), asked(WORDS))
     write(Path("in2.jsonl"), asked(WORDS))

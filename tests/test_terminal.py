@@ -9,7 +9,6 @@ import pytest
 from rich.console import Console
 
 from by_hand import tables
-from finished import complete, describe, finish
 from paribus.analysis.findings import conclude, payload
 from paribus.files import read_json
 from paribus.report.page import write_report
@@ -26,18 +25,19 @@ from paribus.report.units import (
     signed_nats,
 )
 from paribus.store.layout import ExperimentFolder
+from stores import complete, describe_trained, finish_trained
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> ExperimentFolder:
     made = ExperimentFolder(tmp_path / "small")
-    describe(made)
+    describe_trained(made)
     return made
 
 
 def test_terminal_table_of_runs(folder):
-    finish(folder, "full-main", 8)
-    finish(folder, "baseline", 1)
+    finish_trained(folder, "full-main", 8)
+    finish_trained(folder, "baseline", 1)
     shown = terminal(folder)
     assert "8 of 10" in shown
     assert "80 % [44.4 to 97.5]" in shown
@@ -47,10 +47,10 @@ def test_terminal_table_of_runs(folder):
 
 
 def test_terminal_table_over_seeds(folder):
-    describe(folder, seeds=3)
+    describe_trained(folder, seeds=3)
     complete(folder)
     for seed in (1, 2):
-        finish(folder, "full-main", 7, seed=seed)
+        finish_trained(folder, "full-main", 7, seed=seed)
     shown = terminal(folder)
     assert re.search(r"full-main +3 +73\.3 % \[", shown)
     assert re.search(r"lora-main +1 of 3 +60 % \[26\.2 to 87\.8\] +–", shown)

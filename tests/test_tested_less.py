@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from by_hand import enter, result
+from by_hand import result
 from paribus.cli.main import main
 from paribus.config.load import load
 from paribus.design.matrix import expand
@@ -15,7 +15,7 @@ from paribus.running.local import description
 from paribus.store import runs
 from paribus.store.experiments import read_description, write_description
 from paribus.store.layout import ExperimentFolder
-from small_store import ARMS, answers, describe
+from stores import ARMS, answers, describe, enter
 
 ALL = {"test_size": 10, "max_new_tokens": 20}
 FEWER = {**ALL, "test_size": 6}

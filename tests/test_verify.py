@@ -14,7 +14,7 @@ from paribus.cli.main import main
 from paribus.store.layout import ExperimentFolder
 from paribus.store.runs import held, locked
 from paribus.store.verify import Checked, verify
-from real_store import flipped, instead, killed
+from stores import flipped, instead, killed
 
 LORA, TRIAL, KILLED = "tuned/lora/seed-0", "tuned/tuning/lora/lr-0.01", "tiny/full/seed-0"
 KINDS = [

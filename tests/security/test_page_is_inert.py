@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from finished import complete, describe
 from foreign_rows import write
 from paribus.cli.main import main
 from paribus.report.page import write_report
@@ -21,6 +20,7 @@ from paribus.store.experiments import Description, write_description
 from paribus.store.layout import ExperimentFolder
 from paribus.store.manifest import write_manifest
 from paribus.untrusted import printable
+from stores import complete, describe_trained
 
 EVIL = (
     "</script></style></title><img src=x onerror=alert(1)><svg onload=alert(2)>"
@@ -69,7 +69,7 @@ def spoiled(value: Any, kept: tuple[str, ...], evil: str) -> Any:
 
 def experiment(root: Path, evil: str, in_yaml: str, arm: str) -> ExperimentFolder:
     folder = ExperimentFolder(root / "small")
-    describe(folder, question=f"Which? {in_yaml}")
+    describe_trained(folder, question=f"Which? {in_yaml}")
     description = {
         **{
             "format": 1,

@@ -5,18 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from finished import complete, describe
 from paribus.cli.main import main
 from paribus.errors import StoreError
 from paribus.files import write_json
 from paribus.store.layout import ExperimentFolder
 from paribus.store.manifest import check, read_sealed, write_sealed
+from stores import complete, describe_trained
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> ExperimentFolder:
     folder = ExperimentFolder(tmp_path / "runs" / "small")
-    describe(folder)
+    describe_trained(folder)
     return complete(folder)
 
 

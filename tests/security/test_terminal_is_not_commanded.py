@@ -12,7 +12,6 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from finished import complete, describe
 from foreign_rows import GOLD, RIGHT, asked, own, write
 from paribus.cli.console import PlainConsole
 from paribus.cli.main import main
@@ -22,6 +21,7 @@ from paribus.errors import DataError, UserError
 from paribus.store import runs
 from paribus.store.layout import ExperimentFolder
 from paribus.untrusted import printable
+from stores import complete, describe_trained
 
 CLEAR, TITLE, C1 = "\x1b[2J", "\x1b]0;renamed\x07", "\x9b2J"
 EVIL = f"{CLEAR}{TITLE}{C1}\r\x08\x7f\u202e [bold]x[/bold] \ud800"
@@ -105,7 +105,7 @@ def test_score_and_its_errors(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 
 def test_the_report_of_a_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = ExperimentFolder(tmp_path / "[bold]" / "small")
-    describe(folder)
+    describe_trained(folder)
     complete(folder)
     run = folder.run("lora-main", 0)
     run.manifest.unlink()

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import yaml
 
-from finished import complete, describe
 from paribus.analysis.elsewhere.sources import read_sources
 from paribus.cli.main import main
 from paribus.config.load import load
@@ -22,6 +21,7 @@ from paribus.store import experiments
 from paribus.store.experiments import read_description, with_seal, write_description
 from paribus.store.layout import ExperimentFolder, RunFolder
 from paribus.store.manifest import write_manifest
+from stores import complete, describe_trained
 
 HANG_SECONDS = 15
 
@@ -120,7 +120,7 @@ def test_the_command_line_resolves_nothing(tmp_path: Path, item: str) -> None:
 @pytest.fixture
 def store(tmp_path: Path) -> ExperimentFolder:
     folder = ExperimentFolder(tmp_path / "runs" / "small")
-    describe(folder)
+    describe_trained(folder)
     return complete(folder)
 
 
