@@ -51,3 +51,10 @@ def own(texts: dict[int, str]) -> list[dict[str, Any]]:
         }
         for n, text in texts.items()
     ]
+
+
+def strict_json(text: str) -> dict[str, Any]:
+    def refuse(name: str) -> None:
+        raise AssertionError(f"{name} is not JSON")
+
+    return json.loads(text, parse_constant=refuse)

@@ -15,7 +15,7 @@ from paribus.models.source import ModelSource, find_model
 from paribus.prompts.encode import Encoded
 from paribus.training.probe_checks import Ends, Saving
 from paribus.training.probes import Probed, probe
-from test_training import CPU, DTYPES
+from training_cases import CPU, DTYPES
 
 BOS, STOP = 2, 1
 

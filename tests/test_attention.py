@@ -8,12 +8,12 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 from transformers import AttentionInterface
 
+from families import FAMILIES
+from families import tiny as tiny_family
 from paribus.errors import ModelError
 from paribus.models.fast import attention
 from paribus.models.fast.attention import attend, packed
 from paribus.models.load import decoder_and_head
-from test_rules_families import FAMILIES
-from test_rules_families import tiny as tiny_family
 
 LENGTHS = [5, 1, 23, 8]
 DIM = 16

@@ -10,13 +10,13 @@ import torch
 from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel
 
+from decoding import FULL, NEW, SLIDING, STOPS, Ids, brief, prompts_of, reference, wild
 from paribus.evaluation.engine import decoder as module
 from paribus.evaluation.engine import decoder as slots
 from paribus.evaluation.engine.decoder import Decoder, SlotCache, highest, parts
 from paribus.evaluation.engine.generate import generate
 from paribus.models.load import decoder_and_head
 from paribus.records import Generation, Stop
-from test_generate import FULL, NEW, SLIDING, STOPS, Ids, brief, prompts_of, reference, wild
 
 NAN, INFINITE = float("nan"), float("inf")
 MANY = [f"{'How many? ' * (n % 4)}{n * n} pens" for n in range(1, 26)]

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from loads import GEMMA_2B, LOAD, LORA
 from paribus.errors import UserError
 from paribus.planning.cost.activations import Workload
 from paribus.planning.cost.time import speed
 from paribus.planning.devices import DEVICES, GB, Device, device, device_here, machine_memory, timed
-from test_memory import GEMMA_2B, LOAD, LORA
 
 # name, GB, TFLOP/s in bf16 and fp32, GB/s, bf16: as on the vendors' data sheets
 PUBLISHED = [

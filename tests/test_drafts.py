@@ -3,12 +3,12 @@
 import pytest
 import torch
 
+from decoding import FULL, NEW, STOPS, Ids, brief, prompts_of, wild
 from paribus.evaluation.engine import rows as drafts
 from paribus.evaluation.engine.generate import generate
 from paribus.evaluation.engine.rows import LOOK, Draft, Luck, OpenText, Rules
 from paribus.models.load import decoder_and_head
 from paribus.records import Stop
-from test_generate import FULL, NEW, STOPS, Ids, brief, prompts_of, wild
 
 A, B, C, D, E = range(5)
 

@@ -1,6 +1,5 @@
 """Generations made elsewhere: every layout is read, counted and judged as our own."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +17,7 @@ from foreign_rows import (
     harness,
     own,
     plain,
+    strict_json,
     write,
 )
 from paribus.analysis.elsewhere.external import collect
@@ -36,13 +36,6 @@ HARNESS = Path(__file__).parent / "golden" / "samples_gsm8k_local.jsonl"
 @pytest.fixture
 def gold(tmp_path) -> Path:
     return write(tmp_path / "gold.jsonl", GOLD)
-
-
-def strict_json(text: str) -> dict[str, Any]:
-    def refuse(name: str) -> None:
-        raise AssertionError(f"{name} is not JSON")
-
-    return json.loads(text, parse_constant=refuse)
 
 
 def json_of(capsys, *arguments: Any) -> dict[str, Any]:

@@ -4,30 +4,17 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from paribus.evaluation.engine.generate import generate
 from paribus.evaluation.engine.rows import OpenText, Rules
 from paribus.evaluation.mistakes import annotated_steps
 from paribus.models.load import for_inference
-from paribus.prompts.encode import Prompt, encode_prompts
-from paribus.records import Generation, Problem, Stop
+from paribus.prompts.encode import encode_prompts
+from paribus.records import Stop
 from paribus.testing.tiny import tiny_tokenizer
-
-SUMS = {  # question: what the model is taught to write; its sums are wrong, or no sums
-    "5?": " 6*7=<<6*7=40>>40.\n#### 40<eos>",
-    "6?": " <<1+1=3>>3 <<2-9=7>>7<eos>",
-    "7 8 9?": " <<x+1=5>> 6*7=5<eos>",
-    "10?": " <<1/8=8>>8<eos>",
-}
+from sums import SUMS, prompt_of, written
 
 
 def rules_of(tokenizer, stop_ids=frozenset()) -> Rules:
     return Rules(tokenizer=tokenizer, stop_ids=stop_ids, max_new_tokens=999, calculator=True)
-
-
-def prompt_of(question: str, tokenizer) -> Prompt:
-    problem = Problem(question=question, solution="#### 4", answer="4")
-    (ids,) = encode_prompts([question], tokenizer)
-    return Prompt(problem=problem, text=question, ids=ids)
 
 
 @pytest.fixture(scope="module")
@@ -46,19 +33,6 @@ def taught(tiny, tokenizer):
         optimizer.step()
         optimizer.zero_grad()
     return for_inference(model, torch.float32)
-
-
-def written(model, tokenizer, *, calculator: bool, batch_size=4, new=60) -> list[Generation]:
-    return generate(
-        model,
-        tokenizer,
-        [prompt_of(question, tokenizer) for question in SUMS],
-        stop_ids=frozenset({tokenizer.eos_token_id}),
-        max_new_tokens=new,
-        batch_size=batch_size,
-        on_batch=lambda _done: None,
-        calculator=calculator,
-    )
 
 
 def test_without_the_calculator_a_model_writes_its_own_sums(taught, tokenizer):

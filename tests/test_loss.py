@@ -4,12 +4,10 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy, linear
 
+from loss_cases import ROWS, SIZES, TILE, D, V, inputs
 from paribus.training import loss as module
 from paribus.training.loss import CompletionLoss
 
-ROWS, TILE = 8, 16
-D, V = 12, 50  # three tiles and a piece of two columns
-SIZES = [1, ROWS - 1, ROWS, ROWS + 1, 3 * ROWS + 2]
 VOCABULARIES = [TILE - 1, TILE, TILE + 1, 3 * TILE]
 SOFTCAPS = [None, 30.0, 1.0]
 DIVISORS = pytest.mark.parametrize("divisor", [1.0, torch.tensor(7)], ids=["sum", "divided"])
@@ -19,14 +17,6 @@ DIVISORS = pytest.mark.parametrize("divisor", [1.0, torch.tensor(7)], ids=["sum"
 def _small_blocks(monkeypatch):
     monkeypatch.setattr(module, "ROWS", ROWS)
     monkeypatch.setattr(module, "TILE", TILE)
-
-
-def inputs(N, V=V, *, head_grad=True):
-    """Logits of about ±10, so that caps of 30 and 1 both bend them."""
-    generator = torch.Generator().manual_seed(N)
-    hidden = (3 * torch.randn(N, D, generator=generator)).requires_grad_()
-    head = torch.randn(V, D, generator=generator).requires_grad_(head_grad)
-    return hidden, head, torch.randint(0, V, (N,), generator=generator)
 
 
 def exact(hidden, head, labels, softcap=None, divisor=1.0):

@@ -5,9 +5,9 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from loss_cases import ROWS, SIZES, TILE, D, V, inputs
 from paribus.training import loss as module
 from paribus.training.loss import CompletionLoss
-from test_loss import ROWS, SIZES, TILE, D, V, inputs
 
 
 @pytest.fixture(autouse=True)

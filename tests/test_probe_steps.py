@@ -10,7 +10,7 @@ from torch import nn
 from paribus.training.probe_steps import Sketch, choose_probed, distance, gradient_failures
 from paribus.training.trainer import CompletionTrainer
 from probed import found, layers, look, ready, same, state, text
-from test_training import DTYPES, word_problems
+from training_cases import DTYPES, word_problems
 
 
 @pytest.fixture(scope="module")

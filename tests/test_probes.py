@@ -12,7 +12,7 @@ from paribus.training import probes
 from paribus.training import trainer as trainer_module
 from paribus.training.probe_steps import Probe, loss_by_chance
 from probed import BOS, STOP, found, layers, look, ready, same, state, text
-from test_training import fit, word_problems
+from training_cases import fit, word_problems
 
 HEALTHY = [
     ("full", "fp32", True, None),

@@ -8,15 +8,14 @@ import numpy as np
 import pytest
 
 from by_hand import result
-from foreign_rows import GOLD, plain, write
+from foreign_rows import GOLD, plain, strict_json, write
 from paribus.cli.main import main
 from paribus.records import Generation, Stop, problem_id
 from paribus.statistics.crossed import components, estimate
 from paribus.statistics.verdicts import as_existing
 from paribus.store import runs
 from paribus.store.layout import ExperimentFolder
-from test_alike import of_templates
-from test_foreign import strict_json
+from templates import of_templates
 
 N = 12
 ROWS = {

@@ -11,16 +11,10 @@ import pytest
 from facts import CPU, EMULATING, ESTIMATE, GB, GPU, OLD_GPU, VERSIONS, facts
 from paribus.planning.cost.memory import Parts
 from paribus.planning.rules import environment, method, precision
-from paribus.planning.rules.card import Facts, Rule
+from paribus.planning.rules.card import Facts
+from rule_cases import BASELINE, EIGHT_BIT, FULL, RATE, RULES, variables
 
-RULES: dict[str, Rule] = {
-    rule.id: rule for module in (method, precision, environment) for rule in module.RULES
-}
-BASELINE = {"method": "none"}
-FULL = {"method": "full", "training.learning_rate": 2e-5}
 NF4 = {"quantization": "nf4"}
-EIGHT_BIT = {"training.optimizer": "adamw_8bit"}
-RATE = "training.learning_rate"
 AMX = frozenset({"avx2", "avx512f", "avx512_bf16", "amx_bf16"})
 
 
@@ -38,10 +32,6 @@ def recomputing(length: int) -> Facts:
     estimate = replace(ESTIMATE, training=Parts(weights=5 * GB, runtime=GB))
     values = {"training.checkpointing": True, "training.batch_size": 4, "training.micro_batch": 4}
     return facts(values, estimate=estimate, tokens={"longest_example": length})
-
-
-def variables(*names: str) -> Facts:
-    return facts(machine={"environment": frozenset(names)})
 
 
 def versions(**changes: str) -> Facts:

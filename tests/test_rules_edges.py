@@ -21,7 +21,7 @@ from paribus.planning.rules import environment
 from paribus.planning.rules.card import Facts, Severity
 from paribus.planning.rules.cards import card
 from paribus.planning.rules.method import most_kept
-from test_rules_a import BASELINE, EIGHT_BIT, FULL, RATE, RULES, variables
+from rule_cases import BASELINE, EIGHT_BIT, FULL, RATE, RULES, variables
 
 ALSO: dict[str, tuple[str, Facts, bool]] = {
     "LoRA's highest rate": ("PB001", facts({RATE: 2e-3}), False),

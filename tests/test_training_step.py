@@ -12,7 +12,7 @@ from paribus.prompts.encode import Encoded
 from paribus.testing.tiny import write_tiny_model
 from paribus.training.loss import CompletionLoss
 from paribus.training.trainer import IGNORED, collate
-from test_training import fit, trainable, word_problems
+from training_cases import fit, trainable, word_problems
 
 
 @pytest.fixture(scope="module")

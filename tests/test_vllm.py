@@ -11,13 +11,13 @@ import pytest
 import torch
 
 import test_generate_calculator
+from decoding import FULL, NEW, SLIDING, STOPS, Ids, prompts_of, run, wild
 from inside import paribus
 from paribus.errors import RunFailed
 from paribus.evaluation.engine import vllm
 from paribus.evaluation.engine.vllm import Weights, serving
 from paribus.records import Stop
-from test_generate import FULL, NEW, SLIDING, STOPS, Ids, prompts_of, run, wild
-from test_generate_calculator import SUMS, prompt_of, written
+from sums import SUMS, prompt_of, written
 
 taught = test_generate_calculator.taught  # a fixture
 installed = pytest.mark.skipif(find_spec("vllm") is None, reason="vLLM is not installed")
