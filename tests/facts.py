@@ -84,8 +84,6 @@ GEMMA_2B = Shape(
 
 TOKENS = TokenFacts(
     bos=2,
-    eos=1,
-    pad=0,
     stop=1,
     model_eos=(1,),
     chat_template=True,
@@ -94,7 +92,6 @@ TOKENS = TokenFacts(
     dropped=0,
     longest_example=420,
     longest_prompt=520,
-    median_target=105.0,
     longest_gold=380,
     overlap=0,
 )

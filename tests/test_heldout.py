@@ -215,3 +215,9 @@ def test_the_section():
         "lora, seed 0: for 1 of 12 problems the model gave no valid distribution.",
     ]
     assert accuracy.section(tables(run("base", []))) is None
+
+
+def test_a_store_that_does_not_name_the_variant_has_its_section_all_the_same():
+    section = accuracy.section(tables(run("base", NATS, tokens=TOKENS, variant="")))
+    assert section is not None
+    assert (section.written, len(section.runs.rows)) == ("", 1)

@@ -173,8 +173,8 @@ def seeds(contrast: "Contrast") -> str:
 
 
 def join(items: Sequence[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
-    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
+    """`a`, `a and b`, `a, b and c`; "" for none."""
+    return "".join(items) if len(items) < 2 else f"{', '.join(items[:-1])} and {items[-1]}"
 
 
 def order(contrast: "Contrast", explains: str = "", size: str = "") -> str:

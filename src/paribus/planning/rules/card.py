@@ -38,8 +38,6 @@ class TokenFacts:
 
     Attributes:
         bos: id of the token that begins a text; None if the tokenizer has none.
-        eos: id of its end-of-text token; None if it has none.
-        pad: id of its padding token; None if it has none.
         stop: id of the token that training ends solutions with.
         model_eos: ids that the model's own generation_config ends texts with.
         chat_template: whether the tokenizer has one.
@@ -48,7 +46,6 @@ class TokenFacts:
         dropped: training examples left out as too long.
         longest_example: tokens.
         longest_prompt: tokens, over all protocols.
-        median_target: tokens with loss of the median example.
         longest_gold: tokens of the longest gold solution of the tested problems.
         overlap: test questions that were found in the training pool.
         model_type: as in the model's config.json, whether its shape is known or not; "" if absent.
@@ -59,8 +56,6 @@ class TokenFacts:
     """
 
     bos: int | None
-    eos: int | None
-    pad: int | None
     stop: int
     model_eos: tuple[int, ...]
     chat_template: bool
@@ -69,7 +64,6 @@ class TokenFacts:
     dropped: int
     longest_example: int
     longest_prompt: int
-    median_target: float
     longest_gold: int
     overlap: int
     model_type: str = ""

@@ -30,8 +30,6 @@ def token_facts(inputs: Inputs, config: ArmConfig) -> TokenFacts:
     tokenizer, counts = inputs.tokenizer, inputs.tokens()
     return TokenFacts(
         bos=leading_bos(tokenizer),
-        eos=tokenizer.eos_token_id,
-        pad=tokenizer.pad_token_id,
         stop=inputs.prompt_sets[0].stop,
         model_eos=_model_eos(inputs),
         chat_template=bool(tokenizer.chat_template),
@@ -40,7 +38,6 @@ def token_facts(inputs: Inputs, config: ArmConfig) -> TokenFacts:
         dropped=counts.train_dropped_too_long,
         longest_example=counts.longest_example,
         longest_prompt=counts.longest_prompt,
-        median_target=counts.median_target,
         longest_gold=max(example.target_length for example in inputs.gold),
         overlap=counts.train_test_overlap,
         model_type=str(read_json(inputs.source.path / "config.json").get("model_type") or ""),
