@@ -12,9 +12,14 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # beside others: a core each, and no mo
 from pathlib import Path
 from types import ModuleType
 
+import hypothesis
 import pytest
 
 from paribus.testing.tiny import tiny_tokenizer, write_tiny_model
+
+# A slow machine is no failure.
+hypothesis.settings.register_profile("any machine", deadline=None)
+hypothesis.settings.load_profile("any machine")
 
 PROCESSES = {"subprocess", "outside", "interrupted", "killing"}
 """A test module that imports one of them, or a name of theirs, starts processes."""

@@ -120,7 +120,7 @@ def test_two_seeds_have_no_interval_there_either():
 MARKS = "1f0ncx"
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(
     st.integers(1, 12).flatmap(
         lambda n: st.tuples(*[st.lists(st.sampled_from(MARKS), min_size=n, max_size=n)] * 2)

@@ -412,7 +412,7 @@ def test_arms_are_called_as_written(folder: Path) -> None:
     assert str(pair.origins["arms.010.lora.r"]) == "x.yaml:5"
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.from_regex(r"[0-9a-f]{7,40}|[0-9]{7}e[0-9]+|0[0-7]{6}", fullmatch=True))
 def test_any_commit_is_read_as_written(commit: str) -> None:
     origin = Origin("command line")
@@ -471,7 +471,7 @@ def test_refused_paths(folder: Path) -> None:
 TEMPLATE = (WRONG + "base: configs/base.yaml\n").encode()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.binary(max_size=80)
     | st.tuples(st.integers(0, len(TEMPLATE)), st.integers(0, 9), st.binary(max_size=9)).map(

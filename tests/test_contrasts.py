@@ -211,7 +211,7 @@ ROWS = st.fixed_dictionaries(
 PAIRS = [("full", "lora"), ("lora", "full"), ("full", "untuned"), ("lora", "untuned")]
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(ROWS, st.just("") | st.text("abcdefghijkl", min_size=12, max_size=12))
 def test_whatever_was_run_every_contrast_has_an_answer(rows, groups):
     made = tables(rows, PAIRS, groups=groups)

@@ -67,7 +67,7 @@ def test_effects_and_interaction_by_hand():
 ROWS = st.lists(st.text("01", min_size=12, max_size=12), min_size=3, max_size=4)
 
 
-@settings(deadline=None, max_examples=6)
+@settings(max_examples=6)
 @given(st.fixed_dictionaries(dict.fromkeys(NAMES, ROWS)))
 def test_an_effect_is_the_average_of_the_contrasts(rows):
     made = matrix(rows)

@@ -209,7 +209,7 @@ def test_what_an_arm_solves(rows, seeds, n, mean, spread, interval, reason):
 ROW = st.none() | st.text("01.x", min_size=12, max_size=12)
 
 
-@settings(deadline=None, max_examples=8)
+@settings(max_examples=8)
 @given(
     st.lists(ROW, min_size=1, max_size=3),
     st.lists(ROW, min_size=1, max_size=3),

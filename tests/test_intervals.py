@@ -5,7 +5,7 @@ from math import comb, sqrt
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 from scipy.stats import binomtest
@@ -131,7 +131,6 @@ def score_by_definition(only_a: int, only_b: int, others: int, assumed: float) -
     return (only_a - only_b - n * assumed) / sqrt(n * variance)
 
 
-@settings(deadline=None)
 @given(TABLES)
 def test_the_ends_are_where_the_score_test_just_rejects(table):
     only_a, only_b, others = table
@@ -189,7 +188,6 @@ def test_mcnemar(only_a, only_b, p):
     assert found == (None if p is None else pytest.approx(p, rel=1e-12))
 
 
-@settings(deadline=None)
 @given(st.integers(0, 400), st.integers(0, 400))
 def test_mcnemar_is_the_exact_share_of_all_tosses_as_uneven(only_a, only_b):
     tosses, fewer = only_a + only_b, min(only_a, only_b)

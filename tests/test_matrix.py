@@ -367,7 +367,7 @@ factors = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(factors, st.integers(1, 3), st.booleans())
 def test_every_design_keeps_its_promises(
     tmp_path_factory: pytest.TempPathFactory, matrix: dict[str, Any], seeds: int, base: bool

@@ -11,7 +11,7 @@ from paribus.statistics.intervals import share
 from paribus.statistics.verdicts import mean_interval
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 200), st.integers(0, 200))
 def test_one_seed_gets_the_interval_of_a_share(n, correct):
     correct = min(correct, n)

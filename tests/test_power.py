@@ -146,7 +146,7 @@ def test_power_of_methods_is_how_often_simulated_estimates_are_shown(
 VARIANCES = st.floats(-12, 0).map(lambda power: 10.0**power)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     VARIANCES, st.integers(9, 10**6), VARIANCES, VARIANCES, st.integers(2, 30), st.integers(1, 500)
 )
@@ -200,7 +200,7 @@ def test_detectable_is_the_smallest_with_enough_power(design, baseline):
     assert reached(0.97 * found) < POWER
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.floats(0, 1), st.floats(0, 1), st.integers(1, 2000), st.floats(-1, 1))
 def test_what_is_detectable_about_a_mean_is_defined_for_any_two(a, b, n, correlation):
     found = detectable_about(Design(n=n, correlation=correlation), (a + b) / 2)

@@ -136,7 +136,7 @@ TEXTS = st.dictionaries(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     texts=TEXTS,
     order=st.randoms(use_true_random=False),

@@ -43,7 +43,7 @@ def test_holm_by_hand(p_values, corrected):
     assert holm(p_values) == pytest.approx(corrected)
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(st.lists(P_VALUES, max_size=12))
 def test_holm_never_lowers_and_keeps_the_order(p_values):
     found = holm(p_values)
@@ -462,7 +462,7 @@ VARIANTS = st.lists(
 )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(VARIANTS, st.booleans(), st.sampled_from([None, 0.02, 0.4]))
 def test_headline_and_sentence_have_one_verb_for_one_winner(arms, base, margin):
     """Whatever came out: who is called better is called so below, and nobody else."""

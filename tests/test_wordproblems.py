@@ -118,7 +118,7 @@ def understand(text: str, people: list[str]) -> tuple[str, str, re.Match[str]]:
 
 
 @given(arguments())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_solution_works_out_what_the_question_says(args: Args) -> None:
     train, test = make(**args)
     assert [len(train), len(test)] == [args["train_size"], args["test_size"]]
@@ -134,7 +134,7 @@ def test_solution_works_out_what_the_question_says(args: Args) -> None:
 
 
 @given(arguments())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_steps_and_numbers_stay_in_bounds(args: Args) -> None:
     train, test = make(**args)
     low, high = args["steps"]
@@ -147,7 +147,7 @@ def test_steps_and_numbers_stay_in_bounds(args: Args) -> None:
 
 
 @given(arguments())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_variant_changes_only_the_rendering(args: Args) -> None:
     main, socratic = make(**args), make(Variant.SOCRATIC, **args)
     for plain, asked in zip(main[0] + main[1], socratic[0] + socratic[1], strict=True):
@@ -161,7 +161,7 @@ def test_variant_changes_only_the_rendering(args: Args) -> None:
 
 
 @given(arguments(), st.integers())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_sides_share_no_key_even_between_seeds(args: Args, other_seed: int) -> None:
     train, test = make(**args)
     other_train, other_test = make(**{**args, "seed": other_seed})
@@ -177,7 +177,7 @@ def test_sides_share_no_key_where_the_space_is_nearly_used_up() -> None:
 
 
 @given(arguments())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_same_seed_same_problems_and_sizes_do_not_interfere(args: Args) -> None:
     train, test = make(**args)
     assert make(**args) == (train, test)
