@@ -32,7 +32,7 @@ from paribus.planning.plan import (
     PlannedLooks,
     PlannedRun,
     PlannedTrial,
-    Probe,
+    ProbeOutcome,
     RunEstimate,
     other_ways,
     total_seconds,
@@ -97,27 +97,49 @@ def plan(
     seed = design.runs[0].seed
     prospects = survey(design, target, lambda arm: prepare(arm.config, seed))
     inputs = {prospect.arm: prospect.inputs for prospect in prospects}
-    stored = obstacles(design, folder, inputs)
-    store = _Store(folder, stored)
-    todo = [run for run in design.runs if not store.has(run, design)]
-    left = replace(design, runs=todo)
+    store = _Store(folder, obstacles(design, folder, inputs))
+    left = replace(design, runs=store.runs_left(design))
     check = partial(preflight, prospects, left, loaded.config, machine(), elsewhere)
     warned = check()
     arms = [_arm(arm, one, design) for arm, one in zip(design.arms, prospects, strict=True)]
     if probing:
         arms = probed_arms(arms, prospects, refused(warned), PlainConsole(stderr=True))
         warned = check(measured_peaks(arms))
-    target = next((one.forecast.device for one in prospects if one.forecast), target)
     # That an arm does not fit is the answer to a question; all else is a mistake.
     wrong = [one for one in warned if one.rule not in (OVER_MEMORY, OVER_DISK)]
     stops = _faults(prospects, elsewhere) + [one for one in [refusal_of(wrong)] if one]
-    stops += [one for one in stored.values() if isinstance(one, DamagedError)]
+    stops += [one for one in store.obstacles.values() if isinstance(one, DamagedError)]
+    planned = _plan(loaded, design, store, prospects, arms, warned, looks, target)
+    planned = replace(planned, verdict=verdict(planned, stops))
+    if as_json:
+        print(json.dumps(planned.as_json(), indent=2))
+    else:
+        where = [] if on is None else ["--device", on]
+        more = command("plan", loaded.path, loaded.overrides, root, *where, "--details")
+        raised = frozenset(one.rule.id for one in wrong if one.refuses)
+        show(planned, console, raised, more, details=details)
+    if stops:
+        raise joined(stops)
+    return 0
+
+
+def _plan(
+    loaded: Loaded,
+    design: Design,
+    store: "_Store",
+    prospects: Sequence[Prospect],
+    arms: Sequence[PlannedArm],
+    warned: Sequence[Warned],
+    taken: Sequence[Look],
+    target: Device,
+) -> Plan:
+    """Return the plan, still without a verdict."""
     tries = [trial for trial in design.trials if trial.arm in design.open]
-    to_try = [trial for trial in tries if not store.has(trial, design)]
-    made = Plan(
+    left = [trial for trial in tries if not store.has(trial, design)] + store.runs_left(design)
+    return Plan(
         experiment=loaded.config.name,
         question=loaded.config.question,
-        device=target,
+        device=next((one.forecast.device for one in prospects if one.forecast), target),
         arms=tuple(arms),
         alternatives=other_ways(prospects),
         disk_bytes=disk_bytes(prospects, design.runs),
@@ -127,24 +149,13 @@ def plan(
         foresight=_foresight(loaded, design, arms),
         trials=tuple(store.trial(spec) for spec in design.trials),
         runs=tuple(store.run(spec, known=spec.arm not in design.open) for spec in design.runs),
-        stored=tuple(stored.values()),
+        stored=tuple(store.obstacles.values()),
         contrasts=tuple(design.contrasts),
         not_compared=tuple(design.apart),
-        seconds_left=total_seconds([*to_try, *todo], arms),
-        looks=_looks(loaded, design, looks, arms),
+        seconds_left=total_seconds(left, arms),
+        looks=_looks(loaded, design, taken, arms),
         verdict="",
     )
-    made = replace(made, verdict=verdict(made, stops))
-    if as_json:
-        print(json.dumps(made.as_json(), indent=2))
-    else:
-        where = [] if on is None else ["--device", on]
-        more = command("plan", loaded.path, loaded.overrides, root, *where, "--details")
-        parts = frozenset(one.rule.id for one in wrong if one.refuses)
-        show(made, console, parts, more, details=details)
-    if stops:
-        raise joined(stops)
-    return 0
 
 
 def refused(warned: Sequence[Warned]) -> dict[str, str]:
@@ -166,7 +177,7 @@ def probed_arms(
     probed = []
     for arm, prospect in zip(arms, prospects, strict=True):
         if arm.name in skipped:
-            stopped = Probe(error=f"not probed: {skipped[arm.name]}")
+            stopped = ProbeOutcome(error=f"not probed: {skipped[arm.name]}")
             probed.append(replace(arm, probe=stopped))
         elif prospect.inputs is None or prospect.forecast is None:
             probed.append(arm)
@@ -182,7 +193,7 @@ def _probed(arm: PlannedArm, prospect: Prospect) -> PlannedArm:
     except ParibusError as error:
         return arm.stopped(error)
     estimate = correct(prospect, measured)
-    return replace(arm, probe=Probe(measured=measured), estimate=estimate)
+    return replace(arm, probe=ProbeOutcome(measured=measured), estimate=estimate)
 
 
 def measured_peaks(arms: Sequence[PlannedArm]) -> dict[str, int | None]:
@@ -291,6 +302,10 @@ class _Store:
         if self._in_the_way(spec) or (spec.arm in design.open and not spec.trial):
             return False
         return is_complete(spec, self.folder)
+
+    def runs_left(self, design: Design) -> list[RunSpec]:
+        """Return the runs that are not complete."""
+        return [run for run in design.runs if not self.has(run, design)]
 
     def run(self, spec: RunSpec, *, known: bool) -> PlannedRun:
         """Return a run's state; `known`: whether its learning rate is."""

@@ -118,7 +118,7 @@ class Rehearsal:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Probe:
+class ProbeOutcome:
     """The probe of an arm: what it measured, or why there is nothing.
 
     Attributes:
@@ -168,13 +168,15 @@ class PlannedArm:
     planned_target_tokens: int | None
     tokens: TokenCounts | None
     estimate: RunEstimate | None
-    probe: Probe | None
+    probe: ProbeOutcome | None
     unknown: str | None
 
     def stopped(self, error: ParibusError) -> "PlannedArm":
         """Return the arm with why its probe stopped; one that ran out of memory does not fit."""
         out_of_memory = isinstance(error, OutOfMemory)
-        probe = Probe(error=error.message, remedy=error.remedy or None, out_of_memory=out_of_memory)
+        probe = ProbeOutcome(
+            error=error.message, remedy=error.remedy or None, out_of_memory=out_of_memory
+        )
         estimate = self.estimate
         if estimate and out_of_memory:
             estimate = replace(estimate, fits=False, fits_with_a_tenth_to_spare=False)

@@ -128,28 +128,9 @@ def collect(
     check_flags(written, said, doubts)
     likely = tuple(likenesses(alike, said.untuned))
     runs += [source.run for source in sources if not source.run.complete]
-    identities = {answer.name: answer.source.identity for answer in reversed(answers)}
-    arms = {
-        name: Arm(
-            name=name,
-            factors={"method": "none"} if name in said.untuned else {},
-            identity=identities[name] if settings else {},
-        )
-        for name in dict.fromkeys(source.run.arm for source in sources)
-    }
-    # A file's name may hold bytes that are not text; the report is text.
-    files = [argument.encode(errors="replace").decode() for argument in arguments]
-    stated = {
-        "files": files,
-        "gold": gold and str(gold),
-        "group_by": group_by,
-        "paired_seeds": said.paired_seeds,
-        "untuned": list(said.untuned),
-        "seeds_are_runs": said.seeds_are_runs,
-        "margin": said.margin and 100 * said.margin,
-        "answer": style if style != "auto" else None,
-    }
-    tables = _tables(list(arms.values()), runs, {key: said for key, said in stated.items() if said})
+    arms = _arms(sources, answers, said, settings=settings)
+    options = _options(arguments, gold, group_by, said, style)
+    tables = _tables(arms, runs, options)
     return Collected(
         tables=replace(
             tables,
@@ -164,6 +145,43 @@ def collect(
             *notes_on(written, doubts, said, likely),
         ),
     )
+
+
+def _arms(
+    sources: Sequence[Source], answers: Sequence[_Answers], said: Said, *, settings: bool
+) -> list[Arm]:
+    """Return the arms in the order of the files; with their settings if all files have any."""
+    identities = {answer.name: answer.source.identity for answer in reversed(answers)}
+    return [
+        Arm(
+            name=name,
+            factors={"method": "none"} if name in said.untuned else {},
+            identity=identities[name] if settings else {},
+        )
+        for name in dict.fromkeys(source.run.arm for source in sources)
+    ]
+
+
+def _options(
+    arguments: Sequence[str],
+    gold: Path | None,
+    group_by: str | None,
+    said: Said,
+    style: AnswerStyle,
+) -> dict[str, Any]:
+    """Return what the command line stated, for the report's table of settings."""
+    options = {
+        # A file's name may hold bytes that are not text; the report is text.
+        "files": [argument.encode(errors="replace").decode() for argument in arguments],
+        "gold": gold and str(gold),
+        "group_by": group_by,
+        "paired_seeds": said.paired_seeds,
+        "untuned": list(said.untuned),
+        "seeds_are_runs": said.seeds_are_runs,
+        "margin": said.margin and 100 * said.margin,
+        "answer": style if style != "auto" else None,
+    }
+    return {name: value for name, value in options.items() if value}
 
 
 def _answers(
