@@ -57,7 +57,7 @@ def test_terminal_table_over_seeds(folder):
     seen = re.search(r"A better|not shown", shown)
     assert seen
     assert re.search(r" \[\d+\.\d (to \d+\.\d|or more)\] ", shown[seen.start() :])
-    assert "few seeds say little of how" in shown
+    assert "few seeds give a poor" in shown
 
 
 def terminal(folder: ExperimentFolder) -> str:

@@ -1,6 +1,6 @@
 """`paribus adopt RUN`: enter a run that was copied in from another store into the ledger.
 
-runs/gsm8k/lora/seed-1: entered into the ledger for zero_shot/raw and likelihood
+runs/gsm8k/lora/seed-1: entered into the ledger, as adopted, for zero_shot/raw, likelihood
 """
 
 from argparse import Namespace

@@ -60,7 +60,7 @@ def _add_compare(one: argparse.ArgumentParser) -> None:
         metavar="NAME",
         action="append",
         default=[],
-        help="this arm's model was tested as it was, untrained; may be given again",
+        help="this arm's model was tested as it was, untrained; repeatable",
     )
     one.add_argument(
         "--seeds-are-runs",
@@ -233,7 +233,7 @@ def _add_adopt(verbs: _Verbs) -> None:
 
 
 def _add_clean(verbs: _Verbs) -> None:
-    summary = "show what can be made again or is of no use any more, ask, and remove it"
+    summary = "list files that can be made again or are no longer needed, ask, and remove them"
     one = verbs.add_parser(
         "clean",
         help=summary,
@@ -276,7 +276,7 @@ def _add_power(verbs: _Verbs) -> None:
     one.add_argument(
         "--correlation",
         type=float,
-        help="between two arms, of which problems they solve (default: 0.4, or what is possible)",
+        help="between two arms over problems (default: 0.4, or the highest possible)",
     )
     one.add_argument(
         "--seed-correlation",
@@ -284,7 +284,10 @@ def _add_power(verbs: _Verbs) -> None:
         help="between two seeds of one arm, likewise (default: 0.6, or --correlation if higher)",
     )
     one.add_argument(
-        "--comparisons", type=int, default=1, help="made at once, which Holm corrects for"
+        "--comparisons",
+        type=int,
+        default=1,
+        help="number of comparisons, corrected by Holm's method",
     )
     one.add_argument("--json", action="store_true", help="print JSON")
 

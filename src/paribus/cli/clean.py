@@ -105,7 +105,8 @@ def _remove(found: Found, console: Console) -> None:
             continue
         removed += sum(leftover.bytes for leftover in leftovers if leftover not in kept)
         for each in kept:
-            console.print(f"{escape(str(place.path))}: {each.what} changed meanwhile and stay")
+            what = f"{each.what} changed since they were listed; not removed"
+            console.print(f"{escape(str(place.path))}: {what}")
     console.print(f"{decimal(removed)} removed")
     if failed:
         raise StoreError("\n  ".join(each.message for each in failed), failed[0].remedy)

@@ -1,4 +1,5 @@
-"""The command line: `paribus VERB …`. Exit codes: 0 done, 2 your mistake, 1 ours or a failed run.
+"""The command line: `paribus VERB …`. Exit codes: 0 done, 2 your mistake, 1 ours, a failed run
+or, of `verify`, a difference; 128 + N after signal N.
 
 paribus plan   FILE [key=value …]    what would be run, and whether it can be
 paribus run    FILE [key=value …]    run what is not complete yet, then report
@@ -79,7 +80,7 @@ def _system_fault(error: OSError) -> tuple[str, str, int]:
     """Return what the system refused, what to do, and the exit code. Raises what is our fault."""
     if error.filename is None:  # no file of ours: what is printed
         silence(sys.stdout)  # else Python would try once more at exit
-        remedy = "free some disk space, or let it go elsewhere"
+        remedy = "free disk space, or redirect the output"
         return f"the output cannot be written: {error.strerror}", remedy, 1
     if isinstance(error, PermissionError):
         remedy = "ask its owner, or give yourself permission (chmod)"
@@ -139,7 +140,7 @@ def _refuse_paths(options: argparse.Namespace) -> None:
                 raise UserError(f"{str(each)[:60]!r}… {fault}", "name another path")
         named = str(each).rpartition("=")[2] if isinstance(each, Path | str) else ""
         if named and is_special(named):
-            remedy = "name a regular file; what comes through a pipe: write it into one first"
+            remedy = "name a regular file; save what comes through a pipe to one first"
             raise UserError(f"{named} is a pipe, a socket or a device", remedy)
 
 

@@ -217,7 +217,9 @@ def _check(design: Design) -> None:
         ("seed spread", 0, design.spread, 0.5),
     ):
         if not low <= value <= high:
-            raise UserError(f"{name} is {value:g}, outside {low:g} to {high:g}", "give another")
+            raise UserError(
+                f"{name} is {value:g}, outside {low:g} to {high:g}", f"choose {low:g} to {high:g}"
+            )
     if design.same_arm < design.correlation:
         raise UserError(
             f"two seeds of one arm correlate by {design.same_arm:g}, less than two arms do "

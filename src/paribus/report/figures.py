@@ -146,7 +146,7 @@ def loss_and_accuracy(tables: Tables) -> Picture | None:
     return Picture(
         "loss-accuracy",
         drawn,
-        "The last training loss of each tuned arm beside its test accuracy, with the 95 % "
+        "The last training loss of each trained run beside its test accuracy, with the 95 % "
         "interval of the accuracy. A lower loss on the training text need not solve more.",
     )
 

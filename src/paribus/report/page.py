@@ -2,9 +2,9 @@
 
     write_report(ExperimentFolder(Path("runs/gsm8k")))    # runs/gsm8k/report/index.html
 
-The page asks nothing of the network and runs no script but ours (`flips`). All text from models,
-data and files is escaped by the template, and what the script reads by `flips`; the figures are
-the only markup made elsewhere, and `svg` escapes theirs.
+The page asks nothing of the network and runs no script but ours (`mistakes`). All text from models,
+data and files is escaped by the template, and what the script reads by `mistakes`; figures are the
+only markup made elsewhere, and `drawing` escapes theirs.
 """
 
 from dataclasses import replace

@@ -1,8 +1,8 @@
-"""Where a report may be written that a user puts somewhere: nothing else is lost by it.
+"""Check that writing a report replaces nothing but an earlier report.
 
-check_target(Path("page.html"))     # StoreError if it is there, and no report of ours
+check_target(Path("page.html"))     # StoreError if it is there and not a report
 
-A page of ours is known by its head, whatever it is called.
+A report is recognised by its head, whatever its name.
 """
 
 import os

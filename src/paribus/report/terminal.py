@@ -131,7 +131,7 @@ _COULD_SEE = (
     "could see: the difference that this pair would show 8 times in 10, by the accuracies and the "
     "agreement found; `paribus plan` assumed them."
 )
-_MAY_BE = " In brackets what that may truly be: few seeds say little of how they scatter."
+_MAY_BE = " In brackets its 95 % interval: few seeds give a poor estimate of their spread."
 
 
 def _contrasts(findings: dict[str, Any]) -> Table:
