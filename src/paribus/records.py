@@ -115,7 +115,7 @@ class Likelihood:
 
 
 class Settled(StrEnum):
-    """How a comparison stands after a declared look at growing data."""
+    """Status of a comparison after a declared look at growing data."""
 
     SHOWN = "shown"
     OPEN = "open"

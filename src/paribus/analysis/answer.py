@@ -96,7 +96,7 @@ def _lead(tables: Tables, each: Contrast) -> str:
 
 
 def _for(factor: str) -> str:
-    """Name what is compared; of files from elsewhere nobody knows in what they differ."""
+    """Name what is compared; how external files differ is unknown."""
     return "" if factor == FILE else f"for {factor}: "
 
 
@@ -142,7 +142,7 @@ def _of_pairs(told: Sequence[_Told]) -> list[str]:
 
 
 def _apart(each: Contrast, explains: str) -> str:
-    """Return what cannot be said of several arms together; "" if nothing."""
+    """Return which claims about several arms together are not possible; "" if none."""
     return _seen(each, explains) if explains or wording.alike(each) else ""
 
 

@@ -77,7 +77,7 @@ class Answered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caveats:
-    """What stands beside one contrast: settings and figures that are unlike, and what came out.
+    """Caveats of one contrast: settings and figures that differ, and their effect.
 
     `explains` is the one of `outcomes` that may be all there is to a difference that is shown:
     texts without an answer, where those that both answered show none; else "".

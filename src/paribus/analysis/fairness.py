@@ -163,7 +163,7 @@ def _problems(runs: Sequence[Run]) -> str:
 
 
 def _prompts(runs: Sequence[Run]) -> str:
-    """Hash of all prompts, whatever their order; ABSENT where they are not known."""
+    """Return the hash of all prompts in any order; ABSENT if they are not known."""
     prompts = sorted(
         (generation.problem_id, generation.prompt_sha256) for generation in runs[0].generations
     )
@@ -179,7 +179,7 @@ def _replicates(runs: Sequence[Run]) -> str:
 
 
 def _begun(runs: Sequence[Run]) -> str:
-    """Say which runs resumed from a checkpoint of another one: a fork is nobody's equal."""
+    """Name the forks: runs that began at a checkpoint of another are not comparable."""
     forks = [forked(run) for run in runs]
     return "; ".join(text for text in forks if text) or "its own first step"
 

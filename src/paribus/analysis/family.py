@@ -164,7 +164,7 @@ def format_and_skill(tables: Tables, a: str, b: str) -> Gain | None:
 
 
 def _right_anywhere(run: Run) -> Run:
-    """Return `run` with every text correct in which the right number stands, wherever."""
+    """Return `run` with every text scored correct that contains the right number anywhere."""
 
     def judge(generation: Generation, outcome: Outcome) -> Outcome:
         right = outcome is Outcome.CORRECT or mentions(generation.text, generation.answer)

@@ -51,7 +51,7 @@ class RunReads:
 
 
 def reads_by_run(tables: Tables) -> list[RunReads]:
-    """Return a row for each complete run and for whatever else the ledger names.
+    """Return a row for each complete run and for every other that the ledger names.
 
     The experiment's runs come first, in its order; one without a line has no counts. Empty if
     nothing speaks of a reading, as of generations made elsewhere.

@@ -59,13 +59,13 @@ class Arm:
 
     @property
     def method(self) -> str | None:
-        """How it is trained, "none" if it is not; None where nobody says so."""
+        """How it is trained, "none" if it is not; None if that is not known."""
         method: str | None = self.identity.get("method", self.factors.get("method"))
         return method
 
     @property
     def trained(self) -> bool:
-        """Whether it is known to have been trained: of files from elsewhere nobody knows."""
+        """Whether it is known to have been trained; of external files that is not known."""
         return self.method not in (None, "none")
 
     @property

@@ -211,7 +211,7 @@ def explained(explains: str) -> str:
 
 
 def why_not(contrast: "Contrast") -> str:
-    """Return why nothing is shown: why there is no test, or why it fails beside the interval.
+    """Return why nothing is shown: there is no test, or it fails although the interval excludes 0.
 
     "" where the interval says it. The test over seeds is harder to pass than its interval, and so
     is one that counts several looks.
@@ -251,7 +251,7 @@ def _not_shown(contrast: "Contrast") -> str:
 
 
 def _cause(contrast: "Contrast") -> str:
-    """Return what keeps any difference from being seen: the problems, or the seeds beside them."""
+    """Return what limits the smallest visible difference: the number of problems, or of seeds."""
     if contrast.scope is Scope.MODELS:
         return "so few problems"
     by_seed, split = contrast.by_seed, contrast.split

@@ -98,7 +98,7 @@ _RUNS = Path("runs")
 
 
 def command(verb: str, file: Path, values: Sequence[str], root: Path, *options: str) -> str:
-    """Return a command as it can be typed, for hints: what was said now is said again."""
+    """Return a command as it can be typed, for hints, with the options of this call."""
     where = [] if root == _RUNS else ["--runs", _typed(root)]
     return shlex.join(["paribus", verb, _typed(file), *values, *where, *options])
 

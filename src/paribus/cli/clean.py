@@ -95,7 +95,7 @@ def _wanted() -> bool:
 
 
 def _remove(found: Found, console: Console) -> None:
-    """Remove all; what is in use by now, or is not as it was shown, stays. Raises StoreError."""
+    """Remove all but what is in use or changed since it was listed. Raises StoreError."""
     removed, failed = 0, list[StoreError]()
     for place, leftovers in found:
         try:

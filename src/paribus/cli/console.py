@@ -48,7 +48,7 @@ def settle_streams() -> None:
 
 
 def _spelled(error: UnicodeError) -> tuple[str, int]:
-    """Return what stands for the first of the characters that cannot be encoded."""
+    """Return the replacement of the first character that cannot be encoded."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     character = error.object[error.start]
@@ -78,7 +78,7 @@ def silence(stream: TextIO) -> None:
 
 
 def enduring(stream: TextIO) -> IO[str]:
-    """Return `stream` such that it goes silent when nobody reads it any more.
+    """Return `stream` wrapped so that it stays silent once its reader is gone.
 
     A terminal was closed, or `head` has seen enough: that must not end a run, least of all while
     it saves what it has done because of it.

@@ -173,7 +173,7 @@ def _plain(text: str) -> str:
 
 
 def entry() -> int:
-    """Run the verb of this process; once it is told how it ended, Ctrl-C has nothing to stop."""
+    """Run the verb of this process; once its end is reported, Ctrl-C is ignored."""
     # Imports and tokenizers make a million objects that stay. To look through them after every 700
     # new ones took a tenth of a verb's time.
     gc.set_threshold(200_000)

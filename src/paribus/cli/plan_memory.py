@@ -80,7 +80,7 @@ def _times(plan: Plan) -> Table:
 
 
 def probed(plan: Plan) -> Table:
-    """Return what probes measured beside what was predicted."""
+    """Return measured and predicted figures side by side."""
     table = table_of(
         ["measured"], ["train GB", "predicted", "test GB", "predicted", "s/step", "run"]
     )

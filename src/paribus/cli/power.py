@@ -148,7 +148,7 @@ def _at_size(design: Design, baseline: float) -> dict[str, Any]:
 
 
 def _at_spread(design: Design, spread: float, baseline: float, difference: float) -> dict[str, Any]:
-    """Return the answer for seeds that scatter by `spread`: with one seed nobody could tell."""
+    """Return the answer for seeds that scatter by `spread`: one seed cannot show it."""
     made = replace(design, spread=spread, seeds=max(design.seeds, MIN_SEEDS))
     needed, seen = problems_needed(made, baseline, difference), replace(made, n=SIZES[-1])
     at_size = _at_size(seen, baseline)

@@ -171,7 +171,7 @@ def _tell_outcome(
 
 
 def _refuse_inputs_in(folder: Path, loaded: Loaded, design: Design) -> None:
-    """Raise StoreError if anything the experiment reads lies where its own runs are written."""
+    """Raise StoreError if an input of the experiment is in the folder of its own runs."""
     files = [origin.file for origin in loaded.origins.values() if origin.file]
     texts = [each for arm in design.arms for each in (arm.config.model, arm.config.data.path)]
     named = [Path(each) for each in (*texts, loaded.config.labels) if each]

@@ -26,7 +26,7 @@ def from_options(options: Namespace) -> int:
 
 
 def verify(paths: Sequence[Path], *, as_json: bool) -> int:
-    """Check what lies in `paths`, print every difference, and return the exit code.
+    """Verify `paths`, print every difference, and return the exit code.
 
     Raises StoreError if a path holds no runs.
     """

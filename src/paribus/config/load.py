@@ -70,7 +70,7 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class _Layer:
-    """One file or one item of the command line, and where each of its keys stands."""
+    """One file or one item of the command line, with the place of each of its keys."""
 
     values: dict[str, Any]
     origins: dict[str, Origin]

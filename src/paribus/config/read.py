@@ -62,7 +62,7 @@ class Origin:
 
 
 def shown_path(path: Path) -> str:
-    """Return `path` as its reader knows it: relative where it lies under the current folder."""
+    """Return `path` for messages: relative if it is under the current folder."""
     absolute = Path(os.path.normpath(path.absolute()))
     here = Path.cwd()
     return str(absolute.relative_to(here) if absolute.is_relative_to(here) else absolute)
@@ -124,7 +124,7 @@ def _read_text(path: Path, said: str) -> str:
 
 @contextmanager
 def _yaml_faults(origin: Origin) -> Iterator[None]:
-    """Turn whatever the YAML libraries raise on bad text into a ConfigError."""
+    """Turn every error of the YAML libraries into a ConfigError."""
     try:
         yield
     except (yaml.YAMLError, ValueError, ArithmeticError) as error:
@@ -135,7 +135,7 @@ def _yaml_faults(origin: Origin) -> Iterator[None]:
 
 
 def _refuse_unsafe(text: str, origin: Origin) -> None:
-    """Raise ConfigError on whatever could expand, run or leak when the text is loaded."""
+    """Raise ConfigError on anything that could expand, run or leak when the text is loaded."""
     documents = depth = values = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         documents += isinstance(event, yaml.DocumentStartEvent)
@@ -176,7 +176,7 @@ def _unsafe(event: yaml.Event) -> tuple[str, str]:
 
 
 def _value(node: yaml.Node, path: str, origin: Origin, found: dict[str, Origin]) -> Any:
-    """Return what `node` says, which stands at the dotted `path`; add the keys in it to `found`."""
+    """Return the value of `node` at the dotted `path`; add its keys to `found`."""
     if isinstance(node, yaml.MappingNode):
         return _mapping(node, path, origin, found)
     if isinstance(node, yaml.SequenceNode):
@@ -202,7 +202,7 @@ def _mapping(
 
 
 def _place(node: yaml.Node, origin: Origin) -> Origin:
-    """Return where `node` stands; the command line has no lines."""
+    """Return the place of `node`; the command line has no lines."""
     return replace(origin, line=node.start_mark.line + 1) if origin.file else origin
 
 
@@ -221,7 +221,7 @@ def _key(node: yaml.Node, path: str, origin: Origin) -> Any:
 
 
 def _scalar(node: yaml.Node, origin: Origin, *, as_text: bool) -> Any:
-    """Return a text, or what a plain word stands for. Raises ConfigError on an endless number."""
+    """Return a text, or the value of a plain word. Raises ConfigError on an infinite number."""
     written: str = node.value
     if not isinstance(node, yaml.ScalarNode) or node.style is not None:  # quoted
         return written

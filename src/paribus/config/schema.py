@@ -211,7 +211,7 @@ class ArmConfig:
 
 @dataclass(config=_STRICT, frozen=True, kw_only=True)
 class BaselineConfig:
-    """The untrained model, tested beside the arms."""
+    """The untuned model, tested for comparison."""
 
     protocol: Shots = "one_shot"
     """An untuned model must be shown the answer format: one-shot."""

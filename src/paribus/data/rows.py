@@ -295,7 +295,7 @@ def _delimiter(header: str) -> str:
 
 
 def _table(content: bytes, path: Path, number: int) -> list[Row]:
-    """Return the rows of a table, whose header stands in the line `number`."""
+    """Return the rows of a table whose header is line `number`."""
     text = _decoded(content, "utf-8", path)
     header = text.partition("\n")[0]
     names = _names(header)

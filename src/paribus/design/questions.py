@@ -102,7 +102,7 @@ def _unmoved(model: Any) -> Any:
 
 
 def _is_among(key: str, keys: Sequence[str]) -> bool:
-    """Return whether `key` is one of `keys`, lies below one or holds one."""
+    """Return whether `key` is one of `keys`, or an ancestor or descendant of one."""
     return any(f"{key}.".startswith(f"{each}.") or each.startswith(f"{key}.") for each in keys)
 
 

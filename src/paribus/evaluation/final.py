@@ -94,7 +94,7 @@ def final(
 
 
 def is_over(text: str, question: str = "") -> bool:
-    """Return whether whatever follows `text` is another question's: where decoding may stop.
+    """Return whether anything after `text` belongs to another question: decoding may stop.
 
     It is if an answer has been given and a question of the model's own begins. While the text may
     still turn out to be a prompt with solved examples, it is not.

@@ -78,7 +78,7 @@ _DECIMALS = re.compile(r"\.([0-9]*+)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One computation as it stands in a solution.
+    """One computation in a solution, as written.
 
     Attributes:
         expression: what is computed, as written.
@@ -138,7 +138,7 @@ def _results(steps: Sequence[Step]) -> Counter[tuple[int, int]]:
 
 @lru_cache(maxsize=2**16)
 def _step(expression: str, result: str) -> Step:
-    """Return what stands on both sides of a `=`. Kept: many texts compute the same."""
+    """Return both sides of a `=`. Cached: many texts compute the same."""
     value = evaluate(expression)
     written = evaluate(result.replace("%", ""))
     consistent = None if value is None or written is None else value == written
@@ -243,7 +243,7 @@ def signal(generation: Generation, outcome: Outcome, style: AnswerStyle = "auto"
 
 @lru_cache(maxsize=2**18)
 def mentions(text: str, answer: str) -> bool:
-    """Return whether the number `answer` stands anywhere in `text`, in digits or in words.
+    """Return whether `text` contains the number `answer`, in digits or in words.
 
     Signs do not count, and `25` is in `25 %`: meant for "may have known it", not for a score.
     Kept: every variation of an experiment asks.

@@ -213,7 +213,7 @@ def places(part: str, style: AnswerStyle, *, cut: bool = False) -> Iterator[Answ
 
 
 def is_taken_back(part: str, place: AnswerPlace) -> bool:
-    """Return whether the next sentence or line takes back what is said at `place`."""
+    """Return whether the next sentence or line retracts the answer at `place`."""
     match = _LINE_AND_NEXT.match(part, place.start)
     return bool(match and _TAKEN_BACK.search(match[0]))
 
@@ -310,7 +310,7 @@ def _below(part: str, end: int) -> tuple[str, bool]:
 
 
 def _is_supposed(phrase: re.Match[str], part: str) -> bool:
-    """Return whether what stands before a phrase, or its object, makes it no final answer."""
+    """Return whether the words before a phrase, or its object, make it no final answer."""
     before = part[max(0, phrase.start() - 40) : phrase.start()]
     return bool(_SUPPOSED.search(before) or _OF_A_STEP.search(phrase[0]))
 

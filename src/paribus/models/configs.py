@@ -217,7 +217,7 @@ class Config:
         return value
 
     def flag(self, key: str, default: bool) -> bool:
-        """Return true or false as it stands under `key`; null is `default` too."""
+        """Return the boolean under `key`; `default` if it is missing or null."""
         value = self.values.get(key)
         if value is not None and type(value) is not bool:
             raise self.wrong(key, "true or false")

@@ -216,7 +216,7 @@ def _sparse_embedding(model: Any) -> None:
 
 
 def _fix_stream(model: Any, compute: torch.dtype) -> None:
-    """Let the residual stream run in `compute`, whatever the embedding's master dtype is."""
+    """Compute the residual stream in `compute`, for any dtype of the embedding."""
     embedding = model.get_input_embeddings()
     if hasattr(embedding, "embed_scale"):  # Gemma 3 rounds its scale to the weights' dtype
         embedding.embed_scale = embedding.embed_scale.to(compute).float()

@@ -144,7 +144,7 @@ def unpacked(cache: Path) -> tuple[Path, str]:
 
 
 def _build(folder: Path) -> None:
-    """Unpack beside `folder`, then give it the name: a process that dies leaves no half of it."""
+    """Unpack next to `folder`, then rename: a process that dies leaves nothing half done."""
     building = None
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)

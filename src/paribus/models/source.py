@@ -33,7 +33,7 @@ _PUBLISHED = "use the files that the model was published with"
 
 
 def refuse_unsafe(folder: Path) -> None:
-    """Raise ModelError if what lies in `folder` leads anywhere but to its safetensors."""
+    """Raise ModelError if a file in `folder` refers to anything but its safetensors."""
     if (folder / "adapter_config.json").exists():
         raise ModelError(
             f"{folder} holds an adapter (adapter_config.json), which would be loaded in place of "
@@ -78,7 +78,7 @@ def refuse_cut(folder: Path) -> None:
 
 
 def _refuse_parts(index: Path) -> None:
-    """Raise ModelError if `index` names anything but safetensors that lie beside it."""
+    """Raise ModelError if `index` names anything but safetensors in its folder."""
     parts = read_config(index).get("weight_map")
     names = set(map(str, parts.values())) if isinstance(parts, Mapping) else {"no weight_map"}
     for name in sorted(names):
@@ -100,7 +100,7 @@ def _refuse_kernels(file: Path) -> None:
 
 
 def _leaves(config: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the innermost key and value of whatever `config` holds."""
+    """Yield every innermost key and value of `config`."""
     if isinstance(config, Mapping):
         for name, value in config.items():
             # {"attn_implementation": {"text_config": "owner/kernel"}} is for one part of a model.
@@ -139,7 +139,7 @@ class ModelSource:
 
 
 def find_model(model: str, revision: str | None) -> ModelSource:
-    """Return where `model` lies on this machine, fetching or unpacking it if need be.
+    """Return the local folder of `model`; fetch or unpack it first if needed.
 
     Raises ModelError if it is missing or damaged, NotHere if the Hub does not give it.
     """
@@ -234,7 +234,7 @@ def _folder(path: Path) -> ModelSource:
 
 
 def _refuse_no_files(folder: Path) -> None:
-    """Raise ModelError if a library that opens what lies in `folder` would wait forever."""
+    """Raise ModelError if opening a file in `folder` would block forever."""
     for path in (*folder.iterdir(), *folder.glob("additional_chat_templates/*")):
         if not (path.is_file() or path.is_dir()):
             raise ModelError(

@@ -113,7 +113,7 @@ PLANNED = "planned"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
-    """What a run was expected to take, stored beside what it took.
+    """What a run was predicted to take, stored with what it took.
 
     Attributes:
         peak_bytes: the predicted peak of memory.

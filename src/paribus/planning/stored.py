@@ -264,7 +264,7 @@ def _holds(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> bool:
 
 
 def check_open(design: Design, folder: ExperimentFolder) -> None:
-    """Raise StoreError if a complete run stands where none of the rates to try could lead."""
+    """Raise StoreError if a stored complete run has a rate that is not among those to try."""
     for spec in design.runs:
         if spec.arm in design.open:
             _check_rate(spec, design, folder.of(spec))
@@ -344,7 +344,7 @@ def _check_stored(run: RunFolder, inputs: Inputs) -> None:
 
 
 def _another(run: RunFolder, stored: Mapping[str, Any], asked: Mapping[str, Any]) -> StoreError:
-    """Return the error by which a complete run of another identity stands where one is asked."""
+    """Return the error for a complete run of another identity in the place of the one asked for."""
     error = _taken(run, differences(stored, asked))
     if made_alike(stored, asked):
         had, now = testing(stored), testing(asked)

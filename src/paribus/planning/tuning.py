@@ -42,7 +42,7 @@ def best_trial(trials: Sequence[Tried]) -> Tried | None:
 
 
 def edge(chosen: Tried, trials: Sequence[Tried]) -> Literal["low", "high"] | None:
-    """Return the end of the grid at which the chosen rate lies: a better one may lie beyond."""
+    """Return the end of the grid if the chosen rate is there: a better one may be outside."""
     rates = [trial.learning_rate for trial in trials]
     if chosen.learning_rate == min(rates):
         return "low"

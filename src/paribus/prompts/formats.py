@@ -109,7 +109,7 @@ def _is_whole(ids: Sequence[int], after: str, tokenizer: Any) -> bool:
 
 
 def _refuse_left_out(text: str, messages: Sequence[dict[str, str]]) -> None:
-    """Raise PromptError unless `text` holds what was said, in order. Templates may trim blanks."""
+    """Raise PromptError unless `text` has all messages in order. Templates may trim blanks."""
     end = 0
     for message in messages:
         said = message["content"].strip()

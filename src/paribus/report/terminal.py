@@ -59,7 +59,7 @@ def remarks(findings: dict[str, Any]) -> list[Text]:
 
 
 def _tested(contrast: dict[str, Any]) -> bool:
-    """Whether anything is said of the pair: of a difference, or by a margin."""
+    """Whether the pair has a verdict: on its difference, or by a margin."""
     return contrast["p_value"] is not None or _alike(contrast)
 
 
@@ -155,7 +155,7 @@ def _contrasts(findings: dict[str, Any]) -> Table:
 
 
 def _verdict(contrast: dict[str, Any]) -> str:
-    """The verdict, with a star where something is said against it below.
+    """The verdict, with a star if a caveat follows below.
 
     An arm whose lead a caveat may explain alone is higher, not better.
     """

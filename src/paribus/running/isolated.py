@@ -49,7 +49,7 @@ class Died(Exception):  # noqa: N818  # it says what happened, and is always cau
 
 
 def get_ready() -> None:
-    """Begin the imports that children need, beside whatever this process does before the first."""
+    """Start the imports that children need, in parallel with this process."""
     _settle()
     if not _may_have_gpu():
         _deaf(forkserver.ensure_running)
@@ -155,7 +155,7 @@ def _kills() -> int:
 def _listen(
     receiver: Connection, on_message: Callable[[Any], None]
 ) -> ParibusError | Stopped | None:
-    """Pass messages on until the child hangs up; return why it stopped, if it said so."""
+    """Pass messages on until the child closes the pipe; return its reason, if it sent one."""
     while True:
         try:
             message = receiver.recv()

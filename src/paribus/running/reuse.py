@@ -57,7 +57,7 @@ class _Stored:
 
 
 def reuse(job: Job) -> bool:
-    """Complete a run from what lies beside its experiment; return whether it is done.
+    """Complete a run from other experiments of the store; return whether that was possible.
 
     False, with nothing written: it trains, or not every protocol of it is there. Raises StoreError
     if the folder holds a complete run or cannot be written.

@@ -223,7 +223,7 @@ def _reporter(stage: Stage, total: int, job: Job, before: int = 0) -> Callable[[
 
 
 def _stop_ids(model: nn.Module, inputs: Inputs, asked: PromptSet) -> frozenset[int]:
-    """Return the stop token trained on, and whatever else the model itself ends texts with."""
+    """Return the trained stop token, and the model's own end-of-text tokens."""
     config: Any = getattr(model, "generation_config", None)
     own = getattr(config, "eos_token_id", None)
     ids = {asked.stop, inputs.tokenizer.eos_token_id, *(own if isinstance(own, list) else [own])}

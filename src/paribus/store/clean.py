@@ -119,7 +119,7 @@ def _being_made(model: Path) -> bool:
 
 
 def _experiment_of(run: RunFolder) -> ExperimentFolder | None:
-    """Return the experiment in which a run lies that was named alone."""
+    """Return the experiment of a run that was named alone."""
     path = run.path.absolute()
     folder = ExperimentFolder(path.parents[2] if is_trial(path) else path.parents[1])
     return folder if folder.description.is_file() or folder.ledger.is_file() else None
@@ -131,7 +131,7 @@ def _place_of(run: RunFolder, folder: ExperimentFolder | None) -> Place:
 
 
 def _in_experiment(folder: ExperimentFolder) -> list[Leftover]:
-    """Return what processes that were killed left beside the experiment's own files."""
+    """Return what killed processes left in the experiment's folder."""
     own = [folder.description, folder.ledger, folder.tuning, folder.report, folder.findings]
     names = {path.name for path in (*own, folder.report_manifest)}
     places = [place for place in (folder.path, folder.report.parent) if place.is_dir()]
@@ -174,7 +174,7 @@ def _of_complete(run: RunFolder) -> list[Leftover]:
 
 
 def _inside(folder: Path) -> list[Path]:
-    """Return what lies in a folder; nothing if it is a link, or none."""
+    """Return the content of a folder; empty if it is a link or missing."""
     return [] if folder.is_symlink() or not folder.is_dir() else sorted(folder.iterdir())
 
 

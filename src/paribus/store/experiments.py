@@ -278,7 +278,7 @@ def read_description(folder: ExperimentFolder) -> Description:
 
 
 def description_of(folder: ExperimentFolder) -> Description:
-    """Return the experiment's description, whatever lies beside it. Raises as that does."""
+    """Return the experiment's description alone. Raises as `read_description`."""
     path = folder.description
     try:
         seal, _, text = read_bytes(path).partition(b"\n")

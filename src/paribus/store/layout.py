@@ -90,17 +90,17 @@ class RunFolder:
 
     @property
     def lock(self) -> Path:
-        """Held by whoever works on the run."""
+        """Lock of the process that works on the run."""
         return self.path / "lock"
 
     @property
     def checkpoints(self) -> Path:
-        """Folder of the states that training may resume from; gone once the run is complete."""
+        """Folder of checkpoints; removed once the run is complete."""
         return self.path / "checkpoints"
 
     @property
     def pieces(self) -> Path:
-        """Folder of what was tested so far; gone once the run is complete."""
+        """Folder of finished pieces of tests; removed once the run is complete."""
         return self.path / "pieces"
 
     @property
@@ -123,7 +123,7 @@ class RunFolder:
         return self.path / "trackers"
 
     def written(self) -> list[Path]:
-        """Return what lies in the folder and paribus wrote, checkpoints, pieces and lock left out.
+        """Return the files that paribus wrote, without checkpoints, pieces and lock.
 
         What is hidden was being written, or probed, when its process was killed.
         """

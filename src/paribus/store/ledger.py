@@ -303,7 +303,7 @@ def tested_for(run: RunFolder) -> list[str]:
 
 
 def still_to_test(run: RunFolder, identity: Mapping[str, Any]) -> Further:
-    """Return in what the complete run was tested differently than its arm's `identity` says by now.
+    """Return in which settings of its tests a complete run differs from today's `identity`.
 
     Nothing if it is not complete, or damaged, which is named where the run itself is checked.
     """

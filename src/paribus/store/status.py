@@ -33,7 +33,7 @@ _TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}")
 
 
 def is_trial(path: Path) -> bool:
-    """Return whether `path` is where the trial of a learning rate lies."""
+    """Return whether `path` is the folder of a trial of a learning rate."""
     return bool(_TRIAL.fullmatch(path.name)) and path.parent.parent.name == "tuning"
 
 
@@ -81,7 +81,7 @@ def is_temporary(path: Path) -> bool:
 
 
 def runs_of(folder: ExperimentFolder) -> Iterator[RunFolder]:
-    """Yield every trial and run that lies in an experiment's folder, begun or not."""
+    """Yield every trial and run in an experiment's folder, begun or not."""
     arms = [*folders_in(folder.path / "tuning"), *folders_in(folder.path)]
     for arm in arms:
         yield from (RunFolder(path) for path in folders_in(arm) if is_run(path))
@@ -153,7 +153,7 @@ _TAIL = 64 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """How a run stands.
+    """Status of a run.
 
     Attributes:
         state: what it is doing or has come to.
@@ -189,7 +189,7 @@ class Standing:
 
 
 def standing(folder: RunFolder) -> Standing:
-    """Return how the run in `folder` stands."""
+    """Return the status of the run in `folder`."""
     now, error = _state(folder)
     step, steps = _last_step(folder.events)
     over = now in (RunState.COMPLETE, RunState.DAMAGED)

@@ -130,7 +130,7 @@ def weight_failures(
 
 
 def _dtype(parameter: nn.Parameter) -> str:
-    """Return the name of a weight's dtype; of a packed one, what it stands for: nf4."""
+    """Return the name of a weight's dtype; for a packed one its format: nf4."""
     packed: Any = getattr(parameter, "quant_state", None)
     return packed.quant_type if packed else str(parameter.dtype).removeprefix("torch.")
 

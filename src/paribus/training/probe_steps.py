@@ -103,7 +103,7 @@ class Steps:
         device: torch.device,
         folder: Path,
     ) -> None:
-        """`folder` is a temporary one, for whatever the trainer wants to write."""
+        """`folder` is a temporary one, for files that the trainer writes."""
         first, second = choose_probed(examples)
         self.model: Any = model
         self.adapters = config.method == "lora"
@@ -173,7 +173,7 @@ def choose_probed(examples: Sequence[Encoded]) -> tuple[int, int]:
 
 
 def loss_by_chance(examples: Sequence[Encoded]) -> float | None:
-    """Return the loss, in nats a token, of whoever knows only how often each target token occurs.
+    """Return the loss, in nats per token, of guessing by the frequencies of target tokens.
 
     None where there are too few of them to say.
     """
@@ -207,7 +207,7 @@ def gradient_failures(gradients: Gradients) -> tuple[Failure, ...]:
 
 
 def distance(one: Gradients, other: Gradients) -> tuple[float, str]:
-    """Return how far `other` lies from `one`, relative to it, and the tensor that differs most.
+    """Return the relative distance of `other` from `one`, and the tensor that differs most.
 
     Of each tensor the sample gives the relative distance, the norm its weight among the others.
     """

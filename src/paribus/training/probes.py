@@ -159,7 +159,7 @@ def _difference(one: Gradients, other: Gradients, limit: float) -> str:
 
 @contextmanager
 def _unchanged(model: Any, device: torch.device) -> Iterator[None]:
-    """Put back whatever passes and a trainer change, but for the weights."""
+    """Restore all that passes and a trainer change, except the weights."""
     modes = [(module, module.training) for module in model.modules()]
     streams = random.getstate(), np.random.get_state()  # noqa: NPY002  # libraries draw from it
     use_cache = model.config.use_cache

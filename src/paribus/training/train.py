@@ -87,7 +87,7 @@ def step_record(
 
 
 def tracked(record: StepRecord) -> dict[str, float]:
-    """Return what trackers get beside what the Trainer logs itself."""
+    """Return what trackers get in addition to the Trainer's own logs."""
     figures = {
         "examples_per_second": record.examples_per_second,
         "tokens_per_second": record.tokens_per_second,

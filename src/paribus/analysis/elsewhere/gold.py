@@ -59,7 +59,7 @@ class LeftOut:
 
 
 def check_shared(left_out: Sequence[LeftOut], shared: Sequence[str], *, common: bool) -> None:
-    """Raise DataError where no problem is shared, or not all are and nobody asked for `common`."""
+    """Raise DataError if no problem is shared, or not all are and `common` is not given."""
     different = any(each.missing or each.unknown for each in left_out)
     listed = "; ".join(map(str, left_out))
     if not shared:

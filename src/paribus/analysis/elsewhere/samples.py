@@ -123,7 +123,7 @@ _KINDS: dict[type, str] = {
 
 
 def read_objects(path: Path) -> Iterator[Row]:
-    """Yield where each row of `path` stands, and the row. Raises DataError.
+    """Yield the place and the content of each row of `path`. Raises DataError.
 
     Half a surrogate pair, which JSON can spell and no text can hold, becomes "?".
     """
@@ -143,7 +143,7 @@ def text_of(row: dict[str, Any], key: str, where: str) -> str:
 
 
 def _no_text(row: dict[str, Any], key: str) -> str:
-    """Say what stands there instead, in words that those know who write JSON."""
+    """Return what the value is instead, in the terms of JSON."""
     if key not in row:
         return f"there is no {key!r}"
     value = row[key]

@@ -121,7 +121,7 @@ def at_labels(values_RW: Tensor, labels_R: Tensor, start: int, otherwise_R: Tens
 
 
 def add_adapters(model: nn.Module, lora: LoraConfig, head: nn.Module) -> nn.Module:
-    """Return `model` frozen, with adapters in fp32 beside the layers that `lora` names.
+    """Return `model` frozen, with fp32 adapters on the layers that `lora` names.
 
     The loss takes the weight of `head` itself, so an adapter there would never learn: it and names
     of no linear layer are refused with a ConfigError.

@@ -28,7 +28,7 @@ from paribus.models.shapes import Shape
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """What decides a run's memory and time beside the model's shape and the device.
+    """What decides a run's memory and time, apart from the model's shape and the device.
 
     Attributes:
         method: `full`, `lora` or `none`.
@@ -152,7 +152,7 @@ def kept(shape: Shape, load: Workload) -> list[float]:
 
 
 def going_back(shape: Shape, load: Workload, kind: str) -> list[float]:
-    """Return the bytes of what is there beside `kept` while the gradients of one layer are made.
+    """Return the bytes in addition to `kept` while one layer's gradients are computed.
 
     The widest place is the MLP: two gradients at once. With recomputation the layer's own tensors
     are there again; on a CPU twice, for those of the layer before lie there in pieces.

@@ -107,7 +107,7 @@ def estimate(shape: Shape, load: Workload, device: Device) -> Estimate:
 
 
 def _runtime(shape: Shape, load: Workload, device: Device) -> int:
-    """Return what a run's process takes beside its tensors."""
+    """Return the memory of a run's process without its tensors."""
     if device.kind == "cuda":
         return CUDA_CONTEXT
     # With nf4 the file's pages that were read to be rounded stay mapped, for the embedding's sake.

@@ -225,7 +225,7 @@ def _likelihood(shape: Shape, load: Workload) -> list[float]:
 
 
 def _tile(shape: Shape, load: Workload) -> list[float]:
-    """Return what the loss has beside the kept exponentials: a tile of logits in fp32.
+    """Return the loss's memory without the kept exponentials: a tile of fp32 logits.
 
     With a soft-cap its slope too; and the hidden states' gradient.
     """
@@ -235,7 +235,7 @@ def _tile(shape: Shape, load: Workload) -> list[float]:
 
 
 def _freed(shape: Shape, load: Workload) -> list[float]:
-    """Return what a CPU's process still has of a pass beside what its layers kept.
+    """Return freed memory that a CPU process still holds after a pass.
 
     Its C library keeps what is freed in pieces.
 
