@@ -116,3 +116,11 @@ def real_store(tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tokenizer():
     """The tiny model's tokenizer: one token per byte, Gemma's special tokens."""
     return tiny_tokenizer()
+
+
+@pytest.fixture(scope="session")
+def taught(tiny, tokenizer):
+    """A tiny model that has learnt `sums.SUMS` by heart, in fp32."""
+    from sums import teach
+
+    return teach(tiny, tokenizer)

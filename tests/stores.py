@@ -1,4 +1,4 @@
-"""Stores on disk, written through paribus's own writers: the only module of tests that makes them.
+"""Stores on disk, made through paribus's own writers: the helper that tests share.
 
 describe(folder)                              # arms baseline, full, lora
 finish(folder, "full", answers({0, 1}))       # solves the first two of ten

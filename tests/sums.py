@@ -1,6 +1,10 @@
 """A model that writes sums, for tests of the calculator."""
 
+import torch
+from transformers import AutoModelForCausalLM
+
 from paribus.evaluation.engine.generate import generate
+from paribus.models.load import for_inference
 from paribus.prompts.encode import Prompt, encode_prompts
 from paribus.records import Generation, Problem
 
@@ -29,3 +33,20 @@ def written(model, tokenizer, *, calculator: bool, batch_size=4, new=60) -> list
         on_batch=lambda _done: None,
         calculator=calculator,
     )
+
+
+def teach(tiny, tokenizer):
+    """A tiny model that has learnt SUMS by heart, in fp32."""
+    model = AutoModelForCausalLM.from_pretrained(tiny)
+    rows = [
+        torch.tensor([*ids, *tokenizer.encode(text, add_special_tokens=False)])
+        for ids, text in zip(encode_prompts(list(SUMS), tokenizer), SUMS.values(), strict=True)
+    ]
+    batch = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=0)
+    labels = batch.masked_fill(batch == 0, -100)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
+    for _ in range(120):
+        model(batch, labels=labels).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    return for_inference(model, torch.float32)

@@ -11,8 +11,7 @@ from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from decoding import FULL, NEW, SLIDING, STOPS, Ids, brief, prompts_of, reference, wild
-from paribus.evaluation.engine import decoder as module
-from paribus.evaluation.engine import decoder as slots
+from paribus.evaluation.engine import decoder
 from paribus.evaluation.engine.decoder import Decoder, SlotCache, highest, parts
 from paribus.evaluation.engine.generate import generate
 from paribus.models.load import decoder_and_head
@@ -114,7 +113,7 @@ def test_long_prompts_are_computed_piece_by_piece(model, tokenizer, passes, monk
     whole = run(model, prompts, batch_size=3)
     assert max(rows * tokens for rows, tokens in passes) > 150
     del passes[:]
-    monkeypatch.setattr(module, "PROMPT_TOKENS", chunk)
+    monkeypatch.setattr(decoder, "PROMPT_TOKENS", chunk)
     assert run(model, prompts, batch_size=3) == whole
     assert max(rows * tokens for rows, tokens in passes) <= chunk
 
@@ -177,7 +176,7 @@ def head_of(rows: list[list[float]], bias: list[float] | None = None) -> nn.Line
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("vocabulary", [1, 2, 3, 5, 100])
 def test_the_highest_logit_is_found_in_any_part_of_the_vocabulary(monkeypatch, dtype, vocabulary):
-    monkeypatch.setattr(module, "DECODED_TILE", vocabulary)
+    monkeypatch.setattr(decoder, "DECODED_TILE", vocabulary)
     rows = [[1.0, 5, 2, 5, 0], [-9.0, -3, -2, -7, -2], [0.0] * 5, [1.0, 2, 3, 4, 5], [7.0] * 5]
     with torch.inference_mode():
         chosen, finite = highest(torch.eye(5, dtype=dtype), parts(head_of(rows).to(dtype)))
@@ -191,7 +190,7 @@ def test_the_highest_logit_is_found_in_any_part_of_the_vocabulary(monkeypatch, d
 @pytest.mark.parametrize("place", [0, 3, 70, 999])
 @pytest.mark.parametrize("value", [NAN, -NAN, INFINITE, -INFINITE])
 def test_one_logit_that_is_not_finite_is_seen(monkeypatch, dtype, place, value):
-    monkeypatch.setattr(module, "DECODED_TILE", 64)
+    monkeypatch.setattr(decoder, "DECODED_TILE", 64)
     head = nn.Linear(1, 1000, bias=True).to(dtype)
     with torch.inference_mode():
         one = torch.ones(2, 1, dtype=dtype)
@@ -209,8 +208,8 @@ def test_infinities_do_not_cancel():
 
 def test_rows_of_different_lengths_share_a_cache(monkeypatch):
     """Keys are slot numbers: what attention sees tells where each was written."""
-    monkeypatch.setattr(slots, "VISIBLE_SLOTS", 4)
-    monkeypatch.setattr(slots, "CACHE_SLOTS", 8)
+    monkeypatch.setattr(decoder, "VISIBLE_SLOTS", 4)
+    monkeypatch.setattr(decoder, "CACHE_SLOTS", 8)
     cache = SlotCache(3, torch.device("cpu"))
 
     def put(rows, slots_MQ, values, visible) -> list[list[float]]:

@@ -1,13 +1,9 @@
 """The calculator at decode time: what it writes, that models continue behind it, any batch size."""
 
 import pytest
-import torch
-from transformers import AutoModelForCausalLM
 
 from paribus.evaluation.engine.rows import OpenText, Rules
 from paribus.evaluation.mistakes import annotated_steps
-from paribus.models.load import for_inference
-from paribus.prompts.encode import encode_prompts
 from paribus.records import Stop
 from paribus.testing.tiny import tiny_tokenizer
 from sums import SUMS, prompt_of, written
@@ -15,24 +11,6 @@ from sums import SUMS, prompt_of, written
 
 def rules_of(tokenizer, stop_ids=frozenset()) -> Rules:
     return Rules(tokenizer=tokenizer, stop_ids=stop_ids, max_new_tokens=999, calculator=True)
-
-
-@pytest.fixture(scope="module")
-def taught(tiny, tokenizer):
-    """A tiny model that has learnt SUMS by heart, in fp32."""
-    model = AutoModelForCausalLM.from_pretrained(tiny)
-    rows = [
-        torch.tensor([*ids, *tokenizer.encode(text, add_special_tokens=False)])
-        for ids, text in zip(encode_prompts(list(SUMS), tokenizer), SUMS.values(), strict=True)
-    ]
-    batch = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=0)
-    labels = batch.masked_fill(batch == 0, -100)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
-    for _ in range(120):
-        model(batch, labels=labels).loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-    return for_inference(model, torch.float32)
 
 
 def test_without_the_calculator_a_model_writes_its_own_sums(taught, tokenizer):

@@ -10,7 +10,6 @@ from importlib.util import find_spec
 import pytest
 import torch
 
-import test_generate_calculator
 from decoding import FULL, NEW, SLIDING, STOPS, Ids, prompts_of, run, wild
 from inside import paribus
 from paribus.errors import RunFailed
@@ -19,7 +18,6 @@ from paribus.evaluation.engine.vllm import Weights, serving
 from paribus.records import Stop
 from sums import SUMS, prompt_of, written
 
-taught = test_generate_calculator.taught  # a fixture
 installed = pytest.mark.skipif(find_spec("vllm") is None, reason="vLLM is not installed")
 
 EXPERIMENT = """
