@@ -158,7 +158,7 @@ def test_what_would_change_runs_is_refused_by_name(
 ) -> None:
     assert main(["report", *words]) == 2
     said = capsys.readouterr().err
-    assert "other runs than those in the store are asked for" in said
+    assert "this asks for runs that the store does not hold" in said
     assert all(line in said for line in lines)
     assert "`paribus run` makes them; a report takes question" in said
     assert "question:" not in said

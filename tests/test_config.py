@@ -205,8 +205,8 @@ def test_all_problems_come_at_once(folder: Path) -> None:
         ("seeds: 1\n---\nseeds: 2", "x.yaml:2: a second document"),
         ("a: " + "[" * 30, "x.yaml:1: nesting deeper than 20"),
         ('model: "\\ud800"', "x.yaml:1: text that is not Unicode"),
-        ("[1, 2]", "x.yaml: holds no mapping"),
-        ("", "x.yaml: holds no mapping"),
+        ("[1, 2]", "x.yaml: is not a mapping"),
+        ("", "x.yaml: is not a mapping"),
         ("seeds: 1" + "0" * 30, "x.yaml:1: a number has more than 18 digits: 100000000000000000…"),
         (
             "seeds: 0x" + "f" * 9999,

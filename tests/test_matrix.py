@@ -308,7 +308,7 @@ def test_runs_by_a_former_name_are_found(stored: list[str], expected: list[str])
         ("arms: {report: {lora.r: 4}}", [], "no arm can be called report (lora.r=4)"),
         ("arms: {Tuning: {lora.r: 4}}", [], "no arm can be called Tuning (lora.r=4)"),
         ("arms: {seed-1: {lora.r: 4}}", [], "no arm can be called seed-1 (lora.r=4)"),
-        ("name: seed-1", [], "no experiment can be called seed-1: so are folders of its parts"),
+        ("name: seed-1", [], "no experiment can be called seed-1: its own folders use that name"),
         ("matrix: {model: [x/m, y/m]}", [], "m (model=x/m) and m (model=y/m)"),
         (
             "matrix: {method: [full, lora], lora.r: [4, 8]}",

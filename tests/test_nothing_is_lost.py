@@ -101,7 +101,7 @@ def test_only_a_regular_file_is_replaced(tmp_path, make):
     path = tmp_path / "there"
     make(path)
     before = everything(tmp_path)
-    with pytest.raises(OSError, match="no regular file"):
+    with pytest.raises(OSError, match="not a regular file"):
         write_text(path, "new")
     assert everything(tmp_path) == before
 

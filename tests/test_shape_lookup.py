@@ -125,7 +125,7 @@ def test_the_hub_is_asked_last(tmp_path: Path) -> None:
                "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}"}  # fmt: skip
         done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
         server.shutdown()
-    unknown = "is not known here: it is in no local cache and not built in, and the Hub answers"
+    unknown = "is not known here: it is neither in a local cache nor built in, and the Hub answers"
     assert done.stdout.splitlines() == [
         "hub 384",
         "table 2048",

@@ -236,7 +236,7 @@ def test_weights_that_are_not_whole_are_refused_by_name(cache, model, where, siz
         put_in_cache(cache, model)
     with pytest.raises(ModelError, match=f"{cut.name} is cut short") as caught:
         find_model(str(model) if where == "folder" else HUB_ID, None)
-    assert caught.value.remedy.startswith("copy or fetch the file again")
+    assert caught.value.remedy.startswith("copy or download the complete file again")
 
 
 def flip_last_byte(file: Path) -> None:

@@ -60,7 +60,7 @@ def write_bytes(path: Path, content: bytes) -> None:
     Raises OSError (no room, no permission, a link or a device there); then what is there stays.
     """
     if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
-        raise OSError(errno.EINVAL, "what is there is no regular file", str(path))
+        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     # Not by tempfile: its files are for their owner alone, whatever the umask.
     temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}"

@@ -153,7 +153,9 @@ def _file_layers(path: Path) -> list[_Layer]:
         layer = _read_layer(path, text)
         chain.append(path.resolve())
         if chain[-1] in chain[:-1]:
-            raise ConfigError(f"{text}{shown_path(path)} builds on itself", "break the circle")
+            raise ConfigError(
+                f"{text}{shown_path(path)} builds on itself", "remove one base of the cycle"
+            )
         if layers:
             # Two experiments must not share a folder because one builds on the other.
             layer.values.pop("name", None)

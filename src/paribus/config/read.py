@@ -90,7 +90,7 @@ def read_file(path: Path, said: str = "") -> tuple[dict[Any, Any], dict[str, Ori
         _refuse_unsafe(text, origin)
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     if not isinstance(node, yaml.MappingNode):
-        raise ConfigError(f"{origin}: holds no mapping of keys", "write key: value lines")
+        raise ConfigError(f"{origin}: is not a mapping of keys to values", "write key: value lines")
     origins: dict[str, Origin] = {}
     return _mapping(node, "", origin, origins), origins
 

@@ -96,7 +96,7 @@ def refuse_names(experiment: str, arms: Sequence[Arm]) -> None:
     """Raise ConfigError if two arms would share a folder, on any file system, or take another's."""
     if is_taken(experiment):
         raise ConfigError(
-            f"no experiment can be called {experiment}: so are folders of its parts",
+            f"no experiment can be called {experiment}: its own folders use that name",
             "give it another name: name: …, or name=… on the command line",
         )
     seen: dict[str, Arm] = {}
@@ -112,7 +112,7 @@ def refuse_names(experiment: str, arms: Sequence[Arm]) -> None:
             both = " and ".join(f"{one.name} ({_described(one)})" for one in (other, arm))
             raise ConfigError(
                 f"two arms would share the name {arm.name}: {both}",
-                "list them under arms:, with names of their own",
+                "list them under arms:, each under a different name",
             )
 
 

@@ -143,7 +143,7 @@ def _refuse_runs(changed: list[str], old: Mapping[str, Any], new: Mapping[str, A
         after = {key: new[key] for key in keys if key in new}
         raise UserError(
             "\n  ".join(
-                ["other runs than those in the store are asked for:", *differences(before, after)]
+                ["this asks for runs that the store does not hold:", *differences(before, after)]
             ),
             f"`paribus run` makes them; a report takes {', '.join(FREE[:-1])} and {FREE[-1]}",
         )

@@ -234,5 +234,5 @@ def _verified(folder: Path) -> dict[str, Any]:
         raise ModelError(f"{folder} is damaged: {'; '.join(wrong)}", remedy)
     for name, expected in hashes.items():
         if sha256_of_file(folder / name) != expected:
-            raise ModelError(f"{folder / name} is not what manifest.json beside it says", remedy)
+            raise ModelError(f"{folder / name} does not match its hash in manifest.json", remedy)
     return read

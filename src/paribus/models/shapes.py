@@ -251,7 +251,8 @@ def _unknown(model: str, why: str) -> ModelError:
     names = {name.lower(): name for name in (*CONFIGS, packaged.NAME)}
     near = [names[name] for name in get_close_matches(model.lower(), names, n=5, cutoff=0.0)]
     return ModelError(
-        f"the shape of {model} is not known here: it is in no local cache and not built in, {why}",
+        f"the shape of {model} is not known here: it is neither in a local cache nor built in, "
+        f"{why}",
         "connect once (after `hf auth login` if it is gated or private), give a folder that holds "
         f"its config.json, or take a model that is built in, such as {', '.join(near)}",
     )

@@ -73,7 +73,7 @@ def refuse_cut(folder: Path) -> None:
         except (SafetensorError, OSError) as error:
             raise ModelError(
                 f"{file} is cut short, or not what its header says: {error}",
-                "copy or fetch the file again; it is not whole",
+                "copy or download the complete file again",
             ) from error
 
 
