@@ -38,7 +38,7 @@ a number that `ungrounded_number` cannot place. An operand is placed if the ques
 digits, in words, as a fraction, or as a percentage (20 % off: 0.2, 0.8, 80), if it is an earlier
 result, or if it is a count up to 4 or a common unit (7 days, 60 minutes, 100 cents).
 
-Steps and slips are those of `annotations`. Of the 1,894 wrong solutions that OpenAI published for
+Of the 1,894 wrong solutions that OpenAI published for
 two fine-tuned GPT-3 models 27 % have fewer steps, 20 % more, 22 % as many; 11 % have an ungrounded
 number, 9 % a copy slip, 8 % stop early, 1 % have an arithmetic slip (a calculator was on).
 """

@@ -7,8 +7,8 @@
 places while the others continue; when no problem waits any more, the batch shrinks. Memory is
 that of `batch_size` rows, however many problems there are.
 
-Forward passes are in `decoder`, the cache in `slots`, what a row writes and where it stops in
-`writing`, what it may write next in `drafts`.
+Forward passes and the cache are in `decoder`. What a row writes, where it stops, and which tokens
+are guessed for it are in `rows`.
 """
 
 import time

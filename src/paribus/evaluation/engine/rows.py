@@ -4,9 +4,9 @@
     rules.advance(row, token, finite=True)      # row.generated grows, row.stop may be set
 
 A row stops at a stop token, at its own `Question:` once it has answered, at the token limit, or
-where its logits are NaN. With the calculator, a row that has written `<<12*3=` is given the tokens
-of `36>>`, one by one, in place of its own. All of it depends on the row's text alone, so rows do
-not influence each other.
+where its logits are not finite. With the calculator, a row that has written `<<12*3=` is given the
+tokens of `36>>`, one by one, in place of its own. All of it depends on the row's text alone, so
+rows do not influence each other.
 
     draft = Draft([5, 6, 7, 5, 6])
     draft.following(4)          # [7, 5, 6, 7]: what followed 5 6 before

@@ -4,7 +4,7 @@
         generations = generate_by_vllm(continued, tokenizer, prompts, stop_ids=…, …)
 
 vLLM only continues token ids (`vllm_process`). Where a text ends and what the calculator adds is
-decided here, by the rules of `writing` that also end our own engine's texts. So that a text that
+decided here, by the rules of `rows` that also end our own engine's texts. So that a text that
 has ended is not continued for long, it is looked at every `ROUND` tokens; vLLM keeps what it has
 computed of it until the next round.
 """
@@ -129,7 +129,7 @@ def generate_by_vllm(  # noqa: PLR0913  # what an engine needs to know
     on_batch: Callable[[int], None],
     calculator: bool = False,
 ) -> list[Generation]:
-    """Return one generation per prompt, in the prompts' order; see `generate_by_vllm.generate`."""
+    """Return one generation per prompt, in the prompts' order; see `generate.generate`."""
     rules = Rules(
         tokenizer=tokenizer,
         stop_ids=stop_ids,

@@ -79,7 +79,7 @@ class _Engine:
                     max_tokens=number,
                     stop_token_ids=stop_ids,
                     detokenize=False,
-                    logprobs=0,  # of the chosen token: no number where its logits are none
+                    logprobs=0,  # of the chosen token: NaN where its logits are
                 )
                 for number in numbers
             ],
@@ -94,7 +94,7 @@ class _Engine:
 
 
 def _finite(text: Any) -> list[bool]:
-    """Return for each token whether it was chosen among numbers."""
+    """Return for each token whether its log-probability is finite."""
     pairs = zip(text.token_ids, text.logprobs, strict=True)
     return [isfinite(chances[token].logprob) for token, chances in pairs]
 
