@@ -1,7 +1,10 @@
 """Gold that contradicts itself, or that no text can match, is refused with its rows, everywhere."""
 
 import json
+import os
 import re
+import signal
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +12,7 @@ import pytest
 import yaml
 
 from foreign_rows import write
+from paribus.analysis.elsewhere.gold import Study
 from paribus.cli.main import main
 from paribus.config.schema import DataConfig
 from paribus.data.problems import load_problems
@@ -266,3 +270,30 @@ def test_one_solution_has_one_scorer(count, said):
     ]
     with pytest.raises(DataError, match=said):
         check_gold(problems)
+
+
+def study_of(*answers: str) -> Study:
+    problems = [
+        Problem(question="How many pens?", solution="", answer=answer, where=f"gold:{at}")
+        for at, answer in enumerate(answers, 1)
+    ]
+    return Study(stated=problems, asked=problems)
+
+
+def test_what_another_process_finds_wrong_with_gold_is_raised_where_it_is_waited_for() -> None:
+    wait = study_of("4", "7").start()
+
+    with pytest.raises(DataError, match="two gold answers: gold:1 says 4 and gold:2 says 7"):
+        wait()
+
+
+def test_gold_is_studied_here_where_the_other_process_was_killed() -> None:
+    class Killed(Study):
+        def _send(self, sender: Connection) -> None:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    good, wrong = study_of("4"), study_of("4", "7")
+
+    assert Killed(stated=good.stated, asked=good.asked).start()() == ""
+    with pytest.raises(DataError, match="two gold answers"):
+        Killed(stated=wrong.stated, asked=wrong.asked).start()()

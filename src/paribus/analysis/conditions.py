@@ -281,12 +281,14 @@ def about_likeness(tables: Tables) -> list[str]:
     """Say which test problems may not be independent: copies, and those of one template."""
     if _generated(tables) or not tables.complete:
         return []
-    asked = tables.complete[0].generations
-    found = about_alike(
-        tuple(generation.question for generation in asked),
-        tuple(generation.group for generation in asked),
-    )
-    return [f"{found}. {_GROUP}"] if found else []
+    alike = tables.alike
+    if alike is None:
+        asked = tables.complete[0].generations
+        alike = about_alike(
+            tuple(generation.question for generation in asked),
+            tuple(generation.group for generation in asked),
+        )
+    return [f"{alike}. {_GROUP}"] if alike else []
 
 
 def _about_generated(tables: Tables) -> list[str]:

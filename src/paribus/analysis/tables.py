@@ -151,6 +151,7 @@ class Tables:
         repeats: arms whose several runs are not known to be separate training runs.
         likely: arms of files whose texts or answers are too much alike, and in what; see
             `likeness`.
+        alike: what `about_alike` says of the problems; None if it has not been asked.
         margins: (a, b) of a contrast -> the largest difference that would not matter, as a share.
         asked: one sentence for each question that was asked after the runs.
         looks: every look at the verdicts, this one too, oldest first.
@@ -167,6 +168,7 @@ class Tables:
     tuning: dict[str, ArmTuning] = field(default_factory=dict)
     repeats: frozenset[str] = frozenset()
     likely: tuple[tuple[frozenset[str], str], ...] = ()
+    alike: str | None = None
     margins: dict[tuple[str, str], float] = field(default_factory=dict)
     asked: tuple[str, ...] = ()
     looks: tuple[Look, ...] = ()

@@ -175,10 +175,13 @@ _UNSEEN = re.compile(
 
 _MARK = "####"
 
+FIX = "fix or remove the others"
+"""What to do where rows have two golds for one question."""
+
 
 def check_gold(
     problems: Sequence[Problem],
-    which: str = "fix or remove the others",
+    which: str = FIX,
     style: AnswerStyle = "auto",
 ) -> None:
     """Raise DataError, naming rows, if a question has two golds or a solution is not correct.

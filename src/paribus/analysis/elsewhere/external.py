@@ -21,6 +21,7 @@ from paribus.analysis.elsewhere.gold import (
     WHICH,
     Gold,
     LeftOut,
+    Study,
     check_shared,
     notes_of,
     notes_with_prompts,
@@ -43,7 +44,6 @@ from paribus.analysis.elsewhere.samples import Sample
 from paribus.analysis.elsewhere.sources import Source, read_sources
 from paribus.analysis.tables import FILE, Arm, Run, Tables, with_generations
 from paribus.errors import DataError
-from paribus.evaluation.scoring import check_gold
 from paribus.records import AnswerStyle, Generation, Problem
 from paribus.store.results import DataCounts
 
@@ -114,12 +114,16 @@ def collect(
     known = None if gold is None else read_gold(gold, group_by)
     problems = {} if known is None else dict(known.problems)
     answers = [_answers(each, known, problems, group_by) for each in sources if each.run.complete]
-    check_gold([problem for each in answers for problem in each.problems], WHICH)
     left_out = tuple(_left_out(answer, problems) for answer in answers)
     shared = [key for key in problems if all(key in answer.samples for answer in answers)]
-    check_shared(left_out, shared, common=common)
-    settings = all(answer.source.identity for answer in answers)
     asked = [problems[key] for key in shared]
+    study = _study(known, answers, asked).start()
+    try:
+        check_shared(left_out, shared, common=common)
+    except DataError:
+        study()  # wrong gold is the better reason
+        raise
+    settings = all(answer.source.identity for answer in answers)
     runs = [_run(answer, asked, style, settings=settings) for answer in answers]
     written = [each.written(run) for each, run in zip(answers, runs, strict=True)]
     refuse_copies(written)
@@ -136,6 +140,7 @@ def collect(
             tables,
             repeats=frozenset(doubts),
             likely=likely,
+            alike=study(),
             margins={(a, b): said.margin for a, b, _ in tables.declared} if said.margin else {},
         ),
         left_out=left_out,
@@ -145,6 +150,13 @@ def collect(
             *notes_on(written, doubts, said, likely),
         ),
     )
+
+
+def _study(known: Gold | None, answers: Sequence[_Answers], asked: Sequence[Problem]) -> Study:
+    if known is not None:
+        return Study(stated=known.stated, asked=asked)
+    own = [problem for answer in answers for problem in answer.problems]
+    return Study(stated=own, asked=asked, which=WHICH)
 
 
 def _arms(
