@@ -3,12 +3,15 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 import pytest
+import yaml
 
 from foreign_rows import asked, write
+from outside import started
 from paribus.cli.main import main
 from paribus.store.layout import ExperimentFolder
 from stores import complete, describe_trained
@@ -25,6 +28,12 @@ model: gemma-3-270m
 method: lora
 data: {source: wordproblems, train_size: 8, test_size: 4}
 """
+SMALLEST = {
+    "data": {"source": "wordproblems", "train_size": 4, "test_size": 2, "max_steps": 1},
+    "training": {"batch_size": 4, "micro_batch": 4, "precision": "fp32"},
+    "evaluation": {"max_new_tokens": 3},
+    "arms": {"lora": {"method": "lora"}},
+}
 
 
 @pytest.fixture
@@ -122,6 +131,44 @@ def test_children_print_where_their_parent_may_not(tmp_path):
     )
     assert done.returncode == 0
     assert out.read_text().splitlines() == [str(["/dev/null"] * 2), str(["backslashreplace"] * 2)]
+
+
+@pytest.fixture
+def unread() -> Iterator[int]:
+    """A pipe whose reader has left, as `head` does."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    yield writer
+    os.close(writer)
+
+
+def test_children_print_where_nobody_reads(tmp_path, unread):
+    script, out = tmp_path / "script.py", tmp_path / "out"
+    script.write_text(SCRIPT.replace("os.readlink", "str"), encoding="utf-8")
+    words = [sys.executable, str(script), str(out)]
+    assert subprocess.run(words, stdout=unread, stderr=unread, check=False).returncode == 0
+    assert len(out.read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize("verb", [*VERBS, "status --json", "report runs/small"])
+def test_a_reader_that_has_left_changes_nothing(folder, monkeypatch, capsys, unread, verb):
+    expected = main(verb.split()), capsys.readouterr().err
+    with os.fdopen(os.dup(unread), "w", encoding="utf-8") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        assert (main(verb.split()), capsys.readouterr().err) == expected
+        monkeypatch.setattr(sys, "stderr", stream)
+        assert main(verb.split()) == expected[0]
+
+
+def test_a_run_continues_when_nobody_reads_it(tiny, tmp_path):
+    """As with `2>&1 | head -1`."""
+    (tmp_path / "e.yaml").write_text(yaml.safe_dump({**SMALLEST, "model": str(tiny)}))
+    running = started("run", "e.yaml", cwd=tmp_path, stderr=subprocess.STDOUT)
+    assert running.stdout.readline() == "e: checking data, prompts and weights\n"
+    running.stdout.close()
+    assert running.wait() == 0
+    assert (tmp_path / "runs/e/lora/seed-0/manifest.json").exists()
+    assert (tmp_path / "runs/e/report/index.html").exists()
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")

@@ -6,13 +6,17 @@ A run's process hears SIGTERM only: the parent passes on Ctrl-C, SIGTERM and a c
     with at_a_step():               # in here it is only noted
         ...
         if asked(): save and raise Stopped
+
+A reader who leaves, such as `head`, asks for nothing: `enduring` streams drop what nobody reads.
 """
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any, TextIO, cast
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Ctrl-C, what a scheduler sends, a terminal that was closed."""
@@ -120,3 +124,38 @@ def at_a_step() -> Iterator[None]:
         _patient = False
     if _asked:
         raise Stopped
+
+
+def silence(stream: TextIO) -> None:
+    """Let `stream` lead nowhere: what is still buffered is flushed at exit, and must not fail."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def enduring(stream: TextIO, fault: type[OSError] = OSError) -> TextIO:
+    """Return `stream` wrapped so that it stays silent once writing has failed with `fault`.
+
+    A terminal was closed, or `head` has seen enough: that must not end a run, least of all while
+    it saves what it has done because of it.
+    """
+    return cast(TextIO, _Enduring(stream, fault))
+
+
+class _Enduring:
+    def __init__(self, stream: TextIO, fault: type[OSError]) -> None:
+        self._stream, self._fault = stream, fault
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except self._fault:
+            silence(self._stream)
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except self._fault:
+            silence(self._stream)

@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from paribus.analysis.headroom import ProtocolScore, judge_headroom, read_scores
-from paribus.cli.console import PlainConsole, enduring
+from paribus.cli.console import PlainConsole
 from paribus.cli.display import Display
 from paribus.config.load import Loaded, load, typed
 from paribus.data.problems import load_problems
@@ -25,6 +25,7 @@ from paribus.report.units import accuracy_cell
 from paribus.running.untuned import BASELINES, Candidate, plan_models, run_models
 from paribus.statistics.intervals import Interval
 from paribus.statistics.power import problems_needed
+from paribus.stopping import enduring
 from paribus.store.layout import ExperimentFolder
 
 DIFFERENCE = 0.05

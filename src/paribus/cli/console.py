@@ -14,7 +14,6 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 from io import TextIOWrapper
-from typing import IO, TextIO, cast
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.segment import Segment
@@ -70,51 +69,6 @@ class PlainConsole(Console):
                 yield segment
             else:
                 yield Segment(printable(segment.text), segment.style)
-
-
-def silence(stream: TextIO) -> None:
-    """Let `stream` lead nowhere: what is still buffered is flushed at exit, and must not fail."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-
-
-def enduring(stream: TextIO) -> IO[str]:
-    """Return `stream` wrapped so that it stays silent once its reader is gone.
-
-    A terminal was closed, or `head` has seen enough: that must not end a run, least of all while
-    it saves what it has done because of it.
-    """
-    return cast(IO[str], _Enduring(stream))
-
-
-class _Enduring:
-    """All of a text stream that rich asks for."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self.encoding = stream.encoding
-
-    def write(self, text: str) -> int:
-        """Write `text`, or drop it."""
-        try:
-            return self._stream.write(text)
-        except OSError:
-            silence(self._stream)
-            return len(text)
-
-    def flush(self) -> None:
-        """Write out what is buffered, or drop it."""
-        try:
-            self._stream.flush()
-        except OSError:
-            silence(self._stream)
-
-    def isatty(self) -> bool:
-        """Return whether it is a terminal."""
-        return self._stream.isatty()
-
-    def fileno(self) -> int:
-        """Return the file's number."""
-        return self._stream.fileno()
 
 
 _NAME, _LEAST_NAME, _LEAST_WORDS = 28, 12, 8

@@ -22,16 +22,17 @@ import gc
 import shlex
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from paribus.cli.arguments import parser
-from paribus.cli.console import PlainConsole, enduring, settle_streams, silence
+from paribus.cli.console import PlainConsole, settle_streams
 from paribus.errors import ParibusError, UserError
 from paribus.files import is_special, path_fault
-from paribus.stopping import ending_on_signals
+from paribus.stopping import ending_on_signals, enduring, silence
 
 if TYPE_CHECKING:
     from paribus.config.load import Loaded
@@ -46,10 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     errors = PlainConsole(file=enduring(sys.stderr), highlight=False, soft_wrap=True)
     try:
         _refuse_paths(options)
-        with ending_on_signals():
-            code = _run_verb(options)
-        sys.stdout.flush()  # at exit it would be too late to find that nobody reads
-        return code
+        with ending_on_signals(), _readers_may_leave():
+            return _run_verb(options)
     except ParibusError as error:
         errors.print(f"[bold red]error:[/] {_plain(error.message)}")
         if error.remedy:
@@ -63,17 +62,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             errors.print("\nstopped")
         return 128 + int(getattr(stop, "number", signal.SIGINT))
-    except (BrokenPipeError, SystemExit) as left:
-        if isinstance(left, SystemExit) and not isinstance(left.__context__, BrokenPipeError):
-            raise
-        # The reader of our output, such as `head`, has left; rich makes a SystemExit of that.
-        silence(sys.stdout)
-        return 0
     except OSError as error:
         message, remedy, code = _system_fault(error)
         errors.print(f"[bold red]error:[/] {_plain(message)}")
         errors.print(f"  → {remedy}")
         return code
+
+
+@contextmanager
+def _readers_may_leave() -> Iterator[None]:
+    """While the block runs, print on: who reads a part, as `head` does, changes no exit code."""
+    out, errors = (enduring(stream, BrokenPipeError) for stream in (sys.stdout, sys.stderr))
+    with redirect_stdout(out), redirect_stderr(errors):
+        try:
+            yield
+        finally:
+            sys.stdout.flush()  # at exit it would be too late to find that nobody reads
 
 
 def _system_fault(error: OSError) -> tuple[str, str, int]:

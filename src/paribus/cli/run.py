@@ -21,7 +21,7 @@ from paribus.analysis.reading import read_experiment
 from paribus.analysis.robustness import read_labels
 from paribus.analysis.wording import join, p_value, points
 from paribus.cli.arguments import command
-from paribus.cli.console import PlainConsole, enduring
+from paribus.cli.console import PlainConsole
 from paribus.cli.display import Display
 from paribus.cli.report import show_report
 from paribus.cli.warnings import violation_lines
@@ -33,6 +33,7 @@ from paribus.planning.preflight import Warned
 from paribus.planning.rules.card import Severity
 from paribus.records import Settled
 from paribus.running.local import ExperimentOutcome, run_experiment
+from paribus.stopping import enduring
 from paribus.store.experiments import ArmTuning, read_tuning
 from paribus.store.layout import ExperimentFolder
 from paribus.store.ledger import Decided, Look, append_look, read_looks, stopped_at

@@ -27,7 +27,7 @@ from paribus.errors import OutOfMemory, ParibusError, RunFailed, StoreError
 from paribus.planning.devices import GB
 from paribus.planning.forecast import PLANNED, Planned
 from paribus.running.progress import Progress
-from paribus.stopping import Stopped, hear, passing_on
+from paribus.stopping import Stopped, enduring, hear, passing_on
 from paribus.store.layout import RunFolder
 from paribus.store.runs import RunState, fail, locked, read_events, state
 
@@ -175,6 +175,8 @@ def _last_words(failure: ParibusError | Stopped | None) -> str:
 
 def _child(work: Callable[[Send], None], sender: Connection) -> None:
     hear()  # the parent decides, and passes it on
+    # A library prints what it likes, and who read it may have left.
+    sys.stdout, sys.stderr = enduring(sys.stdout), enduring(sys.stderr)
     import paribus.running.preload  # noqa: F401  # done already where the process was forked
 
     def send(message: Any) -> None:
