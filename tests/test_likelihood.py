@@ -10,7 +10,7 @@ from paribus.data import wordproblems
 from paribus.evaluation.engine.likelihood import likelihoods, measure_likelihoods
 from paribus.models.load import for_inference
 from paribus.prompts.encode import Encoded, encode_examples
-from paribus.prompts.formats import render_prompt, render_solution
+from paribus.prompts.formats import render_example
 from paribus.records import Likelihood, Variant
 
 
@@ -20,16 +20,17 @@ def examples(tokenizer) -> list[Encoded]:
     train, test = wordproblems.generate_problems(
         seed=2, train_size=1, test_size=9, variant=Variant.SOCRATIC, steps=(1, 3)
     )
-    prompts = [
-        render_prompt(
+    rendered = [
+        render_example(
             problem.question,
+            problem.solution,
             format="raw",
             shots=train if number == 4 else (),
             tokenizer=tokenizer,
         )
         for number, problem in enumerate(test)
     ]
-    solutions = [render_solution(problem.solution, format="raw") for problem in test]
+    prompts, solutions = zip(*rendered, strict=True)
     return encode_examples(prompts, solutions, tokenizer.eos_token_id, tokenizer)
 
 

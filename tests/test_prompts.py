@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerFast
 
 from paribus.errors import PromptError
 from paribus.prompts.encode import Encoded, encode_examples, encode_prompts
-from paribus.prompts.formats import render_prompt, render_solution, stop_token
+from paribus.prompts.formats import render_example, render_prompt, stop_token
 from paribus.records import Problem
 from paribus.testing.tiny import tiny_tokenizer
 
@@ -55,10 +55,15 @@ def render(format: str, shots: int, tokenizer, question: str = QUESTION) -> str:
     return render_prompt(question, format=format, shots=[SHOT] * shots, tokenizer=tokenizer)
 
 
+def rendered(format: str, tokenizer, question: str = QUESTION, solution: str = SOLUTION):
+    return render_example(question, solution, format=format, shots=(), tokenizer=tokenizer)
+
+
 def example(format: str, tokenizer, question: str = QUESTION, solution: str = SOLUTION) -> Encoded:
+    prompt, target = rendered(format, tokenizer, question, solution)
     (encoded,) = encode_examples(
-        [render(format, 0, tokenizer, question)],
-        [render_solution(solution, format=format)],
+        [prompt],
+        [target],
         stop_token(format=format, tokenizer=tokenizer),
         tokenizer,
     )
@@ -83,12 +88,11 @@ def test_golden_prompts_with_exactly_one_bos(tokenizer, format, shots):
 
 
 def test_a_solution_follows_a_raw_prompt_after_a_blank_as_in_the_shot(tokenizer):
-    assert render_solution(SHOT.solution, format="raw") == " " + SHOT.solution
-    assert render_solution(SHOT.solution, format="chat") == SHOT.solution
-    for format in ("raw", "chat"):
-        solved = render(format, 0, tokenizer, SHOT.question)
-        solved += render_solution(SHOT.solution, format=format)
-        assert render(format, 1, tokenizer).startswith(solved)
+    for format, blank in (("raw", " "), ("chat", "")):
+        prompt, target = rendered(format, tokenizer, SHOT.question, SHOT.solution)
+        assert prompt == render(format, 0, tokenizer, SHOT.question)
+        assert target == blank + SHOT.solution
+        assert render(format, 1, tokenizer).startswith(prompt + target)
 
 
 @pytest.mark.parametrize("format", STOPS)
@@ -100,7 +104,7 @@ def test_an_example_ends_with_the_token_generation_stops_on(tokenizer, format):
     assert encoded.ids[-1] == stop
     assert encoded.ids[: encoded.prompt_length] == prompt
     target = encoded.ids[encoded.prompt_length : -1]
-    assert tokenizer.decode(target) == render_solution(SOLUTION, format=format)
+    assert tokenizer.decode(target) == {"raw": " ", "chat": ""}[format] + SOLUTION
     assert encoded.target_length == len(target) + 1
 
 
@@ -181,19 +185,9 @@ def test_without_an_end_of_sequence_token_raw_is_refused(tokenizer):
         stop_token(format="raw", tokenizer=without(tokenizer, eos_token=None))
 
 
-@pytest.mark.parametrize(
-    "template",
-    [
-        pytest.param("{% for m in messages %}{{ m['content'] }}{% endfor %}", id="no-end"),
-        pytest.param(
-            "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}"
-            "{% if add_generation_prompt %}Now you: {% endif %}",
-            id="another-generation-prompt",
-        ),
-    ],
-)
-def test_a_template_that_does_not_end_turns_is_refused(tokenizer, template):
-    with pytest.raises(PromptError, match="does not end an assistant's turn with a token"):
+def test_a_template_that_does_not_end_turns_is_refused(tokenizer):
+    template = "{% for m in messages %}{{ m['content'] }}{% endfor %}"
+    with pytest.raises(PromptError, match="writes nothing behind an assistant's turn"):
         stop_token(format="chat", tokenizer=without(tokenizer, chat_template=template))
 
 
@@ -216,6 +210,8 @@ def ending(mark: str, tokenizer):
         ("<eos>\n[next]", "<eos>"),
         ("\n", "Ċ"),
         ("#\n", "#"),
+        ("\n<eos>", "<eos>"),
+        (" <eos>", "<eos>"),
     ],
 )
 def test_a_turn_ends_with_one_whole_token(tokenizer, mark, token):
@@ -223,9 +219,7 @@ def test_a_turn_ends_with_one_whole_token(tokenizer, mark, token):
     assert tokenizer.convert_ids_to_tokens(stop) == token
 
 
-@pytest.mark.parametrize(
-    "mark", ["<|im_end|>", "###", "\n\n", " \n", "\n<eos>", " <eos>", "☃", "###<eos>", "#\nUser:"]
-)
+@pytest.mark.parametrize("mark", ["<|im_end|>", "###", "\n\n", " \n", "☃", "###<eos>", "#\nUser:"])
 def test_a_marker_of_several_tokens_is_refused(tokenizer, mark):
     """Its first piece would end texts wherever they hold it: `#` is how `#### 7` begins."""
     with pytest.raises(PromptError, match="which is not one token of this tokenizer") as caught:
@@ -271,8 +265,10 @@ def test_a_template_without_a_place_for_a_solution_is_refused(tokenizer, name):
 
 
 def test_a_template_may_trim_blanks(tokenizer):
-    trimming = without(tokenizer, chat_template=TURNS.replace("['content']", "['content'] | trim"))
-    assert render("chat", 0, trimming, " Why? \n") == "<bos>[user]Why?MARK[assistant]"
+    turns = TURNS.replace("['content']", "['content'] | trim").replace("MARK", "<eos>")
+    trimming = without(tokenizer, chat_template=turns)
+    prompt, target = rendered("chat", trimming, " Why? \n", "\n So. ")
+    assert (prompt, target) == ("<bos>[user]Why?<eos>[assistant]", "So.")
 
 
 @given(question=TEXT, solution=TEXT)
@@ -280,6 +276,6 @@ def test_any_text_is_encoded_faithfully(tokenizer, question, solution):
     """No text is cut, and none is changed: decoding gives prompt and solution back."""
     for format in STOPS:
         encoded = example(format, tokenizer, question, solution)
-        whole = render(format, 0, tokenizer, question) + render_solution(solution, format=format)
+        whole = "".join(rendered(format, tokenizer, question, solution))
         decoded = tokenizer.decode(encoded.ids, clean_up_tokenization_spaces=False)
         assert decoded == "<bos>" + whole.removeprefix("<bos>") + STOPS[format]

@@ -91,6 +91,8 @@ def test_a_family_that_the_card_says_cannot_be_decoded_cannot(family: str) -> No
 
 def test_a_date_in_the_template_is_in_the_prompt() -> None:
     tokenizer = tiny_tokenizer()
-    tokenizer.chat_template = "{{ strftime_now('%Y') }} {{ messages[0]['content'] }}"
+    tokenizer.chat_template = (
+        "{{ strftime_now('%Y') }} {% for m in messages %}{{ m['content'] }}<eos>{% endfor %}"
+    )
     prompt = render_prompt("1+1?", format="chat", shots=(), tokenizer=tokenizer)
-    assert prompt == f"{datetime.now().year} 1+1?"  # noqa: DTZ005  # as transformers asks it
+    assert prompt == f"{datetime.now().year} 1+1?<eos>"  # noqa: DTZ005  # as transformers asks it

@@ -11,7 +11,7 @@ from paribus.data import wordproblems
 from paribus.models.load import load_model, make_trainable
 from paribus.models.source import find_model
 from paribus.prompts.encode import encode_examples
-from paribus.prompts.formats import render_prompt, render_solution
+from paribus.prompts.formats import render_example
 from paribus.records import Variant
 from paribus.testing.tiny import tiny_tokenizer
 from paribus.training.train import train
@@ -27,11 +27,13 @@ def word_problems():
     problems, _ = wordproblems.generate_problems(
         seed=1, train_size=32, test_size=1, variant=Variant.MAIN
     )
-    prompts = [
-        render_prompt(problem.question, format="raw", shots=(), tokenizer=tokenizer)
+    rendered = [
+        render_example(
+            problem.question, problem.solution, format="raw", shots=(), tokenizer=tokenizer
+        )
         for problem in problems
     ]
-    solutions = [render_solution(problem.solution, format="raw") for problem in problems]
+    prompts, solutions = zip(*rendered, strict=True)
     return encode_examples(prompts, solutions, tokenizer.eos_token_id, tokenizer)
 
 

@@ -27,8 +27,8 @@ from paribus.prompts.formats import (
     Protocol,
     main_protocol,
     protocols,
+    render_example,
     render_prompt,
-    render_solution,
 )
 from paribus.records import AnswerStyle, Problem
 
@@ -194,27 +194,26 @@ class _Asked:
 
     def alone(self, protocol: Protocol) -> PromptSet:
         """Return the problems under one protocol."""
-        texts = self._rendered(protocol)
+        how = self._how(protocol)
+        texts = [render_prompt(problem.question, **how) for problem in self.problems]
         return self._prompt_set(protocol, texts, encoded(self.source, protocol.format, texts))
 
     def solved(self, protocol: Protocol) -> tuple[PromptSet, tuple[Encoded, ...]]:
         """Return them under one protocol, and each with its gold solution and the stop token."""
-        texts, format = self._rendered(protocol), protocol.format
-        solutions = [render_solution(problem.solution, format=format) for problem in self.problems]
-        encodings = encoded(self.source, format, texts, solutions)
+        how = self._how(protocol)
+        examples = [
+            render_example(problem.question, problem.solution, **how) for problem in self.problems
+        ]
+        texts, targets = [text for text, _ in examples], [target for _, target in examples]
+        encodings = encoded(self.source, protocol.format, texts, targets)
         return self._prompt_set(protocol, texts, encodings), encodings.texts
 
-    def _rendered(self, protocol: Protocol) -> list[str]:
-        tokenizer = tokenizer_of(self.source) if protocol.format == "chat" else None
-        return [
-            render_prompt(
-                problem.question,
-                format=protocol.format,
-                shots=protocol.shown(self.shots),
-                tokenizer=tokenizer,
-            )
-            for problem in self.problems
-        ]
+    def _how(self, protocol: Protocol) -> dict[str, Any]:
+        return {
+            "format": protocol.format,
+            "shots": protocol.shown(self.shots),
+            "tokenizer": tokenizer_of(self.source) if protocol.format == "chat" else None,
+        }
 
     def _prompt_set(self, protocol: Protocol, texts: Sequence[str], found: Encodings) -> PromptSet:
         prompts = tuple(

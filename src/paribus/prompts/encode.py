@@ -5,13 +5,15 @@
     loss     .     .        . .  .      .  x    x    x  x  x    x  x
 
 Each example proves that no token merges across the boundary, that it has one <bos> (if the
-tokenizer begins texts with it), and that it ends with the token generation stops on.
+tokenizer begins texts with it; a chat may have one behind each <eos>), and that it ends with the
+token generation stops on.
 """
 
 import hashlib
 import os.path
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from paribus.errors import PromptError
@@ -132,13 +134,21 @@ def _led(ids: Ids, text: str, bos: int | None, tokenizer: Any) -> Ids:
         return ids
     if not ids or ids[0] != bos:  # chat templates write it themselves
         ids = (bos, *ids)
-    if ids.count(bos) != 1:
+    if ids.count(bos) != 1 and not _each_follows_an_end(ids, bos, tokenizer.eos_token_id):
         raise PromptError(
             f"a prompt has {ids.count(bos)} {tokenizer.bos_token} tokens instead of 1: "
             f"{_shorten(text)}",
             f"remove {tokenizer.bos_token} from the data or the chat template",
         )
     return ids
+
+
+def _each_follows_an_end(ids: Ids, bos: int, eos: int | None) -> bool:
+    """Return whether each <bos> but the first stands right behind an <eos>.
+
+    So Llama-2's template writes a chat of several turns, as texts end to end.
+    """
+    return bos != eos and all(last == eos for last, id in pairwise(ids) if id == bos)
 
 
 def _tails(

@@ -1,7 +1,7 @@
 """Render prompts: training and evaluation both call this, so they cannot disagree. No torch.
 
     raw   Question: {shot}\\nAnswer: {solution}\\n\\nQuestion: {question}\\nAnswer:
-    chat  the tokenizer's own template, each shot a user and an assistant turn
+    chat  the tokenizer's own template, each shot a user and an assistant turn (`prompts/chat`)
 
 The raw text is lm-evaluation-harness's for GSM8K. A protocol is how a problem is put to a model,
 and what helps it while it writes:
@@ -16,38 +16,66 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from jinja2 import TemplateError
-
 from paribus.config.schema import ArmConfig
 from paribus.errors import PromptError
+from paribus.prompts.chat import Message, assistant_turn, chat_example, chat_prompt, message
 from paribus.records import Problem
 
-_QUESTION, _SOLUTION = "What is 6 times 7?", "6*7=42\n#### 42"
-"""What a chat template is tried with: two texts that no template holds itself."""
-_TEMPLATE_REMEDY = "set prompt.format=raw, or use the template that the model was published with"
 
-
-def render_prompt(question: str, *, format: str, shots: Sequence[Problem], tokenizer: Any) -> str:
+def render_prompt(
+    question: str,
+    *,
+    format: str,
+    shots: Sequence[Problem],
+    tokenizer: Any,
+    system: str | None = None,
+) -> str:
     """Return the text put to the model, up to where its solution begins.
 
-    Raises PromptError if `format` is "chat" and the tokenizer has no template, or one that leaves
-    out the question or a shot.
+    `system` is a message before all others. Raises PromptError if `format` is "raw" and there is
+    one, or if it is "chat" and the tokenizer has no template, or one that leaves out a message.
     """
     if format == "raw":
+        if system is not None:
+            raise PromptError(
+                f"a raw prompt has no place for a system message: {system[:60]!r}",
+                "set prompt.format=chat, or put its text at the beginning of each question",
+            )
         solved = [f"Question: {s.question}\nAnswer: {s.solution}\n\n" for s in shots]
         return "".join(solved) + f"Question: {question}\nAnswer:"
-    messages = [
-        m for s in shots for m in (_turn("user", s.question), _turn("assistant", s.solution))
+    return chat_prompt(_messages(question, shots, system), tokenizer)
+
+
+def render_example(
+    question: str,
+    solution: str,
+    *,
+    format: str,
+    shots: Sequence[Problem],
+    tokenizer: Any,
+    system: str | None = None,
+) -> tuple[str, str]:
+    """Return a prompt and its target: what a tuned model learns to write, without its stop token.
+
+    The prompt is that of `render_prompt`. Raises PromptError as it does, and where the template
+    does not write the turns before a solution as in the prompt.
+    """
+    if format == "raw":
+        prompt = render_prompt(
+            question, format=format, shots=shots, tokenizer=tokenizer, system=system
+        )
+        return prompt, f" {solution}"
+    return chat_example(_messages(question, shots, system), solution, tokenizer)
+
+
+def _messages(question: str, shots: Sequence[Problem], system: str | None) -> list[Message]:
+    first = [] if system is None else [message("system", system)]
+    solved = [
+        turn
+        for shot in shots
+        for turn in (message("user", shot.question), message("assistant", shot.solution))
     ]
-    messages.append(_turn("user", question))
-    text = _apply(tokenizer, messages, add_generation_prompt=True)
-    _refuse_left_out(text, messages)
-    return text
-
-
-def render_solution(solution: str, *, format: str) -> str:
-    """Return the text a tuned model learns to write after the prompt, without its stop token."""
-    return f" {solution}" if format == "raw" else solution
+    return [*first, *solved, message("user", question)]
 
 
 def stop_token(*, format: str, tokenizer: Any) -> int:
@@ -56,7 +84,7 @@ def stop_token(*, format: str, tokenizer: Any) -> int:
     Raw: the end-of-sequence token. Chat: what the template puts behind an assistant's turn,
     `<end_of_turn>` for Gemma. Raises PromptError if that is not one token of the tokenizer's.
     """
-    return _end_of_text(tokenizer) if format == "raw" else _end_of_turn(tokenizer)
+    return _end_of_text(tokenizer) if format == "raw" else assistant_turn(tokenizer).stop
 
 
 def _end_of_text(tokenizer: Any) -> int:
@@ -70,78 +98,6 @@ def _end_of_text(tokenizer: Any) -> int:
             "name a token of the vocabulary as eos_token in tokenizer_config.json",
         )
     return end
-
-
-def _end_of_turn(tokenizer: Any) -> int:
-    asked = [_turn("user", _QUESTION)]
-    prompt = _apply(tokenizer, asked, add_generation_prompt=True)
-    turns = [*asked, _turn("assistant", _SOLUTION)]
-    whole = _apply(tokenizer, turns, add_generation_prompt=False)
-    _refuse_left_out(whole, turns)
-    after = whole.removeprefix(prompt + _SOLUTION)
-    ids = tokenizer.encode(after, add_special_tokens=False)
-    if not whole.startswith(prompt + _SOLUTION) or not ids:
-        raise PromptError(
-            "the chat template does not end an assistant's turn with a token",
-            "set prompt.format=raw",
-        )
-    if not _is_whole(ids, after, tokenizer):
-        pieces = ", ".join(map(repr, tokenizer.convert_ids_to_tokens(ids)))
-        raise PromptError(
-            f"the chat template ends an assistant's turn with {after[:40]!r}, which is not one "
-            f"token of this tokenizer but {pieces[:200]}",
-            "set prompt.format=raw, or add the marker to the tokenizer and resize the model",
-        )
-    return int(ids[0])
-
-
-def _is_whole(ids: Sequence[int], after: str, tokenizer: Any) -> bool:
-    """Return whether the first of `ids`, which `after` is made of, is a marker by itself.
-
-    It is if it was added to the vocabulary as one, or if it alone is more than blanks.
-    """
-    added = tokenizer.added_tokens_decoder.get(ids[0])
-    if added is not None:  # <unk> is one too, and stands for what the vocabulary lacks
-        return after.lstrip().startswith(added.content)
-    if len(ids) == 1:
-        return True
-    return bool(tokenizer.decode(ids[:1]).strip()) and not tokenizer.decode(ids[1:]).strip()
-
-
-def _refuse_left_out(text: str, messages: Sequence[dict[str, str]]) -> None:
-    """Raise PromptError unless `text` has all messages in order. Templates may trim blanks."""
-    end = 0
-    for message in messages:
-        said = message["content"].strip()
-        start = text.find(said, end)
-        if start < 0:
-            raise PromptError(
-                f"the chat template leaves out or changes what the {message['role']} says: "
-                f"{said[:60]!r}",
-                _TEMPLATE_REMEDY,
-            )
-        end = start + len(said)
-
-
-def _turn(role: str, content: str) -> dict[str, str]:
-    return {"role": role, "content": content}
-
-
-def _apply(tokenizer: Any, messages: list[dict[str, str]], *, add_generation_prompt: bool) -> str:
-    if not tokenizer.chat_template:
-        raise PromptError("this model's tokenizer has no chat template", "set prompt.format=raw")
-    try:
-        text: str = tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=add_generation_prompt
-        )
-    except (TemplateError, ValueError, TypeError, ArithmeticError, LookupError, MemoryError,
-            RecursionError, AttributeError) as error:  # fmt: skip
-        # The template came with the model and runs in a sandbox, which refuses by these too.
-        raise PromptError(
-            f"the chat template fails: {type(error).__name__}: {str(error)[:200]}",
-            _TEMPLATE_REMEDY,
-        ) from error
-    return text
 
 
 _SHOWN: Final = {"zero_shot": slice(0), "one_shot": slice(1), "few_shot": slice(None)}
