@@ -36,7 +36,7 @@ from paribus.analysis.pairing import align
 from paribus.analysis.summary import main_protocol, texts
 from paribus.analysis.tables import MAIN_SCORER, Run, Tables, judged_by, with_generations
 from paribus.analysis.wording import Finding, ends
-from paribus.evaluation.scoring import SCORERS
+from paribus.evaluation.scoring import SCORERS, check_gold
 from paribus.statistics.crossed import components, estimate, too_uncertain
 from paribus.statistics.intervals import Interval
 from paribus.statistics.verdicts import Verdict, as_existing, decide, holm
@@ -165,6 +165,7 @@ def _shift(tables: Tables, variation: Variation, before: Contrast, after: Contra
 def read_labels(path: Path) -> dict[str, str]:
     """Return problem id -> corrected answer. Raises DataError on a malformed file."""
     gold = read_gold(path, None)
+    check_gold(gold.stated)
     return {problem.id: problem.answer for problem in gold.problems.values()}
 
 
