@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from paribus.records import problem_id
+from paribus.records import Generation, problem_id
+from paribus.store.runs import as_generation
 
 QUESTIONS = [f"Tom has {n} pens and buys 1. How many?" for n in range(12)]
 GOLD = [
@@ -51,6 +52,11 @@ def own(texts: dict[int, str]) -> list[dict[str, Any]]:
         }
         for n, text in texts.items()
     ]
+
+
+def generations(texts: dict[int, str]) -> list[Generation]:
+    """What a run that wrote `texts` stores."""
+    return [as_generation(row) for row in own(texts)]
 
 
 def strict_json(text: str) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 describe(folder)                              # arms baseline, full, lora
 finish(folder, "full", answers({0, 1}))       # solves the first two of ten
+complete_run(folder.run("full", 1))           # no texts, and not in the ledger
+failed(folder.run("lora", 1), "out of memory")
 stopped(folder.run("lora", 0))                # resumes from step 2 of 4
 
 trained(folder)                               # three complete runs with losses and costs
@@ -20,8 +22,11 @@ import yaml
 from by_hand import generation
 from inside import paribus
 from interrupted import run_until, spec_of
+from paribus.config.load import load
+from paribus.design.matrix import Design, expand
 from paribus.records import Generation, Stop
 from paribus.report.page import write_report
+from paribus.running.local import description
 from paribus.store import runs
 from paribus.store.checkpoints import Pieces, make_room, publish
 from paribus.store.experiments import Description, write_description
@@ -45,9 +50,10 @@ def describe(
     contrasts: Sequence[tuple[str, str, str]] | None = None,
     *,
     origins: Mapping[str, str] = {"name": "x.yaml:1"},  # noqa: B006
+    identity: Mapping[str, Any] = {},  # noqa: B006
     **config: Any,
 ) -> None:
-    """Describe an experiment of `arms`, name to method.
+    """Describe an experiment of `arms`, name to method; `identity` adds to that of each.
 
     Without `contrasts` each tuned arm is compared with `baseline`, then the two with each other.
     """
@@ -57,7 +63,7 @@ def describe(
             ("lora", "baseline", "tuning"),
             ("full", "lora", "method"),
         ]
-    description: dict[str, Any] = {
+    content: dict[str, Any] = {
         "format": 1,
         "config": {"name": "small", "question": "Which?", "hypothesis": "", "seeds": 1, **config},
         "origins": dict(origins),
@@ -65,29 +71,34 @@ def describe(
             {
                 "name": name,
                 "factors": {} if method == "none" else {"method": method},
-                "identity": {"method": method, "model": "tiny", "seed": 0},
+                "identity": {"method": method, "model": "tiny", "seed": 0, **identity},
             }
             for name, method in arms.items()
         ],
         "contrasts": [{"a": a, "b": b, "factor": factor} for a, b, factor in contrasts],
     }
-    write_description(folder, Description.model_validate(description))
+    write_description(folder, Description.model_validate(content))
 
 
-def finish(
-    folder: ExperimentFolder,
-    arm: str,
-    generations: list[Generation],
-    seed: int = 0,
-    *,
+def describe_file(path: Path, values: Sequence[str] = ()) -> Design:
+    """Describe the experiment of a file, as `paribus run` does, in runs/small."""
+    loaded = load(path, values)
+    design = expand(loaded)
+    write_description(ExperimentFolder(Path("runs/small")), description(loaded, design))
+    return design
+
+
+def complete_run(
+    run: RunFolder,
+    generations: Sequence[Generation] = (),
     protocol: str = "zero_shot",
+    *,
+    spec: dict[str, Any] | None = None,
     losses: Sequence[float] = (),
     **result: Any,
-) -> None:
-    """Complete a run with these generations; `result` adds to its result.json."""
-    run = folder.run(arm, seed)
-    runs.begin(run, {"fingerprint": "f", "arm": arm, "replicate": seed})
-    enter(folder, arm, protocol, seed)
+) -> RunFolder:
+    """Complete a run that is not in the ledger; `result` adds to its result.json. Return `run`."""
+    runs.begin(run, spec or {"fingerprint": "f", "arm": run.arm, "replicate": run.replicate})
     for step, loss in enumerate(losses, 1):
         event = {"event": "step", "step": step, "loss": loss, "target_tokens": 10}
         runs.append_event(run, event)
@@ -99,11 +110,27 @@ def finish(
         "environment": {"torch": "2.13.0"},
     }
     runs.finish(run, RunResult.model_validate({**parts, **result}))
+    return run
 
 
-def enter(folder: ExperimentFolder, arm: str, protocol: str, seed: int = 0) -> None:
-    """Write into the ledger that a run read the test split."""
-    read = TestRead(
+def finish(
+    folder: ExperimentFolder,
+    arm: str,
+    generations: Sequence[Generation],
+    seed: int = 0,
+    *,
+    protocol: str = "zero_shot",
+    losses: Sequence[float] = (),
+    **result: Any,
+) -> None:
+    """Complete a run with these generations, on record; `result` adds to its result.json."""
+    enter(folder, arm, protocol, seed)
+    complete_run(folder.run(arm, seed), generations, protocol, losses=losses, **result)
+
+
+def read(arm: str, protocol: str, seed: int = 0) -> TestRead:
+    """A reading of ten test problems."""
+    return TestRead(
         time="2026-01-31T12:00:00+00:00",
         arm=arm,
         seed=seed,
@@ -112,11 +139,21 @@ def enter(folder: ExperimentFolder, arm: str, protocol: str, seed: int = 0) -> N
         test_sha256="a",
         fingerprint="f",
     )
-    append_read(folder.ledger, read)
+
+
+def enter(folder: ExperimentFolder, arm: str, protocol: str, seed: int = 0) -> None:
+    """Write into the ledger that a run read the test split."""
+    append_read(folder.ledger, read(arm, protocol, seed))
 
 
 def answers(solved: set[int], problems: range = range(10)) -> list[Generation]:
     return [generation(n, f"So.\n#### {7 if n in solved else 8}\n") for n in problems]
+
+
+def failed(run: RunFolder, error: str, traceback: str = "Traceback …") -> None:
+    """A run that failed."""
+    runs.begin(run, SPEC)
+    runs.fail(run, error, traceback)
 
 
 def stopped(run: RunFolder) -> None:

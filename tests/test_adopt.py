@@ -9,30 +9,28 @@ from typing import Any
 
 import pytest
 
-from by_hand import result
 from paribus.cli.main import main
 from paribus.files import read_json, sha256_of_json
 from paribus.records import Likelihood
 from paribus.store import runs
-from paribus.store.experiments import DescribedArm, Description, write_description
 from paribus.store.layout import ExperimentFolder, RunFolder
 from paribus.store.ledger import read_ledger
+from paribus.store.manifest import write_manifest
 from paribus.store.runs import locked
-from stores import answers, enter
+from stores import answers, complete_run, describe, enter
 
 INPUTS = {"model": "sha256:m", "test_sha256": "t", "tokens": "k"}
 
 
 def identity(seed: int) -> dict[str, Any]:
-    return {"method": "lora", "training": {"learning_rate": 1e-4}, "replicate": seed}
+    training = {"learning_rate": 1e-4}
+    return {"method": "lora", "model": "tiny", "seed": 0, "training": training, "replicate": seed}
 
 
 def store(folder: Path) -> ExperimentFolder:
     """Two arms of two seeds; of the first arm a run is complete and on record."""
     made = ExperimentFolder(folder / "runs" / "x")
-    arms = [DescribedArm(name=n, factors={}, identity=identity(0)) for n in ("lora", "other")]
-    config = {"name": "x", "question": "Which?", "seeds": 2}
-    write_description(made, Description(config=config, origins={}, arms=arms, contrasts=[]))
+    describe(made, dict.fromkeys(("lora", "other"), "lora"), [], identity=identity(0), seeds=2)
     return made
 
 
@@ -40,13 +38,14 @@ def complete(run: RunFolder, spec: dict[str, Any] | None = None) -> None:
     """A complete run without a line in the ledger; `spec` changes what defines it."""
     own = {"identity": identity(run.replicate), "inputs": INPUTS, "arm": run.arm,
            "replicate": run.replicate} | (spec or {})  # fmt: skip
-    runs.begin(run, {"fingerprint": sha256_of_json(own["identity"]), **own})
-    runs.write_generations(run, "zero_shot/raw", answers({0, 1}))
+    own["fingerprint"] = sha256_of_json(own["identity"])
+    heldout = {"problems": 10, "variant": "main"}
+    complete_run(run, answers({0, 1}), "zero_shot/raw", spec=own, heldout=heldout)
     runs.write_heldout(run, [Likelihood(problem_id=f"{n:016x}", nll=1.0, tokens=2)
                              for n in range(10)])  # fmt: skip
     run.weights.mkdir()
     (run.weights / "adapter_model.safetensors").write_bytes(b"weights")
-    runs.finish(run, result("zero_shot/raw", 10, heldout={"problems": 10, "variant": "main"}))
+    write_manifest(run)
 
 
 @pytest.fixture

@@ -7,14 +7,12 @@ import pytest
 
 from paribus.cli.main import main
 from paribus.config.load import load
-from paribus.design.matrix import expand
 from paribus.design.questions import ask
 from paribus.errors import UserError
 from paribus.files import read_json
-from paribus.running.local import description
-from paribus.store.experiments import read_description, write_description
+from paribus.store.experiments import read_description
 from paribus.store.layout import ExperimentFolder
-from stores import finish_trained
+from stores import describe_file, finish_trained
 
 FILE = """\
 name: small
@@ -33,10 +31,8 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ExperimentFolder:
     """Finished runs of `FILE`, which is x.yaml in the current folder."""
     monkeypatch.chdir(tmp_path)
     Path("x.yaml").write_text(FILE)
-    loaded = load(Path("x.yaml"))
-    design, folder = expand(loaded), ExperimentFolder(Path("runs/small"))
-    write_description(folder, description(loaded, design))
-    for solved, arm in enumerate(design.arms, 2):
+    folder = ExperimentFolder(Path("runs/small"))
+    for solved, arm in enumerate(describe_file(Path("x.yaml")).arms, 2):
         finish_trained(folder, arm.name, solved)
     return folder
 

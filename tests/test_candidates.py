@@ -14,8 +14,8 @@ from paribus.errors import StoreError, UserError
 from paribus.running.untuned import BASELINES, PROTOCOLS, plan_models, run_models
 from paribus.statistics.intervals import share
 from paribus.statistics.power import Design, detectable, problems_needed
-from paribus.store.experiments import DescribedArm, Description, write_description
 from paribus.store.layout import ExperimentFolder, RunFolder
+from stores import describe
 
 
 def scored(
@@ -285,11 +285,7 @@ def test_a_launcher_is_refused_before_anything_is_tested(file, tmp_path, monkeyp
 
 def test_an_experiment_of_that_name_is_not_touched(file, tmp_path):
     folder = ExperimentFolder(tmp_path / "runs" / BASELINES)
-    folder.path.mkdir(parents=True)
-    arms = [DescribedArm(name="lora-main", factors={}, identity={"method": "lora"})]
-    write_description(
-        folder, Description(config={"name": BASELINES}, origins={}, arms=arms, contrasts=[])
-    )
+    describe(folder, {"lora-main": "lora"}, [], name=BASELINES)
     theirs = folder.description.read_text()
     loaded = load(file)
     planned = plan_models(loaded, [], ["zero_shot/raw"])

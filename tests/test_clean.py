@@ -12,13 +12,11 @@ from pathlib import Path
 import pytest
 
 from inside import paribus
-from paribus.store import runs
 from paribus.store.checkpoints import make_room, publish
 from paribus.store.clean import cache_place, places_in
 from paribus.store.layout import ExperimentFolder
-from paribus.store.ledger import TestRead, append_read
 from paribus.store.runs import locked
-from stores import SPEC, answers, describe, finish, stopped
+from stores import SPEC, answers, describe, failed, finish, stopped
 
 
 @pytest.fixture
@@ -27,18 +25,9 @@ def folder(tmp_path) -> ExperimentFolder:
     folder = ExperimentFolder(tmp_path / "runs" / "small")
     describe(folder)
     finish(folder, "baseline", answers({0}))
-    append_read(folder.ledger, READ)
     stopped(folder.run("full", 0))
-    failed = folder.run("lora", 0)
-    runs.begin(failed, SPEC)
-    runs.fail(failed, "step 2: grad_norm is [nan]\n  → lower it", "Traceback …")
+    failed(folder.run("lora", 0), "step 2: grad_norm is [nan]\n  → lower it")
     return folder
-
-
-READ = TestRead(
-    time="2026-01-31T12:00:00+00:00", arm="baseline", seed=0, protocol="zero_shot", problems=10,
-    test_sha256="t", fingerprint="f",
-)  # fmt: skip
 
 
 def tree(path: Path) -> dict[str, bytes | None]:

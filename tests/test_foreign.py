@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from by_hand import result
 from foreign_rows import (
     FIRST,
     GOLD,
     RIGHT,
     SECOND,
     asked,
+    generations,
     harness,
     own,
     plain,
@@ -24,9 +24,9 @@ from paribus.analysis.elsewhere.external import collect
 from paribus.analysis.summary import main_protocol
 from paribus.cli.main import main
 from paribus.errors import DataError
-from paribus.records import Generation, Stop
 from paribus.store import runs
 from paribus.store.layout import ExperimentFolder
+from stores import complete_run
 
 # Written by lm-eval 0.4.13 itself (gsm8k.yaml with 12 questions of ours, a model with canned
 # texts): its own exact_match of each text under both filters stands in each row.
@@ -164,15 +164,10 @@ def test_a_line_said_twice_counts_once_and_is_reported(tmp_path, gold, capsys):
 
 
 def make_run(folder: ExperimentFolder, arm: str, seed: int, texts: dict[int, str]) -> Path:
-    run = folder.run(arm, seed)
     method = "none" if arm == "baseline" else "full"
     identity = {"method": method, "lora": {"r": 8}, "replicate": seed}
     spec = {"fingerprint": "f", "arm": arm, "replicate": seed, "identity": identity}
-    runs.begin(run, spec)
-    generations = [Generation(**{**row, "stop": Stop(row["stop"])}) for row in own(texts)]
-    runs.write_generations(run, "one_shot", generations)
-    runs.finish(run, result("one_shot", len(texts)))
-    return run.path
+    return complete_run(folder.run(arm, seed), generations(texts), "one_shot", spec=spec).path
 
 
 def test_one_name_for_several_files_makes_them_runs_of_one_arm(tmp_path, gold, capsys):

@@ -7,14 +7,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from by_hand import result
 from paribus.cli.main import main
 from paribus.config.load import load
 from paribus.config.spec import RunSpec
 from paribus.design.matrix import expand
 from paribus.planning.inputs import prepare
-from paribus.store import runs
 from paribus.store.layout import ExperimentFolder, RunFolder
+from stores import complete_run
 
 EXPERIMENT = {
     "question": "Which?",
@@ -137,9 +136,8 @@ def test_what_an_arm_reads_must_be_readable(capsys, words, code, said):
 
 def complete(spec: RunSpec, run: RunFolder) -> None:
     inputs = prepare(spec.config, spec.seed).identity()
-    runs.begin(run, {"fingerprint": spec.fingerprint, "identity": spec.identity(),
-                     "inputs": inputs, "environment": {}})  # fmt: skip
-    runs.finish(run, result())
+    written = {"fingerprint": spec.fingerprint, "identity": spec.identity(), "inputs": inputs}
+    complete_run(run, spec={**written, "environment": {}})
 
 
 @pytest.fixture

@@ -15,13 +15,13 @@ from paribus.config.schema import ArmConfig, DataConfig, EvaluationConfig, Promp
 from paribus.config.schema import ProtocolName as Names
 from paribus.design.matrix import expand
 from paribus.errors import ConfigError, DamagedError, PromptError
-from paribus.files import sha256_of_json
 from paribus.planning.inputs import prepare
 from paribus.prompts.formats import Protocol, main_protocol, protocols
 from paribus.running.local import run_experiment
 from paribus.store.layout import ExperimentFolder, RunFolder
-from paribus.store.ledger import TestRead, append_read, now, read_ledger
+from paribus.store.ledger import append_read, read_ledger
 from paribus.store.runs import read_generations
+from stores import read
 
 ALSO = ["zero_shot/raw", "few_shot/raw", "zero_shot/chat", "one_shot/raw+calculator"]
 EXPERIMENT = {
@@ -190,42 +190,31 @@ def test_every_reading_of_the_test_split_is_in_the_ledger(store):
     assert [line.time for line in lines] == sorted(line.time for line in lines)
 
 
-def read_of(number: int) -> TestRead:
-    return TestRead(
-        time=now(),
-        arm="caf\u00e9\u2028",
-        seed=number,
-        protocol="zero_shot/raw",
-        problems=7,
-        test_sha256=sha256_of_json([]),
-        fingerprint="f" * 64,
-    )
+READS = [read("caf\u00e9\u2028", "zero_shot/raw", number) for number in range(3)]
 
 
 def test_the_ledger_only_grows_and_survives_a_torn_line(tmp_path):
     path = tmp_path / "x" / "ledger.jsonl"
     assert read_ledger(path) == []
-    reads = [read_of(number) for number in range(3)]
-    append_read(path, reads[0])
-    append_read(path, reads[1])
+    append_read(path, READS[0])
+    append_read(path, READS[1])
     whole = path.read_bytes()
-    assert read_ledger(path) == reads[:2]
+    assert read_ledger(path) == READS[:2]
     torn = whole.split(b"\n")[0]
     for cut in range(1, len(torn) - 1):
         path.write_bytes(whole + torn[:cut])
-        assert read_ledger(path) == reads[:2]
-        append_read(path, reads[2])
+        assert read_ledger(path) == READS[:2]
+        append_read(path, READS[2])
         assert path.read_bytes().startswith(whole)
-        assert read_ledger(path) == reads
+        assert read_ledger(path) == READS
 
 
 @pytest.mark.parametrize("place", range(3))
 def test_a_ledger_never_counts_too_few_in_silence(tmp_path, place):
     """Whichever byte of whichever line is another: it is an error, or the same readings."""
     path = tmp_path / "ledger.jsonl"
-    reads = [read_of(number) for number in range(3)]
-    for read in reads:
-        append_read(path, read)
+    for reading in READS:
+        append_read(path, reading)
     whole = path.read_bytes()
     starts = [0, *(at + 1 for at, byte in enumerate(whole) if byte == ord("\n"))]
     for at in range(starts[place], starts[place + 1]):
@@ -242,21 +231,20 @@ def test_a_ledger_never_counts_too_few_in_silence(tmp_path, place):
 
 def test_a_line_without_its_newline_counts_and_is_not_joined_to_the_next(tmp_path):
     path = tmp_path / "ledger.jsonl"
-    append_read(path, read_of(0))
+    append_read(path, READS[0])
     path.write_bytes(path.read_bytes()[:-1])
-    assert read_ledger(path) == [read_of(0)]
-    append_read(path, read_of(1))
-    assert read_ledger(path) == [read_of(0), read_of(1)]
+    assert read_ledger(path) == [READS[0]]
+    append_read(path, READS[1])
+    assert read_ledger(path) == READS[:2]
 
 
 def test_two_processes_append_one_after_the_other(tmp_path):
     """Both find a line cut short: whoever comes second must not cut off the first one's."""
     path = tmp_path / "ledger.jsonl"
-    reads = [read_of(number) for number in range(2)]
-    append_read(path, reads[0])
+    append_read(path, READS[0])
     mine = path.read_bytes()
     path.write_bytes(mine[:20])
-    other = Thread(target=append_read, args=(path, reads[1]))
+    other = Thread(target=append_read, args=(path, READS[1]))
     with path.open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         other.start()
@@ -264,7 +252,7 @@ def test_two_processes_append_one_after_the_other(tmp_path):
         assert path.read_bytes() == mine[:20]
         path.write_bytes(mine)
     other.join()
-    assert read_ledger(path) == reads
+    assert read_ledger(path) == READS[:2]
 
 
 def test_a_deleted_run_stays_in_the_ledger(store):

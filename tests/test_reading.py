@@ -15,7 +15,7 @@ from paribus.statistics.intervals import share
 from paribus.store import runs
 from paribus.store.layout import ExperimentFolder
 from paribus.store.manifest import write_manifest
-from stores import answers, describe, finish
+from stores import answers, describe, failed, finish
 
 
 @pytest.fixture
@@ -83,8 +83,7 @@ def test_a_run_without_problems_has_no_accuracy(tmp_path):
 def test_a_failure_that_cannot_be_read_is_one_all_the_same(folder, content):
     run = folder.run("full", 1)
     describe(folder, seeds=2)
-    runs.begin(run, {"fingerprint": "f"})
-    runs.fail(run, "why", "")
+    failed(run, "why")
     run.failure.write_bytes(content)
     said = f"full, seed 1: failed: {run.failure} cannot be read, which says why"
     assert said in read_experiment(folder).missing
@@ -102,8 +101,7 @@ def test_a_run_in_the_place_of_another_is_not_taken_for_it(folder):
 def test_what_is_missing_is_said_and_never_scored(folder):
     describe(folder, seeds=3)
     runs.begin(folder.run("full", 1), {"fingerprint": "f"})
-    runs.begin(folder.run("lora", 1), {"fingerprint": "f"})
-    runs.fail(folder.run("lora", 1), "OutOfMemory: 8 GB wanted\nsecond line", "traceback")
+    failed(folder.run("lora", 1), "OutOfMemory: 8 GB wanted\nsecond line")
     finish(folder, "lora", answers({0}), seed=2)
     path = folder.run("lora", 2).generations("zero_shot")
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:4]))

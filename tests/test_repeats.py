@@ -7,14 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from by_hand import result
-from foreign_rows import GOLD, plain, strict_json, write
+from foreign_rows import GOLD, generations, plain, strict_json, write
 from paribus.cli.main import main
-from paribus.records import Generation, Stop, problem_id
 from paribus.statistics.crossed import components, estimate
 from paribus.statistics.verdicts import as_existing
-from paribus.store import runs
 from paribus.store.layout import ExperimentFolder
+from stores import complete_run
 from templates import of_templates
 
 N = 12
@@ -312,26 +310,12 @@ def test_a_margin_adds_its_verdicts(files, capsys):
 
 
 def make_run(root: Path, arm: str, seed: int, row: str, **settings: Any) -> Path:
-    folder = ExperimentFolder(root).run(arm, seed)
     identity = {"method": "lora", "lora": {"r": 8}, "replicate": seed, **settings}
     if identity["method"] == "none":
         del identity["replicate"], identity["lora"]
-    runs.begin(folder, {"fingerprint": "f", "arm": arm, "replicate": seed, "identity": identity})
-    generations = [
-        Generation(
-            problem_id=problem_id(GOLD[n]["question"]),
-            question=GOLD[n]["question"],
-            answer=str(n + 1),
-            prompt_sha256="0" * 64,
-            text=text,
-            num_tokens=5,
-            stop=Stop.STOP_TOKEN,
-        )
-        for n, text in texts(row, f"{arm}{seed}").items()
-    ]
-    runs.write_generations(folder, "one_shot", generations)
-    runs.finish(folder, result("one_shot", N))
-    return folder.path
+    spec = {"fingerprint": "f", "arm": arm, "replicate": seed, "identity": identity}
+    run, written = ExperimentFolder(root).run(arm, seed), generations(texts(row, f"{arm}{seed}"))
+    return complete_run(run, written, "one_shot", spec=spec).path
 
 
 def test_a_stores_seeds_are_runs(files, capsys):

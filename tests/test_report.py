@@ -10,9 +10,8 @@ from matplotlib.figure import Figure
 
 from paribus.report import drawing
 from paribus.report.page import write_report
-from paribus.store import runs
 from paribus.store.layout import ExperimentFolder
-from stores import TRAINED, complete, describe_trained, finish_trained
+from stores import TRAINED, complete, describe_trained, failed, finish_trained
 
 EVIL = "</pre></script><img src=x onerror=alert(1)><svg/onload=alert(2)> & {{ 7 * 7 }} \u202e"
 VOID = {"meta", "img", "br", "hr", "input", "link"}
@@ -142,8 +141,7 @@ def test_the_same_store_gives_the_same_bytes(folder):
 
 def test_what_is_missing_is_said(folder):
     finish_trained(folder, "baseline", 1)
-    runs.begin(folder.run("full-main", 0), {"fingerprint": "f"})
-    runs.fail(folder.run("full-main", 0), "OutOfMemory: <8 GB> wanted", "traceback")
+    failed(folder.run("full-main", 0), "OutOfMemory: <8 GB> wanted")
     text = Page(write_report(folder).read_text(encoding="utf-8")).text
     assert "Not everything was run." in text
     assert "full-main, seed 0: failed: OutOfMemory: <8 GB> wanted" in text

@@ -23,24 +23,11 @@ from paribus.report.units import protocol_words, signal_words
 from paribus.store import runs
 from paribus.store.experiments import ArmTuning, write_tuning
 from paribus.store.layout import ExperimentFolder
-from paribus.store.ledger import LIKELIHOOD, TestRead
+from paribus.store.ledger import LIKELIHOOD
 from paribus.store.manifest import write_manifest
 from paribus.store.results import DataCounts
 from paribus.store.verify import Checked, verify
-from stores import EVIL, enter, reported
-
-
-def read(arm: str, protocol: str, seed: int = 0) -> TestRead:
-    return TestRead(
-        time="2026-01-31T12:00:00+00:00",
-        arm=arm,
-        seed=seed,
-        protocol=protocol,
-        problems=10,
-        test_sha256="a",
-        fingerprint="f",
-    )
-
+from stores import EVIL, enter, read, reported
 
 ZERO = "zero_shot/raw"
 

@@ -18,7 +18,6 @@ from paribus.errors import DataError
 from paribus.records import problem_id
 from paribus.statistics.crossed import components, estimate
 from paribus.statistics.verdicts import Verdict
-from paribus.store.experiments import read_description, write_description
 from paribus.store.layout import ExperimentFolder
 from stores import answers, describe, finish
 
@@ -253,10 +252,7 @@ def labelled(folder: Path, labels: dict[int, str]) -> ExperimentFolder:
         for number, answer in labels.items()
     ]
     made = ExperimentFolder(folder / "store")
-    describe(made)
-    description = read_description(made)
-    description.config["labels"] = str(label_file(folder, rows))
-    write_description(made, description)
+    describe(made, labels=str(label_file(folder, rows)))
     for arm, solved in (("baseline", set()), ("full", set(range(8))), ("lora", {0, 8})):
         written = [replace(each, problem_id=problem_id(each.question)) for each in answers(solved)]
         finish(made, arm, written)

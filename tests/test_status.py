@@ -13,7 +13,7 @@ from paribus.store import runs
 from paribus.store.layout import ExperimentFolder
 from paribus.store.runs import RunState, locked
 from paribus.store.status import standing
-from stores import SPEC, answers, describe, finish, stopped
+from stores import SPEC, answers, describe, failed, finish, stopped
 
 KEYS = {
     "experiment", "arm", "seed", "learning_rate", "state", "steps", "step", "of_steps", "tested",
@@ -30,8 +30,7 @@ def folder(tmp_path) -> ExperimentFolder:
     finish(folder, "baseline", answers({0}))
     stopped(folder.run("full", 0))
     runs.begin(folder.run("full", 1), SPEC)
-    runs.begin(folder.run("lora", 0), SPEC)
-    runs.fail(folder.run("lora", 0), "step 2: grad_norm is [nan]\n  → lower it", "Traceback …")
+    failed(folder.run("lora", 0), "step 2: grad_norm is [nan]\n  → lower it")
     return folder
 
 

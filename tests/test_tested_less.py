@@ -6,16 +6,10 @@ from typing import Any
 
 import pytest
 
-from by_hand import result
 from paribus.cli.main import main
-from paribus.config.load import load
-from paribus.design.matrix import expand
 from paribus.files import read_json
-from paribus.running.local import description
-from paribus.store import runs
-from paribus.store.experiments import read_description, write_description
 from paribus.store.layout import ExperimentFolder
-from stores import ARMS, answers, describe, enter
+from stores import ARMS, answers, complete_run, describe, describe_file, enter
 
 ALL = {"test_size": 10, "max_new_tokens": 20}
 FEWER = {**ALL, "test_size": 6}
@@ -44,22 +38,16 @@ def finish(
     folder: ExperimentFolder, arm: str, fingerprint: str, how: dict[str, Any], solved: int
 ) -> None:
     """A run of `arm` with the identity `how`, which solves the first `solved` problems."""
-    run = folder.run(arm, 0)
-    runs.begin(run, {"fingerprint": fingerprint, "arm": arm, "replicate": 0, "identity": how})
-    enter(folder, arm, "zero_shot", 0)
-    found = answers(set(range(solved)), range(how["data"]["test_size"]))
-    runs.write_generations(run, "zero_shot", found)
-    runs.finish(run, result("zero_shot", len(found)))
+    enter(folder, arm, "zero_shot")
+    generations = answers(set(range(solved)), range(how["data"]["test_size"]))
+    spec = {"fingerprint": fingerprint, "arm": arm, "replicate": 0, "identity": how}
+    complete_run(folder.run(arm, 0), generations, spec=spec)
 
 
 def store(root: Path, how: dict[str, dict[str, Any]]) -> ExperimentFolder:
     """Three arms, tested as `how` says, of which 10 problems and 20 new tokens are asked."""
     folder = ExperimentFolder(root / "small")
-    describe(folder)
-    stored = read_description(folder)
-    for arm in stored.arms:
-        arm.identity.update(identity(ALL))
-    write_description(folder, stored)
+    describe(folder, identity=identity(ALL))
     for solved, (arm, said) in enumerate(how.items(), 1):
         finish(folder, arm, "f", identity(said), solved)
     return folder
@@ -117,10 +105,8 @@ def further(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ExperimentFolder
     """The runs of `FILE`, which is x.yaml in the current folder, tested on `MORE`."""
     monkeypatch.chdir(tmp_path)
     Path("x.yaml").write_text(FILE)
-    loaded = load(Path("x.yaml"), MORE)
-    design, folder = expand(loaded), ExperimentFolder(Path("runs/small"))
-    write_description(folder, description(loaded, design))
-    for solved, spec in enumerate(design.runs):
+    folder = ExperimentFolder(Path("runs/small"))
+    for solved, spec in enumerate(describe_file(Path("x.yaml"), MORE).runs):
         finish(folder, spec.arm, spec.fingerprint, spec.identity(), solved)
     return folder
 

@@ -8,7 +8,6 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from by_hand import result
 from paribus.config.load import load
 from paribus.config.spec import RunSpec
 from paribus.design.matrix import Design, expand
@@ -19,7 +18,7 @@ from paribus.planning.tuning import best_trial, edge, known_rates, with_rates
 from paribus.store.experiments import ArmTuning, Tried, read_tuning, write_tuning
 from paribus.store.layout import ExperimentFolder
 from paribus.store.manifest import write_sealed
-from paribus.store.runs import begin, finish
+from stores import complete_run
 
 BASE: dict[str, Any] = {
     "data": {"train_size": 9, "test_size": 9, "validation_size": 5},
@@ -252,8 +251,7 @@ def test_rates_stay_known_where_only_the_tests_are_others(tmp_path, typed, known
     folder, before = ExperimentFolder(tmp_path / "runs"), design(tmp_path)
     for trial in before.trials:
         record = {"fingerprint": trial.fingerprint, "identity": trial.identity()}
-        begin(folder.of(trial), record)
-        finish(folder.of(trial), result())
+        complete_run(folder.of(trial), spec=record)
     rows = {
         arm.name: ArmTuning(
             chosen=2e-5,

@@ -15,12 +15,11 @@ import pytest
 from foreign_rows import write
 from paribus.cli.main import main
 from paribus.report.page import write_report
-from paribus.store import runs
-from paribus.store.experiments import Description, write_description
+from paribus.store.experiments import read_description, write_description
 from paribus.store.layout import ExperimentFolder
 from paribus.store.manifest import write_manifest
 from paribus.untrusted import printable
-from stores import complete, describe_trained
+from stores import complete, describe, failed
 
 EVIL = (
     "</script></style></title><img src=x onerror=alert(1)><svg onload=alert(2)>"
@@ -69,29 +68,20 @@ def spoiled(value: Any, kept: tuple[str, ...], evil: str) -> Any:
 
 def experiment(root: Path, evil: str, in_yaml: str, arm: str) -> ExperimentFolder:
     folder = ExperimentFolder(root / "small")
-    describe_trained(folder, question=f"Which? {in_yaml}")
-    description = {
-        **{
-            "format": 1,
-            "config": {
-                "name": f"small{in_yaml}", "question": f"Which? {in_yaml}",
-                "hypothesis": f"This. {in_yaml}", "seeds": 1, "more": {"key": in_yaml},
-            },
-            "origins": {"name": f"x.yaml:1{in_yaml}"},
-            "arms": [
-                {"name": "baseline", "factors": {"method": "none"}, "identity": {"method": "none"}},
-                {"name": "full-main", "factors": {"method": "full", "note": in_yaml},
-                 "identity": {"method": "full", "model": f"m{in_yaml}"}},
-                *({"name": name, "factors": {"method": "lora"}, "identity": {"method": "lora"}}
-                  for name in ("lora-main", arm)),
-            ],
-            "contrasts": [
-                {"a": "full-main", "b": "baseline", "factor": f"tuning{in_yaml}"},
-                {"a": "full-main", "b": arm, "factor": "method"},
-            ],
-        }
-    }  # fmt: skip
-    write_description(folder, Description.model_validate(description))
+    describe(
+        folder,
+        {"baseline": "none", "full-main": "full", "lora-main": "lora", arm: "lora"},
+        [("full-main", "baseline", f"tuning{in_yaml}"), ("full-main", arm, "method")],
+        origins={"name": f"x.yaml:1{in_yaml}"},
+        identity={"model": f"m{in_yaml}"},
+        name=f"small{in_yaml}",
+        question=f"Which? {in_yaml}",
+        hypothesis=f"This. {in_yaml}",
+        more={"key": in_yaml},
+    )
+    described = read_description(folder)
+    described.arms[1].factors["note"] = in_yaml
+    write_description(folder, described)
     complete(folder)
     for run in folder.runs():
         for file in run.path.glob("generations/*.jsonl"):
@@ -100,9 +90,7 @@ def experiment(root: Path, evil: str, in_yaml: str, arm: str) -> ExperimentFolde
         result = json.loads(run.result.read_text("utf-8"))
         run.result.write_text(json.dumps(spoiled(result, ("protocol",), evil)))
         write_manifest(run)
-    failed = folder.run(arm, 0)
-    runs.begin(failed, {"fingerprint": "f"})
-    runs.fail(failed, f"It broke. {evil}", evil)
+    failed(folder.run(arm, 0), f"It broke. {evil}", evil)
     return folder
 
 

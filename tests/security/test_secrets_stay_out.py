@@ -18,10 +18,10 @@ import yaml
 from paribus.config.load import load
 from paribus.errors import ConfigError, RunFailed
 from paribus.files import read_json, write_text
-from paribus.store import runs
 from paribus.store.experiments import Description, write_description
 from paribus.store.layout import ExperimentFolder
 from paribus.untrusted import REMOVED, find_secret, redacted, redacted_values
+from stores import failed
 
 TOKEN = "hf_" + "PlantedByATest" * 3
 NO_FORM = "looks-like-any-other-text"
@@ -165,8 +165,7 @@ def test_errors_hold_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_traceback_in_the_store_holds_no_secret(tmp_path: Path) -> None:
     run = ExperimentFolder(tmp_path).run("a", 0)
-    runs.begin(run, {"fingerprint": "f"})
-    runs.fail(run, "x", f"requests.HTTPError: 401 for {TOKEN}")
+    failed(run, "x", f"requests.HTTPError: 401 for {TOKEN}")
     assert TOKEN not in read_json(run.failure)["traceback"]
 
 
