@@ -156,7 +156,7 @@ def test_what_would_change_runs_is_refused_by_name(
     said = capsys.readouterr().err
     assert "this asks for runs that the store does not hold" in said
     assert all(line in said for line in lines)
-    assert "`paribus run` makes them; a report takes question" in said
+    assert "give them to `paribus run`; a report takes question" in said
     assert "question:" not in said
     assert not store.report.exists()
 

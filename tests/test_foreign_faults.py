@@ -25,7 +25,9 @@ def lines(*rows: Any) -> bytes:
     )
 
 
-DIFFERENT = r"not the same problems: .*: {} problems, {} missing, {} unknown, {} repeated"
+DIFFERENT = (
+    r"the files answer different problems: .*: {} problems, {} missing, {} unknown, {} repeated"
+)
 FAULTS: dict[str, tuple[bytes, str, str]] = {  # name: file, what is said, the remedy
     "missing": (
         lines(*plain(RIGHT)[2:]),
@@ -44,7 +46,7 @@ FAULTS: dict[str, tuple[bytes, str, str]] = {  # name: file, what is said, the r
     ),
     "nothing known": (
         lines({"question": "Who?", "completion": "x"}),
-        "no problem is answered by every file and known: .*12 missing, 1 unknown",
+        "the files share no problem that has a gold answer: .*12 missing, 1 unknown",
         "word for word",
     ),
     "two texts": (
@@ -114,7 +116,7 @@ FAULTS: dict[str, tuple[bytes, str, str]] = {  # name: file, what is said, the r
     },
     "own, bad stop": (
         lines({**own(FIRST)[0], "stop": "x"}),
-        "x.jsonl:1: no generation of paribus: 'x' is not",
+        "x.jsonl:1: not a generation as paribus writes it: 'x' is not",
         "fix",
     ),
 }

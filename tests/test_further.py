@@ -196,7 +196,7 @@ def test_without_its_weights_a_run_cannot_be_tested_further(tmp_path: Path, tiny
     unkept = replace(first.config.training, save_weights=False)
     folder = done(replace(first, config=replace(first.config, training=unkept)), tmp_path)
     assert state(folder.of(first)) is RunState.COMPLETE
-    with pytest.raises(StoreError, match="cannot be tested further, for its weights") as caught:
+    with pytest.raises(StoreError, match="cannot be tested further: its weights") as caught:
         is_complete(then, folder)
     assert "data.test_size: 5 → 9" in caught.value.message
 

@@ -295,8 +295,12 @@ def test_runs_by_a_former_name_are_found(stored: list[str], expected: list[str])
             ["contrasts=[[hott, baseline]]"],
             "command line: contrasts: 'hott' is not an arm; ",
         ),
-        (FLAGSHIP, ["contrasts=[[hott, baseline]]"], "nearest: hot\n  → the arms: baseline, full"),
-        (FLAGSHIP, ["contrasts=[[hot, hot]]"], "contrasts: [hot, hot] compares nothing new"),
+        (
+            FLAGSHIP,
+            ["contrasts=[[hott, baseline]]"],
+            "nearest: hot\n  → name one of the arms: baseline, full",
+        ),
+        (FLAGSHIP, ["contrasts=[[hot, hot]]"], "contrasts: [hot, hot] is an arm and itself"),
         ("contrasts: [[a, b]]", [], "x.yaml:1: contrasts: 'a' is not an arm"),
         ("arms: {baseline: {lora.r: 4}}", [], "would share the name baseline: baseline (the untra"),
         (
@@ -347,8 +351,8 @@ arms:
         "2: arm micro_batch=3-min_learning_rate=0: training.batch_size=16",
         "3: arm micro_batch=3-min_learning_rate=1: training.learning_rate=0.0002",
         "2: arm micro_batch=3-min_learning_rate=1: training.batch_size=16",
-        "5: arm idle: method='none' trains nothing; the baseline is the untrained arm; set "
-        "baseline: {protocol: one_shot}",
+        "5: arm idle: method='none' trains nothing; set baseline: {protocol: one_shot} for the "
+        "untuned model",
     ]
 
 

@@ -37,7 +37,7 @@ def test_a_mistake_ends_with_two_and_no_traceback(tmp_path):
     made = paribus("power", "--baseline", "31", "--difference", "0.05", cwd=tmp_path)
     assert (made.returncode, made.stdout) == (2, "")
     assert made.stderr.splitlines() == [
-        "error: baseline is 31; an accuracy is a share between 0 and 1, both left out",
+        "error: baseline is 31; an accuracy must lie between 0 and 1, both excluded",
         "  → write 31 % as 0.31 and 5 points as 0.05",
     ]
 

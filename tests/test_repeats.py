@@ -87,9 +87,9 @@ def test_files_are_no_seeds_unless_somebody_says_so(files, capsys):
     assert contrast["interval"] == pytest.approx([models.interval.low, models.interval.high])
     assert "on average over the 3 runs of a and the one of b" in contrast["sentence"]
     assert found["notes"][-1] == (
-        "The 3 runs of a are averaged as they are, and nothing is said of the method that made "
-        "them: they may be one model asked again. If each is a training run of its own, of "
-        "another seed, give --seeds-are-runs."
+        "The 3 files of a are compared as one fixed set of models, so the verdict does not speak "
+        "of the method that made them: they may be one model asked again. If each is a training "
+        "run of its own, of another seed, give --seeds-are-runs."
     )
     assert main(["compare", "b=x.jsonl", *THREE, "--gold", "gold.jsonl"]) == 0
     printed = capsys.readouterr()
@@ -118,7 +118,7 @@ def test_a_copy_is_no_second_run(files, capsys, copy, flags):
     assert main(["compare", *words, *flags]) == 2
     said = capsys.readouterr().err
     assert f"{copy} holds exactly the texts of s0.jsonl" in said
-    assert "give each run of an arm once" in said
+    assert "give the file of each run once" in said
 
 
 def test_seeds_that_write_alike_are_doubted(files, capsys):
@@ -151,7 +151,7 @@ def test_a_copy_with_a_word_changed_is_no_seed(files, capsys, flags):
         "are alike too)"
     )
     assert f"{alike}." in found["notes"]
-    assert any("The 3 runs of a are averaged as they are" in note for note in found["notes"])
+    assert any("The 3 files of a are compared as one fixed set" in note for note in found["notes"])
     for contrast in found["contrasts"]:
         assert contrast["scope"] == "models"
         assert (alike in contrast["caveats"]) == (contrast["a"] == "a")
@@ -266,7 +266,7 @@ def test_two_models_that_seldom_answer_are_not_alike_for_it(files, capsys):
 @pytest.mark.parametrize(
     ("words", "message", "remedy"),
     [
-        (["--untuned", "c"], "--untuned c: no arm is called so", "the arms: b, a"),
+        (["--untuned", "c"], "--untuned c: no arm has this name", "arms: b, a"),
         (["--seeds-are-runs"], "--seeds-are-runs: every arm has one file", "a=s0.jsonl a=s1"),
         (["--paired-seeds"], "fewer than two arms have several seeds", "leave --paired-seeds out"),
         (

@@ -116,7 +116,7 @@ REFUSALS = [  # what the Hub answers, what is said of it, and what is to be done
      "someone/tiny is gated", "accept its licence"),
     ({INFO: (404, "RepoNotFound")}, "the Hub knows no model someone/tiny", "check the spelling"),
     ({INFO: (401, "RepoNotFound")}, "the Hub knows no model someone/tiny", "`hf auth login`"),
-    ({INFO: (404, "RevisionNotFound")}, "someone/tiny has no revision None", "check `revision`"),
+    ({INFO: (404, "RevisionNotFound")}, "someone/tiny has no revision None", "set `revision`"),
     ({INFO: (500, "")}, "is not in the local cache and the Hub is out of reach", "hf download"),
 ]  # fmt: skip
 
@@ -223,7 +223,7 @@ def test_a_folder_that_is_not_there_or_not_whole(tmp_path, model):
     (model / "config.json").unlink()
     with pytest.raises(ModelError, match=r"model holds no config\.json") as caught:
         find_model(str(model), None)
-    assert caught.value.remedy.startswith("a model folder needs config.json, *.safetensors")
+    assert caught.value.remedy.startswith("give a folder with config.json, *.safetensors")
 
 
 @pytest.mark.parametrize("size", [0, 7, 100, 5000, -1, +1])

@@ -111,7 +111,7 @@ def test_a_complete_run_is_never_overwritten(complete):
     before = {path: path.read_bytes() for path in complete.path.rglob("*.*")}
     with pytest.raises(StoreError, match="holds a complete run") as caught:
         begin(complete, {**SPEC, "replicate": 1})
-    assert "never overwritten; delete the folder" in caught.value.remedy
+    assert "delete the folder to run it again" in caught.value.remedy
     assert {path: path.read_bytes() for path in complete.path.rglob("*.*")} == before
 
 

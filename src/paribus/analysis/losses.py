@@ -203,7 +203,7 @@ def _rank_correlation(tables: Tables, losses: dict[str, float]) -> float | None:
     accuracies = [summary(tables, name).mean for name in losses]
     if None in accuracies:
         return None
-    from scipy.stats import kendalltau  # as above
+    from scipy.stats import kendalltau  # slow to import, as `ttest_ind` is
 
     tau = float(kendalltau([-loss for loss in losses.values()], accuracies).statistic)
     return None if np.isnan(tau) else tau

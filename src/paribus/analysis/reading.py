@@ -252,7 +252,7 @@ def _read_protocol(folder: RunFolder, name: str, cost: EvaluationCost) -> tuple[
     generations = tuple(read_generations(path))
     if len(generations) != cost.problems:
         raise StoreError(
-            f"{path} holds {len(generations)} generations, the result speaks of {cost.problems}"
+            f"{path} holds {len(generations)} generations, and result.json counts {cost.problems}"
         )
     return generations
 

@@ -5,7 +5,7 @@
 
 A run that is missing, unfinished, failed or damaged is a row without scores, never a zero. The
 scores are computed here from the texts, so a better scorer needs no new run. `reading` fills the
-tables from a store, `foreign` from generations made elsewhere.
+tables from a store, `elsewhere.external` from generations that other tools made.
 """
 
 from collections import Counter

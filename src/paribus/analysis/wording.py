@@ -5,7 +5,7 @@
     verdict_sentence(contrast)          # "Not shown: the difference may be −5 to +11 points. ..."
 
 A verdict with one seed is about two models that exist, not about the methods that made them; with
-several seeds it is about the methods. Only this module words that.
+several seeds it is about the methods.
 """
 
 from collections.abc import Sequence

@@ -203,7 +203,7 @@ def _check_accuracies(baseline: float, difference: float) -> None:
     for name, value in (("baseline", baseline), ("baseline + difference", baseline + difference)):
         if not 0 < value < 1:
             raise UserError(
-                f"{name} is {value:g}; an accuracy is a share between 0 and 1, both left out",
+                f"{name} is {value:g}; an accuracy must lie between 0 and 1, both excluded",
                 "write 31 % as 0.31 and 5 points as 0.05",
             )
 

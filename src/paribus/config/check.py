@@ -154,7 +154,7 @@ def _cross_problems(
     value = {key: flat.get(key, default) for key, default in ARM_DEFAULTS.items()}
     lines = []
     if value["method"] == "none":
-        remedy = "the baseline is the untrained arm; set baseline: {protocol: one_shot}"
+        remedy = "set baseline: {protocol: one_shot} for the untuned model"
         lines.append(
             f"{find_origin('method', origins)}: {arm}method='none' trains nothing; {remedy}"
         )

@@ -258,7 +258,7 @@ def _first_object(line: bytes, file: IO[bytes], path: Path, number: int) -> Row:
             raise
     remedy = "give the list in it alone, or write each object on one line: jq -c . FILE"
     if {"results", "configs"} <= found.keys():
-        remedy = "that is lm-eval's summary: give the samples_*.jsonl beside it (--log_samples)"
+        remedy = "give the samples_*.jsonl beside it (--log_samples): this is lm-eval's summary"
     else:
         check_unwrapped(where, found)
     named = ", ".join(map(ascii, sorted(found)[:8]))
@@ -316,7 +316,7 @@ def _table(content: bytes, path: Path, number: int) -> list[Row]:
             if cells:
                 found.append((where, _stated(dict(zip(names, cells, strict=True)))))
     except csv.Error as error:
-        raise DataError(f"{where}: not a table (CSV) from there on: {error}", MEND) from error
+        raise DataError(f"{where}: not a table (CSV) from this line on: {error}", MEND) from error
     finally:
         csv.field_size_limit(before)
     return found
@@ -336,7 +336,10 @@ def _parquet(file: IO[bytes], path: Path) -> Iterator[Row]:
         import pyarrow
         from pyarrow import parquet
     except ImportError as error:
-        raise DataError(f"{path} is Parquet", "pip install pyarrow, or give JSON lines") from error
+        raise DataError(
+            f"{path} is Parquet, and pyarrow is not installed",
+            "install it (pip install pyarrow), or give JSON lines",
+        ) from error
     try:
         table = parquet.ParquetFile(file)
         if table.metadata.num_rows > MAX_ROWS:

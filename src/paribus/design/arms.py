@@ -103,9 +103,9 @@ def refuse_names(experiment: str, arms: Sequence[Arm]) -> None:
     for arm in arms:
         if is_taken(arm.name):
             raise ConfigError(
-                f"no arm can be called {arm.name} ({_described(arm)}): so are files of the "
-                "experiment, or its runs",
-                "list it under arms:, with another name",
+                f"no arm can be called {arm.name} ({_described(arm)}): the experiment's own files "
+                "and folders use that name",
+                "list the arm under arms:, with another name",
             )
         other = seen.setdefault(arm.name.lower(), arm)
         if other is not arm:

@@ -104,12 +104,13 @@ def listed_contrasts(
         a, b = (name if name in by_name else spelled.get(name, name) for name in pair)
         for name in (a, b):
             if name not in by_name:
-                known = f"the arms: {', '.join(by_name)}"
+                known = f"name one of the arms: {', '.join(by_name)}"
                 near = nearest(name, list(by_name))
                 raise ConfigError(f"{place}: contrasts: {name!r} is not an arm{near}", known)
         if a == b or any({a, b} == {done.a, done.b} for done in contrasts):
             raise ConfigError(
-                f"{place}: contrasts: [{a}, {b}] compares nothing new", "list each pair once"
+                f"{place}: contrasts: [{a}, {b}] is an arm and itself, or a pair listed before",
+                "list each pair of different arms once",
             )
         is_own = (a, b) in own or (b, a) in own
         factors = ["tuning"] if is_own else _differing_factors(by_name[a], by_name[b], identities)
@@ -130,8 +131,9 @@ def refuse_equal_arms(identities: Mapping[str, Mapping[str, Any]]) -> None:
     for (a, left), (b, right) in itertools.combinations(identities.items(), 2):
         if left == right:
             raise ConfigError(
-                f"arms {a} and {b} are the same: they differ in nothing that either one uses",
-                "drop one (arms={} drops those by name), or do not type what told them apart",
+                f"arms {a} and {b} are the same: no setting that they use differs",
+                "remove one (arms={} removes those listed by name), or leave out the value on the "
+                "command line that makes them equal",
             )
 
 

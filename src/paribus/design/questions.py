@@ -145,7 +145,7 @@ def _refuse_runs(changed: list[str], old: Mapping[str, Any], new: Mapping[str, A
             "\n  ".join(
                 ["this asks for runs that the store does not hold:", *differences(before, after)]
             ),
-            f"`paribus run` makes them; a report takes {', '.join(FREE[:-1])} and {FREE[-1]}",
+            f"give them to `paribus run`; a report takes {', '.join(FREE[:-1])} and {FREE[-1]}",
         )
 
 

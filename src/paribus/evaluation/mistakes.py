@@ -1,20 +1,20 @@
-"""The steps of a solution, read from its calculator annotations.
+"""The steps of a solution, and why a wrong one may be wrong.
 
     steps("Leo has 12*3=<<12*3=36>>36 pens.")[0]
         expression "12*3", result "36", operands (12, 3), value 36, written 36, consistent True
-    steps("Leo has 12 x 3 = $36.")       the same: a text without annotations is read by its
-                                         equations
-    count_gold_steps(solution)           2
+    steps("Leo has 12 x 3 = $36.")               the same, read from the equation
+    count_gold_steps(solution)                   2
+    signal(generation, outcome)                  "copy_slip"
 
-Models tuned on stripped solutions write no annotations, so their equations are read: units are
-skipped (`12 pens * 3 = 36 pens`), and what has letters in it or begins mid-way (`2x + 3 = 7`) is no
-step. On GSM8K's own solutions, stripped, that finds 97 % of the annotated results; 0.3 % of what
-it reads looks like a slip and is none.
+Steps are read from the calculator annotations. Models tuned on stripped solutions write none, so
+the equations of a text without annotations are read: units are skipped (`12 pens * 3 = 36 pens`),
+and what has letters in it or begins mid-way (`2x + 3 = 7`) is not a step. On GSM8K's own
+solutions, stripped, that finds 97 % of the annotated results; 0.3 % of what it reads looks like a
+slip and is none.
 
-What may have gone wrong in a generation: the first of these signals that fires.
-
-For "Tom has 3 boxes of 4 pens and 5 more. How many pens?" with the gold solution
-`<<3*4=12>> <<12+5=17>> #### 17` (in the row of `unknown` it is not known):
+The signal of a generation is the first of this table that fires. For "Tom has 3 boxes of 4 pens and
+5 more. How many pens?" with the gold solution `<<3*4=12>> <<12+5=17>> #### 17` (in the row of
+`unknown` it is not known):
 
 | signal                    | fires when                 | on a text such as                       |
 |---------------------------|----------------------------|-----------------------------------------|

@@ -266,7 +266,7 @@ def read_config(path: Path) -> Mapping[str, Any]:
     try:
         if not path.is_file():
             raise ModelError(
-                f"there is no {path}", "a model folder needs the config.json it was published with"
+                f"there is no {path}", "add the config.json that the model was published with"
             )
         if path.stat().st_size > _MOST_BYTES:
             raise ModelError(f"{path} is larger than {_MOST_BYTES:,} bytes", _REMEDY)

@@ -65,7 +65,7 @@ def load_model(
             raise
         raise ModelError(
             f"the model in {source.path} cannot be loaded: {error}",
-            "check that the folder is whole and of a kind transformers knows",
+            "check that the folder is complete, and that transformers knows its model_type",
         ) from error
     model, info = loaded
     info["mismatched_keys"] = [*info["mismatched_keys"], *_mismatched(model)]
@@ -159,7 +159,7 @@ def _four_bits(compute: torch.dtype, device: torch.device) -> dict[str, Any]:
     if find_spec("bitsandbytes") is None:
         raise ConfigError(
             "quantization='nf4' needs bitsandbytes, which is not installed",
-            "pip install 'paribus[8bit]', or set quantization: null",
+            "install it (pip install 'paribus[8bit]'), or set quantization: null",
         )
     from transformers import BitsAndBytesConfig
 

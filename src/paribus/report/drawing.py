@@ -23,6 +23,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from paribus.analysis.reading import RunReads
 from paribus.analysis.tables import Run, Tables
 
 FIGURE_WIDTH = 4.5
@@ -137,7 +138,7 @@ def several_seeds(tables: Tables) -> bool:
     return len({run.seed for run in tables.runs}) > 1
 
 
-def run_name(tables: Tables, run: Run) -> str:
+def run_name(tables: Tables, run: Run | RunReads) -> str:
     """Return the run's name in tables and sentences."""
     return f"{run.arm}, seed {run.seed}" if several_seeds(tables) else run.arm
 

@@ -14,7 +14,7 @@ from paribus.analysis.reading import RunReads, adopted, reads_by_run, unrecorded
 from paribus.analysis.tables import Tables
 from paribus.analysis.wording import Finding
 from paribus.records import Settled
-from paribus.report.drawing import several_seeds
+from paribus.report.drawing import run_name
 from paribus.report.rows import Table
 from paribus.report.units import UNKNOWN, protocol_words
 from paribus.statistics.intervals import Interval
@@ -118,10 +118,9 @@ def section(tables: Tables) -> Ledger | None:
     rows = reads_by_run(tables)
     if not rows:
         return None
-    several = several_seeds(tables)
     warnings = [
         *filter(None, (unrecorded_reads(tables), adopted(tables))),
-        *_repeated(rows, several),
+        *_repeated(tables, rows),
     ]
     protocols = list(dict.fromkeys(name for row in rows for name in row.counts))
     return Ledger(
@@ -130,7 +129,10 @@ def section(tables: Tables) -> Ledger | None:
         table=Table(
             ["run", *map(protocol_words, protocols)],
             [
-                [_name(row, several), *(str(row.counts.get(protocol, 0)) for protocol in protocols)]
+                [
+                    run_name(tables, row),
+                    *(str(row.counts.get(protocol, 0)) for protocol in protocols),
+                ]
                 for row in rows
             ],
         ),
@@ -162,8 +164,8 @@ def _decided(row: Decided) -> str:
     return f"{row.a} − {row.b}: {state}"
 
 
-def _repeated(rows: Sequence[RunReads], several: bool) -> list[str]:
-    repeated = [_name(row, several) for row in rows if row.repeated]
+def _repeated(tables: Tables, rows: Sequence[RunReads]) -> list[str]:
+    repeated = [run_name(tables, row) for row in rows if row.repeated]
     if not repeated:
         return []
     return [
@@ -171,7 +173,3 @@ def _repeated(rows: Sequence[RunReads], several: bool) -> list[str]:
         "A run that is deleted and repeated does so, or one that is tested further; whoever "
         "chose between the results chose by the test problems."
     ]
-
-
-def _name(row: RunReads, several: bool) -> str:
-    return f"{row.arm}, seed {row.seed}" if several else row.arm

@@ -36,7 +36,7 @@ from paribus.analysis.signals import (
 from paribus.analysis.tables import MAIN_SCORER, Run, Tables
 from paribus.evaluation.mistakes import Signal, signal
 from paribus.report import drawing
-from paribus.report.drawing import Picture, colour, dash, first_runs, further_runs
+from paribus.report.drawing import Picture, colour, dash, first_runs, further_runs, run_name
 from paribus.report.rows import Table
 from paribus.report.units import (
     OUTCOMES,
@@ -258,9 +258,8 @@ def flips_data(tables: Tables, contrasts: Sequence[tuple[str, str, str]]) -> dic
             if gold not in golds:
                 golds.append(gold)
     texts: dict[str, int] = {}
-    several = len({run.seed for run in tables.runs}) > 1
     columns = [
-        {"label": _label(run, several), **_columns(run, list(problems), texts)} for run in runs
+        {"label": run_name(tables, run), **_columns(run, list(problems), texts)} for run in runs
     ]
     return {
         "problems": list(problems.values()),
@@ -310,7 +309,3 @@ def _contrasts(
             if place_a is not None and place_b is not None:
                 label = f"{a} − {b}" + (f", seed {seed}" if len(seeds) > 1 else "")
                 yield {"label": f"{label} ({factor})", "a": place_a, "b": place_b}
-
-
-def _label(run: Run, several: bool) -> str:
-    return f"{run.arm}, seed {run.seed}" if several else run.arm

@@ -226,7 +226,7 @@ def run_isolated(
         else:
             failure = RunFailed(
                 f"the process of {spec.title} ended with code {died.code}",
-                f"-9 is most often the kernel's out-of-memory killer: {_LESS}"
+                f"{_LESS} (code -9 is most often the kernel's out-of-memory killer)"
                 if died.code == -9
                 else "give the same command again; if it ends so again, look in the kernel's log",
             )

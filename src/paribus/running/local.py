@@ -227,7 +227,7 @@ def _fail_open(design: Design, folder: ExperimentFolder) -> list[tuple[RunSpec, 
         if spec.arm in design.open and state(folder.of(spec)) is not RunState.COMPLETE:
             error = RunFailed(
                 f"{spec.title}: no learning rate could be chosen: all its trials failed",
-                f"{folder.tuning} holds their errors; change tune.learning_rates",
+                f"read their errors in {folder.tuning}, and change tune.learning_rates",
             )
             fail(folder.of(spec), str(error), "")
             failed.append((spec, str(error)))
@@ -241,7 +241,7 @@ def _describe(loaded: Loaded, design: Design, folder: ExperimentFolder) -> None:
         before = read_description(folder).arms
         if not all(arm.untuned for arm in before):
             raise StoreError(
-                f"{folder.path} holds an experiment that trains, in the place of baselines",
+                f"{folder.path} holds an experiment that trains, where baselines would be written",
                 "give that experiment another name, or put baselines elsewhere with --runs DIR",
             )
         now = {arm.name for arm in content.arms}

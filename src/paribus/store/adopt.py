@@ -30,7 +30,7 @@ def adopt(path: Path) -> list[TestRead]:
     """
     folder = RunFolder(path.absolute())
     if is_trial(folder.path):
-        raise StoreError(f"{path} is a trial", "trials read no test problems: there is no need")
+        raise StoreError(f"{path} is a trial", "name a run of an arm: trials read no test problems")
     if not is_replicate(folder.path.name) or not folder.experiment.description.is_file():
         raise StoreError(
             f"{path} is not a run in an experiment's folder",
@@ -64,7 +64,7 @@ def _check_whole(folder: RunFolder) -> None:
     checked = Checked()
     check_run(folder, checked)
     if checked.in_use:
-        raise StoreError(f"a process works on {folder.path}", "wait until it is done")
+        raise StoreError(f"{folder.path} is in use by another process", "wait until it is done")
     if checked.differences:
         lines = "\n  ".join(
             f"{difference.file}: {difference.what}" for difference in checked.differences
@@ -87,7 +87,7 @@ def _check_design(folder: RunFolder, spec: dict[str, Any], description: Descript
     seeds = description.seeds if "replicate" in expected else 1
     if folder.replicate >= seeds:
         raise StoreError(
-            f"{folder.arm} has seeds up to {seeds - 1}, and this is {folder.replicate}",
+            f"{folder.arm} has seeds up to {seeds - 1}, and this run has {folder.replicate}",
             "run the experiment once with more `seeds`: it keeps what is complete",
         )
     if "replicate" in expected:

@@ -248,8 +248,8 @@ def write_description(folder: ExperimentFolder, description: Description) -> Non
     refuse_links(folder.path)
     if folder.description.exists() and not is_sealed(folder.description):
         raise StoreError(
-            f"{folder.description} does not begin as paribus writes it, and would be replaced",
-            "put runs elsewhere with --runs DIR if it is yours; delete it if it is damaged",
+            f"{folder.description} lacks the first line that paribus writes, and would be replaced",
+            "put runs elsewhere with --runs DIR if the file is yours; delete it if it is damaged",
         )
     text = yaml.safe_dump(redacted_values(description.record()), sort_keys=False)
     with writing(folder.description):

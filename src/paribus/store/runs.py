@@ -104,7 +104,7 @@ def begin(folder: RunFolder, spec: dict[str, Any], *, events: Path | None = None
     if state(folder) is RunState.COMPLETE:
         raise StoreError(
             f"{folder.path} holds a complete run",
-            "a finished run is never overwritten; delete the folder to run it again",
+            "delete the folder to run it again: a finished run is never overwritten",
         )
     with writing(folder.path):
         folder.path.mkdir(parents=True, exist_ok=True)
@@ -177,7 +177,7 @@ def as_generation(row: dict[str, Any]) -> Generation:
     for name, value in row.items():
         kind = int if name == "num_tokens" else str
         if not isinstance(value, kind) or isinstance(value, bool):
-            raise TypeError(f"{name} is {value!r}, which is no {kind.__name__}")
+            raise TypeError(f"{name} is {value!r}, which is not of type {kind.__name__}")
     return generation
 
 
@@ -291,7 +291,7 @@ def _taken(path: Path) -> int:
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise StoreError(
-                    f"{path} is not a file", "remove it: it keeps paribus from the run"
+                    f"{path} is not a file", "remove it: the run's lock must be a file"
                 )
             _take(descriptor)
             with suppress(FileNotFoundError):

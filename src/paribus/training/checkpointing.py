@@ -258,7 +258,7 @@ class Checkpoints:
                 raise
             raise RunFailed(
                 f"{self.point.path} does not fit this model: {error}",
-                "a fork may change settings, not the model or which of its weights train",
+                "keep the model and which of its weights train: a fork may change other settings",
             ) from error
 
     def restore_optimizer(self, optimizer: Any, schedule: Any) -> None:
@@ -271,7 +271,7 @@ class Checkpoints:
                 raise
             raise RunFailed(
                 f"{self.point.path} does not fit this optimizer: {error}",
-                "a fork may change settings, not the optimizer",
+                "keep the optimizer: a fork may change other settings",
             ) from error
 
     def restore_random(self, device: torch.device) -> None:

@@ -71,12 +71,13 @@ def check_shared(left_out: Sequence[LeftOut], shared: Sequence[str], *, common: 
     listed = "; ".join(map(str, left_out))
     if not shared:
         raise DataError(
-            f"no problem is answered by every file and known: {listed}",
-            "check that --gold, if given, is the file that was asked, word for word",
+            f"the files share no problem that has a gold answer: {listed}",
+            "give files that answer the same problems, and as --gold the file that was asked, word "
+            "for word",
         )
     if different and not common:
         raise DataError(
-            f"not the same problems: {listed}",
+            f"the files answer different problems: {listed}",
             f"give --common to use the {len(shared)} problems that all of them answer",
         )
 
@@ -272,6 +273,8 @@ def _group(row: dict[str, Any], where: str, group_by: str | None) -> str:
     if group_by is not None:
         if group_by not in row:
             keys = ", ".join(map(str, row))
-            raise DataError(f"{where}: there is no {group_by!r} to group by", f"its keys: {keys}")
+            raise DataError(
+                f"{where}: there is no {group_by!r} to group by", f"name one of its keys: {keys}"
+            )
         return label_of(row, group_by, where)
     return "" if row.get("group") is None else label_of(row, "group", where)

@@ -191,8 +191,8 @@ def all_untuned(sources: Sequence[Source], said: Sequence[str]) -> tuple[str, ..
     methods = {source.run.arm: source.identity.get("method") for source in sources}
     for name in said:
         if name not in methods:
-            known = f"the arms: {', '.join(methods)}"
-            raise DataError(f"--untuned {name}: no arm is called so", known)
+            known = f"name one of the arms: {', '.join(methods)}"
+            raise DataError(f"--untuned {name}: no arm has this name", known)
         if methods[name] not in (None, "none"):
             raise DataError(
                 f"--untuned {name}: its run was trained (method={methods[name]})",
@@ -259,8 +259,8 @@ def refuse_copies(written: Sequence[Written]) -> None:
         if _of_one_arm(pair) and _unproven([source, other]) and pair.texts == 1.0:
             raise DataError(
                 f"{pair.first.name}: {other.path} holds exactly the texts of {source.path}: "
-                "a copy, no other run",
-                "give each run of an arm once",
+                "they are one run, given twice",
+                "give the file of each run once",
             )
 
 
@@ -301,8 +301,8 @@ def notes_on(
     if said.seeds_are_runs:
         remedy = "Give the file of each training run once"
     notes = [
-        f"The {_several(written)[name]} runs of {name} are averaged as they are, and nothing is "
-        f"said of the method that made them: {reason}. {remedy}."
+        f"The {_several(written)[name]} files of {name} are compared as one fixed set of models, "
+        f"so the verdict does not speak of the method that made them: {reason}. {remedy}."
         for name, reason in doubts.items()
     ]
     return notes + [f"{sentence}." for _, sentence in likely]

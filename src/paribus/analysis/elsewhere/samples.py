@@ -22,12 +22,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from paribus.data.rows import Row, has_half_pair, read_rows
+from paribus.data.rows import MEND, Row, has_half_pair, read_rows
 from paribus.errors import DataError
 from paribus.records import Generation, Stop
 from paribus.store.runs import as_generation
 
-_MEND = "fix or remove the line"
 _LAYOUTS = (
     "give lm-eval's samples_*.jsonl (--log_samples), JSON lines of {'id' or 'question', "
     "'completion'}, or a generations file of paribus"
@@ -138,7 +137,7 @@ def text_of(row: dict[str, Any], key: str, where: str) -> str:
     """Return the text under `key`. Raises DataError if it is missing or something else."""
     value = row.get(key)
     if not isinstance(value, str):
-        raise DataError(f"{where}: {_no_text(row, key)}", _MEND)
+        raise DataError(f"{where}: {_no_text(row, key)}", MEND)
     return value
 
 
@@ -163,7 +162,7 @@ def _harness(row: dict[str, Any], where: str) -> Sample:
     """A line of `--log_samples`: lm-eval 0.4.13, evaluator.py and loggers/evaluation_tracker.py."""
     doc, prompt = row.get("doc"), row.get("prompt_hash")
     if not isinstance(doc, dict):
-        raise DataError(f"{where}: 'doc' is not an object", _MEND)
+        raise DataError(f"{where}: 'doc' is not an object", MEND)
     match row.get("resps"):
         case [[str() as text]]:
             pass
@@ -194,7 +193,10 @@ def _harness(row: dict[str, Any], where: str) -> Sample:
 def _plain(row: dict[str, Any], where: str) -> Sample:
     asked = "question" in row
     if not asked and "id" not in row:
-        raise DataError(f"{where}: neither 'id' nor 'question'", "say which problem is answered")
+        raise DataError(
+            f"{where}: has neither 'id' nor 'question'",
+            "give the line the id or the question of the problem it answers",
+        )
     return Sample(
         where=where,
         id=None if asked else label_of(row, "id", where),
@@ -244,9 +246,9 @@ def _own(row: dict[str, Any], where: str) -> Sample:
     for key in {"solution", "group"} & row.keys():
         text_of(row, key, where)
     if type(row.get("num_tokens")) is not int or row["num_tokens"] < 0:
-        raise DataError(f"{where}: 'num_tokens' is not a whole number of 0 or more", _MEND)
+        raise DataError(f"{where}: 'num_tokens' is not a whole number of 0 or more", MEND)
     try:
         (sample,) = own_samples([as_generation(row)], where)
     except (ValueError, TypeError, KeyError) as error:
-        raise DataError(f"{where}: no generation of paribus: {error}", _MEND) from error
+        raise DataError(f"{where}: not a generation as paribus writes it: {error}", MEND) from error
     return replace(sample, where=where)

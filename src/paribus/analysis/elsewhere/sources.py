@@ -97,7 +97,7 @@ def _samples_in(path: Path) -> Path:
     if len(paths) > 1:
         listed = ", ".join(str(each.relative_to(path)) for each in sorted(paths)[:_SHOWN])
         raise DataError(
-            f"{path} holds {len(paths)} files of samples: {listed}", "name those that are meant"
+            f"{path} holds {len(paths)} files of samples: {listed}", "name the files to compare"
         )
     return paths[0] if paths else path
 
@@ -116,7 +116,7 @@ def _names(given: Sequence[tuple[str | None, Path]]) -> list[str]:
         ]
     for index, name in enumerate(names):
         if names.count(name) > 1 and given[index][0] is None:
-            raise DataError(f"two arms would be called {name!a}", "name them: NAME=FILE")
+            raise DataError(f"two arms would have the name {name!a}", "give each a name: NAME=FILE")
     return names
 
 

@@ -48,9 +48,9 @@ def use(model: Any) -> None:
     """Let `model` attend by `attend`. Raises ModelError if its attention cannot be replaced."""
     if not model._supports_attention_backend:
         raise ModelError(
-            f"{model.config.model_type} has its own attention, in which texts lying end to "
-            "end would see each other",
-            "choose a model whose attention transformers lets others replace",
+            f"{model.config.model_type} has its own attention, in which packed examples would "
+            "attend to each other",
+            "choose a model whose attention transformers can replace (attn_implementation)",
         )
     AttentionInterface.register(_NAME, attend)
     AttentionMaskInterface.register(_NAME, sdpa_mask)
@@ -85,7 +85,8 @@ def attend(  # noqa: PLR0913  # the interface
     """
     if others.get("s_aux") is not None:
         raise ModelError(
-            "this model's attention has sinks, which are not computed here", "choose another model"
+            "this model's attention has sinks, which paribus does not compute",
+            "choose another model",
         )
     if cu_seq_lens_q is None and softcap is None:
         shares_keys = key.shape[1] < query.shape[1]

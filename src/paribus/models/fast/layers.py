@@ -106,7 +106,7 @@ def refuse_outside(labels_N: Tensor, vocabulary: int) -> None:
     least, most = (int(tensor) for tensor in labels_N.aminmax())
     if least < 0 or most >= vocabulary:
         raise ModelError(
-            f"tokens {least} to {most} are to be predicted, and the model has only 0 to "
+            f"token ids {least} to {most} are to be predicted, and the model has only 0 to "
             f"{vocabulary - 1}",
             "use the tokenizer that the model was published with, or resize the model's embedding",
         )
@@ -155,7 +155,7 @@ def load_adapter(model: nn.Module, folder: Path) -> nn.Module:
     if not (folder / "adapter_model.safetensors").is_file():
         raise ModelError(
             f"{folder} holds no adapter_model.safetensors",
-            "pickled adapters (adapter_model.bin) are not read; save it as safetensors",
+            "save it as safetensors: pickled adapters (adapter_model.bin) are not read",
         )
     adapted: nn.Module = PeftModel.from_pretrained(model, str(folder), is_trainable=False)
     use_fast_adapters(adapted)
