@@ -20,7 +20,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
-from statistics import fmean, stdev
+from statistics import fmean
 
 import numpy as np
 
@@ -30,8 +30,9 @@ from paribus.analysis.tables import Run, Tables
 from paribus.evaluation import mistakes
 from paribus.evaluation.mistakes import Signal, count_gold_steps, signal
 from paribus.records import Generation, Outcome
-from paribus.statistics.crossed import MIN_SEEDS, critical
-from paribus.statistics.intervals import Interval, Z, share
+from paribus.statistics.crossed import MIN_SEEDS
+from paribus.statistics.intervals import Interval, share
+from paribus.statistics.real.means import mean_of
 from paribus.statistics.verdicts import Solved
 
 POOLED_FROM = 8
@@ -132,26 +133,10 @@ def mean_step_accuracy(run: Run) -> StepAccuracy:
     """Return the mean of `annotations.step_accuracy` with its interval."""
     found = [mistakes.step_accuracy(generation) for generation in run.generations]
     values = [value for value in found if value is not None]
-    return StepAccuracy(
-        mean=fmean(values) if values else None, n=len(values), interval=_mean_interval(values)
-    )
-
-
-def _mean_interval(values: Sequence[float]) -> Interval | None:
-    """Return the interval of a mean of shares.
-
-    E. L. Korn and B. I. Graubard (1998), Survey Methodology 24: 193-201: that of a share of as many
-    problems as would give the same standard error. Simulated with n = 100 and 2 to 95 % of the
-    values above 0, it holds the truth at least 94 times in 100; mean +- t sd / sqrt(n) as seldom
-    as 77, just where accuracy is near 0 and this figure is asked for.
-    """
-    if len(values) < 2:
-        return None
-    n, mean, error = len(values), fmean(values), stdev(values) / sqrt(len(values))
-    if error == 0:
-        return share(mean * n, n)
-    effective = mean * (1 - mean) * (Z / critical(n - 1) / error) ** 2
-    return share(mean * effective, effective)
+    if not values:
+        return StepAccuracy(mean=None, n=0, interval=None)
+    interval = mean_of([values], bounded=True).interval
+    return StepAccuracy(mean=fmean(values), n=len(values), interval=interval)
 
 
 _WANTED = (
