@@ -1,5 +1,7 @@
 """Chat by ten published templates' behaviour: prompts, targets, the token that ends a turn."""
 
+import shutil
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -7,7 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chat_families import FAMILIES
+from paribus.config.schema import ArmConfig, DataConfig, PromptConfig
 from paribus.errors import PromptError
+from paribus.planning.inputs import prepare
+from paribus.planning.rules.texts import token_facts
 from paribus.prompts.encode import Encoded, encode_examples, encode_prompts
 from paribus.prompts.formats import render_example, render_prompt, stop_token
 from paribus.records import Problem
@@ -230,3 +235,25 @@ def test_a_template_that_writes_a_turn_in_two_ways_is_refused(template, message)
     with pytest.raises(PromptError) as caught:
         render_example("2+2?", "4" * 99, format="chat", shots=(), tokenizer=tokenizer)
     assert message in caught.value.message
+
+
+def test_an_arm_is_trained_and_tested_with_one_prompt_and_told_what_it_leaves_out(tiny, tmp_path):
+    folder = shutil.copytree(tiny, tmp_path / "r1")
+    template = FAMILIES["deepseek-r1"].template
+    (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
+    config = ArmConfig(
+        model=str(folder),
+        data=DataConfig(source="wordproblems", train_size=3, test_size=2),
+        prompt=PromptConfig(format="chat", max_tokens=900),
+    )
+    inputs = prepare(config, 0)
+    decode = inputs.tokenizer.decode
+    for problem, example in zip(inputs.problems.train, inputs.examples, strict=True):
+        prompt = f"<bos><｜User｜>{problem.question}<｜Assistant｜>"
+        assert decode(example.ids) == f"{prompt}{problem.solution}<eos>"
+        assert decode(example.ids[: example.prompt_length]) == prompt
+    for prompt in inputs.prompt_sets[0].prompts:
+        assert prompt.text == f"<bos><｜User｜>{prompt.problem.question}<｜Assistant｜>"
+    assert token_facts(inputs, config).unused == "<think>\n"
+    raw = replace(config, prompt=PromptConfig(format="raw", max_tokens=900))
+    assert token_facts(prepare(raw, 0), raw).unused == ""

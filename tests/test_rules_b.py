@@ -154,6 +154,11 @@ CASES: dict[str, Case] = {
         facts(tokens={"alike": ""}),
         "8 of 9 problems read like another",
     ),
+    "PB071": (
+        facts(CHAT, tokens={"unused": "<think>\n"}),
+        facts(CHAT, tokens={"unused": "\n"}),
+        "prompts leave out '<think>\\n', with which google/gemma-2b is asked",
+    ),
 }
 
 ALSO: dict[str, tuple[str, Facts, bool]] = {
@@ -211,7 +216,12 @@ def found(id: str, facts: Facts) -> str | None:
 
 def test_every_rule_has_a_case_and_every_id_is_taken_once() -> None:
     given = [rule.id for module in (texts, families, schedules, design) for rule in module.RULES]
-    assert sorted(given) == [*(f"PB{number:03d}" for number in range(25, 49)), "PB066", "PB070"]
+    assert sorted(given) == [
+        *(f"PB{number:03d}" for number in range(25, 49)),
+        "PB066",
+        "PB070",
+        "PB071",
+    ]
     assert list(CASES) == sorted(given)
 
 

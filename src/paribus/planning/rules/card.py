@@ -50,6 +50,8 @@ class TokenFacts:
         overlap: test questions that were found in the training pool.
         model_type: as in the model's config.json, whether its shape is known or not; "" if absent.
         template_dates: whether the chat template asks for the date (`strftime_now`).
+        unused: how the chat template ends a prompt where its turns do not begin so; "" if they do,
+            and if the arm is not asked by it.
         vocabulary: how many tokens the tokenizer has; 0 if not known.
         letters_per_token: of the words in the texts; None where there are too few.
         alike: what is to be said of test problems that read alike; "" if nothing is.
@@ -68,6 +70,7 @@ class TokenFacts:
     overlap: int
     model_type: str = ""
     template_dates: bool = False
+    unused: str = ""
     vocabulary: int = 0
     letters_per_token: float | None = None
     alike: str = ""

@@ -3,7 +3,7 @@
     PB025   the chat template of meta-llama/Llama-3.2-1B-Instruct asks for today's date
 
 What cannot happen needs no rule. `prompts/encode` proves one <bos>, no token across the boundary of
-prompt and solution, and the stop token at the end; `prompts/formats` that a template leaves nothing
+prompt and solution, and the stop token at the end; `prompts/chat` that a template leaves nothing
 out and ends a turn with one token; `planning/inputs` that the model has an embedding for every
 token. Nothing is truncated, and the loss ignores padding by its position, so a padding token that
 equals the stop token does no harm.
@@ -17,6 +17,7 @@ from paribus.data.alike import about_alike
 from paribus.files import read_json
 from paribus.planning.inputs import Inputs
 from paribus.planning.rules.card import Facts, Rule, Severity, TokenFacts
+from paribus.prompts.chat import assistant_turn
 from paribus.prompts.encode import leading_bos
 from paribus.prompts.formats import protocols
 
@@ -42,6 +43,7 @@ def token_facts(inputs: Inputs, config: ArmConfig) -> TokenFacts:
         overlap=counts.train_test_overlap,
         model_type=str(read_json(inputs.source.path / "config.json").get("model_type") or ""),
         template_dates="strftime_now" in str(tokenizer.chat_template or ""),
+        unused=assistant_turn(tokenizer).unused if _chats(config) else "",
         vocabulary=len(tokenizer),
         letters_per_token=_letters_per_token(inputs),
         alike=_alike(inputs, config),
@@ -91,6 +93,12 @@ def _dated_prompt(facts: Facts) -> str | None:
     if facts.tokens is None or not facts.tokens.template_dates or not _chats(facts.config):
         return None
     return f"the chat template of {facts.config.model} asks for today's date"
+
+
+def _shorter_prompt(facts: Facts) -> str | None:
+    if facts.tokens is None or not facts.tokens.unused.strip():
+        return None
+    return f"prompts leave out {facts.tokens.unused!r}, with which {facts.config.model} is asked"
 
 
 def _raw_for_chat_model(facts: Facts) -> str | None:
@@ -303,5 +311,33 @@ RULES: tuple[Rule, ...] = (
             "words in a row."
         ),
         check=_test_in_train,
+    ),
+    Rule(
+        id="PB071",
+        title="The chat template ends a prompt with what its assistant's turns do not begin with",
+        severity=Severity.NOTE,
+        what=(
+            "Every arm is asked with a prompt that stops before it. An untuned model that was made "
+            "to go on from there, such as one that thinks first, may answer without thinking, and "
+            "is measured below what it can do."
+        ),
+        why=(
+            "A turn that is trained on is what the template writes of it. DeepSeek-R1's opens "
+            "`<think>` in the prompt, and writes an answered turn without thoughts. With `<think>` "
+            "in the prompt of testing alone, a tuned model would go on from a text that it was "
+            "never trained on."
+        ),
+        evidence=(
+            "deepseek-ai/DeepSeek-R1#526: without `<think>` at the end of its prompt the model "
+            "sometimes answers without thinking",
+            "hiyouga/LlamaFactory#6987: R1 models tuned without `<think>` in the prompt and asked "
+            "with it begin their answers wrongly",
+        ),
+        instead=(
+            "Compare tuned models with each other. To measure the untuned one as published, save "
+            "it with a template that begins an assistant's turn as its prompts end, and name that "
+            "folder as the model."
+        ),
+        check=_shorter_prompt,
     ),
 )
