@@ -91,7 +91,11 @@ FAULTS: dict[str, tuple[bytes, str, str]] = {  # name: file, what is said, the r
         r"x.jsonl:1: 'id' is true or false",
         "fix",
     ),
-    "no name": (lines({"completion": "7"}), r"x.jsonl:1: neither 'id' nor 'question'", "say which"),
+    "no name": (
+        lines({"completion": "7"}),
+        r"x.jsonl:1: has neither 'id' nor 'question'",
+        "give the line the id or the question",
+    ),
     "repeats": (
         lines({"doc": GOLD[0], "resps": [["a", "b"]]}),
         r"x.jsonl:1: 2 completions of one problem; the limit is 1",
