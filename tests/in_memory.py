@@ -3,8 +3,11 @@
 tables(run("full", GOLD, "#### 3"))     # solves the first, not the second
 """
 
+from dataclasses import replace
+
+import by_hand
 from paribus.analysis.tables import Arm, Run, Tables, with_generations
-from paribus.records import Generation, Stop
+from paribus.records import Generation
 from paribus.store.experiments import Tried
 from paribus.store.runs import RunState
 
@@ -14,15 +17,9 @@ ONE_STEP = "6+1=<<6+1=7>>7\n#### 7"
 
 
 def generation(number: int, text: str, *, solution: str = GOLD) -> Generation:
-    return Generation(
-        problem_id=f"p{number}",
-        question="2 boxes of 3 pens and 1 more. How many?",
-        answer="7",
-        solution=solution,
-        prompt_sha256="0",
-        text=text,
-        num_tokens=1,
-        stop=Stop.STOP_TOKEN,
+    question = "2 boxes of 3 pens and 1 more. How many?"
+    return replace(
+        by_hand.generation(number, text, "stop_token"), question=question, solution=solution
     )
 
 

@@ -14,6 +14,7 @@ real(folder, tiny)                            # a tuned experiment, and a run th
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from inside import paribus
 from interrupted import run_until, spec_of
 from paribus.config.load import load
 from paribus.design.matrix import Design, expand
-from paribus.records import Generation, Stop
+from paribus.records import Generation
 from paribus.report.page import write_report
 from paribus.running.local import description
 from paribus.store import runs
@@ -192,17 +193,10 @@ def finish_trained(
     folder: ExperimentFolder, arm: str, solved: int, *, n: int = 10, seed: int = 0, text: str = ""
 ) -> None:
     """Complete a run that solves the first `solved` of `n` problems; the others write `text`."""
+    texts = ["#### 7\n"] * solved + [text or "#### 8\n"] * (n - solved)
     generations = [
-        Generation(
-            problem_id=f"{number:016x}",
-            question=f"How many? {text}",
-            answer="7",
-            prompt_sha256="0" * 64,
-            text="#### 7\n" if number < solved else text or "#### 8\n",
-            num_tokens=5,
-            stop=Stop.STOP_TOKEN,
-        )
-        for number in range(n)
+        replace(generation(number, each, "stop_token"), question=f"How many? {text}")
+        for number, each in enumerate(texts[:n])
     ]
     trains = arm != "baseline"
     finish(
@@ -261,18 +255,13 @@ def reported(
     describe(folder, arms, contrasts, origins={}, name="flips", training={})
     for arm in arms:
         generations = [
-            Generation(
-                problem_id=f"{number:016x}",
+            replace(
+                generation(number, written(arm, number) + end, stop, "pens"),
                 question=f"Question {number}: how many? {EVIL if number == 2 else ''}",
-                answer="7",
                 solution=f"7*1=<<7*1=7>>7\n#### 7 {EVIL if number == 2 else ''}",
-                group="pens",
-                prompt_sha256="0" * 64,
-                text=written(arm, number) + ("\n#### 7" if solved(arm, number) else ""),
-                num_tokens=5,
-                stop=Stop.ANSWER if solved(arm, number) else Stop.STOP_TOKEN,
             )
             for number in range(n)
+            for end, stop in [("\n#### 7", "answer") if solved(arm, number) else ("", "stop_token")]
         ]
         evaluation = {"protocol": "one_shot", "problems": n, "seconds": 1.0}
         finish(folder, arm, generations, protocol="one_shot", evaluation=evaluation)

@@ -1,30 +1,24 @@
 """Steps read from solutions: annotations, and the equations of texts without any."""
 
 import time
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
+import by_hand
 from paribus.data import gsm8k
 from paribus.evaluation.mistakes import count_gold_steps, step_accuracy, steps
-from paribus.records import Generation, Stop, Variant
+from paribus.records import Generation, Variant
 
 REAL = Path(__file__).parents[2] / "shared" / "gsm8k"
 GOLD = "<<3*4=12>> <<12+5=17>> #### 17"
 
 
 def generation(text: str, solution: str) -> Generation:
-    return Generation(
-        problem_id="0" * 16,
-        question="How many?",
-        answer="17",
-        solution=solution,
-        prompt_sha256="0" * 64,
-        text=text,
-        num_tokens=5,
-        stop=Stop.STOP_TOKEN,
-    )
+    written = by_hand.generation(0, text, "stop_token")
+    return replace(written, question="How many?", answer="17", solution=solution)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+import by_hand
 from paribus import numerals
 from paribus.evaluation.final import final, is_over
 from paribus.evaluation.scoring import SCORERS, score, style_seen
@@ -23,16 +25,8 @@ CASES = json.loads((Path(__file__).parent / "cases" / "answers.json").read_text(
 def generation(text: str, gold: str, stop: str = "stop_token", question: str = "?") -> Generation:
     number = numerals.canonical(gold)
     assert number is not None
-    return Generation(
-        problem_id="0" * 16,
-        question=question,
-        answer=number,
-        solution=f"#### {gold}",
-        prompt_sha256="0" * 64,
-        text=text,
-        num_tokens=1,
-        stop=Stop(stop),
-    )
+    written = by_hand.generation(0, text, stop)
+    return replace(written, question=question, answer=number, solution=f"#### {gold}")
 
 
 def of_case(case) -> Generation:

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from by_hand import result
+from by_hand import generation, result
 from paribus.analysis.tables import Arm, Run, Tables
 from paribus.evaluation.mistakes import Signal
-from paribus.records import Generation, Outcome, Stop
+from paribus.records import Outcome, Stop
 from paribus.report import mistakes
 from paribus.report.mistakes import browser, flips_data, script_json
 from paribus.store.runs import RunState
@@ -27,16 +27,11 @@ UNTUNED = {"baseline"}
 def run(arm: str, *asked: tuple[str, str, Outcome], seed: int = 0, solution: str = "#### 7") -> Run:
     """A complete run that wrote `asked`: problem id, text, outcome."""
     generations = tuple(
-        Generation(
+        replace(
+            generation(0, text, "stop_token", group="g" if identity == "p" else ""),
             problem_id=identity,
             question=f"Question {identity}?",
-            answer="7",
             solution=solution,
-            group="g" if identity == "p" else "",
-            prompt_sha256="0" * 64,
-            text=text,
-            num_tokens=1,
-            stop=Stop.STOP_TOKEN,
         )
         for identity, text, _ in asked
     )

@@ -1,15 +1,17 @@
 """Likelihoods of gold solutions: means, intervals and paired differences, against scipy."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from by_hand import result
+from by_hand import generation, result
 from paribus.analysis.heldout import comparisons, likelihoods, ratio
 from paribus.analysis.tables import Arm, Run, Tables
-from paribus.records import Generation, Likelihood, Stop
+from paribus.records import Likelihood
 from paribus.report import accuracy
 from paribus.statistics.verdicts import Verdict
 from paribus.store.runs import RunState
@@ -23,16 +25,7 @@ def run(arm: str, nats, *, seed=0, variant="main", ids=None, groups=None, tokens
     ids = ids or [f"p{number}" for number in range(len(nats))]
     groups, tokens = groups or [""] * len(ids), tokens or [10] * len(ids)
     generations = tuple(
-        Generation(
-            problem_id=identity,
-            question=f"{identity}?",
-            answer="7",
-            prompt_sha256="0",
-            text="#### 7",
-            num_tokens=1,
-            stop=Stop.ANSWER,
-            group=group,
-        )
+        replace(generation(0, "#### 7", group=group), problem_id=identity)
         for identity, group in zip(ids, groups, strict=True)
     )
     rows = zip(ids, nats, tokens, strict=True)

@@ -2,10 +2,10 @@
 
 import pytest
 
-from by_hand import result
+from by_hand import generation, result
 from paribus.analysis.summary import calculator_gains, grid, texts, under
 from paribus.analysis.tables import Arm, Run, Tables, with_generations
-from paribus.records import Generation, Outcome, Stop
+from paribus.records import Generation, Outcome
 from paribus.report import protocols
 from paribus.statistics.verdicts import Verdict
 from paribus.store.runs import RunState
@@ -17,15 +17,7 @@ AIDED = "zero_shot/raw+calculator"
 def written(solved: str) -> tuple[Generation, ...]:
     """`"#.#"`: problems 0 and 2 solved, problem 1 not."""
     return tuple(
-        Generation(
-            problem_id=f"p{number}",
-            question=f"Problem {number}?",
-            answer="7",
-            prompt_sha256="0",
-            text="#### 7" if mark == "#" else "#### 8",
-            num_tokens=1,
-            stop=Stop.ANSWER,
-        )
+        generation(number, "#### 7" if mark == "#" else "#### 8")
         for number, mark in enumerate(solved)
     )
 

@@ -1,12 +1,14 @@
 """Signals of wrong generations, by the very table that documents them; and a run's counted."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import by_hand
 from paribus.analysis.signals import by_gold_steps, mean_step_accuracy, signal_table
 from paribus.analysis.tables import Run, with_generations
 from paribus.config.schema import DataConfig
@@ -26,16 +28,8 @@ GOLD = "<<3*4=12>> <<12+5=17>> #### 17"
 def generation(
     text: str, *, stop=Stop.STOP_TOKEN, question=QUESTION, solution=GOLD, answer="17"
 ) -> Generation:
-    return Generation(
-        problem_id="0" * 16,
-        question=question,
-        answer=answer,
-        solution=solution,
-        prompt_sha256="0" * 64,
-        text=text,
-        num_tokens=5,
-        stop=stop,
-    )
+    written = by_hand.generation(0, text, stop)
+    return replace(written, question=question, solution=solution, answer=answer)
 
 
 def judged(text: str, **rest) -> Signal | None:

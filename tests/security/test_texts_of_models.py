@@ -9,11 +9,13 @@ import pkgutil
 import re
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
 import pytest
 
+import by_hand
 import paribus.analysis
 import paribus.evaluation
 from paribus import numerals
@@ -30,7 +32,7 @@ from paribus.evaluation.mistakes import (
 )
 from paribus.evaluation.scoring import SCORERS, score
 from paribus.evaluation.spelled import spelled
-from paribus.records import Generation, Outcome, Stop
+from paribus.records import Generation, Outcome
 
 SIZES = [2**16, pytest.param(2**20, marks=pytest.mark.slow)]
 """The longest text; shorter ones come first, so that what is quadratic fails in seconds."""
@@ -124,10 +126,8 @@ def test_patterns_are_linear(name: str, size: int) -> None:
 
 
 def generation(text: str, question: str = "Why?") -> Generation:
-    return Generation(
-        problem_id="p", question=question, answer="7", solution="<<3*4=12>> #### 12", text=text,
-        prompt_sha256="", num_tokens=1, stop=Stop.STOP_TOKEN,
-    )  # fmt: skip
+    written = by_hand.generation(0, text, "stop_token")
+    return replace(written, question=question, solution="<<3*4=12>> #### 12")
 
 
 READERS: dict[str, tuple[Callable[[str], Any], str]] = {  # what reads a text: its worst units
