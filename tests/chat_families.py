@@ -3,10 +3,12 @@
 They leave out tools, dates and default texts, and keep what they trim, add, drop and refuse.
 """
 
+import string
 from dataclasses import dataclass
 from typing import Any
 
-from tokenizers import processors
+from tokenizers import AddedToken, Tokenizer, models, normalizers, processors
+from transformers import PreTrainedTokenizerFast
 
 from paribus.testing.tiny import tiny_tokenizer
 
@@ -65,6 +67,34 @@ class Family:
         tokenizer.backend_tokenizer.post_processor = processors.Sequence(steps)
         tokenizer.chat_template = self.template
         return tokenizer
+
+
+def with_visible_blanks(family: Family) -> Any:
+    """Return a tokenizer as Llama-2's: `▁` for a blank, and one more before each piece of text."""
+    texts = ["<unk>", "<s>", "</s>", *family.markers]
+    octets = [f"<0x{octet:02X}>" for octet in range(256)]
+    words = ["▁", *string.ascii_letters, *string.digits, *string.punctuation]
+    merges = [("▁", "▁"), ("▁", "4"), ("#", "#"), ("##", "##"), ("▁", "[")]
+    pieces = [*texts, *octets, *words, *map("".join, merges)]
+    backend = Tokenizer(
+        models.BPE(
+            vocab={piece: number for number, piece in enumerate(pieces)},
+            merges=merges,
+            byte_fallback=True,
+        )
+    )
+    backend.normalizer = normalizers.Sequence(
+        [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
+    )
+    backend.add_special_tokens([AddedToken(text, normalized=False) for text in texts])
+    backend.post_processor = processors.TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", texts.index("<s>"))]
+    )
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend, bos_token="<s>", eos_token="</s>", unk_token="<unk>"
+    )
+    tokenizer.chat_template = family.template
+    return tokenizer
 
 
 FAMILIES = {

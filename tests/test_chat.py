@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chat_families import FAMILIES
+from chat_families import FAMILIES, with_visible_blanks
 from paribus.config.schema import ArmConfig, DataConfig, PromptConfig
 from paribus.errors import PromptError
 from paribus.planning.inputs import prepare
@@ -130,6 +130,15 @@ def test_a_shot_is_written_as_an_earlier_turn(name):
     assert asked(name, (SHOT,)) == TWO_TURNS[name]
 
 
+def test_a_turn_may_begin_with_bos_and_a_question_may_not_hold_it():
+    tokenizer = TOKENIZERS["llama-2"]
+    (ids,) = encode_prompts([asked("llama-2", (SHOT, SHOT))], tokenizer)
+    assert ids.count(tokenizer.bos_token_id) == 3
+    text = asked("llama-2", (SHOT,)).replace("2+2?", "2+<s>2?")
+    with pytest.raises(PromptError, match="has 3 <s> tokens instead of 1"):
+        encode_prompts([text], tokenizer)
+
+
 SYSTEM = {
     "llama-2": "<s>[INST] <<SYS>>\nBe brief.\n<</SYS>>\n\n2+2? [/INST]",
     "llama-3": (
@@ -194,6 +203,29 @@ def test_an_example_is_the_rendered_whole_up_to_the_end_of_the_turn(name, soluti
     assert solution.strip() in target
     ids = tokenizer.encode(text, add_special_tokens=False)
     assert list(example.ids)[-len(ids) :] == ids  # some begin texts with a <bos> besides
+
+
+PIECES = {
+    "llama-2": ["]", "▁4", "<0x0A>", "####", "▁4", "▁", "</s>"],
+    "mistral": ["[/INST]", "▁▁", "4", "<0x0A>", "####", "▁4", "</s>"],
+    "zephyr": ["<0x0A>", "4", "<0x0A>", "####", "▁4", "</s>"],
+}
+"""The tokens of each target, and the last of the prompt before it."""
+
+
+@pytest.mark.parametrize("name", PIECES)
+def test_blanks_as_llama_2s_tokenizer_writes_them(name):
+    tokenizer = with_visible_blanks(FAMILIES[name])
+    prompt, target = render_example(
+        QUESTION, SOLUTION, format="chat", shots=(), tokenizer=tokenizer
+    )
+    stop = stop_token(format="chat", tokenizer=tokenizer)
+    (example,) = encode_examples([prompt], [target], stop, tokenizer)
+    end = example.ids[example.prompt_length - 1 :]
+    assert (prompt, target) == CASES[name][:2]
+    assert tokenizer.convert_ids_to_tokens(list(end)) == PIECES[name]
+    ids = tokenizer.encode(whole(name, SOLUTION), add_special_tokens=name == "zephyr")
+    assert list(example.ids) == ids[: len(example.ids)]
 
 
 THOUGHTS = "<think>\nTwice two.\n</think>\n\n4\n#### 4"

@@ -97,6 +97,17 @@ def leading_bos(tokenizer: Any) -> int | None:
     return bos if bos in tokenizer.encode("") else None
 
 
+def begins_once(ids: Sequence[int], bos: int, eos: int | None) -> bool:
+    """Return whether `ids` begin with <bos>, and hold it again only right behind an <eos>.
+
+    Llama-2's template writes a chat of several turns so, as texts end to end.
+    """
+    if not ids or ids[0] != bos:
+        return False
+    again = (last for last, id in pairwise(ids) if id == bos)
+    return ids.count(bos) == 1 or (bos != eos and all(last == eos for last in again))
+
+
 def shared_length(sequences: Sequence[tuple[int, ...]]) -> int:
     """Return how many leading ids all share, leaving each at least one of its own."""
     common = os.path.commonprefix([list(min(sequences)), list(max(sequences))])
@@ -134,21 +145,13 @@ def _led(ids: Ids, text: str, bos: int | None, tokenizer: Any) -> Ids:
         return ids
     if not ids or ids[0] != bos:  # chat templates write it themselves
         ids = (bos, *ids)
-    if ids.count(bos) != 1 and not _each_follows_an_end(ids, bos, tokenizer.eos_token_id):
+    if not begins_once(ids, bos, tokenizer.eos_token_id):
         raise PromptError(
             f"a prompt has {ids.count(bos)} {tokenizer.bos_token} tokens instead of 1: "
             f"{_shorten(text)}",
             f"remove {tokenizer.bos_token} from the data or the chat template",
         )
     return ids
-
-
-def _each_follows_an_end(ids: Ids, bos: int, eos: int | None) -> bool:
-    """Return whether each <bos> but the first stands right behind an <eos>.
-
-    So Llama-2's template writes a chat of several turns, as texts end to end.
-    """
-    return bos != eos and all(last == eos for last, id in pairwise(ids) if id == bos)
 
 
 def _tails(

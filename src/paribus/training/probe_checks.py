@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from paribus.config.schema import ArmConfig
 from paribus.errors import ModelError
 from paribus.models.load import decoder_and_head, for_inference
+from paribus.prompts.encode import begins_once
 from paribus.records import LAUNCHERS
 from paribus.training.probe_steps import Failure, Probe, Steps
 from paribus.training.trainer import IGNORED, collate
@@ -79,7 +80,7 @@ def rows(batch: Mapping[str, torch.Tensor]) -> list[TokenRow]:
 
 def text_failures(rows: Sequence[TokenRow], ends: Ends) -> tuple[Failure, ...]:
     """Return a failure if texts do not begin with one <bos>, or targets not end with one stop."""
-    begins = [list(ids[:8]) for ids, _ in rows if not _begins(ids, ends.bos)]
+    begins = [list(ids[:8]) for ids, _ in rows if not _begins(ids, ends)]
     finishes = [list(targets[-8:]) for ids, targets in rows if not _ends(ids, targets, ends.stop)]
     return tuple(
         Failure(id=id, found=f"{len(bad)} of {len(rows)} texts {what}: {bad[0]}")
@@ -91,8 +92,8 @@ def text_failures(rows: Sequence[TokenRow], ends: Ends) -> tuple[Failure, ...]:
     )
 
 
-def _begins(ids: Sequence[int], bos: int | None) -> bool:
-    return bos is None or (list(ids[:1]) == [bos] and ids.count(bos) == 1)
+def _begins(ids: Sequence[int], ends: Ends) -> bool:
+    return ends.bos is None or begins_once(ids, ends.bos, ends.stop)
 
 
 def _ends(ids: Sequence[int], targets: Sequence[int], stop: int) -> bool:
