@@ -24,12 +24,12 @@ hypothesis.settings.load_profile("any machine")
 PROCESSES = {"subprocess", "outside", "interrupted", "killing"}
 """A test module that imports one of them, or a name of theirs, starts processes."""
 SECONDS = {
-    "test_alike", "test_asking", "test_bad_seeds", "test_batched_encoding", "test_browser",
-    "test_calibration", "test_candidates", "test_caveats", "test_claims", "test_config_fuzz",
-    "test_crossed", "test_detectable", "test_effects", "test_equivalence", "test_facts",
-    "test_family", "test_findings", "test_foresight", "test_generations_fuzz", "test_looks",
-    "test_losses", "test_memory", "test_page_is_inert", "test_power", "test_power_cli",
-    "test_processor", "test_report", "test_report_sections", "test_robustness",
+    "test_alike", "test_bad_seeds", "test_batched_encoding", "test_browser", "test_calibration",
+    "test_caveats", "test_claims", "test_config_fuzz", "test_crossed", "test_detectable",
+    "test_effects", "test_equivalence", "test_facts", "test_family", "test_findings",
+    "test_foresight", "test_generations_fuzz", "test_headroom", "test_looks", "test_losses",
+    "test_memory", "test_page_is_inert", "test_power", "test_power_cli", "test_processor",
+    "test_questions", "test_report", "test_report_sections", "test_robustness",
     "test_sequential_benchmark", "test_shipped_files", "test_source_keeps_the_rules",
     "test_streams", "test_strict", "test_tested_less", "test_texts_of_models",
     "test_yaml_of_others",

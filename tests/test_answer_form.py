@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from by_hand import tables
-from foreign_rows import GOLD, write
+from external_rows import GOLD, write
 from inside import paribus
 from paribus.analysis.findings import conclude, payload
 from paribus.report.page import render

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from foreign_rows import write
+from external_rows import write
 from paribus.analysis.elsewhere.gold import Study
 from paribus.cli.main import main
 from paribus.config.schema import DataConfig

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from foreign_rows import GOLD, asked, plain, write
+from external_rows import GOLD, asked, plain, write
 from paribus.cli.main import main
 from paribus.errors import ModelError
 from paribus.models.source import find_model

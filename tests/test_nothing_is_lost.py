@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from foreign_rows import GOLD, RIGHT, asked, plain, write
+from external_rows import GOLD, RIGHT, asked, plain, write
 from paribus.cli.main import main
 from paribus.files import write_text
 from paribus.store.layout import ExperimentFolder

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from foreign_rows import GOLD, generations, plain, strict_json, write
+from external_rows import GOLD, generations, plain, strict_json, write
 from paribus.cli.main import main
 from paribus.statistics.crossed import components, estimate
 from paribus.statistics.verdicts import as_existing

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foreign_rows import FIRST, GOLD, asked, harness, own, plain, write
+from external_rows import FIRST, GOLD, asked, harness, own, plain, write
 from paribus.analysis.elsewhere.external import collect
 from paribus.cli.main import main
 from paribus.data import gsm8k

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foreign_rows import FIRST, GOLD, QUESTIONS, RIGHT, asked, harness, own, plain, write
+from external_rows import FIRST, GOLD, QUESTIONS, RIGHT, asked, harness, own, plain, write
 from paribus.analysis.elsewhere.external import collect
 from paribus.errors import DataError
 from paribus.evaluation.scoring import score

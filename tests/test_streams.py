@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from foreign_rows import asked, write
+from external_rows import asked, write
 from outside import started
 from paribus.cli.main import main
 from paribus.store.layout import ExperimentFolder
@@ -148,6 +148,14 @@ def test_children_print_where_nobody_reads(tmp_path, unread):
     words = [sys.executable, str(script), str(out)]
     assert subprocess.run(words, stdout=unread, stderr=unread, check=False).returncode == 0
     assert len(out.read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize("verb", ["explain", "explain --json"])
+def test_what_is_left_at_exit_is_no_fault(unread, verb):
+    """In its own process: what is still buffered is flushed as it ends."""
+    words = [sys.executable, "-m", "paribus.cli.main", *verb.split()]
+    done = subprocess.run(words, stdout=unread, stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 @pytest.mark.parametrize("verb", [*VERBS, "status --json", "report runs/small"])

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from foreign_rows import GOLD, write
+from external_rows import GOLD, write
 from paribus.data.rows import read_rows
 from paribus.errors import DataError
 

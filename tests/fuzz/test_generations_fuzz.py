@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreign_rows import FIRST, GOLD, RIGHT, SECOND, asked, harness, own, plain
+from external_rows import FIRST, GOLD, RIGHT, SECOND, asked, harness, own, plain
 from fuzz.mutations import HANG_SECONDS, assert_readable, fuzz, spoiled_bytes, spoiled_values
 from paribus.analysis.elsewhere.external import collect
 from paribus.analysis.findings import conclude, payload

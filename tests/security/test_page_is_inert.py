@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from foreign_rows import write
+from external_rows import write
 from paribus.cli.main import main
 from paribus.report.page import write_report
 from paribus.store.experiments import read_description, write_description

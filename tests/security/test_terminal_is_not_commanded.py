@@ -12,7 +12,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from foreign_rows import GOLD, RIGHT, asked, own, write
+from external_rows import GOLD, RIGHT, asked, own, write
 from paribus.cli.console import PlainConsole
 from paribus.cli.main import main
 from paribus.config.schema import DataConfig

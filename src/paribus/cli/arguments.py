@@ -15,7 +15,7 @@ from typing import TypeAlias, get_args
 from paribus.records import AnswerStyle
 
 
-def add_foreign(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_external(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the verbs that take generations made anywhere."""
     for verb, summary in {
         "score": "score generations: lm-eval's samples, JSON, CSV, Parquet, or paribus's own",
@@ -167,7 +167,7 @@ def parser() -> argparse.ArgumentParser:
     _add_verify(verbs)
     _add_adopt(verbs)
     _add_clean(verbs)
-    add_foreign(verbs)
+    add_external(verbs)
     _add_power(verbs)
     _add_baseline(verbs)
     _add_explain(verbs)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from foreign_rows import (
+from external_rows import (
     FIRST,
     GOLD,
     RIGHT,

@@ -1,8 +1,5 @@
-"""The command line's edges: usage, pairs that exclude each other, readers that leave, widths."""
+"""The command line's edges: usage, pairs that exclude each other, widths."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -39,21 +36,6 @@ def test_no_name_is_no_device(tmp_path):
     made = paribus("plan", FILE, "--device", "", cwd=tmp_path)
     assert made.returncode == 2
     assert made.stderr.startswith("error: no device is called ''\n")
-
-
-@pytest.mark.parametrize("words", [["explain"], ["explain", "--json"]], ids=["rich", "json"])
-def test_a_reader_that_leaves_is_no_fault(words):
-    """`paribus explain | head -1`."""
-    reading, writing = os.pipe()
-    os.close(reading)
-    with os.fdopen(writing, "wb") as nobody:
-        made = subprocess.run(
-            [sys.executable, "-m", "paribus.cli.main", *words],
-            stdout=nobody,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-    assert (made.returncode, made.stderr) == (0, "")
 
 
 def printed(width: int) -> list[str]:

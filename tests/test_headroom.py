@@ -1,4 +1,4 @@
-"""What candidates are tested under, and how their accuracies are judged."""
+"""What untuned models are tested under, and how their accuracies are judged."""
 
 import json
 import shutil

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from foreign_rows import FIRST, GOLD, QUESTIONS, RIGHT, asked, own, plain, write
+from external_rows import FIRST, GOLD, QUESTIONS, RIGHT, asked, own, plain, write
 from paribus.analysis.elsewhere.external import collect
 from paribus.cli.main import main
 from paribus.data.rows import MAX_LINE_BYTES
