@@ -112,7 +112,7 @@ def test_a_model_that_knows_nothing_is_told_and_may_be_meant(tiny, tmp_path):
         (text([9, 8, STOP], 1), ["PB056"]),
         (text([9, BOS, 8, STOP], 2), ["PB056"]),
         (text([BOS, 9, BOS, 8, STOP], 2), ["PB056"]),
-        (text([BOS, 9, STOP, BOS, 9, 8, STOP], 2), []),
+        (text([BOS, 9, STOP, BOS, 9, 8, STOP], 5), []),
         (text([BOS, 9, 8], 2), ["PB057"]),
         (text([BOS, 9, STOP, 8, STOP], 2), ["PB057"]),
         (text([BOS, 9, STOP], 3), ["PB057"]),
