@@ -79,7 +79,7 @@ GEMMA_2B = Shape(
     qkv_bias=False,
     softcap=None,
     stored="bfloat16",
-    known="table",
+    origin="table",
 )
 
 TOKENS = TokenFacts(

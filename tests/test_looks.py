@@ -8,7 +8,7 @@ import pytest
 from by_hand import tables
 from inside import paribus
 from paribus.analysis.family import judge, judged
-from paribus.analysis.looks import at_looks, new_look, reached, said, upto
+from paribus.analysis.looks import about_looks, at_looks, new_look, reached, upto
 from paribus.errors import DamagedError
 from paribus.records import Settled
 from paribus.report.page import entered, write_report
@@ -87,8 +87,8 @@ def test_between_declared_looks_nothing_is_tested_anew():
 
 
 def test_the_first_look_is_nothing_to_warn_of():
-    assert said(seen(TWENTY, look())) == []
-    (line,) = said(seen(TWENTY, look(), look(2, runs={"full": 4, "lora": 4})))
+    assert about_looks(seen(TWENTY, look())) == []
+    (line,) = about_looks(seen(TWENTY, look(), look(2, runs={"full": 4, "lora": 4})))
     assert line.startswith("This is look 2 at growing data (look 1: 2 runs, 1 seed, 20 problems; ")
     assert "look 2: 8 runs, 4 seeds, 20 problems" in line
     assert "from 2.7 to 11.9 %" in line
@@ -96,11 +96,11 @@ def test_the_first_look_is_nothing_to_warn_of():
 
 def test_declared_looks_are_said_and_so_is_what_was_seen_beside_them():
     plan = look(2, runs={"full": 3, "lora": 3}, planned=(3, 4), goes_on=("full", "lora"))
-    lines = said(seen(TWENTY, look(), plan, planned=[3, 4]))
+    lines = about_looks(seen(TWENTY, look(), plan, planned=[3, 4]))
     assert "declared at 3, 4 seeds, and 1 of them" in lines[0]
     assert "(10 %, 90 %)" in lines[0]
     assert "seen apart from the declared looks (look 1:" in lines[1]
-    assert said(seen(TWENTY, plan, planned=[3, 4])) == lines[:1]
+    assert about_looks(seen(TWENTY, plan, planned=[3, 4])) == lines[:1]
 
 
 # --- the ledger --------------------------------------------------------------------------------
@@ -199,7 +199,7 @@ def test_where_the_ledger_cannot_be_written_the_look_is_said(tmp_path):
     folder.path.write_text("a file where the folder should be")
     found = entered(seen(TWENTY), folder)
     assert [each.look for each in found.looks] == [1]
-    (line,) = said(found)
+    (line,) = about_looks(found)
     assert line.startswith("This look is not in the ledger: cannot write ")
 
 

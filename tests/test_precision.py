@@ -128,4 +128,4 @@ def test_weights_cut_short_are_refused(tiny, tmp_path, kept):
     weights.write_bytes(weights.read_bytes()[:kept])
     with pytest.raises(ModelError, match="cannot be loaded: .*deserializing header") as caught:
         load_model(ModelSource(path=tmp_path, identity="?"), torch.float32, CPU)
-    assert caught.value.remedy.startswith("check that the folder is whole")
+    assert caught.value.remedy.startswith("check that the folder is complete")

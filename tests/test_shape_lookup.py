@@ -45,21 +45,21 @@ def wide(hidden: int) -> dict[str, Any]:
 
 def test_a_folder_s_own_config_comes_first(tiny: Path) -> None:
     shape = shape_of(str(tiny), None)
-    assert (shape.known, shape.hidden, shape.layers, shape.sliding_layers) == ("folder", 64, 2, 1)
+    assert (shape.origin, shape.hidden, shape.layers, shape.sliding_layers) == ("folder", 64, 2, 1)
     assert shape.stored == "float32"
 
 
 def test_the_packaged_model_needs_no_file(hub: Path) -> None:
     assert shape_of("gemma-3-270m", None) == replace(
-        shape_of("google/gemma-3-270m", None), known="packaged"
+        shape_of("google/gemma-3-270m", None), origin="packaged"
     )
 
 
 def test_the_cache_comes_before_the_table(hub: Path) -> None:
-    assert shape_of("Qwen/Qwen3-0.6B", None).known == "table"
+    assert shape_of("Qwen/Qwen3-0.6B", None).origin == "table"
     cache(hub, "Qwen/Qwen3-0.6B", "a" * 40, wide(192), ref="main")
     shape = shape_of("Qwen/Qwen3-0.6B", None)
-    assert (shape.known, shape.hidden) == ("cache", 192)
+    assert (shape.origin, shape.hidden) == ("cache", 192)
 
 
 def test_without_a_revision_any_cached_one_is_good(hub: Path) -> None:
@@ -118,7 +118,7 @@ def test_the_hub_is_asked_last(tmp_path: Path) -> None:
         code = (
             "from paribus.models.shapes import shape_of\n"
             "for name in 'open/model google/gemma-2b gated/model un/known open/model'.split():\n"
-            "    try: print(shape_of(name, None).known, shape_of(name, None).hidden)\n"
+            "    try: print(shape_of(name, None).origin, shape_of(name, None).hidden)\n"
             "    except Exception as error: print(type(error).__name__, error.message)"
         )
         env = {**os.environ, "HF_HUB_OFFLINE": "0", "HF_HOME": str(tmp_path),

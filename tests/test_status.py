@@ -12,7 +12,7 @@ from paribus.cli.main import main
 from paribus.store import runs
 from paribus.store.layout import ExperimentFolder
 from paribus.store.runs import RunState, locked
-from paribus.store.status import standing
+from paribus.store.status import run_status
 from stores import SPEC, answers, describe, failed, finish, stopped
 
 KEYS = {
@@ -72,9 +72,9 @@ def test_where_a_stopped_run_goes_on(folder):
 def test_a_lock_that_nobody_holds_means_nothing(folder):
     run = folder.run("full", 0)
     with locked(run.lock):
-        assert standing(run).state is RunState.RUNNING
+        assert run_status(run).state is RunState.RUNNING
     assert run.lock.read_text().startswith("process ")
-    assert standing(run).state is RunState.UNFINISHED
+    assert run_status(run).state is RunState.UNFINISHED
 
 
 def test_ages_are_of_the_last_change_and_never_below_zero(folder):
@@ -84,12 +84,12 @@ def test_ages_are_of_the_last_change_and_never_below_zero(folder):
         os.utime(path, (now - age, now - age))
     runs.append_event(run, {"event": "step", "step": 1, "num_steps": 4})
     os.utime(run.events, (now - 90, now - 90))
-    found = standing(run)
+    found = run_status(run)
     assert (found.begun, found.changed) == (7300, 90)
     assert "small full 1 unfinished 1/4 steps 2 h 2 min" in table(folder)
     for path in (run.spec, run.events):
         os.utime(path, (now + 5000, now + 5000))  # the clock went backwards
-    found = standing(run)
+    found = run_status(run)
     assert (found.begun, found.changed) == (0, 0)
 
 
@@ -136,22 +136,22 @@ def test_no_runs_yet(tmp_path):
 
 def test_a_name_that_is_no_piece_of_a_run_is_passed_over(folder):
     run = folder.run("full", 0)
-    before = standing(run)
+    before = run_status(run)
     (run.pieces / "zero_shot-1x.json").write_text("{}")
     (run.checkpoints / "step-x").mkdir()
-    assert standing(run).tested == before.tested
-    assert standing(run).checkpoint == before.checkpoint
+    assert run_status(run).tested == before.tested
+    assert run_status(run).checkpoint == before.checkpoint
 
 
 def test_a_complete_run_that_lost_something_is_damaged(folder):
     """By names and sizes: what is in the files is for `verify`."""
     run = folder.run("baseline", 0)
     (run.path / ".DS_Store").touch()
-    assert standing(run).state is RunState.COMPLETE
+    assert run_status(run).state is RunState.COMPLETE
     run.result.write_text("{}")
-    assert standing(run).state is RunState.DAMAGED
-    assert standing(run).error is not None
-    assert standing(run).error.startswith(f"{run.result} has 2 bytes; the manifest says ")
+    assert run_status(run).state is RunState.DAMAGED
+    assert run_status(run).error is not None
+    assert run_status(run).error.startswith(f"{run.result} has 2 bytes; the manifest says ")
 
 
 def test_an_experiment_without_its_description_is_not_passed_over(folder):

@@ -238,7 +238,7 @@ _WITHOUT = {
 _REPEATS = {"strict-match": "strict", "flexible-extract": "flexible"}
 """lm-eval's filters of GSM8K, and the scorers that repeat them."""
 
-_Said = Sequence[bool | None]
+_OwnVerdicts = Sequence[bool | None]
 """What a file says of each text, None where it does not."""
 
 
@@ -327,7 +327,7 @@ def _stated_otherwise(name: str, run: Run, judged: Mapping[str, Run]) -> Iterato
                 f"{differ} of {len(pairs)} texts. Were the gold answers others, or the task?"
             )
     found = [_pairs(said, run) for said in run.stated.values()]
-    if found and all(map(_away, found)):
+    if found and all(map(_differ, found)):
         shares = [
             f"{wording.percent(_share([said for said, _ in pairs]))}{key and f' ({key})'}"
             for key, pairs in zip(run.stated, found, strict=True)
@@ -339,13 +339,13 @@ def _stated_otherwise(name: str, run: Run, judged: Mapping[str, Run]) -> Iterato
         )
 
 
-def _pairs(said: _Said, run: Run) -> list[tuple[bool, bool]]:
+def _pairs(said: _OwnVerdicts, run: Run) -> list[tuple[bool, bool]]:
     """Whether each text is right by its file and by our scorer, where the file says."""
     pairs = zip(said, run.judged, strict=True)
     return [(one, outcome is Outcome.CORRECT) for one, outcome in pairs if one is not None]
 
 
-def _away(pairs: Sequence[tuple[bool, bool]]) -> bool:
+def _differ(pairs: Sequence[tuple[bool, bool]]) -> bool:
     """Return whether two verdicts on the same texts differ in their share, and beyond chance."""
     only_theirs = sum(one and not other for one, other in pairs)
     only_ours = sum(other and not one for one, other in pairs)

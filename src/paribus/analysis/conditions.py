@@ -12,8 +12,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from paribus.analysis import looks
 from paribus.analysis.contrasts import Contrast
+from paribus.analysis.looks import about_looks
 from paribus.analysis.summary import main_protocol
 from paribus.analysis.tables import Run, Tables
 from paribus.config.spec import flatten
@@ -71,7 +71,7 @@ def limits(tables: Tables, found: Sequence[Contrast], effects: int = 0) -> list[
     """
     parts = [
         *tables.asked,
-        *looks.said(tables),
+        *about_looks(tables),
         *_about_forks(tables),
         *_about_further(tables),
         *_about_seeds(tables, found),

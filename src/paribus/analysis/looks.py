@@ -142,7 +142,7 @@ def last(tables: Tables, arms: Sequence[str]) -> Seen[Tables]:
     return Seen(upto(tables, looks[taken - 1]), sequential.shares(looks)[taken - 1])
 
 
-def said(tables: Tables) -> list[str]:
+def about_looks(tables: Tables) -> list[str]:
     """Return what looks do to the verdicts, for the limits of a report."""
     return ([_declared(tables)] if declared_looks(tables) else []) + look_warnings(tables)
 

@@ -22,7 +22,7 @@ from paribus.store.layout import ExperimentFolder
 from paribus.store.ledger import read_ledger
 from paribus.store.runs import RunState
 
-_TOLD = {RunState.DAMAGED, RunState.TESTED_LESS, RunState.FAILED, RunState.COMPLETE}
+_WITH_NOTE = {RunState.DAMAGED, RunState.TESTED_LESS, RunState.FAILED, RunState.COMPLETE}
 """States of runs whose notes are printed: of the others the table says all there is."""
 
 
@@ -89,7 +89,7 @@ def _conclude(folder: ExperimentFolder, description: Description, console: Conso
 def _tell_of_runs(findings: dict[str, Any], folder: ExperimentFolder, console: Console) -> None:
     """Print why a run is not counted that was begun, what to do, and which were forked."""
     for run in findings["arms"]:
-        if run["note"] and run["state"] in _TOLD:
+        if run["note"] and run["state"] in _WITH_NOTE:
             text = f"{run['name']}, seed {run['seed']}: {run['note']}"
             console.print(escape(text), soft_wrap=True)
     if any(run["state"] == RunState.DAMAGED for run in findings["arms"]):

@@ -74,11 +74,11 @@ def look_lines(look: Look) -> list[str]:
     """Return what a declared look decided, and who continues, for the terminal."""
     number = look.planned.index(look.seeds) + 1
     lines = [f"look {number} of {len(look.planned)}, at {look.seeds} seeds:"]
-    lines += [f"  {row.a} − {row.b}: {_standing(row, look)}" for row in look.decided]
+    lines += [f"  {row.a} − {row.b}: {_decision(row, look)}" for row in look.decided]
     return [*lines, f"  {_what_next(look, number)}"]
 
 
-def _standing(row: Decided, look: Look) -> str:
+def _decision(row: Decided, look: Look) -> str:
     found = f"{points(row.difference)} (p, corrected: {p_value(row.p_holm)})"
     chance = "hardly ever" if row.chance is None else f"with a chance of {100 * row.chance:.0f} %"
     by = f"shown by {look.planned[-1]} seeds {chance}"

@@ -14,7 +14,7 @@ from typing import Any
 from rich.markup import escape
 
 from paribus.analysis.elsewhere.external import Collected, collect
-from paribus.analysis.elsewhere.repeats import Said
+from paribus.analysis.elsewhere.repeats import ArmFlags
 from paribus.analysis.findings import conclude, payload
 from paribus.cli.console import PlainConsole
 from paribus.files import write_text
@@ -36,7 +36,7 @@ _CONTRAST = (
 
 def from_options(options: Namespace) -> int:
     """Run `paribus score` or `paribus compare`."""
-    said = Said(
+    flags = ArmFlags(
         untuned=tuple(options.untuned),
         seeds_are_runs=options.seeds_are_runs,
         paired_seeds=options.paired_seeds,
@@ -47,7 +47,7 @@ def from_options(options: Namespace) -> int:
         gold=options.gold,
         group_by=options.group_by,
         common=options.common,
-        said=said,
+        flags=flags,
         style=options.answer,
         page=options.report,
         as_json=options.json,
@@ -60,7 +60,7 @@ def score(
     gold: Path | None,
     group_by: str | None,
     common: bool,
-    said: Said,
+    flags: ArmFlags,
     style: AnswerStyle,
     page: Path | None,
     as_json: bool,
@@ -72,7 +72,9 @@ def score(
     """
     if page is not None:
         check_target(page)
-    collected = collect(files, gold=gold, group_by=group_by, common=common, said=said, style=style)
+    collected = collect(
+        files, gold=gold, group_by=group_by, common=common, flags=flags, style=style
+    )
     gc.freeze()  # what was read stays: no collection is to look through a million objects
     analysis = conclude(collected.tables)
     analysis = replace(analysis, limits=[*analysis.limits, *collected.notes])

@@ -24,7 +24,7 @@ from paribus.store.experiments import read_description
 from paribus.store.layout import ExperimentFolder, RunFolder
 from paribus.store.ledger import about_further, read_looks, still_to_test, stopped_at
 from paribus.store.runs import RunState
-from paribus.store.status import Standing, experiments_in, standing
+from paribus.store.status import RunStatus, experiments_in, run_status
 
 
 def from_options(options: Namespace) -> int:
@@ -95,7 +95,7 @@ def _row(folder: ExperimentFolder, run: RunFolder, which: Mapping[str, Any]) -> 
 
     Of a run it holds the identity that the arm has by now.
     """
-    now = standing(run)
+    now = run_status(run)
     further = still_to_test(run, which.get("identity", {}))
     return {
         "experiment": folder.path.name,
@@ -118,7 +118,7 @@ def _row(folder: ExperimentFolder, run: RunFolder, which: Mapping[str, Any]) -> 
     }
 
 
-def _goes_on(now: Standing) -> str | None:
+def _goes_on(now: RunStatus) -> str | None:
     """Return where `paribus run` would resume; None if the run is at work or would start over."""
     return now.goes_on if now.state in (RunState.UNFINISHED, RunState.FAILED) else None
 

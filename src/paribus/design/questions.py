@@ -53,7 +53,7 @@ def ask(description: Description, loaded: Loaded, keys: Sequence[str] | None = N
         key
         for key in sorted(old.keys() | new.keys())
         if old.get(key, ...) != new.get(key, ...)
-        and (_is_among(key, keys) if keys else _is_said(key, old, description, loaded))
+        and (_is_among(key, keys) if keys else _is_chosen(key, old, description, loaded))
     ]
     less = _tested_on_more(changed, old, new)
     changed = [key for key in changed if key not in TESTING or not less]
@@ -106,7 +106,7 @@ def _is_among(key: str, keys: Sequence[str]) -> bool:
     return any(f"{key}.".startswith(f"{each}.") or each.startswith(f"{key}.") for each in keys)
 
 
-def _is_said(key: str, old: Mapping[str, Any], description: Description, loaded: Loaded) -> bool:
+def _is_chosen(key: str, old: Mapping[str, Any], description: Description, loaded: Loaded) -> bool:
     """Return whether someone chose the value: defaults may differ between versions of paribus."""
     if find_origin(key, loaded.origins).kind != "default":
         return True

@@ -12,7 +12,7 @@ r"""Where a text gives its final answer: the canonical scorer's reading.
 | `last_line` | a last line that holds nothing but N and its unit                |
 | `auto`      | the last of the first three; where there is none, `last_line`    |
 
-The last complete answer counts, unless the next sentence takes it back or reckons on, outside
+The last complete answer counts, unless the next sentence retracts it or calculates on, outside
 `<think>…</think>`. A text is over at a chat template's end of turn, and at the model's next
 question once an answer has been given. If it holds the question it was asked, its prompt is
 skipped. `spelled` says which number an answer gives.
@@ -22,7 +22,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-from paribus.evaluation.places import AnswerPlace, is_reckoned_on, is_taken_back, last_line, places
+from paribus.evaluation.places import AnswerPlace, is_calculated_on, is_retracted, last_line, places
 from paribus.evaluation.spelled import LONGEST, Value, spelled
 from paribus.evaluation.words import plain
 from paribus.records import AnswerStyle
@@ -186,15 +186,15 @@ def _last(part: str, style: AnswerStyle, *, cut: bool) -> Final | None:
                 place, [answer for answer_place in left if (answer := _read(answer_place))]
             )
         if answer := _read(place):
-            if is_reckoned_on(part, place, answer.value.number):
+            if is_calculated_on(part, place, answer.value.number):
                 return None
-            if not is_taken_back(part, place):
+            if not is_retracted(part, place):
                 return answer
             break
     if cut or style not in ("auto", "last_line"):
         return None
     line = last_line(part)
-    return _read(line) if line and not is_taken_back(part, line) else None
+    return _read(line) if line and not is_retracted(part, line) else None
 
 
 def _repeated(cut: AnswerPlace, before: list[Final]) -> Final | None:

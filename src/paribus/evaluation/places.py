@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from paribus.evaluation import words
-from paribus.evaluation.reckoned import reckons_on
+from paribus.evaluation.reckoned import continues_calculation
 from paribus.evaluation.spelled import LONGEST, sentence_end
 from paribus.evaluation.words import unwrapped
 from paribus.records import AnswerStyle
@@ -35,7 +35,7 @@ _GOES_ON = re.compile(
     r"|[\s$]{0,3}(?:or|and|to|plus|minus|times|divided|squared|cubed)\s{1,2}"
     r"(?:[$\\]{0,3}(?:f?boxed|[0-9])|more|less|so\b)"
 )
-"""What makes another number of the one in a box, or takes it back."""
+"""What makes another number of the one in a box, or retracts it."""
 _BEFORE = 100
 """Characters before a box that are read."""
 _STARS = re.compile(r"(?<![0-9)}])(?<![0-9)}] )\*{1,3}(?=[\s$(\\\[]*\Z)")
@@ -149,7 +149,7 @@ _OF_A_STEP = re.compile(
     r"sub-?question)",
     re.IGNORECASE,
 )
-_TAKEN_BACK = re.compile(
+_RETRACTED = re.compile(
     r"(?:[.!?;\u2026][*_)]*\s+|\s[\u2014-]+\s*|\n\s{0,80})[*_(]{0,3}(?:(?:but|and|oh|ah),?\s)?(?:"
     r"(?:wait|sorry|oops|whoops|correction|hmm+|scratch that|strike that|never ?mind|my mistake|"
     r"my bad|on second thought|i made an? (?:mistake|error)|(?:it|that|this) should (?:be|have)|"
@@ -212,16 +212,16 @@ def places(part: str, style: AnswerStyle, *, cut: bool = False) -> Iterator[Answ
         yield from _boxed(part, cut=cut)
 
 
-def is_taken_back(part: str, place: AnswerPlace) -> bool:
+def is_retracted(part: str, place: AnswerPlace) -> bool:
     """Return whether the next sentence or line retracts the answer at `place`."""
     match = _LINE_AND_NEXT.match(part, place.start)
-    return bool(match and _TAKEN_BACK.search(match[0]))
+    return bool(match and _RETRACTED.search(match[0]))
 
 
-def is_reckoned_on(part: str, place: AnswerPlace, number: Fraction) -> bool:
-    """Return whether the line behind `place` continues reckoning with its `number`."""
+def is_calculated_on(part: str, place: AnswerPlace, number: Fraction) -> bool:
+    """Return whether the line behind `place` continues to calculate with its `number`."""
     match = _LINE_AND_NEXT.match(part, place.start)
-    return bool(match and match["next"] and reckons_on(match["next"], number))
+    return bool(match and match["next"] and continues_calculation(match["next"], number))
 
 
 def last_line(part: str) -> AnswerPlace | None:

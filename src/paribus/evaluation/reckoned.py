@@ -46,8 +46,8 @@ _NEXT_SUM = re.compile(
 _MAKES = re.compile(r"=|\b(?:is|equals|makes|gives)\b", re.IGNORECASE)
 
 
-def reckons_on(line: str, number: Fraction) -> bool:
-    """Return whether `line` continues reckoning with the `number` of the line before: `+ 2 = 20`.
+def continues_calculation(line: str, number: Fraction) -> bool:
+    """Return whether `line` calculates on with the `number` of the line before: `+ 2 = 20`.
 
     It does not if the sign may mark an entry of a list: `- 2 eggs`, `* 9 * 2 = 18`.
     """

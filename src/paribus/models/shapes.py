@@ -51,7 +51,7 @@ class Shape:
         qkv_bias: whether the query, key and value projections have biases.
         softcap: cap on the final logits; None where there is none.
         stored: dtype of the checkpoint: `bfloat16`, `float16`, `float32`.
-        known: where the shape came from: `folder`, `packaged`, `cache`, `table` or `hub`.
+        origin: where the shape came from: `folder`, `packaged`, `cache`, `table` or `hub`.
         output_bias: whether the projection out of attention has a bias.
         mlp_bias: whether the MLP's three projections have biases.
     """
@@ -74,7 +74,7 @@ class Shape:
     qkv_bias: bool
     softcap: float | None
     stored: str
-    known: str
+    origin: str
     output_bias: bool = False
     mlp_bias: bool = False
 
@@ -135,17 +135,22 @@ class Shape:
 
         Each has A [r, in] and B [out, r]. Raises ConfigError for a name no decoder layer has.
         """
-        unknown = sorted(set(targets) - set(self.linears))
-        if unknown:
-            raise ConfigError(
-                f"lora.targets names no linear layer of this model's decoder: {', '.join(unknown)}",
-                f"choose from {', '.join(self.linears)}",
-            )
+        refuse_unknown_targets(targets, self.linears)
         return self.layers * sum(r * sum(self.linears[name]) for name in set(targets))
 
     def kv_bytes_per_token(self, bytes_per_value: int) -> int:
         """Return the bytes of the keys and values of one token in all layers."""
         return 2 * self.layers * self.kv_heads * self.head_dim * bytes_per_value
+
+
+def refuse_unknown_targets(targets: Collection[str], linears: Collection[str]) -> None:
+    """Raise ConfigError if `targets` has a name that is not of `linears`, the decoder's layers."""
+    unknown = sorted(set(targets) - set(linears))
+    if unknown:
+        raise ConfigError(
+            f"lora.targets names no linear layer of this model's decoder: {', '.join(unknown)}",
+            f"choose from {', '.join(linears)}" if linears else "set method=full",
+        )
 
 
 def shape_of(model: str, revision: str | None) -> Shape:
@@ -165,11 +170,11 @@ def shape_of(model: str, revision: str | None) -> Shape:
     return _read_file(_downloaded(model, revision), "hub")
 
 
-def read_shape(config: Mapping[str, Any], known: str, where: str = "config.json") -> Shape:
+def read_shape(config: Mapping[str, Any], origin: str, where: str = "config.json") -> Shape:
     """Return the shape that the content of a config.json describes.
 
     What it leaves out is as in transformers' config classes, but hidden_size, intermediate_size and
-    num_hidden_layers must be there. `known` goes into the shape, `where` into errors. Raises
+    num_hidden_layers must be there. `origin` goes into the shape, `where` into errors. Raises
     ModelError for an unknown `model_type` and for a value that is missing or impossible.
     """
     top = Config(values=config, where=where)
@@ -211,12 +216,12 @@ def read_shape(config: Mapping[str, Any], known: str, where: str = "config.json"
         mlp_bias=kind.biases == "llama" and text.flag("mlp_bias", False),
         softcap=text.cap("final_logit_softcapping", kind.softcap),
         stored=stored(top, text),
-        known=known,
+        origin=origin,
     )
 
 
-def _read_file(path: Path, known: str) -> Shape:
-    return read_shape(read_config(path), known, str(path))
+def _read_file(path: Path, origin: str) -> Shape:
+    return read_shape(read_config(path), origin, str(path))
 
 
 def _cached(model: str, revision: str | None) -> Path | None:

@@ -22,7 +22,7 @@ from paribus.store.experiments import ArmTuning, Tried, read_tuning, write_tunin
 from paribus.store.layout import ExperimentFolder, RunFolder
 from paribus.store.results import read_result
 from paribus.store.runs import RunState, read_generations, state
-from paribus.store.status import standing
+from paribus.store.status import run_status
 
 TIE = 1e-12
 """Losses per token that differ by no more are equal."""
@@ -118,7 +118,7 @@ def _read(spec: RunSpec, folder: RunFolder) -> Tried:
     rate, fingerprint = spec.config.training.peak_rate, spec.fingerprint
     if state(folder) is not RunState.COMPLETE:
         # A process that is killed before it has begun leaves nothing behind.
-        error = standing(folder).error or "it ended before it had begun"
+        error = run_status(folder).error or "it ended before it had begun"
         return Tried(
             learning_rate=rate, state=RunState.FAILED.value, fingerprint=fingerprint, error=error
         )

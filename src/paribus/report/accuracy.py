@@ -93,7 +93,7 @@ def figure(analysis: Analysis) -> Picture | None:
         axes.set_xticks([tick for tick in axes.get_xticks() if 0 <= tick <= 100])
         axes.set_xlabel("problems solved, %")
         axes.grid(axis="x")
-        text = "; ".join(f"{arm.name} {_said(arm)}" for arm in arms)
+        text = "; ".join(f"{arm.name} {_accuracy_of(arm)}" for arm in arms)
         drawn = to_svg(drawing, "accuracy", f"Accuracy with 95 % interval: {text}.")
     return Picture("accuracy", drawn, _OVER_SEEDS if several else _ONE_SEED)
 
@@ -159,7 +159,7 @@ def _run(tables: Tables, run: Run, faults: bool) -> list[str]:
     ]
 
 
-def _said(arm: ArmSummary) -> str:
+def _accuracy_of(arm: ArmSummary) -> str:
     return f"{wording.percent(arm.mean)} ({wording.percent_range(arm.interval)})"
 
 

@@ -188,7 +188,9 @@ def _steps_figure(tables: Tables, steps: dict[str, list[StepsRow]]) -> Picture |
         axes.set_ylabel("problems solved, %")
         axes.grid(axis="y")
         drawing.label_at_right(axes, ends)
-        drawn = drawing.to_svg(figure, "steps", f"Accuracy by steps of gold: {_said(steps)}.")
+        drawn = drawing.to_svg(
+            figure, "steps", f"Accuracy by steps of gold: {_steps_words(steps)}."
+        )
     return Picture(
         "steps",
         drawn,
@@ -197,7 +199,7 @@ def _steps_figure(tables: Tables, steps: dict[str, list[StepsRow]]) -> Picture |
     )
 
 
-def _said(steps: dict[str, list[StepsRow]]) -> str:
+def _steps_words(steps: dict[str, list[StepsRow]]) -> str:
     return "; ".join(
         f"{arm} {', '.join(f'{row.label}: {wording.percent(row.accuracy)}' for row in rows)}"
         for arm, rows in steps.items()

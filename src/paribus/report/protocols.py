@@ -131,7 +131,9 @@ def _heat_map(grid: Grid) -> Picture:
         )
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
-        drawn = drawing.to_svg(figure, "protocols", f"Accuracy by arm and protocol: {_said(grid)}.")
+        drawn = drawing.to_svg(
+            figure, "protocols", f"Accuracy by arm and protocol: {_grid_words(grid)}."
+        )
     return Picture(
         "protocols",
         drawn,
@@ -161,7 +163,7 @@ def _heading(name: str, *, upright: bool) -> str:
     return words if upright else words.replace(", ", "\n")
 
 
-def _said(grid: Grid) -> str:
+def _grid_words(grid: Grid) -> str:
     return "; ".join(
         f"{arm} "
         + ", ".join(f"{protocol_words(name)} {wording.percent(cells[name].mean)}" for name in cells)

@@ -50,7 +50,7 @@ def remarks(findings: dict[str, Any]) -> list[Text]:
     """
     named: dict[str, list[str]] = {}
     for each in findings["contrasts"]:
-        for text in _said(each):
+        for text in _notes(each):
             named.setdefault(text, []).append(f"{each['a']} − {each['b']}")
     lines = [findings["speaks_of"]] if findings["speaks_of"] else []
     lines += [f"{_some(pairs)}: {text}" for text, pairs in named.items()]
@@ -79,7 +79,7 @@ def _styles(arms: Sequence[dict[str, Any]]) -> list[str]:
     return [f"Final answers, as they are given: {'; '.join(parts)}."]
 
 
-def _said(contrast: dict[str, Any]) -> Iterator[str]:
+def _notes(contrast: dict[str, Any]) -> Iterator[str]:
     """Why there is no test or no verdict that the interval would suggest, then the caveats."""
     why = "no test of a difference: " if contrast["interval"] else "no verdict: "
     untested = contrast["n"] and contrast["reason"]

@@ -132,7 +132,7 @@ def _curves(tables: Tables) -> Picture | None:
         figure.supxlabel("learning rate", fontsize=9.5)
         figure.supylabel("held-out loss, nats per token", fontsize=9.5)
         drawn = drawing.to_svg(
-            figure, "tuning", f"Held-out loss by learning rate: {_said(measured)}."
+            figure, "tuning", f"Held-out loss by learning rate: {_losses_words(measured)}."
         )
     return Picture(
         "tuning",
@@ -178,7 +178,7 @@ def _loss_axis(axes: Axes, losses: Sequence[float]) -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
-def _said(measured: dict[str, dict[float, float]]) -> str:
+def _losses_words(measured: dict[str, dict[float, float]]) -> str:
     return "; ".join(
         f"{arm} " + ", ".join(f"{rate(each)}: {nats(loss)}" for each, loss in points.items())
         for arm, points in measured.items()

@@ -154,7 +154,7 @@ def _place(
 
 def verified(path: Path) -> Checkpoint:
     """Return the checkpoint in `path`. Raises DamagedError if a file is not what was written."""
-    checkpoint, files = _said(path)
+    checkpoint, files = _manifest(path)
     there = {each.name for each in path.iterdir()} - {"manifest.json"}
     if there != set(files):
         odd = sorted(there ^ set(files))
@@ -168,7 +168,7 @@ def verified(path: Path) -> Checkpoint:
     return checkpoint
 
 
-def _said(path: Path) -> tuple[Checkpoint, dict[str, Any]]:
+def _manifest(path: Path) -> tuple[Checkpoint, dict[str, Any]]:
     """Return what the manifest in `path` says, and of which files. Raises DamagedError."""
     manifest = read_sealed(path / "manifest.json")
     if manifest.get("format") != CHECKPOINT_FORMAT:
@@ -224,7 +224,7 @@ def glance(folder: Path, *, trains: bool = False) -> Checkpoint | None:
     """Return what `newest` will, if all is well: only manifests are read, nothing is put aside."""
     for path in _all(folder):
         with suppress(DamagedError):
-            checkpoint, _ = _said(path)
+            checkpoint, _ = _manifest(path)
             if checkpoint.trains or not trains:
                 return checkpoint
     return None

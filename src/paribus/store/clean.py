@@ -19,13 +19,13 @@ from paribus.files import remove
 from paribus.store.layout import ExperimentFolder, RunFolder
 from paribus.store.runs import RunState, held, locked, state, writing
 from paribus.store.status import (
-    Standing,
+    RunStatus,
     find_stores,
     is_temporary,
     is_trial,
+    run_status,
     runs_of,
     size_of,
-    standing,
 )
 
 _KILLED = "left by a process that was killed; nothing reads them"
@@ -146,7 +146,7 @@ def _in_run(run: RunFolder) -> list[Leftover]:
         return _of_complete(run)
     if run.result.exists():
         return []  # it lacks its manifest alone: whether it is complete is for `verify` to say
-    now = standing(run)
+    now = run_status(run)
     saved, tested = _inside(run.checkpoints), _inside(run.pieces)
     aside = [p for p in saved + tested if p.name.startswith(".damaged-") or p.suffix == ".damaged"]
     left = [p for p in saved + tested if p.name.startswith(".new-") or is_temporary(p)]
@@ -178,21 +178,21 @@ def _inside(folder: Path) -> list[Path]:
     return [] if folder.is_symlink() or not folder.is_dir() else sorted(folder.iterdir())
 
 
-def _cost_of_checkpoints(now: Standing) -> str:
+def _cost_of_checkpoints(now: RunStatus) -> str:
     if now.checkpoint is None:
         return "nothing resumes from them"
     of = f" of {now.steps}" if now.steps else ""
     return f"it resumes from step {now.checkpoint}{of}: this work would be lost"
 
 
-def _cost_of_pieces(now: Standing) -> str:
+def _cost_of_pieces(now: RunStatus) -> str:
     if not now.tested:
         return "nothing is tested yet"
     of = f" of {now.to_test}" if now.to_test else ""
     return f"{now.tested}{of} texts are written: they would be written again"
 
 
-def _reason(now: Standing) -> str:
+def _reason(now: RunStatus) -> str:
     if now.state is RunState.FAILED and now.error:
         return f"{now.error.splitlines()[0]}; its log would be lost"
     return "the run writes it again"

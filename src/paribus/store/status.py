@@ -2,8 +2,8 @@
 
     for folder in experiments_in(Path("runs")): ...
     for run in runs_of(folder):
-        standing(run).state         # RunState.UNFINISHED
-        standing(run).goes_on       # "step 120 of 400"
+        run_status(run).state       # RunState.UNFINISHED
+        run_status(run).goes_on     # "step 120 of 400"
 
 A run is recognised by its place as well as by its files, so a lost file does not hide it. Links are
 not followed and no large file is read: of a complete run sizes are compared, not content, which is
@@ -152,7 +152,7 @@ _TAIL = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class RunStatus:
     """Status of a run.
 
     Attributes:
@@ -188,7 +188,7 @@ class Standing:
         return ", ".join(parts) or None
 
 
-def standing(folder: RunFolder) -> Standing:
+def run_status(folder: RunFolder) -> RunStatus:
     """Return the status of the run in `folder`."""
     now, error = _state(folder)
     step, steps = _last_step(folder.events)
@@ -196,7 +196,7 @@ def standing(folder: RunFolder) -> Standing:
     tested, to_test = (None, None) if over else _tested(folder)
     moving = (folder.spec, folder.events, folder.failure, folder.manifest, folder.checkpoints,
               folder.pieces)  # fmt: skip
-    return Standing(
+    return RunStatus(
         state=now,
         step=step,
         steps=steps,

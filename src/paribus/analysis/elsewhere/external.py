@@ -5,7 +5,7 @@
     found.left_out              # for each file: problems missing, unknown, repeated
 
 Every pair of arms is a contrast, the later one as A: "is the new one better than the first?"; an
-untuned one is always B. Several files of one arm are seeds only where that is known or said, else
+untuned one is always B. Several files of one arm are seeds only where that is known or stated, else
 they are averaged as models that exist (`repeats`). Arms are compared on the same problems or
 not at all; `common=True` asks for those that all of them answer. Where one problem comes twice with
 one text, it counts once; with two texts nobody can say which is the answer, and it is an error.
@@ -29,8 +29,8 @@ from paribus.analysis.elsewhere.gold import (
     stated_problem,
 )
 from paribus.analysis.elsewhere.repeats import (
-    NOTHING_SAID,
-    Said,
+    NO_FLAGS,
+    ArmFlags,
     Written,
     all_untuned,
     check_flags,
@@ -89,7 +89,7 @@ def collect(
     gold: Path | None = None,
     group_by: str | None = None,
     common: bool = False,
-    said: Said = NOTHING_SAID,
+    flags: ArmFlags = NO_FLAGS,
     style: AnswerStyle = "auto",
 ) -> Collected:
     """Return the runs that `arguments` (`FILE` or `NAME=FILE`) name, scored and paired.
@@ -99,7 +99,7 @@ def collect(
         gold: file of the problems asked; None if every row states its own.
         group_by: key of the gold rows that says which problems belong together.
         common: compare on the problems that every file answers, whatever else they hold.
-        said: of the arms, what files do not say themselves.
+        flags: what files do not say of their arms.
         style: what counts as a final answer.
 
     Raises:
@@ -110,7 +110,7 @@ def collect(
             flags that mean nothing for these files.
     """
     sources = read_sources(arguments)
-    said = replace(said, untuned=all_untuned(sources, said.untuned))
+    flags = replace(flags, untuned=all_untuned(sources, flags.untuned))
     known = None if gold is None else read_gold(gold, group_by)
     problems = {} if known is None else dict(known.problems)
     answers = [_answers(each, known, problems, group_by) for each in sources if each.run.complete]
@@ -128,12 +128,12 @@ def collect(
     written = [each.written(run) for each, run in zip(answers, runs, strict=True)]
     refuse_copies(written)
     alike = pairs_of(written)
-    doubts = doubts_of(written, said, alike)
-    check_flags(written, said, doubts)
-    likely = tuple(likenesses(alike, said.untuned))
+    doubts = doubts_of(written, flags, alike)
+    check_flags(written, flags, doubts)
+    likely = tuple(likenesses(alike, flags.untuned))
     runs += [source.run for source in sources if not source.run.complete]
-    arms = _arms(sources, answers, said, settings=settings)
-    options = _options(arguments, gold, group_by, said, style)
+    arms = _arms(sources, answers, flags, settings=settings)
+    options = _options(arguments, gold, group_by, flags, style)
     tables = _tables(arms, runs, options)
     return Collected(
         tables=replace(
@@ -141,13 +141,13 @@ def collect(
             repeats=frozenset(doubts),
             likely=likely,
             alike=study(),
-            margins={(a, b): said.margin for a, b, _ in tables.declared} if said.margin else {},
+            margins={(a, b): flags.margin for a, b, _ in tables.declared} if flags.margin else {},
         ),
         left_out=left_out,
         notes=(
             *notes_of(left_out, len(shared), settings=settings),
             *notes_with_prompts(runs),
-            *notes_on(written, doubts, said, likely),
+            *notes_on(written, doubts, flags, likely),
         ),
     )
 
@@ -160,14 +160,14 @@ def _study(known: Gold | None, answers: Sequence[_Answers], asked: Sequence[Prob
 
 
 def _arms(
-    sources: Sequence[Source], answers: Sequence[_Answers], said: Said, *, settings: bool
+    sources: Sequence[Source], answers: Sequence[_Answers], flags: ArmFlags, *, settings: bool
 ) -> list[Arm]:
     """Return the arms in the order of the files; with their settings if all files have any."""
     identities = {answer.name: answer.source.identity for answer in reversed(answers)}
     return [
         Arm(
             name=name,
-            factors={"method": "none"} if name in said.untuned else {},
+            factors={"method": "none"} if name in flags.untuned else {},
             identity=identities[name] if settings else {},
         )
         for name in dict.fromkeys(source.run.arm for source in sources)
@@ -178,7 +178,7 @@ def _options(
     arguments: Sequence[str],
     gold: Path | None,
     group_by: str | None,
-    said: Said,
+    flags: ArmFlags,
     style: AnswerStyle,
 ) -> dict[str, Any]:
     """Return what the command line stated, for the report's table of settings."""
@@ -187,10 +187,10 @@ def _options(
         "files": [argument.encode(errors="replace").decode() for argument in arguments],
         "gold": gold and str(gold),
         "group_by": group_by,
-        "paired_seeds": said.paired_seeds,
-        "untuned": list(said.untuned),
-        "seeds_are_runs": said.seeds_are_runs,
-        "margin": said.margin and 100 * said.margin,
+        "paired_seeds": flags.paired_seeds,
+        "untuned": list(flags.untuned),
+        "seeds_are_runs": flags.seeds_are_runs,
+        "margin": flags.margin and 100 * flags.margin,
         "answer": style if style != "auto" else None,
     }
     return {name: value for name, value in options.items() if value}

@@ -1,6 +1,6 @@
 """Whether several files of one arm are seeds of its method: separate training runs of it.
 
-    doubts_of(written, Said())       # {"a": "they may be one model asked again"}
+    doubts_of(written, ArmFlags(), pairs_of(written))  # {"a": "they may be one model asked again"}
     refuse_copies(written)           # DataError: s1.jsonl holds exactly the texts of s0.jsonl
 
     pair = Pair(first, second)
@@ -164,8 +164,8 @@ _ONE_MODEL = "files of it give the same answer to every problem, wrong ones too,
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
-    """What somebody says of the arms, for files do not.
+class ArmFlags:
+    """What the command line states of the arms, as files do not say it.
 
     Attributes:
         untuned: arms whose models were tested as they were, nothing trained.
@@ -180,16 +180,16 @@ class Said:
     margin: float | None = None
 
 
-NOTHING_SAID = Said()
+NO_FLAGS = ArmFlags()
 
 
-def all_untuned(sources: Sequence[Source], said: Sequence[str]) -> tuple[str, ...]:
-    """Return the arms that trained nothing: by their runs, or as is `said`.
+def all_untuned(sources: Sequence[Source], listed: Sequence[str]) -> tuple[str, ...]:
+    """Return the arms that trained nothing: by their runs, or because they are `listed`.
 
     Raises DataError if no arm is called so, or its run was trained.
     """
     methods = {source.run.arm: source.identity.get("method") for source in sources}
-    for name in said:
+    for name in listed:
         if name not in methods:
             known = f"name one of the arms: {', '.join(methods)}"
             raise DataError(f"--untuned {name}: no arm has this name", known)
@@ -198,17 +198,17 @@ def all_untuned(sources: Sequence[Source], said: Sequence[str]) -> tuple[str, ..
                 f"--untuned {name}: its run was trained (method={methods[name]})",
                 "name an arm whose model was tested as it was",
             )
-    return tuple(name for name, method in methods.items() if method == "none" or name in said)
+    return tuple(name for name, method in methods.items() if method == "none" or name in listed)
 
 
-def doubts_of(written: Sequence[Written], said: Said, alike: Sequence[Pair]) -> dict[str, str]:
+def doubts_of(written: Sequence[Written], flags: ArmFlags, alike: Sequence[Pair]) -> dict[str, str]:
     """Return by arm of several runs why these are not taken for its seeds.
 
     `alike` are pairs of runs. An untuned arm has no method to speak of.
     """
-    arms = [name for name in _several(written) if name not in said.untuned]
+    arms = [name for name in _several(written) if name not in flags.untuned]
     why = {name: _unproven([each.source for each in written if each.name == name]) for name in arms}
-    if said.seeds_are_runs:
+    if flags.seeds_are_runs:
         why = {
             pair.first.name: _ONE_MODEL
             for pair in alike
@@ -217,23 +217,23 @@ def doubts_of(written: Sequence[Written], said: Said, alike: Sequence[Pair]) -> 
     return {name: reason for name, reason in why.items() if reason}
 
 
-def check_flags(written: Sequence[Written], said: Said, doubts: Mapping[str, str]) -> None:
-    """Raise DataError where what is `said` of seeds would change nothing, or drop runs.
+def check_flags(written: Sequence[Written], flags: ArmFlags, doubts: Mapping[str, str]) -> None:
+    """Raise DataError where a flag about seeds would change nothing, or drop runs.
 
     `doubts` are the arms whose runs are not taken for seeds.
     """
     several = _several(written)
-    if said.seeds_are_runs and not several:
+    if flags.seeds_are_runs and not several:
         raise DataError(
             "--seeds-are-runs: every arm has one file",
             "give the files of an arm's seeds one name, a=s0.jsonl a=s1.jsonl, or leave it out",
         )
-    if not said.paired_seeds:
+    if not flags.paired_seeds:
         return
     seeds = {
         name: sorted(each.source.run.seed for each in written if each.name == name)
         for name in several
-        if name not in doubts and name not in said.untuned
+        if name not in doubts and name not in flags.untuned
     }
     if len(seeds) < 2:
         unsaid = [name for name in doubts if name not in seeds]
@@ -293,12 +293,12 @@ def likenesses(
 def notes_on(
     written: Sequence[Written],
     doubts: Mapping[str, str],
-    said: Said,
+    flags: ArmFlags,
     likely: Sequence[tuple[frozenset[str], str]],
 ) -> list[str]:
     """Say which arms' runs are not taken for seeds, and of which that may be doubted."""
     remedy = "If each is a training run of its own, of another seed, give --seeds-are-runs"
-    if said.seeds_are_runs:
+    if flags.seeds_are_runs:
         remedy = "Give the file of each training run once"
     notes = [
         f"The {_several(written)[name]} files of {name} are compared as one fixed set of models, "

@@ -38,7 +38,8 @@ from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 
 from paribus.config.schema import LoraConfig
-from paribus.errors import ConfigError, ModelError
+from paribus.errors import ModelError
+from paribus.models.shapes import refuse_unknown_targets
 
 
 def use_fast_norms(model: nn.Module) -> None:
@@ -128,12 +129,7 @@ def add_adapters(model: nn.Module, lora: LoraConfig, head: nn.Module) -> nn.Modu
     """
     linear = {name.rpartition(".")[2] for name, m in model.named_modules()
               if isinstance(m, nn.Linear) and m is not head}  # fmt: skip
-    unknown = sorted(set(lora.targets) - linear)
-    if unknown:
-        raise ConfigError(
-            f"lora.targets names no linear layer of this model's decoder: {', '.join(unknown)}",
-            f"choose from {', '.join(sorted(linear))}" if linear else "set method=full",
-        )
+    refuse_unknown_targets(lora.targets, sorted(linear))
     model.requires_grad_(False)
     config = PeftLoraConfig(
         task_type="CAUSAL_LM",
