@@ -137,12 +137,12 @@ def parse_json(text: str) -> Any:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    values = dict(pairs)
+    if len(values) < len(pairs):
         keys = [key for key, _ in pairs]
         twice = next(key for key in keys if keys.count(key) > 1)
         raise KeyTwiceError(f"the key {twice[:60]!a} comes twice in one object")
-    return found
+    return values
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_once)

@@ -122,7 +122,7 @@ def find_secret(value: Any, key: str = "") -> str | None:
             return key or "a key"
     elif isinstance(value, list | tuple):
         pairs = [(key, inner) for inner in value]
-    return next((found for name, inner in pairs if (found := find_secret(inner, name))), None)
+    return next((secret for name, inner in pairs if (secret := find_secret(inner, name))), None)
 
 
 def _kept_secret() -> list[str]:

@@ -38,37 +38,41 @@ _Told = tuple[Contrast, str]
 """A contrast, and what may explain its difference alone, or ""."""
 
 
-def answer(tables: Tables, found: Sequence[Contrast], beside: Sequence[Caveats]) -> list[str]:
+def answer(tables: Tables, contrasts: Sequence[Contrast], beside: Sequence[Caveats]) -> list[str]:
     """Return the answer to the experiment's question that its contrasts support, as sentences.
 
-    `beside` has the caveats of each of the contrasts `found`.
+    `beside` has the caveats of each of the contrasts.
     """
-    pairs = zip(found, beside, strict=True)
-    made = [(contrast, caveats.explains) for contrast, caveats in pairs if contrast.n]
-    if not made:
+    pairs = zip(contrasts, beside, strict=True)
+    explained = [(contrast, caveats.explains) for contrast, caveats in pairs if contrast.n]
+    if not explained:
         return ["No two arms could be compared."]
     sentences: list[str] = []
     for reference in [arm.name for arm in tables.arms if arm.untuned]:
-        group = [one for one in made if one[0].b == reference and _tunes(tables, one[0])]
-        for lead, told in _grouped(group, lambda contrast: _lead(tables, contrast)).items():
-            sentences.extend(f"{lead}, {text}." for text in _against_untuned(tables, told))
-    factors = [one for one in made if not _tunes(tables, one[0])]
+        group = [pair for pair in explained if pair[0].b == reference and _tunes(tables, pair[0])]
+        for lead, of_lead in _grouped(group, lambda contrast: _lead(tables, contrast)).items():
+            sentences.extend(f"{lead}, {text}." for text in _against_untuned(tables, of_lead))
+    factors = [pair for pair in explained if not _tunes(tables, pair[0])]
     by_factor = _grouped(
         factors, lambda contrast: f"{_lead(tables, contrast)}, {_for(contrast.factor)}"
     )
-    sentences.extend(f"{lead}{'; '.join(_of_pairs(told))}." for lead, told in by_factor.items())
-    open_ones = [contrast for contrast in found if not contrast.n]
+    sentences.extend(
+        f"{lead}{'; '.join(_of_pairs(of_lead))}." for lead, of_lead in by_factor.items()
+    )
+    open_ones = [contrast for contrast in contrasts if not contrast.n]
     if open_ones:
         reasons = "; ".join(dict.fromkeys(open_one.reason for open_one in open_ones))
         sentences.append(
-            f"{len(open_ones)} of {len(found)} comparisons could not be made: {reasons}."
+            f"{len(open_ones)} of {len(contrasts)} comparisons could not be made: {reasons}."
         )
     return sentences
 
 
-def speaks_of(tables: Tables, found: Sequence[Contrast]) -> str:
+def speaks_of(tables: Tables, contrasts: Sequence[Contrast]) -> str:
     """Return the sentence on what the verdicts speak of; "" if there is none."""
-    tested = [contrast for contrast in found if contrast.p_value is not None or contrast.not_worse]
+    tested = [
+        contrast for contrast in contrasts if contrast.p_value is not None or contrast.not_worse
+    ]
     models = [contrast for contrast in tested if contrast.scope is Scope.MODELS]
     parts = ["of the methods, over their seeds"] if len(models) < len(tested) else []
     if models:
@@ -81,8 +85,8 @@ def speaks_of(tables: Tables, found: Sequence[Contrast]) -> str:
     return f"Verdicts are {' or '.join(parts)}." if parts else ""
 
 
-def _tunes(tables: Tables, each: Contrast) -> bool:
-    return untuned(tables, each.b) and not untuned(tables, each.a)
+def _tunes(tables: Tables, contrast: Contrast) -> bool:
+    return untuned(tables, contrast.b) and not untuned(tables, contrast.a)
 
 
 def _trained(tables: Tables, name: str) -> bool:
@@ -90,9 +94,9 @@ def _trained(tables: Tables, name: str) -> bool:
     return arm is not None and arm.trained
 
 
-def _lead(tables: Tables, each: Contrast) -> str:
-    known = _trained(tables, each.b) or untuned(tables, each.b)
-    return wording.lead(each, "trained" if known and _trained(tables, each.a) else "")
+def _lead(tables: Tables, contrast: Contrast) -> str:
+    known = _trained(tables, contrast.b) or untuned(tables, contrast.b)
+    return wording.lead(contrast, "trained" if known and _trained(tables, contrast.a) else "")
 
 
 def _for(factor: str) -> str:
@@ -100,24 +104,24 @@ def _for(factor: str) -> str:
     return "" if factor == FILE else f"for {factor}: "
 
 
-def _grouped(told: Sequence[_Told], by: Callable[[Contrast], str]) -> dict[str, list[_Told]]:
-    found: dict[str, list[_Told]] = {}
-    for contrast, explains in told:
-        found.setdefault(by(contrast), []).append((contrast, explains))
-    return found
+def _grouped(pairs: Sequence[_Told], by: Callable[[Contrast], str]) -> dict[str, list[_Told]]:
+    groups: dict[str, list[_Told]] = {}
+    for contrast, explains in pairs:
+        groups.setdefault(by(contrast), []).append((contrast, explains))
+    return groups
 
 
-def _against_untuned(tables: Tables, told: Sequence[_Told]) -> list[str]:
+def _against_untuned(tables: Tables, pairs: Sequence[_Told]) -> list[str]:
     """One sentence for each verdict that tuned arms got against an untuned one, but its lead."""
-    apart = [text for contrast, explains in told if (text := _apart(contrast, explains))]
-    plain = [contrast for contrast, explains in told if not _apart(contrast, explains)]
-    base = _base(tables, [contrast for contrast, _ in told])
-    average = "on average " if max(max(contrast.seeds) for contrast, _ in told) > 1 else ""
+    apart = [text for contrast, explains in pairs if (text := _apart(contrast, explains))]
+    plain = [contrast for contrast, explains in pairs if not _apart(contrast, explains)]
+    base = _base(tables, [contrast for contrast, _ in pairs])
+    average = "on average " if max(max(contrast.seeds) for contrast, _ in pairs) > 1 else ""
     sentences = []
     for sought, words in ((Verdict.SUPPORTED, "more"), (Verdict.REFUTED, "fewer")):
         arms = [contrast for contrast in plain if contrast.verdict is sought]
         than = f"{words} of {_problems(arms)} {average}than {base}"
-        if len(arms) == len(told) > 1:
+        if len(arms) == len(pairs) > 1:
             every = "both" if len(arms) == 2 else f"all {len(arms)}"
             tuned = "tuned " if all(_trained(tables, arm.a) for arm in arms) else ""
             sentences.append(f"{every} {tuned}arms solve {than}: {_named(tables, arms)}")
@@ -131,29 +135,31 @@ def _against_untuned(tables: Tables, told: Sequence[_Told]) -> list[str]:
     return sentences
 
 
-def _of_pairs(told: Sequence[_Told]) -> list[str]:
+def _of_pairs(explained: Sequence[_Told]) -> list[str]:
     """What was shown of each pair, then what was not."""
-    parts = [text for contrast, explains in told if (text := _seen(contrast, explains))]
-    unseen = [contrast for contrast, explains in told if not _seen(contrast, explains)]
+    parts = [text for contrast, explains in explained if (text := _seen(contrast, explains))]
+    unseen = [contrast for contrast, explains in explained if not _seen(contrast, explains)]
     for reason, pairs in _by_reason(unseen).items():
         named = _some([f"{pair.a} and {pair.b} ({_size(pair)})" for pair in pairs])
         parts.append(f"{_unseen(pairs, f' between {named}')}{reason}")
     return parts
 
 
-def _apart(each: Contrast, explains: str) -> str:
+def _apart(contrast: Contrast, explains: str) -> str:
     """Return which claims about several arms together are not possible; "" if none."""
-    return _seen(each, explains) if explains or wording.alike(each) else ""
+    return _seen(contrast, explains) if explains or wording.alike(contrast) else ""
 
 
-def _seen(each: Contrast, explains: str) -> str:
+def _seen(contrast: Contrast, explains: str) -> str:
     """Return what is shown of one pair, with its size; "" if nothing is."""
-    alike = wording.alike(each)
-    if each.verdict is not Verdict.NOT_SHOWN:
+    alike = wording.alike(contrast)
+    if contrast.verdict is not Verdict.NOT_SHOWN:
         though = f"; yet {alike}" if alike else ""
-        size = _size(each, turned=each.verdict is Verdict.REFUTED)
-        return f"{wording.order(each, explains)} ({size}){wording.explained(explains)}{though}"
-    return f"{alike} ({_size(each, turned=each.not_worse == (each.b,))})" if alike else ""
+        size = _size(contrast, turned=contrast.verdict is Verdict.REFUTED)
+        return f"{wording.order(contrast, explains)} ({size}){wording.explained(explains)}{though}"
+    return (
+        f"{alike} ({_size(contrast, turned=contrast.not_worse == (contrast.b,))})" if alike else ""
+    )
 
 
 def _unseen(group: Sequence[Contrast], where: str) -> str:
@@ -165,11 +171,11 @@ def _unseen(group: Sequence[Contrast], where: str) -> str:
 
 def _by_reason(group: Sequence[Contrast]) -> dict[str, list[Contrast]]:
     """Why nothing is shown, led by a colon, or "" -> the contrasts."""
-    found: dict[str, list[Contrast]] = {}
+    by_reason: dict[str, list[Contrast]] = {}
     for contrast in group:
         why = wording.why_not(contrast)
-        found.setdefault(why and f": {why}", []).append(contrast)
-    return found
+        by_reason.setdefault(why and f": {why}", []).append(contrast)
+    return by_reason
 
 
 def _problems(group: Sequence[Contrast]) -> str:
@@ -189,7 +195,7 @@ def _base(tables: Tables, group: Sequence[Contrast]) -> str:
 
 def _prompts(tables: Tables, arms: Sequence[str]) -> set[str]:
     asked = (main_protocol(run) for run in tables.complete if run.arm in arms)
-    return {each for each in asked if each is not None}
+    return {value for value in asked if value is not None}
 
 
 def _named(tables: Tables, arms: Sequence[Contrast]) -> str:
@@ -297,10 +303,10 @@ def _without_answer(name: str, runs: Sequence[tuple[Run, Run]]) -> str:
     missed = sum(
         outcome is not Outcome.CORRECT and loosely is Outcome.CORRECT for outcome, loosely in texts
     )
-    without = sum(counts[each] for each in _WITHOUT)
+    without = sum(counts[outcome] for outcome in _WITHOUT)
     if without <= MOST * len(texts) and (not missed or missed < MISSED * len(texts)):
         return ""
-    how = [f"{counts[each]} {words}" for each, words in _WITHOUT.items() if counts[each]]
+    how = [f"{counts[outcome]} {words}" for outcome, words in _WITHOUT.items() if counts[outcome]]
     style = runs[0][0].style
     remedy = (
         "read some of its texts."
@@ -318,37 +324,39 @@ def _without_answer(name: str, runs: Sequence[tuple[Run, Run]]) -> str:
 
 def _stated_otherwise(name: str, run: Run, judged: Mapping[str, Run]) -> Iterator[str]:
     """Yield where a file's own verdicts are not repeated: text by text, then the share."""
-    for of_filter, said in run.stated.items():
+    for of_filter, verdicts in run.stated.items():
         scorer = _REPEATS.get(of_filter)
-        pairs = _pairs(said, judged[scorer]) if scorer else []
-        if differ := sum(one is not other for one, other in pairs):
+        pairs = _pairs(verdicts, judged[scorer]) if scorer else []
+        if differ := sum(theirs is not other for theirs, other in pairs):
             yield (
                 f"{name}: its own exact_match ({of_filter}) differs from the {scorer} scorer on "
                 f"{differ} of {len(pairs)} texts. Were the gold answers others, or the task?"
             )
-    found = [_pairs(said, run) for said in run.stated.values()]
-    if found and all(map(_differ, found)):
+    judged_pairs = [_pairs(verdicts, run) for verdicts in run.stated.values()]
+    if judged_pairs and all(map(_differ, judged_pairs)):
         shares = [
-            f"{wording.percent(_share([said for said, _ in pairs]))}{key and f' ({key})'}"
-            for key, pairs in zip(run.stated, found, strict=True)
+            f"{wording.percent(_share([theirs for theirs, _ in pairs]))}{key and f' ({key})'}"
+            for key, pairs in zip(run.stated, judged_pairs, strict=True)
         ]
-        ours = _share([correct for _, correct in found[0]])
+        ours = _share([correct for _, correct in judged_pairs[0]])
         yield (
             f"{name}: its own exact_match says {wording.join(shares)}, the {MAIN_SCORER} scorer "
             f"{wording.percent(ours)}. Read some texts before you trust either."
         )
 
 
-def _pairs(said: _OwnVerdicts, run: Run) -> list[tuple[bool, bool]]:
+def _pairs(verdicts: _OwnVerdicts, run: Run) -> list[tuple[bool, bool]]:
     """Whether each text is right by its file and by our scorer, where the file says."""
-    pairs = zip(said, run.judged, strict=True)
-    return [(one, outcome is Outcome.CORRECT) for one, outcome in pairs if one is not None]
+    pairs = zip(verdicts, run.judged, strict=True)
+    return [
+        (verdict, outcome is Outcome.CORRECT) for verdict, outcome in pairs if verdict is not None
+    ]
 
 
 def _differ(pairs: Sequence[tuple[bool, bool]]) -> bool:
     """Return whether two verdicts on the same texts differ in their share, and beyond chance."""
-    only_theirs = sum(one and not other for one, other in pairs)
-    only_ours = sum(other and not one for one, other in pairs)
+    only_theirs = sum(theirs and not other for theirs, other in pairs)
+    only_ours = sum(other and not theirs for theirs, other in pairs)
     p = mcnemar(only_a=only_theirs, only_b=only_ours)
     return p is not None and p < ALPHA and abs(only_theirs - only_ours) >= AWAY * len(pairs)
 
@@ -359,5 +367,5 @@ def _share(right: Sequence[bool]) -> float:
 
 def _name(tables: Tables, run: Run) -> str:
     """The run's arm, with its seed where the arm has several."""
-    several = sum(each.arm == run.arm for each in tables.runs) > 1
+    several = sum(other.arm == run.arm for other in tables.runs) > 1
     return f"{run.arm} seed {run.seed}" if several else run.arm

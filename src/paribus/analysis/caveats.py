@@ -134,7 +134,7 @@ def caveats(
 
 def _lower_is_silent(contrast: Contrast, lined_up: Aligned) -> bool:
     """Whether the arm that solves less has more texts without an answer: only that explains it."""
-    of_a, of_b = (float(each.mean()) for each in lined_up.are(*_UNANSWERED))
+    of_a, of_b = (float(solved.mean()) for solved in lined_up.are(*_UNANSWERED))
     return (of_b - of_a) * (contrast.difference or 0.0) > 0
 
 
@@ -172,7 +172,7 @@ def _answered(lined_up: Aligned, existing: tuple[bool, bool], *, paired: bool) -
 
 
 def _by_whom(lined_up: Aligned) -> str:
-    return "every run of both" if any(len(each) > 1 for each in lined_up.solved) else "both"
+    return "every run of both" if any(len(runs) > 1 for runs in lined_up.solved) else "both"
 
 
 def _among_answered(answered: Answered, n: int, by: str) -> str:
@@ -210,7 +210,8 @@ def _unbalanced(weights: Mapping[str, float], lined_up: Aligned) -> Iterator[str
 def _differ(weights: Mapping[str, float], shares: Sequence[Solved], *, fault: bool = False) -> bool:
     """Return whether arms' shares of an outcome differ by more than chance; a fault, at all."""
     ahead = sum(
-        weight * each.mean(axis=0) for weight, each in zip(weights.values(), shares, strict=True)
+        weight * solved.mean(axis=0)
+        for weight, solved in zip(weights.values(), shares, strict=True)
     )
     if fault:
         return bool(abs(np.mean(ahead)) > _ROUNDING)
@@ -220,8 +221,8 @@ def _differ(weights: Mapping[str, float], shares: Sequence[Solved], *, fault: bo
 
 def _shares(words: str, names: Iterable[str], shares: Sequence[Solved]) -> str:
     listed = [
-        f"{wording.percent(float(each.mean()))} of {name}"
-        for name, each in zip(names, shares, strict=True)
+        f"{wording.percent(float(solved.mean()))} of {name}"
+        for name, solved in zip(names, shares, strict=True)
     ]
     first, *others = listed
     return ", ".join([f"{words}: {first.replace(' of ', ' of the texts of ', 1)}", *others])

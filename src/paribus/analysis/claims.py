@@ -73,7 +73,7 @@ CHEAPER = 0.9
 
 def findings(
     tables: Tables,
-    found: Sequence[Contrast],
+    contrasts: Sequence[Contrast],
     beside: Sequence[Caveats],
     effects: Sequence[Effect],
     gains: Sequence[Gain],
@@ -81,10 +81,10 @@ def findings(
 ) -> list[Finding]:
     """Return every finding of an experiment, in the order of the table above.
 
-    `beside` has the caveats of each of the contrasts `found`, `shifted` what becomes of them when
+    `beside` has the caveats of each of the contrasts, `shifted` what becomes of them when
     they are judged differently.
     """
-    pairs = [pair for pair in zip(found, beside, strict=True) if pair[0].n]
+    pairs = [pair for pair in zip(contrasts, beside, strict=True) if pair[0].n]
     return [
         *(_of_contrast(tables, contrast, caveats) for contrast, caveats in pairs),
         *(
@@ -93,7 +93,7 @@ def findings(
             if contrast.interval and contrast.margin
         ),
         *(_of_effect(tables, effect) for effect in effects if effect.interval is not None),
-        *of_losses(tables, found),
+        *of_losses(tables, contrasts),
         *_of_costs(tables, pairs),
         *_of_skill(pairs, gains),
         *of_shifts(shifted),

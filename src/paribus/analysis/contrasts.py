@@ -121,14 +121,14 @@ def contrast(tables: Tables, a: str, b: str, factor: str, *, family: int | None 
 
     None: what the contrast could see is not computed, which takes longer than all else.
     """
-    found = at_looks(
+    at_each_look = at_looks(
         tables, (a, b), lambda seen, among: _contrast(seen, a, b, factor, family=among), family
     )
     return replace(
-        found[-1].of,
-        p_value=two_sided(found),
-        p_not_worse=each_side(found, lambda one: one.p_not_worse),
-        p_worse=each_side(found, lambda one: one.p_worse),
+        at_each_look[-1].of,
+        p_value=two_sided(at_each_look),
+        p_not_worse=each_side(at_each_look, lambda result: result.p_not_worse),
+        p_worse=each_side(at_each_look, lambda result: result.p_worse),
     )
 
 
@@ -187,16 +187,16 @@ def _contrast(tables: Tables, a: str, b: str, factor: str, *, family: float | No
 
 def pairs_seeds(tables: Tables, runs: Sequence[Sequence[Run]]) -> bool:
     """Return whether these arms are compared seed by seed: declared, and all have several."""
-    several = all(found and not tables.existing(found[0].arm) for found in runs)
+    several = all(of_arm and not tables.existing(of_arm[0].arm) for of_arm in runs)
     return bool(tables.config.get("paired_seeds")) and several
 
 
 def of_shared_seeds(runs: Sequence[Sequence[Run]]) -> list[list[Run]]:
     """Return of each arm the runs whose seeds all arms have, in one order."""
-    shared = set.intersection(*({run.seed for run in found} for found in runs))
+    shared = set.intersection(*({run.seed for run in of_arm} for of_arm in runs))
     return [
-        sorted((run for run in found if run.seed in shared), key=lambda run: run.seed)
-        for found in runs
+        sorted((run for run in of_arm if run.seed in shared), key=lambda run: run.seed)
+        for of_arm in runs
     ]
 
 

@@ -81,13 +81,13 @@ def planned(tables: Tables) -> list[Effect]:
 
 def measured(tables: Tables, effect: Effect, *, family: int | None = 1) -> Effect:
     """Return what came of a planned effect, not corrected; `family` as of `contrast`."""
-    found = at_looks(
+    at_each_look = at_looks(
         tables,
         list(effect.weights),
         lambda seen, among: _measured(seen, effect, among),
         family,
     )
-    return replace(found[-1].of, p_value=two_sided(found))
+    return replace(at_each_look[-1].of, p_value=two_sided(at_each_look))
 
 
 def _measured(tables: Tables, effect: Effect, family: float | None) -> Effect:
@@ -112,20 +112,20 @@ def _measured(tables: Tables, effect: Effect, family: float | None) -> Effect:
         return replace(effect, reason="the arms were tested on different problems")
     arms = [components(solved) for solved in lined_up.solved]
     weighted = list(zip(effect.weights.values(), arms, strict=True))
-    found = estimate(weighted, lined_up.groups, paired=paired)
+    estimated = estimate(weighted, lined_up.groups, paired=paired)
     scope = Scope.MODELS if all(existing) else Scope.METHODS
-    made = replace(effect, scope=scope, n=len(lined_up.keys), difference=found.value)
+    result = replace(effect, scope=scope, n=len(lined_up.keys), difference=estimated.value)
     reason = too_uncertain(arms, lined_up.groups)
     if reason:
-        return replace(made, reason=reason)
+        return replace(result, reason=reason)
     return replace(
-        made,
-        interval=found.interval,
-        p_value=found.p_value,
-        reason="" if found.varies else "no problem tells its arms apart",
-        detectable=detectable_by(found, ALPHA / family) if family else None,
-        detectable_range=range_by(found, ALPHA / family) if family else None,
-        split=split(found),
+        result,
+        interval=estimated.interval,
+        p_value=estimated.p_value,
+        reason="" if estimated.varies else "no problem tells its arms apart",
+        detectable=detectable_by(estimated, ALPHA / family) if family else None,
+        detectable_range=range_by(estimated, ALPHA / family) if family else None,
+        split=split(estimated),
     )
 
 

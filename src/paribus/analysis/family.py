@@ -98,7 +98,7 @@ def costs(tables: Tables) -> list[Cost]:
     machines = {run.result.environment.get("machine") for run in trained if run.result}
     if len(machines) != 1:
         return []
-    found = []
+    measured = []
     for arm in tables.arms:
         runs = [run.training for run in trained if run.arm == arm.name and run.training]
         speeds = [cost.examples_per_second for cost in runs if cost.examples_per_second]
@@ -106,7 +106,7 @@ def costs(tables: Tables) -> list[Cost]:
         accuracy = summary(tables, arm.name).mean
         # A run of an earlier version may lack a figure: its arm is left out.
         if runs and accuracy is not None and len(speeds) == len(peaks) == len(runs):
-            found.append(
+            measured.append(
                 Cost(
                     name=arm.name,
                     accuracy=accuracy,
@@ -114,14 +114,14 @@ def costs(tables: Tables) -> list[Cost]:
                     peak_memory_bytes=fmean(peaks),
                 )
             )
-    return found
+    return measured
 
 
 def frontier(points: Sequence[Cost], by: Literal["speed", "memory"]) -> list[str]:
     """Return the arms than which no other is both more accurate and cheaper (Pareto)."""
 
-    def price(each: Cost) -> float:
-        return each.peak_memory_bytes if by == "memory" else -each.examples_per_second
+    def price(cost: Cost) -> float:
+        return cost.peak_memory_bytes if by == "memory" else -cost.examples_per_second
 
     return [
         point.name
@@ -200,47 +200,47 @@ def judged(tables: Tables, *, seeing: bool = True) -> Judged:
     size = len(tables.declared) + len(planned) if seeing else None
     contrasts = [contrast(tables, a, b, factor, family=size) for a, b, factor in tables.declared]
     factors = [effects.measured(tables, effect, family=size) for effect in planned]
-    seen = [last(tables, (each.a, each.b)) for each in contrasts]
+    seen = [last(tables, (result.a, result.b)) for result in contrasts]
     pairs = zip(seen, contrasts, strict=True)
-    gains = [format_and_skill(one.of, each.a, each.b) for one, each in pairs]
+    gains = [format_and_skill(look.of, result.a, result.b) for look, result in pairs]
     asked = [
-        _asked(each, gain, one.share)
-        for each, gain, one in zip(contrasts, gains, seen, strict=True)
+        _asked(result, gain, look.share)
+        for result, gain, look in zip(contrasts, gains, seen, strict=True)
     ]
-    together = corrected([*asked, *(Asked(differ=each.p_value) for each in factors)])
+    together = corrected([*asked, *(Asked(differ=effect.p_value) for effect in factors)])
     of_contrasts, of_effects = together[: len(contrasts)], together[len(contrasts) :]
     return Judged(
         contrasts=[
-            replace(each, p_holm=p.differ, p_not_worse=p.within, p_worse=p.beyond)
-            for each, p in zip(contrasts, of_contrasts, strict=True)
+            replace(result, p_holm=p.differ, p_not_worse=p.within, p_worse=p.beyond)
+            for result, p in zip(contrasts, of_contrasts, strict=True)
         ],
         effects=[
-            replace(each, p_holm=p.differ) for each, p in zip(factors, of_effects, strict=True)
+            replace(effect, p_holm=p.differ) for effect, p in zip(factors, of_effects, strict=True)
         ],
         gains=_gains(gains, of_contrasts),
     )
 
 
-def _asked(found: Contrast, gain: Gain | None, share: float) -> Asked:
+def _asked(contrast: Contrast, gain: Gain | None, share: float) -> Asked:
     """Return what is asked of a contrast; of no gain it is never asked what it is made of.
 
     That is asked at the last declared look, which may spend its `share` of the level.
     """
-    gained = gain is not None and (found.difference or 0.0) > 0
+    gained = gain is not None and (contrast.difference or 0.0) > 0
     return Asked(
-        differ=found.p_value,
-        within=found.p_not_worse,
-        beyond=found.p_worse,
-        asks_margin=found.margin is not None,
+        differ=contrast.p_value,
+        within=contrast.p_not_worse,
+        beyond=contrast.p_worse,
+        asks_margin=contrast.margin is not None,
         then=least([gain.least_tested.p_value], [share]) if gain is not None and gained else None,
         asks_then=gain is not None,
     )
 
 
-def _gains(gains: Sequence[Gain | None], told: Sequence[Asked]) -> list[Gain]:
+def _gains(gains: Sequence[Gain | None], corrected_values: Sequence[Asked]) -> list[Gain]:
     return [
         replace(gain, p_holm=p.then)
-        for gain, p in zip(gains, told, strict=True)
+        for gain, p in zip(gains, corrected_values, strict=True)
         if gain is not None
     ]
 

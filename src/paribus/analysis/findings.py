@@ -58,7 +58,7 @@ def conclude(tables: Tables) -> Analysis:
     contrasts = family.contrasts
     shifted = shifts(tables, contrasts, varied)
     alike = about_likeness(tables)
-    beside = [caveats(tables, each, shifted, bad, alike=bool(alike)) for each in contrasts]
+    beside = [caveats(tables, contrast, shifted, bad, alike=bool(alike)) for contrast in contrasts]
     return Analysis(
         tables=tables,
         contrasts=contrasts,
@@ -70,7 +70,7 @@ def conclude(tables: Tables) -> Analysis:
         warnings=[
             *form_warnings(tables, shifted, varied),
             *alike,
-            *(each.sentence for each in bad),
+            *(bad_seed.sentence for bad_seed in bad),
         ],
         findings=findings(tables, contrasts, beside, family.effects, family.gains, shifted),
         answer=answer(tables, contrasts, beside),

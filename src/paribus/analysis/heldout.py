@@ -78,13 +78,13 @@ class Comparison:
 
 def likelihoods(tables: Tables) -> list[RunLikelihood]:
     """Return the likelihoods of each run that has any."""
-    found = []
+    measured = []
     for run in tables.complete:
         if run.heldout:
             rows, groups = _by_key(run), _groups(run)
             tokens = [row.tokens for row in rows.values()]
             nats = [row.nll for row in rows.values()]
-            found.append(
+            measured.append(
                 RunLikelihood(
                     run=run,
                     variant=_variant(run),
@@ -92,16 +92,18 @@ def likelihoods(tables: Tables) -> list[RunLikelihood]:
                     per_problem=ratio(nats, [1] * len(nats), groups),
                 )
             )
-    return found
+    return measured
 
 
 def comparisons(tables: Tables) -> list[Comparison]:
     """Return every declared contrast, corrected as one family; [] if no run has likelihoods."""
     if not any(run.heldout for run in tables.complete):
         return []
-    found = [_compare(tables, a, b, factor) for a, b, factor in tables.declared]
-    corrected = holm([comparison.mean.p_value for comparison in found])
-    return [replace(comparison, p_holm=p) for comparison, p in zip(found, corrected, strict=True)]
+    compared = [_compare(tables, a, b, factor) for a, b, factor in tables.declared]
+    corrected = holm([comparison.mean.p_value for comparison in compared])
+    return [
+        replace(comparison, p_holm=p) for comparison, p in zip(compared, corrected, strict=True)
+    ]
 
 
 def ratio(

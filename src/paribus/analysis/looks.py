@@ -114,23 +114,23 @@ def at_looks(
     ]
 
 
-def two_sided(found: Sequence[Seen[Any]]) -> float | None:
+def two_sided(results: Sequence[Seen[Any]]) -> float | None:
     """Return the p-value of all looks together that the difference is none."""
     return sequential.over_looks(
-        [each.of.p_value for each in found],
-        [each.of.difference for each in found],
-        [each.share for each in found],
+        [result.of.p_value for result in results],
+        [result.of.difference for result in results],
+        [result.share for result in results],
     )
 
 
 def each_side(
-    found: Sequence[Seen[T]], of: Callable[[T], tuple[float | None, float | None]]
+    results: Sequence[Seen[T]], of: Callable[[T], tuple[float | None, float | None]]
 ) -> tuple[float | None, float | None]:
     """Return two one-sided p-values, each of all looks together."""
-    parts = [each.share for each in found]
-    sides = [of(each.of) for each in found]
-    one, other = zip(*sides, strict=True)
-    return sequential.least(one, parts), sequential.least(other, parts)
+    parts = [result.share for result in results]
+    sides = [of(result.of) for result in results]
+    first, other = zip(*sides, strict=True)
+    return sequential.least(first, parts), sequential.least(other, parts)
 
 
 def last(tables: Tables, arms: Sequence[str]) -> Seen[Tables]:

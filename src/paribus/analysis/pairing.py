@@ -110,11 +110,11 @@ def keys(ids: Sequence[str]) -> list[Key]:
     if len(set(ids)) == len(ids):
         return [(id_, 0) for id_ in ids]
     seen: Counter[str] = Counter()
-    found = []
+    numbered = []
     for id_ in ids:
-        found.append((id_, seen[id_]))
+        numbered.append((id_, seen[id_]))
         seen[id_] += 1
-    return found
+    return numbered
 
 
 def _groups(runs: Sequence[Run], shared: Sequence[Key]) -> Groups | None:

@@ -58,13 +58,13 @@ def reads_by_run(tables: Tables) -> list[RunReads]:
     """
     if not tables.reads and not tables.unrecorded:
         return []
-    found: dict[tuple[str, int], dict[str, int]] = {
+    by_run: dict[tuple[str, int], dict[str, int]] = {
         (run.arm, run.seed): {} for run in tables.complete
     }
     for read in tables.reads:
-        counts = found.setdefault((read.arm, read.seed), {})
+        counts = by_run.setdefault((read.arm, read.seed), {})
         counts[read.protocol] = counts.get(read.protocol, 0) + 1
-    return [RunReads(arm=arm, seed=seed, counts=counts) for (arm, seed), counts in found.items()]
+    return [RunReads(arm=arm, seed=seed, counts=counts) for (arm, seed), counts in by_run.items()]
 
 
 def unrecorded_reads(tables: Tables) -> str:
@@ -187,18 +187,18 @@ def _tested_alike(runs: Sequence[Run], open_tests: Mapping[tuple[str, int], Furt
     Further tests that were stopped leave such: no problem, no length of text was the same to both.
     """
     counting = [_of_main(open_tests[run.arm, run.seed]) for run in runs if run.complete]
-    mixed = any(each != counting[0] for each in counting)
-    found = []
+    mixed = any(tests != counting[0] for tests in counting)
+    noted = []
     for run in runs:
         further = open_tests[run.arm, run.seed]
         if not (run.complete and further):
-            found.append(run)
+            noted.append(run)
         elif mixed and _of_main(further):
             note = f"complete, but {about_further(further)}"
-            found.append(Run(arm=run.arm, seed=run.seed, state=RunState.TESTED_LESS, note=note))
+            noted.append(Run(arm=run.arm, seed=run.seed, state=RunState.TESTED_LESS, note=note))
         else:
-            found.append(replace(run, note=about_further(further)))
-    return found
+            noted.append(replace(run, note=about_further(further)))
+    return noted
 
 
 def _of_main(further: Further) -> Further:

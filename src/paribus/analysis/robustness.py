@@ -102,32 +102,36 @@ class Shift:
 
 def variations(tables: Tables) -> list[Variation]:
     """Return every variation of the experiment that its data allow."""
-    made = [("scorer", each, _rescored(tables, each)) for each in SCORERS if each != MAIN_SCORER]
-    made += [("protocol", name, asked) for name, asked in _by_protocol(tables)]
+    varied_tables = [
+        ("scorer", scorer, _rescored(tables, scorer)) for scorer in SCORERS if scorer != MAIN_SCORER
+    ]
+    varied_tables += [("protocol", name, asked) for name, asked in _by_protocol(tables)]
     if labels := tables.config.get("labels"):
         answers = read_labels(Path(labels))
         text = f"{Path(labels).name} ({_counted(tables, answers)})"
-        made.append(("labels", text, _relabelled(tables, answers)))
+        varied_tables.append(("labels", text, _relabelled(tables, answers)))
     return [
         Variation(by=by, under=under, tables=varied, contrasts=again.contrasts)
-        for by, under, varied in made
+        for by, under, varied in varied_tables
         for again in [judged(varied, seeing=False)]
     ]
 
 
-def shifts(tables: Tables, found: Sequence[Contrast], varied: Sequence[Variation]) -> list[Shift]:
+def shifts(
+    tables: Tables, contrasts: Sequence[Contrast], varied: Sequence[Variation]
+) -> list[Shift]:
     """Return what became of every contrast under every variation that it could be made under."""
-    made = [
+    uncorrected = [
         shift
-        for each in varied
-        for before, after in zip(found, each.contrasts, strict=True)
-        if before.n and after.n and (shift := _shift(tables, each, before, after)) is not None
+        for variation in varied
+        for before, after in zip(contrasts, variation.contrasts, strict=True)
+        if before.n and after.n and (shift := _shift(tables, variation, before, after)) is not None
     ]
     corrected: list[Shift] = []
-    for by in dict.fromkeys(each.by for each in made):
-        family = [each for each in made if each.by == by]
-        p_values = holm([each.p_value for each in family])
-        corrected += [replace(each, p_holm=p) for each, p in zip(family, p_values, strict=True)]
+    for by in dict.fromkeys(shift.by for shift in uncorrected):
+        family = [shift for shift in uncorrected if shift.by == by]
+        p_values = holm([shift.p_value for shift in family])
+        corrected += [replace(shift, p_holm=p) for shift, p in zip(family, p_values, strict=True)]
     return corrected
 
 
@@ -135,8 +139,8 @@ def _shift(tables: Tables, variation: Variation, before: Contrast, after: Contra
     lined_up = align(
         [
             runs
-            for made in (tables, variation.tables)
-            for runs in comparable(made, before.a, before.b)
+            for either in (tables, variation.tables)
+            for runs in comparable(either, before.a, before.b)
         ]
     )
     if not lined_up.keys:
@@ -146,7 +150,7 @@ def _shift(tables: Tables, variation: Variation, before: Contrast, after: Contra
         as_existing(components(shift)) if tables.existing(name) else components(shift)
         for name, shift in ((before.a, then_a - a), (before.b, then_b - b))
     ]
-    made = Shift(
+    result = Shift(
         by=variation.by,
         under=variation.under,
         before=before,
@@ -155,11 +159,11 @@ def _shift(tables: Tables, variation: Variation, before: Contrast, after: Contra
         change=arms[0].mean - arms[1].mean,
     )
     if reason := too_uncertain(arms, lined_up.groups):
-        return replace(made, reason=reason)
+        return replace(result, reason=reason)
     change = estimate([(1.0, arms[0]), (-1.0, arms[1])], lined_up.groups, paired=before.paired)
     # No difference of two shares can change by more than 2.
     low, high = max(-2.0, change.interval.low), min(2.0, change.interval.high)
-    return replace(made, interval=Interval(low, high), p_value=change.p_value)
+    return replace(result, interval=Interval(low, high), p_value=change.p_value)
 
 
 def read_labels(path: Path) -> dict[str, str]:
@@ -176,7 +180,7 @@ def _rescored(tables: Tables, scorer: str) -> Tables:
 def _by_protocol(tables: Tables) -> Iterator[tuple[str, Tables]]:
     """Yield the protocols that every complete run was tested under, main or further."""
     asked = [texts(run) for run in tables.complete]
-    shared = [name for name in asked[0] if all(name in each for each in asked)] if asked else []
+    shared = [name for name in asked[0] if all(name in names for names in asked)] if asked else []
     mains = {main_protocol(run) for run in tables.complete}
     for name in shared:
         if mains != {name}:

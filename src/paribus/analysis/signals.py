@@ -94,21 +94,21 @@ class StepAccuracy:
 
 def signal_table(run: Run) -> SignalTable:
     """Return how often each signal fires in `run`, with its interval."""
-    found = Counter(
-        signal(each, outcome, run.style)
-        for each, outcome in zip(run.generations, run.judged, strict=True)
+    counts = Counter(
+        signal(generation, outcome, run.style)
+        for generation, outcome in zip(run.generations, run.judged, strict=True)
     )
     n = len(run.generations)
     rows = tuple(
         SignalRow(
-            signal=each,
-            count=found[each],
-            share=found[each] / n if n else None,
-            interval=share(found[each], n) if n else None,
+            signal=kind,
+            count=counts[kind],
+            share=counts[kind] / n if n else None,
+            interval=share(counts[kind], n) if n else None,
         )
-        for each in Signal
+        for kind in Signal
     )
-    return SignalTable(n=n, correct=found[None], rows=rows)
+    return SignalTable(n=n, correct=counts[None], rows=rows)
 
 
 def by_gold_steps(run: Run) -> tuple[StepsRow, ...]:
@@ -131,8 +131,8 @@ def by_gold_steps(run: Run) -> tuple[StepsRow, ...]:
 
 def mean_step_accuracy(run: Run) -> StepAccuracy:
     """Return the mean of `annotations.step_accuracy` with its interval."""
-    found = [mistakes.step_accuracy(generation) for generation in run.generations]
-    values = [value for value in found if value is not None]
+    accuracies = [mistakes.step_accuracy(generation) for generation in run.generations]
+    values = [value for value in accuracies if value is not None]
     if not values:
         return StepAccuracy(mean=None, n=0, interval=None)
     interval = mean_of([values], bounded=True).interval

@@ -184,7 +184,7 @@ def grid(tables: Tables) -> Grid | None:
 
 def calculator_gains(tables: Tables) -> list[CalculatorGain]:
     """Return each arm with against without the calculator, corrected as one family."""
-    found = []
+    measured = []
     for arm in tables.arms:
         runs = _runs(tables, arm.name)
         names = dict.fromkeys(name for run in runs for name in texts(run))
@@ -192,8 +192,8 @@ def calculator_gains(tables: Tables) -> list[CalculatorGain]:
             aided = replace(Protocol.parse(name), calculator=True).name
             both = [run for run in runs if {name, aided} <= texts(run).keys()]
             if aided != name and both:
-                found.append(_gain(_asked(both, aided), _asked(both, name), name))
-    gains = [gain for gain in found if gain is not None]
+                measured.append(_gain(_asked(both, aided), _asked(both, name), name))
+    gains = [gain for gain in measured if gain is not None]
     corrected = holm([gain.p_value for gain in gains])
     return [replace(gain, p_holm=p) for gain, p in zip(gains, corrected, strict=True)]
 

@@ -185,8 +185,8 @@ class Tables:
     def existing(self, name: str) -> bool:
         """Whether an arm's complete runs stand for models that exist, not for a method's seeds."""
         arm = self.arm(name)
-        one = sum(run.arm == name for run in self.complete) < 2
-        return one or name in self.repeats or (arm is not None and arm.untuned)
+        single = sum(run.arm == name for run in self.complete) < 2
+        return single or name in self.repeats or (arm is not None and arm.untuned)
 
     @property
     def complete(self) -> list[Run]:
@@ -206,16 +206,16 @@ def score_all(generations: Sequence[Generation], scorer: str, style: AnswerStyle
 
 def with_generations(run: Run, generations: Sequence[Generation]) -> Run:
     """Return `run` with these generations instead of its own, each scored once by each scorer."""
-    found = {
+    by_scorer = {
         name: tuple(score(generation, name, run.style) for generation in generations)
         for name in SCORERS
     }
     return replace(
         run,
         generations=tuple(generations),
-        by_scorer=found,
-        judged=found[MAIN_SCORER],
-        scores={name: _counted(generations, outcomes) for name, outcomes in found.items()},
+        by_scorer=by_scorer,
+        judged=by_scorer[MAIN_SCORER],
+        scores={name: _counted(generations, outcomes) for name, outcomes in by_scorer.items()},
     )
 
 

@@ -257,8 +257,8 @@ def _cause(contrast: "Contrast") -> str:
     by_seed, split = contrast.by_seed, contrast.split
     if split is None or split.seeds <= split.problems + split.cells or len(by_seed) < 2:
         return "so few problems and seeds"
-    each = join(list(map(signed, sorted(by_seed))))
-    return f"seeds that scatter so: the difference is {each} points"
+    differences = join(list(map(signed, sorted(by_seed))))
+    return f"seeds that scatter so: the difference is {differences} points"
 
 
 def _between(ends: Sequence[float | None]) -> str:

@@ -36,21 +36,21 @@ def clean(target: Path | None, root: Path, *, yes: bool, cache: bool) -> int:
     console = PlainConsole(highlight=False)
     places = _places(target, root, cache=cache)
     busy = [place for place in places if place.in_use()]
-    found = [(place, place.look()) for place in places if place not in busy]
-    found = [(place, leftovers) for place, leftovers in found if leftovers]
+    removable = [(place, place.look()) for place in places if place not in busy]
+    removable = [(place, leftovers) for place, leftovers in removable if leftovers]
     for place in busy:
         console.print(f"{escape(str(place.path))}: in use, nothing of it is removed")
-    if not found:
+    if not removable:
         console.print("nothing to remove")
         return 0
-    console.print(_table(found, root))
-    size = sum(leftover.bytes for _, leftovers in found for leftover in leftovers)
+    console.print(_table(removable, root))
+    size = sum(leftover.bytes for _, leftovers in removable for leftover in leftovers)
     console.print(f"{decimal(size)} in all; nothing of complete runs, and not the ledger")
     if not yes and not sys.stdin.isatty():
         console.print("nothing is removed: give --yes to remove all of it without a question")
         return 0
     if yes or _wanted():
-        _remove(found, console)
+        _remove(removable, console)
     else:
         console.print("nothing is removed")
     return 0
@@ -104,9 +104,9 @@ def _remove(found: Found, console: Console) -> None:
             failed.append(error)
             continue
         removed += sum(leftover.bytes for leftover in leftovers if leftover not in kept)
-        for each in kept:
-            what = f"{each.what} changed since they were listed; not removed"
+        for changed in kept:
+            what = f"{changed.what} changed since they were listed; not removed"
             console.print(f"{escape(str(place.path))}: {what}")
     console.print(f"{decimal(removed)} removed")
     if failed:
-        raise StoreError("\n  ".join(each.message for each in failed), failed[0].remedy)
+        raise StoreError("\n  ".join(error.message for error in failed), failed[0].remedy)

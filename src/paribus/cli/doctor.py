@@ -56,16 +56,16 @@ def doctor(root: Path, *, as_json: bool) -> int:
         runs=root,
         hub_token=present["HF_TOKEN"] or present["hf auth login"],
     )
-    found = {
+    record = {
         **_describe(machine, root, tested),
         "tokens": present,
         "offline": machine.offline,
         "problems": [{"what": fault.what, "remedy": fault.remedy} for fault in problems],
     }
     if as_json:
-        print(json.dumps(found, indent=2))
+        print(json.dumps(record, indent=2))
     else:
-        _show(found, PlainConsole(highlight=False))
+        _show(record, PlainConsole(highlight=False))
     return int(any(problem.blocks for problem in problems))
 
 
@@ -105,8 +105,8 @@ def _tested() -> dict[str, str]:
 def _gpus() -> list[dict[str, Any]]:
     import torch
 
-    found = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
-    return [{"name": one.name, "memory_bytes": one.total_memory} for one in found]
+    gpus = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
+    return [{"name": gpu.name, "memory_bytes": gpu.total_memory} for gpu in gpus]
 
 
 def _unpacked() -> dict[str, int]:
@@ -129,11 +129,11 @@ def _size(folder: Path) -> int:
     return sum(file.stat().st_size for file in files)
 
 
-def _show(found: dict[str, Any], console: Console) -> None:
-    console.print(_two_columns(_rows(found)))
+def _show(record: dict[str, Any], console: Console) -> None:
+    console.print(_two_columns(_rows(record)))
     problems = [
         (f"{number}.", f"{problem['what']}\n→ {problem['remedy']}")
-        for number, problem in enumerate(found["problems"], 1)
+        for number, problem in enumerate(record["problems"], 1)
     ]
     console.print(f"\nWhat will not work here:{'' if problems else ' nothing was found.'}")
     if problems:
@@ -149,21 +149,21 @@ def _two_columns(rows: Sequence[tuple[str, str]]) -> Table:
     return table
 
 
-def _rows(found: dict[str, Any]) -> list[tuple[str, str]]:
-    disk, cache = found["disk"], found["cache"]
-    installed = {name: each["installed"] for name, each in found["versions"].items()}
+def _rows(record: dict[str, Any]) -> list[tuple[str, str]]:
+    disk, cache = record["disk"], record["cache"]
+    installed = {name: package["installed"] for name, package in record["versions"].items()}
     present = (f"{name} {version}" for name, version in installed.items() if version)
     unpacked = [f"{name}, {_gb(size)}" for name, size in cache["packaged"].items()]
     models = [f"{name}, {_gb(size)}" for name, size in cache["hub"].items()]
-    gpus = [f"{gpu['name']}, {_gb(gpu['memory_bytes'])}" for gpu in found["gpus"]]
+    gpus = [f"{gpu['name']}, {_gb(gpu['memory_bytes'])}" for gpu in record["gpus"]]
     return [
-        ("paribus", f"{found['paribus']}, Python {found['python']}, {found['system']}"),
+        ("paribus", f"{record['paribus']}, Python {record['python']}, {record['system']}"),
         (
             "device",
-            f"{found['device']}, {_threads(found['threads'])}, {_gb(found['memory_bytes'])}",
+            f"{record['device']}, {_threads(record['threads'])}, {_gb(record['memory_bytes'])}",
         ),
         ("GPUs", "; ".join(gpus) or "none"),
-        ("bf16", "yes" if found["bf16"] else "no"),
+        ("bf16", "yes" if record["bf16"] else "no"),
         ("packages", ", ".join(present)),
         ("runs", f"{disk['runs']['path']}, {_gb(disk['runs']['free_bytes'])} free"),
         ("cache", f"{disk['paribus']['path']}, {_gb(disk['paribus']['free_bytes'])} free"),
@@ -172,9 +172,9 @@ def _rows(found: dict[str, Any]) -> list[tuple[str, str]]:
         ("", "; ".join(models) or "no models"),
         (
             "tokens",
-            ", ".join(f"{k} {'present' if v else 'absent'}" for k, v in found["tokens"].items()),
+            ", ".join(f"{k} {'present' if v else 'absent'}" for k, v in record["tokens"].items()),
         ),
-        ("network", "switched off for the Hub" if found["offline"] else "allowed; not tried"),
+        ("network", "switched off for the Hub" if record["offline"] else "allowed; not tried"),
     ]
 
 

@@ -110,10 +110,10 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
 
 def _refuse_pairs(options: argparse.Namespace) -> None:
     """End with the usage of `plan` where one option would make another mean nothing."""
-    for one, others in {"explain": ("json", "probe", "details"), "details": ("json",)}.items():
+    for option, others in {"explain": ("json", "probe", "details"), "details": ("json",)}.items():
         for other in others:
-            if getattr(options, one) and getattr(options, other):
-                options.parser.error(f"argument --{one}: not allowed with argument --{other}")
+            if getattr(options, option) and getattr(options, other):
+                options.parser.error(f"argument --{option}: not allowed with argument --{other}")
 
 
 _NAMES = {
@@ -131,18 +131,18 @@ def _refuse_paths(options: argparse.Namespace) -> None:
 
     What holds "=" is looked at by its verb, but for a pipe that is named behind it.
     """
-    given = [(key, each) for key, value in vars(options).items()
-             for each in (value if isinstance(value, list) else [value])]  # fmt: skip
+    given = [(key, item) for key, value in vars(options).items()
+             for item in (value if isinstance(value, list) else [value])]  # fmt: skip
     names = _NAMES | ({"words": "model"} if options.verb == "baseline" else {})
-    for key, each in given:
-        if isinstance(each, Path) or (isinstance(each, str) and "=" not in each):
-            fault = path_fault(str(each))
+    for key, item in given:
+        if isinstance(item, Path) or (isinstance(item, str) and "=" not in item):
+            fault = path_fault(str(item))
             if fault and key in names:
                 what = names[key]
-                raise UserError(f"{str(each)[:60]!r}… names no {what}", f"name another {what}")
+                raise UserError(f"{str(item)[:60]!r}… names no {what}", f"name another {what}")
             if fault:
-                raise UserError(f"{str(each)[:60]!r}… {fault}", "name another path")
-        named = str(each).rpartition("=")[2] if isinstance(each, Path | str) else ""
+                raise UserError(f"{str(item)[:60]!r}… {fault}", "name another path")
+        named = str(item).rpartition("=")[2] if isinstance(item, Path | str) else ""
         if named and is_special(named):
             remedy = "name a regular file; save what comes through a pipe to one first"
             raise UserError(f"{named} is a pipe, a socket or a device", remedy)

@@ -101,14 +101,16 @@ def plan(
     left = replace(design, runs=store.runs_left(design))
     check = partial(preflight, prospects, left, loaded.config, machine(), elsewhere)
     warned = check()
-    arms = [_arm(arm, one, design) for arm, one in zip(design.arms, prospects, strict=True)]
+    arms = [
+        _arm(arm, prospect, design) for arm, prospect in zip(design.arms, prospects, strict=True)
+    ]
     if probing:
         arms = probed_arms(arms, prospects, refused(warned), PlainConsole(stderr=True))
         warned = check(measured_peaks(arms))
     # That an arm does not fit is the answer to a question; all else is a mistake.
-    wrong = [one for one in warned if one.rule not in (OVER_MEMORY, OVER_DISK)]
-    stops = _faults(prospects, elsewhere) + [one for one in [refusal_of(wrong)] if one]
-    stops += [one for one in store.obstacles.values() if isinstance(one, DamagedError)]
+    wrong = [violation for violation in warned if violation.rule not in (OVER_MEMORY, OVER_DISK)]
+    stops = _faults(prospects, elsewhere) + [error for error in [refusal_of(wrong)] if error]
+    stops += [error for error in store.obstacles.values() if isinstance(error, DamagedError)]
     planned = _plan(loaded, design, store, prospects, arms, warned, looks, target)
     planned = replace(planned, verdict=verdict(planned, stops))
     if as_json:
@@ -116,7 +118,7 @@ def plan(
     else:
         where = [] if on is None else ["--device", on]
         more = command("plan", loaded.path, loaded.overrides, root, *where, "--details")
-        raised = frozenset(one.rule.id for one in wrong if one.refuses)
+        raised = frozenset(violation.rule.id for violation in wrong if violation.refuses)
         show(planned, console, raised, more, details=details)
     if stops:
         raise joined(stops)
@@ -139,7 +141,9 @@ def _plan(
     return Plan(
         experiment=loaded.config.name,
         question=loaded.config.question,
-        device=next((one.forecast.device for one in prospects if one.forecast), target),
+        device=next(
+            (prospect.forecast.device for prospect in prospects if prospect.forecast), target
+        ),
         arms=tuple(arms),
         alternatives=other_ways(prospects),
         disk_bytes=disk_bytes(prospects, design.runs),

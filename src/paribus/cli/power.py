@@ -56,11 +56,11 @@ def power(design: Design, baseline: float, difference: float, *, as_json: bool) 
     if difference == 0:
         remedy = "give the smallest that matters, or --margin to show that there is none"
         raise UserError("a difference of 0 cannot be shown", remedy)
-    made = power_record(design, baseline, difference)
+    record = power_record(design, baseline, difference)
     if as_json:
-        print(json.dumps(made, indent=2))
+        print(json.dumps(record, indent=2))
     else:
-        _show(made, PlainConsole(highlight=False, soft_wrap=True))
+        _show(record, PlainConsole(highlight=False, soft_wrap=True))
     return 0
 
 
@@ -70,11 +70,11 @@ def power_of_equivalence(design: Design, accuracy: float, points: float, *, as_j
     `design.n` is not read. Raises UserError on values that no experiment can have.
     """
     _check(design)
-    made = answer_equivalence(design, accuracy, margin_of(points))
+    record = answer_equivalence(design, accuracy, margin_of(points))
     if as_json:
-        print(json.dumps(made, indent=2))
+        print(json.dumps(record, indent=2))
     else:
-        _show_equivalence(made, PlainConsole(highlight=False, soft_wrap=True))
+        _show_equivalence(record, PlainConsole(highlight=False, soft_wrap=True))
     return 0
 
 
@@ -113,7 +113,7 @@ def design_of(
 def power_record(design: Design, baseline: float, difference: float) -> dict[str, Any]:
     """Return what `--json` prints. Shares are 0..1; where a figure is null, `reason` says why."""
     designs = [replace(design, seeds=seeds) for seeds in sorted({*SEEDS, design.seeds})]
-    needed = {each: problems_needed(each, baseline, difference) for each in designs}
+    needed = {option: problems_needed(option, baseline, difference) for option in designs}
     return {
         "baseline": baseline,
         "difference": difference,
@@ -121,11 +121,11 @@ def power_record(design: Design, baseline: float, difference: float) -> dict[str
         "problems": needed[design],
         "reason": _why_not(design, needed[design]),
         "by_seeds": [
-            {"seeds": each.seeds, "problems": n, "reason": _why_not(each, n)}
-            for each, n in needed.items()
+            {"seeds": option.seeds, "problems": n, "reason": _why_not(option, n)}
+            for option, n in needed.items()
         ],
         "detectable": [_at_size(replace(design, n=n), baseline) for n in SIZES],
-        "by_spread": [_at_spread(design, each, baseline, difference) for each in SPREADS],
+        "by_spread": [_at_spread(design, spread, baseline, difference) for spread in SPREADS],
     }
 
 
@@ -141,21 +141,21 @@ def _why_not(design: Design, *problems: int | None) -> str | None:
 
 def _at_size(design: Design, baseline: float) -> dict[str, Any]:
     """Return the smallest difference that so many problems show."""
-    found = detectable(design, baseline)
+    smallest = detectable(design, baseline)
     none = f"no difference is large enough to be seen with {design.n:,} problems"
-    reason = None if found is not None else too_few_seeds(design.seeds) or none
-    return {"problems": design.n, "difference": found, "reason": reason}
+    reason = None if smallest is not None else too_few_seeds(design.seeds) or none
+    return {"problems": design.n, "difference": smallest, "reason": reason}
 
 
 def _at_spread(design: Design, spread: float, baseline: float, difference: float) -> dict[str, Any]:
     """Return the answer for seeds that scatter by `spread`: one seed cannot show it."""
-    made = replace(design, spread=spread, seeds=max(design.seeds, MIN_SEEDS))
-    needed, seen = problems_needed(made, baseline, difference), replace(made, n=SIZES[-1])
+    scattered = replace(design, spread=spread, seeds=max(design.seeds, MIN_SEEDS))
+    needed, seen = problems_needed(scattered, baseline, difference), replace(scattered, n=SIZES[-1])
     at_size = _at_size(seen, baseline)
-    reasons = [why for why in (_why_not(made, needed), at_size["reason"]) if why]
+    reasons = [why for why in (_why_not(scattered, needed), at_size["reason"]) if why]
     return {
         "seed_spread": spread,
-        "seeds": made.seeds,
+        "seeds": scattered.seeds,
         "problems": needed,
         "difference": at_size["difference"],
         "reason": "; ".join(reasons) or None,
@@ -165,7 +165,7 @@ def _at_spread(design: Design, spread: float, baseline: float, difference: float
 def answer_equivalence(design: Design, accuracy: float, margin: float) -> dict[str, Any]:
     """Return what `--json` prints of a margin; where a figure is null, `reason` says why."""
     designs = [replace(design, seeds=seeds) for seeds in sorted({*SEEDS, design.seeds})]
-    needed = {each: problems_for_equivalence(each, accuracy, margin) for each in designs}
+    needed = {option: problems_for_equivalence(option, accuracy, margin) for option in designs}
     return {
         "baseline": accuracy,
         "margin": margin,
@@ -174,12 +174,12 @@ def answer_equivalence(design: Design, accuracy: float, margin: float) -> dict[s
         "reason": _why_not(design, needed[design][0]),
         "by_seeds": [
             {
-                "seeds": each.seeds,
+                "seeds": option.seeds,
                 "problems": equivalent,
                 "problems_not_worse": not_worse,
-                "reason": _why_not(each, equivalent, not_worse),
+                "reason": _why_not(option, equivalent, not_worse),
             }
-            for each, (equivalent, not_worse) in needed.items()
+            for option, (equivalent, not_worse) in needed.items()
         ],
     }
 
@@ -228,70 +228,75 @@ def _check(design: Design) -> None:
         )
 
 
-def _show(made: dict[str, Any], console: Console) -> None:
-    difference = 100 * made["difference"]
+def _show(record: dict[str, Any], console: Console) -> None:
+    difference = 100 * record["difference"]
     console.print(
-        f"To show {difference:+.1f} points over {100 * made['baseline']:.1f} % between two "
-        f"{_scope(made['seeds'])}, 8 times in 10 at {_level(made)}:"
+        f"To show {difference:+.1f} points over {100 * record['baseline']:.1f} % between two "
+        f"{_scope(record['seeds'])}, 8 times in 10 at {_level(record)}:"
     )
-    console.print(_by_seeds(made, {"problems needed": "problems"}))
-    _show_reason(made, console)
-    if not too_few_seeds(made["seeds"]):
-        seen = [f"{row['problems']:,} problems: {_seen(row)}" for row in made["detectable"]]
-        plural = "s" if made["seeds"] > 1 else ""
-        text = f"Smallest difference seen with {made['seeds']} seed{plural}: {'; '.join(seen)}."
+    console.print(_by_seeds(record, {"problems needed": "problems"}))
+    _show_reason(record, console)
+    if not too_few_seeds(record["seeds"]):
+        seen = [f"{row['problems']:,} problems: {_seen(row)}" for row in record["detectable"]]
+        plural = "s" if record["seeds"] > 1 else ""
+        text = f"Smallest difference seen with {record['seeds']} seed{plural}: {'; '.join(seen)}."
         console.print(f"\n{text}")
-    console.print(_assumptions(made))
-    used = made["by_spread"][0]["seeds"]
-    why = "" if used == made["seeds"] else f"; fewer than {MIN_SEEDS} cannot tell how they scatter"
+    console.print(_assumptions(record))
+    used = record["by_spread"][0]["seeds"]
+    why = (
+        "" if used == record["seeds"] else f"; fewer than {MIN_SEEDS} cannot tell how they scatter"
+    )
     console.print(f"\nBy how far seeds scatter, with {used} of each arm{why}:")
     spreads = Table(box=None, pad_edge=False)
     for heading in ("points", "problems needed", f"seen with {SIZES[-1]:,} problems"):
         spreads.add_column(heading, justify="right")
-    for row in made["by_spread"]:
+    for row in record["by_spread"]:
         spread = f"{100 * row['seed_spread']:g}"
         spreads.add_row(spread, _needed(row["problems"]), _seen(row))
     console.print(spreads)
 
 
-def _show_equivalence(made: dict[str, Any], console: Console) -> None:
+def _show_equivalence(record: dict[str, Any], console: Console) -> None:
     console.print(
-        f"To show that two {_scope(made['seeds'])} which both solve {100 * made['baseline']:.1f} % "
-        f"differ by less than {100 * made['margin']:g} points, 8 times in 10 at {_level(made)}:"
+        f"To show that two {_scope(record['seeds'])} which both solve "
+        f"{100 * record['baseline']:.1f} % differ by less than {100 * record['margin']:g} "
+        f"points, 8 times in 10 at {_level(record)}:"
     )
     columns = {"equivalent": "problems", "one not worse": "problems_not_worse"}
-    console.print(_by_seeds(made, columns))
-    _show_reason(made, console)
+    console.print(_by_seeds(record, columns))
+    _show_reason(record, console)
     console.print(
         "\nProblems needed for both to be within the margin, or for one of them to be no worse by "
         "more."
     )
-    console.print(_assumptions(made))
+    console.print(_assumptions(record))
 
 
-def _show_reason(made: dict[str, Any], console: Console) -> None:
+def _show_reason(record: dict[str, Any], console: Console) -> None:
     """Print why there is no figure for what was asked, if there is none."""
-    if made["reason"]:
-        console.print(f"\nNo number of problems is enough: {made['reason']}.")
+    if record["reason"]:
+        console.print(f"\nNo number of problems is enough: {record['reason']}.")
 
 
 def _scope(seeds: int) -> str:
     return "trained models" if seeds == 1 else "methods"
 
 
-def _level(made: dict[str, Any]) -> str:
-    divided = f" divided among {made['comparisons']} comparisons" if made["comparisons"] > 1 else ""
+def _level(record: dict[str, Any]) -> str:
+    divided = (
+        f" divided among {record['comparisons']} comparisons" if record["comparisons"] > 1 else ""
+    )
     return f"the {100 * ALPHA:g} % level{divided}"
 
 
-def _by_seeds(made: dict[str, Any], columns: dict[str, str]) -> Table:
+def _by_seeds(record: dict[str, Any], columns: dict[str, str]) -> Table:
     """A row for each number of seeds; `columns`: heading -> key of problems needed."""
     table = Table(box=None, pad_edge=False)
     for heading in ("seeds of each arm", *columns, "speaks of"):
         table.add_column(heading, justify="left" if heading == "speaks of" else "right")
-    for row in made["by_seeds"]:
+    for row in record["by_seeds"]:
         shown = [_needed(row[key]) for key in columns.values()]
-        mark = "[bold]" if row["seeds"] == made["seeds"] else ""
+        mark = "[bold]" if row["seeds"] == record["seeds"] else ""
         untested = bool(too_few_seeds(row["seeds"]))
         speaks = "no verdict" if untested else f"the {_scope(row['seeds'])}"
         shown = ["–" for _ in shown] if untested else shown
@@ -300,11 +305,11 @@ def _by_seeds(made: dict[str, Any], columns: dict[str, str]) -> Table:
     return table
 
 
-def _assumptions(made: dict[str, Any]) -> str:
+def _assumptions(record: dict[str, Any]) -> str:
     return (
-        f"Assumed: correlation {made['correlation']:g} between arms over problems, "
-        f"{made['seed_correlation']:g} between seeds of an arm, seeds scatter by "
-        f"{100 * made['seed_spread']:g} points."
+        f"Assumed: correlation {record['correlation']:g} between arms over problems, "
+        f"{record['seed_correlation']:g} between seeds of an arm, seeds scatter by "
+        f"{100 * record['seed_spread']:g} points."
     )
 
 

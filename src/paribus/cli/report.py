@@ -74,9 +74,9 @@ def _conclude(folder: ExperimentFolder, description: Description, console: Conso
         console.print(f"[yellow]warning:[/] {escape(line)}", soft_wrap=True)
     console.print(f"report: {escape(str(page))}", soft_wrap=True)
     unlike = [
-        f"{each['a']} and {each['b']}: {unlike}"
-        for each in findings["contrasts"]
-        for unlike in each["unlike"]
+        f"{contrast['a']} and {contrast['b']}: {unlike}"
+        for contrast in findings["contrasts"]
+        for unlike in contrast["unlike"]
     ]
     if findings["strict"] and unlike:
         raise UserError(

@@ -79,14 +79,14 @@ def look_lines(look: Look) -> list[str]:
 
 
 def _decision(row: Decided, look: Look) -> str:
-    found = f"{points(row.difference)} (p, corrected: {p_value(row.p_holm)})"
+    size = f"{points(row.difference)} (p, corrected: {p_value(row.p_holm)})"
     chance = "hardly ever" if row.chance is None else f"with a chance of {100 * row.chance:.0f} %"
     by = f"shown by {look.planned[-1]} seeds {chance}"
     return {
-        Settled.SHOWN: f"shown, {found}",
-        Settled.OPEN: f"open, {found}; will be {by}",
-        Settled.UNLIKELY: f"given up, {found}; would be {by}",
-        Settled.NOT_SHOWN: f"not shown, {found}",
+        Settled.SHOWN: f"shown, {size}",
+        Settled.OPEN: f"open, {size}; will be {by}",
+        Settled.UNLIKELY: f"given up, {size}; would be {by}",
+        Settled.NOT_SHOWN: f"not shown, {size}",
     }[row.state]
 
 
@@ -126,15 +126,17 @@ def run(loaded: Loaded, design: Design, root: Path, *, fork: bool) -> int:
     design = design.up_to(stopped_at(looks))
     with Display(console, loaded.config.name, [*design.trials, *design.runs]) as display:
 
-        def tell(settled: Design, found: Sequence[Warned]) -> None:
+        def tell(settled: Design, violations: Sequence[Warned]) -> None:
             for line in chosen_lines(settled):
                 console.print(line)
             serious = [
-                violation for violation in found if violation.rule.severity is not Severity.NOTE
+                violation
+                for violation in violations
+                if violation.rule.severity is not Severity.NOTE
             ]
             for line in violation_lines(serious):
                 console.print(line)
-            notes = len(found) - len(serious)
+            notes = len(violations) - len(serious)
             if notes:
                 shown = command("plan", loaded.path, loaded.overrides, root, "--details")
                 shown += f" shows {'them' if notes > 1 else 'it'}"
@@ -174,10 +176,10 @@ def _tell_outcome(
 def _refuse_inputs_in(folder: Path, loaded: Loaded, design: Design) -> None:
     """Raise StoreError if an input of the experiment is in the folder of its own runs."""
     files = [origin.file for origin in loaded.origins.values() if origin.file]
-    texts = [each for arm in design.arms for each in (arm.config.model, arm.config.data.path)]
-    named = [Path(each) for each in (*texts, loaded.config.labels) if each]
+    texts = [text for arm in design.arms for text in (arm.config.model, arm.config.data.path)]
+    named = [Path(text) for text in (*texts, loaded.config.labels) if text]
     inside = folder.resolve()
-    for path in (loaded.path, *files, *(each for each in named if each.is_absolute())):
+    for path in (loaded.path, *files, *(path for path in named if path.is_absolute())):
         if path.resolve().is_relative_to(inside):
             raise StoreError(
                 f"{path} lies in {folder}, where this experiment's runs are written",

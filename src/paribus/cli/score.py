@@ -99,22 +99,24 @@ def score(
     return 0
 
 
-def _json(found: Collected, findings: dict[str, Any]) -> dict[str, Any]:
+def _json(collected: Collected, findings: dict[str, Any]) -> dict[str, Any]:
     """The contract of `--json`: an entry for each run, with its `seed` where there are several."""
-    runs = found.tables.runs
+    runs = collected.tables.runs
     keys = (*_ARM, "seed") if len({run.seed for run in runs}) > 1 else _ARM
-    made = {
+    record = {
         "arms": [
             {key: arm[key] for key in keys}
             for arm, run in zip(findings["arms"], runs, strict=True)
             if run.complete
         ],
-        "contrasts": [{key: each[key] for key in _CONTRAST} for each in findings["contrasts"]],
+        "contrasts": [
+            {key: contrast[key] for key in _CONTRAST} for contrast in findings["contrasts"]
+        ],
         "answer": findings["answer"],
         "speaks_of": findings["speaks_of"],
         "warnings": findings["warnings"],
-        "notes": list(found.notes),
+        "notes": list(collected.notes),
     }
-    if any(each.faulty for each in found.left_out):
-        made["left_out"] = [asdict(each) for each in found.left_out]
-    return made
+    if any(file.faulty for file in collected.left_out):
+        record["left_out"] = [asdict(file) for file in collected.left_out]
+    return record

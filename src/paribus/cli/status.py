@@ -49,7 +49,7 @@ def status(file: Path | None, values: Sequence[str], root: Path, *, as_json: boo
             damaged.append(error)
     _show(rows, root, as_json=as_json, expected=not damaged)
     if damaged:
-        raise StoreError("\n  ".join(each.message for each in damaged), damaged[0].remedy)
+        raise StoreError("\n  ".join(error.message for error in damaged), damaged[0].remedy)
     return 0
 
 

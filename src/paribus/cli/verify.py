@@ -62,14 +62,14 @@ def _show(checked: Checked, console: Console) -> None:
         console.print(f"{escape(str(difference.file))}: {escape(difference.what)}")
     for path in checked.in_use:
         console.print(f"{escape(str(path))}: not checked, a process works on it")
-    found = len(checked.differences)
+    differences = len(checked.differences)
     unfinished = f" ({checked.unfinished} unfinished)" if checked.unfinished else ""
     seen = (
         f"{_count(checked.runs, 'run')}{unfinished}, {_count(checked.files, 'file')}, "
         f"{decimal(checked.bytes)}"
     )
-    if found:
-        console.print(f"{seen}: {_count(found, 'difference')}")
+    if differences:
+        console.print(f"{seen}: {_count(differences, 'difference')}")
     else:
         console.print(f"{seen}: all as {'it was' if checked.files == 1 else 'they were'} written")
 

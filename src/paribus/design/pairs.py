@@ -76,13 +76,13 @@ def auto_contrasts(
     return contrasts, apart
 
 
-def listed(each: Any) -> tuple[str, str, float | None]:
+def listed(entry: Any) -> tuple[str, str, float | None]:
     """Return a, b and margin of a listed contrast: a pair, or a mapping of JSON or a config."""
-    if isinstance(each, ContrastConfig):
-        return each.a, each.b, each.margin
-    if isinstance(each, Mapping):
-        return each["a"], each["b"], each.get("margin")
-    a, b = each
+    if isinstance(entry, ContrastConfig):
+        return entry.a, entry.b, entry.margin
+    if isinstance(entry, Mapping):
+        return entry["a"], entry["b"], entry.get("margin")
+    a, b = entry
     return a, b, None
 
 
@@ -165,15 +165,15 @@ def refuse_unequal(
 def _differing_factors(a: Arm, b: Arm, identities: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Return the factors in which two arms differ; keys that follow a factor count to it."""
     methods = {identities[arm.name]["method"] for arm in (a, b)}
-    found = list[str]()
+    factors = list[str]()
     for key in differing(identities[a.name], identities[b.name]):
         if key == _BESIDE:
             continue
         if "none" in methods and (key in _TUNING or key.startswith(("training.", "lora."))):
-            found.append("tuning")
+            factors.append("tuning")
         else:
-            found.append(_factor_of(key, a, b, across=len(methods) > 1))
-    return list(dict.fromkeys(found))
+            factors.append(_factor_of(key, a, b, across=len(methods) > 1))
+    return list(dict.fromkeys(factors))
 
 
 def _factor_of(key: str, a: Arm, b: Arm, *, across: bool) -> str:

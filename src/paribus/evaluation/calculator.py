@@ -54,8 +54,10 @@ def evaluate(expression: str) -> Fraction | None:
 
 def numbers(text: str) -> tuple[Fraction, ...]:
     """Return the unsigned numbers written in `text`, those of over `MAX_RESULT_DIGITS` left out."""
-    found = _NUMBERS.findall(text)
-    return tuple(Fraction(_number(each)) for each in found if len(each) <= MAX_RESULT_DIGITS)
+    written = _NUMBERS.findall(text)
+    return tuple(
+        Fraction(_number(number)) for number in written if len(number) <= MAX_RESULT_DIGITS
+    )
 
 
 def spell(value: Fraction) -> str:

@@ -310,16 +310,16 @@ def _has_ungrounded(wrote: tuple[Step, ...], question: str) -> bool:
 
 def _grounded(question: str) -> set[Fraction]:
     """Return the numbers a question gives: digits, words, fractions, and each as a percentage."""
-    found = {*numbers(question), *_spelled_out(question)}
-    shares = {n / 100 for n in found}
+    whole = {*numbers(question), *_spelled_out(question)}
+    shares = {n / 100 for n in whole}
     parts = {Fraction(int(a), int(b)) for a, b in _FRACTION.findall(question)}
     changes = {1 - share for share in shares} | {1 + share for share in shares}
-    return found | parts | shares | changes | {100 * change for change in changes}
+    return whole | parts | shares | changes | {100 * change for change in changes}
 
 
 def _spelled_out(question: str) -> set[Fraction]:
     """Return the numbers in words, `half` as 2 and 1/2, `two hundred fifty` with its parts."""
-    found, running = set(), Fraction(0)
+    values, running = set(), Fraction(0)
     for word in re.findall(r"[a-z]++", question.lower()):
         value = _WORDS.get(word, _WORDS.get(word.removesuffix("s")))
         if value is None:
@@ -331,5 +331,5 @@ def _spelled_out(question: str) -> set[Fraction]:
             running += value
         else:
             running = value
-        found |= {value, running, 1 / value if value else value}
-    return found
+        values |= {value, running, 1 / value if value else value}
+    return values

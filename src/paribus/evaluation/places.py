@@ -73,13 +73,13 @@ def boxed(part: str) -> Iterator[tuple[int, str]]:
 
 def _listed(part: str, boxes: list[re.Match[str]]) -> set[int]:
     """Return which boxes stand beside one with something else in it: `\\boxed{5}, \\boxed{7}`."""
-    found: set[int] = set()
+    listed: set[int] = set()
     for number, (match, other) in enumerate(zip(boxes, boxes[1:], strict=False)):
         gap = part[match.end() : min(other.start(), match.end() + 30)]
         beside = other.start() - match.end() < 30 and "\n" not in gap
         if beside and match[1] != other[1] and _LISTED.fullmatch(gap):
-            found |= {number, number + 1}
-    return found
+            listed |= {number, number + 1}
+    return listed
 
 
 def _before(part: str, start: int) -> str | None:
@@ -265,9 +265,9 @@ def _headings(part: str, marks: Sequence[re.Match[str]]) -> frozenset[int]:
 
     `#### 2 eggs`, `#### 2` are headings only among others: behind or before a 1, and its like.
     """
-    found = {mark.start() for mark in marks if _is_title(mark[1])}
+    headings = {mark.start() for mark in marks if _is_title(mark[1])}
     if not _FIRST.search(part):
-        return frozenset(found)
+        return frozenset(headings)
     numbered = {mark.start(): it for mark in marks if (it := _NUMBERED.match(mark[1]))}
     numbers = {int(number) for number in _HEADINGS.findall(part)} if numbered else set()
     end = len(part.rstrip())
@@ -278,8 +278,8 @@ def _headings(part: str, marks: Sequence[re.Match[str]]) -> frozenset[int]:
         number, follows = int(it[1]), mark.end() < end
         among = bool(numbers & {number - 1, number + 1})
         if (follows and (among or (number == 1 and it[2]))) or (among and it[2] and number > 1):
-            found.add(mark.start())
-    return frozenset(found)
+            headings.add(mark.start())
+    return frozenset(headings)
 
 
 def _is_title(line: str) -> bool:
@@ -291,15 +291,15 @@ def _phrases(pattern: re.Pattern[str], part: str, *, cut: bool) -> Iterator[Answ
         if _is_supposed(phrase, part):
             continue
         parts = phrase.groupdict()
-        said, comma = phrase["said"], bool(parts.get("comma"))
+        written, comma = phrase["said"], bool(parts.get("comma"))
         alone = not parts.get("first", True) and phrase["verb"][-1:] in ":=>-"
-        if _BLANK.fullmatch(said):
-            said, ends = _below(part, phrase.end("said"))
+        if _BLANK.fullmatch(written):
+            written, ends = _below(part, phrase.end("said"))
             alone = True
         else:
             ends = _is_open(phrase, "said", part)
         yield AnswerPlace(
-            "phrase", phrase.start(), said, open=cut and ends, alone=alone, comma=comma
+            "phrase", phrase.start(), written, open=cut and ends, alone=alone, comma=comma
         )
 
 
@@ -315,9 +315,9 @@ def _is_supposed(phrase: re.Match[str], part: str) -> bool:
     return bool(_SUPPOSED.search(before) or _OF_A_STEP.search(phrase[0]))
 
 
-def _is_open(found: re.Match[str], group: int | str, part: str) -> bool:
+def _is_open(match: re.Match[str], group: int | str, part: str) -> bool:
     """Return whether a group that reaches the end of `part` is a sentence without an end."""
-    if found.end(group) < len(part):
+    if match.end(group) < len(part):
         return False
-    written = found[group][:LONGEST]
+    written = match[group][:LONGEST]
     return sentence_end(written + "A") > len(written)

@@ -160,9 +160,9 @@ def _final(generation: Generation, style: AnswerStyle) -> Final | None:
 
 def _harness(generation: Generation, scorer: str) -> bool | None:
     extract = strict if scorer == "strict" else flexible
-    found = extract(generation.text)
+    answer = extract(generation.text)
     gold = harness_gold(generation)
-    return None if found is None else harness_equal(found, gold)
+    return None if answer is None else harness_equal(answer, gold)
 
 
 SHOWN = 3
@@ -226,10 +226,10 @@ def _check_correct(problems: Sequence[Problem], style: AnswerStyle) -> None:
         for problem in reversed(problems)
     }
     parts = [
-        f"{_at(each, 'a problem')}: gold is {each.answer}, and {_spelled(outcome)} in "
-        f"{each.solution[-60:]!a}"
-        for each in reversed(distinct.values())
-        if (outcome := _outcome(each, style)) is not Outcome.CORRECT
+        f"{_at(problem, 'a problem')}: gold is {problem.answer}, and {_spelled(outcome)} in "
+        f"{problem.solution[-60:]!a}"
+        for problem in reversed(distinct.values())
+        if (outcome := _outcome(problem, style)) is not Outcome.CORRECT
     ]
     if parts:
         what, their = ("solution is", "its") if len(parts) == 1 else ("solutions are", "their")
@@ -278,7 +278,7 @@ def _at(problem: Problem, else_: str) -> str:
     return problem.where or else_
 
 
-def first_few(said: Sequence[str]) -> str:
-    """Return the first few of `said`, and how many more there are."""
-    more = f"; and {len(said) - SHOWN:,} more" if len(said) > SHOWN else ""
-    return "; ".join(said[:SHOWN]) + more
+def first_few(parts: Sequence[str]) -> str:
+    """Return the first few of `parts`, and how many more there are."""
+    more = f"; and {len(parts) - SHOWN:,} more" if len(parts) > SHOWN else ""
+    return "; ".join(parts[:SHOWN]) + more

@@ -223,18 +223,18 @@ def sentence_end(text: str) -> int:
     return end.start() if end else len(text)
 
 
-def _value(found: re.Match[str], *, money: bool, alone: bool, about: bool) -> Value | None:
-    head, tail = found["head"], found["tail"]
-    touches = head[-1:].isalpha() and not found["space"] and not found["sign"]
+def _value(match: re.Match[str], *, money: bool, alone: bool, about: bool) -> Value | None:
+    head, tail = match["head"], match["tail"]
+    touches = head[-1:].isalpha() and not match["space"] and not match["sign"]
     if touches and not _CODE.match(head):
         return None
     if not (_is_before(head, alone=alone) and _is_behind(tail, money=money, alone=alone)):
         return None
-    number = _number(found)
+    number = _number(match)
     scale = _scale(tail, money=money)
     if number is None or scale is None:
         return None
-    sign = _sign(found)
+    sign = _sign(match)
     if sign is None:
         return None
     about = about or bool(ABOUT.search(head) or THEREABOUTS.match(tail))
@@ -292,9 +292,9 @@ def _scale(tail: str, *, money: bool) -> int | None:
     return scale if scale <= 10**18 else None
 
 
-def _sign(found: re.Match[str]) -> int | None:
+def _sign(match: re.Match[str]) -> int | None:
     """Return 1 or -1; None for a minus that subtracts: `x-18`."""
-    head, sign = found["head"], found["sign"]
+    head, sign = match["head"], match["sign"]
     if re.search(
         r"(?:\bnegative|^\W*(?:minus|menos|moins|минус)|[负負]|マイナス)\W*$", head, re.IGNORECASE
     ):
@@ -303,28 +303,28 @@ def _sign(found: re.Match[str]) -> int | None:
         return 1
     if head[-1:].isalnum() or head[-1:] == ")":
         return None
-    if head.strip() and found["space"]:  # a dash: "Answer - 18"
+    if head.strip() and match["space"]:  # a dash: "Answer - 18"
         return 1
     return -1 if sign == "-" else 1
 
 
-def _number(found: re.Match[str]) -> Fraction | None:
+def _number(match: re.Match[str]) -> Fraction | None:
     """Return the number without its sign; None for a division that was left undone: `36/2`."""
-    whole = _decimal(found["whole"])
+    whole = _decimal(match["whole"])
     if whole is None:
         return None
-    if found["vulgar"]:
-        return whole + Fraction(unicodedata.numeric(found["vulgar"])).limit_denominator(10)
-    if found["power"] or found["tens"]:
-        exponent = int((found["power"] or found["tens"]).replace(" ", ""))
+    if match["vulgar"]:
+        return whole + Fraction(unicodedata.numeric(match["vulgar"])).limit_denominator(10)
+    if match["power"] or match["tens"]:
+        exponent = int((match["power"] or match["tens"]).replace(" ", ""))
         return whole * Fraction(10) ** exponent
-    if found["under"] or found["below"]:
-        over, under = found["over"], int((found["under"] or found["below"])[:MAX_LENGTH])
+    if match["under"] or match["below"]:
+        over, under = match["over"], int((match["under"] or match["below"])[:MAX_LENGTH])
         part = Fraction(int(over[:MAX_LENGTH]), under) if over and under else None
-        made = whole / under if under and not over else part
-        if made is None or made.denominator == 1:
+        fraction = whole / under if under and not over else part
+        if fraction is None or fraction.denominator == 1:
             return None
-        return whole + made if over else made
+        return whole + fraction if over else fraction
     return whole
 
 

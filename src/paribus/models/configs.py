@@ -257,8 +257,8 @@ class Config:
 
     def wrong(self, key: str, wanted: str) -> ModelError:
         """Return the error for the value under `key`, which should be `wanted`."""
-        found = short(self.values.get(key))
-        return ModelError(f"{self.where}: {key} is {found}, it must be {wanted}", _REMEDY)
+        value = short(self.values.get(key))
+        return ModelError(f"{self.where}: {key} is {value}, it must be {wanted}", _REMEDY)
 
 
 def read_config(path: Path) -> Mapping[str, Any]:

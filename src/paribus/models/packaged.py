@@ -66,10 +66,10 @@ TOLERANCE = 0.2
 def check_ids(tokenizer: Any) -> None:
     """Raise ModelError unless `tokenizer` makes the tokens that are known of the fixed texts."""
     for text, expected in IDS.items():
-        found = tuple(tokenizer(text)["input_ids"])
-        if found != expected:
+        ids = tuple(tokenizer(text)["input_ids"])
+        if ids != expected:
             raise _other(
-                f"another tokenizer: {text!r} becomes {list(found[:12])}, not {list(expected[:12])}"
+                f"another tokenizer: {text!r} becomes {list(ids[:12])}, not {list(expected[:12])}"
             )
 
 
@@ -92,11 +92,11 @@ def check_logits(folder: Path) -> None:
     for ids, expected in LOGITS:
         with torch.inference_mode():
             logits_V = model.eval()(torch.tensor([ids]), logits_to_keep=1).logits[0, -1]
-        found = logits_V[list(expected)].tolist()
-        if not all(abs(f - e) <= TOLERANCE for f, e in zip(found, expected.values(), strict=True)):
+        logits = logits_V[list(expected)].tolist()
+        if not all(abs(f - e) <= TOLERANCE for f, e in zip(logits, expected.values(), strict=True)):
             raise _other(
                 f"another model: after {len(ids)} fixed tokens the logits of {list(expected)} are "
-                f"{_rounded(found)}, not {_rounded(expected.values())} (within {TOLERANCE})"
+                f"{_rounded(logits)}, not {_rounded(expected.values())} (within {TOLERANCE})"
             )
 
 

@@ -229,11 +229,11 @@ def _cached(model: str, revision: str | None) -> Path | None:
     from huggingface_hub import constants, errors, try_to_load_from_cache
 
     try:
-        found = try_to_load_from_cache(model, "config.json", revision=revision)
+        cached = try_to_load_from_cache(model, "config.json", revision=revision)
     except errors.HFValidationError as error:
         raise _unknown(model, "and it is no Hub id") from error
-    if isinstance(found, str):
-        return Path(found)
+    if isinstance(cached, str):
+        return Path(cached)
     if revision:
         return None
     folder = Path(constants.HF_HUB_CACHE) / f"models--{model.replace('/', '--')}" / "snapshots"

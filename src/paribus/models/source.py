@@ -217,12 +217,12 @@ def _folder(path: Path) -> ModelSource:
         raise ModelError(f"there is no model folder {path}", "check the path given as `model`")
     _refuse_no_files(path)
     weights, *others = (
-        [each for each in sorted(path.glob(kind)) if each.is_file()]
+        [file for file in sorted(path.glob(kind)) if file.is_file()]
         for kind in ("*.safetensors", "*.json", "*.jinja")
     )
-    for needed, found in {"config.json": (path / "config.json").is_file(),
+    for needed, is_there in {"config.json": (path / "config.json").is_file(),
                           "*.safetensors": bool(weights)}.items():  # fmt: skip
-        if not found:
+        if not is_there:
             raise ModelError(
                 f"{path} holds no {needed}",
                 "give a folder with config.json, *.safetensors and the tokenizer's files; pickled "

@@ -305,15 +305,15 @@ def machine_memory() -> int:
 def _gpu_here() -> Device:
     import torch
 
-    found = torch.cuda.get_device_properties(0)
-    known = [known for known in DEVICES.values() if _same(known.title, found.name)]
+    properties = torch.cuda.get_device_properties(0)
+    known = [known for known in DEVICES.values() if _same(known.title, properties.name)]
     # Where two sizes have one title, such as the A100's, the nearer one.
-    known.sort(key=lambda device: abs(device.memory_bytes - found.total_memory))
+    known.sort(key=lambda device: abs(device.memory_bytes - properties.total_memory))
     return replace(
         known[0] if known else DEVICES["l4-24gb"],
         name="here",
-        title=found.name,
-        memory_bytes=found.total_memory,
+        title=properties.name,
+        memory_bytes=properties.total_memory,
         bf16=torch.cuda.is_bf16_supported(including_emulation=False),
         assumed=_PUBLISHED if known else _UNPUBLISHED,
     )

@@ -138,7 +138,7 @@ def _packed(encodings: Encodings, key: str) -> bytes:
         "prompt_lengths": [text.prompt_length for text in encodings.texts],
         "stop": [encodings.stop],
     }
-    packed: bytes = save({name: np.array(each, np.int32) for name, each in numbers.items()})
+    packed: bytes = save({name: np.array(values, np.int32) for name, values in numbers.items()})
     return _hash(packed, key) + packed
 
 

@@ -86,10 +86,10 @@ def assumed_lengths(config: ArmConfig) -> Lengths:
     """Return GSM8K's lengths for an arm whose data or tokenizer are not here."""
     asked = protocols(config)
     longest, shared = max(_PROMPTS[protocol.shots] for protocol in asked)
-    found, longest_example, mean_example, mean_target = _TRAIN[config.data.variant]
+    examples, longest_example, mean_example, mean_target = _TRAIN[config.data.variant]
     size, tests = config.data.train_size, config.data.test_size
     lengths = Lengths(
-        examples=found if size == "all" else size,
+        examples=examples if size == "all" else size,
         longest_example=min(longest_example, config.prompt.max_tokens),
         mean_example=mean_example,
         mean_target=mean_target,

@@ -126,7 +126,7 @@ def foresee(
     """
     comparisons, share = max(1, comparisons), shares(looks)[-1] if looks else 1.0
     design = Design(n=n, seeds=seeds, comparisons=comparisons / share)
-    named = [float(found) / 100 for found in _POINTS.findall(hypothesis)]
+    named = [float(number) / 100 for number in _POINTS.findall(hypothesis)]
     claimed = [points for points in named if points > 0]
     return Foresight(
         design=design,

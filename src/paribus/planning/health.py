@@ -73,18 +73,18 @@ def _of_place(runs: Path) -> Iterator[Fault]:
 
 def _of_cards(machine: Machine) -> Iterator[Fault]:
     for rule in environment.RULES:
-        found = rule.check_machine(machine) if rule.check_machine else None
-        if found is not None and rule.applies(machine.versions):
-            yield _of_card(rule, found)
+        reason = rule.check_machine(machine) if rule.check_machine else None
+        if reason is not None and rule.applies(machine.versions):
+            yield _of_card(rule, reason)
     # Where Linux does not tell a processor's flags, that it has no bf16 is not known either.
     card = without_bf16(machine.device)
     if card and (machine.device.kind == "cuda" or machine.cpu_flags):
         yield replace(_of_card(card, machine.device.title), blocks=False)
 
 
-def _of_card(rule: Rule, found: str) -> Fault:
+def _of_card(rule: Rule, reason: str) -> Fault:
     return Fault(
-        what=f"{rule.title} ({rule.id}): {found}",
+        what=f"{rule.title} ({rule.id}): {reason}",
         remedy=rule.instead,
         blocks=rule.severity is Severity.ERROR,
     )

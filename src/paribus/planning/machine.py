@@ -87,13 +87,13 @@ def here(runs: Path) -> Machine:
 
 def packages() -> dict[str, str]:
     """Return each distribution that paribus can use, and its extra; "" for one always needed."""
-    found = {}
+    extras = {}
     for text in requires("paribus") or []:
         name = re.split(r"[^A-Za-z0-9._-]", text, maxsplit=1)[0]
         extra = re.search(r"""extra == ['"]([^'"]+)""", text)
         if extra is None or extra[1] != "dev":
-            found[name] = "" if extra is None else extra[1]
-    return found
+            extras[name] = "" if extra is None else extra[1]
+    return extras
 
 
 def tokens() -> dict[str, bool]:
@@ -132,13 +132,13 @@ def _environment() -> frozenset[str]:
 
 
 def _installed() -> dict[str, str]:
-    found = {}
+    versions = {}
     for name in (*packages(), *_OTHERS):
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def _gpus() -> tuple[str, ...]:

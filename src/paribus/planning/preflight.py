@@ -74,7 +74,7 @@ def preflight(
     configs = {arm.name: arm.config for arm in design.arms}
     parts = disk_bytes(prospects, design.runs), checkpoint_bytes(prospects, design.runs)
     disk = None if None in parts else sum(part for part in parts if part)
-    found: dict[tuple[str, str], tuple[Rule, list[str]]] = {}
+    broken: dict[tuple[str, str], tuple[Rule, list[str]]] = {}
     for prospect in prospects:
         steps = prospect.forecast.load.steps if prospect.forecast else None
         facts = Facts(
@@ -91,11 +91,11 @@ def preflight(
             machine=None if elsewhere else machine,
             disk_bytes=disk,
         )
-        for rule, said in _broken(facts, machine, peaks):
-            _, arms = found.setdefault((rule.id, said), (rule, []))
+        for rule, reason in _broken(facts, machine, peaks):
+            _, arms = broken.setdefault((rule.id, reason), (rule, []))
             arms.append(prospect.arm)
     order = list(Severity)
-    violations = [Warned(rule=r, arms=tuple(a), found=text) for (_, text), (r, a) in found.items()]
+    violations = [Warned(rule=r, arms=tuple(a), found=text) for (_, text), (r, a) in broken.items()]
     return sorted(
         violations, key=lambda violation: (order.index(violation.rule.severity), violation.rule.id)
     )
@@ -116,19 +116,19 @@ def _broken(
     if facts.arm not in peaks:
         return broken
     seen = broken_by_peak(peaks[facts.arm], facts.device)
-    return [one for one in broken if one[0] not in MEMORY] + ([seen] if seen else [])
+    return [pair for pair in broken if pair[0] not in MEMORY] + ([seen] if seen else [])
 
 
-def refuse(found: Sequence[Warned]) -> None:
+def refuse(violations: Sequence[Warned]) -> None:
     """Raise UserError, which lists all violations that are errors, if there are any."""
-    refusal = refusal_of(found)
+    refusal = refusal_of(violations)
     if refusal:
         raise refusal
 
 
-def refusal_of(found: Sequence[Warned]) -> UserError | None:
+def refusal_of(violations: Sequence[Warned]) -> UserError | None:
     """Return the error that lists all violations that are errors; None if there are none."""
-    errors = [violation for violation in found if violation.refuses]
+    errors = [violation for violation in violations if violation.refuses]
     if not errors:
         return None
     lines = [f"{error.rule.id} {', '.join(error.arms)}: {error.found}" for error in errors]
@@ -142,10 +142,10 @@ def refusal_of(found: Sequence[Warned]) -> UserError | None:
     )
 
 
-def refused_arms(found: Sequence[Warned]) -> dict[str, str]:
+def refused_arms(violations: Sequence[Warned]) -> dict[str, str]:
     """Return what refuses each arm and what to do, the same words for arms that fail alike."""
     lines: dict[str, list[str]] = {}
-    for violation in found:
+    for violation in violations:
         if violation.refuses:
             rule, names = violation.rule, ", ".join(violation.arms)
             text = f"{rule.id} {names}: {violation.found}\n  → {rule.instead}"
@@ -194,8 +194,8 @@ def checkpoint_bytes(prospects: Sequence[Prospect], runs: Sequence[RunSpec]) -> 
         passed = 2 * forecast.speed.train_seconds / 60
         more = 0 if minutes is None else KEPT if not minutes else min(KEPT, int(passed / minutes))
         states = forecast.memory.training.optimizer if forecast.memory.training else 0
-        one = 4 * forecast.memory.trainable_parameters + states
-        largest = max(largest, (1 + more) * one)
+        checkpoint = 4 * forecast.memory.trainable_parameters + states
+        largest = max(largest, (1 + more) * checkpoint)
     return largest
 
 

@@ -181,7 +181,7 @@ def pending(specs: Sequence[RunSpec], folder: ExperimentFolder) -> list[RunSpec]
             wrong.append(error)
     if wrong:
         lines = "\n  ".join(error.message for error in wrong)
-        raise StoreError(lines, "\n  → ".join(dict.fromkeys(each.remedy for each in wrong)))
+        raise StoreError(lines, "\n  → ".join(dict.fromkeys(error.remedy for error in wrong)))
     return run_specs
 
 
@@ -217,9 +217,9 @@ def goes_further(spec: RunSpec, stored: Mapping[str, Any]) -> bool:
     now = spec.identity()
     if spec.trial or stored == now or not made_alike(stored, now):
         return False
-    sizes = [each["data"]["test_size"] for each in (stored, now)]
+    sizes = [settings["data"]["test_size"] for settings in (stored, now)]
     old, new = (math.inf if size == "all" else size for size in sizes)
-    longest = [each["evaluation"]["max_new_tokens"] for each in (stored, now)]
+    longest = [settings["evaluation"]["max_new_tokens"] for settings in (stored, now)]
     return bool(old <= new and longest[0] <= longest[1])
 
 
@@ -309,7 +309,7 @@ def obstacles(
 
     `inputs` are each arm's; where they are None, only settings are compared.
     """
-    found: dict[Path, UserError] = {}
+    errors: dict[Path, UserError] = {}
     for spec in (*design.trials, *design.runs):
         run, known = folder.of(spec), None if spec.trial else inputs[spec.arm]
         try:
@@ -320,8 +320,8 @@ def obstacles(
             if known:
                 _check_run(spec, run, known)
         except UserError as error:
-            found[run.path] = error
-    return found
+            errors[run.path] = error
+    return errors
 
 
 def _check_run(spec: RunSpec, run: RunFolder, inputs: Inputs) -> None:

@@ -54,7 +54,7 @@ def fit(
     """
     design = _with_precision(design, folder, device)
     chosen: dict[str, ArmConfig] = {}
-    for arm in (each for each in design.arms if is_open(each.config)):
+    for arm in (candidate for candidate in design.arms if is_open(candidate.config)):
         specs = [spec for spec in (*design.trials, *design.runs) if spec.arm == arm.name]
         stored = _stored(specs, folder)
         if stored is None:
@@ -111,15 +111,15 @@ def choose(
     Where none does, the one that takes least: whether that still fits is for the plan to say.
     """
     tried = [forecast(setting, inputs, stream, shape, device) for setting in _settings(config)]
-    fitting = [each for each in tried if each.fits_easily]
+    fitting = [option for option in tried if option.fits_easily]
     if not fitting:
-        return min(tried, key=lambda each: each.memory.peak_bytes).config
+        return min(tried, key=lambda option: option.memory.peak_bytes).config
     return max(fitting, key=_merit).config
 
 
-def _merit(found: Forecast) -> tuple[float, int]:
+def _merit(option: Forecast) -> tuple[float, int]:
     """Faster is better; of two as fast, the one with fewer passes."""
-    return found.speed.train_examples_per_second, found.config.training.pass_size
+    return option.speed.train_examples_per_second, option.config.training.pass_size
 
 
 def _settings(config: ArmConfig) -> list[ArmConfig]:
@@ -260,14 +260,14 @@ def survey(design: Design, device: Device, prepare: Callable[[Arm], Inputs]) -> 
         except UserError as error:
             # Of a model that cannot be had it names the nearest that are known.
             unknown = error if fault is None or isinstance(fault, (ModelError, NotHere)) else fault
-        found = forecast(arm.config, inputs, first.stream, shape, device) if shape else None
+        predicted = forecast(arm.config, inputs, first.stream, shape, device) if shape else None
         prospects.append(
             Prospect(
                 arm=arm.name,
                 first=first,
                 inputs=inputs,
                 shape=shape,
-                forecast=found,
+                forecast=predicted,
                 unknown=unknown,
                 fault=fault,
             )

@@ -69,18 +69,18 @@ def with_rates(design: Design, rates: Mapping[str, float]) -> Design:
 def known_rates(design: Design, folder: ExperimentFolder) -> dict[str, float]:
     """Return the rates found before, by arm, from trials that are still what is asked for."""
     recorded = read_tuning(folder)
-    found = {}
+    rates = {}
     for arm in sorted(design.open & recorded.keys()):
         asked = [trial for trial in design.trials if trial.arm == arm]
         row = recorded[arm]
-        made = [trial.fingerprint for trial in row.trials]
+        before = [trial.fingerprint for trial in row.trials]
         if (
             row.chosen is not None
-            and len(made) == len(asked)
-            and all(_is_made(trial, one, folder) for trial, one in zip(asked, made, strict=True))
+            and len(before) == len(asked)
+            and all(_is_made(trial, old, folder) for trial, old in zip(asked, before, strict=True))
         ):
-            found[arm] = row.chosen
-    return found
+            rates[arm] = row.chosen
+    return rates
 
 
 def _is_made(trial: RunSpec, fingerprint: str, folder: ExperimentFolder) -> bool:

@@ -186,7 +186,7 @@ def _refuse_left_out(text: str, messages: Sequence[Message], *, when: str = "") 
     Templates may trim blanks, and those around thoughts; what the system says may be anywhere.
     """
     end = 0
-    for role, content in ((each["role"], each["content"]) for each in messages):
+    for role, content in ((message["role"], message["content"]) for message in messages):
         for part in map(str.strip, _THOUGHTS.split(content)):
             start = text.find(part, 0 if role == "system" else end)
             if start < 0:

@@ -181,19 +181,19 @@ def section(tables: Tables) -> Heldout | None:
         return None
     first = first_runs(tables)
     compared = heldout.comparisons(tables)
-    comparisons = [each for each in compared if each.mean.n]
+    comparisons = [comparison for comparison in compared if comparison.mean.n]
     return Heldout(
         written=wording.join(
-            list(dict.fromkeys(each.variant for each in likelihoods if each.variant))
+            list(dict.fromkeys(row.variant for row in likelihoods if row.variant))
         ),
-        runs=_runs(tables, [each for each in likelihoods if each.run in first]),
-        other_seeds=_runs(tables, [each for each in likelihoods if each.run not in first]),
+        runs=_runs(tables, [row for row in likelihoods if row.run in first]),
+        other_seeds=_runs(tables, [row for row in likelihoods if row.run not in first]),
         comparisons=_comparisons(compared if comparisons else []),
         notes=_notes(likelihoods, comparisons),
     )
 
 
-def _runs(tables: Tables, found: Sequence[RunLikelihood]) -> Table:
+def _runs(tables: Tables, likelihoods: Sequence[RunLikelihood]) -> Table:
     rows = [
         [
             run_name(tables, likelihood.run),
@@ -201,7 +201,7 @@ def _runs(tables: Tables, found: Sequence[RunLikelihood]) -> Table:
             _mean(likelihood.per_problem, nats),
             count(likelihood.per_problem.n),
         ]
-        for likelihood in found
+        for likelihood in likelihoods
     ]
     headings = ["arm", "nats per token [95 %]", "nats per problem [95 %]", "problems"]
     return Table(headings, rows)
@@ -223,29 +223,27 @@ def _comparisons(compared: Sequence[Comparison]) -> Table:
     return Table(headings, rows)
 
 
-def _shown(each: Comparison) -> str:
-    if not each.mean.n:
-        return f"Not compared: {each.mean.reason}."
-    if each.mean.interval is None:
-        return f"No verdict: {each.mean.reason}."
-    if each.verdict is Verdict.NOT_SHOWN:
+def _shown(row: Comparison) -> str:
+    if not row.mean.n:
+        return f"Not compared: {row.mean.reason}."
+    if row.mean.interval is None:
+        return f"No verdict: {row.mean.reason}."
+    if row.verdict is Verdict.NOT_SHOWN:
         return "Not shown."
-    better, worse = (each.a, each.b) if each.verdict is Verdict.SUPPORTED else (each.b, each.a)
+    better, worse = (row.a, row.b) if row.verdict is Verdict.SUPPORTED else (row.b, row.a)
     return f"Of these two models, {better} finds the gold solutions likelier than {worse}."
 
 
-def _notes(found: Sequence[RunLikelihood], made: Sequence[Comparison]) -> list[str]:
+def _notes(likelihoods: Sequence[RunLikelihood], comparisons: Sequence[Comparison]) -> list[str]:
     """Return what keeps these figures from being read as the ones on accuracy are."""
     notes = []
-    if unlike := list(dict.fromkeys(name for each in made for name in each.unlike)):
+    if unlike := list(dict.fromkeys(name for row in comparisons for name in row.unlike)):
         notes.append(
             f"{wording.join(unlike)} learned to write solutions of another variant than those "
             "judged here: part of a difference is style."
         )
-    undefined = [each for each in found if each.per_problem.value is None]
-    notes += [
-        f"{each.run.arm}, seed {each.run.seed}: {each.per_problem.reason}." for each in undefined
-    ]
+    undefined = [row for row in likelihoods if row.per_problem.value is None]
+    notes += [f"{row.run.arm}, seed {row.run.seed}: {row.per_problem.reason}." for row in undefined]
     return notes
 
 

@@ -58,11 +58,11 @@ def warnings(analysis: Analysis) -> list[str]:
 
 def fairness(analysis: Analysis) -> list[Fairness]:
     """Return a table for each contrast whose arms' settings are known."""
-    made = []
+    tables = []
     for contrast in analysis.contrasts:
         rows = table(analysis.tables, contrast)
         if rows:
-            made.append(
+            tables.append(
                 Fairness(
                     title=f"{contrast.a} and {contrast.b}, compared for {contrast.factor}",
                     unlike=sum(row.status is Status.DIFFERS for row in rows),
@@ -72,7 +72,7 @@ def fairness(analysis: Analysis) -> list[Fairness]:
                     ),
                 )
             )
-    return made
+    return tables
 
 
 def _verdict(finding: Finding) -> str:
@@ -87,15 +87,15 @@ def _verdict(finding: Finding) -> str:
 
 def _found(finding: Finding) -> str:
     """The size of a difference, or the sentence; and what else differed between the arms."""
-    evidence, found = finding.evidence, finding.sentence
+    evidence, sentence = finding.evidence, finding.sentence
     if finding.kind in _SIZED and evidence["p_holm"] is not None:
         low, high = evidence["interval"]
         span = wording.points_range(Interval(low, high))
         size = wording.points(evidence["difference"])
-        found = f"{size} [{span}], p {_p(evidence['p_holm'])}."
+        sentence = f"{size} [{span}], p {_p(evidence['p_holm'])}."
     if finding.caveats:
-        found += f" Not alone: {'; '.join(finding.caveats)}."
-    return found
+        sentence += f" Not alone: {'; '.join(finding.caveats)}."
+    return sentence
 
 
 def _p(value: float | None) -> str:

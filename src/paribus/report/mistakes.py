@@ -132,7 +132,7 @@ def _solved_of(row: StepsRow | None) -> str:
 
 def _step_accuracy(runs: Sequence[Run]) -> Table:
     """Step accuracy of each run; no rows if no gold solution is annotated."""
-    found = [(run, mean_step_accuracy(run)) for run in runs]
+    accuracies = [(run, mean_step_accuracy(run)) for run in runs]
     return Table(
         ["arm", "steps right [95 % interval]", "problems"],
         [
@@ -141,7 +141,7 @@ def _step_accuracy(runs: Sequence[Run]) -> Table:
                 accuracy_cell(step_accuracy.mean, step_accuracy.interval),
                 count(step_accuracy.n),
             ]
-            for run, step_accuracy in found
+            for run, step_accuracy in accuracies
             if step_accuracy.n
         ],
     )
@@ -207,7 +207,7 @@ def _steps_words(steps: dict[str, list[StepsRow]]) -> str:
 
 
 _PLACES: list[dict[Any, int]] = [
-    {each: place for place, each in enumerate(words)} for words in (OUTCOMES, SIGNALS, STOPS)
+    {word: place for place, word in enumerate(words)} for words in (OUTCOMES, SIGNALS, STOPS)
 ]
 _OUTCOME, _SIGNAL, _STOP = _PLACES
 """Where the words of each stand in their column."""
@@ -284,7 +284,7 @@ def script_json(value: Any) -> str:
 
 def _columns(run: Run, keys: Sequence[Key], texts: dict[str, int]) -> dict[str, list[int | None]]:
     """Return the run's columns in the order of `keys`; texts new to `texts` are added to it."""
-    found = {
+    by_problem = {
         key: {
             "texts": texts.setdefault(generation.text, len(texts)),
             "outcomes": _OUTCOME.get(outcome),
@@ -295,7 +295,7 @@ def _columns(run: Run, keys: Sequence[Key], texts: dict[str, int]) -> dict[str, 
         for key, generation, outcome in zip(keys_of(run), run.generations, run.judged, strict=True)
     }
     names = ("texts", "outcomes", "signals", "stops")
-    return {name: [found.get(key, {}).get(name) for key in keys] for name in names}
+    return {name: [by_problem.get(key, {}).get(name) for key in keys] for name in names}
 
 
 def _contrasts(

@@ -97,7 +97,7 @@ def _sentence(gains: list[CalculatorGain]) -> str:
         sizes = sorted(gain.difference for gain in gains)
         ends = dict.fromkeys((wording.signed(sizes[0]), wording.signed(sizes[-1])))
         return f"{lead} is not shown to matter: {' to '.join(ends)} points."
-    parts = wording.join([_changed(each) for each in shown])
+    parts = wording.join([_changed(contrast) for contrast in shown])
     rest = "; for the others nothing is shown" if len(shown) < len(gains) else ""
     return f"{lead} changes what is solved: {parts}{rest}."
 

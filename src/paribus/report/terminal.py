@@ -49,12 +49,14 @@ def remarks(findings: dict[str, Any]) -> list[Text]:
     What holds for several comparisons is said once.
     """
     named: dict[str, list[str]] = {}
-    for each in findings["contrasts"]:
-        for text in _notes(each):
-            named.setdefault(text, []).append(f"{each['a']} − {each['b']}")
+    for contrast in findings["contrasts"]:
+        for text in _notes(contrast):
+            named.setdefault(text, []).append(f"{contrast['a']} − {contrast['b']}")
     lines = [findings["speaks_of"]] if findings["speaks_of"] else []
     lines += [f"{_some(pairs)}: {text}" for text, pairs in named.items()]
-    warnings = [Text.assemble(("warning:", "yellow"), f" {each}") for each in findings["warnings"]]
+    warnings = [
+        Text.assemble(("warning:", "yellow"), f" {warning}") for warning in findings["warnings"]
+    ]
     return [*map(Text, [*lines, *_styles(findings["arms"])]), *warnings]
 
 
@@ -136,19 +138,19 @@ _MAY_BE = " In brackets its 95 % interval: few seeds give a poor estimate of the
 
 def _contrasts(findings: dict[str, Any]) -> Table:
     table = _table("A − B", "points [95 % interval]", "p, Holm", "could see", "")
-    for each in findings["contrasts"]:
-        if each["n"]:
-            seen = could_see(each["detectable"], each["detectable_range"])
+    for contrast in findings["contrasts"]:
+        if contrast["n"]:
+            seen = could_see(contrast["detectable"], contrast["detectable_range"])
             cells = [
-                points_cell(each["difference"], _interval(each["interval"])),
-                p_value(each["p_holm"]),
+                points_cell(contrast["difference"], _interval(contrast["interval"])),
+                p_value(contrast["p_holm"]),
                 seen.replace(" ", "\n", 1),
-                _verdict(each),
+                _verdict(contrast),
             ]
         else:
             cells = ["–", "–", "–", "not compared"]
-        table.add_row(*(Text(cell) for cell in (f"{each['a']} − {each['b']}", *cells)))
-    ranged = any(each["detectable_range"] for each in findings["contrasts"])
+        table.add_row(*(Text(cell) for cell in (f"{contrast['a']} − {contrast['b']}", *cells)))
+    ranged = any(contrast["detectable_range"] for contrast in findings["contrasts"])
     text = _COULD_SEE + _MAY_BE * ranged + _beside(findings)
     table.caption, table.caption_justify = text, "left"
     return table
@@ -184,10 +186,14 @@ def _shown(contrast: dict[str, Any]) -> str:
 def _beside(findings: dict[str, Any]) -> str:
     """What else the verdicts rest on: margins, and how seeds scatter."""
     margins = {
-        each["equivalence"]["margin"] for each in findings["contrasts"] if each["equivalence"]
+        contrast["equivalence"]["margin"]
+        for contrast in findings["contrasts"]
+        if contrast["equivalence"]
     }
     text = "".join(_WITHIN.format(points=100 * margin) for margin in sorted(margins))
-    over_seeds = any(each["scope"] == "methods" and _tested(each) for each in findings["contrasts"])
+    over_seeds = any(
+        contrast["scope"] == "methods" and _tested(contrast) for contrast in findings["contrasts"]
+    )
     return text + _NORMAL * over_seeds
 
 

@@ -145,8 +145,8 @@ def _curves(tables: Tables) -> Picture | None:
 
 def _points(row: ArmTuning) -> dict[float, float]:
     """Learning rate to held-out loss, of the trials that have one."""
-    found = {trial.learning_rate: trial.nll_per_token for trial in row.trials}
-    return {learning_rate: loss for learning_rate, loss in found.items() if loss is not None}
+    losses = {trial.learning_rate: trial.nll_per_token for trial in row.trials}
+    return {learning_rate: loss for learning_rate, loss in losses.items() if loss is not None}
 
 
 def _panel(axes: Axes, points: dict[float, float], chosen: float | None, paint: str) -> None:
@@ -180,6 +180,9 @@ def _loss_axis(axes: Axes, losses: Sequence[float]) -> None:
 
 def _losses_words(measured: dict[str, dict[float, float]]) -> str:
     return "; ".join(
-        f"{arm} " + ", ".join(f"{rate(each)}: {nats(loss)}" for each, loss in points.items())
+        f"{arm} "
+        + ", ".join(
+            f"{rate(learning_rate)}: {nats(loss)}" for learning_rate, loss in points.items()
+        )
         for arm, points in measured.items()
     )

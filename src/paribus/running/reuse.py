@@ -65,22 +65,22 @@ def reuse(job: Job) -> bool:
     spec, folder = job.spec, job.folder
     if spec.config.method != "none":
         return False
-    found = _find(spec, job.inputs, folder, environment(spec, job.device))
-    if not found:
+    stored_runs = _find(spec, job.inputs, folder, environment(spec, job.device))
+    if not stored_runs:
         return False
     begin(folder, spec_record(job))
-    _copy(found, folder)
-    main, *also = found
+    _copy(stored_runs, folder)
+    main, *also = stored_runs
     root = folder.experiment.path.parent
-    places = [run.folder.path.relative_to(root).as_posix() for run in found.values()]
+    places = [run.folder.path.relative_to(root).as_posix() for run in stored_runs.values()]
     sources = list(dict.fromkeys(places))
     append_event(folder, {"event": "reused", "from": sources})
-    _copy_reads(found, spec, folder)
-    costs = {name: run.result.protocols[name] for name, run in found.items()}
+    _copy_reads(stored_runs, spec, folder)
+    costs = {name: run.result.protocols[name] for name, run in stored_runs.items()}
     measured = Measured(
         evaluation=costs[main],
         also={name: costs[name] for name in also},
-        heldout=found[main].result.heldout,
+        heldout=stored_runs[main].result.heldout,
     )
     record = result_record(job, None, measured)
     finish(folder, record.model_copy(update={"reused_from": sources}))
@@ -95,16 +95,16 @@ def _find(
     places = sorted(path.parent for path in root.glob("*/*/seed-*/spec.json"))
     opened = [_open(RunFolder(path), spec, inputs, here) for path in places]
     stored = [run for run in opened if run is not None]
-    found: dict[str, _Stored] = {}
+    by_protocol: dict[str, _Stored] = {}
     for asked in inputs.prompt_sets:
-        name, first = asked.protocol.name, not found
+        name, first = asked.protocol.name, not by_protocol
         # The likelihoods come with the main protocol: only a run that has it as its own serves.
         able = (run for run in stored if not first or (run.main == name and run.reads(LIKELIHOOD)))
         chosen = next((run for run in able if _serves(run, asked)), None)
         if chosen is None:
             return {}
-        found[name] = chosen
-    return found
+        by_protocol[name] = chosen
+    return by_protocol
 
 
 def _open(
@@ -167,10 +167,10 @@ def _expected(prompt: Prompt) -> tuple[str, ...]:
     return prompt.sha256, own.question, own.answer, own.solution, own.group
 
 
-def _copy(found: Mapping[str, _Stored], folder: RunFolder) -> None:
+def _copy(by_protocol: Mapping[str, _Stored], folder: RunFolder) -> None:
     """Copy the texts of every protocol, and the likelihoods of the first."""
     with writing(folder.path):
-        for index, (name, run) in enumerate(found.items()):
+        for index, (name, run) in enumerate(by_protocol.items()):
             target = folder.generations(name)
             target.parent.mkdir(exist_ok=True)
             shutil.copyfile(run.folder.generations(name), target)
@@ -178,15 +178,15 @@ def _copy(found: Mapping[str, _Stored], folder: RunFolder) -> None:
                 shutil.copyfile(run.folder.heldout, folder.heldout)
 
 
-def _copy_reads(found: Mapping[str, _Stored], spec: RunSpec, folder: RunFolder) -> None:
+def _copy_reads(by_protocol: Mapping[str, _Stored], spec: RunSpec, folder: RunFolder) -> None:
     """Enter the readings that the texts come from, with their time, into the new ledger.
 
     A reading that is there already is not entered twice: it was one reading.
     """
     ledger = folder.experiment.ledger
-    main = next(iter(found.values()))
+    main = next(iter(by_protocol.values()))
     known = set(read_ledger(ledger))
-    for name, run in [*found.items(), (LIKELIHOOD, main)]:
+    for name, run in [*by_protocol.items(), (LIKELIHOOD, main)]:
         for read in run.reads(name):
             moved = replace(read, arm=spec.arm, seed=spec.replicate)
             if moved not in known:

@@ -62,12 +62,12 @@ def probe_model(model: nn.Module, job: Job) -> dict[str, Any]:
         ),
     )
     if probed.failures:
-        found = [
+        lines = [
             f"{failure.id} {card(failure.id).title}: {failure.found}" for failure in probed.failures
         ]
         remedies = dict.fromkeys(card(failure.id).instead for failure in probed.failures)
         raise RunFailed(
-            "\n  ".join(["stopped before the first step:", *found]),
+            "\n  ".join(["stopped before the first step:", *lines]),
             "\n    ".join([*remedies, f"more: paribus explain {probed.failures[0].id}"]),
         )
     return {

@@ -155,15 +155,15 @@ def _place(
 def verified(path: Path) -> Checkpoint:
     """Return the checkpoint in `path`. Raises DamagedError if a file is not what was written."""
     checkpoint, files = _manifest(path)
-    there = {each.name for each in path.iterdir()} - {"manifest.json"}
+    there = {file.name for file in path.iterdir()} - {"manifest.json"}
     if there != set(files):
         odd = sorted(there ^ set(files))
         raise DamagedError(
             f"{path} lacks files or has extra ones: {', '.join(odd)}", "restore the folder"
         )
-    for name, said in files.items():
+    for name, entry in files.items():
         file = path / name
-        if not file.is_file() or file.is_symlink() or sha256_of_file(file) != said["sha256"]:
+        if not file.is_file() or file.is_symlink() or sha256_of_file(file) != entry["sha256"]:
             raise DamagedError(f"{file} is not what was written", "restore the file")
     return checkpoint
 

@@ -153,14 +153,14 @@ def _in_run(run: RunFolder) -> list[Leftover]:
     worthless = {*aside, *left}
     links = [path for path in (run.checkpoints, run.pieces) if path.is_symlink()]
     rest = [*run.written(), *links]
-    found = [
+    kinds = [
         ("put aside", "failed its check; nothing reads it", aside),
         ("half-written files", _KILLED, left),
         ("checkpoints", _cost_of_checkpoints(now), [p for p in saved if p not in worthless]),
         ("tested problems", _cost_of_pieces(now), [p for p in tested if p not in worthless]),
         (f"{state(run)} run", _reason(now), rest),
     ]
-    return [_leftover(what, why, paths) for what, why, paths in found if paths]
+    return [_leftover(what, why, paths) for what, why, paths in kinds if paths]
 
 
 def _of_complete(run: RunFolder) -> list[Leftover]:

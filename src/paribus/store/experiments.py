@@ -191,9 +191,9 @@ def _copied(value: Any) -> Any:
         if left < 0 or depth > MAX_DEPTH:
             raise ValueError(f"its aliases stand for more than {MAX_NODES:,} values")
         if isinstance(inner, dict):
-            return {key: copy(each, depth + 1) for key, each in inner.items()}
+            return {key: copy(value, depth + 1) for key, value in inner.items()}
         if isinstance(inner, list):
-            return [copy(each, depth + 1) for each in inner]
+            return [copy(value, depth + 1) for value in inner]
         return inner
 
     return copy(value, 0)
@@ -288,10 +288,10 @@ def description_of(folder: ExperimentFolder) -> Description:
         ) from error
     except OSError as error:
         raise StoreError(f"{path} cannot be read: {error.strerror}", REMEDY) from error
-    found = hashlib.sha256(text).hexdigest()
-    if seal != _SEAL + found.encode():
+    checksum = hashlib.sha256(text).hexdigest()
+    if seal != _SEAL + checksum.encode():
         raise DamagedError(
-            f"{path} is not what was written: the SHA-256 of all but its first line is {found}, "
+            f"{path} is not what was written: the SHA-256 of all but its first line is {checksum}, "
             f"that line says {seal.decode(errors='replace')[:120]!r}",
             REMEDY,
         )

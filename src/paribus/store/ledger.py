@@ -212,8 +212,8 @@ def repeated_lines(path: Path) -> list[tuple[int, int]]:
     """
     firsts: dict[str, int] = {}
     keys = [sha256_of_json(asdict(entry)) for entry in _entries(path)]
-    found = [(at, firsts.setdefault(key, at)) for at, key in enumerate(keys, 1)]
-    return [(at, first) for at, first in found if first < at]
+    repeats = [(at, firsts.setdefault(key, at)) for at, key in enumerate(keys, 1)]
+    return [(at, first) for at, first in repeats if first < at]
 
 
 def missing_look(path: Path) -> int | None:
@@ -225,11 +225,11 @@ def missing_look(path: Path) -> int | None:
 
 def stopped_at(looks: Sequence[Look]) -> dict[str, int]:
     """Return arm -> the seeds it has had, for each that a declared look has stopped."""
-    found: dict[str, int] = {}
-    for look in (each for each in looks if each.planned):
+    stopped: dict[str, int] = {}
+    for look in (entry for entry in looks if entry.planned):
         for arm in look.runs.keys() - look.goes_on:
-            found.setdefault(arm, look.seeds)
-    return found
+            stopped.setdefault(arm, look.seeds)
+    return stopped
 
 
 def _is_cut(tail: bytes) -> bool:
@@ -247,8 +247,8 @@ def _entry_of(line: bytes, place: str) -> TestRead | Look:
     """Return what `line` says. Raises DamagedError, which names its `place`."""
     try:
         row = json.loads(line)
-        said = row.pop("sha256")
-        if sha256_of_json(row) == said:
+        checksum = row.pop("sha256")
+        if sha256_of_json(row) == checksum:
             return _LOOK.validate_python(row) if "look" in row else TestRead(**row)
         reason = "its content has another SHA-256 than it says"
     except UNREADABLE as error:

@@ -36,13 +36,13 @@ def read_sealed(path: Path) -> dict[str, Any]:
     """Return the value in `path`. Raises DamagedError unless it is just what was written."""
     try:
         value = read_json(path)
-        said = value.pop("sha256")
-        found = sha256_of_json(value)
+        stated = value.pop("sha256")
+        checksum = sha256_of_json(value)
     except UNREADABLE as error:
         raise DamagedError(f"{path} cannot be read: {error!r}", "restore the file") from error
-    if found != said:
+    if checksum != stated:
         raise DamagedError(
-            f"{path} is not what was written: its SHA-256 is {found}, it says {said}",
+            f"{path} is not what was written: its SHA-256 is {checksum}, it says {stated}",
             "restore the file",
         )
     return dict(value)
@@ -99,15 +99,17 @@ def check(folder: RunFolder, *, weights: bool = True, hashing: bool = False) -> 
             f"{folder.path} was stopped while its further tests were put in place",
             "give the same `paribus run` again: it completes that",
         )
-    for name, said in read_manifest(folder)["files"].items():
+    for name, entry in read_manifest(folder)["files"].items():
         heavy = (folder.path / name).is_relative_to(folder.weights)
-        found = (
+        difference = (
             None
             if heavy and not weights
-            else _difference(folder, name, said, sizes_only=heavy and not hashing)
+            else _difference(folder, name, entry, sizes_only=heavy and not hashing)
         )
-        if found:
-            raise DamagedError(found, f"restore the file, or delete {folder.path} to run it again")
+        if difference:
+            raise DamagedError(
+                difference, f"restore the file, or delete {folder.path} to run it again"
+            )
 
 
 def changed_files(folder: RunFolder, *, sizes_only: bool = False) -> list[tuple[Path, str]]:
@@ -121,12 +123,12 @@ def changed_files(folder: RunFolder, *, sizes_only: bool = False) -> list[tuple[
     except StoreError as error:
         return [(folder.manifest, error.message)]
     files = manifest["files"]
-    found = [
-        (folder.path / name, _difference(folder, name, said, sizes_only=sizes_only))
-        for name, said in files.items()
+    differences = [
+        (folder.path / name, _difference(folder, name, entry, sizes_only=sizes_only))
+        for name, entry in files.items()
     ]
     added = [] if sizes_only else sorted(_there(folder).keys() - files)
-    return [(path, line) for path, line in found if line] + [
+    return [(path, line) for path, line in differences if line] + [
         (folder.path / name, f"{folder.path / name} is not in the manifest") for name in added
     ]
 
@@ -143,16 +145,16 @@ def _there(folder: RunFolder) -> dict[str, Path]:
     }
 
 
-def _difference(folder: RunFolder, name: str, said: Any, *, sizes_only: bool) -> str | None:
+def _difference(folder: RunFolder, name: str, entry: Any, *, sizes_only: bool) -> str | None:
     """Return what is wrong with one file, or None."""
     path = folder.path / name
     # A manifest of others may name anything; what it names must lie here and be a file.
     if path.is_symlink() or not path.resolve().is_relative_to(folder.path.resolve()):
         return f"{path} leads out of the run's folder"
     size = path.stat().st_size if path.is_file() else None
-    if size != said["bytes"]:
+    if size != entry["bytes"]:
         what = "is missing" if size is None else f"has {size} bytes"
-        return f"{path} {what}; the manifest says {said['bytes']} bytes"
-    if not sizes_only and sha256_of_file(path) != said["sha256"]:
+        return f"{path} {what}; the manifest says {entry['bytes']} bytes"
+    if not sizes_only and sha256_of_file(path) != entry["sha256"]:
         return f"{path} has other content than the manifest says, in as many bytes"
     return None

@@ -48,10 +48,10 @@ def misplaced(folder: RunFolder, spec: Mapping[str, Any]) -> str | None:
     """Return whose run `spec` is, if it is not the one whose place this is. Raises KeyError."""
     at = folder.path.resolve()
     place = [at.parent.name] if is_trial(at) else [at.parent.name, at.name]
-    said = [spec["arm"], f"seed-{spec['replicate']}"][: len(place)]
-    if said == place:
+    owner = [spec["arm"], f"seed-{spec['replicate']}"][: len(place)]
+    if owner == place:
         return None
-    return f"is of {'/'.join(said)}, and lies in the place of {'/'.join(place)}"
+    return f"is of {'/'.join(owner)}, and lies in the place of {'/'.join(place)}"
 
 
 def is_experiment(path: Path) -> bool:
@@ -91,7 +91,7 @@ def experiments_in(path: Path) -> list[ExperimentFolder]:
     """Return the experiment that `path` is, or those that lie in it."""
     if is_experiment(path):
         return [ExperimentFolder(path)]
-    return [ExperimentFolder(each) for each in folders_in(path) if is_experiment(each)]
+    return [ExperimentFolder(folder) for folder in folders_in(path) if is_experiment(folder)]
 
 
 def find_stores(path: Path) -> tuple[list[ExperimentFolder], list[RunFolder]]:
@@ -104,7 +104,7 @@ def find_stores(path: Path) -> tuple[list[ExperimentFolder], list[RunFolder]]:
     experiments = experiments_in(path)
     runs = []
     if not is_experiment(path):  # an arm, or runs that somebody put beside experiments
-        runs = [RunFolder(each) for each in folders_in(path) if is_run(each)]
+        runs = [RunFolder(folder) for folder in folders_in(path) if is_run(folder)]
     if not runs and not experiments:
         what = f"{path} holds no runs" if path.is_dir() else f"there is no folder {path}"
         raise StoreError(
@@ -144,7 +144,7 @@ def size_of(path: Path) -> int:
     """Return the bytes of the files under `path`, or of the file that it is. Raises OSError."""
     if path.is_symlink() or not path.is_dir():
         return path.lstat().st_size
-    return sum(each.lstat().st_size for each in files_under(path))
+    return sum(file.lstat().st_size for file in files_under(path))
 
 
 _TAIL = 64 * 1024
@@ -265,8 +265,8 @@ def _tested(folder: RunFolder) -> tuple[int | None, int | None]:
         protocol, _, first = path.stem.rpartition("-")
         if first.isdecimal():
             last[protocol] = path  # where it ends, its protocol has come to
-    found = [_end_of(path) for path in last.values()]
-    return (sum(found), _to_test(folder)) if found else (None, None)
+    ends = [_end_of(path) for path in last.values()]
+    return (sum(ends), _to_test(folder)) if ends else (None, None)
 
 
 def _end_of(piece: Path) -> int:

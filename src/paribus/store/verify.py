@@ -133,13 +133,13 @@ def _check_links(there: list[Path], checked: Checked) -> None:
 def _check_spec(folder: RunFolder, checked: Checked) -> dict[str, Any] | None:
     """Check that the spec is what its fingerprint says, of the run whose place this is."""
     spec: dict[str, Any] = read_json(folder.spec)
-    found = sha256_of_json(spec["identity"])
-    if folder.manifest.exists() and read_manifest(folder)["fingerprint"] != found:
+    fingerprint = sha256_of_json(spec["identity"])
+    if folder.manifest.exists() and read_manifest(folder)["fingerprint"] != fingerprint:
         checked.add(folder.manifest, f"is of another run than {folder.spec.name}")
-    if spec["fingerprint"] != found:
+    if spec["fingerprint"] != fingerprint:
         checked.add(
             folder.spec,
-            f"says the fingerprint {spec['fingerprint']}, its identity has {found}",
+            f"says the fingerprint {spec['fingerprint']}, its identity has {fingerprint}",
         )
     elsewhere = misplaced(folder, spec)
     if elsewhere:
@@ -160,9 +160,9 @@ def _check_result(folder: RunFolder, checked: Checked) -> None:
             _compare(folder.heldout, rows, result.heldout.problems, LIKELIHOOD, checked)
 
 
-def _compare(path: Path, found: int, said: int, what: str, checked: Checked) -> None:
-    if found != said:
-        checked.add(path, f"has {found} lines; result.json speaks of {said} ({what})")
+def _compare(path: Path, lines: int, stated: int, what: str, checked: Checked) -> None:
+    if lines != stated:
+        checked.add(path, f"has {lines} lines; result.json speaks of {stated} ({what})")
 
 
 def _check_unfinished(folder: RunFolder, checked: Checked) -> None:
@@ -241,7 +241,7 @@ def verify(path: Path, checked: Checked, on_folder: Callable[[Path], None]) -> N
             _check_experiment(folder, checked)
     tops = {run.path for run in runs} | {folder.path for folder in experiments}
     if path not in tops:
-        for link in (each for each in sorted(path.iterdir()) if each.is_symlink()):
+        for link in (entry for entry in sorted(path.iterdir()) if entry.is_symlink()):
             checked.add(link, "is a link, which is not followed: verify where it leads")
 
 

@@ -41,7 +41,11 @@ _TENSOR = "tensor of the file"
 
 def trained(model: nn.Module) -> dict[str, Tensor]:
     """Return the weights that train, by name; tied ones once."""
-    return {name: each.data for name, each in model.named_parameters() if each.requires_grad}
+    return {
+        name: parameter.data
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad
+    }
 
 
 def not_finite(model: nn.Module) -> str | None:
@@ -95,10 +99,10 @@ def restore_optimizer(folder: Path, optimizer: Any, schedule: Any) -> None:
     torch would put back silently. In the same run they are equal.
     """
     state = read_json(folder / "state.json")
-    found = _put_back(state["optimizer"], load_file(folder / "optimizer.safetensors"))
-    found["state"] = {int(number): each for number, each in found["state"].items()}
-    found["param_groups"] = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict(found)
+    restored = _put_back(state["optimizer"], load_file(folder / "optimizer.safetensors"))
+    restored["state"] = {int(number): value for number, value in restored["state"].items()}
+    restored["param_groups"] = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict(restored)
     far = {key: state["schedule"][key] for key in ("last_epoch", "_step_count")}
     schedule.load_state_dict(schedule.state_dict() | far)
     rates = schedule.get_lr()
@@ -121,10 +125,10 @@ def restore_random(folder: Path, device: torch.device) -> None:
 
 def _generators(device: torch.device) -> dict[str, Tensor]:
     """Return the states of the generators that a training on `device` draws from."""
-    found = {"cpu": torch.get_rng_state()}
+    states = {"cpu": torch.get_rng_state()}
     if device.type == "cuda":
-        found[_name(device)] = torch.cuda.get_rng_state(device)
-    return found
+        states[_name(device)] = torch.cuda.get_rng_state(device)
+    return states
 
 
 def _name(device: torch.device) -> str:
@@ -137,9 +141,11 @@ def _take_out(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
         tensors[name] = value
         return {_TENSOR: name}
     if isinstance(value, Mapping):
-        return {str(key): _take_out(each, f"{name}/{key}", tensors) for key, each in value.items()}
+        return {
+            str(key): _take_out(inner, f"{name}/{key}", tensors) for key, inner in value.items()
+        }
     if isinstance(value, list | tuple):
-        return [_take_out(each, f"{name}/{i}", tensors) for i, each in enumerate(value)]
+        return [_take_out(inner, f"{name}/{i}", tensors) for i, inner in enumerate(value)]
     return value
 
 
@@ -149,19 +155,19 @@ def _put_back(value: Any, tensors: Mapping[str, Tensor]) -> Any:
         if value.keys() == {_TENSOR}:
             # A copy: what was loaded lies in the file's own pages, which may be cut or removed.
             return tensors[value[_TENSOR]].clone()
-        return {key: _put_back(each, tensors) for key, each in value.items()}
-    return [_put_back(each, tensors) for each in value] if isinstance(value, list) else value
+        return {key: _put_back(inner, tensors) for key, inner in value.items()}
+    return [_put_back(inner, tensors) for inner in value] if isinstance(value, list) else value
 
 
 def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the tensors, none in the memory of another: 8-bit AdamW's share their tables."""
-    found: dict[str, Tensor] = {}
+    separate: dict[str, Tensor] = {}
     seen: set[int] = set()
     for name, tensor in tensors.items():
         shared = tensor.numel() > 0 and tensor.data_ptr() in seen
-        found[name] = tensor.clone() if shared else tensor.contiguous()
+        separate[name] = tensor.clone() if shared else tensor.contiguous()
         seen.add(tensor.data_ptr())
-    return found
+    return separate
 
 
 NAN_REMEDY = (

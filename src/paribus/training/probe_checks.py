@@ -47,10 +47,10 @@ class DtypeRow:
 
 def dtype_table(model: nn.Module) -> tuple[DtypeRow, ...]:
     """Return the dtypes of all weights, what trains first; tied weights count once."""
-    found = Counter((p.requires_grad, _dtype(p)) for p in model.parameters())
+    counts = Counter((p.requires_grad, _dtype(p)) for p in model.parameters())
     return tuple(
         DtypeRow(trains=trains, dtype=dtype, tensors=tensors)
-        for (trains, dtype), tensors in sorted(found.items(), reverse=True)
+        for (trains, dtype), tensors in sorted(counts.items(), reverse=True)
     )
 
 
@@ -201,11 +201,11 @@ def _saving_failures(steps: Steps, saving: Saving | None) -> tuple[list[Failure]
         return [], tested
     differs = tested != loaded
     most = float((tested.float() - loaded.float()).abs().max())
-    found = (
+    message = (
         f"{int(differs.sum())} of {differs.numel()} logits of the loaded weights differ from "
         f"those that were saved, by up to {most:.2g}"
     )
-    return [Failure(id=Probe.SAVING, found=found)], tested
+    return [Failure(id=Probe.SAVING, found=message)], tested
 
 
 @contextmanager

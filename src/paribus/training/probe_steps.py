@@ -206,23 +206,23 @@ def gradient_failures(gradients: Gradients) -> tuple[Failure, ...]:
     )
 
 
-def distance(one: Gradients, other: Gradients) -> tuple[float, str]:
-    """Return the relative distance of `other` from `one`, and the tensor that differs most.
+def distance(reference: Gradients, other: Gradients) -> tuple[float, str]:
+    """Return the relative distance of `other` from `reference`, and the tensor that differs most.
 
     Of each tensor the sample gives the relative distance, the norm its weight among the others.
     """
-    parts = {name: _apart(sketch, other[name]) for name, sketch in one.items() if sketch}
-    total = math.fsum(sketch.norm**2 for sketch in one.values() if sketch)
+    parts = {name: _apart(sketch, other[name]) for name, sketch in reference.items() if sketch}
+    total = math.fsum(sketch.norm**2 for sketch in reference.values() if sketch)
     worst = max(parts, key=lambda name: parts[name])
     return math.sqrt(math.fsum(parts.values()) / total), worst
 
 
-def _apart(one: Sketch, other: Sketch | None) -> float:
+def _apart(reference: Sketch, other: Sketch | None) -> float:
     """Return the estimated square of the norm of the difference; infinite if it has no value."""
     if other is None:
         return math.inf
-    apart, seen = float((one.sample - other.sample).norm()), float(one.sample.norm())
-    estimates = [abs(one.norm - other.norm), apart * (one.norm / seen if seen else 1.0)]
+    apart, seen = float((reference.sample - other.sample).norm()), float(reference.sample.norm())
+    estimates = [abs(reference.norm - other.norm), apart * (reference.norm / seen if seen else 1.0)]
     return max(estimates) ** 2 if all(map(math.isfinite, estimates)) else math.inf
 
 

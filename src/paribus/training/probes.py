@@ -124,7 +124,7 @@ def _step_failures(steps: Steps, ends: Ends, saving: Saving | None) -> tuple[Fai
     failures = gradient_failures(first)
     if failures:
         return failures
-    found = evaluation_failures(steps, saving)
+    failed = evaluation_failures(steps, saving)
     again, apart = steps.passes(0, 1)
     changed = _difference(first, again, SAME_PASS)
     if changed:  # evaluating twice gives two models then: nothing it showed can be relied on
@@ -132,10 +132,10 @@ def _step_failures(steps: Steps, ends: Ends, saving: Saving | None) -> tuple[Fai
     (together,) = steps.passes(BOTH)
     changed = _difference(together, apart, LIMITS[steps.compute])
     if changed:
-        found.append(
+        failed.append(
             Failure(id=Probe.ACCUMULATION, found=f"in two passes instead of one {changed}")
         )
-    return tuple(found)
+    return tuple(failed)
 
 
 def _chance_warnings(loss: float, examples: Sequence[Encoded]) -> tuple[Failure, ...]:
@@ -143,15 +143,15 @@ def _chance_warnings(loss: float, examples: Sequence[Encoded]) -> tuple[Failure,
     guessed = loss_by_chance(examples)
     if guessed is None or not loss >= guessed:
         return ()
-    found = (
+    message = (
         f"its loss on two gold solutions is {loss:.2f} nats a token, and {guessed:.2f} for whoever "
         "knows only how often each token occurs in the solutions"
     )
-    return (Failure(id=Probe.CHANCE, found=found),)
+    return (Failure(id=Probe.CHANCE, found=message),)
 
 
-def _difference(one: Gradients, other: Gradients, limit: float) -> str:
-    apart, worst = distance(one, other)
+def _difference(reference: Gradients, other: Gradients, limit: float) -> str:
+    apart, worst = distance(reference, other)
     if apart <= limit:
         return ""
     return f"the gradient is off by {apart:.2g} of its norm (limit {limit}), most of all {worst}"

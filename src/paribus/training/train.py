@@ -184,10 +184,10 @@ def train(
         micro_batches = [[examples[i] for i in batch] for batch in steps[step - 1]]
         warm = step > 1 + (point.step if point else 0)
         peak = peak_memory_bytes(device)
-        made = step_record(step, num_steps, figures, micro_batches, seconds, peak, warm=warm)
-        records.append(made)
-        on_step(made)
-        return tracked(made)
+        row = step_record(step, num_steps, figures, micro_batches, seconds, peak, warm=warm)
+        records.append(row)
+        on_step(row)
+        return tracked(row)
 
     reset_peak_memory(device)
     trainer = CompletionTrainer(
@@ -217,7 +217,7 @@ def arguments(
         RECOMPUTING: config.recomputes,
         f"{RECOMPUTING}_kwargs": {"use_reentrant": False} if config.recomputes else None,
     }
-    made = TrainingArguments(
+    stated = TrainingArguments(
         output_dir=str(folder),
         max_steps=num_steps,
         per_device_train_batch_size=config.pass_size,
@@ -244,5 +244,5 @@ def arguments(
         dataloader_pin_memory=device.type == "cuda",
     )
     # Where several GPUs are visible the Trainer would split batches over them by DataParallel.
-    made._n_gpu = min(made.n_gpu, 1)
-    return made
+    stated._n_gpu = min(stated.n_gpu, 1)
+    return stated

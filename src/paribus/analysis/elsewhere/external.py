@@ -113,7 +113,9 @@ def collect(
     flags = replace(flags, untuned=all_untuned(sources, flags.untuned))
     known = None if gold is None else read_gold(gold, group_by)
     problems = {} if known is None else dict(known.problems)
-    answers = [_answers(each, known, problems, group_by) for each in sources if each.run.complete]
+    answers = [
+        _answers(source, known, problems, group_by) for source in sources if source.run.complete
+    ]
     left_out = tuple(_left_out(answer, problems) for answer in answers)
     shared = [key for key in problems if all(key in answer.samples for answer in answers)]
     asked = [problems[key] for key in shared]
@@ -125,7 +127,7 @@ def collect(
         raise
     settings = all(answer.source.identity for answer in answers)
     runs = [_run(answer, asked, style, settings=settings) for answer in answers]
-    written = [each.written(run) for each, run in zip(answers, runs, strict=True)]
+    written = [answered.written(run) for answered, run in zip(answers, runs, strict=True)]
     refuse_copies(written)
     alike = pairs_of(written)
     doubts = doubts_of(written, flags, alike)

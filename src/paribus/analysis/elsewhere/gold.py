@@ -67,7 +67,7 @@ class LeftOut:
 
 def check_shared(left_out: Sequence[LeftOut], shared: Sequence[str], *, common: bool) -> None:
     """Raise DataError if no problem is shared, or not all are and `common` is not given."""
-    different = any(each.missing or each.unknown for each in left_out)
+    different = any(file.missing or file.unknown for file in left_out)
     listed = "; ".join(map(str, left_out))
     if not shared:
         raise DataError(
@@ -85,8 +85,8 @@ def check_shared(left_out: Sequence[LeftOut], shared: Sequence[str], *, common: 
 def notes_of(left_out: Sequence[LeftOut], shared: int, *, settings: bool) -> list[str]:
     """Say what is left out, how many problems are `shared`, and whether settings are known."""
     notes = []
-    if any(each.faulty for each in left_out):
-        listed = "; ".join(str(each) for each in left_out if each.faulty)
+    if any(file.faulty for file in left_out):
+        listed = "; ".join(str(file) for file in left_out if file.faulty)
         notes.append(f"Only problems that every file answers are used: {shared}. {listed}.")
     if not settings:
         notes.append(

@@ -75,9 +75,9 @@ class Pair:
     @cached_property
     def texts(self) -> float:
         """Share of the problems that both answer on which their texts are the same."""
-        one, other = self.first.texts, self.second.texts
-        both = one.keys() & other.keys()
-        return sum(one[key] == other[key] for key in both) / max(1, len(both))
+        first, other = self.first.texts, self.second.texts
+        both = first.keys() & other.keys()
+        return sum(first[key] == other[key] for key in both) / max(1, len(both))
 
     @property
     def wrong(self) -> int:
@@ -116,21 +116,21 @@ class Pair:
     def _same_texts(self, least: float) -> str:
         if self.texts < least:
             return ""
-        one, other = self._labels
+        first, other = self._labels
         if self.texts == 1.0:
-            return f"{other} holds exactly the texts of {one}"
-        return f"{other} has the text of {one} on {_whole(self.texts)} % of the problems"
+            return f"{other} holds exactly the texts of {first}"
+        return f"{other} has the text of {first} on {_whole(self.texts)} % of the problems"
 
     @property
     def _same_answers(self) -> str:
         if self.wrong < TELLING or self.answers < _OFTEN:
             return ""
-        one, other = self._labels
+        first, other = self._labels
         all_of = self.answers == 1.0
         share = "every problem that either answers" if all_of else f"{_whole(self.answers)} %"
         among = "" if all_of else " of the problems that either answers and not both solve"
         return (
-            f"{other} gives the answer of {one} on {share}{among}, {self.wrong} wrong ones among "
+            f"{other} gives the answer of {first} on {share}{among}, {self.wrong} wrong ones among "
             "them"
         )
 
@@ -152,7 +152,7 @@ class Pair:
         if len(places) < _OFTEN * len(unsolved):  # their answers need not be looked for
             return 0, len(unsolved)
         given = [{answer_of(run.generations[place], run.style) for run in runs} for place in places]
-        return sum(len(each) == 1 for each in given), len(unsolved)
+        return sum(len(answers) == 1 for answers in given), len(unsolved)
 
 
 def _whole(share: float) -> int:
@@ -207,7 +207,7 @@ def doubts_of(written: Sequence[Written], flags: ArmFlags, alike: Sequence[Pair]
     `alike` are pairs of runs. An untuned arm has no method to speak of.
     """
     arms = [name for name in _several(written) if name not in flags.untuned]
-    why = {name: _unproven([each.source for each in written if each.name == name]) for name in arms}
+    why = {name: _unproven([run.source for run in written if run.name == name]) for name in arms}
     if flags.seeds_are_runs:
         why = {
             pair.first.name: _ONE_MODEL
@@ -231,7 +231,7 @@ def check_flags(written: Sequence[Written], flags: ArmFlags, doubts: Mapping[str
     if not flags.paired_seeds:
         return
     seeds = {
-        name: sorted(each.source.run.seed for each in written if each.name == name)
+        name: sorted(run.source.run.seed for run in written if run.name == name)
         for name in several
         if name not in doubts and name not in flags.untuned
     }
@@ -245,7 +245,9 @@ def check_flags(written: Sequence[Written], flags: ArmFlags, doubts: Mapping[str
         remedy = "give --seeds-are-runs if they are training runs, or leave --paired-seeds out"
         raise DataError(f"--paired-seeds: {why}", remedy)
     if len({tuple(seed) for seed in seeds.values()}) > 1:
-        listed = "; ".join(f"{name} {', '.join(map(str, each))}" for name, each in seeds.items())
+        listed = "; ".join(
+            f"{name} {', '.join(map(str, numbers))}" for name, numbers in seeds.items()
+        )
         raise DataError(
             f"--paired-seeds: the arms have different seeds: {listed}",
             "give as many files of each arm, in the order of their seeds, or leave it out",
@@ -276,15 +278,15 @@ def likenesses(
 
     One arm: its runs are hardly seeds of it. Two: one may be the other's copy.
     """
-    found: dict[tuple[str, ...], list[str]] = {}
+    reasons: dict[tuple[str, ...], list[str]] = {}
     for pair in alike:
         a, b = pair.first.name, pair.second.name
         if a != b and pair.copied:
-            found.setdefault((a, b), []).append(pair.copied)
+            reasons.setdefault((a, b), []).append(pair.copied)
         elif a == b and a not in untuned and pair.doubt:
             seldom = f"separate training runs of {a} would seldom agree so"
-            found.setdefault((a,), []).append(f"{pair.doubt}: {seldom}")
-    for arms, parts in found.items():
+            reasons.setdefault((a,), []).append(f"{pair.doubt}: {seldom}")
+    for arms, parts in reasons.items():
         their = "its" if len(arms) == 1 else "their"
         more = f" ({len(parts) - 1} more of {their} pairs are alike too)" if len(parts) > 1 else ""
         yield frozenset(arms), f"{parts[0]}{more}"
@@ -310,7 +312,7 @@ def notes_on(
 
 def _several(written: Sequence[Written]) -> dict[str, int]:
     """Return the number of runs of each arm that has more than one."""
-    counts = Counter(each.name for each in written)
+    counts = Counter(run.name for run in written)
     return {name: count for name, count in counts.items() if count > 1}
 
 

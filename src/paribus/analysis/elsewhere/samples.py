@@ -216,8 +216,8 @@ def _exact_match(row: dict[str, Any]) -> bool | None:
 
 def _stop(row: dict[str, Any]) -> Stop:
     """Return why a text ended, as far as its row says."""
-    parts = {_bare(each) for key in row if _key(key) in _ENDS for each in _within(row[key])}
-    cut = {_bare(each) for key in row if _key(key) == "truncated" for each in _within(row[key])}
+    parts = {_bare(value) for key in row if _key(key) in _ENDS for value in _within(row[key])}
+    cut = {_bare(value) for key in row if _key(key) == "truncated" for value in _within(row[key])}
     return Stop.LENGTH if parts & _CUT or cut & (_CUT | {"true", "1"}) else Stop.STOP_TOKEN
 
 

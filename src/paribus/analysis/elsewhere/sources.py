@@ -65,7 +65,7 @@ def read_sources(arguments: Sequence[str]) -> list[Source]:
     for name, path in zip(names, paths, strict=True):
         read = _read(path)
         if not any(source.run.complete for source in read):
-            notes = "; ".join(each.run.note for each in read)
+            notes = "; ".join(source.run.note for source in read)
             raise DataError(f"{path} holds no complete run: {notes}", "finish the run first")
         earlier = sum(source.run.arm == name for source in sources)
         for number, source in enumerate(read):
@@ -95,7 +95,7 @@ def _samples_in(path: Path) -> Path:
     """
     paths = [*path.glob("samples_*.json*"), *path.glob("*/samples_*.json*")]
     if len(paths) > 1:
-        listed = ", ".join(str(each.relative_to(path)) for each in sorted(paths)[:_SHOWN])
+        listed = ", ".join(str(file.relative_to(path)) for file in sorted(paths)[:_SHOWN])
         raise DataError(
             f"{path} holds {len(paths)} files of samples: {listed}", "name the files to compare"
         )
@@ -137,7 +137,7 @@ def _bare(path: Path) -> str:
 
 
 def _printable(name: str) -> str:
-    return "".join(each if each.isprintable() else "?" for each in name)
+    return "".join(character if character.isprintable() else "?" for character in name)
 
 
 def _read(path: Path) -> list[Source]:
@@ -148,7 +148,7 @@ def _read(path: Path) -> list[Source]:
     if _RUN_NAME.fullmatch(whole.name):
         source = _read_folder(RunFolder(whole), path)
         return [replace(source, run=replace(source.run, seed=0))]
-    folders = [RunFolder(each) for each in whole.iterdir() if _RUN_NAME.fullmatch(each.name)]
+    folders = [RunFolder(folder) for folder in whole.iterdir() if _RUN_NAME.fullmatch(folder.name)]
     if not folders:
         raise DataError(
             f"{path} is neither a run (seed-0) nor an arm (with seed-0 in it), and holds no "

@@ -164,15 +164,15 @@ class Decoder:
         length = max(len(ids) for ids, _ in given)
         padded = [[*ids, *ids[-1:] * (length - len(ids))] for ids, _ in given]
         starts_B1, last_B1 = (
-            torch.tensor(each, device=self.device)[:, None]
-            for each in ([at for _, at in given], [at + len(ids) - 1 for ids, at in given])
+            torch.tensor(positions, device=self.device)[:, None]
+            for positions in ([at for _, at in given], [at + len(ids) - 1 for ids, at in given])
         )
         slots_BQ = starts_B1 + torch.arange(length, device=self.device)
         visible = self._cache.aim(None, slots_BQ, max(at for _, at in given) + length)
         ids_BQ = torch.tensor(padded, device=self.device)
         hidden_BQD = self._stack(ids_BQ, slots_BQ.minimum(last_B1), visible)
-        found = highest(hidden_BQD.flatten(0, 1), self._parts)
-        chosen, finite = (each.view(len(given), length).tolist() for each in found)
+        best = highest(hidden_BQD.flatten(0, 1), self._parts)
+        chosen, finite = (part.view(len(given), length).tolist() for part in best)
         return chosen, finite
 
     def keep(self, rows: Sequence[int]) -> None:

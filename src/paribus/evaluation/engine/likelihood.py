@@ -38,7 +38,7 @@ def likelihoods(
 
     Examples of similar length share a pass. `on_batch` is called with the number done so far.
     """
-    found: dict[int, Likelihood] = {}
+    by_index: dict[int, Likelihood] = {}
     device = decoder_and_head(model)[1].weight.device
     with torch.inference_mode():
         for batch in _batches([len(example.ids) for example in examples], batch_size):
@@ -46,13 +46,13 @@ def likelihoods(
             return_freed(device)
             sums = _negative_log_likelihoods(model, [examples[index] for index in batch])
             for index, nll in zip(batch, sums, strict=True):
-                found[index] = Likelihood(
+                by_index[index] = Likelihood(
                     problem_id=ids[index],
                     nll=nll if math.isfinite(nll) else None,
                     tokens=examples[index].target_length,
                 )
-            on_batch(len(found))
-    return [found[index] for index in range(len(examples))]
+            on_batch(len(by_index))
+    return [by_index[index] for index in range(len(examples))]
 
 
 def measure_likelihoods(
@@ -114,7 +114,7 @@ def _negative_log_likelihoods(model: nn.Module, batch: Sequence[Encoded]) -> lis
 def _losses(hidden_ND: Tensor, head_VD: Tensor, labels_N: Tensor, softcap: float | None) -> Tensor:
     """Return each label's negative log-likelihood, in fp32 [N]."""
     refuse_outside(labels_N, len(head_VD))
-    found = []
+    losses = []
     for hidden_RD, labels_R in zip(hidden_ND.split(ROWS), labels_N.split(ROWS), strict=True):
         normalizer_R = hidden_RD.new_full((len(hidden_RD),), -torch.inf, dtype=torch.float32)
         chosen_R = torch.zeros_like(normalizer_R)
@@ -126,5 +126,5 @@ def _losses(hidden_ND: Tensor, head_VD: Tensor, labels_N: Tensor, softcap: float
             chosen_R.copy_(at_labels(logits_RW, labels_R, start, chosen_R))
             sums_R = torch.logsumexp(logits_RW, dim=-1)
             torch.logaddexp(normalizer_R, sums_R, out=normalizer_R)
-        found.append(normalizer_R - chosen_R)
-    return torch.cat(found)
+        losses.append(normalizer_R - chosen_R)
+    return torch.cat(losses)

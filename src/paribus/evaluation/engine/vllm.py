@@ -94,24 +94,24 @@ def serving(
     if cache_bytes is not None:
         environment["VLLM_CPU_KVCACHE_SPACE"] = str(ceil(cache_bytes / 2**30))
     with (
-        tempfile.TemporaryFile("w+") as said,
+        tempfile.TemporaryFile("w+") as log,
         subprocess.Popen(
             [sys.executable, "-m", "paribus.evaluation.engine.vllm_process"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=said,
+            stderr=log,
             text=True,
             env=environment,
         ) as process,
     ):
         try:
-            _ask(process, said, settings)
+            _ask(process, log, settings)
 
             def continued(
                 ids: list[list[int]], numbers: list[int], stop_ids: list[int]
             ) -> tuple[list[list[int]], list[list[bool]]]:
-                found = _ask(process, said, {"ids": ids, "numbers": numbers, "stop_ids": stop_ids})
-                return found["ids"], found["finite"]
+                reply = _ask(process, log, {"ids": ids, "numbers": numbers, "stop_ids": stop_ids})
+                return reply["ids"], reply["finite"]
 
             yield continued
         finally:
@@ -143,8 +143,8 @@ def generate_by_vllm(  # noqa: PLR0913  # what an engine needs to know
         while going:
             texts = [[*row.prompt.ids, *row.generated] for row in going]
             room = [min(ROUND, max_new_tokens - len(row.generated)) for row in going]
-            found = continued(texts, room, sorted(stop_ids))
-            for row, tokens, finite in zip(going, *found, strict=True):
+            continuations = continued(texts, room, sorted(stop_ids))
+            for row, tokens, finite in zip(going, *continuations, strict=True):
                 _write(rules, row, tokens, finite)
             left = [row for row in going if row.stop is None]
             done += len(going) - len(left)
@@ -183,7 +183,7 @@ def _free_share() -> float:
     return 0.9 * free / total
 
 
-def _ask(process: "subprocess.Popen[str]", said: IO[str], request: dict[str, Any]) -> Any:
+def _ask(process: "subprocess.Popen[str]", log: IO[str], request: dict[str, Any]) -> Any:
     """Return the process' answer to `request`. Raises RunFailed if it has none."""
     assert process.stdin is not None
     assert process.stdout is not None
@@ -196,8 +196,8 @@ def _ask(process: "subprocess.Popen[str]", said: IO[str], request: dict[str, Any
     if line:
         return json.loads(line)
     code = process.wait()
-    said.seek(0)
-    last = [text.strip() for text in said if text.strip()][-6:]
+    log.seek(0)
+    last = [text.strip() for text in log if text.strip()][-6:]
     raise RunFailed(
         f"vLLM ended with code {code}: {' / '.join(last)}",
         "set evaluation.engine=paribus, or fix its installation",

@@ -71,7 +71,7 @@ class _Engine:
     ) -> dict[str, Any]:
         from vllm import SamplingParams
 
-        found = self.llm.generate(
+        outputs = self.llm.generate(
             [{"prompt_token_ids": text} for text in ids],
             [
                 SamplingParams(
@@ -86,7 +86,7 @@ class _Engine:
             lora_request=self.adapter,
             use_tqdm=False,
         )
-        written = [each.outputs[0] for each in found]
+        written = [output.outputs[0] for output in outputs]
         return {
             "ids": [list(text.token_ids) for text in written],
             "finite": [_finite(text) for text in written],

@@ -97,7 +97,7 @@ def attend(  # noqa: PLR0913  # the interface
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **others
         )
     # The CPU's kernel takes a third more time for the gradient of keys that it shares by itself.
-    key, value = (_repeated(each, query.shape[1]) for each in (key, value))
+    key, value = (_repeated(tensor, query.shape[1]) for tensor in (key, value))
     if cu_seq_lens_q is None:
         assert softcap is not None
         if attention_mask is None and query.shape[2] > 1:  # left to the kernel, as causal
@@ -105,7 +105,7 @@ def attend(  # noqa: PLR0913  # the interface
         tensor = _capped(query, key, value, attention_mask, dropout, scaling, softcap)
         return tensor.transpose(1, 2), None
     lengths, parts = cu_seq_lens_q.diff().tolist(), []
-    texts = (each.split(lengths, dim=2) for each in (query, key, value))
+    texts = (tensor.split(lengths, dim=2) for tensor in (query, key, value))
     for q, k, v in zip(*texts, strict=True):
         length = q.shape[2]
         hides = sliding_window is not None and length > sliding_window

@@ -96,20 +96,20 @@ def layer_tensors(
     """
     value, wide, full = compute_bytes(load), shape.hidden, load.method == "full"
     queries, keys = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
-    found: list[float] = [value * wide, 4] * (shape.norms - first)
+    tensors: list[float] = [value * wide, 4] * (shape.norms - first)
     if shape.qk_norm:
-        found += [value * queries, value * keys, 4 * shape.heads, 4 * shape.kv_heads]
-    found += _attention(shape, load, sliding=sliding)
-    found += [value * shape.intermediate] * 3
+        tensors += [value * queries, value * keys, 4 * shape.heads, 4 * shape.kv_heads]
+    tensors += _attention(shape, load, sliding=sliding)
+    tensors += [value * shape.intermediate] * 3
     if full:
-        return [*found, *[value * wide] * 2, value * queries, value * shape.intermediate]
-    return [*found, *_adapters(shape, load, first=first)]
+        return [*tensors, *[value * wide] * 2, value * queries, value * shape.intermediate]
+    return [*tensors, *_adapters(shape, load, first=first)]
 
 
 def _adapters(shape: Shape, load: Workload, *, first: bool) -> list[float]:
     """Return what the adapters of a layer keep: inputs that several share are there once."""
     value, named = compute_bytes(load), set(load.lora_targets)
-    found: list[float] = [value * load.lora_r] * len(named)
+    tensors: list[float] = [value * load.lora_r] * len(named)
     inputs = [{"q_proj", "k_proj", "v_proj"}, {"o_proj"}, {"gate_proj", "up_proj"}, {"down_proj"}]
     shared = {name for group in inputs for name in group}
     for group in (*inputs, *({name} for name in named - shared)):
@@ -118,11 +118,11 @@ def _adapters(shape: Shape, load: Workload, *, first: bool) -> list[float]:
             continue
         width = value * shape.linears[using[0]][0]
         if not load.lora_dropout:
-            found.append(width)
+            tensors.append(width)
             continue
         reached = not (first and "q_proj" in group)
-        found += [width] * len(using) * (1 + reached)
-    return found
+        tensors += [width] * len(using) * (1 + reached)
+    return tensors
 
 
 def _attention(shape: Shape, load: Workload, *, sliding: bool) -> list[float]:
@@ -144,11 +144,11 @@ def kept(shape: Shape, load: Workload) -> list[float]:
     if load.checkpointing:
         inputs = [float(compute_bytes(load) * shape.hidden * tokens)] * shape.layers
         return [*inputs, *_outside(shape, load)]
-    found: list[float] = []
+    per_token: list[float] = []
     for index in range(shape.layers):
         first, sliding = index == 0 and load.method == "lora", index < shape.sliding_layers
-        found += layer_tensors(shape, load, sliding=sliding, first=first)
-    return [*(tokens * each for each in found), *_outside(shape, load)]
+        per_token += layer_tensors(shape, load, sliding=sliding, first=first)
+    return [*(tokens * value for value in per_token), *_outside(shape, load)]
 
 
 def going_back(shape: Shape, load: Workload, kind: str) -> list[float]:
@@ -157,12 +157,12 @@ def going_back(shape: Shape, load: Workload, kind: str) -> list[float]:
     The widest place is the MLP: two gradients at once. With recomputation the layer's own tensors
     are there again; on a CPU twice, for those of the layer before lie there in pieces.
     """
-    found = [float(compute_bytes(load) * shape.intermediate * load.pass_tokens)] * 2
+    tensors = [float(compute_bytes(load) * shape.intermediate * load.pass_tokens)] * 2
     if load.checkpointing:
         sliding = shape.sliding_layers > 0
         again = [load.pass_tokens * n for n in layer_tensors(shape, load, sliding=sliding)]
-        found += again * (2 if kind == "cpu" else 1)
-    return found
+        tensors += again * (2 if kind == "cpu" else 1)
+    return tensors
 
 
 def passing(shape: Shape, load: Workload, rows: int, queries: int, slots: int) -> list[float]:

@@ -143,7 +143,7 @@ def weights(shape: Shape, load: Workload, *, trained: bool) -> list[float]:
     linear = NF4_BYTES if load.quantization else value
     adapters = [] if load.method == "none" else trained_parameters(shape, load)
     return [
-        *(linear * each for each in _linears(shape)),
+        *(linear * size for size in _linears(shape)),
         *(float(value * other) for other in _others(shape)),
         *((4.0 if trained else value) * adapter for adapter in adapters),
     ]
@@ -153,10 +153,10 @@ def trained_parameters(shape: Shape, load: Workload) -> list[int]:
     """Return the parameters of each tensor that is trained."""
     if load.method == "full":
         return [*_linears(shape), *_others(shape)]
-    found = []
+    sizes = []
     for name in set(load.lora_targets):
-        found += [load.lora_r * width for width in shape.linears[name]]
-    return found * shape.layers
+        sizes += [load.lora_r * width for width in shape.linears[name]]
+    return sizes * shape.layers
 
 
 def _linears(shape: Shape) -> list[int]:
@@ -173,12 +173,12 @@ def _states(shape: Shape, load: Workload) -> list[float]:
     """Return the bytes of the optimizer's states."""
     trained = trained_parameters(shape, load)
     if load.optimizer == "adamw":
-        return [4.0 * each for each in trained for _ in range(2)]
+        return [4.0 * size for size in trained for _ in range(2)]
     # bitsandbytes keeps embeddings in 32 bits, and tensors under 4,096 weights.
     embedding = shape.embedding_parameters if load.method == "full" else 0
     return [
-        (4.0 if each == embedding or each < 4096 else 1 + 4 / 256) * each
-        for each in trained
+        (4.0 if size == embedding or size < 4096 else 1 + 4 / 256) * size
+        for size in trained
         for _ in range(2)
     ]
 
@@ -188,8 +188,8 @@ def _copies(shape: Shape, load: Workload) -> list[float]:
     if compute_bytes(load) == 4:
         return []
     return [
-        2.0 * each
-        for each in (_linears(shape) if load.method == "full" else trained_parameters(shape, load))
+        2.0 * size
+        for size in (_linears(shape) if load.method == "full" else trained_parameters(shape, load))
     ]
 
 

@@ -108,10 +108,10 @@ def _decode_seconds(shape: Shape, load: Workload, device: Device) -> float:
 def _gold_seconds(shape: Shape, load: Workload, device: Device) -> float:
     """Return the time of the likelihood pass, as if every gold solution followed each protocol."""
     targets = load.gold_targets / max(1, load.eval_batch)
-    one = 2 * shape.linear_parameters * load.gold_length + _attention(shape, load.gold_length)
-    one += 2 * shape.vocab * shape.hidden * targets
+    flops = 2 * shape.linear_parameters * load.gold_length + _attention(shape, load.gold_length)
+    flops += 2 * shape.vocab * shape.hidden * targets
     values = VALUE_SECONDS[device.kind] * _values(shape, load.gold_length, targets) / 3
-    return load.eval_problems * (one / _reached(device, load) + values)
+    return load.eval_problems * (flops / _reached(device, load) + values)
 
 
 def _values(shape: Shape, tokens: float, targets: float) -> float:

@@ -46,9 +46,9 @@ def violations(facts: Facts, installed: Mapping[str, str]) -> list[Violation]:
     """
     broken = []
     for rule in RULES:
-        found = rule.found(facts) if rule.applies(installed) else None
-        if found is not None:
-            broken.append(Violation(rule=rule, arm=facts.arm, found=found))
+        reason = rule.found(facts) if rule.applies(installed) else None
+        if reason is not None:
+            broken.append(Violation(rule=rule, arm=facts.arm, found=reason))
     severities = list(Severity)
     return sorted(broken, key=lambda violation: severities.index(violation.rule.severity))
 

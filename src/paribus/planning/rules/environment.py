@@ -226,10 +226,10 @@ def _untested(machine: Machine) -> str | None:
 
 def _set(machine: Machine, names: tuple[str, ...]) -> str | None:
     """Return which of the variables `names` are set, in words, or None."""
-    found = [name for name in names if name in machine.environment]
-    if not found:
+    those_set = [name for name in names if name in machine.environment]
+    if not those_set:
         return None
-    return f"{' and '.join(found)} {'is' if len(found) == 1 else 'are'} set"
+    return f"{' and '.join(those_set)} {'is' if len(those_set) == 1 else 'are'} set"
 
 
 RULES: tuple[Rule, ...] = (

@@ -37,10 +37,10 @@ def _embedding_share(facts: Facts) -> tuple[float, int] | None:
 
 
 def _4bit_saves_little(facts: Facts) -> str | None:
-    found = _embedding_share(facts)
-    if facts.config.quantization is None or found is None or found[0] <= _MOST:
+    embedding = _embedding_share(facts)
+    if facts.config.quantization is None or embedding is None or embedding[0] <= _MOST:
         return None
-    share, weights = found
+    share, weights = embedding
     return f"{share:.0%} of the weights ({weights:,}) are embedding and stay in 16 bits"
 
 
@@ -51,12 +51,12 @@ def _belongs_to_its_base(facts: Facts) -> str | None:
 
 
 def _embedding_states(facts: Facts) -> str | None:
-    found = _embedding_share(facts)
-    if facts.config.method != "full" or found is None or found[0] <= _NOTABLE:
+    embedding = _embedding_share(facts)
+    if facts.config.method != "full" or embedding is None or embedding[0] <= _NOTABLE:
         return None
     if facts.config.training.optimizer != "adamw_8bit":
         return None
-    share, weights = found
+    share, weights = embedding
     gb = 8 * weights / GB
     return f"adamw_8bit: {share:.0%} of the weights are embedding: {gb:.1f} GB of 32-bit states"
 

@@ -64,13 +64,13 @@ def _decoding_batches(facts: Facts) -> str | None:
     if config.training.precision != "bf16":
         return None
     tests = [arm.evaluation for arm in facts.arms.values() if arm.model == config.model]
-    found: dict[str, list[str]] = {
-        "batch_size": [str(each) for each in sorted({test.batch_size for test in tests})],
+    choices: dict[str, list[str]] = {
+        "batch_size": [str(size) for size in sorted({test.batch_size for test in tests})],
         "engine": sorted({test.engine for test in tests}),
     }
     differ = [
         f"evaluation.{key} is {' and '.join(values)}"
-        for key, values in found.items()
+        for key, values in choices.items()
         if len(values) > 1
     ]
     return f"{', '.join(differ)} in arms of one model" if differ else None
