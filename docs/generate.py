@@ -10,6 +10,7 @@ from pathlib import Path
 from blocks import filled
 from calibration import calibration_blocks
 from memory import memory_blocks
+from real_scores import real_score_blocks
 from reliability import reliability_blocks
 from rules import rules_blocks
 from scoring import scoring_blocks
@@ -85,7 +86,7 @@ def cli_blocks() -> dict[str, str]:
 PAGES = {
     "config.md": config_blocks,
     "cli.md": cli_blocks,
-    "calibration.md": calibration_blocks,
+    "calibration.md": lambda: calibration_blocks() | real_score_blocks(),
     "sequential.md": sequential_blocks,
     "memory.md": memory_blocks,
     "rules.md": rules_blocks,

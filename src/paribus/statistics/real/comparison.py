@@ -17,7 +17,8 @@ The result is a `verdicts.Tested`: `verdicts.split` gives the sources of its var
 Why sign flips decide where each arm has one run: if two arms score alike, the sign of each
 difference is a toss, so the test holds its level for any distribution, any number of problems and
 any corrected level. For scores of 0 and 1 it is McNemar's exact test. The t test holds 5 % as well,
-but with heavy tails it holds 0.5 % as 0 to 0.1 %. `benchmarks/real_scores.py` measures both.
+but with heavy tails and few problems it rejects nothing at 0.5 %. `benchmarks/real_scores.py`
+measures both.
 """
 
 from collections.abc import Callable
