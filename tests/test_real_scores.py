@@ -127,6 +127,13 @@ def test_given_models_are_compared_by_their_mean_scores():
     assert compare(a, b, existing=(True, True)) == averaged
 
 
+def test_paired_seeds_have_the_variance_of_their_differences():
+    a, b = of_seeds(4, 50, 0.4), of_seeds(4, 51)[:, :50]
+    tested = compare(a, b, paired=True)
+    differences = a.mean(axis=1) - b.mean(axis=1)
+    assert tested.crossed.seeds == ((pytest.approx(differences.var(ddof=1) / 4), 3),)
+
+
 def test_two_seeds_get_no_verdict():
     assert compare(of_seeds(2, 50), of_seeds(3, 50)).reason.startswith("2 seeds are too few")
 
@@ -207,7 +214,8 @@ def test_equal_bounded_scores_are_a_share(value):
 
 
 def test_what_has_no_interval_says_why():
-    assert mean_of([[0.5]], bounded=True).reason == "one problem does not say how much scores vary"
+    few = "fewer than two problems do not say how much scores vary"
+    assert mean_of([[0.5]], bounded=True).reason == mean_of([[0.5]]).reason == few
     assert mean_of([[0.5] * 9]).reason.startswith("every loss is the same")
     assert mean_of(of_seeds(2, 50)).reason.startswith("2 seeds are too few")
 

@@ -85,3 +85,10 @@ def test_what_a_comparison_could_see_follows_from_its_variances():
     low, high = measured_range(seeds, 1)
     assert low < measured_detectable(seeds, 1) < high
     assert measured_detectable(compare(a, a), 1) is None
+
+
+def test_a_pilot_without_a_spread_is_refused():
+    with pytest.raises(UserError, match="a pilot of 1 problems shows no spread"):
+        spread_of([[0.5]], [[0.4]])
+    with pytest.raises(UserError, match="standard deviations of 0, 0, 0 "):
+        spread_of([[0.5, 0.4]], [[0.5, 0.4]])

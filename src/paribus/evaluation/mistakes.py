@@ -12,9 +12,9 @@ and what has letters in it or begins mid-way (`2x + 3 = 7`) is not a step. On GS
 solutions, stripped, that finds 97 % of the annotated results; 0.3 % of what it reads looks like a
 slip and is none.
 
-The signal of a generation is the first of this table that fires. For "Tom has 3 boxes of 4 pens and
-5 more. How many pens?" with the gold solution `<<3*4=12>> <<12+5=17>> #### 17` (in the row of
-`unknown` it is not known):
+The signal of a generation is the first of this table that fires. For
+"Tom has 3 boxes of 4 pens and 5 more. How many pens?" with the gold solution
+`<<3*4=12>> <<12+5=17>> #### 17` (in the row of `unknown` it is not known):
 
 | signal                    | fires when                 | on a text such as                       |
 |---------------------------|----------------------------|-----------------------------------------|

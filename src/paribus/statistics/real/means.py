@@ -28,6 +28,8 @@ from paribus.statistics.intervals import Interval, Z, share
 Scores = NDArray[np.float64]
 """[R, n]: the score of each problem (columns) in each run of an arm (rows)."""
 
+TOO_FEW = "fewer than two problems do not say how much scores vary"
+"""The reason for no interval of one run."""
 _ROUNDING = 1e-12
 """Scores that vary by less than this share of their size are equal: the rest is rounding."""
 
@@ -99,7 +101,7 @@ def mean_of(scores: ArrayLike, groups: Groups | None = None, *, bounded: bool = 
 def too_few_scores(table: Scores, groups: Groups | None) -> str:
     """Return why these scores have no interval, or "". One run needs two problems only."""
     if len(table) == 1 and groups is None:
-        return "" if table.shape[1] > 1 else "one problem does not say how much scores vary"
+        return "" if table.shape[1] > 1 else TOO_FEW
     return too_uncertain([components(table)], groups)
 
 

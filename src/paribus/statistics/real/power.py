@@ -1,9 +1,10 @@
 """Power and smallest detectable difference of real-valued scores, from the variances of a pilot.
 
-    pilot = spread_of(a, b)                             # [R, n] scores of a few runs
-    power(pilot, difference=0.02, n=500, seeds=3)       # 0.61
-    detectable(pilot, n=500, seeds=3)                   # 0.027
-    problems_needed(pilot, difference=0.02)             # 1,204 for one seed
+    spread_of(a, b)                         # of a pilot, [R, n] scores of two arms
+    pilot = Spread(problems=0.3, seeds=0.01, cells=0.2)
+    power(pilot, 0.05, n=500, seeds=3)      # 0.65
+    detectable(pilot, n=500, seeds=3)       # 0.059
+    problems_needed(pilot, 0.05)            # 536, for one seed
 
 For one seed it is the power of the paired t test, over seeds that of the Behrens-Fisher test
 (`power.power_of_methods`). Differences and standard deviations have the unit of the scores.
@@ -63,9 +64,14 @@ def spread_of(a: ArrayLike, b: ArrayLike) -> Spread:
     The components of variance of the crossed model, by moments; one below 0 is 0. If each arm has
     one run, `problems` is the standard deviation of the paired differences, chance included, and
     nothing is known of seeds.
+
+    Raises UserError for fewer than two problems, scores that are not finite, and arms that score
+    the same on every problem.
     """
     one, other = checked(a), checked(b)
     n = one.shape[1]
+    if n < 2:
+        raise UserError(f"a pilot of {n} problems shows no spread", "give two problems or more")
     several = [components(table) for table in (one, other) if len(table) > 1]
     cells = [
         float((arm.cells**2).sum()) / (arm.seeds - 1) / (n - 1) for arm in several
