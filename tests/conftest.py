@@ -29,9 +29,10 @@ SECONDS = {
     "test_effects", "test_equivalence", "test_facts", "test_family", "test_findings",
     "test_foresight", "test_generations_fuzz", "test_headroom", "test_looks", "test_losses",
     "test_memory", "test_page_is_inert", "test_power", "test_power_cli", "test_processor",
-    "test_questions", "test_report", "test_report_sections", "test_robustness",
-    "test_sequential_benchmark", "test_shipped_files", "test_source_keeps_the_rules",
-    "test_streams", "test_strict", "test_tested_less", "test_texts_of_models",
+    "test_questions", "test_real_scores_benchmark", "test_report", "test_report_sections",
+    "test_robustness", "test_score_power", "test_sequential_benchmark", "test_shipped_files",
+    "test_source_keeps_the_rules", "test_streams", "test_strict", "test_tested_less",
+    "test_texts_of_models",
     "test_yaml_of_others",
 }  # fmt: skip
 """Modules that render whole pages, or simulate: measured to take two seconds and more."""
