@@ -69,7 +69,6 @@ class Asked:
         """Return the arm whose inputs are the work."""
         gsm8k = self.data is not None
         data = DataConfig(
-            source="gsm8k" if gsm8k else "wordproblems",
             path=self.data,
             train_size=max(self.steps * self.batch, DRAWN),
             test_size=self.problems,
@@ -79,6 +78,7 @@ class Asked:
         return ArmConfig(
             model=self.model,
             method="full",
+            task="gsm8k" if gsm8k else "wordproblems",
             data=data,
             prompt=PromptConfig(max_tokens=2048),
             training=self.training("full"),
@@ -187,7 +187,7 @@ def work_of(spec: RunSpec, asked: Asked, training: dict[str, TrainingConfig]) ->
     examples = [(list(example.ids), example.prompt_length) for example in inputs.examples]
     return Work(
         asked=replace(asked, model=str(inputs.source.path)),
-        source=spec.config.data.source,
+        source=spec.config.task,
         seed=spec.stream,
         examples=examples,
         batches=_plan(examples, spec.config.training, spec.stream) if training else [],

@@ -13,8 +13,8 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from paribus.config.nested import nest
 from paribus.config.schema import ArmConfig, ExperimentConfig
-from paribus.config.spec import nest
 from paribus.models.shapes import Shape
 from paribus.planning.cost.memory import Estimate, Parts
 from paribus.planning.devices import Device
@@ -122,7 +122,7 @@ _ARM = {
     "model": "google/gemma-2b",
     "revision": "9cf48e52b224239de00d483ec8eb84fb8d0f3a3a",
     "method": "lora",
-    "data.source": "gsm8k",
+    "task": "gsm8k",
     "training.learning_rate": 2e-4,
     "training.precision": "bf16",
 }

@@ -33,7 +33,7 @@ def spec_of(model: Path, folder: Path, values: Mapping[str, Any]) -> RunSpec:
     """Return the first tuned run of a tiny experiment, or its baseline if `method` is none."""
     text = {
         "name": "tiny", "model": str(model), "matrix": {"method": ["full", "lora"]},
-        "data": {"source": "wordproblems", "train_size": 20, "test_size": 20, "max_number": 6},
+        "data": {"train_size": 20, "test_size": 20, "max_number": 6},
         "prompt": {"max_tokens": 600},
         "training": {"batch_size": 4, "micro_batch": 4, "epochs": 1.2, "learning_rate": 1e-3,
                      "checkpoint_minutes": 0.0, "precision": "bf16"},

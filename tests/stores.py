@@ -270,7 +270,7 @@ def reported(
 
 EXPERIMENT = {
     "question": "Which?",
-    "data": {"source": "wordproblems", "train_size": 8, "test_size": 4, "validation_size": 3,
+    "data": {"train_size": 8, "test_size": 4, "validation_size": 3,
              "max_steps": 1},
     "training": {"batch_size": 4, "micro_batch": 4, "precision": "fp32"},
     "evaluation": {"max_new_tokens": 3, "also": ["one_shot/raw"]},

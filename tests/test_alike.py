@@ -9,7 +9,6 @@ import pytest
 
 from paribus.data.alike import about_alike, alike_sets, likeness
 from paribus.data.wordproblems import generate_problems
-from paribus.records import Variant
 from paribus.statistics.verdicts import compare
 from templates import (
     instance,
@@ -162,6 +161,6 @@ def test_problems_that_each_draw_their_template_are_independent():
 
 def test_generated_problems_are_of_few_templates():
     """So files of them are warned of; experiments are not: they are drawn as the test above."""
-    _, test = generate_problems(seed=1, train_size=1, test_size=400, variant=Variant.MAIN)
+    _, test = generate_problems(seed=1, train_size=1, test_size=400, variant="main")
     sets = Counter(alike_sets([problem.question for problem in test]).tolist())
     assert 20 < len(sets) < 200

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 import by_hand
-from paribus.data import gsm8k
+from paribus.config.schema import DataConfig
+from paribus.config.task import read_task
+from paribus.data.problems import read_split
 from paribus.evaluation.mistakes import count_gold_steps, step_accuracy, steps
-from paribus.records import Generation, Variant
+from paribus.records import Generation
 
 REAL = Path(__file__).parents[2] / "shared" / "gsm8k"
 GOLD = "<<3*4=12>> <<12+5=17>> #### 17"
@@ -101,9 +103,10 @@ def test_step_accuracy(text, solution, accuracy):
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="GSM8K is not here")
 def test_both_variants_of_gsm8k_have_the_same_steps():
+    data = DataConfig(path=str(REAL))
     main, socratic = (
-        [problem.solution for problem in gsm8k.read(str(REAL), None, variant, "test")]
-        for variant in Variant
+        [problem.solution for problem in read_split(read_task("gsm8k").of(name), data, "test")[0]]
+        for name in ("main", "socratic")
     )
     assert [steps(text) for text in main] == [steps(text) for text in socratic]
     assert sum(map(count_gold_steps, main)) == 4282

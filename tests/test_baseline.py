@@ -19,7 +19,7 @@ WORDS = ["--data", "wordproblems", "--problems", "16", *PAIR]
 EXPERIMENT = {
     "model": "./tiny",
     "hypothesis": "Full SFT gains 30 points or more, and LoRA comes within 4 points of it.",
-    "data": {"source": "wordproblems", "train_size": 4, "test_size": 16},
+    "data": {"train_size": 4, "test_size": 16},
     "training": {"batch_size": 4, "micro_batch": 4, "precision": "fp32", "save_weights": False},
     "evaluation": {"max_new_tokens": 6},
     "method": "full",

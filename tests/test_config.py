@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from paribus.config.keys import SCHEMA
 from paribus.config.load import Loaded, load
+from paribus.config.nested import flatten, nest
 from paribus.config.read import MAX_BYTES, Origin, read_file, read_item
-from paribus.config.spec import flatten, nest
 from paribus.design.matrix import expand
 from paribus.errors import ConfigError
 
@@ -21,7 +21,7 @@ BASE = """\
 model: gemma-3-270m
 name: not-handed-on
 data:
-  source: gsm8k
+  max_number: 9
   path: ../data
 training:
   epochs: 2
@@ -30,7 +30,7 @@ lora.targets: [q_proj, v_proj]
 EXPECTED_ORIGINS = {
     "name": "x.yaml",
     "model": "configs/base.yaml:1",
-    "data.source": "configs/base.yaml:4",
+    "data.max_number": "configs/base.yaml:4",
     "data.path": "configs/base.yaml:5",
     "data.variant": "command line",
     "training.epochs": "command line",

@@ -18,7 +18,7 @@ from inside import ctrl_c, meanwhile, paribus
 ARMS = ["baseline", "full-main", "full-socratic", "lora-main", "lora-socratic"]
 EXPERIMENT = {
     "question": "Does the path work?",
-    "data": {"source": "wordproblems", "train_size": 16, "test_size": 6, "max_steps": 1},
+    "data": {"train_size": 16, "test_size": 6, "max_steps": 1},
     "training": {"batch_size": 4, "micro_batch": 2, "precision": "fp32"},
     "evaluation": {"max_new_tokens": 12, "batch_size": 4},
     "matrix": {
@@ -249,7 +249,7 @@ def test_tensorboard_gets_the_figures(folder):
         (["run", "tiny.yaml", "training.lerning_rate=1"], "training.learning_rate"),
         (["run", "tiny.yaml", "model=/no/such/model", "name=x"], "/no/such/model"),
         (["run", "tiny.yaml", "model=google/gemma-2b-it", "name=x"], "hf download"),
-        (["run", "tiny.yaml", "data.source=gsm8k", "data.path=nowhere", "name=x"], "train.jsonl"),
+        (["run", "tiny.yaml", "task=gsm8k", "data.path=nowhere", "name=x"], "train.jsonl"),
         (["run", "tiny.yaml", "data.train_size=100000", "name=x"], "train_size"),
         (["run", "tiny.yaml", "prompt.max_tokens=50", "name=x"], "prompt.max_tokens=337"),
         (["run", "tiny.yaml", "baseline=null", "prompt.max_tokens=190", "name=x"], "too_long=drop"),

@@ -107,7 +107,7 @@ def test_under_other_versions_the_logits_are_looked_at_again(source, tmp_path, m
 def test_words_are_tokens_of_several_letters_unless_each_byte_is_one(tiny, name, low, high):
     config = ArmConfig(
         model=packaged.NAME if name == "gemma" else str(tiny),
-        data=DataConfig(source="wordproblems", train_size=50, test_size=1),
+        data=DataConfig(train_size=50, test_size=1),
         prompt=PromptConfig(max_tokens=900),
     )
     made = token_facts(prepare(config, 0), config)

@@ -15,7 +15,7 @@ from paribus.analysis.findings import conclude
 from paribus.analysis.reading import read_experiment
 from paribus.analysis.tables import Arm, Run, Tables, with_generations
 from paribus.cli.main import main
-from paribus.config.spec import flatten, nest
+from paribus.config.nested import flatten, nest
 from paribus.store.layout import ExperimentFolder
 from paribus.store.results import RunResult
 from paribus.store.runs import RunState

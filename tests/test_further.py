@@ -38,7 +38,7 @@ def spec_of(model: Path, method: str = "lora", **tested: Any) -> RunSpec:
     config = ArmConfig(
         model=str(model),
         method=method,
-        data=DataConfig(source="wordproblems", train_size=8, test_size=size, max_steps=1),
+        data=DataConfig(train_size=8, test_size=size, max_steps=1),
         training=TrainingConfig(
             precision="fp32", batch_size=4, micro_batch=4, learning_rate=1e-2, epochs=2.0
         ),

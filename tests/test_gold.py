@@ -15,6 +15,7 @@ from external_rows import write
 from paribus.analysis.elsewhere.gold import Study
 from paribus.cli.main import main
 from paribus.config.schema import DataConfig
+from paribus.config.task import read_task
 from paribus.data.problems import load_problems
 from paribus.errors import DataError
 from paribus.evaluation.scoring import check_gold, normalized_question
@@ -135,7 +136,8 @@ def add(folder: Path, added: dict[str, dict[str, Any]]) -> None:
 def read(folder: Path, source: str) -> None:
     variant = "socratic" if source == "socratic" else "main"
     source = "gsm8k" if source == "socratic" else source
-    check_gold(load_problems(DataConfig(source=source, path=str(folder), variant=variant), 0).read)
+    data = DataConfig(path=str(folder), variant=variant)
+    check_gold(load_problems(read_task(source), data, 0).read)
 
 
 @pytest.mark.parametrize("source", ["gsm8k", "gsm8k_swapped", "socratic"])
@@ -157,7 +159,7 @@ def test_a_row_that_is_not_drawn_counts_too(folder):
     add(folder, {"train": {"question": "Odd?", "answer": "#### 5\nor\n#### 6 7"}})
     with pytest.raises(DataError, match=r"train.jsonl:13: gold is 67, and another number is found"):
         check_gold(
-            load_problems(DataConfig(source="gsm8k", path=str(folder), train_size=2), 0).read
+            load_problems(read_task("gsm8k"), DataConfig(path=str(folder), train_size=2), 0).read
         )
 
 
@@ -167,7 +169,8 @@ def experiment(folder: Path, tiny: Path, **changes: Any) -> Path:
         "name": "x",
         "question": "Which?",
         "model": str(tiny),
-        "data": {"source": "gsm8k", "path": str(folder), "train_size": 3, "test_size": 4},
+        "task": "gsm8k",
+        "data": {"path": str(folder), "train_size": 3, "test_size": 4},
         "training": {"precision": "fp32"},
         "evaluation": {"max_new_tokens": 4},
         "matrix": {"data.variant": ["main", "socratic"]},

@@ -115,7 +115,7 @@ def test_nothing_is_read_from_a_run_that_is_not_complete(tmp_path):
 
 
 EXPERIMENT = {
-    "data": {"source": "wordproblems", "train_size": 4, "test_size": 4},
+    "data": {"train_size": 4, "test_size": 4},
     "training": {"batch_size": 4, "micro_batch": 2, "precision": "fp32"},
     "evaluation": {"max_new_tokens": 4},
 }

@@ -11,7 +11,7 @@ from paribus.cli.arguments import command, parser
 from paribus.cli.main import main
 
 FILE = """\
-data: {source: wordproblems, train_size: 8, test_size: 8}
+data: {train_size: 8, test_size: 8}
 matrix: {method: [full, lora]}
 """
 

@@ -22,7 +22,7 @@ from paribus.stopping import STOP_SIGNALS, Stopped, ending_on_signals
 
 EXPERIMENT = {
     "model": "./tiny",
-    "data": {"source": "wordproblems", "train_size": 24, "test_size": 8, "max_number": 6},
+    "data": {"train_size": 24, "test_size": 8, "max_number": 6},
     "prompt": {"max_tokens": 600},
     "training": {"batch_size": 12, "micro_batch": 4, "epochs": 10_000},
     "evaluation": {"max_new_tokens": 8, "batch_size": 8},

@@ -11,14 +11,14 @@ from paribus.evaluation.engine.likelihood import likelihoods, measure_likelihood
 from paribus.models.load import for_inference
 from paribus.prompts.encode import Encoded, encode_examples
 from paribus.prompts.formats import render_example
-from paribus.records import Likelihood, Variant
+from paribus.records import Likelihood
 
 
 @pytest.fixture(scope="module")
 def examples(tokenizer) -> list[Encoded]:
     """Nine problems, one of them behind a shot: longer than the sliding window of 48."""
     train, test = wordproblems.generate_problems(
-        seed=2, train_size=1, test_size=9, variant=Variant.SOCRATIC, steps=(1, 3)
+        seed=2, train_size=1, test_size=9, variant="socratic", steps=(1, 3)
     )
     rendered = [
         render_example(

@@ -13,7 +13,7 @@ from paribus.design.matrix import Arm, Design, expand
 from paribus.errors import ConfigError
 
 FLAGSHIP = """\
-data: {source: gsm8k, max_steps: 2}
+task: gsm8k
 training.epochs: 2
 matrix:
   method:

@@ -20,7 +20,7 @@ from paribus.store.layout import ExperimentFolder
 from stores import complete, describe_trained
 
 EXPERIMENT = {"question": "Which?", "model": "gemma-3-270m", "method": "lora",
-              "data": {"source": "wordproblems", "train_size": 8, "test_size": 4}}  # fmt: skip
+              "data": {"train_size": 8, "test_size": 4}}  # fmt: skip
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def folder(tmp_path, monkeypatch) -> Path:
         "based": {"base": "pipe"},
         "arm": {"arms": {"a": {"base": "pipe"}}},
         "labels": {"labels": "pipe"},
-        "gsm8k": {"data": {"source": "gsm8k", "path": "gsm8k"}},
+        "gsm8k": {"task": "gsm8k", "data": {"path": "gsm8k"}},
         "model": {"model": "./pipe"},
     }.items():
         Path(f"{name}.yaml").write_text(yaml.safe_dump(EXPERIMENT | more))

@@ -110,7 +110,7 @@ INPUTS = {
     "experiment": {},
     "model": {"model": "./mine/inside"},
     "labels": {"labels": "mine/inside/labels.jsonl"},
-    "data": {"data": {"source": "gsm8k", "path": "mine/inside"}},
+    "data": {"task": "gsm8k", "data": {"path": "mine/inside"}},
 }
 
 
@@ -120,7 +120,7 @@ def test_runs_are_not_written_around_what_they_read(tmp_path, monkeypatch, capsy
     write(Path("mine/inside/labels.jsonl"), GOLD)
     file = Path("mine/experiment.yaml" if named == "experiment" else "x.yaml")
     values = {"name": "mine", "question": "Which?", "model": "gemma-3-270m",
-              "data": {"source": "wordproblems", "train_size": 8, "test_size": 4},
+              "data": {"train_size": 8, "test_size": 4},
               "method": "lora"}  # fmt: skip
     file.write_text(yaml.safe_dump(values | INPUTS[named]))
     before = everything(tmp_path)

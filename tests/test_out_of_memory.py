@@ -85,7 +85,7 @@ def test_a_run_out_of_memory_says_what_was_predicted(tiny, tmp_path):
     config = ArmConfig(
         model=str(tiny),
         method="lora",
-        data=DataConfig(source="wordproblems", train_size=4, test_size=2),
+        data=DataConfig(train_size=4, test_size=2),
         prompt=PromptConfig(max_tokens=600),
         lora=lora,
         training=TrainingConfig(precision="fp32", learning_rate=1e-5),

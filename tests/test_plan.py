@@ -12,7 +12,7 @@ from inside import paribus
 ROOT = Path(__file__).parents[1]
 EXPERIMENT = {
     "model": "./tiny",
-    "data": {"source": "wordproblems", "train_size": 24, "test_size": 8, "max_number": 6},
+    "data": {"train_size": 24, "test_size": 8, "max_number": 6},
     "prompt": {"max_tokens": 600},
     "training": {"batch_size": 12, "micro_batch": "auto", "checkpointing": "auto"},
     "evaluation": {"max_new_tokens": 8, "batch_size": 8},

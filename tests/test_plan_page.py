@@ -19,7 +19,7 @@ EXPERIMENT = {
     "question": "Which?",
     "hypothesis": "It matters.",
     "model": "./tiny",
-    "data": {"source": "wordproblems", "train_size": 24, "test_size": 8, "max_number": 6},
+    "data": {"train_size": 24, "test_size": 8, "max_number": 6},
     "prompt": {"max_tokens": 600},
     "training": {"batch_size": 12, "micro_batch": 4, "warmup": 0, "precision": "fp32"},
     "evaluation": {"max_new_tokens": 200, "batch_size": 8},
@@ -115,11 +115,11 @@ def test_a_default_rate_and_pairs_left_out_are_said(capsys):
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["data.source=gsm8k", "data.path=./gone"], 2, "there is no file"),
-        (["data.source=gsm8k", "data.path=./bad"], 2, "train.jsonl:2: not JSON"),
+        (["task=gsm8k", "data.path=./gone"], 2, "there is no file"),
+        (["task=gsm8k", "data.path=./bad"], 2, "train.jsonl:2: not JSON"),
         (["prompt.max_tokens=20"], 2, "longer than prompt.max_tokens"),
         (["data.max_number=8", "data.train_size=50000"], 2, "distinct problems"),
-        (["data.source=gsm8k"], 0, "the Hub is out of reach"),  # another machine may have it
+        (["task=gsm8k"], 0, "the Hub is out of reach"),  # another machine may have it
     ],
 )
 def test_what_an_arm_reads_must_be_readable(capsys, words, code, said):

@@ -25,7 +25,7 @@ from paribus.planning.survey import survey
 
 GB = 10**9
 SETTINGS = {
-    "data": {"source": "wordproblems", "train_size": 8, "test_size": 4},
+    "data": {"train_size": 8, "test_size": 4},
     "training": {"batch_size": 4, "micro_batch": 4, "precision": "fp32"},
     "evaluation": {"max_new_tokens": 4},
     "arms": {"full": {"method": "full"}, "lora": {"method": "lora"}},

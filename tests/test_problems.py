@@ -1,6 +1,7 @@
 """Problems: one draw for every arm, nothing lost silently, and every way the data can be wrong."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,10 @@ import pytest
 
 from by_hand import without_subquestions
 from paribus.config.schema import DataConfig
-from paribus.data import gsm8k
-from paribus.data.problems import FEW_SHOTS, load_problems
+from paribus.config.task import Task, read_task
+from paribus.data.problems import FEW_SHOTS, load_problems, read_split
 from paribus.errors import DataError, NotHere
-from paribus.records import Problem, Variant
+from paribus.records import Problem
 
 REAL = Path(__file__).parents[2] / "shared" / "gsm8k"
 TRAIN, TEST = 16, 14
@@ -48,10 +49,10 @@ def folder(tmp_path) -> Path:
     return tmp_path
 
 
-def draw(source: str = "gsm8k", path: Path | None = None, seed: int = 0, **changes: Any):
-    sizes = {"train_size": 6, "test_size": 4} if source == "wordproblems" else {}
-    config = DataConfig(source=source, path=path and str(path), **{**sizes, **changes})
-    return load_problems(config, seed)
+def draw(task: str | Task = "gsm8k", path: Path | None = None, seed: int = 0, **changes: Any):
+    sizes = {"train_size": 6, "test_size": 4} if task == "wordproblems" else {}
+    config = DataConfig(path=path and str(path), **{**sizes, **changes})
+    return load_problems(read_task(task) if isinstance(task, str) else task, config, seed)
 
 
 def asked(problems) -> list[str]:
@@ -157,9 +158,9 @@ BROKEN = {  # what the third line of train.jsonl holds: what is said of it
     b'{"question": "Q", ': r"train\.jsonl:3: not JSON: Expecting property name",
     b'{"question": "Caf\xe9?", "answer": "#### 1"}': r":3: not in UTF-8: byte 0xe9",
     b'["Q", "#### 1"]': r"train\.jsonl:3: not an object",
-    b'{"question": "Q"}': r":3: needs text in both 'question' and 'answer'",
-    b'{"question": " ", "answer": "#### 1"}': r":3: needs text in both",
-    b'{"question": "Q", "answer": 5}': r":3: needs text in both",
+    b'{"question": "Q"}': r":3: there is no column 'answer'",
+    b'{"question": " ", "answer": "#### 1"}': r":3: question gives ' ', which is not text or blank",
+    b'{"question": "Q", "answer": {"n": 5}}': r":3: doc_to_target gives {'n': 5}, which is not",
     b'{"question": "Q", "answer": "It is 5."}': r":3: the solution does not end in '#### N' "
     r"on its own line but in 'It is 5\.'",
     b'{"question": "Q", "answer": "#### 5\\nis it"}': r":3: the solution does not end .* 'is it'",
@@ -188,7 +189,7 @@ def test_what_a_line_may_hold(folder):
     }
     text = json.dumps(odd, ensure_ascii=False) + "\r\n\r\n" + GOOD.decode()
     (folder / "train.jsonl").write_text("\ufeff" + text, encoding="utf-8", newline="")
-    first, second = gsm8k.read(str(folder), None, Variant.MAIN, "train")
+    first, second = read_split(read_task("gsm8k").base, DataConfig(path=str(folder)), "train")[0]
     assert first == Problem(
         question=odd["question"], solution="x\u2028y\n#### 1,000", answer="1000"
     )
@@ -199,7 +200,7 @@ def test_missing_and_empty_files(folder):
     (folder / "train_socratic.jsonl").unlink()
     with pytest.raises(DataError, match=r"there is no file .*/train_socratic\.jsonl") as caught:
         draw("gsm8k", folder, variant="socratic")
-    assert "data.source=gsm8k_swapped trains on the test files" in caught.value.remedy
+    assert "task=gsm8k_swapped trains on the test files" in caught.value.remedy
     assert len(draw("gsm8k_swapped", folder, variant="socratic").train) == TEST - FEW_SHOTS
     (folder / "test.jsonl").unlink()
     with pytest.raises(DataError, match=r"there is no file .*/test\.jsonl") as caught:
@@ -245,10 +246,10 @@ def test_the_hub_path_reads_the_layout_of_openai_gsm8k(folder, tmp_path, monkeyp
                 pyarrow.Table.from_pylist([json.loads(line) for line in lines]), file
             )
     (tmp_path / "repository" / "README.md").write_text("\n".join([*card, "---", ""]))
-    monkeypatch.setattr(gsm8k, "HUB_NAME", str(tmp_path / "repository"))
     for variant in ("main", "socratic"):
         for source in ("gsm8k", "gsm8k_swapped"):
-            found = draw(source, variant=variant)
+            on_hub = replace(read_task(source), dataset_path=str(tmp_path / "repository"))
+            found = draw(on_hub, variant=variant)
             assert found == draw(source, folder, variant=variant)
 
 
@@ -256,7 +257,7 @@ def test_without_a_network_the_hub_path_says_what_to_do(tmp_path, monkeypatch):
     import datasets
 
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path))
-    message = r"openai/gsm8k \(socratic\) is not in the local cache and the Hub is out of reach"
+    message = r"openai/gsm8k socratic train is not in the local cache and the Hub is out of reach"
     with pytest.raises(NotHere, match=message) as caught:
         draw("gsm8k", variant="socratic")
-    assert caught.value.remedy.endswith("give a folder with its JSON lines as data.path")
+    assert "a folder with its JSON lines as data.path" in caught.value.remedy

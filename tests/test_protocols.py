@@ -25,7 +25,7 @@ from stores import read
 
 ALSO = ["zero_shot/raw", "few_shot/raw", "zero_shot/chat", "one_shot/raw+calculator"]
 EXPERIMENT = {
-    "data": {"source": "wordproblems", "train_size": 4, "test_size": 3, "max_steps": 1},
+    "data": {"train_size": 4, "test_size": 3, "max_steps": 1},
     "prompt": {"max_tokens": 2000},
     "training": {"max_steps": 1, "batch_size": 2, "micro_batch": 2, "precision": "fp32"},
     "evaluation": {"max_new_tokens": 3, "also": ALSO},

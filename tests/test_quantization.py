@@ -205,7 +205,7 @@ def test_weights_that_do_not_match_the_config_are_refused(tiny, tmp_path, change
 def test_the_whole_path(tiny, tmp_path):
     experiment = {
         "model": str(tiny),
-        "data": {"source": "wordproblems", "train_size": 16, "test_size": 2, "max_steps": 1},
+        "data": {"train_size": 16, "test_size": 2, "max_steps": 1},
         "training": {"batch_size": 2, "micro_batch": 2, "learning_rate": 0.02},
         "evaluation": {"max_new_tokens": 8},
         "arms": {"qlora": {"method": "lora", "quantization": "nf4"}, "lora": {"method": "lora"}},

@@ -17,7 +17,7 @@ from stores import describe_file, finish_trained
 FILE = """\
 name: small
 question: Full or LoRA?
-data: {source: wordproblems, train_size: 16, test_size: 10}
+data: {train_size: 16, test_size: 10}
 training: {micro_batch: auto, epochs: 2}
 matrix:
   method: {full: {training.learning_rate: 1e-3}, lora: {lora.r: 4}}

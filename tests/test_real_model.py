@@ -36,7 +36,8 @@ def test_32_examples_of_gsm8k(method, rate, tmp_path, monkeypatch):
         pytest.skip(f"GSM8K is not at {GSM8K}: the real data were NOT tested")
     config = ArmConfig(
         method=method,
-        data=DataConfig(source="gsm8k", path=str(GSM8K), train_size=32, test_size=4),
+        task="gsm8k",
+        data=DataConfig(path=str(GSM8K), train_size=32, test_size=4),
         training=TrainingConfig(
             epochs=2, batch_size=8, micro_batch=8, learning_rate=rate, save_weights=True
         ),

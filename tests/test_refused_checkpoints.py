@@ -264,7 +264,7 @@ def test_a_changed_experiment_is_refused_before_anything_is_spent(tiny, tmp_path
     """And where a run can be told only when it continues, the others are not stopped by it."""
     experiment = {
         "model": str(tiny),
-        "data": {"source": "wordproblems", "train_size": 20, "test_size": 8, "max_number": 6},
+        "data": {"train_size": 20, "test_size": 8, "max_number": 6},
         "prompt": {"max_tokens": 600},
         "training": {
             "batch_size": 4,

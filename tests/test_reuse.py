@@ -39,7 +39,7 @@ def baseline(model: Path, protocol: str, also: tuple[str, ...], arm: str = "base
     config = ArmConfig(
         model=str(model),
         method="none",
-        data=DataConfig(source="wordproblems", train_size=8, test_size=5, max_steps=1),
+        data=DataConfig(train_size=8, test_size=5, max_steps=1),
         prompt=PromptConfig(format=format),
         training=TrainingConfig(precision="fp32"),
         evaluation=EvaluationConfig(protocol=shots, also=also, max_new_tokens=6, batch_size=4),

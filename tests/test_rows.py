@@ -18,12 +18,13 @@ from hypothesis import strategies as st
 from external_rows import FIRST, GOLD, asked, harness, own, plain, write
 from paribus.analysis.elsewhere.external import collect
 from paribus.cli.main import main
-from paribus.data import gsm8k
+from paribus.config.schema import DataConfig
+from paribus.config.task import read_task
+from paribus.data.problems import read_split
 from paribus.data.rows import read_rows
 from paribus.errors import DataError, ModelError
 from paribus.files import parse_json, read_json, read_json_lines
 from paribus.models.configs import read_config
-from paribus.records import Variant
 
 Rows = list[dict[str, Any]]
 HOSTILE = 'Größe 日\n"quoted", a;b\tc #### 7\r\n'
@@ -124,7 +125,7 @@ def test_gold_comes_in_every_form(tmp_path, form):
 @pytest.mark.parametrize("form", NESTED | FLAT)
 def test_gsm8ks_files_come_in_every_form(tmp_path, form):
     (tmp_path / "test.jsonl").write_bytes((NESTED | FLAT)[form](GOLD))
-    found = gsm8k.read(str(tmp_path), None, Variant.MAIN, "test")
+    found = read_split(read_task("gsm8k").base, DataConfig(path=str(tmp_path)), "test")[0]
     assert [each.question for each in found] == [row["question"] for row in GOLD]
     assert [each.answer for each in found] == [str(number + 1) for number in range(12)]
 

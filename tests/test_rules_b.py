@@ -86,7 +86,7 @@ CASES: dict[str, Case] = {
     "PB036": (
         facts(shape={"model_type": "mistral"}),
         facts(
-            {"data.source": "wordproblems", "data.train_size": 9, "data.test_size": 200},
+            {"task": "wordproblems", "data.train_size": 9, "data.test_size": 200},
             shape={"model_type": "mistral"},
         ),
         "(mistral) is tested on gsm8k",

@@ -22,7 +22,7 @@ def saved(tiny: Path, folder: Path, method: str, format: str, **source: Any) -> 
     config = ArmConfig(
         model=str(tiny),
         method=method,  # type: ignore[arg-type]
-        data=DataConfig(source="wordproblems", train_size=2, test_size=1),
+        data=DataConfig(train_size=2, test_size=1),
         prompt=PromptConfig(format=format, max_tokens=600),  # type: ignore[arg-type]
         lora=LoraConfig(r=2),
         training=TrainingConfig(learning_rate=2e-4, batch_size=8),

@@ -19,7 +19,7 @@ from paribus.store.ledger import Look, append_look, read_ledger, read_looks
 
 EXPERIMENT = {
     "question": "Which?",
-    "data": {"source": "wordproblems", "train_size": 4, "test_size": 10, "max_steps": 1},
+    "data": {"train_size": 4, "test_size": 10, "max_steps": 1},
     "training": {"batch_size": 4, "micro_batch": 4, "precision": "fp32", "save_weights": False},
     "evaluation": {"max_new_tokens": 2},
     "arms": {"full": {"method": "full"}, "lora": {"method": "lora"}, "low": {"lora.r": 2}},

@@ -12,12 +12,12 @@ import by_hand
 from paribus.analysis.signals import by_gold_steps, mean_step_accuracy, signal_table
 from paribus.analysis.tables import Run, with_generations
 from paribus.config.schema import DataConfig
-from paribus.data import gsm8k
-from paribus.data.problems import load_problems
+from paribus.config.task import read_task
+from paribus.data.problems import load_problems, read_split
 from paribus.evaluation import mistakes as module
 from paribus.evaluation.mistakes import Signal, annotated_steps, signal, steps
 from paribus.evaluation.scoring import score
-from paribus.records import Generation, Outcome, Problem, Stop, Variant
+from paribus.records import Generation, Outcome, Problem, Stop
 from paribus.statistics.intervals import share
 
 REAL = Path(__file__).parents[2] / "shared" / "gsm8k"
@@ -119,13 +119,15 @@ def test_every_failure_has_a_signal_and_only_failures(text, outcome):
 
 
 def generated() -> list[Problem]:
-    data = load_problems(DataConfig(source="wordproblems", train_size=1, test_size=150), 0)
+    data = load_problems(read_task("wordproblems"), DataConfig(train_size=1, test_size=150), 0)
     return data.test
 
 
 def golds() -> list[Problem]:
     """Generated problems always, GSM8K's where they are at hand."""
-    real = gsm8k.read(str(REAL), None, Variant.MAIN, "test") if REAL.is_dir() else []
+    real = []
+    if REAL.is_dir():
+        real, _ = read_split(read_task("gsm8k").base, DataConfig(path=str(REAL)), "test")
     return [*generated(), *real]
 
 

@@ -13,7 +13,9 @@ import huggingface_hub
 import pytest
 from huggingface_hub import constants
 
-from paribus.data import gsm8k
+from paribus.config.schema import DataConfig
+from paribus.config.task import read_task
+from paribus.data.problems import read_split
 from paribus.errors import ModelError, NotHere
 from paribus.hub import settle
 from paribus.models.source import (
@@ -23,7 +25,6 @@ from paribus.models.source import (
     load_tokenizer,
     vocabulary,
 )
-from paribus.records import Variant
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 HUB_ID = "someone/tiny"
@@ -182,7 +183,7 @@ def test_a_hub_out_of_reach_is_asked_once_and_in_silence(cache, model, monkeypat
         with pytest.raises(NotHere, match="is not in the local cache and the Hub is out"):
             find_model(name, None)
     with pytest.raises(NotHere, match="is not in the local cache and the Hub is out of reach"):
-        gsm8k.read(None, None, Variant.MAIN, "test")
+        read_split(read_task("gsm8k").base, DataConfig(), "test")
     assert asked == [False]
     assert constants.HF_HUB_OFFLINE is True
     snapshot = put_in_cache(cache, model)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from paribus.config.check import ARM_DEFAULTS, build_arm
 from paribus.config.load import load
+from paribus.config.nested import flatten, nest
 from paribus.config.read import Origin
 from paribus.config.schema import (
     ArmConfig,
@@ -18,7 +19,7 @@ from paribus.config.schema import (
     LoraConfig,
     TrainingConfig,
 )
-from paribus.config.spec import RunSpec, differences, flatten, nest
+from paribus.config.spec import RunSpec, differences
 from paribus.design.matrix import expand
 from paribus.errors import ConfigError
 
@@ -52,7 +53,7 @@ def test_an_arm_takes_only_arm_keys_from_its_base(
         ),
         (
             SIZES | {"data.group_by": "template"},
-            "x.yaml:3: arm a: data.group_by names a key of a file, and data.source='wordproblems'"
+            "x.yaml:3: arm a: data.group_by names a key of a file, and task='wordproblems'"
             " reads none; set data.group_by=null",
         ),
         (
@@ -62,18 +63,18 @@ def test_an_arm_takes_only_arm_keys_from_its_base(
         ),
         (
             {},
-            "default: arm a: data.source='wordproblems' has no end, so it has no"
+            "default: arm a: task='wordproblems' has no end, so it has no"
             " data.train_size=all and data.test_size=all; set numbers, such as"
             " data.train_size=100 data.test_size=100",
         ),
         (
-            {"data.train_size": 9, "data.source": "wordproblems"},
-            "x.yaml:2: arm a: data.source='wordproblems' has no end, so it has no"
+            {"data.train_size": 9, "task": "wordproblems"},
+            "x.yaml:2: arm a: task='wordproblems' has no end, so it has no"
             " data.test_size=all; set numbers, such as data.test_size=100",
         ),
         (
             {"data.train_size": "all", "data.test_size": 9},
-            "x.yaml:1: arm a: data.source='wordproblems' has no end, so it has no"
+            "x.yaml:1: arm a: task='wordproblems' has no end, so it has no"
             " data.train_size=all; set numbers, such as data.train_size=100",
         ),
     ],
@@ -94,8 +95,8 @@ def test_values_that_an_arm_could_not_act_on(values: dict[str, Any], problem: st
         SIZES | {SCHEDULE: "linear"},
         SIZES | {SCHEDULE: "constant", LOWEST: 0},
         SIZES | {LOWEST: 1e-6},
-        {"data.source": "gsm8k"},
-        {"data.source": "gsm8k_swapped", "data.train_size": "all"},
+        {"task": "gsm8k"},
+        {"task": "gsm8k_swapped", "data.train_size": "all"},
     ],
 )
 def test_values_that_fit(values: dict[str, Any]) -> None:
@@ -134,7 +135,7 @@ def test_identity_leaves_out_what_the_run_never_reads() -> None:
     assert spec(none).identity()["training"] == {"precision": "auto"}
     bf16 = replace(none, training=TrainingConfig(precision="bf16"))
     assert "training" not in spec(bf16).identity()
-    gsm8k = spec(replace(lora, data=DataConfig(source="gsm8k"))).identity()["data"]
+    gsm8k = spec(replace(lora, task="gsm8k")).identity()["data"]
     sizes = {"train_size", "test_size", "validation_size"}
     assert gsm8k.keys() == {"source", "revision", "variant", "group_by", *sizes}
     fixed = replace(lora, data=DataConfig(train_size=9), training=TrainingConfig(target_tokens=9))
@@ -212,7 +213,7 @@ def test_a_model_folder_is_known_by_its_name(tmp_path: Path) -> None:
 configs = st.builds(
     ArmConfig,
     method=st.sampled_from(["full", "lora", "none"]),
-    data=st.builds(DataConfig, source=st.sampled_from(["gsm8k", "wordproblems"])),
+    task=st.sampled_from(["gsm8k", "wordproblems"]),
     lora=st.builds(LoraConfig, r=st.integers(1, 3)),
     training=st.builds(TrainingConfig, learning_rate=st.sampled_from([1e-5, 1e-4])),
 )

@@ -19,7 +19,7 @@ from inside import ctrl_c, meanwhile, paribus
 from outside import hear_all, until
 
 EXPERIMENT = {
-    "data": {"source": "wordproblems", "train_size": 24, "test_size": 8, "max_number": 6},
+    "data": {"train_size": 24, "test_size": 8, "max_number": 6},
     "prompt": {"max_tokens": 600},
     "training": {"batch_size": 12, "micro_batch": 4, "epochs": 400, "checkpoint_minutes": None},
     "evaluation": {"max_new_tokens": 8, "batch_size": 8},

@@ -26,7 +26,7 @@ EXPERIMENT = """
 question: Ist “−” → größer?
 model: gemma-3-270m
 method: lora
-data: {source: wordproblems, train_size: 8, test_size: 4}
+data: {train_size: 8, test_size: 4}
 """
 SMALLEST = {
     "data": {"source": "wordproblems", "train_size": 4, "test_size": 2, "max_steps": 1},

@@ -26,7 +26,7 @@ from paribus.store.manifest import write_manifest
 
 EXPERIMENT = {
     "strict": True,
-    "data": {"source": "wordproblems", "train_size": 4, "test_size": 4, "max_steps": 1},
+    "data": {"train_size": 4, "test_size": 4, "max_steps": 1},
     "training": {"batch_size": 4, "micro_batch": 4, "precision": "fp32"},
     "evaluation": {"max_new_tokens": 3, "batch_size": 4, "protocol": "zero_shot"},
     "baseline": {"protocol": "zero_shot"},

@@ -100,7 +100,7 @@ def test_a_cpu_is_a_device_like_others():
     assert not is_open(made)
 
 
-FILE = "model: gemma-3-270m\ndata: {source: wordproblems, train_size: 8, test_size: 4}\n"
+FILE = "model: gemma-3-270m\ndata: {train_size: 8, test_size: 4}\n"
 TUNED = "matrix: {method: [full, lora]}\ntune: {}\ndata.validation_size: 4\n"
 NATIVE_OR_NOT = [(CPU, "bf16"), (EMULATING, "fp32"), (GPU, "bf16"), (OLD_GPU, "fp32")]
 

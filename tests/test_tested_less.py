@@ -21,7 +21,7 @@ WITH = {"problems": "data.test_size=10", "length": "evaluation.max_new_tokens=20
 
 FILE = """\
 name: small
-data: {source: wordproblems, train_size: 16, test_size: 5}
+data: {train_size: 16, test_size: 5}
 training: {precision: fp32, micro_batch: 4, checkpointing: false}
 evaluation: {max_new_tokens: 4}
 arms: {full: {method: full}, lora: {method: lora}}

@@ -20,7 +20,6 @@ RATES = {"full": [1e-4, 3e-3, 1e30], "lora": [1e-4, 1e-3, 6e-3]}
 ARMS = ["full-main", "lora-main"]
 EXPERIMENT = {
     "data": {
-        "source": "wordproblems",
         "train_size": 16,
         "test_size": 4,
         "validation_size": 3,

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paribus.config.schema import DataConfig
+from paribus.config.task import read_task
 from paribus.data.alike import contained_13gram, contained_exactly, overlaps, words
 from paribus.data.problems import FEW_SHOTS, ProblemSet, load_problems
 from paribus.errors import DataError
@@ -46,10 +47,9 @@ def folder(tmp_path) -> Path:
 
 def draw(folder: Path | None, seed: int = 0, **changes: Any) -> ProblemSet:
     if folder is None:
-        changes = {"source": "wordproblems", "test_size": 4, **changes}
-    else:
-        changes = {"source": "gsm8k", "path": str(folder), **changes}
-    return load_problems(DataConfig(**changes), seed)
+        data = DataConfig(**{"test_size": 4, **changes})
+        return load_problems(read_task("wordproblems"), data, seed)
+    return load_problems(read_task("gsm8k"), DataConfig(path=str(folder), **changes), seed)
 
 
 def asked(problems) -> list[str]:

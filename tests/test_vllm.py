@@ -25,7 +25,7 @@ name: {engine}
 model: {model}
 hypothesis: none
 seeds: 1
-data: {{source: wordproblems, train_size: 16, test_size: 12, max_steps: 1}}
+data: {{train_size: 16, test_size: 12, max_steps: 1}}
 training:
   batch_size: 8
   max_steps: 2

@@ -12,7 +12,6 @@ from paribus.models.load import load_model, make_trainable
 from paribus.models.source import find_model
 from paribus.prompts.encode import encode_examples
 from paribus.prompts.formats import render_example
-from paribus.records import Variant
 from paribus.testing.tiny import tiny_tokenizer
 from paribus.training.train import train
 
@@ -24,9 +23,7 @@ RATES = {"full": 3e-3, "lora": 2e-2}
 def word_problems():
     """32 one-step and two-step problems as examples of 150 to 300 bytes."""
     tokenizer = tiny_tokenizer()
-    problems, _ = wordproblems.generate_problems(
-        seed=1, train_size=32, test_size=1, variant=Variant.MAIN
-    )
+    problems, _ = wordproblems.generate_problems(seed=1, train_size=32, test_size=1, variant="main")
     rendered = [
         render_example(
             problem.question, problem.solution, format="raw", shots=(), tokenizer=tokenizer

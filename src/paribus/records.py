@@ -5,20 +5,27 @@ edited; an outcome is what a scorer says of it and is computed again whenever it
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 LAUNCHERS = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE", "WORLD_SIZE")
 """Variables by which launchers say how many processes there are, in accelerate 1.15's order."""
 
 
-class Variant(StrEnum):
-    """How a solution is written: plain steps, or each step led by its sub-question."""
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One turn of a conversation.
 
-    MAIN = "main"
-    SOCRATIC = "socratic"
+    Attributes:
+        role: `user`, `assistant` or `system`.
+        content: its text.
+    """
+
+    role: str
+    content: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,11 +33,18 @@ class Problem:
     """A question with its gold solution.
 
     Attributes:
-        question: the text put to the model.
-        solution: worked solution in one variant; its last line is `#### N`.
-        answer: N in canonical spelling (`numerals.canonical`).
+        question: what is asked, without a prompt's frame: a user's turn in a chat.
+        solution: what is to be written, in one variant; GSM8K's ends in the line `#### N`.
+        answer: gold; of the metric `number`, a number in canonical spelling
+            (`numerals.canonical`).
         group: what it was made from (a template, a seed question); "" if it stands alone.
         where: file and line that it was read from, for messages; "" if it was generated.
+        prompt: the question in the frame of the raw prompt; "" for GSM8K's frame.
+        key: what identifies it, if that is not its question.
+        answers: further gold answers.
+        choices: of a problem of multiple choice, in order.
+        turns: of a conversation, the turns before the one that is to be written.
+        document: the row it was made from, where a metric reads it.
     """
 
     question: str
@@ -38,11 +52,17 @@ class Problem:
     answer: str
     group: str = ""
     where: str = field(default="", compare=False, repr=False)
+    prompt: str = field(default="", compare=False, repr=False)
+    key: str = ""
+    answers: tuple[str, ...] = ()
+    choices: tuple[str, ...] = ()
+    turns: tuple[Turn, ...] = ()
+    document: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
 
     @property
     def id(self) -> str:
-        """`problem_id` of its question: the same in every variant and file."""
-        return problem_id(self.question)
+        """`problem_id` of its key or question: the same in every variant and file."""
+        return problem_id(self.key or self.question)
 
 
 @lru_cache(maxsize=2**17)
@@ -78,13 +98,16 @@ class Generation:
     Attributes:
         problem_id: `Problem.id`, on which arms are paired.
         question: the question as asked.
-        answer: gold number in canonical spelling.
+        answer: gold; of the metric `number`, a number in canonical spelling.
         solution: gold solution with its calculator annotations; "" if it is not known.
         group: `Problem.group`: problems of one group are not independent of each other.
         prompt_sha256: of the exact prompt text.
         text: what the model wrote, unedited, without special tokens.
         num_tokens: tokens generated, stop token included.
         stop: why it ended.
+        answers, choices, document: as of `Problem`.
+        choice_nlls: of a problem of multiple choice, the negative log-likelihood of each choice, in
+            nats; `text` is then the likeliest choice.
     """
 
     problem_id: str
@@ -96,6 +119,10 @@ class Generation:
     stop: Stop
     solution: str = ""
     group: str = ""
+    answers: tuple[str, ...] = ()
+    choices: tuple[str, ...] = ()
+    choice_nlls: tuple[float, ...] = ()
+    document: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

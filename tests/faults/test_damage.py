@@ -21,7 +21,7 @@ from paribus.store.layout import RunFolder
 from paribus.testing.tiny import write_tiny_model
 
 EXPERIMENT = {
-    "data": {"source": "wordproblems", "train_size": 24, "test_size": 8, "max_number": 6},
+    "data": {"train_size": 24, "test_size": 8, "max_number": 6},
     "prompt": {"max_tokens": 600},
     "training": {"batch_size": 4, "micro_batch": 4, "max_steps": 3, "checkpoint_minutes": 0.0},
     "evaluation": {"max_new_tokens": 8, "batch_size": 8},

@@ -132,7 +132,7 @@ def test_a_store_that_cannot_be_written_is_told_before_anything_is_spent(tiny, t
 def test_a_loss_that_is_no_number_fails_its_run_alone(tiny, tmp_path, minutes, said):
     experiment = {
         "model": str(tiny),
-        "data": {"source": "wordproblems", "train_size": 24, "test_size": 8, "max_number": 6},
+        "data": {"train_size": 24, "test_size": 8, "max_number": 6},
         "prompt": {"max_tokens": 600},
         "training": {"batch_size": 4, "micro_batch": 4, "max_steps": 6, "warmup": 0.0,
                      "checkpoint_minutes": minutes},

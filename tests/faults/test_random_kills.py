@@ -25,7 +25,7 @@ from paribus.store.layout import ExperimentFolder, RunFolder
 from paribus.store.manifest import check
 
 EXPERIMENT = {
-    "data": {"source": "wordproblems", "train_size": 24, "test_size": 20, "max_number": 6},
+    "data": {"train_size": 24, "test_size": 20, "max_number": 6},
     "prompt": {"max_tokens": 600},
     "lora": {"dropout": 0.2},
     "training": {"batch_size": 4, "micro_batch": 2, "epochs": 2, "checkpoint_minutes": 0.0},

@@ -11,7 +11,7 @@ from hypothesis import given
 
 from fuzz.mutations import HANG_SECONDS, assert_readable, fuzz, spoiled_bytes, spoiled_values
 from paribus.config.load import load
-from paribus.config.spec import flatten
+from paribus.config.nested import flatten
 from paribus.design.matrix import expand
 from paribus.errors import ParibusError
 
@@ -25,7 +25,7 @@ FILES = {
 TYPICAL: dict[str, Any] = {
     "question": "Full or LoRA?",
     "model": "owner/model",
-    "data": {"source": "wordproblems", "train_size": 16, "test_size": 6, "max_steps": 1},
+    "data": {"train_size": 16, "test_size": 6, "max_steps": 1},
     "training": {"batch_size": 4, "micro_batch": 2, "learning_rate": 1e-4, "warmup": 0.1},
     "lora": {"r": 8, "targets": ["q_proj", "v_proj"]},
     "evaluation": {"also": ["few_shot/raw"], "max_new_tokens": 12},

@@ -31,7 +31,7 @@ SECRETS = {
     "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMIK7MDENGbPxRfi",
 }  # fmt: skip
 EXPERIMENT: dict[str, Any] = {
-    "data": {"source": "wordproblems", "train_size": 4, "test_size": 2, "max_steps": 1},
+    "data": {"train_size": 4, "test_size": 2, "max_steps": 1},
     "training": {"batch_size": 2, "micro_batch": 2, "precision": "fp32"},
     "evaluation": {"max_new_tokens": 4, "batch_size": 2},
     "matrix": {"method": ["full", "lora"]},

@@ -16,6 +16,7 @@ from external_rows import GOLD, RIGHT, asked, own, write
 from paribus.cli.console import PlainConsole
 from paribus.cli.main import main
 from paribus.config.schema import DataConfig
+from paribus.config.task import read_task
 from paribus.data import problems
 from paribus.errors import DataError, UserError
 from paribus.store import runs
@@ -124,8 +125,8 @@ def test_data_is_quoted_harmlessly_and_half_pairs_are_refused(tmp_path: Path) ->
         write(tmp_path / "train.jsonl", [{"question": "q", "answer": text}])
         write(tmp_path / "test.jsonl", GOLD)
         with pytest.raises(DataError, match=message) as caught:
-            problems.load_problems(DataConfig(source="gsm8k", path=str(tmp_path)), 0)
+            problems.load_problems(read_task("gsm8k"), DataConfig(path=str(tmp_path)), 0)
         assert not COMMANDS.search(str(caught.value))
     (tmp_path / "train.jsonl").write_text("[" * 100_000)
     with pytest.raises(DataError, match="train.jsonl:1: nested too deeply"):
-        problems.load_problems(DataConfig(source="gsm8k", path=str(tmp_path)), 0)
+        problems.load_problems(read_task("gsm8k"), DataConfig(path=str(tmp_path)), 0)

@@ -16,7 +16,7 @@ from paribus.analysis.contrasts import Contrast
 from paribus.analysis.looks import about_looks
 from paribus.analysis.summary import main_protocol
 from paribus.analysis.tables import Run, Tables
-from paribus.config.spec import flatten
+from paribus.config.nested import flatten
 from paribus.data.alike import about_alike
 from paribus.statistics.verdicts import Scope
 

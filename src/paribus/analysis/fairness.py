@@ -20,7 +20,8 @@ from typing import Any
 from paribus.analysis.conditions import NOT_SETTINGS, forked, text
 from paribus.analysis.contrasts import Contrast
 from paribus.analysis.tables import Arm, Run, Tables
-from paribus.config.spec import RATE_KEYS, differing, flatten
+from paribus.config.nested import flatten
+from paribus.config.spec import RATE_KEYS, differing
 from paribus.store.results import PrecisionUsed, RunResult, TrainingCost
 
 ABSENT = "–"

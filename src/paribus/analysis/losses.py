@@ -18,7 +18,7 @@ from paribus.analysis.contrasts import Contrast
 from paribus.analysis.summary import summary
 from paribus.analysis.tables import Tables
 from paribus.analysis.wording import Finding
-from paribus.config.spec import flatten
+from paribus.config.nested import flatten
 from paribus.statistics.crossed import MIN_SEEDS
 from paribus.statistics.power import ALPHA
 from paribus.statistics.verdicts import Verdict, holm

@@ -16,7 +16,9 @@ from paribus.analysis.headroom import ProtocolScore, judge_headroom, read_scores
 from paribus.cli.console import PlainConsole
 from paribus.cli.display import Display
 from paribus.config.load import Loaded, load, typed
-from paribus.data.problems import load_problems
+from paribus.config.schema import ExperimentConfig
+from paribus.config.task import read_task
+from paribus.data.problems import ProblemSet, load_problems
 from paribus.design.matrix import expand
 from paribus.errors import RunFailed, UserError
 from paribus.evaluation.scoring import check_gold
@@ -76,11 +78,11 @@ def baseline(
         if data is not None:
             raise UserError(
                 f"--data {data}: {experiment} says which problems are asked",
-                "leave --data out; data.source=… changes what the file says",
+                "leave --data out; task=… changes what the file says",
             )
         whole, tested = load(experiment, values), load(experiment, [*values, *size])
     foreseen = _foresee(whole)
-    check_gold(load_problems(tested.config.data, tested.config.seed).read)  # no model's fault
+    check_gold(_problems(tested.config).read)  # no model's fault
     asked = [name.strip() for name in protocols.split(",")] if protocols is not None else []
     # A program reads stdout then; what is for people goes to stderr.
     console = PlainConsole(
@@ -106,26 +108,30 @@ def baseline(
     return _end(found)
 
 
+def _problems(config: ExperimentConfig) -> ProblemSet:
+    return load_problems(read_task(config.task), config.data, config.seed)
+
+
 def _source(data: str | None) -> list[str]:
     """Return the values that say which problems `--data` names."""
     if data in SOURCES:
         # Generated problems have no end, and an untuned model learns from none.
         sizes = ["data.train_size=1"] if data == "wordproblems" else []
-        return [f"data.source={data}", f"data.test_size={PROBLEMS}", *sizes]
+        return [f"task={data}", f"data.test_size={PROBLEMS}", *sizes]
     if data is None or not Path(data).is_dir():
         text = "--data is not given" if data is None else f"--data {data} is not a folder"
         raise UserError(
             text, f"give {', '.join(SOURCES)}, or a folder with train.jsonl and test.jsonl"
         )
     path = f"data.path={json.dumps(data)}"
-    return ["data.source=gsm8k", f"data.test_size={PROBLEMS}", path]
+    return ["task=gsm8k", f"data.test_size={PROBLEMS}", path]
 
 
 def _foresee(whole: Loaded) -> Foresight:
     """Return what the experiment can show. Raises UserError if that is nothing at all."""
     config = whole.config
     foresight = foresee(
-        n=len(load_problems(config.data, config.seed).test),
+        n=len(_problems(config).test),
         seeds=config.seeds,
         comparisons=expand(whole).comparisons,
         looks=config.looks or (),

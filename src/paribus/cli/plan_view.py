@@ -21,7 +21,7 @@ from paribus.cli.console import captioned, table_of
 from paribus.cli.plan_memory import probed, show_memory
 from paribus.cli.warnings import violation_lines
 from paribus.config.load import Loaded
-from paribus.config.spec import flatten
+from paribus.config.nested import flatten
 from paribus.design.matrix import Design
 from paribus.errors import UserError
 from paribus.planning.devices import GB

@@ -23,9 +23,12 @@ from typing import Any, TypeGuard
 from pydantic import TypeAdapter, ValidationError
 
 from paribus.config.keys import SCHEMA, explain_fault, nearest, shown_key
+from paribus.config.nested import flatten, nest
 from paribus.config.read import Origin, find_origin
 from paribus.config.schema import ArmConfig, ExperimentConfig
-from paribus.config.spec import SCORING, flatten, nest
+from paribus.config.spec import SCORING
+from paribus.config.task import GENERATED, is_task_file, read_task
+from paribus.errors import ConfigError
 from paribus.files import path_fault
 
 FIRST = 3
@@ -92,7 +95,7 @@ ARM_SECTIONS = frozenset(key.partition(".")[0] for key in ARM_DEFAULTS if "." in
 """`data`, `prompt`, ...: names that hold keys, and no value of their own."""
 ARM_FIELDS = frozenset(key.partition(".")[0] for key in ARM_DEFAULTS)
 
-_PATHS = ("data.path", "labels", "model")
+_PATHS = ("data.path", "labels", "model", "task")
 _PAIRS = (
     ("data.min_steps", "data.max_steps"),
     ("training.min_learning_rate", "training.learning_rate"),
@@ -105,19 +108,24 @@ def absolute_paths(flat: Mapping[str, Any], origins: Mapping[str, Origin]) -> di
     """Return dotted values with paths absolute: relative ones start at the stating file.
 
     `data.path` and `labels` are always paths; `model` is one if it starts with `./`, `../`, `/`
-    or `~`.
+    or `~`; `task` if it is a task file's.
     """
     resolved = dict(flat)
     for key in _PATHS:
         value = resolved.get(key)
-        is_path = key != "model" or str(value).startswith(("./", "../", "/", "~"))
-        if isinstance(value, str) and is_path:
+        if isinstance(value, str) and _is_path(key, value):
             file = find_origin(key, origins).file
             folder = file.parent if file else Path.cwd()
             # Path.expanduser raises for an unknown user; here the folder is missing later.
             home = os.path.expanduser(value)  # noqa: PTH111
             resolved[key] = os.path.normpath(folder.absolute() / home)
     return resolved
+
+
+def _is_path(key: str, value: str) -> bool:
+    if key == "task":
+        return is_task_file(value)
+    return key != "model" or value.startswith(("./", "../", "/", "~"))
 
 
 def check_experiment(
@@ -203,26 +211,44 @@ def _idle_problems(
             f"training.min_learning_rate={lowest} is ignored by training.schedule={schedule!r};"
             " set training.schedule=cosine or training.min_learning_rate=0"
         )
-    if value.get("data.group_by") is not None and value.get("data.source") == "wordproblems":
+    generated = value.get("task") == GENERATED
+    if value.get("data.group_by") is not None and generated:
         lines.append(
             f"{find_origin('data.group_by', origins)}: {arm}data.group_by names a key of a file, "
-            "and data.source='wordproblems' reads none; set data.group_by=null"
+            f"and task={GENERATED!r} reads none; set data.group_by=null"
         )
+    lines += _task_problems(value, origins, arm)
     if value.get("quantization") is not None and value.get("evaluation.engine") == "vllm":
         lines.append(
             f"{find_origin('evaluation.engine', origins)}: {arm}evaluation.engine='vllm' does not "
             "test a base rounded here (quantization='nf4'); set evaluation.engine=paribus"
         )
     endless = [key for key in _SIZES if value.get(key) == "all"]
-    if endless and value.get("data.source") == "wordproblems":
-        places = [find_origin(key, origins) for key in (*endless, "data.source")]
+    if endless and generated:
+        places = [find_origin(key, origins) for key in (*endless, "task")]
         place = next((origin for origin in places if origin.kind != "default"), places[0])
         lines.append(
-            f"{place}: {arm}data.source='wordproblems' has no end, so it has no"
+            f"{place}: {arm}task={GENERATED!r} has no end, so it has no"
             f" {' and '.join(f'{key}=all' for key in endless)}; set numbers, such as"
             f" {' '.join(f'{key}=100' for key in endless)}"
         )
     return lines
+
+
+def _task_problems(value: Mapping[str, Any], origins: Mapping[str, Origin], arm: str) -> list[str]:
+    """Return what is wrong with the task, which may be a file, and with the variant asked of it."""
+    name, variant = value.get("task"), value.get("data.variant")
+    if name is None or variant is None:
+        return []
+    try:
+        task = read_task(name)
+    except ConfigError as error:
+        return [f"{find_origin('task', origins)}: {arm}{error.message}; {error.remedy}"]
+    try:
+        task.of(variant)
+    except ConfigError as error:
+        return [f"{find_origin('data.variant', origins)}: {arm}{error.message}; {error.remedy}"]
+    return []
 
 
 def _override_problems(values: Mapping[str, Any], origins: Mapping[str, Origin]) -> list[str]:

@@ -33,9 +33,10 @@ from paribus.config.check import (
     settle_looks,
 )
 from paribus.config.keys import shown_key
+from paribus.config.nested import flatten, nest
 from paribus.config.read import Origin, find_origin, read_file, read_item, shown_path
 from paribus.config.schema import ExperimentConfig
-from paribus.config.spec import flatten, nest
+from paribus.config.task import is_task_file, read_task, shots_of
 from paribus.errors import ConfigError
 from paribus.files import path_fault
 from paribus.untrusted import find_secret
@@ -103,6 +104,7 @@ def _settled(path: Path, layers: Sequence[_Layer], dotlist: Sequence[str]) -> Lo
     with_paths = {*ARM_FIELDS, "labels"}
     shared = flatten({key: value for key, value in values.items() if key in with_paths})
     values |= nest(absolute_paths(shared, origins))
+    _take_from_task(values, origins)
     _refuse_secrets(values, origins)
     settle_looks(values, origins)
     config, problems = check_experiment(values, origins)
@@ -118,6 +120,27 @@ def _settled(path: Path, layers: Sequence[_Layer], dotlist: Sequence[str]) -> Lo
         path=path,
         overrides=tuple(dotlist),
     )
+
+
+def _take_from_task(values: dict[str, Any], origins: dict[str, Origin]) -> None:
+    """Add, in place, what a task file says of the experiment where that says nothing itself."""
+    name = values.get("task")
+    if not isinstance(name, str) or not is_task_file(name):
+        return
+    try:
+        task = read_task(name)
+    except ConfigError:
+        return  # told with the other faults
+    origin = Origin("file", Path(name))
+    evaluation, baseline = values.get("evaluation"), values.get("baseline", {})
+    longest = task.generation_kwargs.get("max_gen_toks")
+    if longest and (evaluation is None or isinstance(evaluation, dict)):
+        values["evaluation"] = {"max_new_tokens": longest, **(evaluation or {})}
+        origins.setdefault("evaluation.max_new_tokens", origin)
+    shots = shots_of(task)
+    if shots and isinstance(baseline, dict):
+        values["baseline"] = {"protocol": shots, **baseline}
+        origins.setdefault("baseline.protocol", origin)
 
 
 def _refuse_secrets(values: dict[str, Any], origins: dict[str, Origin]) -> None:

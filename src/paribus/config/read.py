@@ -25,7 +25,7 @@ from typing import Any, Literal
 import yaml
 
 from paribus.config.keys import SCHEMA, wants_text
-from paribus.config.spec import nest
+from paribus.config.nested import nest
 from paribus.errors import ConfigError
 from paribus.untrusted import printable
 

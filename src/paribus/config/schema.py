@@ -43,16 +43,16 @@ DEFAULT_RATES = {"full": 2e-5, "lora": 2e-4}
 
 @dataclass(config=_STRICT, frozen=True, kw_only=True)
 class DataConfig:
-    """Which problems are trained and tested on."""
+    """Which problems of the task are trained and tested on."""
 
-    source: Literal["gsm8k", "gsm8k_swapped", "wordproblems"] = "wordproblems"
-    """`wordproblems` are generated; `gsm8k_swapped` trains on test files and tests on train's."""
     path: str | None = None
-    """Folder with GSM8K's `train.jsonl`, `test.jsonl`, `test_socratic.jsonl`; null: the Hub."""
+    """Folder of the task's files, such as GSM8K's `train.jsonl` and `test.jsonl`; null: the task
+    file's own folder, or the Hub."""
     revision: str | None = None
     """Commit or tag of the data set on the Hub; null: its newest."""
-    variant: Literal["main", "socratic"] = "main"
-    """Solutions as plain steps, or with a sub-question before each step."""
+    variant: Name = "main"
+    """A variant of the task. Of GSM8K and generated problems: `main`, solutions as plain steps, or
+    `socratic`, with a sub-question before each step."""
     train_size: Size = "all"
     """Training problems, drawn by the experiment's seed; every arm gets the same ones."""
     test_size: Size = "all"
@@ -196,6 +196,9 @@ class ArmConfig:
 
     model: str = "gemma-3-270m"
     """`gemma-3-270m` (packaged), a folder with safetensors, or a Hub id."""
+    task: str = "wordproblems"
+    """`gsm8k`; `gsm8k_swapped`, which trains on its test files and tests on train's;
+    `wordproblems`, which are generated; or a task file (`.yaml`): docs/tasks.md."""
     revision: str | None = None
     """Commit or tag of the model on the Hub; null: its newest."""
     method: Literal["full", "lora", "none"] = "lora"

@@ -17,7 +17,9 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from paribus.config.nested import flatten
 from paribus.config.schema import ArmConfig, TrainingConfig
+from paribus.config.task import GENERATED, read_task
 from paribus.files import sha256_of_json
 from paribus.seeds import derive
 
@@ -92,6 +94,11 @@ class RunSpec:
             del (values[section] if section else values)[name]
         if Path(self.config.model).is_absolute():
             values["model"] = Path(self.config.model).name
+        task = read_task(values.pop("task"))
+        if task.preset:  # as before tasks could be anything but these
+            values["data"] = dict(sorted({**values["data"], "source": task.task}.items()))
+        else:
+            values["task"] = task.identity()
         values |= {"format": SPEC_FORMAT, "seed": self.seed}
         if self.trial:
             values["trial"] = True
@@ -120,7 +127,7 @@ def _unread(config: ArmConfig, *, trial: bool) -> list[str]:
         keys.append("evaluation.engine")
     if config.data.train_size != "all" and not trial:
         keys.append("data.validation_size")
-    if config.data.source == "wordproblems":
+    if config.task == GENERATED:
         keys += ["data.revision", "data.group_by"]
     else:
         keys.extend(_GENERATED_ONLY)
@@ -139,42 +146,6 @@ def _training(config: TrainingConfig) -> list[str]:
     if config.precision == "bf16":
         return ["training"]
     return [f"training.{field.name}" for field in fields(config) if field.name != "precision"]
-
-
-def flatten(nested: Mapping[Any, Any]) -> dict[str, Any]:
-    """Return `nested` as dotted key → leaf. Lists and empty mappings are leaves.
-
-    flatten({"data": {"variant": "main"}, "seed": 0}) gives {"data.variant": "main", "seed": 0}.
-    """
-    flat: dict[str, Any] = {}
-    for key, value in nested.items():
-        if isinstance(value, Mapping) and value:
-            flat |= {f"{key}.{inner}": leaf for inner, leaf in flatten(value).items()}
-        else:
-            flat[str(key)] = value
-    return flat
-
-
-def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """Return dotted key → leaf as nested mappings: the inverse of `flatten`.
-
-    Raises ValueError, naming the key, where a key is both a value and a section.
-    """
-    nested: dict[str, Any] = {}
-    for key, value in flat.items():
-        *sections, name = key.split(".")
-        place = nested
-        for section in sections:
-            place = place.setdefault(section, {})
-            if not isinstance(place, dict):
-                raise ValueError(f"{key}: {section} is a value and a section at once")
-        if value == {}:
-            place.setdefault(name, {})
-        elif name in place:
-            raise ValueError(f"{key} is a value and a section at once")
-        else:
-            place[name] = value
-    return nested
 
 
 def differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:

@@ -13,10 +13,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from paribus.config.schema import DataConfig
-from paribus.data import gsm8k, wordproblems
+from paribus.config.task import Task
+from paribus.data import wordproblems
+from paribus.data.documents import exists, problems_in, source_of
+from paribus.data.gsm8k import with_number
 from paribus.errors import DataError
 from paribus.files import sha256_of_json
-from paribus.records import Problem, Variant
+from paribus.records import Problem
 from paribus.seeds import derive
 
 FEW_SHOTS = 5
@@ -32,7 +35,8 @@ class ProblemSet:
         test: test problems, solutions in `test_variant`.
         validation: problems that learning rates are chosen by, solutions in the arm's variant.
         shots: the `FEW_SHOTS` solved examples; the first is the one-shot protocol's.
-        test_variant: the arm's variant, or main where the test file has no other.
+        test_variant: the arm's variant, or the task's first where the tests have no other.
+        layout: by which rows became text; "" where the task says how.
         train_duplicates: questions that occurred again in the training pool and were left out.
         test_duplicates: the same in the test pool.
         overlap: test questions that occurred in the training pool and were left out of it.
@@ -43,7 +47,8 @@ class ProblemSet:
     test: tuple[Problem, ...]
     validation: tuple[Problem, ...]
     shots: tuple[Problem, ...]
-    test_variant: Variant
+    test_variant: str
+    layout: str
     train_duplicates: int
     test_duplicates: int
     overlap: int
@@ -72,14 +77,21 @@ def hash_of_tests(problems: Sequence[Problem]) -> str:
     return sha256_of_json([[p.question, p.answer] for p in problems])
 
 
-def load_problems(data: DataConfig, seed: int) -> ProblemSet:
-    """Return the problems `data` asks for. Raises DataError if there are not enough."""
-    train_pool, test_pool, read, test_variant = _pools(data, seed)
-    distinct = _distinct(train_pool)
-    distinct_tests = _distinct(test_pool)
-    if data.source != "wordproblems":
+def load_problems(task: Task, data: DataConfig, seed: int) -> ProblemSet:
+    """Return the problems of `task` that `data` asks for.
+
+    Raises DataError if there are not enough, ConfigError if the task has no such variant.
+    """
+    pools = _generated(task, data, seed) if task.generated else _read(task, data)
+    distinct, distinct_tests = _distinct(pools.train), _distinct(pools.test)
+    if not task.generated:
         distinct = _shuffled(distinct, derive(seed, "train"))
         distinct_tests = _shuffled(distinct_tests, derive(seed, "test"))
+    if pools.held_out and data.test_size == "all":
+        raise DataError(
+            f"the task {task.task} has no test split, and data.test_size is 'all'",
+            "set data.test_size to how many training problems are held out, or give test: FILE",
+        )
     tests = _draw(distinct_tests, data.test_size)
     test_ids = {problem.id for problem in tests}
     pool = [problem for problem in distinct if problem.id not in test_ids]
@@ -89,38 +101,82 @@ def load_problems(data: DataConfig, seed: int) -> ProblemSet:
         test=tuple(tests),
         validation=tuple(validation),
         shots=tuple(shots),
-        test_variant=test_variant,
-        train_duplicates=len(train_pool) - len(distinct),
-        test_duplicates=len(test_pool) - len(distinct_tests),
-        overlap=len(distinct) - len(pool),
-        read=tuple(read),
+        test_variant=pools.written,
+        layout=pools.layout,
+        train_duplicates=len(pools.train) - len(distinct),
+        test_duplicates=len(pools.test) - len(distinct_tests),
+        overlap=0 if pools.held_out else len(distinct) - len(pool),
+        read=tuple(pools.read),
     )
 
 
-def _pools(
-    data: DataConfig, seed: int
-) -> tuple[list[Problem], list[Problem], list[Problem], Variant]:
-    """Return train pool, test pool, all that was read, and the variant of the tests' solutions."""
-    variant = Variant(data.variant)
-    if data.source == "wordproblems":
-        train_pool, tests = _generated(data, seed, variant)
-        return train_pool, tests, [*train_pool, *tests], variant
-    train, test = ("test", "train") if data.source == "gsm8k_swapped" else ("train", "test")
-    train_pool = gsm8k.read(data.path, data.revision, variant, train)
-    # Tests are drawn from the main file in every arm, so that no file can change the draw.
-    tests = gsm8k.read(data.path, data.revision, Variant.MAIN, test, data.group_by)
-    written = variant if gsm8k.has(data.path, variant, test) else Variant.MAIN
-    read = [*train_pool, *tests]
-    if written is not Variant.MAIN:
-        other = gsm8k.read(data.path, data.revision, written, test)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Pools:
+    """What there is to draw from.
+
+    Attributes:
+        read: all problems that were read; written: the variant of the tests' solutions.
+        layout: of the rows, "" where the task says itself how they become text.
+        held_out: whether tests come from the training problems, as there is no other split.
+    """
+
+    train: list[Problem]
+    test: list[Problem]
+    read: list[Problem]
+    written: str
+    layout: str = ""
+    held_out: bool = False
+
+
+def _read(task: Task, data: DataConfig) -> _Pools:
+    variant, base = task.of(data.variant), task.base
+    train, layout = read_split(variant, data, "train")
+    held_out = source_of(base, data, "test") is None
+    if held_out:
+        base_train, _ = read_split(base, data, "train")
+        tests, read = base_train, [*train, *base_train]
+    else:
+        # Tests are drawn from the first variant in every arm, so that no file can change the draw.
+        tests, _ = read_split(base, data, "test", data.group_by)
+        read = [*train, *tests]
+    written = data.variant if exists(variant, data) or held_out else next(iter(task.variants))
+    if written != next(iter(task.variants), "main"):
+        own = replace(variant, where=base.where)
+        other, _ = read_split(own, data, "train" if held_out else "test")
         read += other
         tests = _with_solutions(tests, {problem.id: problem for problem in other}, written)
-    return train_pool, tests, read, written
+    return _Pools(
+        train=train,
+        test=tests,
+        read=read,
+        written=written,
+        layout=layout,
+        held_out=held_out,
+    )
 
 
-def _generated(
-    data: DataConfig, seed: int, variant: Variant
-) -> tuple[list[Problem], list[Problem]]:
+def read_split(
+    task: Task, data: DataConfig, split: str, group_by: str | None = None
+) -> tuple[list[Problem], str]:
+    """Return the problems of a split, "train" or "test", in its order, and their rows' layout.
+
+    `task` has the values of a variant (`Task.of`). Raises DataError, or NotHere where the Hub does
+    not give them.
+    """
+    source = source_of(task, data, split)
+    if source is None:
+        raise DataError(
+            f"the task {task.task} does not say where its {split} problems are",
+            f"state {split}: FILE, dataset_path, or dataset_kwargs.data_files in the task file",
+        )
+    problems, layout = problems_in(source, task, group_by)
+    if task.scores_numbers:
+        problems = [with_number(problem, strict=task.preset) for problem in problems]
+    return problems, layout.name if layout else ""
+
+
+def _generated(task: Task, data: DataConfig, seed: int) -> _Pools:
+    task.of(data.variant)
     if data.train_size == "all" or data.test_size == "all":
         raise DataError(
             "generated problems have no end: data.train_size and data.test_size are 'all'",
@@ -130,18 +186,19 @@ def _generated(
         seed=derive(seed, "wordproblems"),
         train_size=data.train_size + FEW_SHOTS + data.validation_size,
         test_size=data.test_size,
-        variant=variant,
+        variant=data.variant,
         steps=(data.min_steps, data.max_steps),
         max_number=data.max_number,
     )
     # What lies behind the training problems is turned round, so that the shots, at the very end,
     # are the same for every number of validation problems.
     behind = data.train_size + 1
-    return [*train[:behind], *reversed(train[behind:])], test
+    pool = [*train[:behind], *reversed(train[behind:])]
+    return _Pools(train=pool, test=test, read=[*pool, *test], written=data.variant)
 
 
 def _with_solutions(
-    problems: Sequence[Problem], other: dict[str, Problem], variant: Variant
+    problems: Sequence[Problem], other: dict[str, Problem], variant: str
 ) -> list[Problem]:
     missing = [problem.question for problem in problems if problem.id not in other]
     if missing:

@@ -137,15 +137,16 @@ _UNREAD = {
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 
 
-def read_rows(path: Path) -> Iterator[Row]:
+def read_rows(path: Path, *, table: bool = False) -> Iterator[Row]:
     """Yield the rows in the file `path`, in its order. Raises DataError.
 
     A byte order mark is dropped, blank lines are left out. In a table and in Parquet a cell that is
-    empty states nothing, but for a completion's.
+    empty states nothing, but for a completion's. With `table`, a table may have any columns, and
+    what is empty in it is an empty text.
     """
     try:
         with open_file(path) as file:
-            yield from _rows(file, path)
+            yield from _rows(file, path, table=table)
     except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
         reason = getattr(error, "strerror", None) or error
         raise DataError(
@@ -153,7 +154,7 @@ def read_rows(path: Path) -> Iterator[Row]:
         ) from error
 
 
-def _rows(file: Any, path: Path) -> Iterator[Row]:
+def _rows(file: Any, path: Path, *, table: bool) -> Iterator[Row]:
     """Yield the rows in `file`, a buffered reader of bytes."""
     head: bytes = file.peek(16)
     for magic, unpack in _PACKED.items():
@@ -165,14 +166,14 @@ def _rows(file: Any, path: Path) -> Iterator[Row]:
         if head.startswith(magic):
             raise DataError(f"{path} is {what}", remedy)
     if head.startswith(_PARQUET):
-        yield from _parquet(file, path)
+        yield from _parquet(file, path, table=table)
         return
     encoding = json.detect_encoding(head[:4])
     if _is_binary(head, encoding):
         raise DataError(f"{path} is binary, not text", f"{_LINES}, a table (CSV) or Parquet")
     if encoding.startswith(("utf-16", "utf-32")):
         file = io.BytesIO(_decoded(_rest(file, path), encoding, path).encode())
-    yield from _text_rows(file, path)
+    yield from _text_rows(file, path, table=table)
 
 
 def _is_binary(head: bytes, encoding: str) -> bool:
@@ -185,28 +186,28 @@ def _is_binary(head: bytes, encoding: str) -> bool:
     return encoding.startswith("utf-8") and b"\0" in head
 
 
-def _text_rows(file: IO[bytes], path: Path) -> Iterator[Row]:
+def _text_rows(file: IO[bytes], path: Path, *, table: bool) -> Iterator[Row]:
     """Yield the rows of a text in UTF-8; its first character says which form it has."""
     lines = _lines(file, path)
     number, first = next(((n, line) for n, line in lines if line.strip()), (0, b""))
     text = first.removeprefix(b"\xef\xbb\xbf").lstrip()
     if text.startswith(b"["):
         yield from _list(text + _rest(file, path), path, number)
-    elif text.startswith(b"{") or not _is_header(text):
+    elif text.startswith(b"{") or not (_is_header(text) or (table and text)):
         more: Iterator[tuple[str, bytes]] = (
             (f"{path}:{number}", line) for number, line in lines if line.strip()
         )
         if text:
             row = _first_object(first, file, path, number)
             second = next(more, None)
-            if second is None:
+            if second is None and not table:
                 check_unwrapped(*row)
             yield row
             more = chain([second] if second else [], more)
         for where, line in more:
             yield where, object_in(line, where)
     else:
-        yield from _table(text + _rest(file, path), path, number)
+        yield from _table(text + _rest(file, path), path, number, empty=table)
 
 
 def _lines(file: IO[bytes], path: Path) -> Iterator[tuple[int, bytes]]:
@@ -294,7 +295,7 @@ def _delimiter(header: str) -> str:
     return max(",;\t", key=header.count)
 
 
-def _table(content: bytes, path: Path, number: int) -> list[Row]:
+def _table(content: bytes, path: Path, number: int, *, empty: bool) -> list[Row]:
     """Return the rows of a table whose header is line `number`."""
     text = _decoded(content, "utf-8", path)
     header = text.partition("\n")[0]
@@ -314,7 +315,8 @@ def _table(content: bytes, path: Path, number: int) -> list[Row]:
                 message = f"{where}: {len(cells)} cells; the header has {len(names)}"
                 raise DataError(message, "put a cell that holds a comma or a line end in quotes")
             if cells:
-                found.append((where, _stated(dict(zip(names, cells, strict=True)))))
+                row = dict(zip(names, cells, strict=True))
+                found.append((where, row if empty else _stated(row)))
     except csv.Error as error:
         raise DataError(f"{where}: not a table (CSV) from this line on: {error}", MEND) from error
     finally:
@@ -331,7 +333,7 @@ def _stated(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _parquet(file: IO[bytes], path: Path) -> Iterator[Row]:
+def _parquet(file: IO[bytes], path: Path, *, table: bool) -> Iterator[Row]:
     try:
         import pyarrow
         from pyarrow import parquet
@@ -341,12 +343,12 @@ def _parquet(file: IO[bytes], path: Path) -> Iterator[Row]:
             "install it (pip install pyarrow), or give JSON lines",
         ) from error
     try:
-        table = parquet.ParquetFile(file)
-        if table.metadata.num_rows > MAX_ROWS:
+        packed = parquet.ParquetFile(file)
+        if packed.metadata.num_rows > MAX_ROWS:
             raise DataError(f"{path} has more than {MAX_ROWS:,} rows", "give it in parts")
         numbers = count(1)
-        for batch in table.iter_batches(batch_size=1024):
+        for batch in packed.iter_batches(batch_size=1024):
             for row in batch.to_pylist():
-                yield f"{path}, row {next(numbers)}", _stated(row)
+                yield f"{path}, row {next(numbers)}", row if table else _stated(row)
     except (pyarrow.ArrowException, ValueError, OSError, NotImplementedError) as error:
         raise DataError(f"{path} cannot be read as Parquet: {error}", "write it again") from error

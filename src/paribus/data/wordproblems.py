@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from paribus.errors import DataError
-from paribus.records import Problem, Variant
+from paribus.records import Problem
 from paribus.seeds import derive
 
 MAX_STEPS = 5
@@ -114,7 +114,7 @@ def generate_problems(
     seed: int,
     train_size: int,
     test_size: int,
-    variant: Variant,
+    variant: str,
     steps: tuple[int, int] = (1, 2),
     max_number: int = 20,
 ) -> tuple[list[Problem], list[Problem]]:
@@ -154,7 +154,7 @@ def _check(train_size: int, test_size: int, steps: tuple[int, int], max_number: 
 
 
 def _draw_side(
-    side: str, size: int, seed: int, variant: Variant, steps: tuple[int, int], max_number: int
+    side: str, size: int, seed: int, variant: str, steps: tuple[int, int], max_number: int
 ) -> list[Problem]:
     rng = random.Random(derive(seed, "wordproblems", side))
     problems: list[Problem] = []
@@ -210,7 +210,7 @@ def _value(tree: Node | int) -> int:
     return tree if isinstance(tree, int) else tree.value
 
 
-def _render(tree: Node, rng: random.Random, variant: Variant) -> Problem:
+def _render(tree: Node, rng: random.Random, variant: str) -> Problem:
     chain = [tree]
     while isinstance(chain[0].left, Node):
         chain.insert(0, chain[0].left)
@@ -232,6 +232,6 @@ def _render(tree: Node, rng: random.Random, variant: Variant) -> Problem:
         ask = f"How many {things} does {owner} have{tail}?"
         term = f"{_value(step.left)}{step.kind.operation}{_value(step.right)}"
         line = f"{owner} has {term}=<<{term}={step.value}>>{step.value} {things}{tail}."
-        lines.append(f"{ask} ** {line}" if variant is Variant.SOCRATIC else line)
+        lines.append(f"{ask} ** {line}" if variant == "socratic" else line)
     lines.append(f"#### {tree.value}")
     return Problem(question=question + ask, solution="\n".join(lines), answer=str(tree.value))

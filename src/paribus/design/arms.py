@@ -12,7 +12,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from paribus.config.check import ARM_DEFAULTS
 from paribus.config.load import Loaded
@@ -44,20 +44,21 @@ class Arm:
 
 
 def find_baselines(tuned: Sequence[Arm], loaded: Loaded) -> dict[str, Arm]:
-    """Return the baseline of each tuned arm, by the arm's name: one per model and format."""
+    """Return the baseline of each tuned arm, by the arm's name: one per model, format and task."""
     top, baseline = loaded.config, loaded.config.baseline
     if baseline is None:
         return {}
-    first: dict[tuple[str, str | None, str], Arm] = {}
+    first: dict[_Kind, Arm] = {}
     for arm in tuned:
         first.setdefault(_kind(arm), arm)
     made = {}
     for kind, arm in first.items():
-        # The model is always named; revision and format only where they tell baselines apart.
+        # The model is always named; the others only where they tell baselines apart.
         also = [p for own in tuned if _kind(own) == kind for p in own.config.evaluation.also]
-        told = [kind[place] for place in (1, 2) if len({other[place] for other in first}) > 1]
+        told = [kind[place] for place in (1, 2, 3) if len({other[place] for other in first}) > 1]
         config = ArmConfig(
             model=arm.config.model,
+            task=arm.config.task,
             revision=arm.config.revision,
             method="none",
             data=top.data,
@@ -70,7 +71,7 @@ def find_baselines(tuned: Sequence[Arm], loaded: Loaded) -> dict[str, Arm]:
             ),
         )
         origins = {key: loaded.origins[key] for key in ARM_DEFAULTS}
-        origins |= {key: arm.origins[key] for key in ("model", "revision", "prompt.format")}
+        origins |= {key: arm.origins[key] for key in ("model", "task", "revision", "prompt.format")}
         asked = loaded.origins["baseline.protocol"]
         origins |= {"method": asked, "evaluation.protocol": asked}
         name = name_of(["baseline", kind[0], *told]) if len(first) > 1 else "baseline"
@@ -78,9 +79,12 @@ def find_baselines(tuned: Sequence[Arm], loaded: Loaded) -> dict[str, Arm]:
     return {arm.name: made[_kind(arm)] for arm in tuned}
 
 
-def _kind(arm: Arm) -> tuple[str, str | None, str]:
+_Kind: TypeAlias = tuple[str, str | None, str, str]
+
+
+def _kind(arm: Arm) -> _Kind:
     """Return what an arm shares with its baseline alone."""
-    return arm.config.model, arm.config.revision, arm.config.prompt.format
+    return arm.config.model, arm.config.revision, arm.config.prompt.format, arm.config.task
 
 
 def set_by_method(

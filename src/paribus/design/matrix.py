@@ -24,9 +24,10 @@ from typing import Any
 
 from paribus.config.check import ARM_DEFAULTS, build_arm
 from paribus.config.load import Loaded
+from paribus.config.nested import flatten
 from paribus.config.read import Origin, find_origin
 from paribus.config.schema import DEFAULT_RATES
-from paribus.config.spec import RunSpec, flatten
+from paribus.config.spec import RunSpec
 from paribus.design.arms import Arm, arm_name, find_baselines, name_of, refuse_names, set_by_method
 from paribus.design.pairs import (
     Contrast,

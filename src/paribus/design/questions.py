@@ -17,8 +17,9 @@ from typing import Any
 
 from paribus.config.keys import named_key
 from paribus.config.load import Loaded
+from paribus.config.nested import flatten
 from paribus.config.read import Origin, find_origin
-from paribus.config.spec import EXECUTION, RATE_KEYS, SCORING, TESTING, covers, differences, flatten
+from paribus.config.spec import EXECUTION, RATE_KEYS, SCORING, TESTING, covers, differences
 from paribus.design.arms import set_by_method
 from paribus.design.pairs import Contrast, auto_contrasts, listed, listed_contrasts
 from paribus.errors import UserError

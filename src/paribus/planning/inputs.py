@@ -16,6 +16,7 @@ from statistics import median
 from typing import Any
 
 from paribus.config.schema import ArmConfig
+from paribus.config.task import read_task
 from paribus.data.problems import ProblemSet, load_problems
 from paribus.errors import ModelError, NotHere, PromptError
 from paribus.evaluation.scoring import check_gold
@@ -149,7 +150,7 @@ def prepare(config: ArmConfig, seed: int, *, trial: bool = False) -> Inputs:
 
     Raises UserError: DataError, ModelError, PromptError, or NotHere.
     """
-    problems = load_problems(config.data, seed)
+    problems = load_problems(read_task(config.task), config.data, seed)
     check_gold(problems.read, style=_taught(config))
     _check_packages(config)
     source = _source(config.model, config.revision)

@@ -15,7 +15,7 @@ from paribus.analysis.conditions import circumstances, differing_settings, share
 from paribus.analysis.effects import effect_name, effect_sentence
 from paribus.analysis.findings import Analysis
 from paribus.analysis.tables import Score, Tables
-from paribus.config.spec import flatten
+from paribus.config.nested import flatten
 from paribus.evaluation.scoring import SCORERS
 from paribus.report import units
 from paribus.report.drawing import run_name

@@ -78,7 +78,7 @@ def model_card(inputs: Inputs, config: ArmConfig) -> str:
         f"- Base: {config.model} ({inputs.source.identity})",
         f"- Method: {method}; learning rate {training.learning_rate}, "
         f"batches of {training.batch_size}",
-        f"- Data: {len(inputs.examples)} training problems of {data.source}, {data.variant}",
+        f"- Data: {len(inputs.examples)} training problems of {config.task}, {data.variant}",
         f"- Prompts: {config.prompt.format}; texts end with token {stop}, "
         f"`{inputs.tokenizer.convert_ids_to_tokens(stop)}`",
     ]

@@ -104,6 +104,6 @@ def _data(inputs: Inputs) -> DataCounts:
         overlap=problems.overlap,
         overlap_exact=overlaps(*sets, contained_exactly),
         overlap_13gram=overlaps(*sets, contained_13gram),
-        test_variant=problems.test_variant.value,
+        test_variant=problems.test_variant,
         shot_id=problems.shot.id,
     )

@@ -29,6 +29,7 @@ from paribus.store.runs import (
     append_event,
     as_generation,
     as_likelihood,
+    generation_row,
     write_generations,
     write_heldout,
 )
@@ -122,7 +123,7 @@ def _by_piece(
         if piece is None:
             found, cost = decode(slice(start, start + size))
             piece = {
-                "generations": [asdict(generation) for generation in found],
+                "generations": [generation_row(generation) for generation in found],
                 "cost": cost.record(),
             }
             pieces.write(name, piece)
@@ -153,7 +154,7 @@ def _measure_heldout(model: nn.Module, job: Job, pieces: Pieces, kept: Kept) -> 
         )
         piece = {"rows": [asdict(likelihood) for likelihood in found], "figures": figures.record()}
         pieces.write(LIKELIHOOD, piece)
-    variant = spec.config.data.variant if inputs.trial else inputs.problems.test_variant.value
+    variant = spec.config.data.variant if inputs.trial else inputs.problems.test_variant
     summary = LikelihoodSummary(**piece["figures"], variant=variant)
     append_event(pieces.folder, {"event": "likelihood", **summary.record()})
     write_heldout(pieces.folder, map(as_likelihood, piece["rows"]))

@@ -158,6 +158,7 @@ def _run(
     also = tuple(name for name in evaluation.also if name == f"{protocol}+calculator")
     config = ArmConfig(
         model=model,
+        task=shared.task,
         revision=revision,
         method="none",
         data=shared.data,

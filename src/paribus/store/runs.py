@@ -148,7 +148,9 @@ def write_generations(folder: RunFolder, protocol: str, generations: Iterable[Ge
     """Store what the model wrote, whole or not at all."""
     path = folder.generations(protocol)
     with writing(path):
-        write_text(path, "".join(json_line(asdict(generation)) for generation in generations))
+        write_text(
+            path, "".join(json_line(generation_row(generation)) for generation in generations)
+        )
 
 
 def read_generations(path: Path) -> list[Generation]:
@@ -171,14 +173,31 @@ def _read_rows(path: Path, from_row: Callable[[dict[str, Any]], _Row]) -> list[_
         ) from error
 
 
+_OPTIONAL = ("answers", "choices", "choice_nlls", "document")
+"""Of a generation: not in its row where there is nothing to say."""
+_KINDS: dict[str, type] = {
+    "num_tokens": int,
+    "answers": list,
+    "choices": list,
+    "choice_nlls": list,
+    "document": dict,
+}
+
+
+def generation_row(generation: Generation) -> dict[str, Any]:
+    """Return the row of JSON that `as_generation` reads."""
+    row = asdict(generation)
+    return {name: value for name, value in row.items() if name not in _OPTIONAL or value}
+
+
 def as_generation(row: dict[str, Any]) -> Generation:
     """Return the generation in a row of JSON. Raises TypeError, ValueError or KeyError."""
-    generation = Generation(**{**row, "stop": Stop(row["stop"])})
     for name, value in row.items():
-        kind = int if name == "num_tokens" else str
+        kind = _KINDS.get(name, str)
         if not isinstance(value, kind) or isinstance(value, bool):
             raise TypeError(f"{name} is {value!r}, which is not of type {kind.__name__}")
-    return generation
+    lists = {name: tuple(row[name]) for name in _OPTIONAL[:3] if name in row}
+    return Generation(**{**row, **lists, "stop": Stop(row["stop"])})
 
 
 def as_likelihood(row: dict[str, Any]) -> Likelihood:

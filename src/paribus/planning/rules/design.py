@@ -9,6 +9,7 @@ that neither a run, which loads the cards of its probes, nor `explain` should pa
 from pathlib import Path
 
 from paribus.config.schema import ArmConfig
+from paribus.config.task import read_task
 from paribus.models import packaged
 from paribus.planning.rules.card import Facts, Rule, Severity
 from paribus.prompts.formats import protocols
@@ -72,8 +73,9 @@ def _unpinned(facts: Facts) -> str | None:
     local = config.model == packaged.NAME or Path(config.model).is_absolute()
     if not local and config.revision is None:
         open_ends.append(f"model={config.model} without revision")
-    if config.data.source != "wordproblems" and not (config.data.path or config.data.revision):
-        open_ends.append(f"data.source={config.data.source} without data.revision")
+    hub = read_task(config.task).dataset_path is not None
+    if hub and not (config.data.path or config.data.revision):
+        open_ends.append(f"task={config.task} without data.revision")
     return ", ".join(open_ends) or None
 
 

@@ -10,6 +10,7 @@ already quantised, or that need code of their own, are refused by `models/load`.
 
 from typing import Final
 
+from paribus.config.task import GENERATED
 from paribus.planning.rules.card import Facts, Rule, Severity
 
 _TRIED: Final = frozenset((
@@ -89,10 +90,10 @@ def _with_images(facts: Facts) -> str | None:
 
 
 def _known_problems(facts: Facts) -> str | None:
-    source, family = facts.config.data.source, _family(facts)
-    if source == "wordproblems" or family not in _CONTAMINATED:
+    task, family = facts.config.task, _family(facts)
+    if task == GENERATED or family not in _CONTAMINATED:
         return None
-    return f"{facts.config.model} ({family}) is tested on {source}"
+    return f"{facts.config.model} ({family}) is tested on {task}"
 
 
 RULES: tuple[Rule, ...] = (
@@ -203,7 +204,7 @@ RULES: tuple[Rule, ...] = (
         ),
         instead=(
             "Compare arms of one model only, test the baseline, and repeat the main comparison on "
-            "generated problems (data.source=wordproblems)."
+            "generated problems (task=wordproblems)."
         ),
         check=_known_problems,
     ),

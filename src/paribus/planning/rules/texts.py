@@ -13,6 +13,7 @@ import re
 from typing import Any
 
 from paribus.config.schema import ArmConfig
+from paribus.config.task import read_task
 from paribus.data.alike import about_alike
 from paribus.files import read_json
 from paribus.planning.inputs import Inputs
@@ -52,7 +53,7 @@ def token_facts(inputs: Inputs, config: ArmConfig) -> TokenFacts:
 
 def _alike(inputs: Inputs, config: ArmConfig) -> str:
     """Say how alike the tested problems are. Those generated are independent: `data.alike`."""
-    if config.data.source == "wordproblems":
+    if read_task(config.task).generated:
         return ""
     asked = inputs.tested
     return about_alike(

@@ -1,0 +1,107 @@
+"""Templates of a task file: Jinja over the columns of a row, in a sandbox.
+
+    render("Q: {{ question }}", {"question": "1 + 1?"}, "x.csv:2")     # "Q: 1 + 1?"
+    value_of("doc.answers.0", {"doc": {"answers": ["2"]}}, "x.csv:2")  # "2": a column, by its name
+
+As lm-evaluation-harness renders them: a column that a template names and a row lacks is an error,
+blanks at its end stay, and there is a filter `regex_replace`.
+"""
+
+import ast
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from jinja2 import StrictUndefined, Template, TemplateError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from paribus.errors import DataError
+
+MAX_TEXT = 1_000_000
+"""Characters of a rendered text: more is a template that runs away."""
+
+_FAULTS = (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError,
+           RecursionError, MemoryError, re.error)  # fmt: skip
+_PATH = re.compile(r"[^\s{}%#]+")
+
+
+def _regex_replace(text: str, pattern: str, repl: str, count: int = 0) -> str:
+    return re.sub(pattern, repl, text, count=count)
+
+
+def _environment() -> ImmutableSandboxedEnvironment:
+    environment = ImmutableSandboxedEnvironment(
+        undefined=StrictUndefined, keep_trailing_newline=True
+    )
+    environment.filters["regex_replace"] = _regex_replace
+    return environment
+
+
+@lru_cache(maxsize=256)
+def _compiled(template: str) -> Template:
+    return _environment().from_string(template)
+
+
+def render(template: str, row: Mapping[str, Any], where: str) -> str:
+    """Return `template` filled with the columns of `row`.
+
+    Raises DataError, naming `where` the row stands: the template is not Jinja, names a column that
+    is not there, or does what the sandbox refuses.
+    """
+    try:
+        text = _compiled(template).render(row)
+    except _FAULTS as error:
+        raise DataError(
+            f"{where}: the template {template[:60]!r} fails: {type(error).__name__}: "
+            f"{str(error)[:120]}; columns: {_listed(row)}",
+            "correct the template in the task file, or the row",
+        ) from error
+    if len(text) > MAX_TEXT:
+        raise DataError(
+            f"{where}: the template {template[:60]!r} gives {len(text):,} characters; the most "
+            f"are {MAX_TEXT:,}",
+            "correct the template",
+        )
+    return text
+
+
+def value_of(template: str, row: Mapping[str, Any], where: str) -> Any:
+    """Return the value of the column that `template` names, dotted or not; else it is rendered.
+
+    A text that reads as a Python list is one, as in lm-eval. Raises DataError as `render`.
+    """
+    if template in row:
+        return row[template]
+    if _PATH.fullmatch(template):
+        return _inside(template, row, where)
+    text = render(template, row, where)
+    if text.startswith("[") and text.endswith("]"):
+        try:
+            return ast.literal_eval(text)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            return text
+    return text
+
+
+def holds(condition: str, row: Mapping[str, Any], where: str) -> bool:
+    """Return whether the Jinja expression `condition` is true of `row`. Raises DataError."""
+    expression = condition.strip().removeprefix("{{").removesuffix("}}")
+    return render(f"{{{{ 1 if ({expression}) else 0 }}}}", row, where) == "1"
+
+
+def _inside(path: str, row: Mapping[str, Any], where: str) -> Any:
+    value: Any = row
+    for step in path.split("."):
+        try:
+            value = value[int(step)] if isinstance(value, list) else value[step]
+        except (LookupError, ValueError, TypeError) as error:
+            raise DataError(
+                f"{where}: there is no column {path!r}: nothing is under {step!r}",
+                f"fix or remove the line, or name one of its columns in the task: {_listed(row)}",
+            ) from error
+    return value
+
+
+def _listed(row: Mapping[str, Any]) -> str:
+    return ", ".join(map(str, row))[:200] or "none"
