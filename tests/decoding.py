@@ -34,8 +34,8 @@ class Ids:
 def prompts_of(tokenizer, shots: int, questions=QUESTIONS) -> list[Prompt]:
     made = []
     for question in questions:
-        text = render_prompt(question, format="raw", shots=[SHOT] * shots, tokenizer=tokenizer)
         problem = Problem(question=question, solution="#### 4", answer="4")
+        text = render_prompt(problem, format="raw", shots=[SHOT] * shots, tokenizer=tokenizer)
         (ids,) = encode_prompts([text], tokenizer)
         made.append(Prompt(problem=problem, text=text, ids=ids))
     return made

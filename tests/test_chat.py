@@ -14,7 +14,7 @@ from paribus.errors import PromptError
 from paribus.planning.inputs import prepare
 from paribus.planning.rules.texts import token_facts
 from paribus.prompts.encode import Encoded, encode_examples, encode_prompts
-from paribus.prompts.formats import render_example, render_prompt, stop_token
+from paribus.prompts.formats import Frame, render_example, render_prompt, stop_token
 from paribus.records import Problem
 
 SHOT = Problem(question="1+1?", solution="2\n#### 2", answer="2")
@@ -69,18 +69,21 @@ SOLUTIONS = st.builds(
 
 def rendered(name: str, solution: str = SOLUTION, shots=(), system: str | None = None):
     return render_example(
-        QUESTION,
-        solution,
+        Problem(question=QUESTION, solution=solution, answer=""),
         format="chat",
         shots=shots,
         tokenizer=TOKENIZERS[name],
-        system=system,
+        frame=Frame(system=system),
     )
 
 
 def asked(name: str, shots=(), system: str | None = None) -> str:
     return render_prompt(
-        QUESTION, format="chat", shots=shots, tokenizer=TOKENIZERS[name], system=system
+        Problem(question=QUESTION, solution="", answer=""),
+        format="chat",
+        shots=shots,
+        tokenizer=TOKENIZERS[name],
+        frame=Frame(system=system),
     )
 
 
@@ -177,7 +180,13 @@ def test_a_template_without_a_place_for_a_system_message_is_refused(name, shots)
 
 def test_a_raw_prompt_has_no_system_message():
     with pytest.raises(PromptError, match="no place for a system message: 'Be brief.'") as caught:
-        render_example("1?", "1", format="raw", shots=(), tokenizer=None, system="Be brief.")
+        render_example(
+            Problem(question="1?", solution="1", answer="1"),
+            format="raw",
+            shots=(),
+            tokenizer=None,
+            frame=Frame(system="Be brief."),
+        )
     assert "prompt.format=chat" in caught.value.remedy
 
 
@@ -264,8 +273,9 @@ CHANGED = {
 def test_a_template_that_writes_a_turn_in_two_ways_is_refused(template, message):
     tokenizer = FAMILIES["qwen2.5"].tokenizer()
     tokenizer.chat_template = template
+    problem = Problem(question="2+2?", solution="4" * 99, answer="4")
     with pytest.raises(PromptError) as caught:
-        render_example("2+2?", "4" * 99, format="chat", shots=(), tokenizer=tokenizer)
+        render_example(problem, format="chat", shots=(), tokenizer=tokenizer)
     assert message in caught.value.message
 
 

@@ -486,3 +486,10 @@ def test_no_bytes_raise_anything_but_a_config_error(
     with contextlib.suppress(ConfigError):
         expand(load(path, ["training.epochs=2", "data.train_size=9", "data.test_size=9"]))
     path.unlink()
+
+
+def test_a_key_of_an_earlier_version_is_named_by_todays(folder: Path) -> None:
+    said = refusal("data: {source: gsm8k}\n")
+    assert "x.yaml:1: data.source is `task` now" in said
+    assert "data.source is `task` now" in refusal("model: gemma-3-270m\n", "data.source=gsm8k")
+    assert "data.source is `task` now" in refusal("matrix: {data.source: [gsm8k]}\n")

@@ -22,8 +22,7 @@ def examples(tokenizer) -> list[Encoded]:
     )
     rendered = [
         render_example(
-            problem.question,
-            problem.solution,
+            problem,
             format="raw",
             shots=train if number == 4 else (),
             tokenizer=tokenizer,

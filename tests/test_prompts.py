@@ -52,11 +52,13 @@ TEXT = st.text(st.characters(codec="utf-8", exclude_characters="<"), max_size=40
 
 
 def render(format: str, shots: int, tokenizer, question: str = QUESTION) -> str:
-    return render_prompt(question, format=format, shots=[SHOT] * shots, tokenizer=tokenizer)
+    problem = Problem(question=question, solution="", answer="")
+    return render_prompt(problem, format=format, shots=[SHOT] * shots, tokenizer=tokenizer)
 
 
 def rendered(format: str, tokenizer, question: str = QUESTION, solution: str = SOLUTION):
-    return render_example(question, solution, format=format, shots=(), tokenizer=tokenizer)
+    problem = Problem(question=question, solution=solution, answer="")
+    return render_example(problem, format=format, shots=(), tokenizer=tokenizer)
 
 
 def example(format: str, tokenizer, question: str = QUESTION, solution: str = SOLUTION) -> Encoded:

@@ -94,5 +94,6 @@ def test_a_date_in_the_template_is_in_the_prompt() -> None:
     tokenizer.chat_template = (
         "{{ strftime_now('%Y') }} {% for m in messages %}{{ m['content'] }}<eos>{% endfor %}"
     )
-    prompt = render_prompt("1+1?", format="chat", shots=(), tokenizer=tokenizer)
+    problem = Problem(question="1+1?", solution="2", answer="2")
+    prompt = render_prompt(problem, format="chat", shots=(), tokenizer=tokenizer)
     assert prompt == f"{datetime.now().year} 1+1?<eos>"  # noqa: DTZ005  # as transformers asks it

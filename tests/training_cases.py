@@ -25,10 +25,7 @@ def word_problems():
     tokenizer = tiny_tokenizer()
     problems, _ = wordproblems.generate_problems(seed=1, train_size=32, test_size=1, variant="main")
     rendered = [
-        render_example(
-            problem.question, problem.solution, format="raw", shots=(), tokenizer=tokenizer
-        )
-        for problem in problems
+        render_example(problem, format="raw", shots=(), tokenizer=tokenizer) for problem in problems
     ]
     prompts, solutions = zip(*rendered, strict=True)
     return encode_examples(prompts, solutions, tokenizer.eos_token_id, tokenizer)

@@ -23,6 +23,7 @@ from paribus.models.fast.layers import load_adapter
 from paribus.models.load import load_model
 from paribus.models.source import find_model, load_tokenizer
 from paribus.prompts.formats import render_prompt
+from paribus.records import Problem
 
 
 @pytest.fixture
@@ -190,11 +191,14 @@ TEMPLATES: dict[str, tuple[Any, str]] = {  # what a template tries: how it is re
 }
 
 
+WHY = Problem(question="Why?", solution="", answer="")
+
+
 @pytest.mark.parametrize(("template", "error"), TEMPLATES.values(), ids=TEMPLATES)
 def test_chat_templates_run_in_a_sandbox(model: Path, ran: Path, template: Any, error: str) -> None:
     tokenizer = load_tokenizer(find_model(str(model), None))
     tokenizer.chat_template = template if template == 5 else template.replace("RAN", str(ran))
     with pytest.raises(PromptError, match="the chat template fails") as caught:
-        render_prompt("Why?", format="chat", shots=[], tokenizer=tokenizer)
+        render_prompt(WHY, format="chat", shots=[], tokenizer=tokenizer)
     assert error in caught.value.message
     assert not ran.exists()

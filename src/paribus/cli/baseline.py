@@ -17,7 +17,7 @@ from paribus.cli.console import PlainConsole
 from paribus.cli.display import Display
 from paribus.config.load import Loaded, load, typed
 from paribus.config.schema import ExperimentConfig
-from paribus.config.task import read_task
+from paribus.config.task import task_of
 from paribus.data.problems import ProblemSet, load_problems
 from paribus.design.matrix import expand
 from paribus.errors import RunFailed, UserError
@@ -109,7 +109,7 @@ def baseline(
 
 
 def _problems(config: ExperimentConfig) -> ProblemSet:
-    return load_problems(read_task(config.task), config.data, config.seed)
+    return load_problems(task_of(config), config.data, config.seed)
 
 
 def _source(data: str | None) -> list[str]:

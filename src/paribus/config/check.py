@@ -22,7 +22,7 @@ from typing import Any, TypeGuard
 
 from pydantic import TypeAdapter, ValidationError
 
-from paribus.config.keys import SCHEMA, explain_fault, nearest, shown_key
+from paribus.config.keys import SCHEMA, explain_fault, shown_key, unknown_key
 from paribus.config.nested import flatten, nest
 from paribus.config.read import Origin, find_origin
 from paribus.config.schema import ArmConfig, ExperimentConfig
@@ -286,7 +286,7 @@ def _override_problem(key: str, value: Any) -> str:
     if key not in ARM_DEFAULTS or key in SCORING:
         if key in SCHEMA:
             return f"{key} belongs to the whole experiment, not to an arm; state it at the top"
-        return f"{shown_key(key)} is not a known key{nearest(key, list(ARM_DEFAULTS))}"
+        return unknown_key(key, list(ARM_DEFAULTS))
     _, faults = _validated(_ARM, nest({key: value}))
     return next(iter(faults.values()), "")
 

@@ -89,6 +89,8 @@ _SHAPES = {
     "arms": "a mapping of names to keys",
     "contrasts": "'auto' or a list of pairs of arm names, [a, b] or {a: A, b: B, margin: POINTS}",
 }
+_FORMER = {"data.source": "task"}
+"""Keys of earlier versions, and what they are called."""
 _BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
 _TYPES = {"integer": "a whole number", "number": "a number", "string": "text"}
 _TYPES |= {"boolean": "true or false", "null": "null"}
@@ -105,11 +107,18 @@ def nearest(name: str, known: list[str]) -> str:
     return f"; nearest: {close[0]}" if close else ""
 
 
+def unknown_key(key: str, known: list[str]) -> str:
+    """Return that `key` is none of the `known` ones, and which may be meant."""
+    if key in _FORMER:
+        return f"{key} is `{_FORMER[key]}` now: write {_FORMER[key]}: VALUE"
+    return f"{shown_key(key)} is not a known key{nearest(key, known)}"
+
+
 def explain_fault(parts: list[str], kind: str, values: Mapping[str, Any]) -> tuple[str, str]:
     """Return the dotted key that pydantic's location means, and the problem in our words."""
     dotted = ".".join(parts)
     if kind == "unexpected_keyword_argument" and parts[0] != "contrasts":
-        return dotted, f"{shown_key(dotted)} is not a known key{nearest(dotted, list(SCHEMA))}"
+        return dotted, unknown_key(dotted, list(SCHEMA))
     if parts[-1] == "[key]":
         return (
             f"arms.{parts[1]}",

@@ -74,7 +74,11 @@ class PromptConfig:
     """How a problem becomes text. Training and evaluation use the same renderer."""
 
     format: Literal["raw", "chat"] = "raw"
-    """`Question: …\\nAnswer:`, or the tokenizer's own chat template."""
+    """The task's own frame, `Question: …\\nAnswer:`, or the tokenizer's own chat template."""
+    template: str | None = None
+    """Jinja over a row's columns, in place of the task's `doc_to_text`."""
+    system: str | None = None
+    """The system's turn in a chat, in place of the task's."""
     max_tokens: Count = 1024
     """Longest training example (prompt + solution) and longest test prompt, in tokens."""
     too_long: Literal["error", "drop"] = "error"

@@ -12,7 +12,7 @@ counts by its name alone, as it may move: the store keeps its content's hash bes
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,12 @@ TESTING = (
     "evaluation.max_new_tokens",
 )
 """Keys that say how finished weights are tested: they can be tested further."""
+_LATER_KEYS: dict[str, Callable[[ArmConfig], Any]] = {
+    "quantization": lambda config: config.quantization,
+    "prompt.template": lambda config: config.prompt.template,
+    "prompt.system": lambda config: config.prompt.system,
+}
+"""Keys that identities hold only where they say something."""
 _GENERATED_ONLY = ("data.min_steps", "data.max_steps", "data.max_number")
 
 
@@ -121,8 +127,9 @@ def _unread(config: ArmConfig, *, trial: bool) -> list[str]:
         keys.append("training.epochs")
     if config.method != "lora":
         keys.append("lora")
-    if config.quantization is None:  # as before there was such a key
-        keys.append("quantization")
+    for key, value in _LATER_KEYS.items():
+        if value(config) is None:  # as before there was such a key
+            keys.append(key)
     if config.evaluation.engine == "paribus":
         keys.append("evaluation.engine")
     if config.data.train_size != "all" and not trial:
@@ -134,7 +141,9 @@ def _unread(config: ArmConfig, *, trial: bool) -> list[str]:
     return keys
 
 
-_UNSAID = {"training.precision": "bf16", "evaluation.engine": "paribus", "quantization": None}
+_UNSAID = {"training.precision": "bf16", "evaluation.engine": "paribus"} | dict.fromkeys(
+    _LATER_KEYS
+)
 """What goes without saying in an identity, as it did before there was such a key."""
 
 

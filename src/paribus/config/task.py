@@ -21,6 +21,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from paribus.config.read import Origin, find_origin, read_file, shown_path
+from paribus.config.schema import ArmConfig
 from paribus.errors import ConfigError
 from paribus.records import AnswerStyle
 
@@ -223,6 +224,16 @@ def read_task(name: str) -> Task:
         )
     values, origins = _included(Path(name))
     return _checked(values, origins, Path(name))
+
+
+def task_of(config: ArmConfig) -> Task:
+    """Return the task of an arm, its prompt as the experiment has it. Raises ConfigError."""
+    task, prompt = read_task(config.task), config.prompt
+    return replace(
+        task,
+        doc_to_text=task.doc_to_text if prompt.template is None else prompt.template,
+        system=task.system if prompt.system is None else prompt.system,
+    )
 
 
 @lru_cache

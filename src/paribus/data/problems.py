@@ -13,10 +13,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from paribus.config.schema import DataConfig
-from paribus.config.task import Task
+from paribus.config.task import GENERATED, Task, read_task
 from paribus.data import wordproblems
 from paribus.data.documents import exists, problems_in, source_of
 from paribus.data.gsm8k import with_number
+from paribus.data.templates import render
 from paribus.errors import DataError
 from paribus.files import sha256_of_json
 from paribus.records import Problem
@@ -192,9 +193,19 @@ def _generated(task: Task, data: DataConfig, seed: int) -> _Pools:
     )
     # What lies behind the training problems is turned round, so that the shots, at the very end,
     # are the same for every number of validation problems.
+    if task.doc_to_text != read_task(GENERATED).doc_to_text:
+        train, test = _framed(train, task), _framed(test, task)
     behind = data.train_size + 1
     pool = [*train[:behind], *reversed(train[behind:])]
     return _Pools(train=pool, test=test, read=[*pool, *test], written=data.variant)
+
+
+def _framed(problems: Sequence[Problem], task: Task) -> list[Problem]:
+    """Return generated problems in the frame of a prompt that the experiment states."""
+    return [
+        replace(p, prompt=render(task.doc_to_text or "", {"question": p.question}, task.task))
+        for p in problems
+    ]
 
 
 def _with_solutions(

@@ -16,7 +16,7 @@ from statistics import median
 from typing import Any
 
 from paribus.config.schema import ArmConfig
-from paribus.config.task import read_task
+from paribus.config.task import task_of
 from paribus.data.problems import ProblemSet, load_problems
 from paribus.errors import ModelError, NotHere, PromptError
 from paribus.evaluation.scoring import check_gold
@@ -25,7 +25,9 @@ from paribus.models.source import ModelSource, context_length, find_model, vocab
 from paribus.planning.encodings import Encodings, encoded, tokenizer_of
 from paribus.prompts.encode import Encoded, Prompt
 from paribus.prompts.formats import (
+    Frame,
     Protocol,
+    frame_of,
     main_protocol,
     protocols,
     render_example,
@@ -150,12 +152,15 @@ def prepare(config: ArmConfig, seed: int, *, trial: bool = False) -> Inputs:
 
     Raises UserError: DataError, ModelError, PromptError, or NotHere.
     """
-    problems = load_problems(read_task(config.task), config.data, seed)
-    check_gold(problems.read, style=_taught(config))
+    task = task_of(config)
+    problems = load_problems(task, config.data, seed)
+    if task.scores_numbers:
+        check_gold(problems.read, style=_taught(config))
     _check_packages(config)
     source = _source(config.model, config.revision)
-    examples, dropped = _training(problems, config, source)
-    asked = _Asked(problems.validation if trial else problems.test, problems.shots, source)
+    frame = frame_of(task.of(config.data.variant))
+    examples, dropped = _training(problems, config, source, frame)
+    asked = _Asked(problems.validation if trial else problems.test, problems.shots, source, frame)
     main, *others = protocols(config)
     prompt_set, gold = asked.solved(main)
     inputs = Inputs(
@@ -192,19 +197,18 @@ class _Asked:
     problems: Sequence[Problem]
     shots: Sequence[Problem]
     source: ModelSource
+    frame: Frame
 
     def alone(self, protocol: Protocol) -> PromptSet:
         """Return the problems under one protocol."""
         how = self._how(protocol)
-        texts = [render_prompt(problem.question, **how) for problem in self.problems]
+        texts = [render_prompt(problem, **how) for problem in self.problems]
         return self._prompt_set(protocol, texts, encoded(self.source, protocol.format, texts))
 
     def solved(self, protocol: Protocol) -> tuple[PromptSet, tuple[Encoded, ...]]:
         """Return them under one protocol, and each with its gold solution and the stop token."""
         how = self._how(protocol)
-        examples = [
-            render_example(problem.question, problem.solution, **how) for problem in self.problems
-        ]
+        examples = [render_example(problem, **how) for problem in self.problems]
         texts, targets = [text for text, _ in examples], [target for _, target in examples]
         encodings = encoded(self.source, protocol.format, texts, targets)
         return self._prompt_set(protocol, texts, encodings), encodings.texts
@@ -214,6 +218,7 @@ class _Asked:
             "format": protocol.format,
             "shots": protocol.shown(self.shots),
             "tokenizer": tokenizer_of(self.source) if protocol.format == "chat" else None,
+            "frame": self.frame,
         }
 
     def _prompt_set(self, protocol: Protocol, texts: Sequence[str], found: Encodings) -> PromptSet:
@@ -225,7 +230,7 @@ class _Asked:
 
 
 def _training(
-    problems: ProblemSet, config: ArmConfig, source: ModelSource
+    problems: ProblemSet, config: ArmConfig, source: ModelSource, frame: Frame
 ) -> tuple[tuple[Encoded, ...], int]:
     """Return the training examples, and how many were left out: none for a baseline.
 
@@ -234,7 +239,7 @@ def _training(
     if config.method == "none":
         return (), 0
     ask = Protocol(shots="zero_shot", format=main_protocol(config).format)
-    _, examples = _Asked(problems.train, problems.shots, source).solved(ask)
+    _, examples = _Asked(problems.train, problems.shots, source, frame).solved(ask)
     kept = tuple(each for each in examples if len(each.ids) <= config.prompt.max_tokens)
     dropped = len(examples) - len(kept)
     if dropped and (config.prompt.too_long == "error" or not kept):

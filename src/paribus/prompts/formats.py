@@ -17,43 +17,76 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from paribus.config.schema import ArmConfig
+from paribus.config.task import Task
 from paribus.errors import PromptError
 from paribus.prompts.chat import Message, assistant_turn, chat_example, chat_prompt, message
 from paribus.records import Problem
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """What stands around all problems of a task, as its file says; the defaults are GSM8K's.
+
+    Attributes:
+        description: before every prompt; in a chat a part of the system's turn.
+        target_delimiter: between prompt and solution; fewshot_delimiter: between solved examples.
+        system: the system's turn in a chat.
+    """
+
+    description: str = ""
+    target_delimiter: str = " "
+    fewshot_delimiter: str = "\n\n"
+    system: str | None = None
+
+
+def frame_of(task: Task) -> Frame:
+    """Return the frame of a task's prompts."""
+    return Frame(
+        description=task.description,
+        target_delimiter=task.target_delimiter,
+        fewshot_delimiter=task.fewshot_delimiter,
+        system=task.system,
+    )
+
+
+PLAIN = Frame()
+"""GSM8K's."""
+
+
 def render_prompt(
-    question: str,
+    problem: Problem,
     *,
     format: str,
     shots: Sequence[Problem],
     tokenizer: Any,
-    system: str | None = None,
+    frame: Frame = PLAIN,
 ) -> str:
     """Return the text put to the model, up to where its solution begins.
 
-    `system` is a message before all others. Raises PromptError if `format` is "raw" and there is
-    one, or if it is "chat" and the tokenizer has no template, or one that leaves out a message.
+    Raises PromptError if `format` is "raw" and there is a system's turn, or if it is "chat" and the
+    tokenizer has no template, or one that leaves out a message.
     """
     if format == "raw":
-        if system is not None:
+        if frame.system:
             raise PromptError(
-                f"a raw prompt has no place for a system message: {system[:60]!r}",
-                "set prompt.format=chat, or put its text at the beginning of each question",
+                f"a raw prompt has no place for a system message: {frame.system[:60]!r}",
+                "set prompt.format=chat, or give its text as the task's description",
             )
-        solved = [f"Question: {s.question}\nAnswer: {s.solution}\n\n" for s in shots]
-        return "".join(solved) + f"Question: {question}\nAnswer:"
-    return chat_prompt(_messages(question, shots, system), tokenizer)
+        solved = [
+            f"{_asked(shot)}{frame.target_delimiter}{shot.solution}{frame.fewshot_delimiter}"
+            for shot in shots
+        ]
+        return frame.description + "".join(solved) + _asked(problem)
+    return chat_prompt(_messages(problem, shots, frame), tokenizer)
 
 
 def render_example(
-    question: str,
-    solution: str,
+    problem: Problem,
     *,
     format: str,
     shots: Sequence[Problem],
     tokenizer: Any,
-    system: str | None = None,
+    frame: Frame = PLAIN,
 ) -> tuple[str, str]:
     """Return a prompt and its target: what a tuned model learns to write, without its stop token.
 
@@ -62,20 +95,29 @@ def render_example(
     """
     if format == "raw":
         prompt = render_prompt(
-            question, format=format, shots=shots, tokenizer=tokenizer, system=system
+            problem, format=format, shots=shots, tokenizer=tokenizer, frame=frame
         )
-        return prompt, f" {solution}"
-    return chat_example(_messages(question, shots, system), solution, tokenizer)
+        return prompt, frame.target_delimiter + problem.solution
+    return chat_example(_messages(problem, shots, frame), problem.solution, tokenizer)
 
 
-def _messages(question: str, shots: Sequence[Problem], system: str | None) -> list[Message]:
-    first = [] if system is None else [message("system", system)]
+def _asked(problem: Problem) -> str:
+    return problem.prompt or f"Question: {problem.question}\nAnswer:"
+
+
+def _messages(problem: Problem, shots: Sequence[Problem], frame: Frame) -> list[Message]:
+    system = "\n\n".join(text for text in (frame.system, frame.description) if text)
+    first = [message("system", system)] if system else []
     solved = [
-        turn
-        for shot in shots
-        for turn in (message("user", shot.question), message("assistant", shot.solution))
+        turn for shot in shots for turn in (*_turns(shot), message("assistant", shot.solution))
     ]
-    return [*first, *solved, message("user", question)]
+    return [*first, *solved, *_turns(problem)]
+
+
+def _turns(problem: Problem) -> list[Message]:
+    if problem.turns:
+        return [message(turn.role, turn.content) for turn in problem.turns]
+    return [message("user", problem.question)]
 
 
 def stop_token(*, format: str, tokenizer: Any) -> int:
