@@ -24,7 +24,7 @@ from paribus.analysis.caveats import LENIENT, Caveats
 from paribus.analysis.contrasts import Contrast, untuned
 from paribus.analysis.robustness import Shift, Variation
 from paribus.analysis.summary import main_protocol, summary
-from paribus.analysis.tables import FILE, MAIN_SCORER, Run, Tables
+from paribus.analysis.tables import FILE, Run, Tables
 from paribus.analysis.wording import join, percent, points, points_range
 from paribus.records import Outcome
 from paribus.statistics.intervals import Interval, mcnemar
@@ -307,7 +307,7 @@ def _without_answer(name: str, runs: Sequence[tuple[Run, Run]]) -> str:
     if without <= MOST * len(texts) and (not missed or missed < MISSED * len(texts)):
         return ""
     how = [f"{counts[outcome]} {words}" for outcome, words in _WITHOUT.items() if counts[outcome]]
-    style = runs[0][0].style
+    style = runs[0][0].scorers.style
     remedy = (
         "read some of its texts."
         if style == "auto"
@@ -340,7 +340,8 @@ def _stated_otherwise(name: str, run: Run, judged: Mapping[str, Run]) -> Iterato
         ]
         ours = _share([correct for _, correct in judged_pairs[0]])
         yield (
-            f"{name}: its own exact_match says {wording.join(shares)}, the {MAIN_SCORER} scorer "
+            f"{name}: its own exact_match says {wording.join(shares)}, the {run.scorers.main} "
+            "scorer "
             f"{wording.percent(ours)}. Read some texts before you trust either."
         )
 

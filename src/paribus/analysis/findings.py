@@ -23,7 +23,7 @@ from paribus.analysis.reading import unrecorded_reads
 from paribus.analysis.robustness import Shift, Variation, shifts, variations
 from paribus.analysis.signals import bad_seeds, signal_table
 from paribus.analysis.summary import ArmSummary, summaries
-from paribus.analysis.tables import MAIN_SCORER, Run, Score, Tables
+from paribus.analysis.tables import Run, Score, Tables
 from paribus.analysis.wording import Finding, ends
 from paribus.evaluation.scoring import VERSION
 from paribus.statistics.verdicts import Split, Verdict
@@ -90,7 +90,7 @@ def payload(analysis: Analysis, *, signals: bool = True) -> dict[str, Any]:
         "question": tables.config.get("question", ""),
         "hypothesis": tables.config.get("hypothesis", ""),
         "strict": bool(tables.config.get("strict")),
-        "scorer": {"name": MAIN_SCORER, "version": VERSION},
+        "scorer": {"name": tables.scorers.main, "version": VERSION},
         "answer": " ".join(analysis.answer),
         "speaks_of": speaks_of(tables, analysis.contrasts),
         "warnings": analysis.warnings,

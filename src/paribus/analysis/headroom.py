@@ -16,8 +16,8 @@ from typing import Literal
 
 from paribus.analysis.reading import read_run
 from paribus.analysis.summary import texts
-from paribus.analysis.tables import MAIN_SCORER, score_all
-from paribus.evaluation.scoring import score
+from paribus.analysis.tables import score_all
+from paribus.evaluation.scorers import NUMBERS, Scorers
 from paribus.records import Generation, Outcome
 from paribus.statistics.intervals import Interval, share
 from paribus.statistics.power import Design, detectable, highest_correlation, problems_needed
@@ -74,10 +74,10 @@ class Judgement:
     problems_needed: int | None
 
 
-def read_scores(folder: RunFolder) -> list[ProtocolScore]:
+def read_scores(folder: RunFolder, scorers: Scorers = NUMBERS) -> list[ProtocolScore]:
     """Return what the run in `folder` solves under each protocol; none if it is not complete."""
-    run = read_run(folder)
-    return [_tested(protocol, generations) for protocol, generations in texts(run).items()]
+    run = read_run(folder, scorers)
+    return [_tested(protocol, written, scorers) for protocol, written in texts(run).items()]
 
 
 def judge_headroom(tested: Sequence[ProtocolScore], design: Design, difference: float) -> Judgement:
@@ -117,8 +117,8 @@ def judge_headroom(tested: Sequence[ProtocolScore], design: Design, difference: 
     )
 
 
-def _tested(protocol: str, generations: Sequence[Generation]) -> ProtocolScore:
-    outcomes = Counter(score(generation, MAIN_SCORER) for generation in generations)
+def _tested(protocol: str, generations: Sequence[Generation], scorers: Scorers) -> ProtocolScore:
+    outcomes = Counter(map(scorers.outcome, generations))
     solved, n = outcomes[Outcome.CORRECT], len(generations)
     return ProtocolScore(
         protocol=protocol,
@@ -126,7 +126,7 @@ def _tested(protocol: str, generations: Sequence[Generation]) -> ProtocolScore:
         n=n,
         unanswered=outcomes[Outcome.NO_ANSWER] + outcomes[Outcome.TRUNCATED],
         cut=outcomes[Outcome.TRUNCATED],
-        interval=score_all(generations, MAIN_SCORER).interval or share(solved, n),
+        interval=score_all(generations, scorers).interval or share(solved, n),
     )
 
 

@@ -16,10 +16,12 @@ from typing import Any, get_args
 
 from paribus.analysis import wording
 from paribus.analysis.tables import Arm, LossPoint, Run, Tables, with_generations
+from paribus.config.task import stored_task
 from paribus.errors import DamagedError, StoreError
+from paribus.evaluation.scorers import NUMBERS, Scorers, scorers_of
 from paribus.files import UNREADABLE, read_json
 from paribus.records import AnswerStyle, Generation
-from paribus.store.experiments import Description, read_description, read_tuning
+from paribus.store.experiments import DescribedArm, Description, read_description, read_tuning
 from paribus.store.layout import ExperimentFolder, RunFolder
 from paribus.store.ledger import (
     Further,
@@ -116,7 +118,6 @@ def read_experiment(folder: ExperimentFolder, description: Description | None = 
     """
     description = description or read_description(folder)
     config = description.config
-    style = _style(config)
     arms = tuple(
         Arm(name=arm.name, factors=arm.factors, identity=arm.identity) for arm in description.arms
     )
@@ -129,8 +130,9 @@ def read_experiment(folder: ExperimentFolder, description: Description | None = 
     }
     looks = tuple(read_looks(folder.ledger))
     seeds, stopped = description.seeds, stopped_at(looks) if config.get("looks") else {}
+    scored_by = {arm.name: scorers_in(description, arm) for arm in description.arms}
     runs = tuple(
-        read_run(folder.run(arm.name, seed), style)
+        read_run(folder.run(arm.name, seed), scored_by[arm.name])
         for arm in arms
         for seed in range(1 if arm.untuned else min(seeds, stopped.get(arm.name, seeds)))
     )
@@ -155,6 +157,12 @@ def read_experiment(folder: ExperimentFolder, description: Description | None = 
     )
 
 
+def scorers_in(description: Description, arm: DescribedArm) -> Scorers:
+    """Return what the texts of an arm are scored by. Raises UserError if that cannot be done."""
+    style = _style(description.config)
+    return Scorers(style=style) if arm.task is None else scorers_of(stored_task(arm.task), style)
+
+
 def _style(config: Mapping[str, Any]) -> AnswerStyle:
     """Return what counts as a final answer; what earlier versions stored says nothing of it."""
     style: AnswerStyle = (config.get("evaluation") or {}).get("answer", "auto")
@@ -166,7 +174,7 @@ def _style(config: Mapping[str, Any]) -> AnswerStyle:
     return style
 
 
-def read_run(folder: RunFolder, style: AnswerStyle = "auto") -> Run:
+def read_run(folder: RunFolder, scorers: Scorers = NUMBERS) -> Run:
     """Return the run in `folder`; what keeps it from being scored becomes its note."""
     arm, seed, reached = folder.arm, folder.replicate, state(folder)
     if reached is RunState.FAILED:
@@ -175,7 +183,7 @@ def read_run(folder: RunFolder, style: AnswerStyle = "auto") -> Run:
     if reached is not RunState.COMPLETE:
         return Run(arm=arm, seed=seed, state=reached, note=_NOTES[reached])
     try:
-        return _read_complete(folder, style)
+        return _read_complete(folder, scorers)
     except (StoreError, *UNREADABLE) as error:
         reason = error.message if isinstance(error, StoreError) else repr(error)
         return Run(arm=arm, seed=seed, state=RunState.DAMAGED, note=f"damaged: {reason}")
@@ -220,7 +228,7 @@ def _mean_loss(block: Sequence[dict[str, Any]]) -> float:
     return float(total / sum(tokens))
 
 
-def _read_complete(folder: RunFolder, style: AnswerStyle) -> Run:
+def _read_complete(folder: RunFolder, scorers: Scorers) -> Run:
     """Read a complete run. Raises StoreError if any file of it is not what was written.
 
     But for its weights: deleting `weights/` to save room must not cost the scores.
@@ -241,7 +249,7 @@ def _read_complete(folder: RunFolder, style: AnswerStyle) -> Run:
             name: _read_protocol(folder, name, cost) for name, cost in (result.also or {}).items()
         },
         heldout=tuple(read_heldout(folder.heldout)) if folder.heldout.exists() else (),
-        style=style,
+        scorers=scorers,
     )
     main = result.evaluation
     return with_generations(run, _read_protocol(folder, main.protocol, main))

@@ -34,9 +34,9 @@ from paribus.analysis.elsewhere.gold import read_gold
 from paribus.analysis.family import judged
 from paribus.analysis.pairing import align
 from paribus.analysis.summary import main_protocol, texts
-from paribus.analysis.tables import MAIN_SCORER, Run, Tables, judged_by, with_generations
+from paribus.analysis.tables import Run, Tables, judged_by, with_generations
 from paribus.analysis.wording import Finding, ends
-from paribus.evaluation.scoring import SCORERS, check_gold
+from paribus.evaluation.scoring import check_gold
 from paribus.statistics.crossed import components, estimate, too_uncertain
 from paribus.statistics.intervals import Interval
 from paribus.statistics.verdicts import Verdict, as_existing, decide, holm
@@ -103,7 +103,7 @@ class Shift:
 def variations(tables: Tables) -> list[Variation]:
     """Return every variation of the experiment that its data allow."""
     varied_tables = [
-        ("scorer", scorer, _rescored(tables, scorer)) for scorer in SCORERS if scorer != MAIN_SCORER
+        ("scorer", scorer, _rescored(tables, scorer)) for scorer in tables.scorers.names[1:]
     ]
     varied_tables += [("protocol", name, asked) for name, asked in _by_protocol(tables)]
     if labels := tables.config.get("labels"):

@@ -95,7 +95,7 @@ class StepAccuracy:
 def signal_table(run: Run) -> SignalTable:
     """Return how often each signal fires in `run`, with its interval."""
     counts = Counter(
-        signal(generation, outcome, run.style)
+        signal(generation, outcome, run.scorers.style)
         for generation, outcome in zip(run.generations, run.judged, strict=True)
     )
     n = len(run.generations)

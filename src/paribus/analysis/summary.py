@@ -17,8 +17,7 @@ from dataclasses import dataclass, replace
 from statistics import stdev
 
 from paribus.analysis.pairing import align
-from paribus.analysis.tables import MAIN_SCORER, Run, Tables
-from paribus.evaluation.scoring import score
+from paribus.analysis.tables import Run, Tables
 from paribus.prompts.formats import Protocol
 from paribus.records import Generation
 from paribus.statistics.crossed import components, estimate, too_uncertain
@@ -159,7 +158,7 @@ def main_protocol(run: Run) -> str | None:
 def under(run: Run, protocol: str) -> Run:
     """Return `run` with what it wrote under `protocol` for its generations, judged again."""
     generations = texts(run)[protocol]
-    judged = tuple(score(generation, MAIN_SCORER, run.style) for generation in generations)
+    judged = tuple(map(run.scorers.outcome, generations))
     return replace(run, generations=generations, judged=judged)
 
 

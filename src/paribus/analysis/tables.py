@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from paribus.evaluation.scoring import SCORERS, score, style_seen
-from paribus.records import AnswerStyle, Generation, Likelihood, Outcome
+from paribus.evaluation.scorers import NUMBERS, Scorers
+from paribus.evaluation.scoring import style_seen
+from paribus.records import Generation, Likelihood, Outcome
 from paribus.statistics.crossed import components
 from paribus.statistics.groups import numbered
 from paribus.statistics.intervals import Interval
@@ -24,7 +25,6 @@ from paribus.store.ledger import Look, Reading, TestRead
 from paribus.store.results import DataCounts, RunResult, TrainingCost
 from paribus.store.runs import RunState
 
-MAIN_SCORER = SCORERS[0]
 """The scorer conclusions are drawn from."""
 
 FILE = "file"
@@ -92,7 +92,7 @@ class Run:
         heldout: the likelihood of each tested problem's gold solution.
         stated: filter -> what the run's file itself says of each text (lm-eval's `exact_match`):
             whether it is right, None where it does not say.
-        style: what counts as a final answer to the canonical scorer.
+        scorers: what its texts are scored by.
     """
 
     arm: str
@@ -109,7 +109,7 @@ class Run:
     also: dict[str, tuple[Generation, ...]] = field(default_factory=dict)
     heldout: tuple[Likelihood, ...] = ()
     stated: dict[str, tuple[bool | None, ...]] = field(default_factory=dict)
-    style: AnswerStyle = "auto"
+    scorers: Scorers = NUMBERS
 
     @property
     def complete(self) -> bool:
@@ -122,6 +122,11 @@ class Run:
         return self.result.training if self.result else None
 
     @property
+    def score(self) -> Score:
+        """By the main scorer. Of a complete run."""
+        return self.scores[self.scorers.main]
+
+    @property
     def outcomes(self) -> dict[str, int]:
         """Problems by the main scorer's outcome, every outcome named. Sums to n."""
         counts = Counter(self.judged)
@@ -129,10 +134,15 @@ class Run:
 
     @property
     def styles(self) -> dict[str, int]:
-        """Texts by the style of their final answer, the most frequent first; "none" has none."""
+        """Texts by the style of their final answer, the most frequent first; "none" has none.
+
+        Empty where answers are not numbers.
+        """
+        if not self.scorers.numbers:
+            return {}
         return dict(
             Counter(
-                style_seen(generation, self.style) for generation in self.generations
+                style_seen(generation, self.scorers.style) for generation in self.generations
             ).most_common()
         )
 
@@ -174,6 +184,11 @@ class Tables:
     looks: tuple[Look, ...] = ()
     not_entered: str = ""
 
+    @property
+    def scorers(self) -> Scorers:
+        """What the texts are scored by."""
+        return self.runs[0].scorers if self.runs else NUMBERS
+
     def run(self, arm: str, seed: int) -> Run | None:
         """Return the run of `arm` with `seed`, complete or not; None if none is declared."""
         return next((run for run in self.runs if (run.arm, run.seed) == (arm, seed)), None)
@@ -199,22 +214,22 @@ class Tables:
         return [f"{run.arm}, seed {run.seed}: {run.note}" for run in self.runs if not run.complete]
 
 
-def score_all(generations: Sequence[Generation], scorer: str, style: AnswerStyle = "auto") -> Score:
-    """Return the score of `generations`. Every one counts in n, whatever its outcome."""
-    return _counted(generations, [score(generation, scorer, style) for generation in generations])
+def score_all(generations: Sequence[Generation], scorers: Scorers) -> Score:
+    """Return the main score of `generations`. Every one counts in n, whatever its outcome."""
+    return _counted(generations, [scorers.outcome(generation) for generation in generations])
 
 
 def with_generations(run: Run, generations: Sequence[Generation]) -> Run:
     """Return `run` with these generations instead of its own, each scored once by each scorer."""
     by_scorer = {
-        name: tuple(score(generation, name, run.style) for generation in generations)
-        for name in SCORERS
+        name: tuple(run.scorers.outcome(generation, name) for generation in generations)
+        for name in run.scorers.names
     }
     return replace(
         run,
         generations=tuple(generations),
         by_scorer=by_scorer,
-        judged=by_scorer[MAIN_SCORER],
+        judged=by_scorer[run.scorers.main],
         scores={name: _counted(generations, outcomes) for name, outcomes in by_scorer.items()},
     )
 

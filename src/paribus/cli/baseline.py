@@ -21,6 +21,7 @@ from paribus.config.task import task_of
 from paribus.data.problems import ProblemSet, load_problems
 from paribus.design.matrix import expand
 from paribus.errors import RunFailed, UserError
+from paribus.evaluation.scorers import scorers_of
 from paribus.evaluation.scoring import check_gold
 from paribus.planning.foresight import ASSUMED, Foresight, foresee
 from paribus.report.units import accuracy_cell
@@ -156,7 +157,11 @@ def _row(
 ) -> dict[str, Any]:
     """Return what is known of one model: the contract of `--json`."""
     folder = ExperimentFolder(root / BASELINES)
-    tested = [score for run in candidate.runs for score in read_scores(folder.of(run))]
+    tested = [
+        score
+        for run in candidate.runs
+        for score in read_scores(folder.of(run), scorers_of(task_of(run.config)))
+    ]
     errors = [*candidate.errors, *(failed[r.arm] for r in candidate.runs if r.arm in failed)]
     judged = (
         judge_headroom(tested, foreseen.design, foreseen.claimed or DIFFERENCE) if tested else None

@@ -13,9 +13,10 @@ from typing import Literal
 
 from paribus.config.read import Origin
 from paribus.config.spec import RunSpec
+from paribus.config.task import task_of
 from paribus.design.matrix import Design
 from paribus.design.trials import tried_alike, with_rate
-from paribus.evaluation.scoring import SCORERS, score
+from paribus.evaluation.scorers import scorers_of
 from paribus.files import read_json
 from paribus.records import Outcome
 from paribus.store.experiments import ArmTuning, Tried, read_tuning, write_tuning
@@ -124,10 +125,8 @@ def _read(spec: RunSpec, folder: RunFolder) -> Tried:
         )
     result = read_result(folder.result)
     generations = read_generations(folder.generations(result.evaluation.protocol))
-    style = spec.config.evaluation.answer
-    solved = sum(
-        score(generation, SCORERS[0], style) is Outcome.CORRECT for generation in generations
-    )
+    scorers = scorers_of(task_of(spec.config), spec.config.evaluation.answer)
+    solved = sum(scorers.outcome(written) is Outcome.CORRECT for written in generations)
     return Tried(
         learning_rate=rate,
         state=RunState.COMPLETE.value,

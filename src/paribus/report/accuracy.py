@@ -15,7 +15,7 @@ from paribus.analysis import heldout, wording
 from paribus.analysis.findings import Analysis
 from paribus.analysis.heldout import Comparison, Mean, RunLikelihood
 from paribus.analysis.summary import ArmSummary
-from paribus.analysis.tables import MAIN_SCORER, Run, Tables
+from paribus.analysis.tables import Run, Tables
 from paribus.records import Outcome
 from paribus.report.drawing import (
     FIGURE_WIDTH,
@@ -136,7 +136,7 @@ def _draw(axes: Axes, y: int, arm: ArmSummary, seeds: list[float], paint: str) -
 
 
 def _seeds(tables: Tables, arm: ArmSummary) -> list[float]:
-    scores = [run.scores[MAIN_SCORER] for run in tables.complete if run.arm == arm.name]
+    scores = [run.score for run in tables.complete if run.arm == arm.name]
     return [100 * score.accuracy for score in scores if score.accuracy is not None]
 
 
@@ -149,7 +149,7 @@ def _seeds_of(tables: Tables, arm: ArmSummary) -> str:
 def _run(tables: Tables, run: Run, faults: bool) -> list[str]:
     if not run.complete:
         return [run_name(tables, run), UNKNOWN, str(run.state)] + [UNKNOWN] * (3 if faults else 2)
-    score, outcomes = run.scores[MAIN_SCORER], run.outcomes
+    score, outcomes = run.score, run.outcomes
     shown = [Outcome.NO_ANSWER, Outcome.TRUNCATED] + [Outcome.FAILED] * faults
     return [
         run_name(tables, run),

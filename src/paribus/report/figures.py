@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from paribus.analysis.family import Cost, costs, frontier
 from paribus.analysis.findings import Analysis
-from paribus.analysis.tables import MAIN_SCORER, Run, Tables
+from paribus.analysis.tables import Run, Tables
 from paribus.analysis.wording import percent, percent_range
 from paribus.report import drawing
 from paribus.report.drawing import Picture, colour, dash, name_rows, run_name, several_seeds
@@ -113,7 +113,7 @@ def losses(tables: Tables) -> Picture | None:
 
 def loss_and_accuracy(tables: Tables) -> Picture | None:
     """Final training loss beside test accuracy, a point for each trained run."""
-    runs = [run for run in tables.complete if run.losses and run.scores[MAIN_SCORER].n]
+    runs = [run for run in tables.complete if run.losses and run.score.n]
     if not runs:
         return None
     with drawing.style("loss-accuracy"):
@@ -190,12 +190,12 @@ def cost_figure(tables: Tables) -> Picture | None:
 
 
 def _percent(run: Run) -> float:
-    return 100 * (run.scores[MAIN_SCORER].accuracy or 0.0)
+    return 100 * (run.score.accuracy or 0.0)
 
 
 def _errors(run: Run) -> list[list[float]]:
     """Distances from the share to the ends of its interval, as errorbar wants them."""
-    score = run.scores[MAIN_SCORER]
+    score = run.score
     if score.accuracy is None or score.interval is None:
         return [[0.0], [0.0]]
     below, above = score.accuracy - score.interval.low, score.interval.high - score.accuracy
@@ -203,7 +203,7 @@ def _errors(run: Run) -> list[list[float]]:
 
 
 def _share(run: Run) -> str:
-    score = run.scores[MAIN_SCORER]
+    score = run.score
     return f"{percent(score.accuracy)} ({percent_range(score.interval)})"
 
 

@@ -33,7 +33,7 @@ from paribus.analysis.signals import (
     mean_step_accuracy,
     signal_table,
 )
-from paribus.analysis.tables import MAIN_SCORER, Run, Tables
+from paribus.analysis.tables import Run, Tables
 from paribus.evaluation.mistakes import Signal, signal
 from paribus.report import drawing
 from paribus.report.drawing import Picture, colour, dash, first_runs, further_runs, run_name
@@ -96,7 +96,7 @@ def _signals(runs: Sequence[Run]) -> Table:
 
 
 def _solved(run: Run) -> str:
-    score = run.scores[MAIN_SCORER]
+    score = run.score
     return _counted(f"{score.correct} of {score.n}", score.accuracy, score.interval)
 
 
@@ -288,7 +288,7 @@ def _columns(run: Run, keys: Sequence[Key], texts: dict[str, int]) -> dict[str, 
         key: {
             "texts": texts.setdefault(generation.text, len(texts)),
             "outcomes": _OUTCOME.get(outcome),
-            "signals": _SIGNAL.get(signal(generation, outcome, run.style)),
+            "signals": _SIGNAL.get(signal(generation, outcome, run.scorers.style)),
             # Generations made elsewhere have no result, and nobody knows why they ended.
             "stops": _STOP.get(generation.stop) if run.result else None,
         }

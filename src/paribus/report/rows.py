@@ -16,7 +16,6 @@ from paribus.analysis.effects import effect_name, effect_sentence
 from paribus.analysis.findings import Analysis
 from paribus.analysis.tables import Score, Tables
 from paribus.config.nested import flatten
-from paribus.evaluation.scoring import SCORERS
 from paribus.report import units
 from paribus.report.drawing import run_name
 from paribus.report.units import (
@@ -175,12 +174,12 @@ def scorers(tables: Tables) -> Table:
     rows = [
         [
             run_name(tables, run),
-            *(_accuracy(run.scores[scorer]) for scorer in SCORERS),
+            *(_accuracy(run.scores[scorer]) for scorer in tables.scorers.names),
             units.style_words(run.styles),
         ]
         for run in tables.complete
     ]
-    return Table(["arm", *SCORERS, "final answers seen"], rows)
+    return Table(["arm", *tables.scorers.names, "final answers seen"], rows)
 
 
 def training(tables: Tables) -> Table:

@@ -14,7 +14,6 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from paribus.analysis.tables import MAIN_SCORER
 from paribus.analysis.wording import could_see, p_value
 from paribus.report.units import accuracy_cell, points_cell, style_words
 from paribus.statistics.intervals import Interval
@@ -98,7 +97,7 @@ def _some(pairs: Sequence[str]) -> str:
 def _runs(findings: dict[str, Any]) -> Table:
     table = _table("arm", "solved", "accuracy [95 % interval]", "no answer", "cut")
     for arm in findings["arms"]:
-        score = arm["scores"].get(MAIN_SCORER)
+        score = arm["scores"].get(findings["scorer"]["name"])
         if score is None:
             cells = ["–", arm["state"], "–", "–"]
         else:

@@ -9,9 +9,12 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from paribus.config.load import Loaded
+from paribus.config.schema import ArmConfig
 from paribus.config.spec import RunSpec, differences
+from paribus.config.task import task_of
 from paribus.design.matrix import Design
 from paribus.errors import RunFailed, StoreError, UserError
 from paribus.planning import devices
@@ -250,6 +253,11 @@ def _describe(loaded: Loaded, design: Design, folder: ExperimentFolder) -> None:
     write_description(folder, content)
 
 
+def _record(config: ArmConfig) -> dict[str, Any] | None:
+    task = task_of(config)
+    return None if task.preset else task.record()
+
+
 def description(loaded: Loaded, design: Design) -> Description:
     """Return the content of `experiment.yaml`."""
     identities = {spec.arm: design.identity(spec) for spec in reversed(design.runs)}
@@ -257,7 +265,12 @@ def description(loaded: Loaded, design: Design) -> Description:
         config=asdict(loaded.config),
         origins={key: str(origin) for key, origin in loaded.origins.items()},
         arms=[
-            DescribedArm(name=arm.name, factors=dict(arm.factors), identity=identities[arm.name])
+            DescribedArm(
+                name=arm.name,
+                factors=dict(arm.factors),
+                identity=identities[arm.name],
+                task=_record(arm.config),
+            )
             for arm in design.arms
         ],
         contrasts=[DescribedContrast(**asdict(contrast)) for contrast in design.contrasts],

@@ -65,11 +65,15 @@ class _Config(_Described):
 
 
 class DescribedArm(_Described):
-    """An arm: its name, its values of the factors, and the identity of its first seed."""
+    """An arm: its name, its values of the factors, and the identity of its first seed.
+
+    `task` is the record of a task that did not come with paribus.
+    """
 
     name: _Name
     factors: dict[str, Any]
     identity: dict[str, Any]
+    task: dict[str, Any] | None = None
 
     @property
     def untuned(self) -> bool:
@@ -124,7 +128,11 @@ class Description(_Described):
 
     def record(self) -> dict[str, Any]:
         """Return what is written."""
-        return {"format": FORMAT, **self.model_dump(exclude={"asked"})}
+        content = self.model_dump(exclude={"asked"})
+        for arm in content["arms"]:
+            if arm["task"] is None:  # as before there was such a key
+                del arm["task"]
+        return {"format": FORMAT, **content}
 
 
 class _Checked(_Described):

@@ -44,6 +44,7 @@ from paribus.analysis.elsewhere.samples import Sample
 from paribus.analysis.elsewhere.sources import Source, read_sources
 from paribus.analysis.tables import FILE, Arm, Run, Tables, with_generations
 from paribus.errors import DataError
+from paribus.evaluation.scorers import Scorers
 from paribus.records import AnswerStyle, Generation, Problem
 from paribus.store.results import DataCounts
 
@@ -277,7 +278,7 @@ def _run(
     report of settings that only some arms have would speak for all. What is known of problems
     that were trained on is kept: it speaks of its own arm.
     """
-    run = replace(answers.source.run, style=style)
+    run = replace(answers.source.run, scorers=Scorers(style=style))
     if not settings:
         run = replace(run, result=None, data=_overlaps(run), losses=())
     generations = [_generation(problem, answers.samples[problem.id]) for problem in problems]

@@ -151,7 +151,10 @@ class Pair:
         places = [place for place, pair in enumerate(outcomes) if set(pair) == {Outcome.WRONG}]
         if len(places) < _OFTEN * len(unsolved):  # their answers need not be looked for
             return 0, len(unsolved)
-        given = [{answer_of(run.generations[place], run.style) for run in runs} for place in places]
+        given = [
+            {answer_of(run.generations[place], run.scorers.style) for run in runs}
+            for place in places
+        ]
         return sum(len(answers) == 1 for answers in given), len(unsolved)
 
 

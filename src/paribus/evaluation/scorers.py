@@ -1,0 +1,81 @@
+"""The scorers of a task, and what each says of a text.
+
+    scorers = scorers_of(task, style="auto")
+    scorers.names                                     # ("canonical", "strict", "flexible")
+    scorers.outcome(generation)                       # Outcome.CORRECT, by the first of them
+
+Answers that are numbers have the three scorers of `scoring`; other tasks have the metrics that
+their file lists. Conclusions are drawn from the first.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from json import dumps, loads
+from pathlib import Path
+
+from paribus.config.task import Task
+from paribus.evaluation.metrics import Metric, metrics_of
+from paribus.evaluation.scoring import SCORERS, score
+from paribus.records import AnswerStyle, Generation, Outcome, Stop
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scorers:
+    """What texts of one task are scored by.
+
+    Attributes:
+        style: what counts as a final answer that is a number.
+        metrics: of a task whose answers are not numbers; none where they are.
+    """
+
+    style: AnswerStyle = "auto"
+    metrics: tuple[Metric, ...] = ()
+
+    @property
+    def numbers(self) -> bool:
+        """Whether answers are numbers."""
+        return not self.metrics
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The scorers' names, the main one first."""
+        return tuple(metric.name for metric in self.metrics) or SCORERS
+
+    @property
+    def main(self) -> str:
+        """The scorer that conclusions are drawn from."""
+        return self.names[0]
+
+    def outcome(self, generation: Generation, scorer: str = "") -> Outcome:
+        """Return what `scorer`, by default the main one, says of `generation`."""
+        name = scorer or self.main
+        if self.numbers:
+            return score(generation, name, self.style)
+        if generation.stop is Stop.FAILED:
+            return Outcome.FAILED
+        value = next(metric for metric in self.metrics if metric.name == name).score(generation)
+        if value is None:
+            return Outcome.TRUNCATED if generation.stop is Stop.LENGTH else Outcome.NO_ANSWER
+        return Outcome.CORRECT if value == 1 else Outcome.WRONG
+
+
+NUMBERS = Scorers()
+"""Of answers that are numbers, given in any style."""
+
+
+def scorers_of(task: Task, style: AnswerStyle = "auto") -> Scorers:
+    """Return the scorers of `task`; `style` is the experiment's, unless the task states its own.
+
+    Raises ConfigError on a metric or filter that is not supported, NotHere without its package.
+    """
+    if task.scores_numbers:
+        return Scorers(style=task.answer or style)
+    stated = dumps([task.metrics, task.filter_list, task.until, task.folder])
+    return Scorers(style=style, metrics=_metrics(stated))
+
+
+@lru_cache(maxsize=8)
+def _metrics(stated: str) -> tuple[Metric, ...]:
+    """Return the metrics that a task states; kept, as one may have a process of its own."""
+    metric_list, filter_list, until, folder = loads(stated)
+    return metrics_of(metric_list, filter_list, until=tuple(until), folder=Path(folder))
