@@ -225,9 +225,8 @@ PIECES = {
 @pytest.mark.parametrize("name", PIECES)
 def test_blanks_as_llama_2s_tokenizer_writes_them(name):
     tokenizer = with_visible_blanks(FAMILIES[name])
-    prompt, target = render_example(
-        QUESTION, SOLUTION, format="chat", shots=(), tokenizer=tokenizer
-    )
+    problem = Problem(question=QUESTION, solution=SOLUTION, answer="")
+    prompt, target = render_example(problem, format="chat", shots=(), tokenizer=tokenizer)
     stop = stop_token(format="chat", tokenizer=tokenizer)
     (example,) = encode_examples([prompt], [target], stop, tokenizer)
     end = example.ids[example.prompt_length - 1 :]

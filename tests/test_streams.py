@@ -29,7 +29,7 @@ method: lora
 data: {train_size: 8, test_size: 4}
 """
 SMALLEST = {
-    "data": {"source": "wordproblems", "train_size": 4, "test_size": 2, "max_steps": 1},
+    "data": {"train_size": 4, "test_size": 2, "max_steps": 1},
     "training": {"batch_size": 4, "micro_batch": 4, "precision": "fp32"},
     "evaluation": {"max_new_tokens": 3},
     "arms": {"lora": {"method": "lora"}},
