@@ -54,6 +54,11 @@ TOKENIZERS = {
 }
 
 
+def once(ids: list[int], bos: int, eos: int) -> bool:
+    """Whether <bos> leads, and comes again only right behind an <eos>, as between turns."""
+    return all(id != bos or at == 0 or ids[at - 1] == eos for at, id in enumerate(ids))
+
+
 def alone(prompt: str, solution: str, stop: int, tokenizer) -> tuple[int, ...] | None:
     """The definition, a text at a time; None if it is refused."""
 
@@ -64,7 +69,7 @@ def alone(prompt: str, solution: str, stop: int, tokenizer) -> tuple[int, ...] |
     bos = leading_bos(tokenizer)
     if bos is not None:
         head, both = ([bos] * (each[:1] != [bos]) + each for each in (head, both))
-        if head.count(bos) != 1 or both.count(bos) != 1:
+        if not (once(head, bos, stop) and once(both, bos, stop)):
             return None
     return (*both, stop) if head + tail == both and stop not in tail else None
 

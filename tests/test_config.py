@@ -222,7 +222,7 @@ def test_all_problems_come_at_once(folder: Path) -> None:
         ("base: [x]", "x.yaml:1: base must be a path, got ['x']"),
         ("base.x: 1", "x.yaml:1: base must be a path, got {'x': 1}"),
         ("arms: {a: {base: no.yaml}}", "x.yaml:1: base: no.yaml does not exist"),
-        ("seeds: 1\nmethod: none", "x.yaml:2: method='none' trains nothing; the baseline is the"),
+        ("seeds: 1\nmethod: none", "x.yaml:2: method='none' trains nothing; set baseline"),
         (
             "training: {learning_rate: 1e-5, min_learning_rate: 1}",
             "x.yaml:1: training.learning_rate=1e-05 must be at leas",

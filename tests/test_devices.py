@@ -65,8 +65,8 @@ def test_a_whole_name_means_its_own_device(name: str) -> None:
 
 UNKNOWN = [
     ("rtx-4091", "rtx-4090"),
-    ("a100", "the nearest: a100-80gb, a100-40gb; "),
-    ("v100", "the nearest: v100-32gb, v100-16gb; "),
+    ("a100", "the nearest are a100-80gb, a100-40gb; "),
+    ("v100", "the nearest are v100-32gb, v100-16gb; "),
     ("141gb", "h200-141gb"),
     ("cpu-5000gb", "cpu-1gb to cpu-4096gb"),
     ("cpu-0gb", "cpu-1gb to cpu-4096gb"),
