@@ -258,7 +258,7 @@ def form_warnings(
         if variation.by == "scorer"
     }
     return [
-        *_unrecognised(tables, judged[LENIENT]),
+        *_unrecognised(tables, judged.get(LENIENT, tables.complete)),
         *(
             text
             for number, run in enumerate(tables.complete)

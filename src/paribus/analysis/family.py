@@ -138,9 +138,10 @@ def frontier(points: Sequence[Cost], by: Literal["speed", "memory"]) -> list[str
 def format_and_skill(tables: Tables, a: str, b: str) -> Gain | None:
     """Return how much of the gain of the tuned `a` over the untuned `b` is more than answer format.
 
-    None if there is none to split. The tuned arm is judged by its own answer line.
+    None if there is none to split, or if answers are not numbers. The tuned arm is judged by its
+    own answer line.
     """
-    if untuned(tables, a) or not untuned(tables, b):
+    if not tables.scorers.numbers or untuned(tables, a) or not untuned(tables, b):
         return None
     runs_a = [run for run in tables.complete if run.arm == a]
     runs_b = [run for run in tables.complete if run.arm == b]

@@ -95,7 +95,7 @@ def payload(analysis: Analysis, *, signals: bool = True) -> dict[str, Any]:
         "speaks_of": speaks_of(tables, analysis.contrasts),
         "warnings": analysis.warnings,
         "findings": [_finding(finding) for finding in analysis.findings],
-        "arms": [_run(run) | {"signals": _signals(run) if signals else {}} for run in tables.runs],
+        "arms": [_run(run) | {"signals": _signals(run) if signals and run.scorers.numbers else {}} for run in tables.runs],
         "summaries": [_summary(arm) for arm in analysis.arms],
         "contrasts": [
             _contrast(contrast) | _beside(contrast, other)

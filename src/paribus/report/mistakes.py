@@ -67,9 +67,9 @@ class WhatWentWrong:
 
 
 def section(tables: Tables) -> WhatWentWrong | None:
-    """Return the section, None if nothing was generated."""
+    """Return the section, None if nothing was generated, or if answers are not numbers."""
     runs = [run for run in first_runs(tables) if run.generations]
-    if not runs:
+    if not runs or not tables.scorers.numbers:
         return None
     steps = {run.arm: _known(by_gold_steps(run)) for run in runs}
     return WhatWentWrong(

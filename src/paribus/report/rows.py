@@ -175,11 +175,12 @@ def scorers(tables: Tables) -> Table:
         [
             run_name(tables, run),
             *(_accuracy(run.scores[scorer]) for scorer in tables.scorers.names),
-            units.style_words(run.styles),
+            *([units.style_words(run.styles)] if tables.scorers.numbers else []),
         ]
         for run in tables.complete
     ]
-    return Table(["arm", *tables.scorers.names, "final answers seen"], rows)
+    seen = ["final answers seen"] if tables.scorers.numbers else []
+    return Table(["arm", *tables.scorers.names, *seen], rows)
 
 
 def training(tables: Tables) -> Table:
