@@ -95,7 +95,10 @@ def payload(analysis: Analysis, *, signals: bool = True) -> dict[str, Any]:
         "speaks_of": speaks_of(tables, analysis.contrasts),
         "warnings": analysis.warnings,
         "findings": [_finding(finding) for finding in analysis.findings],
-        "arms": [_run(run) | {"signals": _signals(run) if signals and run.scorers.numbers else {}} for run in tables.runs],
+        "arms": [
+            _run(run) | {"signals": _signals(run) if signals and run.scorers.numbers else {}}
+            for run in tables.runs
+        ],
         "summaries": [_summary(arm) for arm in analysis.arms],
         "contrasts": [
             _contrast(contrast) | _beside(contrast, other)
@@ -139,6 +142,8 @@ def _run(run: Run) -> dict[str, Any]:
 
 
 def _signals(run: Run) -> dict[str, int]:
+    if not run.scorers.numbers:
+        return {}
     return {row.signal.value: row.count for row in signal_table(run).rows}
 
 

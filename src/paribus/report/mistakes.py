@@ -35,6 +35,7 @@ from paribus.analysis.signals import (
 )
 from paribus.analysis.tables import Run, Tables
 from paribus.evaluation.mistakes import Signal, signal
+from paribus.records import Generation, Outcome
 from paribus.report import drawing
 from paribus.report.drawing import Picture, colour, dash, first_runs, further_runs, run_name
 from paribus.report.rows import Table
@@ -282,13 +283,20 @@ def script_json(value: Any) -> str:
     return text
 
 
+def _signal_of(run: Run, generation: Generation, outcome: Outcome) -> int | None:
+    """Return the signal's number; None without one, and where answers are not numbers."""
+    if not run.scorers.numbers:
+        return None
+    return _SIGNAL.get(signal(generation, outcome, run.scorers.style))
+
+
 def _columns(run: Run, keys: Sequence[Key], texts: dict[str, int]) -> dict[str, list[int | None]]:
     """Return the run's columns in the order of `keys`; texts new to `texts` are added to it."""
     by_problem = {
         key: {
             "texts": texts.setdefault(generation.text, len(texts)),
             "outcomes": _OUTCOME.get(outcome),
-            "signals": _SIGNAL.get(signal(generation, outcome, run.scorers.style)),
+            "signals": _signal_of(run, generation, outcome),
             # Generations made elsewhere have no result, and nobody knows why they ended.
             "stops": _STOP.get(generation.stop) if run.result else None,
         }

@@ -109,7 +109,7 @@ def _context(analysis: Analysis) -> dict[str, Any]:
         "by_seed": rows.by_seed(analysis),
         "uncertainty": rows.uncertainty(analysis),
         "effects": rows.effects(analysis),
-        "scorer_notes": units.SCORER_NOTES,
+        "scorer_notes": units.scorer_notes(tables.scorers),
         "arms": accuracy.over_seeds(analysis),
         "without_interval": accuracy.without_interval(analysis),
         "runs": accuracy.runs(analysis),

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 from paribus.analysis.wording import percent, percent_range, points_range, signed
 from paribus.evaluation.mistakes import Signal
+from paribus.evaluation.scorers import Scorers
 from paribus.evaluation.scoring import VERSION
 from paribus.prompts.formats import Protocol
 from paribus.records import Outcome, Stop
@@ -133,7 +134,32 @@ SCORER_NOTES = {
     "flexible": "is lm-evaluation-harness's flexible-extract: the last number anywhere in the "
     "text, so a model that never writes “####” can still be right, also by accident.",
 }
-"""What each scorer does."""
+"""What each scorer of numbers does."""
+
+_METRIC_NOTES = {
+    "exact_match": "compares the text with gold.",
+    "choice": "takes the one choice that the text names, by its letter or its words.",
+    "acc": "takes the likeliest choice.",
+    "acc_norm": "takes the likeliest choice by its likelihood per character.",
+    "regex": "compares what the task's pattern finds with gold.",
+    "math": "compares the text's last expression with gold as mathematics (math-verify).",
+    "boxed": "compares the text's last expression with gold as mathematics (math-verify).",
+    "f1": "is the overlap of the text's words with gold's, as in SQuAD.",
+    "rougeL": "is the longest common subsequence of words with gold (rouge-score).",
+    "json_match": "compares the keys and values of the text's JSON with gold's.",
+}
+
+
+def scorer_notes(scorers: Scorers) -> dict[str, str]:
+    """Return what each of the `scorers` does."""
+    if scorers.numbers:
+        return SCORER_NOTES
+    notes = {
+        name: _METRIC_NOTES.get(name.rpartition("/")[2], "is the task's own function.")
+        for name in scorers.names
+    }
+    return notes | {scorers.main: f"{notes[scorers.main]} Conclusions are drawn from this one."}
+
 
 STYLES = {
     "marked": "#### N",
