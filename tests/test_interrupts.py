@@ -107,7 +107,7 @@ def test_an_interrupt_while_a_process_starts_is_heard_after_it_and_not_by_it():
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, [])
     with pytest.raises(KeyboardInterrupt):
-        isolated._deaf(start)
+        isolated._ignoring_signals(start)
     assert started == [f"{int(signal.SIGHUP)} {int(signal.SIGINT)}\n"]
     assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == mask
     signal.signal(signal.SIGINT, before)

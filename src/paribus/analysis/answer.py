@@ -34,7 +34,7 @@ from paribus.statistics.verdicts import Scope, Verdict
 MAX_NAMED = 4
 """A sentence names at most this many pairs of arms and counts the others."""
 
-_Told = tuple[Contrast, str]
+_Explained = tuple[Contrast, str]
 """A contrast, and what may explain its difference alone, or ""."""
 
 
@@ -54,7 +54,7 @@ def answer(tables: Tables, contrasts: Sequence[Contrast], beside: Sequence[Cavea
             sentences.extend(f"{lead}, {text}." for text in _against_untuned(tables, of_lead))
     factors = [pair for pair in explained if not _tunes(tables, pair[0])]
     by_factor = _grouped(
-        factors, lambda contrast: f"{_lead(tables, contrast)}, {_for(contrast.factor)}"
+        factors, lambda contrast: f"{_lead(tables, contrast)}, {_factor_words(contrast.factor)}"
     )
     sentences.extend(
         f"{lead}{'; '.join(_of_pairs(of_lead))}." for lead, of_lead in by_factor.items()
@@ -99,22 +99,24 @@ def _lead(tables: Tables, contrast: Contrast) -> str:
     return wording.lead(contrast, "trained" if known and _trained(tables, contrast.a) else "")
 
 
-def _for(factor: str) -> str:
+def _factor_words(factor: str) -> str:
     """Name what is compared; how external files differ is unknown."""
     return "" if factor == FILE else f"for {factor}: "
 
 
-def _grouped(pairs: Sequence[_Told], by: Callable[[Contrast], str]) -> dict[str, list[_Told]]:
-    groups: dict[str, list[_Told]] = {}
+def _grouped(
+    pairs: Sequence[_Explained], by: Callable[[Contrast], str]
+) -> dict[str, list[_Explained]]:
+    groups: dict[str, list[_Explained]] = {}
     for contrast, explains in pairs:
         groups.setdefault(by(contrast), []).append((contrast, explains))
     return groups
 
 
-def _against_untuned(tables: Tables, pairs: Sequence[_Told]) -> list[str]:
+def _against_untuned(tables: Tables, pairs: Sequence[_Explained]) -> list[str]:
     """One sentence for each verdict that tuned arms got against an untuned one, but its lead."""
-    apart = [text for contrast, explains in pairs if (text := _apart(contrast, explains))]
-    plain = [contrast for contrast, explains in pairs if not _apart(contrast, explains)]
+    apart = [text for contrast, explains in pairs if (text := _seen_alone(contrast, explains))]
+    plain = [contrast for contrast, explains in pairs if not _seen_alone(contrast, explains)]
     base = _base(tables, [contrast for contrast, _ in pairs])
     average = "on average " if max(max(contrast.seeds) for contrast, _ in pairs) > 1 else ""
     sentences = []
@@ -131,21 +133,21 @@ def _against_untuned(tables: Tables, pairs: Sequence[_Told]) -> list[str]:
     unseen = [contrast for contrast in plain if contrast.verdict is Verdict.NOT_SHOWN]
     sentences += apart
     for reason, arms in _by_reason(unseen).items():
-        sentences.append(f"for {_named(tables, arms)} {_unseen(arms, f' from {base}')}{reason}")
+        sentences.append(f"for {_named(tables, arms)} {_not_shown(arms, f' from {base}')}{reason}")
     return sentences
 
 
-def _of_pairs(explained: Sequence[_Told]) -> list[str]:
+def _of_pairs(explained: Sequence[_Explained]) -> list[str]:
     """What was shown of each pair, then what was not."""
     parts = [text for contrast, explains in explained if (text := _seen(contrast, explains))]
     unseen = [contrast for contrast, explains in explained if not _seen(contrast, explains)]
     for reason, pairs in _by_reason(unseen).items():
-        named = _some([f"{pair.a} and {pair.b} ({_size(pair)})" for pair in pairs])
-        parts.append(f"{_unseen(pairs, f' between {named}')}{reason}")
+        named = _first_pairs([f"{pair.a} and {pair.b} ({_size(pair)})" for pair in pairs])
+        parts.append(f"{_not_shown(pairs, f' between {named}')}{reason}")
     return parts
 
 
-def _apart(contrast: Contrast, explains: str) -> str:
+def _seen_alone(contrast: Contrast, explains: str) -> str:
     """Return which claims about several arms together are not possible; "" if none."""
     return _seen(contrast, explains) if explains or wording.alike(contrast) else ""
 
@@ -162,7 +164,7 @@ def _seen(contrast: Contrast, explains: str) -> str:
     )
 
 
-def _unseen(group: Sequence[Contrast], where: str) -> str:
+def _not_shown(group: Sequence[Contrast], where: str) -> str:
     """Say that there is no verdict, or that none is shown: all of a group have one reason."""
     if group[0].interval is None:
         return f"there is no verdict{where.replace(' from ', ' beside ', 1)}"
@@ -218,7 +220,7 @@ def _size(contrast: Contrast, *, turned: bool = False) -> str:
     return text + "".join(f", {name} as it is" for name in contrast.existing)
 
 
-def _some(pairs: Sequence[str]) -> str:
+def _first_pairs(pairs: Sequence[str]) -> str:
     """Name the first few pairs and count the others."""
     others = len(pairs) - MAX_NAMED
     named = ", between ".join(pairs[:MAX_NAMED])
@@ -333,7 +335,7 @@ def _stated_otherwise(name: str, run: Run, judged: Mapping[str, Run]) -> Iterato
                 f"{differ} of {len(pairs)} texts. Were the gold answers others, or the task?"
             )
     judged_pairs = [_pairs(verdicts, run) for verdicts in run.stated.values()]
-    if judged_pairs and all(map(_differ, judged_pairs)):
+    if judged_pairs and all(map(_shares_differ, judged_pairs)):
         shares = [
             f"{wording.percent(_share([theirs for theirs, _ in pairs]))}{key and f' ({key})'}"
             for key, pairs in zip(run.stated, judged_pairs, strict=True)
@@ -354,7 +356,7 @@ def _pairs(verdicts: _OwnVerdicts, run: Run) -> list[tuple[bool, bool]]:
     ]
 
 
-def _differ(pairs: Sequence[tuple[bool, bool]]) -> bool:
+def _shares_differ(pairs: Sequence[tuple[bool, bool]]) -> bool:
     """Return whether two verdicts on the same texts differ in their share, and beyond chance."""
     only_theirs = sum(theirs and not other for theirs, other in pairs)
     only_ours = sum(other and not theirs for theirs, other in pairs)

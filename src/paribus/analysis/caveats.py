@@ -199,15 +199,17 @@ def _unbalanced(weights: Mapping[str, float], lined_up: Aligned) -> Iterator[str
     parts = [
         _shares(words, weights, shares)
         for outcome, words in _UNANSWERED.items()
-        if _differ(weights, shares := lined_up.are(outcome), fault=outcome is Outcome.FAILED)
+        if _shares_differ(weights, shares := lined_up.are(outcome), fault=outcome is Outcome.FAILED)
     ]
     together = lined_up.are(*_UNANSWERED)
-    if not parts and _differ(weights, together):
+    if not parts and _shares_differ(weights, together):
         parts = [_shares("without a final answer, cut or failed", weights, together)]
     yield from parts
 
 
-def _differ(weights: Mapping[str, float], shares: Sequence[Solved], *, fault: bool = False) -> bool:
+def _shares_differ(
+    weights: Mapping[str, float], shares: Sequence[Solved], *, fault: bool = False
+) -> bool:
     """Return whether arms' shares of an outcome differ by more than chance; a fault, at all."""
     ahead = sum(
         weight * solved.mean(axis=0)

@@ -140,7 +140,7 @@ def _contrast(tables: Tables, a: str, b: str, factor: str, *, family: float | No
         ran = {run.arm for run in tables.complete} >= {a, b}
         reason = "the arms share no complete seed" if ran else "there are no results of both arms"
         return replace(empty, reason=reason)
-    if _apart(tables, runs_a, runs_b):
+    if _of_different_seeds(tables, runs_a, runs_b):
         return replace(empty, reason="the arms share no complete seed")
     lined_up = align([runs_a, runs_b])
     n = len(lined_up.keys)
@@ -214,7 +214,7 @@ def compared(tables: Tables, a: str, b: str, lined_up: Aligned, *, paired: bool 
     return compare(solved_a, solved_b, lined_up.groups, paired=paired, existing=existing)
 
 
-def _apart(tables: Tables, runs_a: Sequence[Run], runs_b: Sequence[Run]) -> bool:
+def _of_different_seeds(tables: Tables, runs_a: Sequence[Run], runs_b: Sequence[Run]) -> bool:
     """Whether two single runs of tuned arms are of different seeds: another order, other draws."""
     (first_a, *more_a), (first_b, *more_b) = runs_a, runs_b
     alone = not more_a and not more_b and first_a.seed != first_b.seed

@@ -198,7 +198,7 @@ def effect_sentence(effect: Effect) -> str:
     (first, second), values = effect.levels
     higher, lower = values if effect.verdict is Verdict.SUPPORTED else values[::-1]
     return (
-        f"{_who(effect)}, the difference {first} − {second} is {_more(effect)} higher with "
+        f"{_scope(effect)}, the difference {first} − {second} is {_size(effect)} higher with "
         f"{effect.factors[1]} {higher} than with {lower}."
     )
 
@@ -213,7 +213,7 @@ def _main_effect(effect: Effect) -> str:
     ahead = effect.verdict is Verdict.SUPPORTED
     better, worse = (first, second) if ahead else (second, first)
     return (
-        f"{_who(effect)}, those with {better} solve {_more(effect)} more on average than those "
+        f"{_scope(effect)}, those with {better} solve {_size(effect)} more on average than those "
         f"with {worse}."
     )
 
@@ -224,9 +224,9 @@ def _seen(effect: Effect) -> str:
     return detectable_sentence(effect.detectable, effect.detectable_range, cause)
 
 
-def _who(effect: Effect) -> str:
+def _scope(effect: Effect) -> str:
     return "As methods" if effect.scope is Scope.METHODS else "Of these models"
 
 
-def _more(effect: Effect) -> str:
+def _size(effect: Effect) -> str:
     return points(abs(effect.difference or 0.0)).lstrip("+")

@@ -155,8 +155,8 @@ def look_warnings(tables: Tables) -> list[str]:
     undeclared = [look for look in tables.looks if not look.planned]
     lines = [tables.not_entered] if tables.not_entered else []
     if declared_looks(tables):
-        return ([_before(undeclared)] if undeclared else []) + lines
-    return ([_again(tables.looks)] if len(tables.looks) > 1 else []) + lines
+        return ([_undeclared_looks(undeclared)] if undeclared else []) + lines
+    return ([_repeated_looks(tables.looks)] if len(tables.looks) > 1 else []) + lines
 
 
 RAISED = (
@@ -165,14 +165,14 @@ RAISED = (
 )
 
 
-def _again(looks: Sequence[Look]) -> str:
+def _repeated_looks(looks: Sequence[Look]) -> str:
     return (
         f"This is look {looks[-1].look} at growing data ({_sizes(looks)}), and the looks were not "
         f"declared beforehand: looking again {RAISED}. `budget` and `looks` declare them."
     )
 
 
-def _before(looks: Sequence[Look]) -> str:
+def _undeclared_looks(looks: Sequence[Look]) -> str:
     return (
         f"Verdicts were also seen apart from the declared looks ({_sizes(looks)}): looking again "
         f"{RAISED}."

@@ -291,20 +291,20 @@ def _same_verdicts(those: Sequence[Shift]) -> str:
     if untested := [shift for shift in those if shift.interval is None]:
         return f"{lead}. How far its difference changes is not known: {untested[0].reason}."
     if shown := [shift for shift in those if shift.shown]:
-        return f"{lead}, but not the same difference: {wording.join(list(map(_moved, shown)))}."
-    widest = max(those, key=_reach)
+        return f"{lead}, but not the same difference: {wording.join(list(map(_spelled, shown)))}."
+    widest = max(those, key=_most)
     return (
-        f"{lead}. How large a difference is may change by up to {100 * _reach(widest):.1f} points "
-        f"({_moved(widest)})."
+        f"{lead}. How large a difference is may change by up to {100 * _most(widest):.1f} points "
+        f"({_spelled(widest)})."
     )
 
 
-def _reach(shift: Shift) -> float:
+def _most(shift: Shift) -> float:
     """How far, up or down, the difference may have changed."""
     ends = shift.interval
     return 1.0 if ends is None else max(abs(ends.low), abs(ends.high))
 
 
-def _moved(shift: Shift) -> str:
+def _spelled(shift: Shift) -> str:
     moved = f"{wording.points(shift.change)}, {wording.points_range(shift.interval)}"
     return f"{shift.before.a} − {shift.before.b} under {shift.under}: {moved}"

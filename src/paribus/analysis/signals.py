@@ -130,7 +130,7 @@ def by_gold_steps(run: Run) -> tuple[StepsRow, ...]:
 
 
 def mean_step_accuracy(run: Run) -> StepAccuracy:
-    """Return the mean of `annotations.step_accuracy` with its interval."""
+    """Return the mean of `mistakes.step_accuracy` with its interval."""
     accuracies = [mistakes.step_accuracy(generation) for generation in run.generations]
     values = [value for value in accuracies if value is not None]
     if not values:
@@ -243,7 +243,7 @@ def _of_arm(runs: Sequence[Run]) -> list[BadSeed]:
     away = far_from_others(solved)
     bad_seeds = []
     for at, run in enumerate(runs):
-        rose = _rose(run)
+        rose = _loss_rise(run)
         if at == away or rose:
             others = tuple(shares[:at] + shares[at + 1 :])
             bad_seeds.append(
@@ -278,7 +278,7 @@ def far_from_others(solved: Solved) -> int | None:
     return at if distance > FAR * scatter * sqrt(1 + 1 / (runs - 1)) else None
 
 
-def _rose(run: Run) -> tuple[float, float] | None:
+def _loss_rise(run: Run) -> tuple[float, float] | None:
     losses = [point.loss for point in run.losses]
     if len(losses) < 2 * _PARTS:
         return None

@@ -67,7 +67,7 @@ def _conclude(folder: ExperimentFolder, description: Description, console: Conso
     console.print(summary_table(findings))
     for line in remarks(findings):
         console.print(line, soft_wrap=True)
-    _tell_of_runs(findings, folder, console)
+    _print_run_notes(findings, folder, console)
     if findings["unrecorded"]:
         console.print(f"[yellow]warning:[/] {escape(findings['unrecorded'])}", soft_wrap=True)
     for line in findings["looks"]["warnings"]:
@@ -86,7 +86,7 @@ def _conclude(folder: ExperimentFolder, description: Description, console: Conso
         )
 
 
-def _tell_of_runs(findings: dict[str, Any], folder: ExperimentFolder, console: Console) -> None:
+def _print_run_notes(findings: dict[str, Any], folder: ExperimentFolder, console: Console) -> None:
     """Print why a run is not counted that was begun, what to do, and which were forked."""
     for run in findings["arms"]:
         if run["note"] and run["state"] in _WITH_NOTE:

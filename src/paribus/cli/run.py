@@ -149,7 +149,7 @@ def run(loaded: Loaded, design: Design, root: Path, *, fork: bool) -> int:
             return taken.goes_on
 
         outcome = run_experiment(loaded, design, root, display, tell, look, fork=fork)
-    _tell_outcome(outcome, design, folder, console)
+    _print_outcome(outcome, design, folder, console)
     show_report(folder, console)
     if outcome.failed:
         raise RunFailed(
@@ -159,7 +159,7 @@ def run(loaded: Loaded, design: Design, root: Path, *, fork: bool) -> int:
     return 0
 
 
-def _tell_outcome(
+def _print_outcome(
     outcome: ExperimentOutcome, design: Design, folder: ExperimentFolder, console: PlainConsole
 ) -> None:
     """Print that there was nothing to do, the learning rates that were found, and what failed."""

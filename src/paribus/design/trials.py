@@ -3,8 +3,8 @@
     tune: {learning_rates: {full: [1e-5, 2e-5], lora: [1e-4, 2e-4]}, fixed: [lora-original]}
 
 Every arm but the fixed ones is trained once at each rate of its method's grid and tested on the
-validation problems. `tuning.py` chooses from what they measured. A trial is an arm's config with
-another rate; a lowest rate above zero keeps its ratio to it, so the schedule keeps its shape.
+validation problems. `planning/tuning` chooses from what they measured. A trial is an arm's config
+with another rate; a lowest rate above zero keeps its ratio to it, so the schedule keeps its shape.
 """
 
 from collections.abc import Mapping, Sequence

@@ -86,7 +86,7 @@ def final(
         style: the kind of answer that counts.
         cut: whether the token limit ended the text: what stands at its end may be half an answer.
     """
-    *earlier, last = _parts(_own(plain(text), question))
+    *earlier, last = _parts(_without_prompt(plain(text), question))
     for part in earlier:
         if answer := _last(part, "auto", cut=False):
             return answer if style == "auto" else _last(part, style, cut=False)
@@ -100,7 +100,7 @@ def is_over(text: str, question: str = "") -> bool:
     still turn out to be a prompt with solved examples, it is not.
     """
     text = plain(text)
-    parts = _parts(_own(text, question))[:-1]
+    parts = _parts(_without_prompt(text, question))[:-1]
     parts = parts if _asked(text, question) else parts[:1]
     return any(_last(part, "auto", cut=False) is not None for part in parts)
 
@@ -110,7 +110,7 @@ def own_part(text: str, question: str = "") -> str:
 
     Without an answer it is what stands before the next question.
     """
-    parts = _parts(_own(plain(text), question))
+    parts = _parts(_without_prompt(plain(text), question))
     for number, part in enumerate(parts if len(parts) > 1 else ()):
         if _last(part, "auto", cut=False) is not None:
             return "\n".join(parts[: number + 1])
@@ -131,7 +131,7 @@ def _asked(text: str, question: str) -> str:
     return question if question in text else ""
 
 
-def _own(text: str, question: str) -> str:
+def _without_prompt(text: str, question: str) -> str:
     """Return `text` from behind its prompt, if it holds it, up to the end of the turn."""
     if asked := _asked(text, question):
         before, _, after = text.partition(asked)

@@ -68,7 +68,7 @@ def check_ids(tokenizer: Any) -> None:
     for text, expected in IDS.items():
         ids = tuple(tokenizer(text)["input_ids"])
         if ids != expected:
-            raise _other(
+            raise _wrong_libraries(
                 f"another tokenizer: {text!r} becomes {list(ids[:12])}, not {list(expected[:12])}"
             )
 
@@ -94,7 +94,7 @@ def check_logits(folder: Path) -> None:
             logits_V = model.eval()(torch.tensor([ids]), logits_to_keep=1).logits[0, -1]
         logits = logits_V[list(expected)].tolist()
         if not all(abs(f - e) <= TOLERANCE for f, e in zip(logits, expected.values(), strict=True)):
-            raise _other(
+            raise _wrong_libraries(
                 f"another model: after {len(ids)} fixed tokens the logits of {list(expected)} are "
                 f"{_rounded(logits)}, not {_rounded(expected.values())} (within {TOLERANCE})"
             )
@@ -105,7 +105,7 @@ def stack() -> str:
     return ", ".join(f"{name} {version(name)}" for name in ("transformers", "torch"))
 
 
-def _other(what: str) -> ModelError:
+def _wrong_libraries(what: str) -> ModelError:
     here = ", ".join(f"{name} {version(name)}" for name in (*RECORDED, "torch"))
     tested = " ".join(f"{name}=={number}" for name, number in RECORDED.items())
     return ModelError(

@@ -219,7 +219,7 @@ def device(name: str) -> Device:
     A part of a name, `h100` or `4090`, will do where it means one device.
     """
     wanted = name.strip().lower()
-    meant = _meant(wanted)
+    meant = _matching(wanted)
     if len(meant) == 1:
         return DEVICES[meant[0]]
     if wanted in DEVICES:
@@ -244,7 +244,7 @@ def device(name: str) -> Device:
     )
 
 
-def _meant(wanted: str) -> list[str]:
+def _matching(wanted: str) -> list[str]:
     """Return the devices whose names hold every word of `wanted`; memory alone names none."""
     words = set(re.split(r"[\s_-]+", wanted))
     if all(_MEMORY.fullmatch(word) for word in words):

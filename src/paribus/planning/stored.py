@@ -52,7 +52,7 @@ def refuse_another(spec: RunSpec, inputs: Inputs, folder: RunFolder, *, fork: bo
         return
     now = {"identity": spec.identity(), "inputs": inputs.identity(),
            "environment": stored["environment"]}  # fmt: skip
-    lines = differences(_told(stored), _told(now))
+    lines = differences(_described(stored), _described(now))
     if lines and not fork:
         raise _refusal(folder, point, lines)
     if lines and point:
@@ -75,9 +75,9 @@ def take_up(
     """
     point = newest(folder.checkpoints, on_note)
     stored = point.run if point else _begun(folder)
-    if stored is None or _told(stored) == _told(run):
+    if stored is None or _described(stored) == _described(run):
         return point
-    lines = differences(_told(stored), _told(run))
+    lines = differences(_described(stored), _described(run))
     if not fork:
         raise _refusal(folder, point, lines)
     origin = None
@@ -147,7 +147,7 @@ def _refusal(folder: RunFolder, point: Checkpoint | None, lines: Sequence[str]) 
     )
 
 
-def _told(run: Mapping[str, Any]) -> dict[str, Any]:
+def _described(run: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a run is, by the keys that users know."""
     return {**run["identity"], "inputs": run["inputs"], "environment": run["environment"]}
 
@@ -158,7 +158,7 @@ def _begun(folder: RunFolder) -> dict[str, Any] | None:
         return None
     try:
         stored: dict[str, Any] = read_json(folder.spec)
-        _told(stored)
+        _described(stored)
     except UNREADABLE:
         return None  # damaged; the pieces say themselves whose they are
     return stored
@@ -201,7 +201,7 @@ def is_complete(spec: RunSpec, folder: ExperimentFolder) -> bool:
     if spec.trial and tried_alike(spec, stored["identity"]):
         return True
     if not goes_further(spec, stored["identity"]):
-        raise _another(run, stored["identity"], spec.identity())
+        raise _differs(run, stored["identity"], spec.identity())
     if spec.config.method != "none" and not run.weights.is_dir():
         raise StoreError(
             "\n  ".join([f"{run.path} cannot be tested further: its weights were not kept "
@@ -343,7 +343,7 @@ def _check_stored(run: RunFolder, inputs: Inputs) -> None:
             raise _taken(run, differences(stored, now))
 
 
-def _another(run: RunFolder, stored: Mapping[str, Any], asked: Mapping[str, Any]) -> StoreError:
+def _differs(run: RunFolder, stored: Mapping[str, Any], asked: Mapping[str, Any]) -> StoreError:
     """Return the error for a complete run of another identity in the place of the one asked for."""
     error = _taken(run, differences(stored, asked))
     if made_alike(stored, asked):

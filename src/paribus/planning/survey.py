@@ -63,7 +63,7 @@ def fit(
             target = timed(device(), {arm.config.training.computes_in})
             stored = choose(arm.config, inputs_of(arm), stream, shape, target)
         chosen[arm.name] = stored
-    return _with(design, chosen) if chosen else design
+    return _with_settings(design, chosen) if chosen else design
 
 
 def native_precision(device: Device) -> Precision:
@@ -80,7 +80,7 @@ def _with_precision(
         return design
     specs = [spec for spec in (*design.runs, *design.trials) if spec.arm in arms]
     precision = _stored_precision(specs, folder) or native_precision(device())
-    return _with(
+    return _with_settings(
         design,
         {
             name: replace(config, training=replace(config.training, precision=precision))
@@ -158,7 +158,7 @@ def _settled(config: ArmConfig, like: ArmConfig) -> ArmConfig:
     return replace(config, training=training)
 
 
-def _with(design: Design, chosen: Mapping[str, ArmConfig]) -> Design:
+def _with_settings(design: Design, chosen: Mapping[str, ArmConfig]) -> Design:
     """Return the design with the chosen settings in its arms, runs and trials."""
 
     def settle(spec: RunSpec) -> RunSpec:

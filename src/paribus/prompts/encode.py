@@ -64,7 +64,7 @@ def encode_prompts(prompts: Sequence[str], tokenizer: Any) -> list[Ids]:
     """
     bos = leading_bos(tokenizer)
     return [
-        _led(ids, text, bos, tokenizer)
+        _with_bos(ids, text, bos, tokenizer)
         for some in _calls(len(prompts))
         for text, ids in zip(prompts[some], _ids(prompts[some], tokenizer), strict=True)
     ]
@@ -124,7 +124,7 @@ def _example(
 ) -> Encoded:
     """Return a prompt and its solution, `pair`, from the ids of each, `head` and `tail`."""
     prompt, solution = pair
-    led = _led(head, prompt, bos, tokenizer)
+    led = _with_bos(head, prompt, bos, tokenizer)
     if tail is None:
         raise PromptError(
             f"a token merges prompt and solution: …{prompt[-20:]!r} + {solution[:20]!r}…",
@@ -136,10 +136,10 @@ def _example(
             f"{_shorten(solution)}",
             "remove it from the data",
         )
-    return Encoded((*_led((*led, *tail), prompt + solution, bos, tokenizer), stop), len(led))
+    return Encoded((*_with_bos((*led, *tail), prompt + solution, bos, tokenizer), stop), len(led))
 
 
-def _led(ids: Ids, text: str, bos: int | None, tokenizer: Any) -> Ids:
+def _with_bos(ids: Ids, text: str, bos: int | None, tokenizer: Any) -> Ids:
     """Return a text's ids with one <bos> in front, or as they are if there is none."""
     if bos is None:
         return ids
@@ -166,13 +166,13 @@ def _tails(
     wholes = [tuple(ids) for ids in called["input_ids"]]
     if tokenizer.is_fast:
         ends = [len(prompt) for prompt, _ in pairs]
-        return list(map(_behind, heads, wholes, called["offset_mapping"], ends))
+        return list(map(_ids_behind, heads, wholes, called["offset_mapping"], ends))
     alone = _ids([solution for _, solution in pairs], tokenizer)
     together = zip(heads, alone, wholes, strict=True)
     return [tail if (*head, *tail) == whole else None for head, tail, whole in together]
 
 
-def _behind(head: Ids, whole: Ids, offsets: Sequence[tuple[int, int]], end: int) -> Ids | None:
+def _ids_behind(head: Ids, whole: Ids, offsets: Sequence[tuple[int, int]], end: int) -> Ids | None:
     """Return the ids in `whole` behind `head`, the ids of its first `end` characters.
 
     None if its first ids are others, or if a token lies on both sides.

@@ -42,7 +42,7 @@ class Fairness:
 
 def findings_table(analysis: Analysis) -> Table:
     """Return every finding: the claim, its verdict and what was found."""
-    rows = [[finding.claim, _verdict(finding), _found(finding)] for finding in analysis.findings]
+    rows = [[finding.claim, _verdict(finding), _result(finding)] for finding in analysis.findings]
     return Table(["claim", "verdict", "what was found"], rows)
 
 
@@ -85,7 +85,7 @@ def _verdict(finding: Finding) -> str:
     return f"{text} for {'the methods' if finding.scope is Scope.METHODS else 'these models'}"
 
 
-def _found(finding: Finding) -> str:
+def _result(finding: Finding) -> str:
     """The size of a difference, or the sentence; and what else differed between the arms."""
     evidence, sentence = finding.evidence, finding.sentence
     if finding.kind in _SIZED and evidence["p_holm"] is not None:

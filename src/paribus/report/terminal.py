@@ -52,7 +52,7 @@ def remarks(findings: dict[str, Any]) -> list[Text]:
         for text in _notes(contrast):
             named.setdefault(text, []).append(f"{contrast['a']} − {contrast['b']}")
     lines = [findings["speaks_of"]] if findings["speaks_of"] else []
-    lines += [f"{_some(pairs)}: {text}" for text, pairs in named.items()]
+    lines += [f"{_first_pairs(pairs)}: {text}" for text, pairs in named.items()]
     warnings = [
         Text.assemble(("warning:", "yellow"), f" {warning}") for warning in findings["warnings"]
     ]
@@ -89,7 +89,7 @@ def _notes(contrast: dict[str, Any]) -> Iterator[str]:
     yield from contrast["caveats"]
 
 
-def _some(pairs: Sequence[str]) -> str:
+def _first_pairs(pairs: Sequence[str]) -> str:
     others = len(pairs) - MAX_NAMED_COMPARISONS
     return ", ".join(pairs[:MAX_NAMED_COMPARISONS]) + (f" and {others} more" if others > 0 else "")
 
@@ -150,7 +150,7 @@ def _contrasts(findings: dict[str, Any]) -> Table:
             cells = ["–", "–", "–", "not compared"]
         table.add_row(*(Text(cell) for cell in (f"{contrast['a']} − {contrast['b']}", *cells)))
     ranged = any(contrast["detectable_range"] for contrast in findings["contrasts"])
-    text = _COULD_SEE + _MAY_BE * ranged + _beside(findings)
+    text = _COULD_SEE + _MAY_BE * ranged + _margins_and_seeds(findings)
     table.caption, table.caption_justify = text, "left"
     return table
 
@@ -182,7 +182,7 @@ def _shown(contrast: dict[str, Any]) -> str:
     return f"{'A' if within['not_worse'] == [contrast['a']] else 'B'} not worse"
 
 
-def _beside(findings: dict[str, Any]) -> str:
+def _margins_and_seeds(findings: dict[str, Any]) -> str:
     """What else the verdicts rest on: margins, and how seeds scatter."""
     margins = {
         contrast["equivalence"]["margin"]

@@ -52,7 +52,7 @@ def get_ready() -> None:
     """Start the imports that children need, in parallel with this process."""
     _settle()
     if not _may_have_gpu():
-        _deaf(forkserver.ensure_running)
+        _ignoring_signals(forkserver.ensure_running)
 
 
 def in_child(
@@ -116,13 +116,13 @@ def _settle() -> None:
 def _start(child: Any, forked: bool) -> None:
     """Start `child`, deaf to Ctrl-C from its first instruction."""
     if not forked:
-        _deaf(child.start)
+        _ignoring_signals(child.start)
         return
-    _deaf(forkserver.ensure_running)
+    _ignoring_signals(forkserver.ensure_running)
     child.start()  # waits for the server's imports: here an interrupt must get through
 
 
-def _deaf(start: Callable[[], None]) -> None:
+def _ignoring_signals(start: Callable[[], None]) -> None:
     """Call `start` so that the program it starts does not hear Ctrl-C or that its terminal closed.
 
     A terminal sends both to the whole group. What interrupts a process's imports is a traceback,

@@ -57,7 +57,7 @@ def write_manifest(folder: RunFolder) -> None:
     ours = folder.written()
     files = {
         name: on_disk(path)
-        for name, path in _there(folder).items()
+        for name, path in _files_of(folder).items()
         if folder.path / Path(name).parts[0] in ours
     }
     for place in {path.parent for path in map(folder.path.joinpath, files)}:
@@ -127,13 +127,13 @@ def changed_files(folder: RunFolder, *, sizes_only: bool = False) -> list[tuple[
         (folder.path / name, _difference(folder, name, entry, sizes_only=sizes_only))
         for name, entry in files.items()
     ]
-    added = [] if sizes_only else sorted(_there(folder).keys() - files)
+    added = [] if sizes_only else sorted(_files_of(folder).keys() - files)
     return [(path, line) for path, line in differences if line] + [
         (folder.path / name, f"{folder.path / name} is not in the manifest") for name in added
     ]
 
 
-def _there(folder: RunFolder) -> dict[str, Path]:
+def _files_of(folder: RunFolder) -> dict[str, Path]:
     """Return the files that belong to the run, by their path in its folder."""
     passing = (folder.checkpoints, folder.pieces)
     files = sorted(path for path in folder.path.rglob("*") if path.is_file())

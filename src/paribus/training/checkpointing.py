@@ -76,7 +76,7 @@ def save(folder: Path, model: nn.Module, optimizer: Any, schedule: Any) -> None:
         return
     tensors: dict[str, Tensor] = {}
     plain = _take_out(optimizer.state_dict(), "", tensors)
-    save_file(_apart(tensors), folder / "optimizer.safetensors")
+    save_file(_unshared(tensors), folder / "optimizer.safetensors")
     save_file(_generators(next(model.parameters()).device), folder / "random.safetensors")
     rest = {"optimizer": plain, "schedule": schedule.state_dict()}
     write_json(folder / "state.json", rest)
@@ -159,7 +159,7 @@ def _put_back(value: Any, tensors: Mapping[str, Tensor]) -> Any:
     return [_put_back(inner, tensors) for inner in value] if isinstance(value, list) else value
 
 
-def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _unshared(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the tensors, none in the memory of another: 8-bit AdamW's share their tables."""
     separate: dict[str, Tensor] = {}
     seen: set[int] = set()

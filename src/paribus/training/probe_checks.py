@@ -170,7 +170,7 @@ def evaluation_failures(steps: Steps, saving: Saving | None) -> list[Failure]:
         return _saving_failures(steps, saving)[0]
     with _as_tested(steps):
         untrained = _logits(steps, steps.model)
-    with _moved(steps):
+    with _weights_moved(steps):
         failures, tested = _saving_failures(steps, saving)
     if torch.equal(untrained, tested):
         failures.append(
@@ -227,7 +227,7 @@ def _as_tested(steps: Steps) -> Iterator[None]:
 
 
 @contextmanager
-def _moved(steps: Steps) -> Iterator[None]:
+def _weights_moved(steps: Steps) -> Iterator[None]:
     """Move what trains against the sign of its gradient: Adam's first step, but for its length."""
     kept = [(p, p.data) for p in steps.model.parameters() if p.requires_grad]
     try:

@@ -211,13 +211,13 @@ def distance(reference: Gradients, other: Gradients) -> tuple[float, str]:
 
     Of each tensor the sample gives the relative distance, the norm its weight among the others.
     """
-    parts = {name: _apart(sketch, other[name]) for name, sketch in reference.items() if sketch}
+    parts = {name: _squared(sketch, other[name]) for name, sketch in reference.items() if sketch}
     total = math.fsum(sketch.norm**2 for sketch in reference.values() if sketch)
     worst = max(parts, key=lambda name: parts[name])
     return math.sqrt(math.fsum(parts.values()) / total), worst
 
 
-def _apart(reference: Sketch, other: Sketch | None) -> float:
+def _squared(reference: Sketch, other: Sketch | None) -> float:
     """Return the estimated square of the norm of the difference; infinite if it has no value."""
     if other is None:
         return math.inf

@@ -85,7 +85,7 @@ def read_samples(path: Path) -> list[Sample]:
         raise DataError(f"{path} holds no line", "give a file with at least one generation")
     where, first = rows[0]
     if {"problem_id", "text"} <= first.keys():
-        return [_own(row, where) for where, row in rows]
+        return [_of_paribus(row, where) for where, row in rows]
     if {"doc", "resps"} <= first.keys():
         return [_harness(row, where) for where, row in rows]
     if "completion" in first:
@@ -240,7 +240,7 @@ def _bare(name: Any) -> str:
     return re.sub(r"[\s_-]", "", member).lower()
 
 
-def _own(row: dict[str, Any], where: str) -> Sample:
+def _of_paribus(row: dict[str, Any], where: str) -> Sample:
     for key in ("problem_id", "question", "answer", "prompt_sha256", "text"):
         text_of(row, key, where)
     for key in {"solution", "group"} & row.keys():

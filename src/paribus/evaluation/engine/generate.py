@@ -61,7 +61,7 @@ def generate(
         places: list[OpenText | None] = [None] * decoder.rows
         done, luck = 0, Luck(free_tokens(decoder.device, decoder.dtype))
         while done < len(rows):
-            _seat(decoder, places, waiting)
+            _fill(decoder, places, waiting)
             places = places if waiting else _shrink(decoder, places)
             stopped = _step(decoder, places, rules, luck)
             done += stopped
@@ -100,7 +100,7 @@ def total_cost(costs: Sequence[EvaluationCost]) -> EvaluationCost:
     )
 
 
-def _seat(decoder: Decoder, places: list[OpenText | None], waiting: list[OpenText]) -> None:
+def _fill(decoder: Decoder, places: list[OpenText | None], waiting: list[OpenText]) -> None:
     """Give free places to problems from the end of `waiting`, if enough are free to be worth it."""
     free = [place for place, row in enumerate(places) if row is None]
     if not waiting or len(free) < min(max(1, len(places) // _REFILL), len(waiting)):

@@ -30,7 +30,7 @@ def use(model: nn.Module) -> None:
     stack, _, _ = decoder_and_head(model)
     for name, module in stack.named_modules():
         if type(module) is nn.Linear and "lora_" not in name and _gains(module.weight):
-            _use(module)
+            _use_blocks(module)
 
 
 def product(weight: Tensor, bias: Tensor | None) -> Product:
@@ -40,7 +40,7 @@ def product(weight: Tensor, bias: Tensor | None) -> Product:
     return _blocked(_arranged(weight), bias)
 
 
-def _use(module: Any) -> None:
+def _use_blocks(module: Any) -> None:
     blocks = _arranged(module.weight)
     module.weight = nn.Parameter(blocks, requires_grad=False)
     module.forward = _blocked(blocks, module.bias)

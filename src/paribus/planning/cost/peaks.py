@@ -144,7 +144,7 @@ def weights(shape: Shape, load: Workload, *, trained: bool) -> list[float]:
     adapters = [] if load.method == "none" else trained_parameters(shape, load)
     return [
         *(linear * size for size in _linears(shape)),
-        *(float(value * other) for other in _others(shape)),
+        *(float(value * other) for other in _other_parameters(shape)),
         *((4.0 if trained else value) * adapter for adapter in adapters),
     ]
 
@@ -152,7 +152,7 @@ def weights(shape: Shape, load: Workload, *, trained: bool) -> list[float]:
 def trained_parameters(shape: Shape, load: Workload) -> list[int]:
     """Return the parameters of each tensor that is trained."""
     if load.method == "full":
-        return [*_linears(shape), *_others(shape)]
+        return [*_linears(shape), *_other_parameters(shape)]
     sizes = []
     for name in set(load.lora_targets):
         sizes += [load.lora_r * width for width in shape.linears[name]]
@@ -163,7 +163,7 @@ def _linears(shape: Shape) -> list[int]:
     return [wide * out for wide, out in shape.linears.values()] * shape.layers
 
 
-def _others(shape: Shape) -> list[int]:
+def _other_parameters(shape: Shape) -> list[int]:
     """Return the parameters of the embedding, of its own head, of norms and biases."""
     head = [] if shape.tied else [shape.head_parameters]
     return [shape.embedding_parameters, *head, shape.other_parameters]

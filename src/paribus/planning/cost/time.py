@@ -78,7 +78,7 @@ def _step_seconds(shape: Shape, load: Workload, device: Device) -> float:
     operations = forward * times + backward + head * (6 if full else 4)
     values = VALUE_SECONDS[device.kind] * _values(shape, tokens, load.target_tokens)
     one_pass = max(
-        load.micro_batch * (operations / _reached(device, load) + values * (times + 2) / 3),
+        load.micro_batch * (operations / _flops(device, load) + values * (times + 2) / 3),
         shape.layers * LAYER_SECONDS[device.kind] * (times + 1),
     )
     trained = shape.parameters if full else adapters
@@ -98,11 +98,11 @@ def _decode_seconds(shape: Shape, load: Workload, device: Device) -> float:
     moved = shape.parameters * stored + cached * shape.kv_bytes_per_token(stored)
     token = max(
         moved / device.bandwidth,
-        load.eval_batch * 2 * (shape.linear_parameters + head) / _reached(device, load),
+        load.eval_batch * 2 * (shape.linear_parameters + head) / _flops(device, load),
         shape.layers * LAYER_SECONDS[device.kind],
     )
     batches = ceil(load.eval_problems / load.eval_batch)
-    return load.eval_problems * reading / _reached(device, load) + batches * written * token
+    return load.eval_problems * reading / _flops(device, load) + batches * written * token
 
 
 def _gold_seconds(shape: Shape, load: Workload, device: Device) -> float:
@@ -111,7 +111,7 @@ def _gold_seconds(shape: Shape, load: Workload, device: Device) -> float:
     flops = 2 * shape.linear_parameters * load.gold_length + _attention(shape, load.gold_length)
     flops += 2 * shape.vocab * shape.hidden * targets
     values = VALUE_SECONDS[device.kind] * _values(shape, load.gold_length, targets) / 3
-    return load.eval_problems * (flops / _reached(device, load) + values)
+    return load.eval_problems * (flops / _flops(device, load) + values)
 
 
 def _values(shape: Shape, tokens: float, targets: float) -> float:
@@ -125,6 +125,6 @@ def _attention(shape: Shape, length: float) -> float:
     return 2 * shape.layers * shape.heads * shape.head_dim * length**2
 
 
-def _reached(device: Device, load: Workload) -> float:
+def _flops(device: Device, load: Workload) -> float:
     """Return the operations per second that `load` gets out of `device`."""
     return device.flops[load.precision] * EFFICIENCY[device.kind]

@@ -28,11 +28,11 @@ def broken_by_peak(peak: int | None, device: Device) -> tuple[Rule, str] | None:
     """
     there = device.memory_bytes
     if peak is None:
-        return OVER_MEMORY, f"its probe ran out of memory; {_has(device)}"
+        return OVER_MEMORY, f"its probe ran out of memory; {_with_memory(device)}"
     if peak <= room(device):
         return None
     rule = OVER_MEMORY if peak > there else NEAR_MEMORY
-    return rule, f"needs {size(peak)} at its peak, as measured; {_has(device)}"
+    return rule, f"needs {size(peak)} at its peak, as measured; {_with_memory(device)}"
 
 
 def size(number: int) -> str:
@@ -56,10 +56,10 @@ def _near_memory(facts: Facts) -> str | None:
 
 def _peak(facts: Facts) -> str:
     assert facts.estimate is not None
-    return f"needs {size(facts.estimate.peak_bytes)} at its peak; {_has(facts.device)}"
+    return f"needs {size(facts.estimate.peak_bytes)} at its peak; {_with_memory(facts.device)}"
 
 
-def _has(device: Device) -> str:
+def _with_memory(device: Device) -> str:
     return f"{device.title} has {size(device.memory_bytes)}"
 
 
