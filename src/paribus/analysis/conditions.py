@@ -64,18 +64,18 @@ def circumstances(tables: Tables) -> dict[str, dict[str, list[str]]]:
     return rows
 
 
-def limits(tables: Tables, found: Sequence[Contrast], effects: int = 0) -> list[str]:
+def limits(tables: Tables, contrasts: Sequence[Contrast], effects: int = 0) -> list[str]:
     """Return what a reader must not conclude from this experiment, one sentence or two each.
 
-    `effects` is how many effects of factors were asked for beside the contrasts `found`.
+    `effects` is how many effects of factors were asked for beside the contrasts.
     """
     parts = [
         *tables.asked,
         *about_looks(tables),
         *_about_forks(tables),
         *_about_further(tables),
-        *_about_seeds(tables, found),
-        *_about_tests(found, effects),
+        *_about_seeds(tables, contrasts),
+        *_about_tests(contrasts, effects),
     ]
     parts += _about_prompts(tables)
     variants = {text(arm.factors.get("data.variant")) for arm in tables.arms if not arm.untuned}
@@ -86,8 +86,8 @@ def limits(tables: Tables, found: Sequence[Contrast], effects: int = 0) -> list[
         )
     parts += _about_overlap(tables)
     parts += _about_generated(tables)
-    parts += _about_bf16(tables, found)
-    parts.append(_about_intervals(found))
+    parts += _about_bf16(tables, contrasts)
+    parts.append(_about_intervals(contrasts))
     return parts
 
 
@@ -123,13 +123,13 @@ def trained_unlike_in_bf16(tables: Tables, contrast: Contrast) -> bool:
     """Return whether full SFT and LoRA are compared in bf16, which costs them unlike (LOG.md)."""
     arms = [arm for name in (contrast.a, contrast.b) if (arm := tables.arm(name))]
     both = [flatten(arm.identity) for arm in arms]
-    return {one.get("method") for one in both} == {"full", "lora"} and any(
-        one.get("training.precision") == "bf16" for one in both
+    return {identity.get("method") for identity in both} == {"full", "lora"} and any(
+        identity.get("training.precision") == "bf16" for identity in both
     )
 
 
-def _about_bf16(tables: Tables, found: Sequence[Contrast]) -> list[str]:
-    if not any(trained_unlike_in_bf16(tables, contrast) for contrast in found):
+def _about_bf16(tables: Tables, contrasts: Sequence[Contrast]) -> list[str]:
+    if not any(trained_unlike_in_bf16(tables, contrast) for contrast in contrasts):
         return []
     return [
         "Training in bf16 is not the same to both methods: where it was measured, in a short "
@@ -138,8 +138,8 @@ def _about_bf16(tables: Tables, found: Sequence[Contrast]) -> list[str]:
     ]
 
 
-def _about_intervals(found: Sequence[Contrast]) -> str:
-    if any(contrast.scope is Scope.METHODS for contrast in found):
+def _about_intervals(contrasts: Sequence[Contrast]) -> str:
+    if any(contrast.scope is Scope.METHODS for contrast in contrasts):
         covered, other = "the choice of test problems from their source and of seeds", ""
     else:
         covered, other = "the choice of test problems from their source", ", another seed"
@@ -172,8 +172,8 @@ def _facts(run: Run) -> dict[str, str]:
     if run.result:
         values |= run.result.precision.record() if run.result.precision else {}
         values |= run.result.environment
-    told = {key: value for key, value in values.items() if not isinstance(value, Mapping)}
-    facts |= {_NAMES.get(key, key): text(value) for key, value in told.items()}
+    plain = {key: value for key, value in values.items() if not isinstance(value, Mapping)}
+    facts |= {_NAMES.get(key, key): text(value) for key, value in plain.items()}
     facts |= {OVERLAPS[key]: spelled_overlap(counts) for key, counts in overlap_counts(run).items()}
     if run.training and run.training.dropped_too_long is not None:
         facts["training examples left out as too long"] = text(run.training.dropped_too_long)
@@ -202,9 +202,9 @@ _NAMES = {
 }
 
 
-def _about_seeds(tables: Tables, found: Sequence[Contrast]) -> list[str]:
+def _about_seeds(tables: Tables, contrasts: Sequence[Contrast]) -> list[str]:
     parts = []
-    if any(contrast.n and max(contrast.seeds) == 1 for contrast in found):
+    if any(contrast.n and max(contrast.seeds) == 1 for contrast in contrasts):
         parts.append(
             "One seed: a verdict speaks of these trained models, not of the methods that made "
             "them. The same arm trained with another seed would score somewhat differently."
@@ -212,9 +212,11 @@ def _about_seeds(tables: Tables, found: Sequence[Contrast]) -> list[str]:
             else "One run of each: a verdict speaks of these models as they are, not of any method "
             "that made them."
         )
-    if any(contrast.scope is Scope.METHODS for contrast in found):
+    if any(contrast.scope is Scope.METHODS for contrast in contrasts):
         parts.append(NORMAL)
-    if any(contrast.scope is Scope.METHODS and 1 < max(contrast.seeds) < 5 for contrast in found):
+    if any(
+        contrast.scope is Scope.METHODS and 1 < max(contrast.seeds) < 5 for contrast in contrasts
+    ):
         parts.append(
             "Few seeds: how much the seed matters is itself only roughly known, which the "
             "intervals allow for by being wide."
@@ -222,10 +224,10 @@ def _about_seeds(tables: Tables, found: Sequence[Contrast]) -> list[str]:
     return parts
 
 
-def _about_tests(found: Sequence[Contrast], effects: int) -> list[str]:
-    if len(found) + effects < 2:
+def _about_tests(contrasts: Sequence[Contrast], effects: int) -> list[str]:
+    if len(contrasts) + effects < 2:
         return []
-    members = f"{len(found)} comparisons" + (
+    members = f"{len(contrasts)} comparisons" + (
         f" and {effects} effects of factors" if effects else ""
     )
     return [

@@ -68,9 +68,9 @@ class LossOrder:
         return Verdict.REFUTED if self.along else Verdict.NOT_SHOWN
 
 
-def of_losses(tables: Tables, found: Sequence[Contrast]) -> Iterator[Finding]:
+def of_losses(tables: Tables, contrasts: Sequence[Contrast]) -> Iterator[Finding]:
     """Yield the finding on losses, if at least two tuned arms have one."""
-    order = loss_against_accuracy(tables, found)
+    order = loss_against_accuracy(tables, contrasts)
     if order is not None:
         yield Finding(
             kind="loss",
@@ -120,12 +120,12 @@ def _loss_sentence(order: LossOrder) -> str:
     return " ".join(parts or ["No two tuned arms are shown to differ in accuracy."])
 
 
-def loss_against_accuracy(tables: Tables, found: Sequence[Contrast]) -> LossOrder | None:
+def loss_against_accuracy(tables: Tables, contrasts: Sequence[Contrast]) -> LossOrder | None:
     """Return how the order by loss relates to the order by accuracy; None under two tuned arms."""
     losses = {arm.name: of_arm for arm in tables.arms if (of_arm := _losses(tables, arm.name))}
     if len(losses) < 2:
         return None
-    shown = [contrast for contrast in found if contrast.verdict is not Verdict.NOT_SHOWN]
+    shown = [contrast for contrast in contrasts if contrast.verdict is not Verdict.NOT_SHOWN]
     pairs = [
         (contrast.a, contrast.b)
         if contrast.verdict is Verdict.SUPPORTED
@@ -180,14 +180,14 @@ def _p_of_losses(losses: dict[str, list[float]], pair: Arms) -> float:
 def _same_targets(tables: Tables, names: Sequence[str]) -> bool:
     """Return whether these arms' losses are over the same kind of texts, in the same tokens."""
     arms = [tables.arm(name) for name in names]
-    told = [
+    targets = [
         [{**flatten(arm.identity), **arm.factors}.get(key) for key in _TARGETS]
         for arm in arms
         if arm
     ]
     lengths = [length for name in names for length in _target_lengths(tables, name)]
-    return all(each == told[0] for each in told) and all(
-        isclose(each, lengths[0], rel_tol=_SAME_LENGTH) for each in lengths
+    return all(target == targets[0] for target in targets) and all(
+        isclose(length, lengths[0], rel_tol=_SAME_LENGTH) for length in lengths
     )
 
 

@@ -96,17 +96,17 @@ def baseline(
     runs = [run for candidate in planned for run in candidate.runs]
     with Display(console, BASELINES, runs) as display:
         failed = run_models(planned, tested, root, display)
-    found = [_row(candidate, failed, root, foreseen) for candidate in planned]
+    rows = [_row(candidate, failed, root, foreseen) for candidate in planned]
     if as_json:
-        made = {
+        record = {
             "problems": foreseen.design.n,
             "difference": foreseen.claimed or DIFFERENCE,
-            "candidates": found,
+            "candidates": rows,
         }
-        print(json.dumps(made, indent=2, allow_nan=False))
+        print(json.dumps(record, indent=2, allow_nan=False))
     else:
-        _show(planned, found, console)
-    return _end(found)
+        _show(planned, rows, console)
+    return _end(rows)
 
 
 def _problems(config: ExperimentConfig) -> ProblemSet:
@@ -189,22 +189,22 @@ def _protocol(tested: ProtocolScore) -> dict[str, Any]:
     }
 
 
-def _show(planned: Sequence[Candidate], found: Sequence[dict[str, Any]], console: Console) -> None:
+def _show(planned: Sequence[Candidate], rows: Sequence[dict[str, Any]], console: Console) -> None:
     table = Table(box=None, pad_edge=False)
     for heading in ("model", "protocol", "solved", "accuracy [95 % interval]"):
         table.add_column(heading, overflow="fold")
-    for row in found:
-        for each in row["protocols"]:
-            interval = Interval(each["low"], each["high"])
+    for row in rows:
+        for tested in row["protocols"]:
+            interval = Interval(tested["low"], tested["high"])
             table.add_row(
                 escape(row["model"]),
-                each["protocol"],
-                f"{each['solved']} of {each['n']}",
-                accuracy_cell(each["accuracy"], interval),
+                tested["protocol"],
+                f"{tested['solved']} of {tested['n']}",
+                accuracy_cell(tested["accuracy"], interval),
             )
     if table.row_count:
         console.print(table)
-    for candidate, row in zip(planned, found, strict=True):
+    for candidate, row in zip(planned, rows, strict=True):
         name = f"[bold]{escape(row['model'])}[/]"
         console.print(
             f"\n{name}: {row['verdict']}" + (f"; {row['reason']}" if row["reason"] else "")
@@ -216,12 +216,12 @@ def _show(planned: Sequence[Candidate], found: Sequence[dict[str, Any]], console
             console.print(f"  [red]failed[/] {escape(row['error'])}")
 
 
-def _end(found: Sequence[dict[str, Any]]) -> int:
+def _end(rows: Sequence[dict[str, Any]]) -> int:
     """Return 0 if all went well; raise what the exit code follows from otherwise."""
     remedy = "fix what is named above, then give the same command again"
-    if all(row["verdict"] == "not run" for row in found):
+    if all(row["verdict"] == "not run" for row in rows):
         raise UserError("no model could be tested", remedy)
-    faulty = sum(row["error"] is not None for row in found)
+    faulty = sum(row["error"] is not None for row in rows)
     if faulty:
-        raise RunFailed(f"{faulty} of {len(found)} models could not be tested in full", remedy)
+        raise RunFailed(f"{faulty} of {len(rows)} models could not be tested in full", remedy)
     return 0

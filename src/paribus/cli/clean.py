@@ -74,9 +74,9 @@ def _places(target: Path | None, root: Path, *, cache: bool) -> list[Place]:
         raise
 
 
-def _table(found: Found, root: Path) -> Table:
+def _table(removable: Found, root: Path) -> Table:
     table = table_of(("where", "what", "why"), ("size",))
-    for place, leftovers in found:
+    for place, leftovers in removable:
         where = place.path.relative_to(root) if place.path.is_relative_to(root) else place.path
         for leftover in leftovers:
             table.add_row(
@@ -94,10 +94,10 @@ def _wanted() -> bool:
         return False
 
 
-def _remove(found: Found, console: Console) -> None:
+def _remove(removable: Found, console: Console) -> None:
     """Remove all but what is in use or changed since it was listed. Raises StoreError."""
     removed, failed = 0, list[StoreError]()
-    for place, leftovers in found:
+    for place, leftovers in removable:
         try:
             kept = place.remove(leftovers)
         except StoreError as error:

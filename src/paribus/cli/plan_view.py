@@ -180,8 +180,8 @@ def show(
         for violation in plan.violations
         if violation.rule.id not in refused
     ]
-    notes = [] if details else [one for one in seen if one.rule.severity is Severity.NOTE]
-    parts += violation_lines([one for one in seen if one not in notes])
+    notes = [] if details else [row for row in seen if row.rule.severity is Severity.NOTE]
+    parts += violation_lines([row for row in seen if row not in notes])
     if parts:
         console.print()
     for line in parts:
@@ -208,8 +208,8 @@ def _head(plan: Plan) -> list[str]:
     ]
     if plan.trials:
         states = Counter(trial.state for trial in plan.trials)
-        found = ", ".join(f"{count} {name}" for name, count in states.items())
-        counts.append(f"{len(plan.trials)} trials of learning rates ({found})")
+        counted = ", ".join(f"{count} {name}" for name, count in states.items())
+        counts.append(f"{len(plan.trials)} trials of learning rates ({counted})")
     return [f"[bold]{plan.experiment}[/]: {escape(plan.verdict)}. {', '.join(counts)}."]
 
 
@@ -261,11 +261,10 @@ def _stored(plan: Plan, *, details: bool) -> list[str]:
     lines = list(dict.fromkeys(parts))
     kept = lines if details else lines[: 1 + _MOST_LINES]
     hidden = f" … {len(lines) - len(kept)} more such lines" if len(lines) > len(kept) else ""
-    said = [f"[yellow]stored[/] {escape(kept[0])}", *(f"  {escape(line)}" for line in kept[1:])]
+    text = [f"[yellow]stored[/] {escape(kept[0])}", *(f"  {escape(line)}" for line in kept[1:])]
     remedies = dict.fromkeys(error.remedy for error in plan.stored)
-    return (
-        said + ([f" {hidden}"] if hidden else []) + [f"  → {escape(remedy)}" for remedy in remedies]
-    )
+    text += [f" {hidden}"] if hidden else []
+    return text + [f"  → {escape(remedy)}" for remedy in remedies]
 
 
 def _arms(plan: Plan) -> Table:

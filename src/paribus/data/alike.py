@@ -149,14 +149,14 @@ def about_alike(questions: tuple[str, ...], groups: tuple[str, ...]) -> str:
 
     `groups` as in `Problem.group`. Kept: all arms of an experiment are asked the same.
     """
-    found = likeness(questions, groups) if questions else None
-    if found is None or found.worth >= WORTH * found.of:
+    likest = likeness(questions, groups) if questions else None
+    if likest is None or likest.worth >= WORTH * likest.of:
         return ""
-    first, second = (" ".join(each.split())[:60] for each in found.pair)
+    first, second = (" ".join(question.split())[:60] for question in likest.pair)
     return (
-        f"{found.like:,} of {found.n:,} problems read like another but for numbers, names and "
-        f"rarer words, in {found.sets:,} sets of up to {found.largest:,}, such as {first!a} and "
-        f"{second!a}; if those of a set stand or fall together, all are worth {found.worth:,.0f}"
+        f"{likest.like:,} of {likest.n:,} problems read like another but for numbers, names and "
+        f"rarer words, in {likest.sets:,} sets of up to {likest.largest:,}, such as {first!a} and "
+        f"{second!a}; if those of a set stand or fall together, all are worth {likest.worth:,.0f}"
     )
 
 
@@ -193,14 +193,14 @@ def _runs(texts: Sequence[Sequence[str]]) -> tuple[Numbers, Hashes]:
 
     Those that most of the texts have are left out.
     """
-    said = _structure(texts)
+    marks = _structure(texts)
     owners = np.repeat(np.arange(len(texts)), [len(text) for text in texts])
-    again = (said[1:] == 0) & (said[:-1] == 0) & (owners[1:] == owners[:-1])
-    kept = np.concatenate([[True], ~again])[: len(said)]
-    owners, said = owners[kept], said[kept]
-    if len(said) < RUN:
+    again = (marks[1:] == 0) & (marks[:-1] == 0) & (owners[1:] == owners[:-1])
+    kept = np.concatenate([[True], ~again])[: len(marks)]
+    owners, marks = owners[kept], marks[kept]
+    if len(marks) < RUN:
         return np.empty(0, int), np.empty(0, np.uint64)
-    windows = np.lib.stride_tricks.sliding_window_view(said, RUN)
+    windows = np.lib.stride_tricks.sliding_window_view(marks, RUN)
     whole = owners[RUN - 1 :] == owners[: len(windows)]
     runs, owners = _hashed(windows[whole]), owners[: len(windows)][whole]
     values, counts = np.unique(runs, return_counts=True)
@@ -210,9 +210,9 @@ def _runs(texts: Sequence[Sequence[str]]) -> tuple[Numbers, Hashes]:
 
 def _structure(texts: Sequence[Sequence[str]]) -> Numbers:
     """Return each word of the texts, all in one row, as the number of a word of structure, or 0."""
-    said = _marked(texts, sorted(STRUCTURE))
-    if np.count_nonzero(said) > ENGLISH * len(said):
-        return said
+    marks = _marked(texts, sorted(STRUCTURE))
+    if np.count_nonzero(marks) > ENGLISH * len(marks):
+        return marks
     texts_with = Counter(word for text in texts for word in set(text))
     frequent = [word for word, count in texts_with.items() if count >= FREQUENT * len(texts)]
     return _marked(texts, frequent)
@@ -225,10 +225,10 @@ def _marked(texts: Sequence[Sequence[str]], chosen: Sequence[str]) -> Numbers:
 
 def _hashed(windows: Numbers) -> Hashes:
     """Return a number for each row of `windows` [m, RUN]."""
-    found = np.zeros(len(windows), np.uint64)
+    hashes = np.zeros(len(windows), np.uint64)
     for column in windows.T:
-        found = _mixed(found ^ column.astype(np.uint64))
-    return found
+        hashes = _mixed(hashes ^ column.astype(np.uint64))
+    return hashes
 
 
 def _mixed(numbers: Hashes) -> Hashes:

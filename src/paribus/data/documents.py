@@ -150,16 +150,16 @@ def _matching(name: str, folder: Path, remedy: str) -> list[Path]:
     if path.is_file():
         return [path]
     if path.is_dir():
-        found = sorted(p for p in path.iterdir() if p.name.endswith(_SUFFIXES) and p.is_file())
+        matching = sorted(p for p in path.iterdir() if p.name.endswith(_SUFFIXES) and p.is_file())
         wanted = f", with a name that ends in {', '.join(_SUFFIXES)}"
     else:
         # A pattern may begin at the root, which Path.glob refuses.
         names = glob.glob(str(path), recursive=True)  # noqa: PTH207
-        found = sorted(filter(Path.is_file, map(Path, names)))
+        matching = sorted(filter(Path.is_file, map(Path, names)))
         wanted = ""
-    if not found:
+    if not matching:
         raise DataError(f"there is no file {path}{wanted}", remedy)
-    return found
+    return matching
 
 
 def problems_in(
@@ -208,11 +208,11 @@ def _problems(
 
 
 def _of_conversation(before: tuple[Turn, ...], target: str, where: str, group: str) -> Problem:
-    said = "\n\n".join(f"{turn.role.capitalize()}: {turn.content}" for turn in before)
+    transcript = "\n\n".join(f"{turn.role.capitalize()}: {turn.content}" for turn in before)
     return Problem(
         question=before[-1].content,
-        key=f"{said}\n\n{target}",
-        prompt=f"{said}\n\nAssistant:",
+        key=f"{transcript}\n\n{target}",
+        prompt=f"{transcript}\n\nAssistant:",
         solution=target,
         answer=target,
         turns=before,
@@ -289,7 +289,7 @@ def _golds(stated: Any, choices: list[str], row: dict[str, Any], where: str) -> 
     values = value if isinstance(value, list) else [value]
     if not values:
         raise DataError(f"{where}: doc_to_target gives an empty list", "fix or remove the row")
-    return [_text(each, "doc_to_target", where) for each in values]
+    return [_text(target, "doc_to_target", where) for target in values]
 
 
 def _group(row: Mapping[str, Any], key: str, place: str) -> str:

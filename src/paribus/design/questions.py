@@ -64,8 +64,8 @@ def ask(description: Description, loaded: Loaded, keys: Sequence[str] | None = N
     places = {key: find_origin(key, loaded.origins) for key in changed}
     contrasts = description.contrasts
     if "contrasts" in changed:
-        found = _contrasts(new["contrasts"], description, places["contrasts"])
-        contrasts = [DescribedContrast(**asdict(contrast)) for contrast in found]
+        compared = _contrasts(new["contrasts"], description, places["contrasts"])
+        contrasts = [DescribedContrast(**asdict(contrast)) for contrast in compared]
     return Description(
         config=_with(description.config, {key: new[key] for key in changed}),
         origins={**description.origins, **{key: str(at) for key, at in places.items()}},
@@ -98,13 +98,13 @@ def _values(config: Mapping[str, Any]) -> dict[str, Any]:
 def _unmoved(model: Any) -> Any:
     """Return a model's folder by its name alone: a store may come from another machine."""
     if isinstance(model, list):
-        return [_unmoved(each) for each in model]
+        return [_unmoved(item) for item in model]
     return Path(model).name if isinstance(model, str) and Path(model).is_absolute() else model
 
 
 def _is_among(key: str, keys: Sequence[str]) -> bool:
     """Return whether `key` is one of `keys`, or an ancestor or descendant of one."""
-    return any(f"{key}.".startswith(f"{each}.") or each.startswith(f"{key}.") for each in keys)
+    return any(f"{key}.".startswith(f"{other}.") or other.startswith(f"{key}.") for other in keys)
 
 
 def _is_chosen(key: str, old: Mapping[str, Any], description: Description, loaded: Loaded) -> bool:
@@ -125,10 +125,10 @@ def _tested_on_more(
     """Return the sentences that say so if all tests that are asked for were made, and others."""
     tests = {key: new[key] for key in TESTING if key in changed}
     try:
-        made = bool(tests) and covers(old, {**old, **tests})
+        covered = bool(tests) and covers(old, {**old, **tests})
     except TypeError:  # a description from elsewhere may hold anything in their place
-        made = False
-    if not made:
+        covered = False
+    if not covered:
         return []
     return [
         f"The runs were tested on more than is asked: {line}."
@@ -196,13 +196,13 @@ def _declared(arm: DescribedArm, description: Description) -> dict[str, Any]:
 
 def _set_by(arm: DescribedArm, config: Mapping[str, Any]) -> dict[str, str]:
     """Return key → the factor that set it, for an arm of the matrix; rates that a method brings."""
-    found: dict[str, str] = {}
+    factors: dict[str, str] = {}
     of_matrix = arm.name not in config.get("arms", {})
     for factor, value in arm.factors.items() if of_matrix else ():
         choices = config.get("matrix", {}).get(factor)
         name = value if isinstance(value, str) else json.dumps(value)
         bundle = choices.get(name, {}) if isinstance(choices, dict) else {}
-        found |= dict.fromkeys([factor, *bundle], factor)
+        factors |= dict.fromkeys([factor, *bundle], factor)
     stated = config.get("training", {}).get("learning_rate") is not None
-    own = RATE_KEYS[0] in arm.factors or RATE_KEYS[0] in found
-    return set_by_method(arm.factors, found, by_default=not (stated or own))
+    own = RATE_KEYS[0] in arm.factors or RATE_KEYS[0] in factors
+    return set_by_method(arm.factors, factors, by_default=not (stated or own))

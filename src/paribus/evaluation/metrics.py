@@ -73,8 +73,8 @@ class Metric:
             text = text.partition(end)[0]
         if self.strip:
             text = text.strip()
-        for each in self.filters:
-            text = each(text)
+        for apply in self.filters:
+            text = apply(text)
         if text == INVALID or not text:
             return None
         golds = (generation.answer, *generation.answers)
@@ -193,9 +193,9 @@ def _choices_named(text: str, choices: Sequence[str], by_letter: re.Pattern[str]
     if whole:
         return whole
     letters = string.ascii_uppercase[: len(choices)]
-    found = [letter.upper() for letter in by_letter.findall(text) if letter.upper() in letters]
-    if found:
-        return {choices[letters.index(letter)] for letter in found}
+    named = [letter.upper() for letter in by_letter.findall(text) if letter.upper() in letters]
+    if named:
+        return {choices[letters.index(letter)] for letter in named}
     return {
         choice
         for choice in choices
@@ -289,12 +289,12 @@ def _rouge() -> Judge:
 
 def _json(all: bool = False) -> Judge:  # noqa: A002  # the option's name in a task file
     def judge(text: str, gold: str, _: Generation) -> float | None:
-        found, wanted = _first_json(text), _first_json(gold)
+        answer, wanted = _first_json(text), _first_json(gold)
         if wanted is None:
             raise ConfigError(f"metric json_match: gold is not JSON: {gold[:60]!r}", "fix the row")
-        if found is None:
+        if answer is None:
             return None
-        leaves, golds = dict(_leaves(found[0])), dict(_leaves(wanted[0]))
+        leaves, golds = dict(_leaves(answer[0])), dict(_leaves(wanted[0]))
         places = leaves.keys() | golds.keys()
         right = sum(
             place in leaves and place in golds and leaves[place] == golds[place] for place in places

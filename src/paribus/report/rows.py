@@ -132,8 +132,8 @@ def by_seed(analysis: Analysis) -> Table:
 
 def uncertainty(analysis: Analysis) -> Table:
     """Where the uncertainty of each arm and each pair over seeds comes from; empty for one seed."""
-    found = [(arm.name, arm.split) for arm in analysis.arms]
-    found += [(f"{contrast.a} − {contrast.b}", contrast.split) for contrast in analysis.contrasts]
+    splits = [(arm.name, arm.split) for arm in analysis.arms]
+    splits += [(f"{contrast.a} − {contrast.b}", contrast.split) for contrast in analysis.contrasts]
     return Table(
         ["points of standard error", "problems", "seeds", "single cells"],
         [
@@ -144,7 +144,7 @@ def uncertainty(analysis: Analysis) -> Table:
                     for error, share in zip(parts.errors, parts.shares, strict=True)
                 ),
             ]
-            for name, parts in found
+            for name, parts in splits
             if parts
         ],
     )

@@ -62,9 +62,9 @@ def _offset(module: Any, eps: float) -> float | None:
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(2, len(weight), generator=generator).to(weight.device)
     with torch.no_grad():
-        found = module(x).float()
+        normed = module(x).float()
         for offset in (0.0, 1.0):
-            if torch.allclose(found, rms_norm(x, weight, eps, offset), rtol=0.02, atol=1e-3):
+            if torch.allclose(normed, rms_norm(x, weight, eps, offset), rtol=0.02, atol=1e-3):
                 return offset
     return None
 

@@ -68,14 +68,14 @@ def _letters_per_token(inputs: Inputs) -> float | None:
     words = sorted({word for text in texts for word in _WORD.findall(text)})
     if len(words) < _ENOUGH_WORDS:
         return None
-    found = inputs.tokenizer([f" {word}" for word in words], add_special_tokens=False)["input_ids"]
-    return sum(map(len, words)) / sum(map(len, found))
+    tokens = inputs.tokenizer([f" {word}" for word in words], add_special_tokens=False)["input_ids"]
+    return sum(map(len, words)) / sum(map(len, tokens))
 
 
 def _model_eos(inputs: Inputs) -> tuple[int, ...]:
     path = inputs.source.path / "generation_config.json"
-    found: Any = read_json(path).get("eos_token_id") if path.exists() else None
-    return tuple(found) if isinstance(found, list) else () if found is None else (found,)
+    eos: Any = read_json(path).get("eos_token_id") if path.exists() else None
+    return tuple(eos) if isinstance(eos, list) else () if eos is None else (eos,)
 
 
 _OF_BYTES = 1000
