@@ -118,7 +118,7 @@ def test_an_unknown_id_is_refused_and_the_nearest_named(written: str, said: str)
     with pytest.raises(UserError) as caught:
         cards.card(written)
     assert caught.value.message == said
-    assert caught.value.remedy == "`paribus explain` lists them all"
+    assert caught.value.remedy == "choose a rule that `paribus explain` lists"
 
 
 def test_the_cards_need_no_torch() -> None:

@@ -281,7 +281,10 @@ def _checked(values: dict[Any, Any], origins: Mapping[str, Origin], path: Path) 
             faults = [(_place(item["loc"]), _worded(item)) for item in error.errors()]
     if faults or task is None:
         lines = [f"{_at(key, origins, path)}: {text}" for key, text in faults]
-        raise ConfigError("\n".join(lines), "docs/tasks.md describes every key of a task file")
+        raise ConfigError(
+            "\n".join(lines),
+            "correct the lines above: docs/tasks.md describes every key of a task file",
+        )
     return task
 
 

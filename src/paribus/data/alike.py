@@ -149,14 +149,14 @@ def about_alike(questions: tuple[str, ...], groups: tuple[str, ...]) -> str:
 
     `groups` as in `Problem.group`. Kept: all arms of an experiment are asked the same.
     """
-    likest = likeness(questions, groups) if questions else None
-    if likest is None or likest.worth >= WORTH * likest.of:
+    result = likeness(questions, groups) if questions else None
+    if result is None or result.worth >= WORTH * result.of:
         return ""
-    first, second = (" ".join(question.split())[:60] for question in likest.pair)
+    first, second = (" ".join(question.split())[:60] for question in result.pair)
     return (
-        f"{likest.like:,} of {likest.n:,} problems read like another but for numbers, names and "
-        f"rarer words, in {likest.sets:,} sets of up to {likest.largest:,}, such as {first!a} and "
-        f"{second!a}; if those of a set stand or fall together, all are worth {likest.worth:,.0f}"
+        f"{result.like:,} of {result.n:,} problems read like another but for numbers, names and "
+        f"rarer words, in {result.sets:,} sets of up to {result.largest:,}, such as {first!a} and "
+        f"{second!a}; if those of a set stand or fall together, all are worth {result.worth:,.0f}"
     )
 
 

@@ -138,7 +138,7 @@ def _judge(item: Mapping[str, Any], folder: Path) -> tuple[str, bool, Judge]:
     if unknown:
         raise ConfigError(
             f"metric {name}: the option {unknown[0]!r:.60} is not supported",
-            f"its options: {', '.join(allowed) or 'none'}",
+            f"use its options alone: {', '.join(allowed) or 'it has none'}",
         )
     return name, binary and not options.get("partial"), make(**options)
 
@@ -246,7 +246,8 @@ def _math() -> Judge:
         from math_verify import parse, verify
     except ImportError as error:
         raise NotHere(
-            "the metric math needs the package math-verify", "pip install 'paribus[math]'"
+            "the metric math needs the package math-verify",
+            "install it: pip install 'paribus[math]'",
         ) from error
 
     def judge(text: str, gold: str, _: Generation) -> float | None:
@@ -281,7 +282,8 @@ def _rouge() -> Judge:
         from rouge_score.rouge_scorer import RougeScorer
     except ImportError as error:
         raise NotHere(
-            "the metric rougeL needs the package rouge-score", "pip install 'paribus[rouge]'"
+            "the metric rougeL needs the package rouge-score",
+            "install it: pip install 'paribus[rouge]'",
         ) from error
     scorer = RougeScorer(["rougeL"])
     return lambda text, gold, _: float(scorer.score(gold, text)["rougeL"].fmeasure)
@@ -368,7 +370,7 @@ def _filter(step: Mapping[str, Any]) -> Callable[[str], str] | None:
     if unknown:
         raise ConfigError(
             f"filter {name}: the option {unknown[0]!r:.60} is not supported",
-            f"its options: {', '.join(allowed) or 'none'}",
+            f"use its options alone: {', '.join(allowed) or 'it has none'}",
         )
     return make(**options)
 

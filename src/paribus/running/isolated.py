@@ -267,7 +267,7 @@ def _run_locked(
     except Exception as error:
         failure = RunFailed(
             f"{spec.title}: {type(error).__name__}: {error}",
-            f"the traceback is in {folder.failure}",
+            f"read the traceback in {folder.failure}",
         )
         if is_out_of_memory(error):
             failure = _out_of_memory(spec, folder, str(error).strip().splitlines()[0])

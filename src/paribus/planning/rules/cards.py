@@ -60,6 +60,6 @@ def card(id: str) -> Rule:
     if wanted not in known:
         raise UserError(
             f"there is no rule {id!r}{nearest(wanted, list(known))}",
-            "`paribus explain` lists them all",
+            "choose a rule that `paribus explain` lists",
         )
     return known[wanted]
