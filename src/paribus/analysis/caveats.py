@@ -1,8 +1,8 @@
 """What else may stand behind a difference than what is compared, found without being asked.
 
-    caveats(tables, contrast, shifts).all
+    caveats(tables, contrast, shifted, bad, alike=False).all
     # ("cut by the token limit: 13.8 % of the texts of lora, 0 % of full",
-    #  "among the 345 problems that both answered: +0.3 points [−2.1 to +2.7]")
+    #  "among the 345 of 400 problems that both answered: +0.3 points [−2.1 to +2.7]")
 
 | caveat                | said where                                                              |
 |-----------------------|-------------------------------------------------------------------------|

@@ -175,35 +175,10 @@ def _cheaper(
     kind: Literal["memory", "speed"],
     best: list[str],
 ) -> Finding:
-    ratio = _price(dear, kind) / _price(cheap, kind)
-    does = (
-        f"needed {100 / ratio:.0f} % of the memory"
-        if kind == "memory"
-        else f"was {ratio:.1f} x as fast"
-    )
-    verdict, interval = contrast.verdict, contrast.interval
-    assert interval is not None
-    loses = max(0.0, -interval.low if cheap.name == contrast.a else interval.high)
-    may = f"{cheap.name} {does}; it may solve up to {100 * loses:.1f} points fewer."
     rest = "no fewer"
-    more, fewer = ("scores higher", "scores lower") if explains else ("solves more", "solves fewer")
     if contrast.margin is not None:
-        within = wording.points(contrast.margin).lstrip("+")
-        rest = f"less than {within} fewer"
-        verdict, sentence = Verdict.NOT_SHOWN, may
-        if cheap.name in contrast.not_worse:
-            verdict, sentence = Verdict.SUPPORTED, f"{cheap.name} {does} and solves {rest}."
-        elif cheap.name in contrast.worse:
-            verdict = Verdict.REFUTED
-            sentence = f"{cheap.name} {does}; it {fewer}, by {within} or more"
-            sentence += f"{wording.explained(explains)}."
-    elif verdict is not Verdict.NOT_SHOWN:
-        wins = (verdict is Verdict.SUPPORTED) == (cheap.name == contrast.a)
-        verdict = Verdict.SUPPORTED if wins else Verdict.REFUTED
-        sentence = f"{cheap.name} {does} and {more if wins else fewer}"
-        sentence += f"{wording.explained(explains)}."
-    else:
-        sentence = may
+        rest = f"less than {_within(contrast.margin)} fewer"
+    verdict, sentence = _solves_as_many(contrast, explains, cheap, dear, kind)
     return Finding(
         kind=kind,
         claim=f"{cheap.name} is cheaper in {kind} than {dear.name} and solves {rest}"
@@ -221,6 +196,46 @@ def _cheaper(
             "pareto_frontier": best,
         },
     )
+
+
+def _solves_as_many(
+    contrast: Contrast, explains: str, cheap: Cost, dear: Cost, kind: Literal["memory", "speed"]
+) -> tuple[Verdict, str]:
+    """Return whether the cheaper arm solves no fewer, or within the margin fewer, in a sentence."""
+    ratio = _price(dear, kind) / _price(cheap, kind)
+    does = (
+        f"needed {100 / ratio:.0f} % of the memory"
+        if kind == "memory"
+        else f"was {ratio:.1f} x as fast"
+    )
+    verdict, interval = contrast.verdict, contrast.interval
+    assert interval is not None
+    loses = max(0.0, -interval.low if cheap.name == contrast.a else interval.high)
+    may = f"{cheap.name} {does}; it may solve up to {100 * loses:.1f} points fewer."
+    more, fewer = ("scores higher", "scores lower") if explains else ("solves more", "solves fewer")
+    if contrast.margin is not None:
+        within = _within(contrast.margin)
+        verdict, sentence = Verdict.NOT_SHOWN, may
+        if cheap.name in contrast.not_worse:
+            verdict = Verdict.SUPPORTED
+            sentence = f"{cheap.name} {does} and solves less than {within} fewer."
+        elif cheap.name in contrast.worse:
+            verdict = Verdict.REFUTED
+            sentence = f"{cheap.name} {does}; it {fewer}, by {within} or more"
+            sentence += f"{wording.explained(explains)}."
+    elif verdict is not Verdict.NOT_SHOWN:
+        wins = (verdict is Verdict.SUPPORTED) == (cheap.name == contrast.a)
+        verdict = Verdict.SUPPORTED if wins else Verdict.REFUTED
+        sentence = f"{cheap.name} {does} and {more if wins else fewer}"
+        sentence += f"{wording.explained(explains)}."
+    else:
+        sentence = may
+    return verdict, sentence
+
+
+def _within(margin: float) -> str:
+    """Return a margin in words: `2 points`."""
+    return wording.points(margin).lstrip("+")
 
 
 def _price(point: Cost, kind: Literal["memory", "speed"]) -> float:

@@ -160,7 +160,7 @@ class Tables:
         tuning: arm -> its trials of learning rates and the chosen one.
         repeats: arms whose several runs are not known to be separate training runs.
         likely: arms of files whose texts or answers are too much alike, and in what; see
-            `likeness`.
+            `elsewhere.repeats.likenesses`.
         alike: what `about_alike` says of the problems; None if it has not been asked.
         margins: (a, b) of a contrast -> the largest difference that would not matter, as a share.
         asked: one sentence for each question that was asked after the runs.

@@ -95,6 +95,12 @@ def _page(text: str) -> Path:
 
 _Verbs: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 _RUNS = Path("runs")
+_STATUS_KEYS = (
+    ": a list of runs with experiment, arm, seed, learning_rate (of a trial), state, "
+    "steps, step, of_steps, tested, to_test (texts), checkpoint_step, goes_on_from, "
+    "still_to_test (of a complete run), "
+    "age_seconds (since it began), changed_seconds, error, folder"
+)
 
 
 def command(verb: str, file: Path, values: Sequence[str], root: Path, *options: str) -> str:
@@ -118,6 +124,22 @@ def parser() -> argparse.ArgumentParser:
     )
     whole.add_argument("--version", action="version", version=f"paribus {version('paribus')}")
     verbs = whole.add_subparsers(dest="verb", required=True, metavar="VERB")
+    _add_experiment(verbs)
+    _add_verify(verbs)
+    _add_adopt(verbs)
+    _add_clean(verbs)
+    add_external(verbs)
+    _add_power(verbs)
+    _add_baseline(verbs)
+    _add_explain(verbs)
+    _add_doctor(verbs)
+    for choice in verbs.choices.values():
+        choice.set_defaults(parser=choice)  # whose usage an error shows
+    return whole
+
+
+def _add_experiment(verbs: _Verbs) -> None:
+    """Add the verbs that take an experiment file."""
     for verb, summary in {
         "plan": "list arms, runs, memory, time and what is known to go wrong; spends nothing",
         "run": "run what is not complete yet, then write the report",
@@ -156,25 +178,8 @@ def parser() -> argparse.ArgumentParser:
                 help="resume unfinished runs that were begun with other settings, as new runs",
             )
         if verb in {"plan", "status"}:
-            keys = (
-                ": a list of runs with experiment, arm, seed, learning_rate (of a trial), state, "
-                "steps, step, of_steps, tested, to_test (texts), checkpoint_step, goes_on_from, "
-                "still_to_test (of a complete run), "
-                "age_seconds (since it began), changed_seconds, error, folder"
-            )
-            shape = keys if verb == "status" else ""
+            shape = _STATUS_KEYS if verb == "status" else ""
             one.add_argument("--json", action="store_true", help=f"print JSON{shape}")
-    _add_verify(verbs)
-    _add_adopt(verbs)
-    _add_clean(verbs)
-    add_external(verbs)
-    _add_power(verbs)
-    _add_baseline(verbs)
-    _add_explain(verbs)
-    _add_doctor(verbs)
-    for choice in verbs.choices.values():
-        choice.set_defaults(parser=choice)  # whose usage an error shows
-    return whole
 
 
 def _add_plan(one: argparse.ArgumentParser) -> None:

@@ -1,7 +1,7 @@
 """What `paribus run` shows while it works: one live line on a terminal, plain lines elsewhere.
 
-quickstart  run 2 of 3  full seed 0
-training ━━━━━━━━━━━━━━╸━━━━━━━  12/20 steps  loss 0.412  2.1 examples/s  7.9 GB  0:00:31 left
+quickstart  run 2 of 5  full-main seed 0  2:10 so far
+training ━━━━━━━━━━━━╸━━━━━━━  12/20 steps  loss 0.412  2.10 examples/s  7.9 GB  0:31 left
 """
 
 import time

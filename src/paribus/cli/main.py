@@ -3,8 +3,8 @@ or, of `verify`, a difference; 128 + N after signal N.
 
 paribus plan   FILE [key=value …]    what would be run, and whether it can be
 paribus run    FILE [key=value …]    run what is not complete yet, then report
-paribus status [FILE]                how far every run has come
-paribus report FILE                  draw the conclusions from the store
+paribus status [FILE [key=value …]]  how far every run has come
+paribus report FILE [key=value …]    draw the conclusions from the store
 paribus verify [PATH …]              whether everything is as it was written
 paribus adopt  RUN                   enter a run from another store into the ledger
 paribus clean  [PATH or FILE]        remove what can be made again
@@ -12,7 +12,7 @@ paribus score  FILE                  what generations made elsewhere solve
 paribus compare FILE FILE …          how they differ, problem by problem
 paribus power  --baseline --difference   how many problems and seeds that takes
 paribus baseline MODEL …             what models solve before any tuning
-paribus explain [PB014]              a known-bad combination: what, why, what to do instead
+paribus explain [PB014]              a rule card: what goes wrong, why, what to do instead
 paribus doctor                       what this machine is, and what will not work here
 """
 

@@ -4,8 +4,9 @@ At a declared look it prints what was decided:
 
     look 1 of 3, at 4 seeds:
       full − baseline: shown, +12.3 points (p, corrected: 0.004)
-      full − lora: open, −1.2 points; shown by 8 seeds with a chance of 34 %
-      continues to 6 seeds with full, lora; rank-4 stops
+      full − lora: open, −1.2 points (p, corrected: 0.41); will be shown by 8 seeds with a chance
+      of 34 %
+      continues to 6 seeds with full and lora; rank-4 stops
 """
 
 import os

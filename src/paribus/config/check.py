@@ -2,7 +2,7 @@
 
     config, problems = check_experiment({"name": "x", "training": {"epochs": 0}}, origins)
     # config is None
-    # problems is ["x.yaml:3: training.epochs must be a number > 0, got 0"]
+    # problems is ["x.yaml:3: training.epochs must be a number > 0 and ≤ 1,000,000, got 0"]
 
 pydantic finds what is wrong with single values and `config/keys` words it. Values that are valid
 alone and wrong together are found here, among them those of a sequential design:
@@ -187,7 +187,7 @@ def _cross_problems(
 def _path_problems(
     flat: Mapping[str, Any], origins: Mapping[str, Origin], arm: str = ""
 ) -> list[str]:
-    """Return the problems of paths that no system can open; a Hub id is shorter than any."""
+    """Return the problems of paths that no system can open, such as one that is too long."""
     return [
         f"{find_origin(key, origins)}: {arm}{key} {fault}: {value[:40]!r}…"
         for key in _PATHS

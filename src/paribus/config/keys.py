@@ -3,7 +3,7 @@
     SCHEMA["training.epochs"]["exclusiveMinimum"]     # 0
     wants_text("revision")                            # True: 0123456 is a commit, not a number
     explain_fault(["training", "epochs"], "greater_than", {"training": {"epochs": 0}})
-    # ("training.epochs", "training.epochs must be a number > 0, got 0")
+    # ("training.epochs", "training.epochs must be a number > 0 and ≤ 1,000,000, got 0")
 
 pydantic finds the fault. The message is made here, from the schema, so it always fits the schema.
 """

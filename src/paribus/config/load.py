@@ -1,9 +1,9 @@
 """Reads an experiment file, the files it builds on and the command line into one config.
 
-    loaded = load(Path("experiments/gsm8k.yaml"), ["training.learning_rate=1e-4"])
+    loaded = load(Path("experiments/gsm8k_gemma_270m.yaml"), ["training.learning_rate=1e-4"])
     loaded.config.training.learning_rate              # 0.0001
     str(loaded.origins["training.learning_rate"])     # "command line"
-    str(loaded.origins["data.variant"])               # "configs/base.yaml:12"
+    str(loaded.origins["data.variant"])               # "configs/base.yaml:6"
 
 Later wins: the file named by `base`, the file itself, then the command line in its order.
 OmegaConf merges: mappings key by key, lists whole. Four rules are ours:
@@ -13,7 +13,8 @@ OmegaConf merges: mappings key by key, lists whole. Four rules are ours:
 - A list for a factor whose values were a mapping picks from it: the listed values keep the
   further keys that come with them.
 
-Every fault is a ConfigError that names file and line; `config/read` refuses unsafe YAML.
+Every fault is a ConfigError that names the file and, for a key or a value, its line. `config/read`
+refuses unsafe YAML.
 """
 
 import re
@@ -58,7 +59,7 @@ class Loaded:
         values: what was set, merged, nested and without defaults; `matrix` and `arms` hold
             dotted keys, and their values keep the types YAML gave them.
         origins: dotted key → where its value was set, for every key of `config`.
-        path: the experiment file; of what was only typed, the name it would have.
+        path: the experiment file; for an experiment that was only typed, `NAME.yaml`.
         overrides: the items of the command line.
     """
 

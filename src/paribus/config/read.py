@@ -1,8 +1,8 @@
 """Reads YAML that someone else wrote: its plain values, and where each of them was set.
 
     values, origins = read_file(Path("configs/base.yaml"))
-    values["training"]                                # {"epochs": 2}
-    str(origins["training.epochs"])                   # "configs/base.yaml:7"
+    values["training"]["epochs"]                      # 1
+    str(origins["training.epochs"])                   # "configs/base.yaml:11"
 
 A hostile file can grow without end when it is loaded, or fetch what its reader keeps secret. So
 a text is first parsed into events, which does nothing yet, and aliases, tags, interpolations,
@@ -47,7 +47,7 @@ _DECIMAL = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a value was set: `str()` is a kind without a file, or `configs/base.yaml:12`."""
+    """Where a value was set: `str()` gives `configs/base.yaml:12`, or the kind without a file."""
 
     kind: Literal[
         "default", "default for full", "default for lora", "file", "command line", "tune", "auto"

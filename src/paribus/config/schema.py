@@ -103,7 +103,7 @@ class LoraConfig:
 
 @dataclass(config=_STRICT, frozen=True, kw_only=True)
 class TrainingConfig:
-    """How an arm is trained. Ignored by the baseline."""
+    """How an arm is trained. A baseline reads `precision` alone."""
 
     epochs: Positive = 1.0
     """Passes over the training problems."""

@@ -7,7 +7,7 @@ counts by its name alone, as it may move: the store keeps its content's hash bes
 
     spec = RunSpec(experiment="x", arm="lora-main", replicate=0, seed=0, config=ArmConfig())
     spec.fingerprint                                  # 64 hex digits
-    differences(stored, spec.identity())              # ["training.learning_rate: 1e-05 → 0.0002"]
+    differences(stored, spec.identity())              # ["lora.r: 8 → 16"]
 """
 
 import json
@@ -128,7 +128,7 @@ def _unread(config: ArmConfig, *, trial: bool) -> list[str]:
     if config.method != "lora":
         keys.append("lora")
     for key, value in _LATER_KEYS.items():
-        if value(config) is None:  # as before there was such a key
+        if value(config) is None:  # earlier versions wrote no such key
             keys.append(key)
     if config.evaluation.engine == "paribus":
         keys.append("evaluation.engine")
@@ -144,13 +144,13 @@ def _unread(config: ArmConfig, *, trial: bool) -> list[str]:
 _UNSAID = {"training.precision": "bf16", "evaluation.engine": "paribus"} | dict.fromkeys(
     _LATER_KEYS
 )
-"""What goes without saying in an identity, as it did before there was such a key."""
+"""Values that an identity leaves out: earlier versions had no such keys."""
 
 
 def _training(config: TrainingConfig) -> list[str]:
     """Return the keys of `config` that do not matter where nothing is trained: all but precision.
 
-    bf16 goes without saying, as it did before there was another.
+    bf16 is left out too: earlier versions had no other precision.
     """
     if config.precision == "bf16":
         return ["training"]
@@ -179,8 +179,8 @@ def testing(identity: Mapping[str, Any]) -> dict[str, Any]:
 def covers(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> bool:
     """Return whether weights tested as `stored` says were tested on all that is `asked`, or more.
 
-    Both are of `testing`, with the same main protocol. Problems are drawn in one order, so that
-    more of them hold the fewer.
+    Both are what `testing` returns. False where the main protocols differ. Problems are drawn in
+    one order, so a larger draw holds every smaller one.
     """
     if not set(TESTING) <= stored.keys() & asked.keys():
         return False

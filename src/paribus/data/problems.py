@@ -81,7 +81,8 @@ def hash_of_tests(problems: Sequence[Problem]) -> str:
 def load_problems(task: Task, data: DataConfig, seed: int) -> ProblemSet:
     """Return the problems of `task` that `data` asks for.
 
-    Raises DataError if there are not enough, ConfigError if the task has no such variant.
+    Raises DataError if there are not enough or a file cannot be read, NotHere if the Hub and its
+    local cache do not have them, ConfigError if the task has no such variant.
     """
     pools = _generated(task, data, seed) if task.generated else _read(task, data)
     distinct, distinct_tests = _distinct(pools.train), _distinct(pools.test)

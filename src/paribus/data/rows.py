@@ -177,7 +177,10 @@ def _rows(file: Any, path: Path, *, table: bool) -> Iterator[Row]:
 
 
 def _is_binary(head: bytes, encoding: str) -> bool:
-    """Whether a file that begins so is not text: it holds control characters and is not UTF-8."""
+    """Whether a file begins so that it is not text.
+
+    Of UTF-8 that is a zero byte; of what is not UTF-8, UTF-16 or UTF-32, a control character.
+    """
     if encoding.startswith("utf-8"):
         try:
             codecs.getincrementaldecoder("utf-8")().decode(head)

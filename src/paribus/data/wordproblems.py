@@ -125,8 +125,8 @@ def generate_problems(
 
     Args:
         seed: any integer.
-        train_size: problems to train on, at least 1.
-        test_size: problems to test on, at least 1.
+        train_size: problems to train on, 1 to 100,000.
+        test_size: problems to test on, 1 to 100,000.
         variant: how the solutions are written.
         steps: fewest and most steps of a problem, within 1 to 5; each count is as likely.
         max_number: the largest number that a question states, 3 to 1000; the smallest is 2.

@@ -81,7 +81,7 @@ class Design:
         return open_identity(run.identity()) if run.arm in self.open else run.identity()
 
     def up_to(self, stops: Mapping[str, int]) -> "Design":
-        """Return the design without the seeds that arms do not need: arm -> how many it has."""
+        """Return the design with at most `stops[arm]` seeds of each arm; other arms keep all."""
         runs = [run for run in self.runs if run.replicate < stops.get(run.arm, MAX_RUNS)]
         return replace(self, runs=runs)
 
@@ -101,9 +101,10 @@ def expand(loaded: Loaded, stored: Collection[str] = ()) -> Design:
     """Return the arms, contrasts and runs of an experiment; `stored` are arms that have runs.
 
     Runs come replicate by replicate, so that stopping early leaves whole replicates.
-    Raises ConfigError: values of arms do not fit together (all are listed at once), two arms
-    share a name or are the same, a name means something else in the store, a contrast names no
-    arm, or the design is too large.
+    Raises ConfigError: values of arms do not fit together (all are listed at once), a factor was
+    typed, two arms share a name or are the same, the store uses a name for a file of its own,
+    `tune` does not fit the arms, a contrast names no arm or is refused by `strict`, or there are
+    more than `MAX_ARMS` arms in the matrix or more than `MAX_RUNS` runs.
     """
     drafts = _matrix_drafts(loaded, stored) + _named_drafts(loaded)
     tuned = _build(drafts or [_single_draft(loaded)], loaded)

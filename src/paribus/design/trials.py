@@ -4,7 +4,8 @@
 
 Every arm but the fixed ones is trained once at each rate of its method's grid and tested on the
 validation problems. `planning/tuning` chooses from what they measured. A trial is an arm's config
-with another rate; a lowest rate above zero keeps its ratio to it, so the schedule keeps its shape.
+with another rate, saves no weights and is tested under the main protocol alone. A lowest rate above
+zero keeps its ratio to the rate, so the schedule keeps its shape.
 """
 
 from collections.abc import Mapping, Sequence

@@ -134,7 +134,7 @@ class ModelSource:
 
     @property
     def commit(self) -> str | None:
-        """Where the files lie in the Hub's history; None if they did not come from there."""
+        """Commit of the files on the Hub; None if they did not come from there."""
         return self.identity.rpartition("@")[2] if self.identity.startswith("hub:") else None
 
 
@@ -153,7 +153,8 @@ def find_model(model: str, revision: str | None) -> ModelSource:
 def load_tokenizer(source: ModelSource) -> Any:
     """Return the tokenizer in the source's folder.
 
-    Raises ModelError: it is damaged, `refused`, or made differently than it is by the libraries.
+    Raises ModelError if its files are missing, damaged or unsafe, or if the libraries make another
+    tokenizer of the packaged model than the one it was tested with.
     """
     from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoTokenizer

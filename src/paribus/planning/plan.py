@@ -1,8 +1,8 @@
 """What `paribus plan` knows of an experiment before anything runs, and the JSON that it prints.
 
-made = Plan(experiment="quickstart", arms=(...), ...)
-made.arms[0].estimate.peak_bytes    # 5_600_000_000
-made.as_json()["arms"][0]["estimate"]["peak_bytes"]
+plan = Plan(experiment="quickstart", arms=(...), ...)
+plan.arms[0].estimate.peak_bytes                       # 5_600_000_000
+plan.as_json()["arms"][0]["estimate"]["peak_bytes"]    # the same
 """
 
 from collections.abc import Sequence
@@ -260,7 +260,7 @@ class Plan:
 
     Attributes:
         disk_bytes: of all weights that are kept; None if not known.
-        checkpoint_bytes: of checkpoints while runs continue; None if not known.
+        checkpoint_bytes: of checkpoints while the largest run trains; None if not known.
         seconds: of all trials and runs; None if that of one is not known.
         violations: of rules, errors first.
         foresight: what the contrasts can show; None if that cannot be known.

@@ -11,8 +11,8 @@ An unfinished run resumes at its newest verified checkpoint, if it is still the 
     point = take_up(folder, record, steps=400, fork=False, on_note=print)
 
 The same run has the same settings, inputs (down to the tokens), versions and machine. Another is
-refused with the differences, for its result would belong to neither run. `--fork` resumes in any
-case, as a new run that names where it began.
+refused with the differences, for its result would belong to neither run. With `--fork` it resumes
+as a new run that names where it began, unless the checkpoint's weights or optimizer do not fit it.
 """
 
 import math

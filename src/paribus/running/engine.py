@@ -90,7 +90,7 @@ def model_card(inputs: Inputs, config: ArmConfig) -> str:
 
 @contextmanager
 def engine(model: nn.Module, job: Job) -> Iterator[Continued | None]:
-    """Start what `evaluation.engine` names, and stop it in the end; None is paribus' own.
+    """Start the engine that `evaluation.engine` names and stop it afterwards; yield None for ours.
 
     `model` is what `for_inference` made. Raises RunFailed if vLLM does not start.
     """

@@ -1,7 +1,7 @@
 """A finished run's kept weights are tested further: more problems, other protocols, longer texts.
 
-    if ahead := stored_before(spec, folder):          # the complete run that differs in its tests
-        go_further(ahead, job)
+    if before := stored_before(spec, folder):         # the complete run that differs in its tests
+        go_further(before, job)
 
 Texts that exist are kept: those under the same prompts that ended by themselves, and those that
 were cut, unless they may be longer now. The new run is made in `pieces/further`, sealed there, and
@@ -73,7 +73,7 @@ class Before:
 
 
 def stored_before(spec: RunSpec, folder: RunFolder) -> Before | None:
-    """Return the complete run in `folder` that `spec` tests further; None if there is none such."""
+    """Return the complete run in `folder` that `spec` tests further; None if there is none."""
     if state(folder) is not RunState.COMPLETE:
         return None
     stored = read_json(folder.spec)
@@ -115,7 +115,7 @@ def go_further(before: Before, job: Job) -> None:
 
 
 def _refuse_others(before: Before, record: Mapping[str, Any], folder: RunFolder) -> None:
-    """Raise unless the old run is whole, weights included, and was made here and by this."""
+    """Raise StoreError if the old run is damaged, or of other versions or another machine."""
     lines = differences(before.spec["environment"], record["environment"])
     if lines:
         raise StoreError(

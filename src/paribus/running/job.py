@@ -37,5 +37,5 @@ class Job:
         return self.spec.config
 
     def note(self, text: str) -> None:
-        """Tell what a person should know before the first step."""
+        """Report a message that the user must see once."""
         self.on_progress(Progress(stage="loading", note=text))

@@ -5,7 +5,7 @@
 
 What an untuned model writes follows from its weights, the prompts, how it is decoded, the precision
 and the software. All of it must be equal: the prompts are compared one by one, so it does not
-matter which settings led to them. Every protocol may come from another run. A stored run that is
+matter which settings led to them. Each protocol may come from a different run. A stored run that is
 damaged, or whose readings of the test split are not on record, is passed over.
 """
 
@@ -59,8 +59,8 @@ class _Stored:
 def reuse(job: Job) -> bool:
     """Complete a run from other experiments of the store; return whether that was possible.
 
-    False, with nothing written: it trains, or not every protocol of it is there. Raises StoreError
-    if the folder holds a complete run or cannot be written.
+    Returns False and writes nothing if the run trains, or if the store lacks one of its protocols.
+    Raises StoreError if the folder holds a complete run or cannot be written.
     """
     spec, folder = job.spec, job.folder
     if spec.config.method != "none":

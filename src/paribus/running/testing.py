@@ -35,9 +35,10 @@ from paribus.store.runs import (
 )
 
 PIECE = 16
-"""Problems that are decoded in one go, as a multiple of the batch; then they are on the disk.
+"""Batches of problems that are decoded in one go, then stored as one piece.
 
-Within it free places are refilled; at its end the batch runs empty, about a twentieth of the time.
+A row that ends makes room for the next problem of the piece. At its end the batch runs empty, which
+takes about a twentieth of the time.
 """
 
 

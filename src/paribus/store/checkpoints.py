@@ -19,9 +19,9 @@ A process that is killed at any point leaves the newest two checkpoints intact.
     pieces/zero_shot-raw-000000.json     generations for the first problems under one protocol
     pieces/likelihood.json               likelihoods of the gold solutions
 
-A piece is sealed and bound to the run's settings. It holds as many problems as are decoded in one
-batch, so a text has the same neighbours whether or not the run was interrupted: in bf16 they may
-change a rounding.
+A piece is sealed and bound to the run's settings. It holds the problems that are decoded in one go
+(`running/testing.PIECE` batches), so a text has the same neighbours whether or not the run was
+interrupted: in bf16 they may change a rounding.
 """
 
 import shutil
@@ -46,7 +46,7 @@ class Pieces:
     Attributes:
         folder: the run's.
         run: what the run is, as in `spec.json`.
-        on_damaged: is called for a piece that was put aside.
+        on_damaged: is called with a message when a damaged piece is put aside.
     """
 
     folder: RunFolder

@@ -118,7 +118,7 @@ class Description(_Described):
 
     @property
     def name(self) -> str:
-        """Of the experiment."""
+        """Name of the experiment."""
         return str(self.config["name"])
 
     @property

@@ -122,7 +122,7 @@ def append_event(folder: RunFolder, event: dict[str, Any]) -> None:
 
 
 def read_events(folder: RunFolder, kind: str) -> list[dict[str, Any]]:
-    """Return the run's events of one kind (`step`, `stage`), oldest first.
+    """Return the run's events of one kind (`step`, `trained`, `tested`), oldest first.
 
     A torn last line, left by a crash, is skipped.
     """
@@ -250,7 +250,7 @@ def fail(
     kind: str = "failed",
     predicted_peak_bytes: int | None = None,
 ) -> None:
-    """Record why the run stopped. It stays unfinished: the next `run` starts it over.
+    """Record why the run stopped. The next `run` resumes it, or starts it over.
 
     `kind` is `failed` or `out of memory`; the prediction stands beside either.
     """

@@ -7,7 +7,8 @@
 
 A run is recognised by its place as well as by its files, so a lost file does not hide it. Links are
 not followed and no large file is read: of a complete run sizes are compared, not content, which is
-left to `verify`. What cannot be read is left out or becomes the run's error; nothing here raises.
+left to `verify`. What cannot be read is left out or becomes the run's error: `run_status` never
+raises.
 """
 
 import json

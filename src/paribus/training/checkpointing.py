@@ -1,6 +1,6 @@
 """When a training is saved and how it resumes: fills the store's checkpoints with its state.
 
-    saves = Checkpoints(folder, run=spec_record, minutes=5.0, point=None)
+    saves = Checkpoints(folder=folder, run=record, minutes=5.0, point=None)
     train(…, checkpoints=saves)          # or with point=newest(…): resumes there
 
 Files are written between two steps, directly from the tensors that train. Syncing and hashing,

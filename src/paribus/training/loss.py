@@ -5,7 +5,7 @@
 With a vocabulary of 262,144 the logits of one batch are larger than the model. Here they never
 exist at once: of `ROWS` completion tokens a tile of logits is made and reduced while it is in the
 processor's cache, and its exponentials are kept in the compute dtype until the sums of all tiles
-are known. No logit is computed twice, none of a prompt or of padding at all. Gradients are computed
+are known. No logit is computed twice, and none of a prompt. Gradients are computed
 in the forward pass:
 
     d loss / d z = softmax(z) - onehot(y), times 1 - (cap(z)/c)² where logits are capped (Gemma 2)
@@ -27,8 +27,9 @@ from paribus.models.tiles import ROWS, TILE
 
 
 class CompletionLoss:
-    """The loss of one head, with the memory it needs: taken afresh for each pass, large pieces of
-    it would cost a CPU more time than the products.
+    """The loss of one head. Its large buffers stay from pass to pass.
+
+    Allocating them anew would cost a CPU more time than the products.
     """
 
     def __init__(self, head_VD: Tensor, compute: torch.dtype, softcap: float | None = None) -> None:

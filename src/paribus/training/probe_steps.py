@@ -37,9 +37,9 @@ SAMPLED = 4096
 LIMITS = {torch.float32: 1e-4, torch.bfloat16: 0.08}
 """Largest relative distance of two gradients that are the same but for rounding.
 
-Padding changes the order of sums. Measured on Gemma 3 270M: 4.5e-6 in fp32 and 0.018 in bf16,
-where every value is rounded by up to 1/512; and 0.18 to 0.20 where each pass is divided by its
-own tokens.
+Two examples in one pass change the order of sums. Measured on Gemma 3 270M: 4.5e-6 in fp32 and
+0.018 in bf16, where every value is rounded by up to 1/512; and 0.18 to 0.20 where each pass is
+divided by its own tokens.
 """
 
 _ENOUGH = 4000

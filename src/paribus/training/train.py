@@ -164,9 +164,10 @@ def train(
 ) -> TrainingCost:
     """Train `model` in place and return the measured cost.
 
-    `folder` is for trackers' files. With `checkpoints` it continues where their `point` ends, and
-    the trained weights are saved at the end. Raises RunFailed on a loss that is not a number,
-    StoreError if a checkpoint cannot be written, Stopped if that was asked for.
+    `seed` is the root of the run's random streams, `folder` is for trackers' files. With
+    `checkpoints` training resumes from their `point`, and the trained weights are saved at the end.
+    Raises RunFailed if loss or gradient norm is not finite, StoreError if a checkpoint cannot be
+    written, Stopped if that was asked for.
     """
     device = next(model.parameters()).device
     steps = plan_training(examples, config, order_seed(seed))

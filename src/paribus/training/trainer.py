@@ -116,7 +116,7 @@ class CompletionTrainer(Trainer):
         """Hand a step's figures to `on_step`, and with what it adds to the trackers.
 
         Called after every step, and once at the end without a loss. Raises RunFailed on the
-        first figure that is not a number.
+        first figure that is not finite.
         """
         if "loss" in logs:
             figures = {key: float(logs[key]) for key in ("loss", "grad_norm", "learning_rate")}

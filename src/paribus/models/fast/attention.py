@@ -104,20 +104,30 @@ def attend(  # noqa: PLR0913  # the interface
             attention_mask = _band(query.shape[2], None, query.device)
         tensor = _capped(query, key, value, attention_mask, dropout, scaling, softcap)
         return tensor.transpose(1, 2), None
-    lengths, parts = cu_seq_lens_q.diff().tolist(), []
-    texts = (tensor.split(lengths, dim=2) for tensor in (query, key, value))
-    for q, k, v in zip(*texts, strict=True):
-        length = q.shape[2]
-        hides = sliding_window is not None and length > sliding_window
-        band = _band(length, sliding_window, query.device) if hides or softcap else None
-        parts.append(
-            scaled_dot_product_attention(
-                q, k, v, attn_mask=band, dropout_p=dropout, is_causal=band is None, scale=scaling
-            )
-            if softcap is None
-            else _capped(q, k, v, band, dropout, scaling, softcap)
-        )
+    lengths = cu_seq_lens_q.diff().tolist()
+    texts = zip(*(tensor.split(lengths, dim=2) for tensor in (query, key, value)), strict=True)
+    parts = [_of_text(*text, dropout, scaling, sliding_window, softcap) for text in texts]
     return torch.cat(parts, dim=2).transpose(1, 2), None
+
+
+def _of_text(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    dropout: float,
+    scaling: float | None,
+    window: int | None,
+    softcap: float | None,
+) -> Tensor:
+    """Return the attention of one text to itself, causal, [1, heads, length, dim]."""
+    length = query.shape[2]
+    hides = window is not None and length > window
+    band = _band(length, window, query.device) if hides or softcap else None
+    if softcap is not None:
+        return _capped(query, key, value, band, dropout, scaling, softcap)
+    return scaled_dot_product_attention(
+        query, key, value, attn_mask=band, dropout_p=dropout, is_causal=band is None, scale=scaling
+    )
 
 
 def _grouped(
