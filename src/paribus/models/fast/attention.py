@@ -106,7 +106,10 @@ def attend(  # noqa: PLR0913  # the interface
         return tensor.transpose(1, 2), None
     lengths = cu_seq_lens_q.diff().tolist()
     texts = zip(*(tensor.split(lengths, dim=2) for tensor in (query, key, value)), strict=True)
-    parts = [_of_text(*text, dropout, scaling, sliding_window, softcap) for text in texts]
+    parts = [
+        _of_text(query, key, value, dropout, scaling, sliding_window, softcap)
+        for query, key, value in texts
+    ]
     return torch.cat(parts, dim=2).transpose(1, 2), None
 
 
