@@ -219,6 +219,26 @@ def test_stop_rules(tokenizer, written, kept, stop):
     assert rules.text(row.generated) == kept
 
 
+@pytest.mark.parametrize(
+    ("until", "written", "kept", "stop"),
+    [
+        (("\n",), " refund\nMessage: x", " refund\n", Stop.UNTIL),
+        (("\n\n", "</a>"), "one\ntwo</a>three", "one\ntwo</a>", Stop.UNTIL),
+        (("STOP",), "#### 12\nQuestion: Tom", "#### 12\nQuestion: Tom", None),
+        (("\n",), "refund<eos>\n", "refund", Stop.STOP_TOKEN),
+    ],
+)
+def test_texts_that_end_an_answer_end_it(tokenizer, until, written, kept, stop):
+    row = OpenText(prompts_of(tokenizer, 0)[0])
+    ends = frozenset({tokenizer.eos_token_id})
+    rules = Rules(tokenizer=tokenizer, stop_ids=ends, max_new_tokens=99, until=until)
+    for token in tokenizer.encode(written, add_special_tokens=False):
+        if row.stop is None:
+            rules.advance(row, token, finite=True)
+    assert row.stop is stop
+    assert rules.text(row.generated) == kept
+
+
 def test_a_stored_text_scores_as_the_whole_text(tokenizer):
     """Token by token: no case of the table is stopped before its answer is settled."""
     prompt = prompts_of(tokenizer, 0)[0]

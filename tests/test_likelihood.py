@@ -7,11 +7,11 @@ import torch
 from transformers import AutoConfig, Gemma3ForCausalLM
 
 from paribus.data import wordproblems
-from paribus.evaluation.engine.likelihood import likelihoods, measure_likelihoods
+from paribus.evaluation.engine.likelihood import choose, likelihoods, measure_likelihoods
 from paribus.models.load import for_inference
-from paribus.prompts.encode import Encoded, encode_examples
-from paribus.prompts.formats import render_example
-from paribus.records import Likelihood
+from paribus.prompts.encode import Encoded, Prompt, encode_examples, encode_prompts
+from paribus.prompts.formats import render_example, render_prompt
+from paribus.records import Generation, Likelihood, Problem, Stop
 
 
 @pytest.fixture(scope="module")
@@ -106,3 +106,56 @@ def test_the_summary(rows, expected):
     assert expected.items() <= figures.record().items()
     assert figures.tokens == sum(tokens for _, tokens in rows)
     assert figures.problems == len(rows)
+
+
+def chosen(model, tokenizer, batch_size: int, on_batch=lambda _: None) -> list[Generation]:
+    """What a model chooses of 2 to 4 choices, of lengths from 1 to 12 bytes."""
+    prompts, choices = [], []
+    for number, texts in enumerate(CHOICES):
+        problem = Problem(question=f"{number}?", solution=texts[0], answer=texts[0], choices=texts)
+        text = render_prompt(problem, format="raw", shots=(), tokenizer=tokenizer)
+        (ids,) = encode_prompts([text], tokenizer)
+        prompts.append(Prompt(problem=problem, text=text, ids=ids))
+        stop = tokenizer.eos_token_id
+        with_stop = encode_examples(
+            [text] * len(texts), [f" {choice}" for choice in texts], stop, tokenizer
+        )
+        choices.append(tuple(Encoded(e.ids[:-1], e.prompt_length) for e in with_stop))
+    return choose(model, prompts, choices, batch_size=batch_size, on_batch=on_batch)
+
+
+CHOICES = [
+    ("a", "b"),
+    ("red", "green", "dark blue"),
+    ("1", "22", "333", "4444 and some"),
+    ("x", "y"),
+]
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 100])
+def test_the_likeliest_choice_is_that_of_transformers(tiny, tokenizer, batch_size):
+    model, done = model_of(tiny), []
+    found = chosen(model, tokenizer, batch_size, done.append)
+    for generation, texts in zip(found, CHOICES, strict=True):
+        prompt = f"Question: {generation.question}\nAnswer:"
+        expected = [nll_of(model, tokenizer, prompt, f" {choice}") for choice in texts]
+        assert generation.choice_nlls == pytest.approx(expected, abs=1e-4)
+        assert generation.text == texts[expected.index(min(expected))]
+        assert generation.choices == texts
+    assert len({generation.text for generation in found}) == len(CHOICES)
+    assert done[-1] <= len(CHOICES)
+
+
+def nll_of(model, tokenizer, prompt: str, text: str) -> float:
+    head = [tokenizer.bos_token_id, *tokenizer.encode(prompt, add_special_tokens=False)]
+    tail = tokenizer.encode(text, add_special_tokens=False)
+    with torch.inference_mode():
+        logits = model(input_ids=torch.tensor([head + tail])).logits[0].log_softmax(-1)
+    return -float(sum(logits[len(head) - 1 + at, id] for at, id in enumerate(tail)))
+
+
+def test_choices_without_a_likelihood_fail(tiny, tokenizer):
+    model = model_of(tiny)
+    model.get_output_embeddings().weight.data[0, 0] = float("nan")
+    for generation in chosen(model, tokenizer, 3):
+        assert (generation.stop, generation.text, generation.choice_nlls) == (Stop.FAILED, "", ())

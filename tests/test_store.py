@@ -1,8 +1,10 @@
 """The run store: a run is whole or it is not, and what was finished stays."""
 
 import errno
+import json
 import os
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,7 +30,7 @@ from paribus.store.runs import (
 )
 
 SPEC = {"fingerprint": "f" * 64, "arm": "full", "replicate": 0}
-TEXTS = ["#### 0\n", "caf\u00e9\u2028\u0085 <b>", 'a "b"\\', "", "\x00\ud7ff\U0001f600"]
+TEXTS = ["#### 0\n", "caf\u00e9\u2028\u0085 <b>", 'a "b"\\', "", "x", "\x00\ud7ff\U0001f600"]
 GENERATIONS = [
     Generation(
         problem_id=f"{number:016x}",
@@ -168,6 +170,25 @@ def test_a_torn_last_event_is_skipped_wherever_it_is_cut(run):
         assert read_events(run, "step") == [{"event": "step", "n": 1}]
     run.events.write_bytes(whole + torn)
     assert len(read_events(run, "step")) == 2
+
+
+def test_what_only_some_tasks_have_is_in_their_rows_alone(run):
+    begin(run, SPEC)
+    rich = replace(
+        GENERATIONS[0],
+        answers=("one", "1"),
+        choices=("a", "b"),
+        choice_nlls=(0.5, 2.25),
+        document={"text": "caf\u00e9", "n": [1, {"deep": None}]},
+    )
+    write_generations(run, "zero_shot", [GENERATIONS[0], rich])
+    plain, whole = run.generations("zero_shot").read_text().splitlines()
+    assert set(json.loads(whole)) - set(json.loads(plain)) == {
+        "answers", "choices", "choice_nlls", "document"
+    }  # fmt: skip
+    found = read_generations(run.generations("zero_shot"))
+    assert found == [GENERATIONS[0], rich]
+    assert found[1].document == rich.document
 
 
 def test_generations_come_back_as_they_were(run):

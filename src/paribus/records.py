@@ -85,6 +85,8 @@ class Stop(StrEnum):
     """The model emitted its stop token."""
     NEXT_QUESTION = "next_question"
     """The model began another question after it had answered."""
+    UNTIL = "until"
+    """The model wrote a text that ends an answer: `until` of its task."""
     LENGTH = "length"
     """The token limit was reached."""
     FAILED = "failed"

@@ -151,7 +151,7 @@ def build_arm(
     lines = [f"{find_origin(key, origins)}: arm {name}: {text}" for key, text in found.items()]
     lines += _cross_problems(flat, found, origins, f"arm {name}: ")
     lines += _path_problems(resolved, origins, f"arm {name}: ")
-    lines += _idle_problems(flat, found, origins, f"arm {name}: ")
+    lines += _idle_problems(resolved, found, origins, f"arm {name}: ")
     return None if lines else config, lines
 
 

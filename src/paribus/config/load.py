@@ -134,7 +134,9 @@ def _take_from_task(values: dict[str, Any], origins: dict[str, Origin]) -> None:
         return  # told with the other faults
     origin = Origin("file", Path(name))
     evaluation, baseline = values.get("evaluation"), values.get("baseline", {})
-    longest = task.generation_kwargs.get("max_gen_toks")
+    # Of multiple choice nothing is written.
+    fewest = 1 if task.output_type == "multiple_choice" else None
+    longest = task.generation_kwargs.get("max_gen_toks", fewest)
     if longest and (evaluation is None or isinstance(evaluation, dict)):
         values["evaluation"] = {"max_new_tokens": longest, **(evaluation or {})}
         origins.setdefault("evaluation.max_new_tokens", origin)

@@ -149,6 +149,11 @@ class Task:
         return self.metrics[0].get("metric") == "number"
 
     @property
+    def reads_rows(self) -> bool:
+        """Whether a metric is a function, which is given the row a text was asked about."""
+        return any(str(item.get("metric")).startswith("python:") for item in self.metrics)
+
+    @property
     def preset(self) -> bool:
         """Whether it came with paribus."""
         return not self.folder

@@ -8,6 +8,7 @@ A path is looked for from the task file's folder, or from `data.path` where that
 """
 
 import glob
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -240,7 +241,7 @@ def _of_row(
         choices=tuple(choices),
         group=group,
         where=where,
-        document=row,
+        document=json.loads(json.dumps(row, default=str)) if task.reads_rows else None,
     )
 
 

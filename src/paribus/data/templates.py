@@ -4,7 +4,8 @@
     value_of("doc.answers.0", {"doc": {"answers": ["2"]}}, "x.csv:2")  # "2": a column, by its name
 
 As lm-evaluation-harness renders them: a column that a template names and a row lacks is an error,
-blanks at its end stay, and there is a filter `regex_replace`.
+blanks at its end stay, and there is a filter `regex_replace`. A null is an error too: lm-eval
+writes "None".
 """
 
 import ast
@@ -13,7 +14,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from jinja2 import StrictUndefined, Template, TemplateError
+from jinja2 import StrictUndefined, Template, TemplateError, UndefinedError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from paribus.errors import DataError
@@ -30,9 +31,16 @@ def _regex_replace(text: str, pattern: str, repl: str, count: int = 0) -> str:
     return re.sub(pattern, repl, text, count=count)
 
 
+def _not_null(value: Any) -> Any:
+    """Return `value`; a null would be written as "None" and learnt."""
+    if value is None:
+        raise UndefinedError("a column is null")
+    return value
+
+
 def _environment() -> ImmutableSandboxedEnvironment:
     environment = ImmutableSandboxedEnvironment(
-        undefined=StrictUndefined, keep_trailing_newline=True
+        undefined=StrictUndefined, keep_trailing_newline=True, finalize=_not_null
     )
     environment.filters["regex_replace"] = _regex_replace
     return environment

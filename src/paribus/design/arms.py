@@ -155,5 +155,5 @@ def _slug(value: Any) -> str:
         return "_".join(_slug(item) for item in value) or "none"
     if value is None or isinstance(value, bool):
         return str(value).lower()
-    last = str(value).rstrip("/").rpartition("/")[2]
+    last = str(value).rstrip("/").rpartition("/")[2].removesuffix(".yaml")  # a task file's
     return re.sub(r"[^A-Za-z0-9._-]+", "-", last).strip("._-") or "x"

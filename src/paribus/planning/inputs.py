@@ -7,9 +7,10 @@ by `run`, which trains and tests on exactly what was checked.
 import hashlib
 import importlib.util
 from array import array
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from reprlib import repr as short
 from statistics import median
@@ -44,11 +45,22 @@ class PromptSet:
         protocol: how they are asked.
         prompts: one for each problem.
         stop: the token that ends a solution in the protocol's format.
+        choices: of problems of multiple choice, each prompt with each choice behind it.
     """
 
     protocol: Protocol
     prompts: tuple[Prompt, ...]
     stop: int
+    choices: tuple[tuple[Encoded, ...], ...] = ()
+
+    def beyond(self, known: Container[str]) -> "PromptSet":
+        """Return the problems whose prompt's hash is not `known`."""
+        places = [at for at, prompt in enumerate(self.prompts) if prompt.sha256 not in known]
+        return replace(
+            self,
+            prompts=tuple(self.prompts[place] for place in places),
+            choices=tuple(self.choices[place] for place in places) if self.choices else (),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +135,8 @@ class Inputs:
     def _tokens_sha256(self) -> str:
         """Return the hash of all that is trained and tested on, as the tokenizer made it."""
         found = hashlib.sha256()
-        texts = [*(each.ids for each in (*self.examples, *self.gold)),
+        choices = [c for asked in self.prompt_sets for of in asked.choices for c in of]
+        texts = [*(each.ids for each in (*self.examples, *self.gold, *choices)),
                  *(prompt.ids for each in self.prompt_sets for prompt in each.prompts)]  # fmt: skip
         for ids in texts:
             found.update(array("q", (len(ids), *ids)).tobytes())
@@ -169,7 +182,11 @@ def prepare(config: ArmConfig, seed: int, *, trial: bool = False) -> Inputs:
         source=source,
         examples=examples,
         dropped=dropped,
-        prompt_sets=(prompt_set, *map(asked.alone, others)),
+        prompt_sets=tuple(
+            map(asked.with_choices, (prompt_set, *map(asked.alone, others)))
+            if task.output_type == "multiple_choice"
+            else (prompt_set, *map(asked.alone, others))
+        ),
         gold=gold,
     )
     _check_vocabulary(inputs)
@@ -212,6 +229,23 @@ class _Asked:
         texts, targets = [text for text, _ in examples], [target for _, target in examples]
         encodings = encoded(self.source, protocol.format, texts, targets)
         return self._prompt_set(protocol, texts, encodings), encodings.texts
+
+    def with_choices(self, asked: PromptSet) -> PromptSet:
+        """Return `asked` with each problem's choices behind its prompt, without a stop token."""
+        how = self._how(asked.protocol)
+        variants = [
+            replace(problem, solution=choice)
+            for problem in self.problems
+            for choice in problem.choices
+        ]
+        examples = [render_example(variant, **how) for variant in variants]
+        texts, targets = [text for text, _ in examples], [target for _, target in examples]
+        behind = iter(encoded(self.source, asked.protocol.format, texts, targets).texts)
+        choices = tuple(
+            tuple(Encoded(e.ids[:-1], e.prompt_length) for e in islice(behind, len(p.choices)))
+            for p in self.problems
+        )
+        return replace(asked, choices=choices)
 
     def _how(self, protocol: Protocol) -> dict[str, Any]:
         return {

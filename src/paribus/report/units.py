@@ -108,6 +108,7 @@ STOPS = {
     Stop.NEXT_QUESTION: "continued with its own question",
     Stop.LENGTH: "reached the token limit",
     Stop.FAILED: "generation failed",
+    Stop.UNTIL: "wrote a text that ends an answer",
 }
 """Why a text ended, in plain words."""
 

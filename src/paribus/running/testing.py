@@ -5,16 +5,17 @@ Before any of it reads the test split, a line in the experiment's ledger says so
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
 from torch import nn
 
 from paribus.config.spec import RunSpec
+from paribus.config.task import task_of
 from paribus.data.problems import hash_of_tests
 from paribus.evaluation.engine.generate import generate, measure, total_cost
-from paribus.evaluation.engine.likelihood import likelihoods, measure_likelihoods
+from paribus.evaluation.engine.likelihood import choose, likelihoods, measure_likelihoods
 from paribus.evaluation.engine.vllm import Continued, generate_by_vllm
 from paribus.models.device import peak_memory_bytes
 from paribus.planning.inputs import Inputs, PromptSet
@@ -84,11 +85,10 @@ def measure_all(
     for asked in inputs.prompt_sets:
         name = asked.protocol.name
         texts = kept.texts.get(name, {})
-        new = tuple(prompt for prompt in asked.prompts if prompt.sha256 not in texts)
+        left = asked.beyond(texts)
         costs = [kept.costs[name]] if texts else []
-        if new:
-            left = replace(asked, prompts=new)
-            _enter(name, [prompt.problem for prompt in new], spec, pieces)
+        if left.prompts:
+            _enter(name, [prompt.problem for prompt in left.prompts], spec, pieces)
             decode = partial(_generate, model, job, left, vllm)
             generations, cost = _by_piece(left, spec, pieces, decode)
             costs.append(cost)
@@ -187,10 +187,20 @@ def _generate(
     model: nn.Module, job: Job, asked: PromptSet, vllm: Continued | None, part: slice
 ) -> tuple[list[Generation], EvaluationCost]:
     """Decode some of the problems; return what was written, and what it cost."""
-    inputs, evaluation = job.inputs, job.config.evaluation
+    inputs, evaluation, task = job.inputs, job.config.evaluation, task_of(job.config)
     report = _reporter("testing", len(asked.prompts), job, part.start)
     report(0)
     decode = partial(generate, model) if vllm is None else partial(generate_by_vllm, vllm)
+    if asked.choices:
+        rate = partial(
+            choose,
+            model,
+            asked.prompts[part],
+            asked.choices[part],
+            batch_size=evaluation.batch_size,
+            on_batch=report,
+        )
+        return measure(rate, job.device)
     run = partial(
         decode,
         inputs.tokenizer,
@@ -200,6 +210,7 @@ def _generate(
         batch_size=evaluation.batch_size,
         on_batch=report,
         calculator=asked.protocol.calculator,
+        until=() if task.preset else task.until,
     )
     return measure(run, job.device)
 

@@ -187,7 +187,8 @@ _KINDS: dict[str, type] = {
 def generation_row(generation: Generation) -> dict[str, Any]:
     """Return the row of JSON that `as_generation` reads."""
     row = asdict(generation)
-    return {name: value for name, value in row.items() if name not in _OPTIONAL or value}
+    lists = {name: list(row[name]) for name in _OPTIONAL[:3]}
+    return {name: value for name, value in (row | lists).items() if name not in _OPTIONAL or value}
 
 
 def as_generation(row: dict[str, Any]) -> Generation:

@@ -29,7 +29,7 @@ _REFILL = 8
 """An eighth of the rows is refilled at once: a pass over few tokens costs as much as over many."""
 
 
-def generate(
+def generate(  # noqa: PLR0913  # what an engine needs to know
     model: nn.Module,
     tokenizer: Any,
     prompts: Sequence[Prompt],
@@ -39,18 +39,20 @@ def generate(
     batch_size: int,
     on_batch: Callable[[int], None],
     calculator: bool = False,
+    until: tuple[str, ...] = (),
 ) -> list[Generation]:
     """Return one generation per prompt, in the prompts' order.
 
     `on_batch` is called with the number of problems done so far, whenever some get done.
     `calculator` completes every `<<EXPRESSION=` that has a value; its tokens count in `num_tokens`
-    and in `max_new_tokens`.
+    and in `max_new_tokens`. A text ends at any of `until`; see `rows.Rules`.
     """
     rules = Rules(
         tokenizer=tokenizer,
         stop_ids=stop_ids,
         max_new_tokens=max_new_tokens,
         calculator=calculator,
+        until=until,
     )
     rows = [OpenText(prompt) for prompt in prompts]
     # The longest first: they take longest, and memory is at its peak early.

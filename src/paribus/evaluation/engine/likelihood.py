@@ -12,17 +12,19 @@ V vocabulary, W columns of a tile.
 import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
+from paribus.evaluation.engine.rows import unwritten
 from paribus.models.device import return_freed
 from paribus.models.fast.attention import packed
 from paribus.models.fast.layers import at_labels, refuse_outside
 from paribus.models.load import decoder_and_head
 from paribus.models.tiles import GOLD_TOKENS, ROWS, TILE
-from paribus.prompts.encode import Encoded
-from paribus.records import Likelihood
+from paribus.prompts.encode import Encoded, Prompt
+from paribus.records import Generation, Likelihood, Stop
 from paribus.store.results import LikelihoodSummary
 
 
@@ -53,6 +55,48 @@ def likelihoods(
                 )
             on_batch(len(by_index))
     return [by_index[index] for index in range(len(examples))]
+
+
+def choose(
+    model: nn.Module,
+    prompts: Sequence[Prompt],
+    choices: Sequence[Sequence[Encoded]],
+    *,
+    batch_size: int,
+    on_batch: Callable[[int], None],
+) -> list[Generation]:
+    """Return the likeliest of each problem's `choices` as its text, with the likelihood of each.
+
+    `choices` are prompts with a choice behind them and no stop token, as lm-evaluation-harness
+    judges them. `on_batch` is called with the number of problems done so far.
+    """
+    examples = [example for of_problem in choices for example in of_problem]
+    most = max(map(len, choices))
+    rated = likelihoods(
+        model,
+        examples,
+        [prompt.problem.id for prompt, of_problem in zip(prompts, choices, strict=True)
+         for _ in of_problem],
+        batch_size=batch_size,
+        on_batch=lambda done: on_batch(done // most),
+    )  # fmt: skip
+    left = iter(rated)
+    return [
+        _chosen(prompt, [next(left).nll for _ in of_problem])
+        for prompt, of_problem in zip(prompts, choices, strict=True)
+    ]
+
+
+def _chosen(prompt: Prompt, nlls: Sequence[float | None]) -> Generation:
+    problem = prompt.problem
+    known = tuple(nll for nll in nlls if nll is not None)
+    failed = len(known) < len(nlls)
+    return replace(
+        unwritten(prompt),
+        text="" if failed else problem.choices[known.index(min(known))],
+        stop=Stop.FAILED if failed else Stop.STOP_TOKEN,
+        choice_nlls=() if failed else known,
+    )
 
 
 def measure_likelihoods(

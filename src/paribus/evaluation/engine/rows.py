@@ -3,10 +3,10 @@
     row = OpenText(prompt)
     rules.advance(row, token, finite=True)      # row.generated grows, row.stop may be set
 
-A row stops at a stop token, at its own `Question:` once it has answered, at the token limit, or
-where its logits are not finite. With the calculator, a row that has written `<<12*3=` is given the
-tokens of `36>>`, one by one, in place of its own. All of it depends on the row's text alone, so
-rows do not influence each other.
+A row stops at a stop token, at its own `Question:` once it has answered or at the texts that its
+task names instead, at the token limit, or where its logits are not finite. With the calculator, a
+row that has written `<<12*3=` is given the tokens of `36>>`, one by one, in place of its own. All
+of it depends on the row's text alone, so rows do not influence each other.
 
     draft = Draft([5, 6, 7, 5, 6])
     draft.following(4)          # [7, 5, 6, 7]: what followed 5 6 before
@@ -18,7 +18,7 @@ themselves.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -132,14 +132,37 @@ class OpenText:
         return [draft.ids[-1], *following], len(draft.ids) - 1
 
 
+def unwritten(prompt: Prompt) -> Generation:
+    """Return the record of a problem for which nothing has been written."""
+    problem = prompt.problem
+    return Generation(
+        problem_id=problem.id,
+        question=problem.question,
+        answer=problem.answer,
+        solution=problem.solution,
+        group=problem.group,
+        prompt_sha256=prompt.sha256,
+        text="",
+        num_tokens=0,
+        stop=Stop.FAILED,
+        answers=problem.answers,
+        choices=problem.choices,
+        document=problem.document,
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """How texts end, and what the calculator adds; the same of every row."""
+    """How texts end, and what the calculator adds; the same of every row.
+
+    A text ends at any of `until`; without them at its own `Question:` once it has answered.
+    """
 
     tokenizer: Any
     stop_ids: frozenset[int]
     max_new_tokens: int
     calculator: bool = False
+    until: tuple[str, ...] = ()
 
     def write(
         self, row: OpenText, guesses: Sequence[int], chosen: Sequence[int], finite: Sequence[bool]
@@ -164,7 +187,9 @@ class Rules:
             row.stop = Stop.STOP_TOKEN
             return
         tail = self.tokenizer.decode(row.generated[-_TAIL:])
-        if NEXT_QUESTION in tail and self._is_over(row):
+        if any(end in tail for end in self.until):
+            row.stop = Stop.UNTIL
+        elif not self.until and NEXT_QUESTION in tail and self._is_over(row):
             row.stop = Stop.NEXT_QUESTION
         elif len(row.generated) == self.max_new_tokens:
             row.stop = Stop.LENGTH
@@ -177,14 +202,8 @@ class Rules:
     def finished(self, row: OpenText) -> Generation:
         """Return the record of a stopped row."""
         assert row.stop is not None
-        problem = row.prompt.problem
-        return Generation(
-            problem_id=problem.id,
-            question=problem.question,
-            answer=problem.answer,
-            solution=problem.solution,
-            group=problem.group,
-            prompt_sha256=row.prompt.sha256,
+        return replace(
+            unwritten(row.prompt),
             text=self.text(row.generated),
             num_tokens=len(row.generated),
             stop=row.stop,

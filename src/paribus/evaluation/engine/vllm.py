@@ -128,6 +128,7 @@ def generate_by_vllm(  # noqa: PLR0913  # what an engine needs to know
     batch_size: int,
     on_batch: Callable[[int], None],
     calculator: bool = False,
+    until: tuple[str, ...] = (),
 ) -> list[Generation]:
     """Return one generation per prompt, in the prompts' order; see `generate.generate`."""
     rules = Rules(
@@ -135,6 +136,7 @@ def generate_by_vllm(  # noqa: PLR0913  # what an engine needs to know
         stop_ids=stop_ids,
         max_new_tokens=max_new_tokens,
         calculator=calculator,
+        until=until,
     )
     rows = [OpenText(prompt) for prompt in prompts]
     done = 0

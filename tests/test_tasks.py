@@ -1,0 +1,199 @@
+"""Task files: lm-eval's vocabulary, ours beside it, and what is refused by key."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from paribus.config.load import load
+from paribus.config.task import PRESETS, Task, read_task, stored_task
+from paribus.design.matrix import expand
+from paribus.errors import ConfigError
+
+OF_LM_EVAL = """\
+tag:
+  - math_word_problems
+task: gsm8k
+dataset_path: openai/gsm8k
+dataset_name: main
+output_type: generate_until
+training_split: train
+fewshot_split: train
+test_split: test
+doc_to_text: "Question: {{question}}\\nAnswer:"
+doc_to_target: "{{answer}}"
+metric_list:
+  - metric: exact_match
+    aggregation: mean
+    higher_is_better: true
+    ignore_case: true
+    ignore_punctuation: false
+    regexes_to_ignore:
+      - ","
+      - "\\\\$"
+      - "(?s).*#### "
+      - "\\\\.$"
+generation_kwargs:
+  until:
+    - "Question:"
+    - "</s>"
+    - "<|im_end|>"
+  do_sample: false
+  temperature: 0.0
+repeats: 1
+num_fewshot: 5
+filter_list:
+  - name: "strict-match"
+    filter:
+      - function: "regex"
+        regex_pattern: "#### (\\\\-?[0-9\\\\.\\\\,]+)"
+      - function: "take_first"
+  - name: "flexible-extract"
+    filter:
+      - function: "regex"
+        group_select: -1
+        regex_pattern: "(-?[$0-9.,]{2,})|(-?[0-9]+)"
+      - function: "take_first"
+metadata:
+  version: 3.0
+"""
+OWN = "train: train.csv\ndoc_to_text: '{{text}}'\ndoc_to_target: label\n"
+
+
+def task(folder: Path, text: str) -> Task:
+    (folder / "own.yaml").write_text(text)
+    return read_task(str(folder / "own.yaml"))
+
+
+def refusal(folder: Path, text: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        task(folder, text)
+    assert "docs/tasks.md" in caught.value.remedy
+    return caught.value.message
+
+
+def test_a_file_of_lm_evals_loads_as_it_is(tmp_path):
+    found = task(tmp_path, OF_LM_EVAL)
+    assert found.until == ("Question:", "</s>", "<|im_end|>")
+    assert found.metrics[0]["metric"] == "exact_match"
+    assert [entry["name"] for entry in found.filter_list or []] == [
+        "strict-match",
+        "flexible-extract",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("process_docs: x", "own.yaml:4: process_docs is not supported: a task file runs no code"),
+        ("process_results: x", "own.yaml:4: process_results is not supported"),
+        ("doc_to_image: x", "own.yaml:4: doc_to_image is not supported"),
+        ("metrc_list: []", "own.yaml:4: 'metrc_list' is not a key of a task file"),
+        ("repeats: 4", "own.yaml:4: repeats=4: each problem is asked once"),
+        ("num_fewshot: 3", "own.yaml:4: num_fewshot=3 does not fit"),
+        ("output_type: loglikelihood", "own.yaml:4: output_type='loglikelihood' does not fit"),
+        ("output_type: multiple_choice", "own.yaml:4: output_type=multiple_choice needs doc_to_ch"),
+        ("generation_kwargs: {temperature: 0.7}", "temperature=0.7: decoding is greedy"),
+        ("generation_kwargs: {top_k: 5}", "generation_kwargs.top_k is not supported"),
+        ("generation_kwargs: {until: ['']}", r"until=[''] must be texts that are not empty"),
+        ("generation_kwargs: {max_gen_toks: 0}", "max_gen_toks=0 must be a whole number from 1"),
+        ("fewshot_split: test", "fewshot_split='test': solved examples are training problems"),
+        ("variants: {a: {task: b}}", "variant a: 'task' is not a key that a variant has"),
+        ("variants: {a: {turns: all}}", "variant a: turns='all' does not fit"),
+        ("train: [1]", "train.list[str].0=1 does not fit"),
+    ],
+)
+def test_what_is_not_supported_is_refused_by_key_and_line(tmp_path, line, message):
+    text = OWN if not line.startswith("train") else OWN.partition("\n")[2]
+    assert message in refusal(tmp_path, text + line + "\n")
+
+
+def test_code_in_a_task_file_is_refused(tmp_path):
+    (tmp_path / "own.yaml").write_text(OWN + "process_docs: !function utils.process\n")
+    with pytest.raises(ConfigError, match=r"own\.yaml:4: the tag '!function' is not allowed"):
+        read_task(str(tmp_path / "own.yaml"))
+
+
+def test_an_included_file_comes_first_and_cycles_are_refused(tmp_path):
+    (tmp_path / "base.yaml").write_text(OWN + "description: of the base\n")
+    found = task(tmp_path, "include: base.yaml\ndescription: own\n")
+    assert (found.task, found.description, found.train) == ("own", "own", "train.csv")
+    (tmp_path / "base.yaml").write_text("include: own.yaml\n")
+    with pytest.raises(ConfigError, match="includes itself"):
+        read_task(str(tmp_path / "own.yaml"))
+
+
+def test_variants_are_values_of_the_same_keys(tmp_path):
+    found = task(tmp_path, OWN + "variants: {short: {}, long: {doc_to_target: reason}}\n")
+    assert found.of("long").doc_to_target == "reason"
+    assert found.base.doc_to_target == "label"
+    with pytest.raises(ConfigError, match="'main' is not a variant of the task own") as caught:
+        found.of("main")
+    assert caught.value.remedy == "set data.variant to one of: short, long"
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_have_gsm8ks_variants(name):
+    assert list(read_task(name).variants) == ["main", "socratic"]
+    assert read_task(name).scores_numbers
+
+
+@pytest.mark.parametrize("text", [OWN, OF_LM_EVAL])
+def test_a_task_comes_back_from_its_record(tmp_path, text):
+    found = task(tmp_path, text)
+    assert stored_task(yaml.safe_load(yaml.safe_dump(found.record()))) == found
+    with pytest.raises(ConfigError, match="a stored task is not one of this version"):
+        stored_task({**found.record(), "later_key": 1})
+
+
+def test_how_texts_are_scored_and_where_files_lie_is_no_identity(tmp_path):
+    first = task(tmp_path, OWN + "metric_list: [{metric: exact_match}]\n")
+    (tmp_path / "moved").mkdir()
+    second = task(tmp_path / "moved", OWN + "metric_list: [{metric: f1}]\n")
+    third = task(tmp_path, OWN + "description: x\n")
+    assert first.identity() == second.identity() != third.identity()
+
+
+def arms(folder: Path, text: str, *items: str) -> list[Any]:
+    (folder / "x.yaml").write_text(text)
+    return expand(load(folder / "x.yaml", items)).arms
+
+
+def test_an_experiment_takes_what_its_task_says_of_it(tmp_path):
+    kwargs = "generation_kwargs: {max_gen_toks: 9}\nnum_fewshot: 5\n"
+    (tmp_path / "own.yaml").write_text(OWN + kwargs)
+    baseline, tuned = arms(tmp_path, "task: own.yaml\ndata: {test_size: 4}\n")
+    assert baseline.config.evaluation.protocol == "few_shot"
+    assert tuned.config.evaluation.max_new_tokens == 9
+    assert tuned.config.task == str(tmp_path / "own.yaml")
+    assert str(tuned.origins["evaluation.max_new_tokens"]).endswith("own.yaml")
+    _, stated = arms(
+        tmp_path, "task: own.yaml\n", "evaluation.max_new_tokens=5", "data.test_size=4"
+    )
+    assert stated.config.evaluation.max_new_tokens == 5
+
+
+def test_tasks_are_a_factor_and_each_has_its_baseline(tmp_path):
+    for name in ("own", "other"):
+        (tmp_path / f"{name}.yaml").write_text(OWN + f"task: {name}\n")
+    text = "matrix: {task: [own.yaml, other.yaml]}\ndata: {test_size: 4}\n"
+    names = [arm.name for arm in arms(tmp_path, text)]
+    assert [name for name in names if name.startswith("baseline")] == [
+        "baseline-gemma-3-270m-own",
+        "baseline-gemma-3-270m-other",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("gsm9k", "task='gsm9k' is neither a task that comes with paribus (gsm8k, gsm8k_swapped"),
+        ("gone.yaml", "gone.yaml does not exist or is not a regular file"),
+    ],
+)
+def test_a_task_that_is_not_there_is_named_with_its_line(tmp_path, name, message):
+    with pytest.raises(ConfigError) as caught:
+        arms(tmp_path, f"seeds: 1\ntask: {name}\ndata: {{train_size: 4, test_size: 4}}\n")
+    assert message in caught.value.message
+    assert "x.yaml:2" in caught.value.message
