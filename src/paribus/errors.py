@@ -5,7 +5,7 @@
     │   ├── ConfigError          the experiment file or a dotlist value
     │   ├── DataError            a problem set that is missing, empty or malformed
     │   ├── PromptError          text that cannot be tokenised faithfully or is too long
-    │   ├── ModelError           weights that cannot be had: missing, gated, offline, damaged
+    │   ├── ModelError           weights or a tokenizer: missing, damaged, unsafe or not supported
     │   ├── NotHere              what another machine may have: the Hub's files, a package
     │   └── StoreError           the run store: another spec, no room, no permission
     │       └── DamagedError     a file of it is not what was written
@@ -57,7 +57,7 @@ class PromptError(UserError):
 
 
 class ModelError(UserError):
-    """Weights or a tokenizer that cannot be had: missing, gated, offline, damaged."""
+    """Weights or a tokenizer that cannot be used: missing, damaged, unsafe or not supported."""
 
 
 class NotHere(UserError):

@@ -1,6 +1,6 @@
 """The conclusions of an experiment, for the report and, as strict JSON, for programs.
 
-    analysis = conclude(load(ExperimentFolder(Path("runs/gsm8k"))))
+    analysis = conclude(read_experiment(ExperimentFolder(Path("runs/gsm8k"))))
     analysis.answer                         # the sentences a colleague wants to hear
     payload(analysis)["contrasts"][0]       # {"a": "full-main", "b": "baseline", ...}
 

@@ -4,7 +4,7 @@
     at_looks(tables, ("full", "lora"), judge)       # what is found at 3 and at 5 seeds
 
 Whoever adds seeds until something shows claims too often. So each report of more runs or problems
-than before is entered in the ledger, and says the how-manieth look it is. Where `looks` declares
+than before is entered in the ledger, and says which look it is. Where `looks` declares
 them beforehand a comparison is tested at those numbers of seeds and at no others, whenever a
 report is written: what lies between adds no look. `statistics/sequential` has the levels.
 """

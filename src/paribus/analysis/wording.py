@@ -4,8 +4,8 @@
     points(-0.052)                      # "−5.2 points"
     verdict_sentence(contrast)          # "Not shown: the difference may be −5 to +11 points. ..."
 
-A verdict with one seed is about two models that exist, not about the methods that made them; with
-several seeds it is about the methods.
+A verdict with one seed is about two models that exist, not about the methods that made them. With
+three seeds or more it is about the methods; two seeds give no verdict.
 """
 
 from collections.abc import Sequence

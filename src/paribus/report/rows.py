@@ -1,7 +1,7 @@
 """The report's tables as text, with headings and units, for the page to lay out.
 
     scorers(tables).rows[0]       # ["full-main", "31 % [22.8 to 40.6]", "31 % [22.8 to 40.6]", ...]
-    config(tables).rows[0]        # ["name", "gsm8k-270m", "experiments/gsm8k.yaml:1"]
+    config(tables).rows[0]        # ["name", "quickstart", "experiments/quickstart.yaml"]
 
 Figures are formatted, never computed. What is not known is "–", never 0.
 """

@@ -1,6 +1,6 @@
 """Imported by the server that runs are forked from: quiet first, then all that is slow to import.
 
-The only module of paribus that acts when it is imported. Nothing here may start a thread or
+Importing it calls functions and freezes the heap. Nothing here may start a thread or
 touch a device: what is forked must be able to do both itself.
 """
 

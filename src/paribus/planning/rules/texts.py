@@ -5,8 +5,8 @@
 What cannot happen needs no rule. `prompts/encode` proves one <bos>, no token across the boundary of
 prompt and solution, and the stop token at the end; `prompts/chat` that a template leaves nothing
 out and ends a turn with one token; `planning/inputs` that the model has an embedding for every
-token. Nothing is truncated, and the loss ignores padding by its position, so a padding token that
-equals the stop token does no harm.
+token. Training truncates nothing and pads nothing, so a padding token that equals the stop token
+does no harm.
 """
 
 import re
