@@ -1,6 +1,7 @@
 """Decoding by vLLM in place of paribus' own engine: the same prompts, ends of texts and records.
 
-    with serving(Weights(model=folder), dtype=…, longest=1024, rows=32) as continued:
+    with serving(Weights(model=folder), compute=…, device=…, longest=1024, rows=32,
+                 cache_bytes=None) as continued:
         generations = generate_by_vllm(continued, tokenizer, prompts, stop_ids=…, …)
 
 vLLM only continues token ids (`vllm_process`). Where a text ends and what the calculator adds is

@@ -1,6 +1,6 @@
 """The moments of a run that can be its peak, and every tensor that is alive at each.
 
-    training_moments(shape, load)["backward"]["gradients"]     # [4.2e6, …] bytes, one per tensor
+    training_moments(shape, load, "cpu")["backward"]["gradients"]   # [4.2e6, …] bytes of tensors
 
 A moment maps fields of `planning/cost/memory.Parts` to sizes of tensors, one by one.
 """
