@@ -2,7 +2,7 @@
 
     source = source_of(task, data, "train")           # where the training rows are, or None
     source.rows()                                     # [("intent.csv:2", {"text": …}), …]
-    problems_in(source, task, group_by=None)          # [Problem(question=…, solution=…), …]
+    problems_in(source, task, group_by=None)          # ([Problem(…), …], the layout of the rows)
 
 A path is looked for from the task file's folder, or from `data.path` where that is set.
 """
