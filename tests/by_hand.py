@@ -54,6 +54,17 @@ def generation(number: int, text: str, stop: str = "answer", group: str = "") ->
     )
 
 
+def written(text: str, *golds: str, stop: Stop = Stop.STOP_TOKEN, **parts: Any) -> Generation:
+    """What a model wrote for a problem of any task; `golds` are equally good."""
+    return Generation(
+        **{"problem_id": "1", "question": "", "prompt_sha256": "", "num_tokens": 1} | parts,
+        answer=golds[0],
+        answers=golds[1:],
+        text=text,
+        stop=stop,
+    )
+
+
 def run(arm: str, seed: int, row: str | None, groups: str = "") -> Run:
     """One run; `groups` has a letter for each problem: "aab"."""
     if row is None:

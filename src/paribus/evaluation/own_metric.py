@@ -1,140 +1,243 @@
 """A metric of the user's own: a Python function, in a process of its own, with a time limit.
 
-    own = OwnMetric.named("./score.py:f1", Path("tasks"), seconds=10)
-    own.judge("42", "42", generation)                 # what f1("42", document) returns, 0 to 1
+    own = OwnFunction(file=Path("score.py"), function="agrees")
+    own("42", {"question": "6*7?", "answer": "42"})    # what agrees("42", {…}) returns, 0 to 1
 
-The function is given the text and the row it was asked about. What it prints goes nowhere; what it
-raises, a value that is not a score, or no value in time is an error that names all of it.
+The function gets the text and the row it was asked about. The process is started at the first call
+and kept. What the function prints goes nowhere. What it raises, a value that is no score, no value
+in time and the end of its process are errors that name the function, the row and the value.
 """
 
 import importlib.util
 import json
 import os
+import signal
 import subprocess
 import sys
+import tempfile
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from selectors import EVENT_READ, DefaultSelector
-from typing import Any
+from typing import IO, Any
 
-from paribus.errors import ConfigError, DataError
-from paribus.records import Generation
+from paribus.errors import UserError
+
+TO_START = 60.0
+"""Seconds that the process may take to start and to load the file."""
+
+
+class TookTooLongError(UserError):
+    """A function gave no value in time."""
+
+
+class _Process:
+    """A process that has loaded one function, and answers a line of JSON by another."""
+
+    def __init__(self, file: Path, function: str, seconds: float) -> None:
+        self.pid = os.getpid()
+        self._said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # until `end`
+        self._process = subprocess.Popen(
+            # -P: modules beside paribus's own must not stand in for the user's.
+            [sys.executable, "-P", "-m", "paribus.evaluation.own_metric"]
+            + [str(file), function, str(seconds)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._said,
+            cwd=file.parent,
+        )
+
+    def ask(self, request: object) -> None:
+        assert self._process.stdin
+        self._process.stdin.write(json.dumps(request, default=str).encode() + b"\n")
+        self._process.stdin.flush()
+
+    def answer(self, seconds: float) -> Any:
+        """Return its next answer. Raises TimeoutError, or EOFError if it has ended."""
+        assert self._process.stdout
+        with DefaultSelector() as selector:
+            selector.register(self._process.stdout, EVENT_READ)
+            if not selector.select(seconds):
+                raise TimeoutError
+        line = self._process.stdout.readline()
+        if not line.endswith(b"\n"):
+            raise EOFError
+        return json.loads(line)
+
+    def end(self) -> str:
+        """Stop it; return how it ended and what it wrote last."""
+        try:
+            self._process.wait(0.5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+        for pipe in (self._process.stdin, self._process.stdout):
+            try:
+                assert pipe
+                pipe.close()
+            except BrokenPipeError:
+                pass
+        code = self._process.wait()
+        how = f"signal {-code}" if code < 0 else f"exit status {code}"
+        self._said.seek(0)
+        last = self._said.read().decode(errors="replace").strip().rpartition("\n")[2]
+        self._said.close()
+        return f"{how}: {last[:200]}" if last else how
+
+    def __del__(self) -> None:
+        if self._process.returncode is None and self.pid == os.getpid():
+            self._process.kill()
+            self.end()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OwnMetric:
-    """A function in a file, called in another process, which is started at the first call."""
+class OwnFunction:
+    """A function in a file, called in another process.
+
+    Attributes:
+        file: the file that has it.
+        function: its name; it takes a text and a row, a mapping.
+        seconds: limit for each call.
+        binary: whether it may only say 0 or 1.
+        abstains: whether it may say None, of a text without an answer.
+    """
 
     file: Path
     function: str
-    seconds: float
-    _process: list["subprocess.Popen[bytes]"] = field(default_factory=list, compare=False)
+    seconds: float = 10.0
+    binary: bool = False
+    abstains: bool = False
+    _kept: list[_Process] = field(default_factory=list, compare=False, repr=False)
 
-    @classmethod
-    def named(cls, name: str, folder: Path, *, seconds: float) -> "OwnMetric":
-        """Return the metric that `FILE:FUNCTION` names; the file is looked for from `folder`.
+    def __call__(self, text: str, document: Mapping[str, Any]) -> float | None:
+        """Return the function's score; None only where it may abstain.
 
-        Raises ConfigError if there is no such file.
+        Raises UserError on a fault, TookTooLongError if there is no value in time.
         """
-        path, _, function = name.rpartition(":")
-        file = folder / path
-        if not path or not function.isidentifier() or not file.is_file():
-            raise ConfigError(
-                f"metric python: {name!r:.80} does not name a function in a file: {file}",
-                "write python: ./FILE.py:FUNCTION; the file is looked for from the task's folder",
-            )
-        return cls(file=file, function=function, seconds=seconds)
-
-    def judge(self, text: str, gold: str, generation: Generation) -> float | None:
-        """Return the function's score, None if it says None. Raises DataError."""
-        document = generation.document or {
-            "question": generation.question,
-            "answer": gold,
-            "solution": generation.solution,
-        }
-        value = self._call([text, dict(document)])
-        if value is None:
-            return None
-        if not isinstance(value, bool | int | float) or not 0 <= value <= 1:
-            raise self._fault(f"returned {value!r:.60}, not a bool or a number in [0, 1]", text)
-        return float(value)
-
-    def _call(self, arguments: list[Any]) -> Any:
-        process = self._running()
-        assert process.stdin
-        assert process.stdout
+        row = json.dumps(dict(document), default=str, ensure_ascii=False)
+        about = f"for the text {text[:80]!r} of the row {row[:160]}"
+        process = self._process()
         try:
-            process.stdin.write(json.dumps(arguments, default=str).encode() + b"\n")
-            process.stdin.flush()
-        except OSError as error:
-            raise self._ended(arguments[0]) from error
-        with DefaultSelector() as selector:
-            selector.register(process.stdout, EVENT_READ)
-            if not selector.select(self.seconds):
-                self._stop()
-                raise self._fault(f"gave no value within {self.seconds:g} s", arguments[0])
-        line = process.stdout.readline()
-        if not line:
-            raise self._ended(arguments[0])
-        answer = json.loads(line)
-        if "error" in answer:
-            raise self._fault(answer["error"], arguments[0])
-        return answer["value"]
+            process.ask([text, dict(document)])
+            answer = process.answer(self.seconds)
+        except TimeoutError as error:
+            self._end()
+            raise TookTooLongError(
+                f"{self._name} gave no value within {self.seconds:g} s {about}",
+                "make it faster, or raise `seconds` of the metric",
+            ) from error
+        except (EOFError, OSError) as error:
+            raise self._fault(f"ended its process ({self._end()}) {about}") from error
+        if "fault" in answer:
+            raise self._fault(f"{answer['fault']} {about}")
+        value: float | None = answer["value"]
+        if value is None and not self.abstains:
+            raise self._fault(f"returned None {about}")
+        if self.binary and value not in (0, 1):
+            raise self._fault(f"returned {value}, which is not 0 or 1 (binary: true), {about}")
+        return value
 
-    def _running(self) -> "subprocess.Popen[bytes]":
-        if not self._process:
-            self._process.append(
-                subprocess.Popen(
-                    [sys.executable, __file__, str(self.file), self.function],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.DEVNULL,
-                    cwd=self.file.parent,
-                )
-            )
-        return self._process[0]
+    @property
+    def _name(self) -> str:
+        return f"{self.file}: {self.function}(text, document)"
 
-    def _stop(self) -> None:
-        process = self._process.pop()
-        process.kill()
-        process.communicate()
+    def _process(self) -> _Process:
+        """Return the process, started if there is none of this process's own."""
+        if self._kept and self._kept[0].pid == os.getpid():
+            return self._kept[0]
+        self._kept[:] = [_Process(self.file, self.function, self.seconds)]
+        try:
+            answer = self._kept[0].answer(TO_START)
+        except TimeoutError as error:
+            self._end()
+            raise self._fault(f"was not loaded within {TO_START:g} s") from error
+        except EOFError as error:
+            raise self._fault(f"was not loaded: its process ended ({self._end()})") from error
+        if "fault" in answer:
+            self._end()
+            raise self._fault(answer["fault"])
+        return self._kept[0]
 
-    def _ended(self, text: str) -> DataError:
-        process = self._process.pop()
-        return self._fault(f"ended its process (exit status {process.wait()})", text)
+    def _end(self) -> str:
+        return self._kept.pop().end()
 
-    def _fault(self, what: str, text: str) -> DataError:
-        return DataError(
-            f"{self.file}: {self.function}(text, document) {what}; the text: {text[:80]!r}",
-            "correct the function, or raise `seconds` of the metric",
+    def _fault(self, what: str) -> UserError:
+        return UserError(
+            f"{self._name} {what}",
+            "correct the function: it returns a bool or a number between 0 and 1",
         )
 
 
-def _serve(file: str, function: str) -> None:
-    """Answer each line of stdin, `[text, document]`, by a line of JSON."""
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what it prints is no answer
+def _serve(file: str, function: str, seconds: float) -> None:
+    """Load the function, write `{}`, and answer each line of stdin, `[text, document]`.
+
+    An answer is `{"value": number}` or `{"fault": text}`. It ends when stdin does.
+    """
+    requests, answers = _own_streams()
+    called: Callable[..., Any] | None = None
     try:
-        spec = importlib.util.spec_from_file_location("own_metric_of_a_task", file)
-        assert spec
-        assert spec.loader
-        module = importlib.util.module_from_spec(spec)
-        sys.path.insert(0, str(Path(file).parent))
-        spec.loader.exec_module(module)
-        called = getattr(module, function)
-        failed = None
+        called = _loaded(Path(file), function)
     except BaseException as error:  # noqa: BLE001  # of someone else's code
-        failed = f"cannot be loaded: {type(error).__name__}: {error}"
-    for line in sys.stdin:
-        answer: dict[str, Any]
+        _write(answers, {"fault": f"cannot be loaded: {_described(error)}"})
+        return
+    _write(answers, {})
+    for line in requests:
+        # Should whoever asks be gone, a call that hangs is ended here.
+        signal.setitimer(signal.ITIMER_REAL, seconds + 5)
         try:
-            answer = {"error": failed} if failed else {"value": called(*json.loads(line))}
-            text = json.dumps(answer)
+            answer = _judged(called(*json.loads(line)))
+        except (KeyboardInterrupt, SystemExit):
+            raise
         except BaseException as error:  # noqa: BLE001  # of someone else's code
-            text = json.dumps({"error": f"raised {type(error).__name__}: {str(error)[:200]}"})
-        answers.write(text + "\n")
-        answers.flush()
+            answer = {"fault": f"raised {_described(error)}"}
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        _write(answers, answer)
+
+
+def _own_streams() -> tuple[IO[str], IO[str]]:
+    """Return stdin and stdout, which the function cannot reach: its own are empty and nowhere."""
+    requests = os.fdopen(os.dup(0), encoding="utf-8")
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nowhere, 0)
+    os.dup2(nowhere, 1)
+    return requests, answers
+
+
+def _loaded(file: Path, function: str) -> Callable[..., Any]:
+    if file.parent != Path(__file__).parent:  # paribus's own stand in for no other modules
+        sys.path.insert(0, str(file.parent))
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[file.stem] = module  # dataclasses and pickles look it up
+    spec.loader.exec_module(module)
+    called = getattr(module, function, None)
+    if not callable(called):
+        raise TypeError(f"the file has no function {function!r}")
+    return called
+
+
+def _judged(value: Any) -> dict[str, Any]:
+    if type(value).__module__ != "builtins" and hasattr(value, "item"):
+        value = value.item()  # of NumPy or torch
+    if value is None:
+        return {"value": None}
+    if not isinstance(value, bool | int | float):
+        return {"fault": f"returned {value!r:.60}, not a bool or a number,"}
+    if not 0 <= value <= 1:
+        return {"fault": f"returned {value!r:.60}, which is not between 0 and 1,"}
+    return {"value": float(value)}
+
+
+def _described(error: BaseException) -> str:
+    return f"{type(error).__name__}: {str(error)[:200]}"
+
+
+def _write(answers: IO[str], answer: dict[str, Any]) -> None:
+    answers.write(json.dumps(answer) + "\n")
+    answers.flush()
 
 
 if __name__ == "__main__":
-    _serve(*sys.argv[1:])
+    _serve(sys.argv[1], sys.argv[2], float(sys.argv[3]))

