@@ -284,7 +284,7 @@ def test_an_arm_is_trained_and_tested_with_one_prompt_and_told_what_it_leaves_ou
     (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
     config = ArmConfig(
         model=str(folder),
-        data=DataConfig(source="wordproblems", train_size=3, test_size=2),
+        data=DataConfig(train_size=3, test_size=2),
         prompt=PromptConfig(format="chat", max_tokens=900),
     )
     inputs = prepare(config, 0)
