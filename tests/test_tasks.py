@@ -6,10 +6,15 @@ from typing import Any
 import pytest
 import yaml
 
-from paribus.config.load import load
+from paribus.analysis.reading import scorers_in
+from paribus.config.load import Loaded, load
 from paribus.config.task import PRESETS, Task, read_task, stored_task
 from paribus.design.matrix import expand
-from paribus.errors import ConfigError
+from paribus.design.questions import ask, ask_for_scorer
+from paribus.errors import ConfigError, UserError
+from paribus.evaluation.scorers import NUMBERS
+from paribus.running.local import description
+from paribus.store.experiments import Description
 
 OF_LM_EVAL = """\
 tag:
@@ -197,3 +202,56 @@ def test_a_task_that_is_not_there_is_named_with_its_line(tmp_path, name, message
         arms(tmp_path, f"seeds: 1\ntask: {name}\ndata: {{train_size: 4, test_size: 4}}\n")
     assert message in caught.value.message
     assert "x.yaml:2" in caught.value.message
+
+
+def described(folder: Path, own: str, *items: str) -> tuple[Description, Loaded]:
+    """What a store holds of an experiment with the task `own`, and the experiment's file."""
+    (folder / "own.yaml").write_text(OWN + own)
+    (folder / "x.yaml").write_text("task: own.yaml\ndata: {test_size: 4}\n")
+    loaded = load(folder / "x.yaml", items)
+    return description(loaded, expand(loaded)), loaded
+
+
+def test_metrics_that_the_task_lists_later_are_asked_of_the_stored_texts(tmp_path):
+    stored, _ = described(tmp_path, "metric_list: [{metric: exact_match}]\n")
+    _, later = described(tmp_path, "metric_list: [{metric: choice}, {metric: exact_match}]\n")
+    asked = ask(stored, later)
+    assert [scorers_in(asked, arm).names for arm in asked.arms] == [("choice", "exact_match")] * 2
+    assert asked.asked == [
+        f"Asked after the runs ({tmp_path / 'own.yaml'}): metric_list, filter_list or answer of "
+        "the task."
+    ]
+    assert ask(stored, described(tmp_path, "metric_list: [{metric: exact_match}]\n")[1]) is stored
+
+
+def test_another_prompt_is_another_task_and_no_report_of_these_runs(tmp_path):
+    stored, _ = described(tmp_path, "")
+    _, later = described(tmp_path, "description: Be brief.\n")
+    with pytest.raises(UserError, match="made with another task own: description: ") as caught:
+        ask(stored, later)
+    assert "change the task file back" in caught.value.remedy
+
+
+def test_a_report_may_draw_conclusions_from_another_scorer(tmp_path):
+    stored, _ = described(tmp_path, "metric_list: [{metric: exact_match}, {metric: choice}]\n")
+    asked = ask_for_scorer(stored, "choice")
+    assert [scorers_in(asked, arm).names[0] for arm in asked.arms] == ["choice"] * 2
+    assert "conclusions are drawn from the scorer choice" in asked.asked[0]
+    assert scorers_in(ask_for_scorer(stored, "json_match"), stored.arms[0]).main == "json_match"
+    assert ask_for_scorer(stored, "") is stored
+    assert NUMBERS.led_by("flexible").names == ("flexible", "canonical", "strict")
+    for scorers, name in ((NUMBERS, "f1"), (scorers_in(stored, stored.arms[0]), "strict")):
+        with pytest.raises(ConfigError, match=name):
+            scorers.led_by(name)
+
+
+def test_a_store_of_an_earlier_version_is_asked_by_its_former_key(tmp_path):
+    (tmp_path / "x.yaml").write_text("task: gsm8k\n")
+    loaded = load(tmp_path / "x.yaml")
+    stored = description(loaded, expand(loaded))
+    config = {key: value for key, value in stored.config.items() if key != "task"}
+    config["data"] = {**config["data"], "source": "gsm8k"}
+    former = stored.model_copy(update={"config": config})
+    assert ask(former, loaded) is former
+    with pytest.raises(UserError, match="task: gsm8k → gsm8k_swapped"):
+        ask(former, load(tmp_path / "x.yaml", ["task=gsm8k_swapped"]))

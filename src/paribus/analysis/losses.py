@@ -181,7 +181,10 @@ def _same_targets(tables: Tables, names: Sequence[str]) -> bool:
     """Return whether these arms' losses are over the same kind of texts, in the same tokens."""
     arms = [tables.arm(name) for name in names]
     targets = [
-        [{**flatten(arm.identity), **arm.factors}.get(key) for key in _TARGETS]
+        [
+            arm.identity.get("task"),
+            *({**flatten(arm.identity), **arm.factors}.get(key) for key in _TARGETS),
+        ]
         for arm in arms
         if arm
     ]

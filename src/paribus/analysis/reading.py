@@ -160,7 +160,8 @@ def read_experiment(folder: ExperimentFolder, description: Description | None = 
 def scorers_in(description: Description, arm: DescribedArm) -> Scorers:
     """Return what the texts of an arm are scored by. Raises UserError if that cannot be done."""
     style = _style(description.config)
-    return Scorers(style=style) if arm.task is None else scorers_of(stored_task(arm.task), style)
+    scorers = Scorers(style=style) if arm.task is None else scorers_of(stored_task(arm.task), style)
+    return scorers.led_by(description.scorer)
 
 
 def _style(config: Mapping[str, Any]) -> AnswerStyle:

@@ -169,6 +169,13 @@ def _add_experiment(verbs: _Verbs) -> None:
         one.add_argument(
             "--runs", type=Path, default=_RUNS, help="where runs are kept (default: runs)"
         )
+        if verb == "report":
+            one.add_argument(
+                "--score",
+                metavar="NAME",
+                default="",
+                help="draw conclusions from this scorer or metric, not from the task's first",
+            )
         if verb == "plan":
             _add_plan(one)
         if verb == "run":

@@ -12,7 +12,7 @@ from rich.markup import escape
 from paribus.cli.console import PlainConsole
 from paribus.cli.places import experiment_folder
 from paribus.config.load import load, typed
-from paribus.design.questions import ask
+from paribus.design.questions import ask, ask_for_scorer
 from paribus.errors import DamagedError, UserError
 from paribus.files import read_json
 from paribus.report.page import write_report
@@ -28,13 +28,14 @@ _WITH_NOTE = {RunState.DAMAGED, RunState.TESTED_LESS, RunState.FAILED, RunState.
 
 def from_options(options: Namespace) -> int:
     """Run `paribus report`."""
-    return report(options.file, options.values, options.runs)
+    return report(options.file, options.values, options.runs, options.score)
 
 
-def report(file: Path, values: Sequence[str], root: Path) -> int:
+def report(file: Path, values: Sequence[str], root: Path, scorer: str = "") -> int:
     """Write the report of an experiment file, or of its folder of runs.
 
-    It answers what the file, or who typed `values`, asks by now; see `design/questions`.
+    It answers what the file, or who typed `values`, asks by now; see `design/questions`. Stored
+    texts are scored anew, by `scorer` first if that is given.
     """
     folder = experiment_folder(file, values, root)
     _refuse_damaged(folder)
@@ -44,6 +45,7 @@ def report(file: Path, values: Sequence[str], root: Path) -> int:
     elif values:
         keys = [word.partition("=")[0] for word in values]
         description = ask(description, typed(values, description.name), keys)
+    description = ask_for_scorer(description, scorer)
     console = PlainConsole(highlight=False)
     for line in description.asked:
         console.print(escape(line), soft_wrap=True)

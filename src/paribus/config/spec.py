@@ -204,7 +204,8 @@ def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
     """Return one line for each key in which two identities differ: `key: old → new`."""
     left, right = flatten(a), flatten(b)
 
-    def said(values: dict[str, Any], key: str) -> Any:
-        return values.get(key, _UNSAID.get(key, "(absent)"))
+    def shown(values: dict[str, Any], key: str) -> Any:
+        value = values.get(key, _UNSAID.get(key, "(absent)"))
+        return repr(value) if isinstance(value, str) and not value.isprintable() else value
 
-    return [f"{key}: {said(left, key)} → {said(right, key)}" for key in differing(a, b)]
+    return [f"{key}: {shown(left, key)} → {shown(right, key)}" for key in differing(a, b)]

@@ -191,6 +191,10 @@ class Task:
             if name not in unread and value != getattr(defaults, name)
         }
 
+    def scoring(self) -> dict[str, Any]:
+        """Return how stored texts are read: what `identity` leaves out for that."""
+        return {name: getattr(self, name) for name in _SCORING}
+
     def record(self) -> dict[str, Any]:
         """Return every value that is not the default's, for `stored_task`."""
         defaults = asdict(Task(task=""))

@@ -18,8 +18,9 @@ from typing import Any
 from paribus.config.keys import named_key
 from paribus.config.load import Loaded
 from paribus.config.nested import flatten
-from paribus.config.read import Origin, find_origin
+from paribus.config.read import Origin, find_origin, shown_path
 from paribus.config.spec import EXECUTION, RATE_KEYS, SCORING, TESTING, covers, differences
+from paribus.config.task import Task, is_task_file, stored_task, task_of
 from paribus.design.arms import set_by_method
 from paribus.design.pairs import Contrast, auto_contrasts, listed, listed_contrasts
 from paribus.errors import UserError
@@ -56,10 +57,11 @@ def ask(description: Description, loaded: Loaded, keys: Sequence[str] | None = N
         if old.get(key, ...) != new.get(key, ...)
         and (_is_among(key, keys) if keys else _is_chosen(key, old, description, loaded))
     ]
+    arms, scored = _scored_anew(description, loaded)
     less = _tested_on_more(changed, old, new)
     changed = [key for key in changed if key not in TESTING or not less]
     _refuse_runs(changed, old, new)
-    if not changed and not less:
+    if not changed and not less and not scored:
         return description
     places = {key: find_origin(key, loaded.origins) for key in changed}
     contrasts = description.contrasts
@@ -69,11 +71,61 @@ def ask(description: Description, loaded: Loaded, keys: Sequence[str] | None = N
     return Description(
         config=_with(description.config, {key: new[key] for key in changed}),
         origins={**description.origins, **{key: str(at) for key, at in places.items()}},
-        arms=description.arms,
+        arms=arms,
         contrasts=contrasts,
         trials=description.trials,
-        asked=[*(_told(key, old.get(key), places[key]) for key in changed), *less],
+        asked=[*(_told(key, old.get(key), places[key]) for key in changed), *less, *scored],
     )
+
+
+def ask_for_scorer(description: Description, scorer: str) -> Description:
+    """Return `description` with conclusions drawn from `scorer`, or itself if that is ""."""
+    if not scorer:
+        return description
+    said = f"Asked after the runs (command line): conclusions are drawn from the scorer {scorer}."
+    return description.model_copy(update={"scorer": scorer, "asked": [*description.asked, said]})
+
+
+def _scored_anew(description: Description, loaded: Loaded) -> tuple[list[DescribedArm], list[str]]:
+    """Return the arms with the metrics that the task's file lists by now, and what is to be said.
+
+    The file's other keys define runs, and are compared by their identity.
+    """
+    if not is_task_file(loaded.config.task):
+        return description.arms, []
+    task = task_of(loaded.config)
+    _refuse_other_task(description, task)
+    arms = [
+        arm.model_copy(update={"task": task.record()}) if _same_but_scoring(arm, task) else arm
+        for arm in description.arms
+    ]
+    if arms == description.arms:
+        return arms, []
+    return arms, [
+        f"Asked after the runs ({shown_path(Path(loaded.config.task))}): metric_list, filter_list "
+        "or answer of the task."
+    ]
+
+
+def _refuse_other_task(description: Description, task: Task) -> None:
+    """Raise UserError if runs of the task of that name were made by another file's content."""
+    for arm in description.arms:
+        stored = None if arm.task is None else stored_task(arm.task)
+        if stored and stored.task == task.task and stored.identity() != task.identity():
+            lines = "; ".join(differences(stored.identity(), task.identity()))
+            raise UserError(
+                f"the runs were made with another task {task.task}: {lines:.300}",
+                "change the task file back to report them, or run the experiment under another "
+                "name: name=…",
+            )
+
+
+def _same_but_scoring(arm: DescribedArm, task: Task) -> bool:
+    """Return whether an arm's stored task differs from `task` in nothing but how texts are read."""
+    if arm.task is None:
+        return False
+    stored = stored_task(arm.task)
+    return stored.identity() == task.identity() and stored.scoring() != task.scoring()
 
 
 def _with(config: dict[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
@@ -88,8 +140,10 @@ def _with(config: dict[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
 def _values(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return a config by dotted key, without what changes nothing: folders, trackers."""
     flat = flatten(json.loads(json.dumps(config)))
+    if "data.source" in flat:  # what the task was called in earlier versions
+        flat["task"] = flat.pop("data.source")
     return {
-        key: _unmoved(value) if named_key(key) == "model" else value
+        key: _unmoved(value) if named_key(key) in ("model", "task") else value
         for key, value in flat.items()
         if named_key(key) not in EXECUTION
     }

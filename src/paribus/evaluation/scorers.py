@@ -8,12 +8,13 @@ Answers that are numbers have the three scorers of `scoring`; other tasks have t
 their file lists. Conclusions are drawn from the first.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from json import dumps, loads
 from pathlib import Path
 
 from paribus.config.task import Task
+from paribus.errors import ConfigError
 from paribus.evaluation.metrics import Metric, metrics_of
 from paribus.evaluation.scoring import SCORERS, score
 from paribus.records import AnswerStyle, Generation, Outcome, Stop
@@ -26,10 +27,12 @@ class Scorers:
     Attributes:
         style: what counts as a final answer that is a number.
         metrics: of a task whose answers are not numbers; none where they are.
+        order: the scorers of numbers, the main one first.
     """
 
     style: AnswerStyle = "auto"
     metrics: tuple[Metric, ...] = ()
+    order: tuple[str, ...] = SCORERS
 
     @property
     def numbers(self) -> bool:
@@ -39,12 +42,32 @@ class Scorers:
     @property
     def names(self) -> tuple[str, ...]:
         """The scorers' names, the main one first."""
-        return tuple(metric.name for metric in self.metrics) or SCORERS
+        return tuple(metric.name for metric in self.metrics) or self.order
 
     @property
     def main(self) -> str:
         """The scorer that conclusions are drawn from."""
         return self.names[0]
+
+    def led_by(self, name: str) -> "Scorers":
+        """Return these scorers with `name` as the main one: one of them, or a metric by its name.
+
+        Raises ConfigError if there is no such metric, or if answers are numbers.
+        """
+        if not name or name == self.main:
+            return self
+        if name in self.names:
+            ordered = (name, *(other for other in self.names if other != name))
+            by_name = {metric.name: metric for metric in self.metrics}
+            metrics = tuple(by_name[other] for other in ordered) if self.metrics else ()
+            return replace(self, metrics=metrics, order=self.order if metrics else ordered)
+        if self.numbers:
+            raise ConfigError(
+                f"--score {name!r:.60}: there is no such scorer of numbers",
+                f"use one of: {', '.join(self.names)}",
+            )
+        (metric,) = metrics_of([{"metric": name}], None, until=self.metrics[0].until)
+        return replace(self, metrics=(metric, *self.metrics))
 
     def outcome(self, generation: Generation, scorer: str = "") -> Outcome:
         """Return what `scorer`, by default the main one, says of `generation`."""

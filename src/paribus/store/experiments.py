@@ -107,6 +107,8 @@ class Description(_Described):
         contrasts: the pairs to compare.
         trials: of learning rates that `tune` tries.
         asked: one sentence for each question that was asked after the runs; not in the file.
+        scorer: the scorer that conclusions are drawn from, "" for each task's first; not in the
+            file.
     """
 
     config: dict[str, Any]
@@ -115,6 +117,7 @@ class Description(_Described):
     contrasts: list[DescribedContrast]
     trials: list[DescribedTrial] = []
     asked: list[str] = []
+    scorer: str = ""
 
     @property
     def name(self) -> str:
@@ -128,7 +131,7 @@ class Description(_Described):
 
     def record(self) -> dict[str, Any]:
         """Return what is written."""
-        content = self.model_dump(exclude={"asked"})
+        content = self.model_dump(exclude={"asked", "scorer"})
         for arm in content["arms"]:
             if arm["task"] is None:  # as before there was such a key
                 del arm["task"]
