@@ -66,7 +66,8 @@ class Scorers:
                 f"--score {name!r:.60}: there is no such scorer of numbers",
                 f"use one of: {', '.join(self.names)}",
             )
-        (metric,) = metrics_of([{"metric": name}], None, until=self.metrics[0].until)
+        until = self.metrics[0].until
+        (metric,) = metrics_of([{"metric": name}], None, until=until, folder=Path())
         return replace(self, metrics=(metric, *self.metrics))
 
     def outcome(self, generation: Generation, scorer: str = "") -> Outcome:
