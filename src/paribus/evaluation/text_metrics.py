@@ -74,9 +74,8 @@ class ExactMatch(Scorer):
 
     def score(self, text: str, generation: Generation) -> float | None:  # noqa: D102
         golds = golds_of(generation)
-        if is_blank(text, golds):
-            return None
-        return float(np.any(self._cleaned([text] * len(golds)) == self._cleaned(golds)))
+        equal = np.any(self._cleaned([text] * len(golds)) == self._cleaned(golds))
+        return None if is_blank(text, golds) and not equal else float(equal)
 
     def _cleaned(self, texts: Sequence[str]) -> Texts:
         cleaned = np.asarray(texts)
