@@ -110,7 +110,13 @@ def test_losses_of_other_targets_are_not_compared():
 
 @pytest.mark.parametrize(
     ("key", "alike"),
-    [("data.variant", False), ("model", False), ("data.source", False), ("task", False), ("lora.r", True)],
+    [
+        ("data.variant", False),
+        ("model", False),
+        ("data.source", False),
+        ("task", False),
+        ("lora.r", True),
+    ],
 )
 def test_which_settings_make_other_targets(key, alike):
     made = trained({"a": LESS, "b": MORE}, {"a": NEAR_1, "b": NEAR_2}, [("a", "b")])

@@ -99,6 +99,10 @@ def test_a_file_of_lm_evals_loads_as_it_is(tmp_path):
         ("num_fewshot: 3", "own.yaml:4: num_fewshot=3 does not fit"),
         ("output_type: loglikelihood", "own.yaml:4: output_type='loglikelihood' does not fit"),
         ("output_type: multiple_choice", "own.yaml:4: output_type=multiple_choice needs doc_to_ch"),
+        (
+            "output_type: multiple_choice\ndoc_to_choice: [a, b]\nmetric_list: [{metric: f1}]",
+            "own.yaml:6: f1 of multiple choice is one figure of all problems",
+        ),
         ("generation_kwargs: {temperature: 0.7}", "temperature=0.7: decoding is greedy"),
         ("generation_kwargs: {top_k: 5}", "generation_kwargs.top_k is not supported"),
         ("generation_kwargs: {until: ['']}", r"until=[''] must be texts that are not empty"),

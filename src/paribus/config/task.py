@@ -279,7 +279,9 @@ def _included(path: Path, chain: tuple[Path, ...] = ()) -> tuple[dict[Any, Any],
 
 def _checked(values: dict[Any, Any], origins: Mapping[str, Origin], path: Path) -> Task:
     faults = [*_key_faults(values), *_generation_faults(values.get("generation_kwargs"))]
-    given = {key: value for key, value in values.items() if key not in _LABELS}
+    given = {
+        key: value for key, value in values.items() if key not in _LABELS and value is not None
+    }
     given.setdefault("task", path.stem)
     task = None
     if not faults:
@@ -367,9 +369,20 @@ def _split_faults(task: Task) -> list[tuple[str, str]]:
                 f"are not trained on; set it to training_split={task.training_split!r}",
             )
         ]
-    if task.output_type == "multiple_choice" and task.doc_to_choice is None:
-        return [("output_type", "output_type=multiple_choice needs doc_to_choice")]
-    return []
+    if task.output_type != "multiple_choice":
+        return []
+    faults = []
+    if task.doc_to_choice is None:
+        faults.append(("output_type", "output_type=multiple_choice needs doc_to_choice"))
+    if any(item.get("metric") == "f1" for item in task.metrics):
+        faults.append(
+            (
+                "metric_list",
+                "f1 of multiple choice is one figure of all problems, not a score of each; list "
+                "acc: the report has the macro-F1 of its classes",
+            )
+        )
+    return faults
 
 
 def shots_of(task: Task) -> str | None:
