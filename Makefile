@@ -43,8 +43,8 @@ slow: install
 	$(BIN)/python -m pytest -m slow --share $(SHARE)
 
 check: install
-	$(BIN)/ruff format --check src tests docs benchmarks
-	$(BIN)/ruff check src tests docs benchmarks
+	$(BIN)/ruff format --check src tests docs benchmarks examples
+	$(BIN)/ruff check src tests docs benchmarks examples
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python docs/generate.py --check

@@ -1,0 +1,51 @@
+"""The examples, each from its files to a report, on a tiny model."""
+
+import json
+import runpy
+import shutil
+from pathlib import Path
+
+import pytest
+
+from inside import paribus
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+SMALL = ("data.train_size=12", "data.test_size=4", "training.epochs=1", "training.precision=fp32",
+         "prompt.max_tokens=512", "evaluation.max_new_tokens=4")  # fmt: skip
+ARMS = {
+    "intent": ["baseline", "full", "lora"],
+    "sql": ["baseline", "r=4", "r=16"],
+    "choice": ["baseline", "full", "lora"],
+    "messages": ["baseline", "full", "lora"],
+}
+
+
+def test_every_example_is_run():
+    assert {file.stem for file in EXAMPLES.glob("*.yaml")} == set(ARMS)
+
+
+@pytest.mark.parametrize("name", ARMS)
+def test_an_example_is_planned_run_and_reported(name, tiny, tmp_path):
+    words = (str(EXAMPLES / f"{name}.yaml"), f"model={tiny}", *SMALL)
+    planned = paribus("plan", *words, cwd=tmp_path)
+    assert (planned.returncode, planned.stderr) == (0, "")
+    assert planned.stdout.startswith(f"{name}: can be run. 3 arms, 3 runs, 3 contrasts.")
+    # A choice is compared by its likelihood, so no answer is too short for it.
+    assert ("PB029" in planned.stdout) == (name != "choice")
+    ran = paribus("run", *words, cwd=tmp_path)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    reported = paribus("report", f"runs/{name}", cwd=tmp_path)
+    assert reported.returncode == 0, reported.stdout + reported.stderr
+    findings = json.loads((tmp_path / "runs" / name / "report" / "findings.json").read_text())
+    assert [(arm["name"], arm["n"]) for arm in findings["arms"]] == [(a, 4) for a in ARMS[name]]
+
+
+def test_the_data_is_what_its_script_makes(tmp_path):
+    (tmp_path / "data").mkdir()
+    script = Path(shutil.copy(EXAMPLES / "make_data.py", tmp_path))
+    runpy.run_path(str(script), run_name="__main__")
+    shipped = sorted((EXAMPLES / "data").iterdir())
+    assert len(shipped) == 8
+    for file in shipped:
+        assert (tmp_path / "data" / file.name).read_bytes() == file.read_bytes()
+    assert sum(file.stat().st_size for file in shipped) < 100_000
