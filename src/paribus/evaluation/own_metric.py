@@ -39,8 +39,10 @@ class _Process:
         self._said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # until `end`
         self._process = subprocess.Popen(
             # -P: modules beside paribus's own must not stand in for the user's.
-            [sys.executable, "-P", "-m", "paribus.evaluation.own_metric"]
-            + [str(file), function, str(seconds)],
+            [
+                *(sys.executable, "-P", "-m", "paribus.evaluation.own_metric"),
+                *(str(file), function, str(seconds)),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._said,
