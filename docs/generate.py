@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import fields
 from pathlib import Path
+from types import ModuleType
 
 from blocks import filled
 from calibration import calibration_blocks
@@ -16,8 +17,9 @@ from rules import rules_blocks
 from scoring import scoring_blocks
 from sequential import sequential_blocks
 from speed import speed_blocks
+from tasks import task_blocks
 
-from paribus.config import schema
+from paribus.config import schema, task
 
 DOCS = Path(__file__).parent
 VERBS = (
@@ -28,8 +30,7 @@ VERBS = (
 
 def config_blocks() -> dict[str, str]:
     """Return the reference of every key: type, default, meaning."""
-    tree = ast.parse(Path(schema.__file__).read_text(encoding="utf-8"))
-    classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
+    classes = _classes(schema)
     sections = {field.name: field.type for field in fields(schema.ArmConfig)}
     lines = _table("", classes["ExperimentConfig"]) + _table("", classes["ArmConfig"])
     for name, kind in sections.items():
@@ -42,10 +43,24 @@ def config_blocks() -> dict[str, str]:
     return {"keys": "\n".join(lines).lstrip("\n")}
 
 
+def task_key_blocks() -> dict[str, str]:
+    """Return the reference of every key of a task file; its folder is no key."""
+    lines = _keys("", _classes(task)["Task"])
+    return {"keys": "\n".join(line for line in lines if not line.startswith("| `folder`"))}
+
+
+def _classes(module: ModuleType) -> dict[str, ast.ClassDef]:
+    tree = ast.parse(Path(str(module.__file__)).read_text(encoding="utf-8"))
+    return {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
+
+
 def _table(prefix: str, node: ast.ClassDef) -> list[str]:
     title = f"`{prefix}.…`" if prefix else "The experiment" if "Exp" in node.name else "An arm"
-    lines = ["", f"## {title}", "", ast.get_docstring(node) or "", ""]
-    lines += ["| key | type | default | meaning |", "|---|---|---|---|"]
+    return ["", f"## {title}", "", ast.get_docstring(node) or "", "", *_keys(prefix, node)]
+
+
+def _keys(prefix: str, node: ast.ClassDef) -> list[str]:
+    lines = ["| key | type | default | meaning |", "|---|---|---|---|"]
     for statement, after in zip(node.body, [*node.body[1:], None], strict=True):
         if not isinstance(statement, ast.AnnAssign):
             continue
@@ -55,7 +70,7 @@ def _table(prefix: str, node: ast.ClassDef) -> list[str]:
             f"`{prefix}.{key}`" if prefix else f"`{key}`",
             f"`{ast.unparse(statement.annotation)}`",
             _default(statement.value),
-            meaning.replace("\n", " "),
+            " ".join(meaning.split()),
         ]
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return lines
@@ -85,6 +100,7 @@ def cli_blocks() -> dict[str, str]:
 
 PAGES = {
     "config.md": config_blocks,
+    "tasks.md": lambda: task_key_blocks() | task_blocks(),
     "cli.md": cli_blocks,
     "calibration.md": lambda: calibration_blocks() | real_score_blocks(),
     "sequential.md": sequential_blocks,

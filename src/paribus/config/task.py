@@ -41,7 +41,7 @@ _LABELS = ("metadata", "tag", "task_alias", "repeats", "should_decontaminate",
 """Keys of lm-eval's that change neither a prompt nor a score here: overlaps are always counted."""
 _SCORING = ("filter_list", "metric_list", "answer")
 """Keys that say how stored texts are read: no run changes with them."""
-_UNSUPPORTED = {
+UNSUPPORTED = {
     "process_docs": "a task file runs no code; state what it does by `where` and the templates",
     "group": "name each task of the group in a file of its own",
     "process_results": 'state metric_list, or `metric: "python: ./score.py:function"`',
@@ -53,6 +53,7 @@ _UNSUPPORTED = {
     "doc_to_audio": "paribus asks in text alone",
     "class": "only tasks that are YAML alone can be read",
 }
+"""Keys of lm-eval's that are refused, and what to do instead."""
 
 
 @dataclass(config=_STRICT, frozen=True, kw_only=True)
@@ -317,8 +318,8 @@ def _worded(item: Any) -> str:
 def _key_faults(values: Mapping[Any, Any]) -> list[tuple[str, str]]:
     faults = []
     for key in values:
-        if key in _UNSUPPORTED:
-            faults.append((str(key), f"{key} is not supported: {_UNSUPPORTED[key]}"))
+        if key in UNSUPPORTED:
+            faults.append((str(key), f"{key} is not supported: {UNSUPPORTED[key]}"))
         elif key not in _KEYS and key not in _LABELS:
             faults.append((str(key), f"{str(key)!r:.60} is not a key of a task file"))
     if values.get("repeats", 1) != 1:
