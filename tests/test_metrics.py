@@ -139,10 +139,18 @@ def test_the_choice_that_a_text_names(text, expected):
         ("C", "C", 1.0),
         ("D", "blue", None),  # a choice is a letter, so that letters are no places
         ("answer: c", "C", 1.0),
+        ("darK red it is", "dark red", 1.0),
     ],
 )
 def test_choices_within_each_other_and_letters(text, gold, expected):
     assert score(metric("choice"), text, gold, choices=COLOURS) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["mi\u017f\u017fing, I think", "v\u0131s\u0131ble, I think", "\u212aelvin, then"]
+)
+def test_letters_that_only_patterns_take_for_others_name_no_choice(text):
+    assert score(metric("choice"), text, "missing", choices=("missing", "visible")) is None
 
 
 @pytest.mark.parametrize(("style", "text", "gold", "expected"), NUMBERS)

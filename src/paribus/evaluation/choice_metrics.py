@@ -135,8 +135,9 @@ class _Names:
             groups = match.groupdict()
             if groups.get("letter"):
                 yield self.letters[groups["letter"]]
-            else:
-                yield self.texts[_bare(groups["text"])]
+            # Patterns take ſ for s and ı for i, which small letters do not make equal.
+            elif (place := self.texts.get(_bare(groups["text"]))) is not None:
+                yield place
 
 
 def _bare(text: str) -> str:
