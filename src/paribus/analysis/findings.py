@@ -7,7 +7,7 @@
 Undefined values are null. There is never a NaN, and never a zero that stands for "not run".
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from paribus.analysis import wording
@@ -21,6 +21,7 @@ from paribus.analysis.family import judged
 from paribus.analysis.looks import look_warnings
 from paribus.analysis.reading import unrecorded_reads
 from paribus.analysis.robustness import Shift, Variation, shifts, variations
+from paribus.analysis.scaling import Scaling, scaling
 from paribus.analysis.signals import bad_seeds, signal_table
 from paribus.analysis.summary import ArmSummary, summaries
 from paribus.analysis.tables import Run, Score, Tables
@@ -50,6 +51,7 @@ class Analysis:
     findings: list[Finding]
     answer: list[str]
     limits: list[str]
+    scaling: list[Scaling]
 
 
 def conclude(tables: Tables) -> Analysis:
@@ -75,6 +77,7 @@ def conclude(tables: Tables) -> Analysis:
         findings=findings(tables, contrasts, beside, family.effects, family.gains, shifted),
         answer=answer(tables, contrasts, beside),
         limits=limits(tables, contrasts, len(family.effects)),
+        scaling=scaling(tables),
     )
 
 
@@ -112,7 +115,21 @@ def payload(analysis: Analysis, *, signals: bool = True) -> dict[str, Any]:
             "warnings": look_warnings(tables),
         },
         "limits": analysis.limits,
+        **_scaling(analysis.scaling),
     }
+
+
+def _scaling(curves: list[Scaling]) -> dict[str, Any]:
+    """Return the curves; nothing where the experiment varies no number of problems."""
+    rows = [
+        {
+            **asdict(curve),
+            "interval_per_doubling": ends(curve.interval_per_doubling),
+            "interval": ends(curve.interval),
+        }
+        for curve in curves
+    ]
+    return {"scaling": rows} if rows else {}
 
 
 def _finding(finding: Finding) -> dict[str, Any]:

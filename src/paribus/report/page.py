@@ -22,6 +22,7 @@ from paribus.analysis.tables import Tables
 from paribus.errors import StoreError
 from paribus.report import accuracy, figures, findings, mistakes, protocols, rows, tuning, units
 from paribus.report.drawing import first_runs
+from paribus.report.scaling import scaling_figure
 from paribus.store.experiments import Description, write_conclusions
 from paribus.store.layout import ExperimentFolder
 from paribus.store.ledger import append_look
@@ -137,6 +138,7 @@ def _context(analysis: Analysis) -> dict[str, Any]:
                 figures.loss_and_accuracy(tables),
                 figures.cost_figure(tables),
                 figures.tradeoff(analysis),
+                scaling_figure(analysis),
             )
             if picture is not None
         ],
