@@ -52,9 +52,12 @@ def describe(
     *,
     origins: Mapping[str, str] = {"name": "x.yaml:1"},  # noqa: B006
     identity: Mapping[str, Any] = {},  # noqa: B006
+    task: Mapping[str, Any] | None = None,
     **config: Any,
 ) -> None:
     """Describe an experiment of `arms`, name to method; `identity` adds to that of each.
+
+    `task` is the record of the arms' own task.
 
     Without `contrasts` each tuned arm is compared with `baseline`, then the two with each other.
     """
@@ -73,6 +76,7 @@ def describe(
                 "name": name,
                 "factors": {} if method == "none" else {"method": method},
                 "identity": {"method": method, "model": "tiny", "seed": 0, **identity},
+                **({"task": dict(task)} if task else {}),
             }
             for name, method in arms.items()
         ],

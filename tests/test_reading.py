@@ -58,10 +58,10 @@ def test_scores_and_outcomes_are_counted_by_hand(tmp_path):
         "truncated": 1,
         "failed": 1,
     }
-    assert [(each.kind, each.outcome) for each in pick(run)] == [
-        ("wrong", "wrong"),
-        ("correct", "correct"),
-        ("without an answer", "no_answer"),
+    assert [(each.title, each.outcome) for each in pick(run)] == [
+        ("First wrong", "wrong"),
+        ("First correct", "correct"),
+        ("First without an answer", "no_answer"),
     ]
 
 

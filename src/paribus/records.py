@@ -154,11 +154,22 @@ class Settled(StrEnum):
     """The last look has passed."""
 
 
+class Measure(StrEnum):
+    """What a scorer measures of a text."""
+
+    SOLVED = "solved"
+    """Whether it is right: problems are solved or not, and a mean is a share."""
+    SCORE = "score"
+    """How good it is, from 0 to 1. A score is shown in points, 100 times as large."""
+
+
 class Outcome(StrEnum):
     """What a scorer says of a generation. Only CORRECT counts as correct; all count in n."""
 
     CORRECT = "correct"
     WRONG = "wrong"
+    SCORED = "scored"
+    """The text holds an answer, and the scorer says how good it is, not whether it is right."""
     NO_ANSWER = "no_answer"
     """The text ended by itself and holds no final answer."""
     TRUNCATED = "truncated"

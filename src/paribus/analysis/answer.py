@@ -22,10 +22,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from paribus.analysis import wording
 from paribus.analysis.caveats import LENIENT, Caveats
 from paribus.analysis.contrasts import Contrast, untuned
+from paribus.analysis.measures import terms
 from paribus.analysis.robustness import Shift, Variation
 from paribus.analysis.summary import main_protocol, summary
 from paribus.analysis.tables import FILE, Run, Tables
-from paribus.analysis.wording import join, percent, points, points_range
+from paribus.analysis.wording import join, points, points_range
 from paribus.records import Outcome
 from paribus.statistics.intervals import Interval, mcnemar
 from paribus.statistics.power import ALPHA
@@ -120,16 +121,17 @@ def _against_untuned(tables: Tables, pairs: Sequence[_Explained]) -> list[str]:
     base = _base(tables, [contrast for contrast, _ in pairs])
     average = "on average " if max(max(contrast.seeds) for contrast, _ in pairs) > 1 else ""
     sentences = []
-    for sought, words in ((Verdict.SUPPORTED, "more"), (Verdict.REFUTED, "fewer")):
+    words = terms(tables.measure)
+    for sought, which in ((Verdict.SUPPORTED, words.up), (Verdict.REFUTED, words.down)):
         arms = [contrast for contrast in plain if contrast.verdict is sought]
-        than = f"{words} of {_problems(arms)} {average}than {base}"
+        than = f"{which} {words.on} {_problems(arms)} {average}than {base}"
         if len(arms) == len(pairs) > 1:
             every = "both" if len(arms) == 2 else f"all {len(arms)}"
             tuned = "tuned " if all(_trained(tables, arm.a) for arm in arms) else ""
-            sentences.append(f"{every} {tuned}arms solve {than}: {_named(tables, arms)}")
+            sentences.append(f"{every} {tuned}arms {words.do} {than}: {_named(tables, arms)}")
         elif arms:
-            solve = "solves" if len(arms) == 1 else "solve"
-            sentences.append(f"{_named(tables, arms)} {solve} {than}")
+            verb = words.does if len(arms) == 1 else words.do
+            sentences.append(f"{_named(tables, arms)} {verb} {than}")
     unseen = [contrast for contrast in plain if contrast.verdict is Verdict.NOT_SHOWN]
     sentences += apart
     for reason, arms in _by_reason(unseen).items():
@@ -228,7 +230,7 @@ def _first_pairs(pairs: Sequence[str]) -> str:
 
 
 def _accuracy(tables: Tables, arm: str) -> str:
-    return percent(summary(tables, arm).mean)
+    return wording.mean(summary(tables, arm).mean, tables.measure)
 
 
 MOST = 0.5
@@ -317,6 +319,12 @@ def _without_answer(name: str, runs: Sequence[tuple[Run, Run]]) -> str:
         "(evaluation.answer, --answer)."
     )
     text = f" ({wording.join(how)})" if how else ""
+    if not runs[0][0].scorers.numbers:
+        return (
+            f"{name}: {without} of {len(texts)} texts hold no answer that the scorer recognises"
+            f"{text}. Its {terms(runs[0][0].measure).mean} measures the form of its answers first: "
+            "read some of its texts."
+        )
     return (
         f"{name}: {without} of {len(texts)} texts hold no final answer that the scorer recognises"
         f"{text}; {missed} that do not count end with the right number. Its accuracy measures "

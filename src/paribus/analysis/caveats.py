@@ -34,7 +34,7 @@ from paribus.analysis.conditions import (
     spelled_overlap,
     trained_unlike_in_bf16,
 )
-from paribus.analysis.contrasts import Contrast, comparable, untuned
+from paribus.analysis.contrasts import Contrast, comparable, compare_tables, untuned
 from paribus.analysis.fairness import FairnessRow, unexplained
 from paribus.analysis.pairing import Aligned, align
 from paribus.analysis.robustness import Shift
@@ -43,7 +43,7 @@ from paribus.analysis.tables import Tables
 from paribus.records import Outcome
 from paribus.statistics.intervals import Interval, mcnemar
 from paribus.statistics.power import ALPHA
-from paribus.statistics.verdicts import Solved, Verdict, compare
+from paribus.statistics.verdicts import Solved, Verdict
 
 LENIENT = "flexible"
 """The scorer that takes the last number of any text."""
@@ -65,7 +65,7 @@ class Answered:
 
     Attributes:
         n: how many these are.
-        difference: share solved by a minus share solved by b; None if n is 0.
+        difference: share solved, or mean score, of a minus that of b; None if n is 0.
         interval: 95 %; None where `reason` says why.
     """
 
@@ -153,8 +153,7 @@ def _bf16(tables: Tables, contrast: Contrast) -> Iterator[str]:
 
 
 def _answered(lined_up: Aligned, existing: tuple[bool, bool], *, paired: bool) -> Answered:
-    silent = np.vstack(lined_up.are(*_UNANSWERED)).any(axis=0)
-    a, b = (solved[:, ~silent] for solved in lined_up.solved)
+    silent = np.asarray(np.vstack(lined_up.are(*_UNANSWERED)).any(axis=0))
     n = int((~silent).sum())
     if not n:
         by = _by_whom(lined_up)
@@ -162,7 +161,8 @@ def _answered(lined_up: Aligned, existing: tuple[bool, bool], *, paired: bool) -
     groups = lined_up.groups
     if groups is not None:
         groups = np.unique(groups[~silent], return_inverse=True)[1]
-    tested = compare(a, b, groups, paired=paired, existing=existing)
+    a, b = (table[:, ~silent] for table in lined_up.compared)
+    tested = compare_tables(a, b, groups, paired=paired, existing=existing)
     return Answered(
         n=n,
         difference=float(a.mean() - b.mean()),
@@ -172,7 +172,7 @@ def _answered(lined_up: Aligned, existing: tuple[bool, bool], *, paired: bool) -
 
 
 def _by_whom(lined_up: Aligned) -> str:
-    return "every run of both" if any(len(runs) > 1 for runs in lined_up.solved) else "both"
+    return "every run of both" if any(len(runs) > 1 for runs in lined_up.outcomes) else "both"
 
 
 def _among_answered(answered: Answered, n: int, by: str) -> str:

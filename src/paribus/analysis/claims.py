@@ -34,9 +34,11 @@ from paribus.analysis.contrasts import Contrast, untuned
 from paribus.analysis.effects import Effect, effect_sentence
 from paribus.analysis.family import Cost, Gain, costs, frontier
 from paribus.analysis.losses import of_losses
+from paribus.analysis.measures import terms
 from paribus.analysis.robustness import Shift, of_shifts
 from paribus.analysis.tables import Tables
 from paribus.analysis.wording import Finding, ends
+from paribus.records import Measure
 from paribus.statistics.verdicts import Verdict
 
 
@@ -103,9 +105,10 @@ def findings(
 def _of_contrast(tables: Tables, contrast: Contrast, caveats: Caveats) -> Finding:
     tuning = untuned(tables, contrast.b) and not untuned(tables, contrast.a)
     rest = "its untuned model" if tuning else contrast.b
+    words = terms(Measure.SCORE if caveats.explains else contrast.measure)
     return Finding(
         kind="tuning" if tuning else "contrast",
-        claim=f"{contrast.a} {'scores higher' if caveats.explains else 'solves more'} than {rest}",
+        claim=f"{contrast.a} {words.more()} than {rest}",
         verdict=contrast.verdict,
         scope=contrast.scope,
         sentence=wording.verdict_sentence(contrast, caveats.explains),
@@ -128,9 +131,10 @@ def _of_contrast(tables: Tables, contrast: Contrast, caveats: Caveats) -> Findin
 def _of_effect(tables: Tables, effect: Effect) -> Finding:
     single = len(effect.factors) == 1
     first, second = effect.levels[0]
+    more = terms(effect.measure).more()
     return Finding(
         kind="effect" if single else "interaction",
-        claim=f"{effect.factors[0]}: {first} solves more than {second} on average"
+        claim=f"{effect.factors[0]}: {first} {more} than {second} on average"
         if single
         else f"the effect of {effect.factors[0]} depends on {effect.factors[1]}",
         # For an interaction either sign is one.
@@ -175,20 +179,23 @@ def _cheaper(
     kind: Literal["memory", "speed"],
     best: list[str],
 ) -> Finding:
-    rest = "no fewer"
+    words = terms(contrast.measure)
+    rest = f"no {words.down}"
     if contrast.margin is not None:
-        rest = f"less than {_within(contrast.margin)} fewer"
+        rest = f"less than {_within(contrast.margin)} {words.down}"
     verdict, sentence = _solves_as_many(contrast, explains, cheap, dear, kind)
     return Finding(
         kind=kind,
-        claim=f"{cheap.name} is cheaper in {kind} than {dear.name} and solves {rest}"
+        claim=f"{cheap.name} is cheaper in {kind} than {dear.name} and {words.does} {rest}"
         if kind == "memory"
-        else f"{cheap.name} trains faster than {dear.name} and solves {rest}",
+        else f"{cheap.name} trains faster than {dear.name} and {words.does} {rest}",
         verdict=verdict,
         scope=contrast.scope,
         sentence=sentence,
         evidence={
-            "accuracy": {point.name: point.accuracy for point in (cheap, dear)},
+            ("accuracy" if contrast.measure is Measure.SOLVED else "mean"): {
+                point.name: point.accuracy for point in (cheap, dear)
+            },
             "peak_memory_bytes": {point.name: point.peak_memory_bytes for point in (cheap, dear)},
             "examples_per_second": {
                 point.name: point.examples_per_second for point in (cheap, dear)
@@ -211,14 +218,16 @@ def _solves_as_many(
     verdict, interval = contrast.verdict, contrast.interval
     assert interval is not None
     loses = max(0.0, -interval.low if cheap.name == contrast.a else interval.high)
-    may = f"{cheap.name} {does}; it may solve up to {100 * loses:.1f} points fewer."
-    more, fewer = ("scores higher", "scores lower") if explains else ("solves more", "solves fewer")
+    words = terms(contrast.measure)
+    may = f"{cheap.name} {does}; it may {words.do} up to {100 * loses:.1f} points {words.down}."
+    shown = terms(Measure.SCORE) if explains else words
+    more, fewer = shown.more(), shown.fewer()
     if contrast.margin is not None:
         within = _within(contrast.margin)
         verdict, sentence = Verdict.NOT_SHOWN, may
         if cheap.name in contrast.not_worse:
             verdict = Verdict.SUPPORTED
-            sentence = f"{cheap.name} {does} and solves less than {within} fewer."
+            sentence = f"{cheap.name} {does} and {words.does} less than {within} {words.down}."
         elif cheap.name in contrast.worse:
             verdict = Verdict.REFUTED
             sentence = f"{cheap.name} {does}; it {fewer}, by {within} or more"

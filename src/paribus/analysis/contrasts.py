@@ -10,15 +10,20 @@ mean nothing there is none, and `reason` says why.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from paribus.analysis.looks import at_looks, each_side, two_sided
 from paribus.analysis.pairing import Aligned, align
 from paribus.analysis.tables import Run, Tables
+from paribus.records import Measure
 from paribus.statistics.equivalence import not_worse, opposite
+from paribus.statistics.groups import Groups, worth
 from paribus.statistics.intervals import Interval
 from paribus.statistics.power import ALPHA
+from paribus.statistics.real import comparison, power
 from paribus.statistics.verdicts import (
     Range,
     Scope,
@@ -32,22 +37,26 @@ from paribus.statistics.verdicts import (
     split,
 )
 
+_ROUNDING = 1e-9
+"""Mean scores that differ by less are the same."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contrast:
     """Arm a against arm b, over the problems that all runs compared share.
 
     Attributes:
+        measure: what the arms are compared by: problems solved, or scores.
         scope: what it speaks of.
         seeds: runs of a and of b.
         existing: tuned arms that stand for the models that exist, not for their method.
         n: problems in common. 0: nothing to compare.
         left_out: problems that only some of the runs were tested on.
-        only_a: problems that a solves (more often than b, over seeds).
+        only_a: problems that a solves (more often than b, over seeds), or scores higher on.
         only_b: likewise b.
-        both: problems solved by every run of both.
-        neither: problems solved by no run of either.
-        difference: share solved by a minus share solved by b; None if n is 0.
+        both: problems solved by every run of both; None of scores.
+        neither: problems solved by no run of either; None of scores.
+        difference: share solved, or mean score, of a minus that of b; None if n is 0.
         by_seed: the difference of each replicate that both have; an untuned arm's run serves all.
         interval: 95 % interval of the difference; None where `reason` says why.
         p_value: two-sided, of all declared looks so far together; None where there is no test.
@@ -67,6 +76,7 @@ class Contrast:
     a: str
     b: str
     factor: str
+    measure: Measure = Measure.SOLVED
     scope: Scope = Scope.MODELS
     seeds: tuple[int, int] = (0, 0)
     existing: tuple[str, ...] = ()
@@ -74,8 +84,8 @@ class Contrast:
     left_out: int = 0
     only_a: int = 0
     only_b: int = 0
-    both: int = 0
-    neither: int = 0
+    both: int | None = 0
+    neither: int | None = 0
     difference: float | None = None
     by_seed: tuple[float, ...] = ()
     interval: Interval | None = None
@@ -92,7 +102,7 @@ class Contrast:
 
     @property
     def verdict(self) -> Verdict:
-        """Of "a solves more than b"."""
+        """Of "a solves more than b", or "a scores higher than b"."""
         return decide(self.p_holm, self.difference)
 
     @property
@@ -135,7 +145,7 @@ def contrast(tables: Tables, a: str, b: str, factor: str, *, family: int | None 
 def _contrast(tables: Tables, a: str, b: str, factor: str, *, family: float | None) -> Contrast:
     runs_a, runs_b = comparable(tables, a, b)
     margin = tables.margins.get((a, b))
-    empty = Contrast(a=a, b=b, factor=factor, margin=margin)
+    empty = Contrast(a=a, b=b, factor=factor, margin=margin, measure=tables.measure)
     if not runs_a or not runs_b:
         ran = {run.arm for run in tables.complete} >= {a, b}
         reason = "the arms share no complete seed" if ran else "there are no results of both arms"
@@ -147,19 +157,21 @@ def _contrast(tables: Tables, a: str, b: str, factor: str, *, family: float | No
     if not n:
         reason = "the arms were tested on different problems"
         return replace(empty, left_out=lined_up.left_out, reason=reason)
-    solved_a, solved_b = lined_up.solved
+    scores_a, scores_b = lined_up.scores
     paired = pairs_seeds(tables, [runs_a, runs_b])
-    ahead = solved_a.mean(axis=0) - solved_b.mean(axis=0)
+    ahead = scores_a.mean(axis=0) - scores_b.mean(axis=0)
     together = np.vstack(lined_up.solved)
+    binary = lined_up.measure is Measure.SOLVED
     methods = [
         name
         for name, runs in ((a, runs_a), (b, runs_b))
         if len(runs) > 1 and not tables.existing(name)
     ]
     tested = compared(tables, a, b, lined_up, paired=paired)
-    p_within = (None, None) if margin is None else not_worse(tested, solved_a, solved_b, margin)
+    p_within = (None, None) if margin is None else _not_worse(tested, lined_up, margin)
     return replace(
         empty,
+        measure=lined_up.measure,
         scope=Scope.METHODS if methods else Scope.MODELS,
         seeds=(len(runs_a), len(runs_b)),
         existing=tuple(
@@ -167,18 +179,18 @@ def _contrast(tables: Tables, a: str, b: str, factor: str, *, family: float | No
         ),
         n=n,
         left_out=lined_up.left_out,
-        only_a=int((ahead > 0).sum()),
-        only_b=int((ahead < 0).sum()),
-        both=int(together.all(axis=0).sum()),
-        neither=int((~together).all(axis=0).sum()),
-        difference=float(solved_a.mean() - solved_b.mean()),
+        only_a=int((ahead > _ROUNDING).sum()),
+        only_b=int((ahead < -_ROUNDING).sum()),
+        both=int(together.all(axis=0).sum()) if binary else None,
+        neither=int((~together).all(axis=0).sum()) if binary else None,
+        difference=float(scores_a.mean() - scores_b.mean()),
         by_seed=_by_seed(runs_a, runs_b, lined_up),
         paired=paired,
         interval=tested.interval,
         p_value=tested.p_value,
         reason=tested.reason,
-        detectable=family and detectable(tested, solved_a, solved_b, family),
-        detectable_range=detectable_range(tested, family) if family else None,
+        detectable=family and _detectable(tested, lined_up, family),
+        detectable_range=_detectable_range(tested, lined_up, family) if family else None,
         split=split(tested.crossed) if tested.crossed else None,
         p_not_worse=p_within,
         p_worse=opposite(p_within),
@@ -209,9 +221,46 @@ def comparable(tables: Tables, a: str, b: str) -> tuple[list[Run], list[Run]]:
 
 def compared(tables: Tables, a: str, b: str, lined_up: Aligned, *, paired: bool = False) -> Tested:
     """Return the test of a against b, `lined_up`, as what the arms of `tables` stand for."""
-    solved_a, solved_b = lined_up.solved
     existing = tables.existing(a), tables.existing(b)
-    return compare(solved_a, solved_b, lined_up.groups, paired=paired, existing=existing)
+    one, other = lined_up.compared
+    return compare_tables(one, other, lined_up.groups, paired=paired, existing=existing)
+
+
+def compare_tables(
+    one: NDArray[Any],
+    other: NDArray[Any],
+    groups: Groups | None,
+    *,
+    paired: bool = False,
+    existing: tuple[bool, bool] = (False, False),
+) -> Tested:
+    """Return the test of two arms, [R, n] each: by whether problems are solved, or by scores."""
+    if one.dtype == other.dtype == np.bool_:
+        return compare(one, other, groups, paired=paired, existing=existing)
+    return comparison.compare(one, other, groups, paired=paired, existing=existing, bounded=True)
+
+
+def _not_worse(
+    tested: Tested, lined_up: Aligned, margin: float
+) -> tuple[float | None, float | None]:
+    if lined_up.measure is Measure.SOLVED:
+        a, b = lined_up.solved
+        return not_worse(tested, a, b, margin)
+    units = int(worth(len(lined_up.keys), lined_up.groups))
+    return comparison.not_worse(tested, units, margin)
+
+
+def _detectable(tested: Tested, lined_up: Aligned, family: float) -> float | None:
+    if lined_up.measure is Measure.SOLVED:
+        a, b = lined_up.solved
+        return detectable(tested, a, b, family)
+    return power.measured_detectable(tested, family)
+
+
+def _detectable_range(tested: Tested, lined_up: Aligned, family: float) -> Range | None:
+    if lined_up.measure is Measure.SOLVED:
+        return detectable_range(tested, family)
+    return power.measured_range(tested, family)
 
 
 def _of_different_seeds(tables: Tables, runs_a: Sequence[Run], runs_b: Sequence[Run]) -> bool:
@@ -230,7 +279,7 @@ def untuned(tables: Tables, name: str) -> bool:
 def _by_seed(runs_a: Sequence[Run], runs_b: Sequence[Run], lined_up: Aligned) -> tuple[float, ...]:
     means: list[Mapping[int, float]] = [
         {run.seed: float(row.mean()) for run, row in zip(runs, table, strict=True)}
-        for runs, table in zip((runs_a, runs_b), lined_up.solved, strict=True)
+        for runs, table in zip((runs_a, runs_b), lined_up.scores, strict=True)
     ]
     of_a, of_b = means
     if len(of_b) == 1:

@@ -20,13 +20,17 @@ from math import prod
 
 from paribus.analysis.contrasts import of_shared_seeds, pairs_seeds
 from paribus.analysis.looks import at_looks, two_sided
-from paribus.analysis.pairing import align
+from paribus.analysis.measures import terms
+from paribus.analysis.pairing import Aligned, align
 from paribus.analysis.tables import Arm, Tables
 from paribus.analysis.wording import detectable_sentence, points, points_range
+from paribus.records import Measure
 from paribus.statistics.crossed import components, estimate, too_uncertain
 from paribus.statistics.family import planned_effects
 from paribus.statistics.intervals import Interval
 from paribus.statistics.power import ALPHA
+from paribus.statistics.real.comparison import combine
+from paribus.statistics.real.power import measured_detectable, measured_range
 from paribus.statistics.verdicts import (
     Range,
     Scope,
@@ -41,12 +45,13 @@ from paribus.statistics.verdicts import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
-    """One factor's effect, or the interaction of two, as a difference of shares.
+    """One factor's effect, or the interaction of two, as a difference of shares or of scores.
 
     Attributes:
         factors: one name, or two for an interaction.
         levels: of each factor the two values compared, first minus second.
         weights: arm -> weight.
+        measure: what the arms are compared by.
         scope: the trained models, or the methods over their seeds.
         n: problems that all runs share.
         detectable: the smallest that would be shown 8 times in 10; detectable_range and split:
@@ -56,6 +61,7 @@ class Effect:
     factors: tuple[str, ...]
     levels: tuple[tuple[str, str], ...]
     weights: dict[str, float]
+    measure: Measure = Measure.SOLVED
     scope: Scope = Scope.MODELS
     n: int = 0
     difference: float | None = None
@@ -69,7 +75,7 @@ class Effect:
 
     @property
     def verdict(self) -> Verdict:
-        """Supported: the first level solves more. Refuted: the second does."""
+        """Supported: the first level solves more, or scores higher. Refuted: the second does."""
         return decide(self.p_holm, self.difference)
 
 
@@ -110,11 +116,36 @@ def _measured(tables: Tables, effect: Effect, family: float | None) -> Effect:
     lined_up = align(runs)
     if not lined_up.keys:
         return replace(effect, reason="the arms were tested on different problems")
+    result = replace(
+        effect,
+        measure=lined_up.measure,
+        scope=Scope.MODELS if all(existing) else Scope.METHODS,
+        n=len(lined_up.keys),
+    )
+    of_sum = _of_solved if lined_up.measure is Measure.SOLVED else _of_scores
+    return of_sum(result, lined_up, paired=paired, family=family)
+
+
+def _of_scores(effect: Effect, lined_up: Aligned, *, paired: bool, family: float | None) -> Effect:
+    weighted = list(zip(effect.weights.values(), lined_up.scores, strict=True))
+    tested = combine(weighted, lined_up.groups, paired=paired, bounded=True)
+    return replace(
+        effect,
+        difference=float(sum(weight * scores.mean() for weight, scores in weighted)),
+        interval=tested.interval,
+        p_value=tested.p_value,
+        reason=tested.reason,
+        detectable=measured_detectable(tested, family) if family else None,
+        detectable_range=measured_range(tested, family) if family else None,
+        split=split(tested.crossed) if tested.crossed else None,
+    )
+
+
+def _of_solved(effect: Effect, lined_up: Aligned, *, paired: bool, family: float | None) -> Effect:
     arms = [components(solved) for solved in lined_up.solved]
     weighted = list(zip(effect.weights.values(), arms, strict=True))
     estimated = estimate(weighted, lined_up.groups, paired=paired)
-    scope = Scope.MODELS if all(existing) else Scope.METHODS
-    result = replace(effect, scope=scope, n=len(lined_up.keys), difference=estimated.value)
+    result = replace(effect, difference=estimated.value)
     reason = too_uncertain(arms, lined_up.groups)
     if reason:
         return replace(result, reason=reason)
@@ -212,9 +243,10 @@ def _main_effect(effect: Effect) -> str:
         )
     ahead = effect.verdict is Verdict.SUPPORTED
     better, worse = (first, second) if ahead else (second, first)
+    words = terms(effect.measure)
     return (
-        f"{_scope(effect)}, those with {better} solve {_size(effect)} more on average than those "
-        f"with {worse}."
+        f"{_scope(effect)}, those with {better} {words.do} {_size(effect)} {words.up} on average "
+        f"than those with {worse}."
     )
 
 

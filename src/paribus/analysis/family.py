@@ -175,7 +175,7 @@ def _right_anywhere(run: Run) -> Run:
 
 
 def _difference(lined_up: Aligned) -> float:
-    first, second = lined_up.solved
+    first, second = lined_up.scores
     return float(first.mean() - second.mean())
 
 

@@ -27,6 +27,7 @@ from paribus.analysis.summary import ArmSummary, summaries
 from paribus.analysis.tables import Run, Score, Tables
 from paribus.analysis.wording import Finding, ends
 from paribus.evaluation.scoring import VERSION
+from paribus.records import Measure
 from paribus.statistics.verdicts import Split, Verdict
 
 FINDINGS_FORMAT = 2
@@ -84,6 +85,9 @@ def conclude(tables: Tables) -> Analysis:
 def payload(analysis: Analysis, *, signals: bool = True) -> dict[str, Any]:
     """Return `analysis` as the value of findings.json. Shares are 0..1, intervals [low, high].
 
+    Where the main scorer is not binary, `mean`, 0..1, stands in the place of `accuracy`, and
+    `measure` says what is compared.
+
     Without `signals`, what went wrong in each text is not looked for: it takes as long as scoring.
     """
     tables = analysis.tables
@@ -93,7 +97,7 @@ def payload(analysis: Analysis, *, signals: bool = True) -> dict[str, Any]:
         "question": tables.config.get("question", ""),
         "hypothesis": tables.config.get("hypothesis", ""),
         "strict": bool(tables.config.get("strict")),
-        "scorer": {"name": tables.scorers.main, "version": VERSION},
+        "scorer": _scorer(tables),
         "answer": " ".join(analysis.answer),
         "speaks_of": speaks_of(tables, analysis.contrasts),
         "warnings": analysis.warnings,
@@ -102,7 +106,7 @@ def payload(analysis: Analysis, *, signals: bool = True) -> dict[str, Any]:
             _run(run) | {"signals": _signals(run) if signals and run.scorers.numbers else {}}
             for run in tables.runs
         ],
-        "summaries": [_summary(arm) for arm in analysis.arms],
+        "summaries": [_summary(arm, tables.measure) for arm in analysis.arms],
         "contrasts": [
             _contrast(contrast) | _beside(contrast, other)
             for contrast, other in zip(analysis.contrasts, analysis.caveats, strict=True)
@@ -130,6 +134,16 @@ def _scaling(curves: list[Scaling]) -> dict[str, Any]:
         for curve in curves
     ]
     return {"scaling": rows} if rows else {}
+
+
+def _scorer(tables: Tables) -> dict[str, Any]:
+    """Return the main scorer; what it measures is named where that is not problems solved."""
+    scorer = {"name": tables.scorers.main, "version": VERSION}
+    return scorer | _measure(tables.measure)
+
+
+def _measure(measure: Measure) -> dict[str, Any]:
+    return {} if measure is Measure.SOLVED else {"measure": measure.value}
 
 
 def _finding(finding: Finding) -> dict[str, Any]:
@@ -164,12 +178,12 @@ def _signals(run: Run) -> dict[str, int]:
     return {row.signal.value: row.count for row in signal_table(run).rows}
 
 
-def _summary(arm: ArmSummary) -> dict[str, Any]:
+def _summary(arm: ArmSummary, measure: Measure) -> dict[str, Any]:
     return {
         "name": arm.name,
         "seeds": arm.seeds,
         "n": arm.n,
-        "accuracy": arm.mean,
+        "accuracy" if measure is Measure.SOLVED else "mean": arm.mean,
         "spread": arm.spread,
         "interval": ends(arm.interval),
         "reason": arm.reason,
@@ -178,6 +192,8 @@ def _summary(arm: ArmSummary) -> dict[str, Any]:
 
 
 def _score(score: Score) -> dict[str, Any]:
+    if score.correct is None:
+        return {"mean": score.accuracy, "n": score.n, "interval": ends(score.interval)}
     return {
         "correct": score.correct,
         "accuracy": score.accuracy,
@@ -190,6 +206,7 @@ def _contrast(contrast: Contrast) -> dict[str, Any]:
         "a": contrast.a,
         "b": contrast.b,
         "factor": contrast.factor,
+        **_measure(contrast.measure),
         "scope": contrast.scope.value,
         "seeds": list(contrast.seeds),
         "existing": list(contrast.existing),
@@ -251,6 +268,7 @@ def _effect(effect: Effect) -> dict[str, Any]:
         "factors": list(effect.factors),
         "levels": [list(pair) for pair in effect.levels],
         "weights": effect.weights,
+        **_measure(effect.measure),
         "scope": effect.scope.value,
         "n": effect.n,
         "difference": effect.difference,

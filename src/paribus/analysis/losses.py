@@ -15,10 +15,12 @@ import numpy as np
 
 from paribus.analysis import wording
 from paribus.analysis.contrasts import Contrast
+from paribus.analysis.measures import terms
 from paribus.analysis.summary import summary
 from paribus.analysis.tables import Tables
 from paribus.analysis.wording import Finding
 from paribus.config.nested import flatten
+from paribus.records import Measure
 from paribus.statistics.crossed import MIN_SEEDS
 from paribus.statistics.power import ALPHA
 from paribus.statistics.verdicts import Verdict, holm
@@ -74,10 +76,10 @@ def of_losses(tables: Tables, contrasts: Sequence[Contrast]) -> Iterator[Finding
     if order is not None:
         yield Finding(
             kind="loss",
-            claim="lower training loss did not mean higher accuracy",
+            claim=f"lower training loss did not mean {_HIGHER[tables.measure]}",
             verdict=order.verdict,
             scope=None,
-            sentence=_loss_sentence(order),
+            sentence=_loss_sentence(order, tables.measure),
             evidence={
                 "losses": order.losses,
                 "spreads": order.spreads,
@@ -95,20 +97,25 @@ def _listed(pairs: Sequence[Arms]) -> list[list[str]]:
     return [list(pair) for pair in pairs]
 
 
-def _loss_sentence(order: LossOrder) -> str:
+_HIGHER = {Measure.SOLVED: "higher accuracy", Measure.SCORE: "a higher score"}
+
+
+def _loss_sentence(order: LossOrder, measure: Measure) -> str:
+    words = terms(measure)
+    shown = f"Shown to {words.do} {words.up}"
     parts = [
         f"{lead}: {wording.join([f'{better} than {worse}' for better, worse in pairs])}{rest}."
         for lead, pairs, rest in (
-            ("Shown to solve more at a higher loss", order.against, ""),
-            ("Shown to solve more at a lower loss", order.along, ""),
-            ("Shown to solve more at a loss that is not shown to differ", order.equal, ""),
+            (f"{shown} at a higher loss", order.against, ""),
+            (f"{shown} at a lower loss", order.along, ""),
+            (f"{shown} at a loss that is not shown to differ", order.equal, ""),
             (
-                "Shown to solve more, with too few seeds to say how far losses scatter",
+                f"{shown}, with too few seeds to say how far losses scatter",
                 order.unknown,
                 f" (it takes {MIN_SEEDS} of both)",
             ),
             (
-                "Shown to solve more, but trained on targets of other text or tokens",
+                f"{shown}, but trained on targets of other text or tokens",
                 order.apart,
                 ", whose losses say nothing of each other",
             ),
@@ -117,7 +124,7 @@ def _loss_sentence(order: LossOrder) -> str:
     ]
     if order.tau is not None:
         parts.append(f"Rank correlation over the arms: {order.tau:+.2f}.")
-    return " ".join(parts or ["No two tuned arms are shown to differ in accuracy."])
+    return " ".join(parts or [f"No two tuned arms are shown to differ in {words.mean}."])
 
 
 def loss_against_accuracy(tables: Tables, contrasts: Sequence[Contrast]) -> LossOrder | None:

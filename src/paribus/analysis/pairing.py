@@ -3,6 +3,7 @@
     pair = align([a_runs, b_runs])
     pair.solved[0]          # [R, n] booleans: seeds of A in rows, problems both arms share
     pair.are(Outcome.FAILED)[0]                         # the same of another outcome
+    pair.scores[0]          # [R, n] scores: 1 or 0 where problems are solved or not
     pair.left_out           # problems that not every run was tested on
 
 Problems are joined on the hash of their question, so files, order and variant do not matter. A
@@ -10,15 +11,18 @@ question asked twice is two problems: (id, 0) and (id, 1).
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from paribus.analysis.tables import Run
-from paribus.records import Outcome
+from paribus.records import Measure, Outcome
 from paribus.statistics.groups import Groups, numbered
+
+T = TypeVar("T")
 
 Key = tuple[str, int]
 """Problem id, and how often it came before in the same run."""
@@ -33,6 +37,8 @@ class Aligned:
     Attributes:
         keys: the n problems.
         outcomes: by arm, [R, n]: each run's outcome of each problem, as its place in `Outcome`.
+        values: by arm, [R, n]: each run's score of each problem; () where problems are solved or
+            not in all runs.
         groups: the group of each problem; None if every problem stands alone.
         left_out: problems that only some of the runs were tested on.
     """
@@ -41,6 +47,22 @@ class Aligned:
     outcomes: tuple[NDArray[np.int8], ...]
     groups: Groups | None
     left_out: int
+    values: tuple[NDArray[np.float64], ...] = ()
+
+    @property
+    def measure(self) -> Measure:
+        """What the arms are compared by."""
+        return Measure.SCORE if self.values else Measure.SOLVED
+
+    @property
+    def scores(self) -> tuple[NDArray[np.float64], ...]:
+        """By arm, [R, n]: each run's score of each problem, 1 or 0 where it is solved or not."""
+        return self.values or tuple(solved.astype(np.float64) for solved in self.solved)
+
+    @property
+    def compared(self) -> "tuple[NDArray[np.bool_], ...] | tuple[NDArray[np.float64], ...]":
+        """By arm, [R, n]: what arms are compared by, `solved` or `values`."""
+        return self.values or self.solved
 
     @property
     def solved(self) -> tuple[NDArray[np.bool_], ...]:
@@ -57,43 +79,55 @@ def align(arms: Sequence[Sequence[Run]]) -> Aligned:
     """Return the runs of each arm over the problems they share. Every arm has a run at least."""
     runs = [run for of_arm in arms for run in of_arm]
     ids = _ids(runs[0])
-    if all(_ids(run) == ids for run in runs[1:]):
-        return _aligned_already(arms, tuple(keys(ids)))
-    tables = [[_by_key(run) for run in runs] for runs in arms]
-    sets = [set(table) for tables_of_arm in tables for table in tables_of_arm]
+    if all(_ids(run) == ids for run in runs[1:]):  # as nearly all are
+        return _aligned(arms, tuple(keys(ids)), left_out=0, in_order=True)
+    sets = [set(keys_of(run)) for run in runs]
     common, every = set.intersection(*sets), set.union(*sets)
     # In the order of the first run, so that the same experiment gives the same bytes.
-    shared = tuple(key for key in tables[0][0] if key in common)
-    return Aligned(
-        keys=shared,
-        outcomes=tuple(
-            np.array([[table[key] for key in shared] for table in tables_of_arm], dtype=np.int8)
-            for tables_of_arm in tables
-        ),
-        groups=_groups(runs, shared),
-        left_out=len(every) - len(common),
-    )
+    shared = tuple(key for key in keys_of(runs[0]) if key in common)
+    return _aligned(arms, shared, left_out=len(every) - len(common))
 
 
-def _aligned_already(arms: Sequence[Sequence[Run]], shared: tuple[Key, ...]) -> Aligned:
-    """Return runs that were all asked the same problems in one order, as nearly all are."""
-    return Aligned(
-        keys=shared,
-        outcomes=tuple(
+def _aligned(
+    arms: Sequence[Sequence[Run]], shared: tuple[Key, ...], *, left_out: int, in_order: bool = False
+) -> Aligned:
+    """Return the arms over `shared`. `in_order`: these are the problems of each run, in order."""
+    runs = [run for of_arm in arms for run in of_arm]
+    real = any(run.judged_values is not None for run in runs)
+
+    def tables(column: Callable[[Run], Sequence[T]], dtype: type) -> tuple[NDArray[Any], ...]:
+        return tuple(
             np.array(
-                [[_NUMBERS[outcome] for outcome in run.judged] for run in of_arm], dtype=np.int8
+                [column(run) if in_order else _shared(run, column(run), shared) for run in of_arm],
+                dtype=dtype,
             )
             for of_arm in arms
-        ),
-        groups=_groups([run for of_arm in arms for run in of_arm], shared),
-        left_out=0,
+        )
+
+    return Aligned(
+        keys=shared,
+        outcomes=tables(_numbers, np.int8),
+        groups=_groups(runs, shared),
+        left_out=left_out,
+        values=tables(_values, np.float64) if real else (),
     )
 
 
-def _by_key(run: Run) -> dict[Key, int]:
-    """Return the number of `run`'s outcome of each problem."""
-    outcomes = zip(keys_of(run), run.judged, strict=True)
-    return {key: _NUMBERS[outcome] for key, outcome in outcomes}
+def _numbers(run: Run) -> list[int]:
+    return [_NUMBERS[outcome] for outcome in run.judged]
+
+
+def _values(run: Run) -> Sequence[float]:
+    """Return the score of each problem, also of a run that is judged by whether it is right."""
+    if run.judged_values is None:
+        return [float(outcome is Outcome.CORRECT) for outcome in run.judged]
+    return run.judged_values
+
+
+def _shared(run: Run, values: Sequence[T], shared: Sequence[Key]) -> list[T]:
+    """Return those of `values`, one for each problem of `run`, that belong to `shared`."""
+    by_key = dict(zip(keys_of(run), values, strict=True))
+    return [by_key[key] for key in shared]
 
 
 def keys_of(run: Run) -> list[Key]:

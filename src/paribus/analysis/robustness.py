@@ -26,8 +26,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from paribus.analysis import wording
 from paribus.analysis.contrasts import Contrast, comparable
 from paribus.analysis.elsewhere.gold import read_gold
@@ -145,7 +143,7 @@ def _shift(tables: Tables, variation: Variation, before: Contrast, after: Contra
     )
     if not lined_up.keys:
         return None
-    a, b, then_a, then_b = (solved.astype(np.float64) for solved in lined_up.solved)
+    a, b, then_a, then_b = lined_up.scores
     arms = [
         as_existing(components(shift)) if tables.existing(name) else components(shift)
         for name, shift in ((before.a, then_a - a), (before.b, then_b - b))

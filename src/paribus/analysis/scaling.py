@@ -58,7 +58,7 @@ class Scaling:
 
 def scaling(tables: Tables) -> list[Scaling]:
     """Return a curve for each set of at least three tuned arms that differ in their size alone."""
-    if tables.scorers.metrics and not tables.scorers.metrics[0].binary:
+    if not tables.scorers.binary:
         return []  # a mean of scores has other intervals
     groups: dict[str, list[Arm]] = {}
     for arm in tables.arms:

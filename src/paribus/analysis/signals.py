@@ -25,15 +25,15 @@ from statistics import fmean
 import numpy as np
 
 from paribus.analysis import wording
+from paribus.analysis.measures import terms
 from paribus.analysis.pairing import align
 from paribus.analysis.tables import Run, Tables
 from paribus.evaluation import mistakes
 from paribus.evaluation.mistakes import Signal, count_gold_steps, signal
-from paribus.records import Generation, Outcome
+from paribus.records import Generation, Measure, Outcome
 from paribus.statistics.crossed import MIN_SEEDS
 from paribus.statistics.intervals import Interval, share
-from paribus.statistics.real.means import mean_of
-from paribus.statistics.verdicts import Solved
+from paribus.statistics.real.means import Scores, mean_of
 
 POOLED_FROM = 8
 """Problems with this many gold steps or more are one row: GSM8K has few of them."""
@@ -140,30 +140,51 @@ def mean_step_accuracy(run: Run) -> StepAccuracy:
 
 
 _WANTED = (
-    ("wrong", {Outcome.WRONG}),
-    ("correct", {Outcome.CORRECT}),
-    ("without an answer", {Outcome.NO_ANSWER, Outcome.TRUNCATED, Outcome.FAILED}),
+    ("First wrong", {Outcome.WRONG}),
+    ("First correct", {Outcome.CORRECT}),
+    ("First without an answer", {Outcome.NO_ANSWER, Outcome.TRUNCATED, Outcome.FAILED}),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A generation and the kind it stands for."""
+    """A generation, and what it stands for."""
 
-    kind: str
+    title: str
     outcome: Outcome
     generation: Generation
 
 
 def pick(run: Run) -> list[Example]:
-    """Return the run's first generation of each kind that occurs, at most three."""
-    picked = []
-    for kind, outcomes in _WANTED:
+    """Return the run's first generation of each kind that occurs, at most three.
+
+    By scores, the lowest and the highest stand in the place of the first wrong and correct.
+    """
+    picked = _extremes(run)
+    for title, outcomes in _WANTED:
         for generation, outcome in zip(run.generations, run.judged, strict=True):
             if outcome in outcomes:
-                picked.append(Example(kind, outcome, generation))
+                picked.append(Example(title, outcome, generation))
                 break
     return picked
+
+
+def _extremes(run: Run) -> list[Example]:
+    """Return the generations with the lowest and the highest score, the first of each."""
+    if run.judged_values is None:
+        return []
+    rows = zip(run.judged_values, run.generations, run.judged, strict=True)
+    scored = [(value, text) for value, text, outcome in rows if outcome is Outcome.SCORED]
+    values = [value for value, _ in scored]
+    ends = dict.fromkeys((min(values), max(values))) if values else {}
+    return [
+        Example(
+            f"{title}, {wording.mean(end, run.measure)}",
+            Outcome.SCORED,
+            scored[values.index(end)][1],
+        )
+        for title, end in zip(("Lowest score", "Highest score"), ends, strict=False)
+    ]
 
 
 FAR = 4.0
@@ -182,7 +203,7 @@ class BadSeed:
     """One run that is not like the others of its arm.
 
     Attributes:
-        accuracy: of the run; others: of the arm's other seeds.
+        accuracy: of the run, or its mean score; others: of the arm's other seeds.
         far: whether it lies far from them.
         rose: its mean training loss where it was lowest, and at the end; None if that is no higher.
     """
@@ -193,6 +214,7 @@ class BadSeed:
     others: tuple[float, ...]
     far: bool
     rose: tuple[float, float] | None
+    measure: Measure = Measure.SOLVED
 
     @property
     def caveat(self) -> str:
@@ -206,9 +228,12 @@ class BadSeed:
         text = f"{self.arm}, seed {self.seed},"
         parts = []
         if self.far:
-            others = wording.join([wording.percent(other) for other in self.others])
+            own, *others = (
+                wording.mean(value, self.measure) for value in (self.accuracy, *self.others)
+            )
+            words = terms(self.measure)
             parts.append(
-                f" solves {wording.percent(self.accuracy)} where its other seeds solve {others}"
+                f" {words.does} {own} where its other seeds {words.do} {wording.join(others)}"
             )
         if self.rose:
             parts.append(
@@ -238,9 +263,9 @@ def bad_seeds(tables: Tables) -> list[BadSeed]:
 def _of_arm(runs: Sequence[Run]) -> list[BadSeed]:
     if not runs:
         return []
-    (solved,) = align([runs]).solved
-    shares = [float(row.mean()) if row.size else 0.0 for row in solved]
-    away = far_from_others(solved)
+    (scores,) = align([runs]).scores
+    shares = [float(row.mean()) if row.size else 0.0 for row in scores]
+    away = far_from_others(scores)
     bad_seeds = []
     for at, run in enumerate(runs):
         rose = _loss_rise(run)
@@ -254,23 +279,24 @@ def _of_arm(runs: Sequence[Run]) -> list[BadSeed]:
                     others=others,
                     far=at == away,
                     rose=rose,
+                    measure=run.measure,
                 )
             )
     return bad_seeds
 
 
-def far_from_others(solved: Solved) -> int | None:
-    """Return the row of `solved` [R, n] that lies far from the others; None if none does, or R < 3.
+def far_from_others(scores: Scores) -> int | None:
+    """Return the row of `scores` [R, n] that lies far from the others; None if none does, or R < 3.
 
     The others' scatter is what they show, but no less than chance in their problems together with
     `SCATTER`: two seeds that agree by luck must not make the third look far.
     """
-    runs, n = solved.shape
+    runs, n = scores.shape
     if runs < MIN_SEEDS or not n:
         return None
-    means = solved.mean(axis=1)
+    means = scores.mean(axis=1)
     at = int(np.argmax(np.abs(means - np.median(means))))
-    others = np.delete(solved, at, axis=0)
+    others = np.delete(scores, at, axis=0)
     of_others = others.mean(axis=1)
     chance = float(others.var(axis=0, ddof=1).mean()) / n
     scatter = sqrt(max(float(of_others.var(ddof=1)), chance + SCATTER**2))

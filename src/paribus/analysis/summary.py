@@ -16,17 +16,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import stdev
 
-from paribus.analysis.pairing import align
+from paribus.analysis.contrasts import compare_tables
+from paribus.analysis.pairing import Aligned, align
 from paribus.analysis.tables import Run, Tables
 from paribus.prompts.formats import Protocol
-from paribus.records import Generation
+from paribus.records import Generation, Measure
 from paribus.statistics.crossed import components, estimate, too_uncertain
 from paribus.statistics.intervals import Interval
+from paribus.statistics.real.comparison import as_given
+from paribus.statistics.real.means import mean_of, of_runs
 from paribus.statistics.verdicts import (
     Split,
     Verdict,
     as_existing,
-    compare,
     decide,
     holm,
     mean_interval,
@@ -36,13 +38,13 @@ from paribus.statistics.verdicts import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArmSummary:
-    """The main scorer's accuracy of an arm, as shares.
+    """The main scorer's accuracy of an arm, as shares; or its mean score.
 
     Attributes:
         seeds: complete runs.
         n: problems that all of them were tested on.
-        mean: accuracy, averaged over seeds; None without a run.
-        spread: standard deviation of the seeds' accuracies; None for one seed.
+        mean: accuracy or mean score, averaged over seeds; None without a run.
+        spread: standard deviation of the seeds' accuracies or mean scores; None for one seed.
         interval: 95 %; None where `reason` says why.
         reason: why there is no interval; else "".
         split: where the uncertainty of the mean comes from; None for one seed, or without interval.
@@ -72,20 +74,43 @@ def summary(tables: Tables, name: str) -> ArmSummary:
     if not lined_up.keys:
         reason = "its runs were tested on different problems"
         return ArmSummary(name=name, seeds=len(runs), reason=reason)
-    (solved,) = lined_up.solved
-    arm = components(solved)
-    if tables.existing(name):
-        arm = as_existing(arm)
-    interval = mean_interval(arm, lined_up.groups)
-    return ArmSummary(
-        name=name,
-        seeds=len(runs),
-        n=len(lined_up.keys),
+    (scores,) = lined_up.scores
+    of_arm = _of_solved if lined_up.measure is Measure.SOLVED else _of_scores
+    return of_arm(
+        ArmSummary(
+            name=name,
+            seeds=len(runs),
+            n=len(lined_up.keys),
+            spread=stdev(float(row.mean()) for row in scores) if len(runs) > 1 else None,
+        ),
+        lined_up,
+        existing=tables.existing(name),
+    )
+
+
+def _of_solved(of_arm: ArmSummary, lined_up: Aligned, *, existing: bool) -> ArmSummary:
+    (solved,), groups = lined_up.solved, lined_up.groups
+    arm = as_existing(components(solved)) if existing else components(solved)
+    interval = mean_interval(arm, groups)
+    return replace(
+        of_arm,
         mean=arm.mean,
-        spread=stdev(float(row.mean()) for row in solved) if len(runs) > 1 else None,
         interval=interval,
-        reason="" if interval else too_uncertain([arm], lined_up.groups),
-        split=split(estimate([(1.0, arm)], lined_up.groups)) if interval else None,
+        reason="" if interval else too_uncertain([arm], groups),
+        split=split(estimate([(1.0, arm)], groups)) if interval else None,
+    )
+
+
+def _of_scores(of_arm: ArmSummary, lined_up: Aligned, *, existing: bool) -> ArmSummary:
+    (scores,), groups = lined_up.scores, lined_up.groups
+    own = as_given(scores, existing)
+    mean = mean_of(own, groups, bounded=True)
+    return replace(
+        of_arm,
+        mean=mean.value,
+        interval=mean.interval,
+        reason=mean.reason,
+        split=split(of_runs(own, groups)) if mean.interval else None,
     )
 
 
@@ -158,8 +183,13 @@ def main_protocol(run: Run) -> str | None:
 def under(run: Run, protocol: str) -> Run:
     """Return `run` with what it wrote under `protocol` for its generations, judged again."""
     generations = texts(run)[protocol]
-    judged = tuple(map(run.scorers.outcome, generations))
-    return replace(run, generations=generations, judged=judged)
+    judged = [run.scorers.judge(generation) for generation in generations]
+    return replace(
+        run,
+        generations=generations,
+        judged=tuple(outcome for outcome, _ in judged),
+        judged_values=None if run.scorers.binary else tuple(value for _, value in judged),
+    )
 
 
 def grid(tables: Tables) -> Grid | None:
@@ -201,15 +231,15 @@ def _gain(aided: Sequence[Run], without: Sequence[Run], protocol: str) -> Calcul
     lined_up = align([aided, without])
     if not lined_up.keys:
         return None
-    solved_aided, solved_without = lined_up.solved
-    tested = compare(solved_aided, solved_without, lined_up.groups)
+    of_aided, of_without = lined_up.compared
+    tested = compare_tables(of_aided, of_without, lined_up.groups)
     return CalculatorGain(
         arm=aided[0].arm,
         protocol=protocol,
         seeds=len(aided),
         n=len(lined_up.keys),
-        without=float(solved_without.mean()),
-        aided=float(solved_aided.mean()),
+        without=float(of_without.mean()),
+        aided=float(of_aided.mean()),
         interval=tested.interval,
         p_value=tested.p_value,
         reason=tested.reason,

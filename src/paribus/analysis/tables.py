@@ -15,17 +15,16 @@ from typing import Any
 
 from paribus.evaluation.scorers import NUMBERS, Scorers
 from paribus.evaluation.scoring import style_seen
-from paribus.records import Generation, Likelihood, Outcome
+from paribus.records import Generation, Likelihood, Measure, Outcome
 from paribus.statistics.crossed import components
 from paribus.statistics.groups import numbered
 from paribus.statistics.intervals import Interval
+from paribus.statistics.real.means import mean_of
 from paribus.statistics.verdicts import mean_interval
 from paribus.store.experiments import ArmTuning
 from paribus.store.ledger import Look, Reading, TestRead
 from paribus.store.results import DataCounts, RunResult, TrainingCost
 from paribus.store.runs import RunState
-
-"""The scorer conclusions are drawn from."""
 
 FILE = "file"
 """The factor of arms of which nobody knows in what else they differ."""
@@ -33,9 +32,15 @@ FILE = "file"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
-    """How many of `n` problems one scorer calls correct; `accuracy` is a share, None if n is 0."""
+    """What one scorer says of `n` problems.
 
-    correct: int
+    Attributes:
+        correct: problems solved; None of a scorer that is not binary.
+        accuracy: share of problems solved, or mean score; None if n is 0.
+        interval: 95 %, of `accuracy`.
+    """
+
+    correct: int | None
     n: int
     accuracy: float | None
     interval: Interval | None
@@ -85,7 +90,9 @@ class Run:
         data: counts of its problems; known also where nothing else of `result` counts.
         generations: what the model wrote, in the order of the test problems.
         by_scorer: each scorer's outcome of each generation.
+        values: each scorer's score of each generation, only of scorers that are not binary.
         judged: the outcomes that conclusions are drawn from: the main scorer's, or another's.
+        judged_values: the scores that conclusions are drawn from; None where outcomes are.
         scores: one entry for each scorer; empty unless complete.
         losses: the training loss; empty for an untuned arm.
         also: what the model wrote under each further protocol, by its name.
@@ -103,7 +110,9 @@ class Run:
     data: DataCounts | None = None
     generations: tuple[Generation, ...] = ()
     by_scorer: dict[str, tuple[Outcome, ...]] = field(default_factory=dict)
+    values: dict[str, tuple[float, ...]] = field(default_factory=dict)
     judged: tuple[Outcome, ...] = ()
+    judged_values: tuple[float, ...] | None = None
     scores: dict[str, Score] = field(default_factory=dict)
     losses: tuple[LossPoint, ...] = ()
     also: dict[str, tuple[Generation, ...]] = field(default_factory=dict)
@@ -127,10 +136,17 @@ class Run:
         return self.scores[self.scorers.main]
 
     @property
+    def measure(self) -> Measure:
+        """What conclusions are drawn from: problems solved, or scores."""
+        return Measure.SOLVED if self.judged_values is None else Measure.SCORE
+
+    @property
     def outcomes(self) -> dict[str, int]:
-        """Problems by the main scorer's outcome, every outcome named. Sums to n."""
+        """Problems by the main scorer's outcome, every outcome it has named. Sums to n."""
+        solved = {Outcome.CORRECT, Outcome.WRONG}
+        never = {Outcome.SCORED} if self.measure is Measure.SOLVED else solved
         counts = Counter(self.judged)
-        return {outcome.value: counts[outcome] for outcome in Outcome}
+        return {outcome.value: counts[outcome] for outcome in Outcome if outcome not in never}
 
     @property
     def styles(self) -> dict[str, int]:
@@ -189,6 +205,11 @@ class Tables:
         """What the texts are scored by."""
         return self.runs[0].scorers if self.runs else NUMBERS
 
+    @property
+    def measure(self) -> Measure:
+        """What conclusions are drawn from: problems solved, or scores."""
+        return next((run.measure for run in self.complete), self.scorers.measure())
+
     def run(self, arm: str, seed: int) -> Run | None:
         """Return the run of `arm` with `seed`, complete or not; None if none is declared."""
         return next((run for run in self.runs if (run.arm, run.seed) == (arm, seed)), None)
@@ -216,35 +237,52 @@ class Tables:
 
 def score_all(generations: Sequence[Generation], scorers: Scorers) -> Score:
     """Return the main score of `generations`. Every one counts in n, whatever its outcome."""
-    return _counted(generations, [scorers.outcome(generation) for generation in generations])
+    judged = [scorers.judge(generation) for generation in generations]
+    values = None if scorers.binary else [value for _, value in judged]
+    return _counted(generations, [outcome for outcome, _ in judged], values)
 
 
 def with_generations(run: Run, generations: Sequence[Generation]) -> Run:
     """Return `run` with these generations instead of its own, each scored once by each scorer."""
-    by_scorer = {
-        name: tuple(run.scorers.outcome(generation, name) for generation in generations)
-        for name in run.scorers.names
+    scorers = run.scorers
+    judged = {
+        name: [scorers.judge(generation, name) for generation in generations]
+        for name in scorers.names
     }
-    return replace(
-        run,
-        generations=tuple(generations),
-        by_scorer=by_scorer,
-        judged=by_scorer[run.scorers.main],
-        scores={name: _counted(generations, outcomes) for name, outcomes in by_scorer.items()},
+    by_scorer = {name: tuple(outcome for outcome, _ in rows) for name, rows in judged.items()}
+    values = {
+        name: tuple(value for _, value in rows)
+        for name, rows in judged.items()
+        if scorers.measure(name) is not Measure.SOLVED
+    }
+    scores = {
+        name: _counted(generations, outcomes, values.get(name))
+        for name, outcomes in by_scorer.items()
+    }
+    scored = replace(
+        run, generations=tuple(generations), by_scorer=by_scorer, values=values, scores=scores
     )
+    return judged_by(scored, scorers.main)
 
 
 def judged_by(run: Run, scorer: str) -> Run:
-    """Return `run` with `scorer`'s outcomes as those that conclusions are drawn from."""
-    return replace(run, judged=run.by_scorer[scorer])
+    """Return `run` with what `scorer` says as what conclusions are drawn from."""
+    return replace(run, judged=run.by_scorer[scorer], judged_values=run.values.get(scorer))
 
 
-def _counted(generations: Sequence[Generation], outcomes: Sequence[Outcome]) -> Score:
+def _counted(
+    generations: Sequence[Generation],
+    outcomes: Sequence[Outcome],
+    values: Sequence[float] | None,
+) -> Score:
     n = len(generations)
-    if n == 0:
-        return Score(correct=0, n=0, accuracy=None, interval=None)
     solved = [outcome is Outcome.CORRECT for outcome in outcomes]
-    interval = mean_interval(
-        components([solved]), numbered([generation.group for generation in generations])
-    )
-    return Score(correct=sum(solved), n=n, accuracy=sum(solved) / n, interval=interval)
+    correct = sum(solved) if values is None else None
+    if n == 0:
+        return Score(correct=correct, n=0, accuracy=None, interval=None)
+    groups = numbered([generation.group for generation in generations])
+    if values is not None:
+        mean = mean_of([values], groups, bounded=True)
+        return Score(correct=None, n=n, accuracy=mean.value, interval=mean.interval)
+    interval = mean_interval(components([solved]), groups)
+    return Score(correct=correct, n=n, accuracy=sum(solved) / n, interval=interval)

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from paribus.analysis.measures import terms
+from paribus.records import Measure
 from paribus.statistics.intervals import Interval
 from paribus.statistics.power import ALPHA
 from paribus.statistics.verdicts import Scope, Verdict
@@ -51,6 +53,13 @@ if TYPE_CHECKING:  # figures are spelled by verbs that compare nothing
 def percent(share: float | None) -> str:
     """0.31 is "31 %", 0.3085 is "30.9 %", None is "–"."""
     return "–" if share is None else f"{100 * share:.1f}".removesuffix(".0") + " %"
+
+
+def mean(value: float | None, measure: Measure) -> str:
+    """An arm's accuracy, "31 %", or its mean score, "31 points"."""
+    if measure is Measure.SOLVED or value is None:
+        return percent(value)
+    return points(value).removeprefix("+")
 
 
 def percent_range(interval: "Interval | None") -> str:
@@ -182,16 +191,19 @@ def order(contrast: "Contrast", explains: str = "", size: str = "") -> str:
 
     `full is better than lora on these 100 problems`; of several runs `full solves more than lora on
     average`; where a caveat `explains` it, `full scores higher than lora`. Headlines and sentences
-    both say it so. `size`, as "3 points", goes before "more" or "higher".
+    both say it so. `size`, as "3 points", goes before "more" or "higher". By scores it is
+    `full scores higher than lora on these 100 problems`.
     """
     ahead, behind = contrast.a, contrast.b
     if contrast.verdict is Verdict.REFUTED:
         ahead, behind = behind, ahead
-    by = f"{size} " if size else ""
     if explains:
-        return f"{ahead} scores {by}higher than {behind}"
+        return f"{ahead} {terms(Measure.SCORE).more(size)} than {behind}"
+    more = terms(contrast.measure).more(size)
     if contrast.scope is Scope.METHODS or max(contrast.seeds) > 1:
-        return f"{ahead} solves {by}more than {behind} on average"
+        return f"{ahead} {more} than {behind} on average"
+    if contrast.measure is not Measure.SOLVED:
+        return f"{ahead} {more} than {behind} on these {contrast.n} problems"
     return f"{ahead} is better than {behind} on these {contrast.n} problems"
 
 
@@ -232,6 +244,8 @@ def _ahead(contrast: "Contrast", explains: str) -> str:
         return f"{lead(contrast)}, {text}{explained(explains)}."
     if max(contrast.seeds) > 1:
         return f"{lead(contrast)}, {text} over {_runs(contrast)}."
+    if contrast.measure is not Measure.SOLVED:
+        return f"{lead(contrast, 'two')}, {text}."
     count = abs(contrast.only_a - contrast.only_b)
     return f"{lead(contrast, 'two')}, {text}: it solves {count} more."
 

@@ -3,6 +3,7 @@
     scorers = scorers_of(task, style="auto")
     scorers.names                                     # ("canonical", "strict", "flexible")
     scorers.outcome(generation)                       # Outcome.CORRECT, by the first of them
+    scorers.value(generation)                         # 1.0; 0.62 by a metric that is not binary
 
 Answers that are numbers have the three scorers of `scoring`; other tasks have the metrics that
 their file lists. Conclusions are drawn from the first.
@@ -17,7 +18,7 @@ from paribus.config.task import Task
 from paribus.errors import ConfigError
 from paribus.evaluation.metrics import Metric, metrics_of
 from paribus.evaluation.scoring import SCORERS, score
-from paribus.records import AnswerStyle, Generation, Outcome, Stop
+from paribus.records import AnswerStyle, Generation, Measure, Outcome, Stop
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,17 +71,43 @@ class Scorers:
         (metric,) = metrics_of([{"metric": name}], None, until=until, folder=Path())
         return replace(self, metrics=(metric, *self.metrics))
 
+    @property
+    def binary(self) -> bool:
+        """Whether the main scorer says of a text that it is right or that it is not."""
+        return self.measure() is Measure.SOLVED
+
+    def measure(self, scorer: str = "") -> Measure:
+        """Return what `scorer`, by default the main one, measures."""
+        if self.numbers or self._metric(scorer).binary:
+            return Measure.SOLVED
+        return Measure.SCORE
+
     def outcome(self, generation: Generation, scorer: str = "") -> Outcome:
         """Return what `scorer`, by default the main one, says of `generation`."""
-        name = scorer or self.main
+        return self.judge(generation, scorer)[0]
+
+    def value(self, generation: Generation, scorer: str = "") -> float:
+        """Return the score of `generation`, from 0 to 1, by `scorer`, by default the main one."""
+        return self.judge(generation, scorer)[1]
+
+    def judge(self, generation: Generation, scorer: str = "") -> tuple[Outcome, float]:
+        """Return outcome and score. A text without an answer scores 0."""
         if self.numbers:
-            return score(generation, name, self.style)
+            outcome = score(generation, scorer or self.main, self.style)
+            return outcome, float(outcome is Outcome.CORRECT)
         if generation.stop is Stop.FAILED:
-            return Outcome.FAILED
-        value = next(metric for metric in self.metrics if metric.name == name).score(generation)
+            return Outcome.FAILED, 0.0
+        metric = self._metric(scorer)
+        value = metric.score(generation)
         if value is None:
-            return Outcome.TRUNCATED if generation.stop is Stop.LENGTH else Outcome.NO_ANSWER
-        return Outcome.CORRECT if value == 1 else Outcome.WRONG
+            cut = generation.stop is Stop.LENGTH
+            return Outcome.TRUNCATED if cut else Outcome.NO_ANSWER, 0.0
+        if not metric.binary:
+            return Outcome.SCORED, value
+        return Outcome.CORRECT if value == 1 else Outcome.WRONG, value
+
+    def _metric(self, scorer: str) -> Metric:
+        return next(metric for metric in self.metrics if metric.name == (scorer or self.main))
 
 
 NUMBERS = Scorers()

@@ -14,9 +14,10 @@ from matplotlib.figure import Figure
 from paribus.analysis import heldout, wording
 from paribus.analysis.findings import Analysis
 from paribus.analysis.heldout import Comparison, Mean, RunLikelihood
+from paribus.analysis.measures import terms
 from paribus.analysis.summary import ArmSummary
 from paribus.analysis.tables import Run, Tables
-from paribus.records import Outcome
+from paribus.records import Measure, Outcome
 from paribus.report.drawing import (
     FIGURE_WIDTH,
     Picture,
@@ -30,7 +31,7 @@ from paribus.report.drawing import (
     to_svg,
 )
 from paribus.report.rows import MAY_BREAK, Table
-from paribus.report.units import UNKNOWN, accuracy_cell, count, nats, signed_nats
+from paribus.report.units import UNKNOWN, count, mean_cell, mean_heading, nats, signed_nats
 from paribus.statistics.verdicts import Verdict
 
 _SEED_BELOW = 0.27
@@ -41,7 +42,8 @@ def runs(analysis: Analysis) -> Table:
     """What each run solved; runs without scores say why."""
     tables = analysis.tables
     faults = any(run.outcomes[Outcome.FAILED] for run in tables.complete)
-    headings = ["arm", "solved", "accuracy [95 % interval]", "no answer", "trun\u00adcated"]
+    counted = ["solved"] if tables.measure is Measure.SOLVED else []
+    headings = ["arm", *counted, mean_heading(tables.measure), "no answer", "trun\u00adcated"]
     return Table(headings + ["failed"] * faults, [_run(tables, run, faults) for run in tables.runs])
 
 
@@ -51,12 +53,12 @@ def over_seeds(analysis: Analysis) -> Table:
     if not several_seeds(tables):
         return Table([], [])
     return Table(
-        ["arm", "seeds", "accuracy [95 % interval]", "spread, points"],
+        ["arm", "seeds", mean_heading(tables.measure), "spread, points"],
         [
             [
                 arm.name,
                 _seeds_of(tables, arm),
-                accuracy_cell(arm.mean, arm.interval),
+                mean_cell(arm.mean, arm.interval, tables.measure),
                 UNKNOWN if arm.spread is None else f"{100 * arm.spread:.1f}",
             ]
             for arm in analysis.arms
@@ -86,34 +88,43 @@ def figure(analysis: Analysis) -> Picture | None:
         drawing = Figure(figsize=(FIGURE_WIDTH, 0.75 + (0.46 if several else 0.36) * len(arms)))
         axes = drawing.add_subplot()
         for y, arm in enumerate(arms):
-            _draw(axes, y, arm, _seeds(tables, arm), colour(tables, arm.name))
+            text = wording.mean(arm.mean, tables.measure)
+            _draw(axes, y, arm, text, _seeds(tables, arm), colour(tables, arm.name))
         name_rows(axes, [short(arm.name) for arm in arms])
         axes.set_xlim(left=0)
         # Labels need room to the right of 100 %, where the axis has no meaning.
         axes.set_xticks([tick for tick in axes.get_xticks() if 0 <= tick <= 100])
-        axes.set_xlabel("problems solved, %")
+        axes.set_xlabel(terms(tables.measure).axis)
         axes.grid(axis="x")
-        text = "; ".join(f"{arm.name} {_accuracy_of(arm)}" for arm in arms)
-        drawn = to_svg(drawing, "accuracy", f"Accuracy with 95 % interval: {text}.")
-    return Picture("accuracy", drawn, _OVER_SEEDS if several else _ONE_SEED)
+        text = "; ".join(f"{arm.name} {_mean_of(arm, tables.measure)}" for arm in arms)
+        what = terms(tables.measure).mean.capitalize()
+        drawn = to_svg(drawing, "accuracy", f"{what} with 95 % interval: {text}.")
+    caption = (_OVER_SEEDS if several else _ONE_SEED)[tables.measure]
+    return Picture("accuracy", drawn, f"{caption} {_SHARPER}")
 
 
 _SHARPER = (
     "Arms are compared problem by problem below, which is sharper than looking at whether bars "
     "overlap."
 )
-_ONE_SEED = (
-    "Share of the test problems that each arm solves. The bar is the 95 % interval of that share. "
-    + _SHARPER
+_ONE_SEED = {
+    Measure.SOLVED: "Share of the test problems that each arm solves. The bar is the 95 % interval "
+    "of that share.",
+    Measure.SCORE: "Mean score of each arm over the test problems, in points: 100 is the highest. "
+    "The bar is the 95 % interval of that mean.",
+}
+_BAR = (
+    "averaged over its seeds, which are the hollow dots. The bar is the 95 % interval for other "
+    "seeds and other problems; for an arm with one run, for other problems."
 )
-_OVER_SEEDS = (
-    "Share of the test problems that each arm solves, averaged over its seeds, which are the "
-    "hollow dots. The bar is the 95 % interval for other seeds and other problems; for an arm "
-    "with one run, for other problems. " + _SHARPER
-)
+_OVER_SEEDS = {
+    Measure.SOLVED: f"Share of the test problems that each arm solves, {_BAR}",
+    Measure.SCORE: "Mean score of each arm over the test problems, in points (100 is the highest), "
+    + _BAR,
+}
 
 
-def _draw(axes: Axes, y: int, arm: ArmSummary, seeds: list[float], paint: str) -> None:
+def _draw(axes: Axes, y: int, arm: ArmSummary, text: str, seeds: list[float], paint: str) -> None:
     mean, ends = 100 * (arm.mean or 0.0), [100 * (arm.mean or 0.0)]
     axes.plot(mean, y, marker="o", color=paint, markersize=6)
     if arm.interval is not None:
@@ -126,7 +137,7 @@ def _draw(axes: Axes, y: int, arm: ArmSummary, seeds: list[float], paint: str) -
         places = [y + _SEED_BELOW] * len(seeds)
         axes.plot(seeds, places, "o", color=paint, markersize=4, markerfacecolor="none", lw=0)
     axes.annotate(
-        wording.percent(arm.mean),
+        text,
         (max(ends), y),
         xytext=(7, 0),
         textcoords="offset points",
@@ -147,20 +158,22 @@ def _seeds_of(tables: Tables, arm: ArmSummary) -> str:
 
 
 def _run(tables: Tables, run: Run, faults: bool) -> list[str]:
+    counted = tables.measure is Measure.SOLVED
     if not run.complete:
-        return [run_name(tables, run), UNKNOWN, str(run.state)] + [UNKNOWN] * (3 if faults else 2)
+        cells = [UNKNOWN] * counted + [str(run.state)] + [UNKNOWN] * (3 if faults else 2)
+        return [run_name(tables, run), *cells]
     score, outcomes = run.score, run.outcomes
     shown = [Outcome.NO_ANSWER, Outcome.TRUNCATED] + [Outcome.FAILED] * faults
     return [
         run_name(tables, run),
-        f"{score.correct} of {score.n}",
-        accuracy_cell(score.accuracy, score.interval),
+        *([f"{score.correct} of {score.n}"] if counted else []),
+        mean_cell(score.accuracy, score.interval, tables.measure),
         *(str(outcomes[outcome]) for outcome in shown),
     ]
 
 
-def _accuracy_of(arm: ArmSummary) -> str:
-    return f"{wording.percent(arm.mean)} ({wording.percent_range(arm.interval)})"
+def _mean_of(arm: ArmSummary, measure: Measure) -> str:
+    return f"{wording.mean(arm.mean, measure)} ({wording.percent_range(arm.interval)})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,10 +9,12 @@ They draw and compute nothing. A figure without data is None.
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from paribus.analysis import wording
 from paribus.analysis.family import Cost, costs, frontier
 from paribus.analysis.findings import Analysis
+from paribus.analysis.measures import terms
 from paribus.analysis.tables import Run, Tables
-from paribus.analysis.wording import percent, percent_range
+from paribus.analysis.wording import percent_range
 from paribus.report import drawing
 from paribus.report.drawing import Picture, colour, dash, name_rows, run_name, several_seeds
 from paribus.report.units import GB
@@ -23,6 +25,8 @@ def tradeoff(analysis: Analysis) -> Picture | None:
     points = costs(analysis.tables)
     if len(points) < 2:
         return None
+    measure = analysis.tables.measure
+    words = terms(measure)
     intervals = {arm.name: arm.interval for arm in analysis.arms}
     with drawing.style("tradeoff"):
         figure = Figure(figsize=(drawing.FIGURE_WIDTH, 2.9))
@@ -44,22 +48,24 @@ def tradeoff(analysis: Analysis) -> Picture | None:
             axes.set_xlabel(label, fontsize=8.5)
             axes.margins(x=0.2)
             axes.grid()
-        left.set_ylabel("problems solved, %")
+        left.set_ylabel(words.axis)
         left.set_ylim(bottom=0)
         _name(right, points, analysis)
         text = "; ".join(
-            f"{point.name} {percent(point.accuracy)}, {point.peak_memory_bytes / GB:.3g} GB, "
+            f"{point.name} {wording.mean(point.accuracy, measure)}, "
+            f"{point.peak_memory_bytes / GB:.3g} GB, "
             f"{point.examples_per_second:.3g} examples per second"
             for point in points
         )
-        drawn = drawing.to_svg(figure, "tradeoff", f"Accuracy against cost: {text}.")
+        what = words.mean.capitalize()
+        drawn = drawing.to_svg(figure, "tradeoff", f"{what} against cost: {text}.")
     return Picture(
         "tradeoff",
         drawn,
-        "What each tuned arm solves (with its 95 % interval) against what its training took. "
-        "Filled: by these figures alone no other arm solves as much for less; whether arms differ "
-        "in what they solve is tested above. Costs were measured once per run and have no "
-        "interval.",
+        f"What each tuned arm {words.does} (with its 95 % interval) against what its training "
+        f"took. Filled: by these figures alone no other arm {words.does} as much for less; whether "
+        f"arms differ in what they {words.do} is tested above. Costs were measured once per run "
+        "and have no interval.",
     )
 
 
@@ -114,6 +120,7 @@ def losses(tables: Tables) -> Picture | None:
 def loss_and_accuracy(tables: Tables) -> Picture | None:
     """Final training loss beside test accuracy, a point for each trained run."""
     runs = [run for run in tables.complete if run.losses and run.score.n]
+    words = terms(tables.measure)
     if not runs:
         return None
     with drawing.style("loss-accuracy"):
@@ -136,18 +143,19 @@ def loss_and_accuracy(tables: Tables) -> Picture | None:
         axes.margins(x=0.12)
         axes.set_ylim(bottom=0)
         axes.set_xlabel("training loss at the end, nats per target token")
-        axes.set_ylabel("problems solved, %")
+        axes.set_ylabel(words.axis)
         axes.grid()
         drawing.label_at_right(axes, list(ends.values()))
         text = "; ".join(
             f"{run_name(tables, run)} loss {run.losses[-1].loss:.2f}, {_share(run)}" for run in runs
         )
-        drawn = drawing.to_svg(figure, "loss-accuracy", f"Loss beside accuracy: {text}.")
+        drawn = drawing.to_svg(figure, "loss-accuracy", f"Loss beside {words.mean}: {text}.")
     return Picture(
         "loss-accuracy",
         drawn,
-        "The last training loss of each trained run beside its test accuracy, with the 95 % "
-        "interval of the accuracy. A lower loss on the training text need not solve more.",
+        f"The last training loss of each trained run beside its test {words.mean}, with the 95 % "
+        f"interval of the {words.mean}. A lower loss on the training text need not {words.do} "
+        f"{words.up}.",
     )
 
 
@@ -204,7 +212,7 @@ def _errors(run: Run) -> list[list[float]]:
 
 def _share(run: Run) -> str:
     score = run.score
-    return f"{percent(score.accuracy)} ({percent_range(score.interval)})"
+    return f"{wording.mean(score.accuracy, run.measure)} ({percent_range(score.interval)})"
 
 
 def _row_name(tables: Tables, run: Run) -> str:

@@ -35,7 +35,7 @@ from paribus.analysis.signals import (
 )
 from paribus.analysis.tables import Run, Tables
 from paribus.evaluation.mistakes import Signal, signal
-from paribus.records import Generation, Outcome
+from paribus.records import Generation, Measure, Outcome
 from paribus.report import drawing
 from paribus.report.drawing import Picture, colour, dash, first_runs, further_runs, run_name
 from paribus.report.rows import Table
@@ -217,11 +217,16 @@ _ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Browser:
-    """What the page inlines: JSON, the script's exact source, and its `script-src` for the CSP."""
+    """What the page inlines: JSON, the script's exact source, and its `script-src` for the CSP.
+
+    `tabs` has the script's name of each group of problems, and its words.
+    """
 
     data: Markup
     script: Markup
     script_source: str
+    about: str
+    tabs: list[tuple[str, str]]
 
 
 def browser(tables: Tables) -> Browser | None:
@@ -235,7 +240,20 @@ def browser(tables: Tables) -> Browser | None:
         data=Markup(script_json(data)),  # noqa: S704 - script_json leaves no markup
         script=Markup(script),  # noqa: S704 - our own file
         script_source=f"'sha256-{digest}'",
+        about=_ABOUT[tables.measure],
+        tabs=list(zip(_GROUPS, _TABS[tables.measure], strict=True)),
     )
+
+
+_ABOUT = {
+    Measure.SOLVED: "Which problems one run solved and another did not, and what both wrote.",
+    Measure.SCORE: "On which problems one run scored higher than another, and what both wrote.",
+}
+_GROUPS = ("only_a", "only_b", "both", "neither")
+_TABS = {
+    Measure.SOLVED: ("only A solved", "only B solved", "both", "neither"),
+    Measure.SCORE: ("A higher", "B higher", "equal, above 0", "both 0"),
+}
 
 
 def flips_data(tables: Tables, contrasts: Sequence[tuple[str, str, str]]) -> dict[str, Any]:
@@ -248,6 +266,7 @@ def flips_data(tables: Tables, contrasts: Sequence[tuple[str, str, str]]) -> dic
     | `problems`   | question, group, golds: each [answer, solution] some run was judged by     |
     | `texts`      | every text written, once                                                   |
     | `runs`       | label; columns texts, outcomes, signals, stops: indices into these         |
+    |              | scores: from 0 to 1, only where they are not outcomes                      |
     | `contrasts`  | label; a, b: indices into `runs`; one for each seed                        |
     | `outcomes`, `signals`, `stops` | plain words                                             |
     """
@@ -290,7 +309,7 @@ def _signal_of(run: Run, generation: Generation, outcome: Outcome) -> int | None
     return _SIGNAL.get(signal(generation, outcome, run.scorers.style))
 
 
-def _columns(run: Run, keys: Sequence[Key], texts: dict[str, int]) -> dict[str, list[int | None]]:
+def _columns(run: Run, keys: Sequence[Key], texts: dict[str, int]) -> dict[str, list[Any]]:
     """Return the run's columns in the order of `keys`; texts new to `texts` are added to it."""
     by_problem = {
         key: {
@@ -303,7 +322,13 @@ def _columns(run: Run, keys: Sequence[Key], texts: dict[str, int]) -> dict[str, 
         for key, generation, outcome in zip(keys_of(run), run.generations, run.judged, strict=True)
     }
     names = ("texts", "outcomes", "signals", "stops")
-    return {name: [by_problem.get(key, {}).get(name) for key in keys] for name in names}
+    columns: dict[str, list[Any]] = {
+        name: [by_problem.get(key, {}).get(name) for key in keys] for name in names
+    }
+    if run.judged_values is not None:
+        scores = dict(zip(keys_of(run), run.judged_values, strict=True))
+        columns["scores"] = [scores.get(key) for key in keys]
+    return columns
 
 
 def _contrasts(

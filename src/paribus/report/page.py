@@ -16,10 +16,12 @@ from markupsafe import Markup
 
 from paribus.analysis.findings import Analysis, conclude, payload
 from paribus.analysis.looks import new_look
+from paribus.analysis.measures import terms
 from paribus.analysis.reading import read_experiment
 from paribus.analysis.signals import Example, pick
 from paribus.analysis.tables import Tables
 from paribus.errors import StoreError
+from paribus.records import Measure
 from paribus.report import accuracy, figures, findings, mistakes, protocols, rows, tuning, units
 from paribus.report.drawing import first_runs
 from paribus.report.scaling import scaling_figure
@@ -105,6 +107,8 @@ def _context(analysis: Analysis) -> dict[str, Any]:
         "warnings": findings.warnings(analysis),
         "missing": tables.missing,
         "limits": analysis.limits,
+        "binary": tables.measure is Measure.SOLVED,
+        "words": terms(tables.measure),
         "findings": findings.findings_table(analysis),
         "fairness": findings.fairness(analysis),
         "by_seed": rows.by_seed(analysis),

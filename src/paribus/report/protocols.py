@@ -12,12 +12,14 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from paribus.analysis import summary, wording
+from paribus.analysis.measures import terms
 from paribus.analysis.summary import ArmSummary, CalculatorGain, Grid
 from paribus.analysis.tables import Tables
+from paribus.records import Measure
 from paribus.report import drawing
 from paribus.report.drawing import Picture
 from paribus.report.rows import Table
-from paribus.report.units import UNKNOWN, accuracy_cell, points_cell, protocol_words
+from paribus.report.units import UNKNOWN, mean_cell, mean_heading, points_cell, protocol_words
 from paribus.statistics.verdicts import Verdict
 
 MAX_NARROW = 5
@@ -44,27 +46,27 @@ def section(tables: Tables) -> Protocols | None:
         return None
     gains = summary.calculator_gains(tables)
     return Protocols(
-        heat_map=_heat_map(grid),
-        table=_table(grid),
+        heat_map=_heat_map(grid, tables.measure),
+        table=_table(grid, tables.measure),
         sentence=_sentence(gains),
         calculator=_calculator(gains),
     )
 
 
-def _table(grid: Grid) -> Table:
+def _table(grid: Grid, measure: Measure) -> Table:
     """A row for each arm and protocol; several columns of intervals would fit no page."""
     rows = [
         [
             arm,
             protocol_words(name) + (" (main)" if name == grid.main[arm] else ""),
-            accuracy_cell(cell.mean, cell.interval),
+            mean_cell(cell.mean, cell.interval, measure),
             str(cell.seeds),
         ]
         for arm, cells in grid.cells.items()
         for name in grid.protocols
         if (cell := cells.get(name))
     ]
-    return Table(["arm", "protocol", "accuracy [95 % interval]", "seeds"], rows)
+    return Table(["arm", "protocol", mean_heading(measure), "seeds"], rows)
 
 
 def _calculator(gains: list[CalculatorGain]) -> Table:
@@ -107,7 +109,8 @@ def _changed(gain: CalculatorGain) -> str:
     return f"{gain.arm} by {size} points ({protocol_words(gain.protocol)})"
 
 
-def _heat_map(grid: Grid) -> Picture:
+def _heat_map(grid: Grid, measure: Measure) -> Picture:
+    words = terms(measure)
     wide = len(grid.protocols) > MAX_NARROW
     width = 2.0 + 0.5 * len(grid.protocols) if wide else drawing.FIGURE_WIDTH
     top = 1.9 if wide else 0.85
@@ -131,14 +134,14 @@ def _heat_map(grid: Grid) -> Picture:
         )
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
-        drawn = drawing.to_svg(
-            figure, "protocols", f"Accuracy by arm and protocol: {_grid_words(grid)}."
-        )
+        what = f"{words.mean.capitalize()} by arm and protocol: {_grid_words(grid, measure)}."
+        drawn = drawing.to_svg(figure, "protocols", what)
     return Picture(
         "protocols",
         drawn,
-        "Problems solved, %, by arm and protocol, averaged over seeds: the darker the more. "
-        "Framed: the arm's main protocol, from which conclusions are drawn. “–”: not tested so.",
+        f"{words.axis.capitalize()}, by arm and protocol, averaged over seeds: the darker the "
+        "more. Framed: the arm's main protocol, from which conclusions are drawn. “–”: not tested "
+        "so.",
         wide=wide,
     )
 
@@ -163,9 +166,11 @@ def _heading(name: str, *, upright: bool) -> str:
     return words if upright else words.replace(", ", "\n")
 
 
-def _grid_words(grid: Grid) -> str:
+def _grid_words(grid: Grid, measure: Measure) -> str:
     return "; ".join(
         f"{arm} "
-        + ", ".join(f"{protocol_words(name)} {wording.percent(cells[name].mean)}" for name in cells)
+        + ", ".join(
+            f"{protocol_words(name)} {wording.mean(cells[name].mean, measure)}" for name in cells
+        )
         for arm, cells in grid.cells.items()
     )

@@ -12,18 +12,20 @@ from dataclasses import dataclass
 from paribus.analysis import wording
 from paribus.analysis.caveats import Caveats
 from paribus.analysis.conditions import circumstances, differing_settings, shared_settings, text
+from paribus.analysis.contrasts import Contrast
 from paribus.analysis.effects import effect_name, effect_sentence
 from paribus.analysis.findings import Analysis
 from paribus.analysis.tables import Score, Tables
 from paribus.config.nested import flatten
+from paribus.records import Measure
 from paribus.report import units
 from paribus.report.drawing import run_name
 from paribus.report.units import (
     UNKNOWN,
-    accuracy_cell,
     count,
     duration,
     gb,
+    mean_cell,
     millions,
     points_cell,
     rounded,
@@ -71,7 +73,7 @@ def contrasts(analysis: Analysis) -> Table:
     """Each contrast: size, counts, test, what could be seen, and its verdict in words."""
     rows = []
     for contrast, caveats in zip(analysis.contrasts, analysis.caveats, strict=True):
-        counts = (contrast.both, contrast.only_a, contrast.only_b, contrast.neither)
+        counts = _counts(contrast)
         rows.append(
             [
                 f"{contrast.a} − {contrast.b}",
@@ -89,7 +91,7 @@ def contrasts(analysis: Analysis) -> Table:
             "A − B",
             "factor",
             "points [95 % interval]",
-            "both / only A / only B / neither",
+            COUNTED[analysis.tables.measure],
             "p",
             "p, Holm",
             "could see, points",
@@ -99,8 +101,30 @@ def contrasts(analysis: Analysis) -> Table:
     )
 
 
+COUNTED = {
+    Measure.SOLVED: "both / only A / only B / neither",
+    Measure.SCORE: "A higher / B higher / equal",
+}
+"""Heading of the counts of problems."""
+
+
+def _counts(contrast: Contrast) -> tuple[int, ...]:
+    """Count the problems of a contrast, as `COUNTED` has it."""
+    only_a, only_b = contrast.only_a, contrast.only_b
+    if contrast.both is None or contrast.neither is None:
+        return only_a, only_b, contrast.n - only_a - only_b
+    return contrast.both, only_a, only_b, contrast.neither
+
+
 def _but(caveats: Caveats) -> str:
     return f" But: {'; '.join(caveats.all)}." if caveats.all else ""
+
+
+_OF_ONE_SEED = {
+    Measure.SOLVED: "exact McNemar test of the problems that only one solved",
+    Measure.SCORE: "permutation test, in which each problem's difference may as well have the "
+    "other sign",
+}
 
 
 def test_note(analysis: Analysis) -> str:
@@ -112,7 +136,7 @@ def test_note(analysis: Analysis) -> str:
         "Behrens-Fisher test of the crossed table of seeds and problems, which takes seeds to "
         "scatter normally"
     )
-    exact = "exact McNemar test of the problems that only one solved"
+    exact = _OF_ONE_SEED[analysis.tables.measure]
     if any(contrast.paired for contrast in analysis.contrasts):
         crossed += ", paired seed by seed as declared"
     if several == {True, False}:
@@ -180,7 +204,11 @@ def scorers(tables: Tables) -> Table:
         for run in tables.complete
     ]
     seen = ["final answers seen"] if tables.scorers.numbers else []
-    return Table(["arm", *tables.scorers.names, *seen], rows)
+    names = [
+        name if tables.scorers.measure(name) is Measure.SOLVED else f"{name}, points"
+        for name in tables.scorers.names
+    ]
+    return Table(["arm", *names, *seen], rows)
 
 
 def training(tables: Tables) -> Table:
@@ -204,7 +232,8 @@ def evaluation(tables: Tables) -> Table:
 
 
 def _accuracy(score: Score) -> str:
-    return accuracy_cell(score.accuracy, score.interval)
+    measure = Measure.SCORE if score.correct is None else Measure.SOLVED
+    return mean_cell(score.accuracy, score.interval, measure)
 
 
 DEFAULT = "default"

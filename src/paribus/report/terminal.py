@@ -15,7 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from paribus.analysis.wording import could_see, p_value
-from paribus.report.units import accuracy_cell, points_cell, style_words
+from paribus.records import Measure
+from paribus.report.units import mean_cell, mean_heading, points_cell, style_words
 from paribus.statistics.intervals import Interval
 
 WIDTH = 80
@@ -95,15 +96,17 @@ def _first_pairs(pairs: Sequence[str]) -> str:
 
 
 def _runs(findings: dict[str, Any]) -> Table:
-    table = _table("arm", "solved", "accuracy [95 % interval]", "no answer", "cut")
+    measure = _measure(findings["scorer"])
+    counted = ["solved"] if measure is Measure.SOLVED else []
+    table = _table("arm", *counted, mean_heading(measure), "no answer", "cut")
     for arm in findings["arms"]:
         score = arm["scores"].get(findings["scorer"]["name"])
         if score is None:
-            cells = ["–", arm["state"], "–", "–"]
+            cells = ["–", arm["state"], "–", "–"][-len(counted) - 3 :]
         else:
             cells = [
-                f"{score['correct']} of {arm['n']}",
-                accuracy_cell(score["accuracy"], _interval(score["interval"])),
+                *(f"{score['correct']} of {arm['n']}" for _ in counted),
+                _mean_cell(score, measure),
                 str(arm["outcomes"]["no_answer"]),
                 str(arm["outcomes"]["truncated"]),
             ]
@@ -111,15 +114,26 @@ def _runs(findings: dict[str, Any]) -> Table:
     return table
 
 
+def _measure(scorer: dict[str, Any]) -> Measure:
+    """Return what is measured; it is named where that is not problems solved."""
+    return Measure(scorer.get("measure", Measure.SOLVED))
+
+
+def _mean_cell(score: dict[str, Any], measure: Measure) -> str:
+    mean = score["accuracy" if measure is Measure.SOLVED else "mean"]
+    return mean_cell(mean, _interval(score["interval"]), measure)
+
+
 def _over_seeds(findings: dict[str, Any]) -> Table:
-    table = _table("arm", "seeds", "accuracy [95 % interval]", "spread")
+    measure = _measure(findings["scorer"])
+    table = _table("arm", "seeds", mean_heading(measure), "spread")
     planned = Counter(run["name"] for run in findings["arms"])
     for arm in findings["summaries"]:
         seeds, spread = arm["seeds"], arm["spread"]
         cells = [
             arm["name"],
             str(seeds) if seeds == planned[arm["name"]] else f"{seeds} of {planned[arm['name']]}",
-            accuracy_cell(arm["accuracy"], _interval(arm["interval"])),
+            _mean_cell(arm, measure),
             "–" if spread is None else f"{100 * spread:.1f}",
         ]
         table.add_row(*map(Text, cells))
@@ -128,10 +142,12 @@ def _over_seeds(findings: dict[str, Any]) -> Table:
 
 _WITHIN = " Equivalent, not worse: by the margin of {points:g} points."
 _NORMAL = " Verdicts over seeds assume that these scatter normally."
-_COULD_SEE = (
-    "could see: the difference that this pair would show 8 times in 10, by the accuracies and the "
-    "agreement found; `paribus plan` assumed them."
-)
+_COULD_SEE = {
+    Measure.SOLVED: "could see: the difference that this pair would show 8 times in 10, by the "
+    "accuracies and the agreement found; `paribus plan` assumed them.",
+    Measure.SCORE: "could see: the difference that this pair would show 8 times in 10, by how the "
+    "scores found vary; `paribus plan` assumed scores of 0 or 1.",
+}
 _MAY_BE = " In brackets its 95 % interval: few seeds give a poor estimate of their spread."
 
 
@@ -150,7 +166,9 @@ def _contrasts(findings: dict[str, Any]) -> Table:
             cells = ["–", "–", "–", "not compared"]
         table.add_row(*(Text(cell) for cell in (f"{contrast['a']} − {contrast['b']}", *cells)))
     ranged = any(contrast["detectable_range"] for contrast in findings["contrasts"])
-    text = _COULD_SEE + _MAY_BE * ranged + _margins_and_seeds(findings)
+    text = (
+        _COULD_SEE[_measure(findings["scorer"])] + _MAY_BE * ranged + _margins_and_seeds(findings)
+    )
     table.caption, table.caption_justify = text, "left"
     return table
 
@@ -158,12 +176,12 @@ def _contrasts(findings: dict[str, Any]) -> Table:
 def _verdict(contrast: dict[str, Any]) -> str:
     """The verdict, with a star if a caveat follows below.
 
-    An arm whose lead a caveat may explain alone is higher, not better.
+    An arm whose lead a caveat may explain alone is higher, not better; by scores too.
     """
     if contrast["interval"] is None:
         return "no verdict"
     text = _shown(contrast)
-    if contrast["explained_by"]:
+    if contrast["explained_by"] or _measure(contrast) is not Measure.SOLVED:
         text = text.replace("better", "higher")
     return f"{text} *" if contrast["caveats"] and text != _VERDICTS["not_shown"] else text
 

@@ -10,12 +10,14 @@ What is not known is "–", never 0.
 
 from collections.abc import Mapping
 
+from paribus.analysis import wording
+from paribus.analysis.measures import terms
 from paribus.analysis.wording import percent, percent_range, points_range, signed
 from paribus.evaluation.mistakes import Signal
 from paribus.evaluation.scorers import Scorers
 from paribus.evaluation.scoring import VERSION
 from paribus.prompts.formats import Protocol
-from paribus.records import Outcome, Stop
+from paribus.records import Measure, Outcome, Stop
 from paribus.statistics.intervals import Interval
 from paribus.store.ledger import LIKELIHOOD
 
@@ -85,6 +87,23 @@ def accuracy_cell(accuracy: float | None, interval: Interval | None) -> str:
     return share if interval is None else f"{share} [{percent_range(interval)}]"
 
 
+def mean_cell(value: float | None, interval: Interval | None, measure: Measure) -> str:
+    """A mean of what is measured, with its interval: an accuracy, or a score, "31.2 [27 to 35.4]".
+
+    Scores are in points: the heading says so.
+    """
+    if measure is Measure.SOLVED or value is None:
+        return accuracy_cell(value, interval)
+    score = wording.mean(value, measure).partition(" ")[0]
+    return score if interval is None else f"{score} [{percent_range(interval)}]"
+
+
+def mean_heading(measure: Measure) -> str:
+    """What stands above such cells."""
+    unit = "" if measure is Measure.SOLVED else ", points"
+    return f"{terms(measure).mean}{unit} [95 % interval]"
+
+
 def points_cell(difference: float | None, interval: Interval | None) -> str:
     """A difference of shares with its interval, "−5 [−16.1 to +6.2]"; where it has none, "−5"."""
     if difference is None:
@@ -99,6 +118,7 @@ OUTCOMES = {
     Outcome.NO_ANSWER: "no final answer",
     Outcome.TRUNCATED: "cut before a final answer",
     Outcome.FAILED: "nothing usable written",
+    Outcome.SCORED: "scored",
 }
 """Outcome in plain words. The script takes the first for solved."""
 

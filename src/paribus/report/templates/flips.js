@@ -72,7 +72,10 @@
 
   /* ---- which problems ---- */
 
-  const solved = (run, problem) => data.runs[run].outcomes[problem] === SOLVED;
+  const score = (run, problem) => {
+    const { outcomes, scores } = data.runs[run];
+    return scores ? scores[problem] : Number(outcomes[problem] === SOLVED);
+  };
   const tested = (run, problem) => data.runs[run].outcomes[problem] !== null;
   const text = (run, problem) => data.texts[data.runs[run].texts[problem]];
 
@@ -80,8 +83,8 @@
     Object.assign(view, { a, b, groups: { only_a: [], only_b: [], both: [], neither: [] } });
     data.problems.forEach((_, problem) => {
       if (!tested(a, problem) || !tested(b, problem)) return;
-      const [byA, byB] = [solved(a, problem), solved(b, problem)];
-      const group = byA ? (byB ? "both" : "only_a") : byB ? "only_b" : "neither";
+      const [ofA, ofB] = [score(a, problem), score(b, problem)];
+      const group = ofA > ofB ? "only_a" : ofA < ofB ? "only_b" : ofA > 0 ? "both" : "neither";
       view.groups[group].push(problem);
     });
     byId("a").value = a;
@@ -181,8 +184,9 @@
   }
 
   function side(letter, run, problem) {
-    const { label, outcomes, signals, stops } = data.runs[run];
-    const said = [data.outcomes[outcomes[problem]], data.signals[signals[problem]], data.stops[stops[problem]]]
+    const { label, outcomes, scores, signals, stops } = data.runs[run];
+    const points = scores ? `${(100 * scores[problem]).toFixed(1)} points` : "";
+    const said = [points, data.outcomes[outcomes[problem]], data.signals[signals[problem]], data.stops[stops[problem]]]
       .filter((each) => each).join(" \u00b7 ");
     return element("div", {},
       element("h4", {}, `${letter}: ${label}`), element("p", { class: "soft" }, said),

@@ -26,7 +26,7 @@ from paribus.errors import UserError
 from paribus.statistics.crossed import components, too_uncertain
 from paribus.statistics.groups import Groups
 from paribus.statistics.intervals import share
-from paribus.statistics.real.comparison import SAME, as_given, difference_of, permuted, within
+from paribus.statistics.real.comparison import SAME, as_given, combination_of, permuted, within
 from paribus.statistics.real.means import Mean, Scores, as_share, mean_of, of_runs, too_few_scores
 from paribus.statistics.verdicts import Tested
 
@@ -171,7 +171,7 @@ def compare_f1(
     reason = too_uncertain([components(one), components(other)], groups)
     if reason or np.array_equal(a, b):
         return Tested(reason=reason or SAME)
-    difference = difference_of(one, other, groups, paired=paired)
+    difference = combination_of([(1.0, one), (-1.0, other)], groups, paired=paired)
     alone = len(a) == len(b) == 1
     return Tested(
         interval=within(difference.interval, 1.0),

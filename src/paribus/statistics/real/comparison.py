@@ -21,7 +21,8 @@ but with heavy tails and few problems it rejects nothing at 0.5 %. `benchmarks/r
 measures both.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from math import inf
 
 import numpy as np
@@ -70,19 +71,36 @@ def compare(
         as_given(checked(scores, bounded=bounded), fixed)
         for scores, fixed in zip((a, b), existing, strict=True)
     )
-    reason = too_uncertain([components(one), components(other)], groups)
+    tested = combine([(1.0, one), (-1.0, other)], groups, paired=paired, bounded=bounded)
+    if tested.reason == SAME and bounded:
+        n = int(worth(one.shape[1], groups))
+        return replace(tested, interval=paired_difference(only_a=0, only_b=0, n=n))
+    return tested
+
+
+def combine(
+    arms: Sequence[tuple[float, Scores]],
+    groups: Groups | None = None,
+    *,
+    paired: bool = False,
+    bounded: bool = False,
+) -> Tested:
+    """Return the interval and the test of the sum of weight * mean, as `compare` does of two arms.
+
+    The weights sum to 0, as those of an effect do.
+    """
+    reason = too_uncertain([components(table) for _, table in arms], groups)
     if reason:
         return Tested(reason=reason)
-    differences = one.mean(axis=0) - other.mean(axis=0)
-    if not differences.any():
-        n = int(worth(len(differences), groups))
-        interval = paired_difference(only_a=0, only_b=0, n=n) if bounded else None
-        return Tested(interval=interval, reason=SAME)
-    difference = difference_of(one, other, groups, paired=paired)
-    alone = len(one) == len(other) == 1
+    together = np.sum([weight * table.mean(axis=0) for weight, table in arms], axis=0)
+    if not together.any():
+        return Tested(reason=SAME)
+    difference = combination_of(arms, groups, paired=paired)
+    alone = all(len(table) == 1 for _, table in arms)
+    most = sum(weight for weight, _ in arms if weight > 0) if bounded else inf
     return Tested(
-        interval=within(difference.interval, 1.0 if bounded else inf),
-        p_value=flip_p(differences, groups) if alone else difference.p_value,
+        interval=within(difference.interval, most),
+        p_value=flip_p(together, groups) if alone else difference.p_value,
         crossed=difference,
     )
 
@@ -92,13 +110,14 @@ def as_given(table: Scores, given: bool) -> Scores:
     return table.mean(axis=0, keepdims=True) if given else table
 
 
-def difference_of(
-    one: Scores, other: Scores, groups: Groups | None, *, paired: bool = False
+def combination_of(
+    arms: Sequence[tuple[float, Scores]], groups: Groups | None, *, paired: bool = False
 ) -> Estimate:
-    """Return the estimate of mean(one) - mean(other), over problems or over seeds, too."""
-    if len(one) == len(other) == 1:
-        return over_problems(one[0] - other[0], groups)
-    return over_seeds([(1.0, one), (-1.0, other)], groups, paired=paired)
+    """Return the estimate of the sum of weight * mean, over problems or over seeds, too."""
+    if all(len(table) == 1 for _, table in arms):
+        together = np.sum([weight * table[0] for weight, table in arms], axis=0)
+        return over_problems(together, groups)
+    return over_seeds(arms, groups, paired=paired)
 
 
 def within(interval: Interval, limit: float) -> Interval:
