@@ -75,6 +75,17 @@ def test_verdict_time_memory_and_warnings_on_one_page(capsys):
     assert len(lines) > 40
 
 
+def test_how_rows_were_recognised_is_said(capsys, folder):
+    rows = "".join(f"message {n},{'ab'[n % 2]}\n" for n in range(40))
+    (folder / "own.csv").write_text("text,label\n" + rows)
+    (folder / "own.yaml").write_text("train: own.csv\n")
+    words = ("task=own.yaml", "matrix.data.variant=[main]", "--device", "cpu-24gb")
+    code, lines, _ = planned(capsys, *words)
+    assert code == 0
+    assert "Rows: text/label, recognised by their columns" in "\n".join(lines)
+    assert lines[0].endswith("3 arms, 3 runs, 3 contrasts.")
+
+
 def test_the_rule_and_the_plan_say_the_same_difference(capsys):
     words = ["data.test_size=90", "--device", "cpu-24gb", "--json"]
     made = json.loads("\n".join(planned(capsys, *words)[1]))

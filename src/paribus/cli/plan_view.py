@@ -202,15 +202,19 @@ def _head(plan: Plan) -> list[str]:
     """Return the verdict and how much there is to do."""
     complete = sum(run.state == "complete" for run in plan.runs)
     counts = [
-        f"{len(plan.arms)} arms",
-        f"{len(plan.runs)} runs" + (f" ({complete} complete)" if complete else ""),
-        f"{len(plan.contrasts)} contrasts",
+        _counted(len(plan.arms), "arm"),
+        _counted(len(plan.runs), "run") + (f" ({complete} complete)" if complete else ""),
+        _counted(len(plan.contrasts), "contrast"),
     ]
     if plan.trials:
         states = Counter(trial.state for trial in plan.trials)
         counted = ", ".join(f"{count} {name}" for name, count in states.items())
         counts.append(f"{len(plan.trials)} trials of learning rates ({counted})")
     return [f"[bold]{plan.experiment}[/]: {escape(plan.verdict)}. {', '.join(counts)}."]
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _needs(plan: Plan) -> list[str]:
@@ -231,6 +235,10 @@ def _needs(plan: Plan) -> list[str]:
     if disk is not None and passing is not None:
         weights, kept = size(disk), size(passing)
         lines.append(f"[bold]Disk[/]: {weights} for weights, {kept} for checkpoints meanwhile.")
+    layouts = dict.fromkeys(arm.tokens.layout for arm in plan.arms if arm.tokens)
+    if named := [layout for layout in layouts if layout]:
+        text = f"{join(named)}, recognised by their columns"
+        lines.append(f"[bold]Rows[/]: {text}; the task does not say how they become text.")
     notes = [arm.estimate.assumed_lengths for arm in plan.arms if arm.estimate]
     based = [f"lengths of texts are assumed: {note}" for note in dict.fromkeys(notes) if note]
     based.append(f"speed of the device: {device.assumed}")

@@ -78,6 +78,7 @@ class TokenCounts:
         longest_prompt: tokens, under any protocol.
         train_duplicates: questions that occurred twice in the training pool.
         train_test_overlap: test questions that occurred in it.
+        layout: by which rows became text; "" where the task says how.
     """
 
     train_examples: int
@@ -90,6 +91,7 @@ class TokenCounts:
     longest_prompt: int
     train_duplicates: int
     train_test_overlap: int
+    layout: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +159,7 @@ class Inputs:
             longest_prompt=max(len(prompt.ids) for prompt in prompts),
             train_duplicates=self.problems.train_duplicates,
             train_test_overlap=self.problems.overlap,
+            layout=self.problems.layout,
         )
 
 
