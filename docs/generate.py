@@ -23,8 +23,8 @@ from paribus.config import schema, task
 
 DOCS = Path(__file__).parent
 VERBS = (
-    "plan", "run", "status", "report", "verify", "adopt", "clean", "score", "compare", "power",
-    "baseline", "explain", "doctor",
+    "init", "plan", "run", "status", "report", "verify", "adopt", "clean", "score", "compare",
+    "power", "baseline", "explain", "doctor",
 )  # fmt: skip
 
 

@@ -124,6 +124,7 @@ def parser() -> argparse.ArgumentParser:
     )
     whole.add_argument("--version", action="version", version=f"paribus {version('paribus')}")
     verbs = whole.add_subparsers(dest="verb", required=True, metavar="VERB")
+    _add_init(verbs)
     _add_experiment(verbs)
     _add_verify(verbs)
     _add_adopt(verbs)
@@ -136,6 +137,31 @@ def parser() -> argparse.ArgumentParser:
     for choice in verbs.choices.values():
         choice.set_defaults(parser=choice)  # whose usage an error shows
     return whole
+
+
+def _add_init(verbs: _Verbs) -> None:
+    summary = "write a task and an experiment file for rows of your own"
+    one = verbs.add_parser(
+        "init",
+        help=summary,
+        description=f"{summary}: reads them, says what it takes for prompt, answer and metric. "
+        "Without --train a terminal is asked. No file is overwritten",
+    )
+    rows = "rows: JSON lines, JSON, CSV or Parquet, packed or not; a folder of such files"
+    one.add_argument("--train", metavar="FILE", help=f"{rows}, to train on")
+    one.add_argument("--test", metavar="FILE", help="to test on (default: held out of --train)")
+    one.add_argument(
+        "--model",
+        metavar="MODEL",
+        default="",
+        help="gemma-3-270m, a folder with safetensors, or a Hub id (default: gemma-3-270m)",
+    )
+    one.add_argument(
+        "--name", metavar="NAME", default="", help="of the experiment (default: by the file)"
+    )
+    one.add_argument(
+        "--into", type=Path, metavar="DIR", default=Path(), help="where to write (default: here)"
+    )
 
 
 def _add_experiment(verbs: _Verbs) -> None:

@@ -1,6 +1,7 @@
 """The command line: `paribus VERB …`. Exit codes: 0 done, 2 your mistake, 1 ours, a failed run
 or, of `verify`, a difference; 128 + N after signal N.
 
+paribus init   --train FILE          write a task and an experiment for rows of your own
 paribus plan   FILE [key=value …]    what would be run, and whether it can be
 paribus run    FILE [key=value …]    run what is not complete yet, then report
 paribus status [FILE [key=value …]]  how far every run has come
@@ -122,6 +123,8 @@ _NAMES = {
     "group_by": "key",
     "device": "device",
     "protocols": "protocol",
+    "name": "experiment",
+    "model": "model",
 }
 """Options that take no path, and what they name."""
 

@@ -52,13 +52,14 @@ def _compiled(template: str) -> Template:
 
 
 def render(template: str, row: Mapping[str, Any], where: str) -> str:
-    """Return `template` filled with the columns of `row`.
+    """Return `template` filled with the columns of `row`, all of which are `row` too.
 
     Raises DataError, naming `where` the row stands: the template is not Jinja, names a column that
     is not there, or does what the sandbox refuses.
     """
     try:
-        text = _compiled(template).render(row)
+        # A column whose name is no identifier has no other name in Jinja: {{ row['a b'] }}.
+        text = _compiled(template).render({"row": row, **row})
     except _FAULTS as error:
         raise DataError(
             f"{where}: the template {template[:60]!r} fails: {type(error).__name__}: "
