@@ -82,7 +82,7 @@ def test_packages_are_those_of_pyproject():
     project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
     wanted = dict.fromkeys(project["dependencies"], "")
     for extra, names in project["optional-dependencies"].items():
-        wanted |= dict.fromkeys(names, extra) if extra != "dev" else {}
+        wanted = wanted if extra == "dev" else dict.fromkeys(names, extra) | wanted  # the first
     assert packages() == wanted
 
 
