@@ -7,6 +7,7 @@
 Undefined values are null. There is never a NaN, and never a zero that stands for "not run".
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from paribus.analysis import wording
 from paribus.analysis.answer import answer, form_warnings, speaks_of
 from paribus.analysis.caveats import Caveats, caveats
 from paribus.analysis.claims import findings
+from paribus.analysis.classes import ArmClasses, Classes, classes
 from paribus.analysis.conditions import about_likeness, forked, limits
 from paribus.analysis.contrasts import Contrast
 from paribus.analysis.effects import Effect, effect_sentence
@@ -53,6 +55,7 @@ class Analysis:
     answer: list[str]
     limits: list[str]
     scaling: list[Scaling]
+    classes: Classes | None
 
 
 def conclude(tables: Tables) -> Analysis:
@@ -79,6 +82,7 @@ def conclude(tables: Tables) -> Analysis:
         answer=answer(tables, contrasts, beside),
         limits=limits(tables, contrasts, len(family.effects)),
         scaling=scaling(tables),
+        classes=classes(tables),
     )
 
 
@@ -120,6 +124,7 @@ def payload(analysis: Analysis, *, signals: bool = True) -> dict[str, Any]:
         },
         "limits": analysis.limits,
         **_scaling(analysis.scaling),
+        **_classes(analysis.classes),
     }
 
 
@@ -134,6 +139,37 @@ def _scaling(curves: list[Scaling]) -> dict[str, Any]:
         for curve in curves
     ]
     return {"scaling": rows} if rows else {}
+
+
+def _classes(of_labels: Classes | None) -> dict[str, Any]:
+    """Return what each arm makes of the labels; nothing where answers are no labels."""
+    if of_labels is None:
+        return {}
+    rows = [_arm_classes(arm, of_labels.labels) for arm in of_labels.arms]
+    return {"classes": {"labels": list(of_labels.labels), "arms": rows}}
+
+
+def _arm_classes(arm: ArmClasses, labels: Sequence[str]) -> dict[str, Any]:
+    """Gold labels are rows of `confusion`; its columns are the labels, then `other`."""
+    return {
+        "name": arm.name,
+        "seed": arm.seed,
+        "confusion": arm.confusion.tolist(),
+        "recall": [
+            {
+                "label": label,
+                "n": n,
+                "recall": mean.value if n else None,
+                "interval": ends(mean.interval),
+            }
+            for label, n, mean in zip(labels, arm.counts, arm.recalls, strict=True)
+        ],
+        "macro_f1": {
+            "value": arm.macro_f1.value,
+            "interval": ends(arm.macro_f1.interval),
+            "reason": arm.macro_f1.reason,
+        },
+    }
 
 
 def _scorer(tables: Tables) -> dict[str, Any]:

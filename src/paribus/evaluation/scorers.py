@@ -9,6 +9,7 @@ Answers that are numbers have the three scorers of `scoring`; other tasks have t
 their file lists. Conclusions are drawn from the first.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from json import dumps, loads
@@ -106,9 +107,27 @@ class Scorers:
             return Outcome.SCORED, value
         return Outcome.CORRECT if value == 1 else Outcome.WRONG, value
 
+    @property
+    def takes_labels(self) -> bool:
+        """Whether the main metric compares a text, or the choice it names, with gold as a whole."""
+        return not self.numbers and self.main.rpartition("/")[2] in _OF_LABELS
+
+    def label_of(self, generation: Generation, labels: Sequence[str]) -> str | None:
+        """Return the one of `labels` for which `generation` would be correct, or None.
+
+        Its own answer, if it is correct, whatever else it names.
+        """
+        for label in dict.fromkeys((generation.answer, *labels)):
+            if self.outcome(replace(generation, answer=label)) is Outcome.CORRECT:
+                return label
+        return None
+
     def _metric(self, scorer: str) -> Metric:
         return next(metric for metric in self.metrics if metric.name == (scorer or self.main))
 
+
+_OF_LABELS = ("exact_match", "choice", "acc", "acc_norm")
+"""Metrics that compare the text, or the choice it names, with gold as a whole."""
 
 NUMBERS = Scorers()
 """Of answers that are numbers, given in any style."""

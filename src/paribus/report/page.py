@@ -22,7 +22,17 @@ from paribus.analysis.signals import Example, pick
 from paribus.analysis.tables import Tables
 from paribus.errors import StoreError
 from paribus.records import Measure
-from paribus.report import accuracy, figures, findings, mistakes, protocols, rows, tuning, units
+from paribus.report import (
+    accuracy,
+    classes,
+    figures,
+    findings,
+    mistakes,
+    protocols,
+    rows,
+    tuning,
+    units,
+)
 from paribus.report.drawing import first_runs
 from paribus.report.scaling import scaling_figure
 from paribus.store.experiments import Description, write_conclusions
@@ -130,6 +140,7 @@ def _context(analysis: Analysis) -> dict[str, Any]:
         "examples": _examples(tables),
         "flips": mistakes.browser(tables),
         "accuracy_figure": accuracy.figure(analysis),
+        "classes": classes.section(analysis),
         "wrong": mistakes.section(tables),
         "heldout": accuracy.section(tables),
         "protocols": protocols.section(tables),
