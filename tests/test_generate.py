@@ -226,6 +226,7 @@ def test_stop_rules(tokenizer, written, kept, stop):
         (("\n\n", "</a>"), "one\ntwo</a>three", "one\ntwo</a>", Stop.UNTIL),
         (("STOP",), "#### 12\nQuestion: Tom", "#### 12\nQuestion: Tom", None),
         (("\n",), "refund<eos>\n", "refund", Stop.STOP_TOKEN),
+        ((), "12\nQuestion: Tom", "12\nQuestion: Tom", None),
     ],
 )
 def test_texts_that_end_an_answer_end_it(tokenizer, until, written, kept, stop):

@@ -42,6 +42,8 @@ def folder(tmp_path_factory, tiny) -> Path:
     (folder / "bad").mkdir()
     (folder / "bad" / "train.jsonl").write_text(GOLD + "{not JSON}\n")
     (folder / "bad" / "test.jsonl").write_text(GOLD)
+    (folder / "own.csv").write_text("text,label\n" + "".join(f"{n},tax\n" for n in range(99)))
+    (folder / "ends.yaml").write_text("train: own.csv\ngeneration_kwargs: {until: [a]}\n")
     return folder
 
 
@@ -77,8 +79,8 @@ def test_verdict_time_memory_and_warnings_on_one_page(capsys):
 
 def test_how_rows_were_recognised_is_said(capsys, folder):
     rows = "".join(f"message {n},{'ab'[n % 2]}\n" for n in range(40))
-    (folder / "own.csv").write_text("text,label\n" + rows)
-    (folder / "own.yaml").write_text("train: own.csv\n")
+    (folder / "two.csv").write_text("text,label\n" + rows)
+    (folder / "own.yaml").write_text("train: two.csv\n")
     words = ("task=own.yaml", "matrix.data.variant=[main]", "--device", "cpu-24gb")
     code, lines, _ = planned(capsys, *words)
     assert code == 0
@@ -131,6 +133,11 @@ def test_a_default_rate_and_pairs_left_out_are_said(capsys):
         (["prompt.max_tokens=20"], 2, "longer than prompt.max_tokens"),
         (["data.max_number=8", "data.train_size=50000"], 2, "distinct problems"),
         (["task=gsm8k"], 0, "the Hub is out of reach"),  # another machine may have it
+        (
+            ["task=ends.yaml", "matrix.data.variant=[main]"],
+            2,
+            "32 of 32 solutions hold 'a', which ends an answer: ",
+        ),
     ],
 )
 def test_what_an_arm_reads_must_be_readable(capsys, words, code, said):

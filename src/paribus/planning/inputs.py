@@ -19,7 +19,7 @@ from typing import Any
 from paribus.config.schema import ArmConfig
 from paribus.config.task import task_of
 from paribus.data.problems import ProblemSet, load_problems
-from paribus.errors import ModelError, NotHere, PromptError
+from paribus.errors import DataError, ModelError, NotHere, PromptError
 from paribus.evaluation.scoring import check_gold
 from paribus.models.configs import read_config
 from paribus.models.source import ModelSource, context_length, find_model, vocabulary
@@ -172,6 +172,8 @@ def prepare(config: ArmConfig, seed: int, *, trial: bool = False) -> Inputs:
     problems = load_problems(task, config.data, seed)
     if task.scores_numbers:
         check_gold(problems.read, style=_taught(config))
+    if not task.preset and task.output_type != "multiple_choice":
+        _check_ends_in_gold(problems, task.until)
     _check_packages(config)
     source = _source(config.model, config.revision)
     frame = frame_of(task.of(config.data.variant))
@@ -195,6 +197,19 @@ def prepare(config: ArmConfig, seed: int, *, trial: bool = False) -> Inputs:
     _check_vocabulary(inputs)
     _check_lengths(inputs, config)
     return inputs
+
+
+def _check_ends_in_gold(problems: ProblemSet, until: Sequence[str]) -> None:
+    """Raise DataError if a solution holds a text that ends an answer: none could be written."""
+    for end in until:
+        held = [p for p in (*problems.train, *problems.test) if end in p.solution.strip()]
+        if held:
+            raise DataError(
+                f"{len(held):,} of {len(problems.train) + len(problems.test):,} solutions hold "
+                f"{end!r}, which ends an answer: {held[0].where}: {held[0].solution[:60]!r}",
+                "set generation_kwargs.until in the task file to texts that no solution holds, or "
+                "to [] where the stop token is enough",
+            )
 
 
 def _taught(config: ArmConfig) -> AnswerStyle:

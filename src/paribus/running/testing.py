@@ -210,7 +210,7 @@ def _generate(
         batch_size=evaluation.batch_size,
         on_batch=report,
         calculator=asked.protocol.calculator,
-        until=() if task.preset else task.until,
+        until=None if task.preset else task.until,
     )
     return measure(run, job.device)
 

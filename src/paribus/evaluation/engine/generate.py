@@ -39,7 +39,7 @@ def generate(  # noqa: PLR0913  # what an engine needs to know
     batch_size: int,
     on_batch: Callable[[int], None],
     calculator: bool = False,
-    until: tuple[str, ...] = (),
+    until: tuple[str, ...] | None = None,
 ) -> list[Generation]:
     """Return one generation per prompt, in the prompts' order.
 

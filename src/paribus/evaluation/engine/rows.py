@@ -155,14 +155,14 @@ def unwritten(prompt: Prompt) -> Generation:
 class Rules:
     """How texts end, and what the calculator adds; the same of every row.
 
-    A text ends at any of `until`; without them at its own `Question:` once it has answered.
+    A text ends at any of `until`; where that is None, at its own `Question:` once it has answered.
     """
 
     tokenizer: Any
     stop_ids: frozenset[int]
     max_new_tokens: int
     calculator: bool = False
-    until: tuple[str, ...] = ()
+    until: tuple[str, ...] | None = None
 
     def write(
         self, row: OpenText, guesses: Sequence[int], chosen: Sequence[int], finite: Sequence[bool]
@@ -187,9 +187,9 @@ class Rules:
             row.stop = Stop.STOP_TOKEN
             return
         tail = self.tokenizer.decode(row.generated[-_TAIL:])
-        if any(end in tail for end in self.until):
+        if self.until is not None and any(end in tail for end in self.until):
             row.stop = Stop.UNTIL
-        elif not self.until and NEXT_QUESTION in tail and self._is_over(row):
+        elif self.until is None and NEXT_QUESTION in tail and self._is_over(row):
             row.stop = Stop.NEXT_QUESTION
         elif len(row.generated) == self.max_new_tokens:
             row.stop = Stop.LENGTH
