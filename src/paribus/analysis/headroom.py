@@ -35,24 +35,26 @@ class ProtocolScore:
 
     Attributes:
         protocol: its full name.
-        solved: problems solved, by the main scorer.
+        solved: problems solved, by the main scorer; None of a metric that is not binary.
         n: problems asked.
         unanswered: problems whose text holds no final answer.
         cut: how many of these the token limit ended.
-        interval: 95 % interval of the accuracy.
+        interval: 95 % interval of the accuracy, or of the mean score.
+        mean: mean score of a metric that is not binary.
     """
 
     protocol: str
-    solved: int
+    solved: int | None
     n: int
     unanswered: int
     cut: int
     interval: Interval
+    mean: float = 0.0
 
     @property
     def accuracy(self) -> float:
-        """Share of the problems solved."""
-        return self.solved / self.n
+        """Share of the problems solved, or mean score."""
+        return self.mean if self.solved is None else self.solved / self.n
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,15 +120,17 @@ def judge_headroom(tested: Sequence[ProtocolScore], design: Design, difference: 
 
 
 def _tested(protocol: str, generations: Sequence[Generation], scorers: Scorers) -> ProtocolScore:
-    outcomes = Counter(map(scorers.outcome, generations))
-    solved, n = outcomes[Outcome.CORRECT], len(generations)
+    outcomes, n = Counter(map(scorers.outcome, generations)), len(generations)
+    score = score_all(generations, scorers)
+    mean = score.accuracy or 0.0
     return ProtocolScore(
         protocol=protocol,
-        solved=solved,
+        solved=score.correct,
         n=n,
         unanswered=outcomes[Outcome.NO_ANSWER] + outcomes[Outcome.TRUNCATED],
         cut=outcomes[Outcome.TRUNCATED],
-        interval=score_all(generations, scorers).interval or share(solved, n),
+        interval=score.interval or share(mean * n, n),
+        mean=mean,
     )
 
 
@@ -147,7 +151,7 @@ def _floor(best: ProtocolScore, design: Design, difference: float, needed: int |
         if best.interval.high < min(difference, FLOOR)
         else f"{_sample(best, design)} could not tell it from an arm that solves nothing"
     )
-    misses = best.n - best.solved
+    misses = best.n - (best.solved or 0)
     cause = (
         "so the answer's format may be what fails, and tuning may lift it far"
         if best.unanswered > misses / 2
@@ -155,6 +159,11 @@ def _floor(best: ProtocolScore, design: Design, difference: float, needed: int |
     )
     gain = f" Showing a gain of {_points(difference)} takes {needed:,} problems."
     shown = "" if needed is None else gain
+    if best.solved is None:
+        return (
+            f"{lacks}.{shown} Compare held-out loss. {best.unanswered} of {best.n} texts hold no "
+            f"answer ({best.cut} cut by the token limit)."
+        )
     return (
         f"{lacks}.{shown} Compare held-out loss and step accuracy. {best.unanswered} of {misses} "
         f"misses hold no final answer ({best.cut} cut by the token limit), {cause}."
@@ -182,10 +191,11 @@ def _needed(design: Design, accuracy: float, difference: float) -> int | None:
 
 def _solves(best: ProtocolScore) -> str:
     low, high = 100 * best.interval.low, 100 * best.interval.high
-    return (
-        f"solves {best.solved} of {best.n} under {best.protocol}, {100 * best.accuracy:.1f} % "
-        f"[{low:.1f} to {high:.1f}]"
-    )
+    span = f"[{low:.1f} to {high:.1f}]"
+    if best.solved is None:
+        points = f"{100 * best.accuracy:.1f} points {span}"
+        return f"scores {points} on {best.n} problems under {best.protocol}"
+    return f"solves {best.solved} of {best.n} under {best.protocol}, {100 * best.accuracy:.1f} % {span}"
 
 
 def _sample(best: ProtocolScore, design: Design) -> str:

@@ -24,7 +24,8 @@ from paribus.errors import RunFailed, UserError
 from paribus.evaluation.scorers import scorers_of
 from paribus.evaluation.scoring import check_gold
 from paribus.planning.foresight import ASSUMED, Foresight, foresee
-from paribus.report.units import accuracy_cell
+from paribus.records import Measure
+from paribus.report.units import mean_cell, mean_heading
 from paribus.running.untuned import BASELINES, Candidate, plan_models, run_models
 from paribus.statistics.intervals import Interval
 from paribus.statistics.power import problems_needed
@@ -181,9 +182,9 @@ def _row(
 def _protocol(tested: ProtocolScore) -> dict[str, Any]:
     return {
         "protocol": tested.protocol,
-        "solved": tested.solved,
+        **({} if tested.solved is None else {"solved": tested.solved}),
         "n": tested.n,
-        "accuracy": tested.accuracy,
+        ("mean" if tested.solved is None else "accuracy"): tested.accuracy,
         "low": tested.interval.low,
         "high": tested.interval.high,
     }
@@ -191,17 +192,16 @@ def _protocol(tested: ProtocolScore) -> dict[str, Any]:
 
 def _show(planned: Sequence[Candidate], rows: Sequence[dict[str, Any]], console: Console) -> None:
     table = Table(box=None, pad_edge=False)
-    for heading in ("model", "protocol", "solved", "accuracy [95 % interval]"):
+    binary = all("accuracy" in tested for row in rows for tested in row["protocols"])
+    measure = Measure.SOLVED if binary else Measure.SCORE
+    for heading in ("model", "protocol", *["solved"] * binary, mean_heading(measure)):
         table.add_column(heading, overflow="fold")
     for row in rows:
         for tested in row["protocols"]:
             interval = Interval(tested["low"], tested["high"])
-            table.add_row(
-                escape(row["model"]),
-                tested["protocol"],
-                f"{tested['solved']} of {tested['n']}",
-                accuracy_cell(tested["accuracy"], interval),
-            )
+            counted = [f"{tested['solved']} of {tested['n']}"] if binary else []
+            mean = mean_cell(tested["accuracy" if binary else "mean"], interval, measure)
+            table.add_row(escape(row["model"]), tested["protocol"], *counted, mean)
     if table.row_count:
         console.print(table)
     for candidate, row in zip(planned, rows, strict=True):

@@ -19,9 +19,11 @@ from paribus.cli.console import PlainConsole
 from paribus.cli.plan_view import origins_table, show, verdict
 from paribus.config.load import Loaded
 from paribus.config.spec import RunSpec
+from paribus.config.task import task_of
 from paribus.design.arms import Arm
 from paribus.design.matrix import Design
 from paribus.errors import DamagedError, NotHere, ParibusError, UserError, joined
+from paribus.evaluation.scorers import scorers_of
 from paribus.planning.devices import Device, device
 from paribus.planning.foresight import Foresight, foresee
 from paribus.planning.inputs import prepare
@@ -257,6 +259,7 @@ def _foresight(loaded: Loaded, design: Design, arms: Sequence[PlannedArm]) -> Fo
         looks=loaded.config.looks or (),
         hypothesis=loaded.config.hypothesis,
         margin=_margin(loaded, design),
+        binary=scorers_of(task_of(design.arms[0].config)).binary,
     )
 
 

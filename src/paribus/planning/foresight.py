@@ -43,6 +43,8 @@ class Foresight:
         claimed: the smallest difference that the hypothesis names; None if it names none.
         margin: the smallest margin that is stated; None without one.
         equivalent: how often two arms that are truly equal would be shown equivalent within it.
+        binary: whether problems are solved or not. Scores between 0 and 1 vary less, and how much
+            is not known beforehand.
     """
 
     design: Design
@@ -52,6 +54,7 @@ class Foresight:
     claimed: float | None
     margin: float | None = None
     equivalent: float | None = None
+    binary: bool = True
 
     @property
     def level(self) -> float:
@@ -90,7 +93,7 @@ class Foresight:
         else:
             seen = (
                 f"With {given}, a difference of {100 * self.detectable:.1f} points or more is "
-                "shown 8 times in 10; smaller ones are likely to be missed."
+                f"shown 8 times in 10{self._unless_real}; smaller ones are likely to be missed."
             )
         if self.margin is None or self.equivalent is None:
             return seen
@@ -98,6 +101,10 @@ class Foresight:
             f"{seen} Two arms that are truly equal are shown equivalent within "
             f"{100 * self.margin:g} points {100 * self.equivalent:.0f} times in 100."
         )
+
+    @property
+    def _unless_real(self) -> str:
+        return "" if self.binary else ", if scores are 0 or 1, and a smaller one if they are not"
 
     @property
     def warning(self) -> str:
@@ -119,10 +126,12 @@ def foresee(
     hypothesis: str,
     looks: Sequence[int] = (),
     margin: float | None = None,
+    binary: bool = True,
 ) -> Foresight:
     """Return what `comparisons` pairs of arms over n problems can show.
 
-    `looks` are those declared, in seeds, the last at all `seeds`; `margin` is a share.
+    `looks` are those declared, in seeds, the last at all `seeds`; `margin` is a share; `binary`
+    says whether problems are solved or not.
     """
     comparisons, share = max(1, comparisons), shares(looks)[-1] if looks else 1.0
     design = Design(n=n, seeds=seeds, comparisons=comparisons / share)
@@ -136,4 +145,5 @@ def foresee(
         claimed=min(claimed, default=None),
         margin=margin,
         equivalent=margin and power_of_equivalence(design, ASSUMED, margin)[0],
+        binary=binary,
     )

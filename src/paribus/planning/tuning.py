@@ -126,13 +126,13 @@ def _read(spec: RunSpec, folder: RunFolder) -> Tried:
     result = read_result(folder.result)
     generations = read_generations(folder.generations(result.evaluation.protocol))
     scorers = scorers_of(task_of(spec.config), spec.config.evaluation.answer)
-    solved = sum(scorers.outcome(written) is Outcome.CORRECT for written in generations)
+    outcomes = [scorers.outcome(written) for written in generations]
     return Tried(
         learning_rate=rate,
         state=RunState.COMPLETE.value,
         fingerprint=fingerprint,
         nll_per_token=result.heldout.nll_per_token if result.heldout else None,
-        solved=solved,
+        solved=outcomes.count(Outcome.CORRECT) if scorers.binary else None,
         n=len(generations),
         seconds=result.seconds,
     )

@@ -93,7 +93,7 @@ def _trials(tuning: dict[str, ArmTuning]) -> Table:
             arm,
             rate(trial.learning_rate),
             nats(trial.nll_per_token),
-            f"{trial.solved} of {trial.n}" if trial.n else UNKNOWN,
+            UNKNOWN if trial.solved is None else f"{trial.solved} of {trial.n}",
             duration(trial.seconds),
             "chosen" if trial.learning_rate == row.chosen else _outcome(trial),
         ]

@@ -218,7 +218,8 @@ class Tried(Recorded):
         state: `complete` or `failed`, as a run's.
         fingerprint: of the trial's spec.
         nll_per_token: held-out loss in nats; None if it failed or is undefined.
-        solved: validation problems solved, by the main scorer; None if it failed.
+        solved: validation problems solved, by the main scorer; None if it failed, and by a
+            metric that is not binary.
         n: validation problems; None if it failed.
         seconds: of training and testing; None if it failed.
         error: why it failed, or None.
