@@ -62,6 +62,14 @@ def test_what_a_design_can_see():
     assert "data.test_size or seeds" in found.warning
 
 
+def test_scores_that_are_no_outcomes_are_said_to_need_less():
+    found = foresee(n=100, seeds=1, comparisons=8, hypothesis="", binary=False)
+    assert found.sentence.endswith(
+        "a difference of 20.4 points or more is shown 8 times in 10, if scores are 0 or 1, and a "
+        "smaller one if they are not; smaller ones are likely to be missed."
+    )
+
+
 def test_with_declared_looks_the_last_one_has_not_the_whole_level():
     """Six comparisons at 90 % of the level are 6.67 at all of it; the sentence counts six."""
     given = {"n": 1000, "seeds": 7, "comparisons": 6, "hypothesis": ""}

@@ -17,6 +17,7 @@ from scipy import stats
 from by_hand import generation
 from paribus.analysis.effects import effect_sentence
 from paribus.analysis.findings import Analysis, conclude, payload
+from paribus.analysis.headroom import judge_headroom, read_scores
 from paribus.analysis.reading import read_experiment
 from paribus.analysis.tables import Tables
 from paribus.analysis.wording import verdict_sentence
@@ -26,6 +27,7 @@ from paribus.files import read_json
 from paribus.records import Generation, Measure, Outcome
 from paribus.report.page import write_report
 from paribus.report.terminal import remarks, summary_table
+from paribus.statistics.power import Design
 from paribus.statistics.real.comparison import compare
 from paribus.store.experiments import read_description, write_description
 from paribus.store.layout import ExperimentFolder
@@ -156,6 +158,13 @@ TERMINAL = """
 
 could see: the difference that this pair would show 8 times in 10, by how
 the scores found vary; `paribus plan` assumed scores of 0 or 1."""
+
+
+def test_an_untuned_model_scores_points(folder):
+    (best,) = read_scores(folder.run("baseline", 0), scorers_of(stored_task(TASK)))
+    assert (best.solved, best.n, best.accuracy) == (None, 12, pytest.approx(11 / 84))
+    judged = judge_headroom([best], Design(n=200), 0.1)
+    assert judged.reason.startswith("scores 13.1 points [5.4 to 25.1] on 12 problems under ")
 
 
 def test_over_seeds_the_interval_is_the_crossed_one(tmp_path):

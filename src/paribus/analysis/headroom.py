@@ -195,7 +195,8 @@ def _solves(best: ProtocolScore) -> str:
     if best.solved is None:
         points = f"{100 * best.accuracy:.1f} points {span}"
         return f"scores {points} on {best.n} problems under {best.protocol}"
-    return f"solves {best.solved} of {best.n} under {best.protocol}, {100 * best.accuracy:.1f} % {span}"
+    share = f"{100 * best.accuracy:.1f} % {span}"
+    return f"solves {best.solved} of {best.n} under {best.protocol}, {share}"
 
 
 def _sample(best: ProtocolScore, design: Design) -> str:
