@@ -31,7 +31,7 @@ from paribus.config.load import load
 from paribus.config.spec import RunSpec
 from paribus.design.matrix import expand
 from paribus.evaluation.engine import decoder, likelihood
-from paribus.evaluation.engine import rows as drafts
+from paribus.evaluation.engine import decoding as drafts
 from paribus.evaluation.engine.generate import generate
 from paribus.evaluation.scoring import score
 from paribus.models.fast import blocked

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from decoding import FULL, NEW, STOPS, Ids, brief, prompts_of, wild
-from paribus.evaluation.engine import rows
+from paribus.evaluation.engine import decoding
+from paribus.evaluation.engine.decoding import LOOK, Draft, Luck, OpenText, Rules
 from paribus.evaluation.engine.generate import generate
-from paribus.evaluation.engine.rows import LOOK, Draft, Luck, OpenText, Rules
 from paribus.models.load import decoder_and_head
 from paribus.records import Stop
 
@@ -53,7 +53,7 @@ def test_more_is_guessed_where_guesses_come_true_and_reading_them_is_cheap(
     assert luck.number(rows) == number
 
 
-@pytest.mark.parametrize("free", [rows.FREE, rows.FREE_WITHOUT_TILES])
+@pytest.mark.parametrize("free", [decoding.FREE, decoding.FREE_WITHOUT_TILES])
 def test_luck_changes_with_the_text(free):
     """A batch whose guesses all fail, then come true, then fail: what is not guessed teaches
     nothing, so some guesses are made all the while.
@@ -75,9 +75,9 @@ def looping(tiny):
 
 
 def steps_and_texts(model, tokenizer, monkeypatch, numbers) -> tuple[int, list[tuple[str, int]]]:
-    monkeypatch.setattr(rows, "GUESSES", numbers)
+    monkeypatch.setattr(decoding, "GUESSES", numbers)
     for free in ("FREE", "FREE_WITHOUT_TILES"):  # as if tokens beside the first cost nothing
-        monkeypatch.setattr(rows, free, 10**6)
+        monkeypatch.setattr(decoding, free, 10**6)
     passes: list[int] = []
     handle = decoder_and_head(model)[0].register_forward_pre_hook(
         lambda _module, _args, kwargs: passes.append(kwargs["input_ids"].shape[1]), with_kwargs=True

@@ -26,8 +26,8 @@ from decoding import (
     wild,
 )
 from paribus.evaluation.engine import generate as module
+from paribus.evaluation.engine.decoding import OpenText, Rules
 from paribus.evaluation.engine.generate import measure
-from paribus.evaluation.engine.rows import OpenText, Rules
 from paribus.evaluation.final import final
 from paribus.models.load import decoder_and_head, for_inference
 from paribus.records import Stop

@@ -2,7 +2,7 @@
 
 import pytest
 
-from paribus.evaluation.engine.rows import OpenText, Rules
+from paribus.evaluation.engine.decoding import OpenText, Rules
 from paribus.evaluation.mistakes import annotated_steps
 from paribus.records import Stop
 from paribus.testing.tiny import tiny_tokenizer

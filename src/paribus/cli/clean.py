@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from paribus.cli.console import PlainConsole, table_of
-from paribus.cli.places import experiment_folder
+from paribus.cli.folders import experiment_folder
 from paribus.errors import StoreError
 from paribus.store.clean import Leftover, Place, cache_place, encodings_place, places_in
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from paribus.cli.console import PlainConsole
-from paribus.cli.places import experiment_folder
+from paribus.cli.folders import experiment_folder
 from paribus.config.load import load, typed
 from paribus.design.questions import ask, ask_for_scorer
 from paribus.errors import DamagedError, UserError

@@ -18,7 +18,7 @@ from rich.table import Table
 
 from paribus.cli.arguments import command
 from paribus.cli.console import PlainConsole, captioned, table_of
-from paribus.cli.places import experiment_folder
+from paribus.cli.folders import experiment_folder
 from paribus.errors import StoreError
 from paribus.store.experiments import read_description
 from paribus.store.layout import ExperimentFolder, RunFolder

@@ -8,7 +8,7 @@ places while the others continue; when no problem waits any more, the batch shri
 that of `batch_size` rows, however many problems there are.
 
 Forward passes and the cache are in `decoder`. What a row writes, where it stops, and which tokens
-are guessed for it are in `rows`.
+are guessed for it are in `decoding`.
 """
 
 import time
@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from paribus.evaluation.engine.decoder import Decoder
-from paribus.evaluation.engine.rows import Luck, OpenText, Rules, free_tokens
+from paribus.evaluation.engine.decoding import Luck, OpenText, Rules, free_tokens
 from paribus.models.device import peak_memory_bytes, reset_peak_memory
 from paribus.prompts.encode import Prompt, shared_length
 from paribus.records import Generation, Stop
@@ -45,7 +45,7 @@ def generate(  # noqa: PLR0913  # what an engine needs to know
 
     `on_batch` is called with the number of problems done so far, whenever some get done.
     `calculator` completes every `<<EXPRESSION=` that has a value; its tokens count in `num_tokens`
-    and in `max_new_tokens`. A text ends at any of `until`; see `rows.Rules`.
+    and in `max_new_tokens`. A text ends at any of `until`; see `decoding.Rules`.
     """
     rules = Rules(
         tokenizer=tokenizer,

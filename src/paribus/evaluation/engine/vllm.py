@@ -5,7 +5,7 @@
         generations = generate_by_vllm(continued, tokenizer, prompts, stop_ids=…, …)
 
 vLLM only continues token ids (`vllm_process`). Where a text ends and what the calculator adds is
-decided here, by the rules of `rows` that also end our own engine's texts. So that a text that
+decided here, by the rules of `decoding` that also end our own engine's texts. So that a text that
 has ended is not continued for long, it is looked at every `ROUND` tokens; vLLM keeps what it has
 computed of it until the next round.
 """
@@ -25,7 +25,7 @@ from typing import IO, Any
 import torch
 
 from paribus.errors import RunFailed
-from paribus.evaluation.engine.rows import OpenText, Rules
+from paribus.evaluation.engine.decoding import OpenText, Rules
 from paribus.prompts.encode import Prompt
 from paribus.records import Generation
 

@@ -290,7 +290,7 @@ RULES: tuple[Rule, ...] = (
         ),
         why="Decoding stops after evaluation.max_new_tokens, and GSM8K's answer comes last.",
         evidence=(
-            "read in evaluation/engine/rows: a row that reaches the limit stops with `length`",
+            "read in evaluation/engine/decoding: a row that reaches the limit stops with `length`",
             "the same fault in training libraries, which cut examples: huggingface/trl#6320",
         ),
         instead="Raise evaluation.max_new_tokens above the longest gold solution.",
