@@ -19,6 +19,7 @@ COLOURS = ("red", "dark red", "C", "blue")
 EXACT: list[tuple[dict[str, Any], str, tuple[str, ...], float | None]] = [
     ({}, "refund", ("refund",), 1.0),
     ({}, " refund\n", ("refund",), 1.0),
+    ({}, "refund", (" refund ",), 1.0),
     ({}, "Refund", ("refund",), 0.0),
     ({}, "refund.", ("refund",), 0.0),
     ({}, "", ("refund",), None),

@@ -159,7 +159,7 @@ BROKEN = {  # what the third line of train.jsonl holds: what is said of it
     b'{"question": "Caf\xe9?", "answer": "#### 1"}': r":3: not in UTF-8: byte 0xe9",
     b'["Q", "#### 1"]': r"train\.jsonl:3: not an object",
     b'{"question": "Q"}': r":3: there is no column 'answer'",
-    b'{"question": " ", "answer": "#### 1"}': r":3: question gives ' ', which is not text or blank",
+    b'{"question": " ", "answer": "#### 1"}': r":3: question gives ' ', which is blank",
     b'{"question": "Q", "answer": {"n": 5}}': r":3: doc_to_target gives {'n': 5}, which is not",
     b'{"question": "Q", "answer": "It is 5."}': r":3: the solution does not end in '#### N' "
     r"on its own line but in 'It is 5\.'",

@@ -312,7 +312,9 @@ def _place(location: tuple[int | str, ...]) -> str:
 def _worded(item: Any) -> str:
     key = ".".join(str(part) for part in item["loc"])
     value = item["input"]
-    return f"{key}={value!r:.60} does not fit: {item['msg'][0].lower()}{item['msg'][1:]}"
+    text = f"{item['msg'][0].lower()}{item['msg'][1:]}".replace("a valid array", "a list")
+    text = text.replace("an object", "a mapping, as in {metric: exact_match}")
+    return f"{key}={value!r:.60} does not fit: {text}"
 
 
 def _key_faults(values: Mapping[Any, Any]) -> list[tuple[str, str]]:

@@ -152,14 +152,14 @@ def _matching(name: str, folder: Path, remedy: str) -> list[Path]:
         return [path]
     if path.is_dir():
         matching = sorted(p for p in path.iterdir() if p.name.endswith(_SUFFIXES) and p.is_file())
-        wanted = f", with a name that ends in {', '.join(_SUFFIXES)}"
+        missing = f"no file in the folder {path} has a name that ends in {', '.join(_SUFFIXES)}"
     else:
         # A pattern may begin at the root, which Path.glob refuses.
         names = glob.glob(str(path), recursive=True)  # noqa: PTH207
         matching = sorted(filter(Path.is_file, map(Path, names)))
-        wanted = ""
+        missing = f"there is no file {path}"
     if not matching:
-        raise DataError(f"there is no file {path}{wanted}", remedy)
+        raise DataError(missing, remedy)
     return matching
 
 
@@ -249,8 +249,9 @@ def _text(value: Any, key: str, where: str) -> str:
     is_text = isinstance(value, str | int | float) and not isinstance(value, bool)
     if not is_text or not str(value).strip():
         raise DataError(
-            f"{where}: {key} gives {value!r:.60}, which is not text or blank",
-            "fix or remove the line, or correct the template in the task",
+            f"{where}: {key} gives {value!r:.60}, which is {'blank' if is_text else 'not text'}",
+            f"fix or remove the line, correct {key} in the task file, or leave out such rows by "
+            "`where: CONDITION`",
         )
     return str(value)
 

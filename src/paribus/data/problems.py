@@ -97,7 +97,7 @@ def load_problems(task: Task, data: DataConfig, seed: int) -> ProblemSet:
     tests = _draw(distinct_tests, data.test_size)
     test_ids = {problem.id for problem in tests}
     pool = [problem for problem in distinct if problem.id not in test_ids]
-    train, validation, shots = _divide(pool, data)
+    train, validation, shots = _divide(pool, data, len(distinct))
     return ProblemSet(
         train=tuple(train),
         test=tuple(tests),
@@ -223,16 +223,17 @@ def _with_solutions(
 
 
 def _divide(
-    pool: list[Problem], data: DataConfig
+    pool: list[Problem], data: DataConfig, read: int
 ) -> tuple[list[Problem], list[Problem], list[Problem]]:
-    """Return train, validation and shots. Raises DataError if the pool is too small."""
+    """Return train, validation and shots. Raises DataError if the pool, of all `read`, is small."""
     size = 1 if data.train_size == "all" else data.train_size
     needed = size + FEW_SHOTS + data.validation_size
     if needed > len(pool):
+        tests = f": {read - len(pool)} of {read} are test problems" if len(pool) < read else ""
         raise DataError(
             f"data.train_size: {needed} distinct problems are needed ({size} to train on, "
             f"{FEW_SHOTS} as solved examples, {data.validation_size} for data.validation_size) "
-            f"and {len(pool)} are there",
+            f"and {len(pool)} are there{tests}",
             "lower data.train_size or data.validation_size, or give more training problems",
         )
     first_shot, rest, further = pool[0], pool[1 : 1 - FEW_SHOTS], pool[1 - FEW_SHOTS :]

@@ -32,7 +32,9 @@ from paribus.files import KeyTwiceError, open_file, parse_json
 MEND = "fix or remove the line"
 ENCODE = "save the whole file as UTF-8: iconv -f latin1 -t utf-8 IN > OUT; from Windows: -f cp1252"
 ROW_KEYS = {"question", "completion", "problem_id"}
-"""Every row has one of them, but for lm-eval's, which has a `doc`."""
+"""Every row of generations or gold has one of them, but for lm-eval's, which has a `doc`."""
+_TURNS = {"messages", "conversations"}
+"""Columns of a row that are lists of objects."""
 _HALF = re.compile("[\ud800-\udfff]")
 _PLAIN = re.compile("[A-Za-z_][A-Za-z0-9_]*").fullmatch
 
@@ -87,7 +89,7 @@ def begun(text: bytes) -> dict[str, Any] | None:
 
 def check_unwrapped(where: str, only: dict[str, Any]) -> None:
     """Raise DataError if the one object of a file is not a row, but holds the rows."""
-    keys = None if (ROW_KEYS | {"doc"}) & only.keys() else _way_to_rows(only)
+    keys = None if (ROW_KEYS | _TURNS | {"doc"}) & only.keys() else _way_to_rows(only)
     if keys:
         steps = "".join(f".{key}" if _PLAIN(key) else f"[{json.dumps(key)}]" for key in keys)
         program = shlex.quote(("" if steps.startswith(".") else ".") + steps + "[]")
@@ -203,7 +205,7 @@ def _text_rows(file: IO[bytes], path: Path, *, table: bool) -> Iterator[Row]:
         if text:
             row = _first_object(first, file, path, number)
             second = next(more, None)
-            if second is None and not table:
+            if second is None:
                 check_unwrapped(*row)
             yield row
             more = chain([second] if second else [], more)

@@ -105,9 +105,11 @@ def _inside(path: str, row: Mapping[str, Any], where: str) -> Any:
         try:
             value = value[int(step)] if isinstance(value, list) else value[step]
         except (LookupError, ValueError, TypeError) as error:
+            what = f"there is no column {path!r}"
+            within = f": nothing is under {step!r}" if step != path else ""
             raise DataError(
-                f"{where}: there is no column {path!r}: nothing is under {step!r}",
-                f"fix or remove the line, or name one of its columns in the task: {_listed(row)}",
+                f"{where}: {what}{within}; its columns are {_listed(row)}",
+                "fix or remove the line, or name one of these columns in the task file",
             ) from error
     return value
 

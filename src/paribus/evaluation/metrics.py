@@ -26,13 +26,13 @@ included. Its other metrics score a whole corpus (`bleu`, `chrf`, `ter`, `mcc`),
 is that of its tasks of questions and answers: its own `f1` is one of classes, over all texts.
 
 A text counts up to the task's `until`. Several gold answers are as good as one. Without a
-`filter_list` blanks at the ends of a text are dropped: lm-eval keeps them, and scores `" refund"`
-as wrong wherever the tokenizer puts the blank before the word into the text.
+`filter_list` blanks at the ends of a text and of gold are dropped: lm-eval keeps them, and scores
+`" refund"` as wrong wherever the tokenizer puts the blank before the word into the text.
 """
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -59,7 +59,7 @@ class Metric:
         name: unique in the task: `exact_match`, or `strict-match/exact_match` where the task has
             several entries in its filter_list.
         scorer: what reads the text.
-        filters: what it goes through first; None drops blanks at its ends.
+        filters: what it goes through first; None drops blanks at its ends, and at gold's.
         until: texts that end an answer.
     """
 
@@ -82,9 +82,21 @@ class Metric:
         for end in self.until:
             text = text.partition(end)[0]
         if self.filters is None:
-            return self.scorer.score(text.strip(), generation)
+            return self.scorer.score(text.strip(), _without_blanks(generation))
         answer = filtered(text, self.filters, generation.choices)
         return None if answer is None else self.scorer.score(answer, generation)
+
+
+def _without_blanks(generation: Generation) -> Generation:
+    """Return `generation` with no blanks at the ends of its gold answers and choices."""
+    if generation.choice_nlls:  # nothing was written, and acc_norm counts a choice's characters
+        return generation
+    return replace(
+        generation,
+        answer=generation.answer.strip(),
+        answers=tuple(answer.strip() for answer in generation.answers),
+        choices=tuple(choice.strip() for choice in generation.choices),
+    )
 
 
 class Number(Scorer):

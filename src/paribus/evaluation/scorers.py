@@ -16,10 +16,10 @@ from json import dumps, loads
 from pathlib import Path
 
 from paribus.config.task import Task
-from paribus.errors import ConfigError
+from paribus.errors import ConfigError, DataError
 from paribus.evaluation.metrics import Metric, metrics_of
 from paribus.evaluation.scoring import SCORERS, score
-from paribus.records import AnswerStyle, Generation, Measure, Outcome, Stop
+from paribus.records import AnswerStyle, Generation, Measure, Outcome, Problem, Stop
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,3 +149,41 @@ def _metrics(stated: str) -> tuple[Metric, ...]:
     """Return the metrics that a task states; kept, as one may have a process of its own."""
     metric_list, filter_list, until, folder = loads(stated)
     return metrics_of(metric_list, filter_list, until=tuple(until), folder=Path(folder))
+
+
+_TRIED = 50
+"""Gold solutions that are scored before any compute is spent."""
+
+
+def check_scored(scorers: Scorers, problems: Sequence[Problem]) -> None:
+    """Raise DataError if the main scorer gives each of the first gold solutions 0.
+
+    They are scored as if a model had written them: no model could be better. Raises UserError as
+    the scorer does.
+    """
+    tried = problems[:_TRIED]
+    if any(scorers.value(_as_written(problem)) > 0 for problem in tried):
+        return
+    first = tried[0]
+    raise DataError(
+        f"{first.where}: the metric {scorers.main} gives 0 to the gold solution itself, "
+        f"{first.solution[:60]!r}, compared with {first.answer[:60]!r}; so with all of {len(tried)}"
+        " that were tried",
+        "correct metric_list, filter_list, generation_kwargs.until or doc_to_target in the task",
+    )
+
+
+def _as_written(problem: Problem) -> Generation:
+    return Generation(
+        problem_id=problem.id,
+        question=problem.question,
+        answer=problem.answer,
+        prompt_sha256="",
+        text=problem.solution,
+        num_tokens=0,
+        stop=Stop.STOP_TOKEN,
+        solution=problem.solution,
+        answers=problem.answers,
+        choices=problem.choices,
+        document=problem.document,
+    )

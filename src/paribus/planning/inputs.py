@@ -20,6 +20,7 @@ from paribus.config.schema import ArmConfig
 from paribus.config.task import task_of
 from paribus.data.problems import ProblemSet, load_problems
 from paribus.errors import DataError, ModelError, NotHere, PromptError
+from paribus.evaluation.scorers import check_scored, scorers_of
 from paribus.evaluation.scoring import check_gold
 from paribus.models.configs import read_config
 from paribus.models.source import ModelSource, context_length, find_model, vocabulary
@@ -172,8 +173,10 @@ def prepare(config: ArmConfig, seed: int, *, trial: bool = False) -> Inputs:
     problems = load_problems(task, config.data, seed)
     if task.scores_numbers:
         check_gold(problems.read, style=_taught(config))
+    scorers = scorers_of(task)
     if not task.preset and task.output_type != "multiple_choice":
         _check_ends_in_gold(problems, task.until)
+        check_scored(scorers, problems.test)
     _check_packages(config)
     source = _source(config.model, config.revision)
     frame = frame_of(task.of(config.data.variant))
