@@ -100,12 +100,25 @@ def task_of_rows(folder: Path, rows: list[dict[str, Any]]) -> dict[str, Any]:
             },
         ),
         (
+            [
+                {"question": t, "A": "yes", "B": "no", "C": f"{i}", "answer": "ABC"[i % 3]}
+                for i, t in enumerate(texts())
+            ],
+            {
+                "doc_to_text": "Question: {{ question }}\nChoices: {{ [A, B, C] | join(', ') }}\n"
+                "Answer:",
+                "doc_to_choice": "{{ [A, B, C] }}",
+                "doc_to_target": "{{ 'ABCDEFGHIJKLMNOPQRSTUVWXYZ'.index(answer) }}",
+                "output_type": "multiple_choice",
+            },
+        ),
+        (
             [{"question": "Who?", "context": t, "answer": f"at {t}"} for t in texts()],
             {"doc_to_text": "Context: {{ context }}\nQuestion: {{ question }}\nAnswer:"},
         ),
     ],
     ids=["labels", "blanks in a name", "0 and 1", "blanks", "true and false", "a gap", "numbers",
-         "json", "long", "choices", "context"],
+         "json", "long", "choices", "letters", "context"],
 )  # fmt: skip
 def test_rows_become_a_task(rows, expected, tmp_path):
     task = task_of_rows(tmp_path, rows)
@@ -170,6 +183,7 @@ def test_tests_are_held_out_where_there_is_no_file_of_them(tmp_path):
         ("PK\x03\x04", (), "rows.csv is a zip archive, or a sheet of Excel", "save it as CSV"),
         ("text,label\na,b\n", ("--test", "other.csv"), "other.csv:2: no column 'label', as the "
          "training rows have; its columns are text, class", "the columns of the training file"),
+        ("text,label\na,b\n", ("--into", "rows.csv"), "--into rows.csv is a file", "name a folder"),
         ("text,label\na,b\n", ("--name", "a b"), "--name 'a b' cannot name", "letters"),
     ],
 )  # fmt: skip

@@ -60,6 +60,8 @@ def init(train: str, test: str | None, model: str, name: str, folder: Path) -> i
             f"--name {name[:60]!r} cannot name an experiment",
             "use letters, digits, dots, - and _, up to 64, a letter or digit first",
         )
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"--into {folder} is a file", "name a folder")
     files = (folder / f"{name}_task.yaml", folder / f"{name}.yaml")
     for file in files:
         if file.exists():

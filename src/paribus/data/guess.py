@@ -9,8 +9,10 @@ what stands in them. How answers are scored follows from the answers.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
+from string import ascii_uppercase
 from typing import Any
 
 from paribus.config.task import Task, stored_task
@@ -76,11 +78,14 @@ def guess_task(name: str, train: Files, test: Files | None) -> Guess:
     rows = train.rows()
     if not rows:
         raise DataError(f"{train.named} is empty", "give a file with at least one row")
-    layout = _known_layout(rows[0])
-    columns = _columns(rows) if layout is None else ()
-    needed = layout.columns if layout else columns
-    frame = _frame_of(layout, rows) if layout else _frame(columns, rows)
-    used = _columns_of(layout, rows[0][1]) if layout else columns
+    layout = _known_layout(rows)
+    if layout is not None:
+        needed, used = layout.columns, _columns_of(layout, rows[0][1])
+        frame = _frame_of(layout, rows)
+    else:
+        columns = _columns(rows)
+        needed = used = tuple(columns)
+        frame = _frame(columns, rows)
     if test is not None:
         _check_columns(needed, test)
     frame |= _gaps(needed, rows)
@@ -95,7 +100,7 @@ def guess_task(name: str, train: Files, test: Files | None) -> Guess:
         answers=answers,
         train=len({problem.id for problem in problems}),
         test=len({problem.id for problem in tests}),
-        used=tuple(used),
+        used=used,
         unused=tuple(column for column in rows[0][1] if column not in used),
         sample=problems[0],
         longest=_length(longest),
@@ -106,15 +111,17 @@ def _length(problem: Problem) -> int:
     return len((problem.prompt + problem.solution).encode(errors="replace"))
 
 
-def _known_layout(first: Row) -> Layout | None:
-    """Return the layout of a row; None if it has none, or one that would leave out its context."""
-    where, row = first
+def _known_layout(rows: Sequence[Row]) -> Layout | None:
+    """Return the layout of the rows; None if they have none, or one that would leave out much."""
+    where, row = rows[0]
     try:
         layout = layout_of(row, where)
     except DataError:
         return None
-    in_frame = layout.conversation or layout.name in ("prompt/completion", "Alpaca")
-    return layout if in_frame or not any(c.lower() in CONTEXTS for c in row) else None
+    if layout.conversation or layout.name in ("prompt/completion", "Alpaca"):
+        return layout
+    more = any(c.lower() in CONTEXTS for c in row) or _columns_of_choices(list(row), rows)
+    return None if more else layout
 
 
 def _columns_of(layout: Layout, row: Mapping[str, Any]) -> tuple[str, ...]:
@@ -134,11 +141,22 @@ def _frame_of(layout: Layout, rows: Sequence[Row]) -> dict[str, Any]:
     return keys | ({} if layout.delimiter == " " else {"target_delimiter": layout.delimiter})
 
 
-def _columns(rows: Sequence[Row]) -> tuple[str, ...]:
-    """Return the columns that are used: contexts, what is asked, choices, what is answered."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Columns:
+    """Columns by what they hold; `choices` is one of lists, or several called A, B, C, …"""
+
+    asked: tuple[str, ...]
+    choices: tuple[str, ...]
+    target: str
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((*self.asked, *self.choices, self.target))
+
+
+def _columns(rows: Sequence[Row]) -> _Columns:
     where, first = rows[0]
     filled = [c for c in first if any(row.get(c) not in (None, "") for _, row in rows)]
-    choices = [c for c in filled if all(_is_list_of_texts(row.get(c)) for _, row in rows)]
+    choices = _columns_of_choices(filled, rows)
     others = [c for c in filled if c not in choices]
     target = _named(others, TARGETS) or _least_varied(others, rows)
     texts = [c for c in others if c != target and isinstance(first[c], str)]
@@ -150,7 +168,13 @@ def _columns(rows: Sequence[Row]) -> tuple[str, ...]:
             "name them text and label, or write the task file yourself: docs/tasks.md",
         )
     contexts = [c for c in texts if c.lower() in CONTEXTS and c != text]
-    return (*contexts, text, *choices[:1], target)
+    return _Columns(asked=(*contexts, text), choices=choices, target=target)
+
+
+def _columns_of_choices(columns: Sequence[str], rows: Sequence[Row]) -> tuple[str, ...]:
+    lists = [c for c in columns if all(_is_list_of_texts(row.get(c)) for _, row in rows)]
+    letters = tuple(takewhile(columns.__contains__, ascii_uppercase))
+    return tuple(lists[:1]) or (letters if len(letters) > 1 else ())
 
 
 def _is_list_of_texts(value: Any) -> bool:
@@ -189,24 +213,33 @@ def _check_columns(used: Sequence[str], test: Files) -> None:
         )
 
 
-def _frame(columns: Sequence[str], rows: Sequence[Row]) -> dict[str, Any]:
+def _frame(columns: _Columns, rows: Sequence[Row]) -> dict[str, Any]:
     """Return templates over `columns`."""
-    *asked, target = columns
-    first = rows[0][1]
-    choices = [c for c in asked if isinstance(first[c], list)]
-    values = {c: f"{_value(c)} | join(', ')" if c in choices else _value(c) for c in asked}
-    lines = [f"{_title(c)}: {{{{ {value} }}}}" for c, value in values.items()]
-    frame: dict[str, Any] = {
-        "doc_to_text": "\n".join([*lines, f"{'Answer' if choices else _title(target)}:"]),
-        "doc_to_target": _target(target, [row.get(target) for _, row in rows]),
+    golds = [row.get(columns.target) for _, row in rows]
+    values = {column: _value(column) for column in columns.asked}
+    answered, choosing = _title(columns.target), dict[str, Any]()
+    target = _target(columns.target, golds)
+    if columns.choices:
+        first, *more = columns.choices
+        of_row = f"[{', '.join(columns.choices)}]" if more else _value(first)
+        values["choices" if more else first] = f"{of_row} | join(', ')"
+        choosing = {
+            "doc_to_choice": f"{{{{ {of_row} }}}}" if more else first,
+            "output_type": "multiple_choice",
+        }
+        answered = "Answer"
+        if all(isinstance(gold, str) and gold in (*ascii_uppercase, "") for gold in golds):
+            target = f"{{{{ '{ascii_uppercase}'.index({_value(columns.target)}) }}}}"
+    lines = [f"{_title(name)}: {{{{ {value} }}}}" for name, value in values.items()]
+    return {
+        "doc_to_text": "\n".join([*lines, f"{answered}:"]),
+        "doc_to_target": target,
         "question": "\n".join(f"{{{{ {value} }}}}" for value in values.values()),
+        **choosing,
     }
-    if choices:
-        frame |= {"doc_to_choice": choices[0], "output_type": "multiple_choice"}
-    return frame
 
 
-def _gaps(columns: Sequence[str], rows: Sequence[Row]) -> dict[str, Any]:
+def _gaps(columns: Iterable[str], rows: Sequence[Row]) -> dict[str, Any]:
     """Return the condition that leaves out rows in which one of `columns` is empty."""
     gaps = [c for c in columns if any(row.get(c) in (None, "") for _, row in rows)]
     return {"where": " and ".join(map(_value, gaps))} if gaps else {}
