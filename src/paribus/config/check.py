@@ -205,11 +205,22 @@ def _idle_problems(
     value = {key: flat.get(key, default) for key, default in ARM_DEFAULTS.items() if key not in bad}
     schedule, lowest = (value.get(f"training.{key}") for key in ("schedule", "min_learning_rate"))
     lines = []
-    if lowest and schedule in ("linear", "constant"):
+    if lowest and schedule in ("linear", "constant", "inverse_sqrt"):
         lines.append(
             f"{find_origin('training.min_learning_rate', origins)}: {arm}"
             f"training.min_learning_rate={lowest} is ignored by training.schedule={schedule!r};"
             " set training.schedule=cosine or training.min_learning_rate=0"
+        )
+    if value.get("training.decay") is not None and schedule != "wsd":
+        lines.append(
+            f"{find_origin('training.decay', origins)}: {arm}training.decay is the share over "
+            f"which training.schedule='wsd' falls, and the schedule is {schedule!r}; set "
+            "training.schedule=wsd or training.decay=null"
+        )
+    if schedule == "inverse_sqrt" and not value.get("training.warmup"):
+        lines.append(
+            f"{find_origin('training.warmup', origins)}: {arm}training.schedule='inverse_sqrt' "
+            "falls from the end of the warm-up, and training.warmup is 0; set training.warmup=0.03"
         )
     generated = value.get("task") == GENERATED
     if value.get("data.group_by") is not None and generated:

@@ -121,14 +121,21 @@ class TrainingConfig:
     much."""
     min_learning_rate: Annotated[float, Field(ge=0, le=1e38)] = 0.0
     """Where the schedule ends."""
-    schedule: Literal["cosine", "linear", "constant"] = "cosine"
-    """Shape of the decay after warm-up."""
+    schedule: Literal["cosine", "linear", "constant", "inverse_sqrt", "wsd"] = "cosine"
+    """Shape of the learning rate after warm-up, as in transformers. `inverse_sqrt` falls with the
+    square root of the step and needs a warm-up; `wsd` is constant and falls at the end."""
+    decay: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Share of the steps over which `wsd` falls; null: 0.2."""
     warmup: Fraction = 0.03
     """Share of the steps over which the learning rate rises from zero."""
     weight_decay: NonNegative = 0.01
     """Decoupled weight decay; not on norms and biases."""
     max_grad_norm: Positive = 1.0
     """Gradients are scaled down to this norm."""
+    beta1: Fraction | None = None
+    """AdamW's decay rate of the gradient's mean; null: 0.9."""
+    beta2: Fraction | None = None
+    """AdamW's decay rate of the gradient's square; null: 0.999."""
     optimizer: Literal["adamw", "adamw_8bit"] = "adamw"
     """AdamW by torch, or with 8-bit states by bitsandbytes."""
     precision: Precision | Literal["auto"] = "auto"

@@ -49,6 +49,9 @@ _LATER_KEYS: dict[str, Callable[[ArmConfig], Any]] = {
     "quantization": lambda config: config.quantization,
     "prompt.template": lambda config: config.prompt.template,
     "prompt.system": lambda config: config.prompt.system,
+    "training.decay": lambda config: config.training.decay,
+    "training.beta1": lambda config: config.training.beta1,
+    "training.beta2": lambda config: config.training.beta2,
 }
 """Keys that identities hold only where they say something."""
 _GENERATED_ONLY = ("data.min_steps", "data.max_steps", "data.max_number")
@@ -128,7 +131,8 @@ def _unread(config: ArmConfig, *, trial: bool) -> list[str]:
     if config.method != "lora":
         keys.append("lora")
     for key, value in _LATER_KEYS.items():
-        if value(config) is None:  # earlier versions wrote no such key
+        untrained = config.method == "none" and key.startswith("training.")
+        if value(config) is None and not untrained:  # earlier versions wrote no such key
             keys.append(key)
     if config.evaluation.engine == "paribus":
         keys.append("evaluation.engine")

@@ -147,7 +147,11 @@ _SCHEDULES = {
     "cosine": "cosine_with_min_lr",
     "linear": "linear",
     "constant": "constant_with_warmup",
+    "inverse_sqrt": "inverse_sqrt",
+    "wsd": "warmup_stable_decay",
 }
+USUAL_DECAY, USUAL_BETAS = 0.2, (0.9, 0.999)
+"""What `training.decay`, `beta1` and `beta2` are where the experiment states nothing."""
 _OPTIMIZERS = {"adamw": "adamw_torch_fused", "adamw_8bit": "adamw_bnb_8bit"}
 
 
@@ -210,6 +214,26 @@ def train(
     return cost(records, *count_parameters(model))
 
 
+def _shape(config: TrainingConfig, num_steps: int) -> dict[str, Any]:
+    """Return what a schedule must know beyond its steps and its warm-up."""
+    if config.schedule == "cosine":
+        return {"min_lr": config.min_learning_rate}
+    if config.schedule == "wsd":
+        share = USUAL_DECAY if config.decay is None else config.decay
+        return {
+            "num_decay_steps": min(
+                round(share * num_steps), num_steps - warmup_steps(config, num_steps)
+            ),
+            "min_lr_ratio": config.min_learning_rate / config.peak_rate,
+        }
+    return {}
+
+
+def warmup_steps(config: TrainingConfig, num_steps: int) -> int:
+    """Return the steps over which the learning rate rises from zero."""
+    return round(config.warmup * num_steps)
+
+
 def arguments(
     config: TrainingConfig, num_steps: int, seed: int, device: torch.device, folder: Path
 ) -> TrainingArguments:
@@ -225,13 +249,13 @@ def arguments(
         gradient_accumulation_steps=config.batch_size // config.pass_size,
         learning_rate=config.peak_rate,
         lr_scheduler_type=_SCHEDULES[config.schedule],
-        lr_scheduler_kwargs=(
-            {"min_lr": config.min_learning_rate} if config.schedule == "cosine" else {}
-        ),
-        warmup_steps=round(config.warmup * num_steps),
+        lr_scheduler_kwargs=_shape(config, num_steps),
+        warmup_steps=warmup_steps(config, num_steps),
         weight_decay=config.weight_decay,
         max_grad_norm=config.max_grad_norm,
         optim=_OPTIMIZERS[config.optimizer],
+        adam_beta1=USUAL_BETAS[0] if config.beta1 is None else config.beta1,
+        adam_beta2=USUAL_BETAS[1] if config.beta2 is None else config.beta2,
         **recomputing,
         bf16=False,  # autocast is applied where the loss is computed, for every arm alike
         use_cpu=device.type == "cpu",
