@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -163,6 +164,17 @@ def test_what_is_written_is_planned_as_it_is(tmp_path, tiny):
     assert again.returncode == 2
     assert "new/intent_task.yaml exists already; nothing was written" in again.stderr
     assert "--name" in again.stderr
+
+
+def test_the_page_shows_what_is_written(tmp_path):
+    root = Path(__file__).parents[1]
+    for name in ("intent_train.csv", "intent_test.csv"):
+        shutil.copy(root / "examples" / "data" / name, tmp_path)
+    words = ("init", "--train", "intent_train.csv", "--test", "intent_test.csv")
+    page = (root / "docs" / "your-own-data.md").read_text(encoding="utf-8")
+    assert f"paribus {' '.join(words)}\n\n{paribus(*words, cwd=tmp_path).stdout}```" in page
+    for name in ("intent_task.yaml", "intent.yaml"):
+        assert f"```yaml\n{(tmp_path / name).read_text()}```" in page
 
 
 def test_tests_are_held_out_where_there_is_no_file_of_them(tmp_path):

@@ -247,7 +247,7 @@ def _decoded(content: bytes, encoding: str, path: Path) -> str:
     try:
         return content.decode(encoding)
     except UnicodeDecodeError as error:
-        message = f"{path} begins as {encoding.upper()} and is none: {fault(error)}"
+        message = f"{path} is not in {encoding.upper()}: {fault(error)}"
         raise DataError(message, ENCODE) from error
 
 
