@@ -159,7 +159,7 @@ CAUSES: dict[str, tuple[bytes, str, str]] = {  # content, what is said, the reme
     "zip in gzip": (gzip.compress(b"PK\x03\x04" + b"\0" * 40), "is a zip archive", "unpack it"),
     "zstd": (b"\x28\xb5\x2f\xfd" + b"\0" * 40, "is packed by zstd", "unpack it: zstd -d"),
     "Arrow": (b"ARROW1\0\0", "is an Arrow file", "Parquet or JSON lines"),
-    "half of UTF-16": (b"\xff\xfe" + "{}".encode("utf-16-le")[:-1], "begins as UTF-16", "UTF-8"),
+    "half of UTF-16": (b"\xff\xfe" + "{}".encode("utf-16-le")[:-1], "not in UTF-16", "UTF-8"),
     "latin-1": (
         '{"id": 0, "completion": "é"}'.encode("latin-1"),
         ":1: not in UTF-8: byte 0xe9",
@@ -171,7 +171,7 @@ CAUSES: dict[str, tuple[bytes, str, str]] = {  # content, what is said, the reme
         ":2: not in UTF-8: byte 0xfc at 25, ",
         "save the whole file as UTF-8: iconv -f latin1 -t utf-8 IN > OUT",
     ),
-    "latin-1 CSV": ("id,completion\n0,é".encode("latin-1"), "begins as UTF-8 and is", "as UTF-8"),
+    "latin-1 CSV": ("id,completion\n0,é".encode("latin-1"), "not in UTF-8: byte", "as UTF-8"),
     "ELF": (b"\x7fELF\x02\x01\x01\0\0\0\0\0", "x.jsonl is binary, not text", "Parquet"),
     "safetensors": (b"P\4\0\0\0\0\0\0" + b'{"a": 1}', "x.jsonl is binary, not text", "Parquet"),
     "JPEG": (b"\xff\xd8\xff\xe0\x00\x10JFIF", "x.jsonl is binary, not text", "Parquet"),
