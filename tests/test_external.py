@@ -242,3 +242,13 @@ def test_one_file_is_nothing_to_compare(tmp_path):
     with pytest.raises(SystemExit) as stopped:
         main(["compare", "x.jsonl"])
     assert stopped.value.code == 2
+
+
+def test_runs_of_a_task_file_are_compared_by_their_report(tmp_path):
+    run = ExperimentFolder(tmp_path / "runs" / "x").run("a", 0)
+    identity = {"method": "full", "task": {"task": "intent"}, "replicate": 0}
+    spec = {"fingerprint": "f", "arm": "a", "replicate": 0, "identity": identity}
+    complete_run(run, generations({0: "refund"}), "one_shot", spec=spec)
+    with pytest.raises(DataError, match="is of the task intent, a task file's") as caught:
+        collect([str(run.path)])
+    assert "paribus report" in caught.value.remedy

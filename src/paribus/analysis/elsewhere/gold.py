@@ -154,7 +154,7 @@ class Gold:
 def read_gold(path: Path, group_by: str | None) -> Gold:
     """Return the problems in `path`; `group_by` is the key that says which belong together.
 
-    What the problems say together is left to `studied`. Raises DataError naming the line: no
+    What the problems say together is left to `Study`. Raises DataError naming the line: no
     question, no gold number, or an id used twice.
     """
     problems: dict[str, Problem] = {}

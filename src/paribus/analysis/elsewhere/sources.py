@@ -170,5 +170,11 @@ def _read_folder(folder: RunFolder, path: Path) -> Source:
         raise StoreError(
             f"{folder.spec} cannot be read: {error!r}", "restore it, or name the generations file"
         ) from error
+    if "task" in identity:
+        raise DataError(
+            f"{folder.path} is of the task {identity['task'].get('task')}, a task file's: score "
+            "and compare read answers that are numbers",
+            "compare its arms by `paribus report`, which takes contrasts and --score",
+        )
     samples = own_samples(run.generations, str(folder.path))
     return Source(path=path, run=run, identity=identity, samples=samples)
