@@ -194,7 +194,7 @@ def test_tests_are_held_out_where_there_is_no_file_of_them(tmp_path):
         ("text,label\na,b,c\n", (), "rows.csv:2: 3 cells; the header has 2", "in quotes"),
         ("PK\x03\x04", (), "rows.csv is a zip archive, or a sheet of Excel", "save it as CSV"),
         ("text,label\na,b\n", ("--test", "other.csv"), "other.csv:2: no column 'label', as the "
-         "training rows have; its columns are text, class", "the columns of the training file"),
+         "first training row has; its columns are text, class", "the columns of the first one"),
         ("text,label\na,b\n", ("--into", "rows.csv"), "--into rows.csv is a file", "name a folder"),
         ("text,label\na,b\n", ("--name", "a b"), "--name 'a b' cannot name", "letters"),
     ],
@@ -208,6 +208,23 @@ def test_what_cannot_be_a_task_is_said(content, words, message, remedy, tmp_path
     assert message in made.stderr
     assert remedy in made.stderr
     assert list(tmp_path.glob("*.yaml")) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "message", "remedy"),
+    [
+        ("plan rows.csv", "rows.csv holds rows, not an experiment", "init --train rows.csv"),
+        ("plan mine_task.yaml", "doc_to_text is not a known key", "as task: FILE"),
+        ("plan mine.yaml task=rows.csv", "task='rows.csv' is neither", "init --train FILE"),
+    ],
+)
+def test_files_that_are_mistaken_for_an_experiment(words, message, remedy, tmp_path):
+    table(tmp_path / "rows.csv", labelled())
+    assert paribus("init", "--train", "rows.csv", "--name", "mine", cwd=tmp_path).returncode == 0
+    planned = paribus(*words.split(), cwd=tmp_path)
+    assert planned.returncode == 2
+    assert message in planned.stderr
+    assert remedy in planned.stderr
 
 
 class Terminal(io.StringIO):

@@ -37,7 +37,7 @@ from paribus.config.keys import shown_key
 from paribus.config.nested import flatten, nest
 from paribus.config.read import Origin, find_origin, read_file, read_item, shown_path
 from paribus.config.schema import ExperimentConfig
-from paribus.config.task import is_task_file, read_task, shots_of
+from paribus.config.task import DATA_FILES, WRITE_ONE, is_task_file, read_task, shots_of
 from paribus.errors import ConfigError
 from paribus.files import path_fault
 from paribus.untrusted import find_secret
@@ -84,6 +84,11 @@ def load(path: Path, dotlist: Sequence[str] = ()) -> Loaded:
     Raises ConfigError, which lists all wrong keys and values at once.
     """
     path = Path(path)
+    # An experiment may be JSON, which is YAML.
+    if path.suffix.lower() in DATA_FILES and path.suffix != ".json" and path.is_file():
+        raise ConfigError(
+            f"{shown_path(path)} holds rows, not an experiment", f"{WRITE_ONE} --train {path}"
+        )
     layers = _file_layers(path)
     named = _Layer({"name": path.stem}, {"name": Origin("file", path)})
     return _settled(path, [named, *layers], dotlist)
@@ -111,6 +116,8 @@ def _settled(path: Path, layers: Sequence[_Layer], dotlist: Sequence[str]) -> Lo
     config, problems = check_experiment(values, origins)
     if config is None:
         remedy = "fix each line above; docs/config.md describes every key"
+        if any(str(key).startswith("doc_to_") for key in values):
+            remedy = f"name a task file in an experiment file, as task: FILE; {WRITE_ONE}"
         more = len(problems) - MAX_FAULTS
         parts = [*problems[:MAX_FAULTS], *([f"and {more:,} more"] if more > 0 else [])]
         raise ConfigError("\n".join(parts), remedy)

@@ -31,6 +31,10 @@ GENERATED = "wordproblems"
 """The preset whose problems are generated; it reads no file."""
 TASK_FILES = (".yaml", ".yml")
 """What the name of a task file ends in."""
+DATA_FILES = (".csv", ".tsv", ".json", ".jsonl", ".parquet", ".gz", ".bz2", ".xz")
+"""What the name of a file of rows ends in."""
+WRITE_ONE = "have both files written: paribus init"
+"""How to come to a task file and an experiment file."""
 
 _STRICT = ConfigDict(extra="forbid", strict=True, defer_build=True)
 _SHOTS = {0: "zero_shot", 1: "one_shot", 5: "few_shot"}
@@ -230,7 +234,7 @@ def read_task(name: str) -> Task:
         raise ConfigError(
             f"task={name!r} is neither a task that comes with paribus ({', '.join(PRESETS)}) nor "
             "the path of a task file, which ends in .yaml",
-            "name one of these, or write a task file: docs/your-own-data.md",
+            f"name one of these, or {WRITE_ONE} --train FILE",
         )
     values, origins = _included(Path(name))
     return _checked(values, origins, Path(name))

@@ -16,7 +16,7 @@ from typing import Any
 
 from paribus import hub
 from paribus.config.schema import DataConfig
-from paribus.config.task import Task
+from paribus.config.task import DATA_FILES, Task
 from paribus.data.layouts import Layout, layout_of, splits_of, turns_of
 from paribus.data.rows import Row, has_half_pair, read_rows
 from paribus.data.templates import holds, value_of
@@ -25,7 +25,6 @@ from paribus.records import Problem, Turn
 
 FORMATS = ("json", "csv", "parquet", "text")
 """Values of `dataset_path` that mean files of one's own."""
-_SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".gz", ".bz2", ".xz")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,8 +150,8 @@ def _matching(name: str, folder: Path, remedy: str) -> list[Path]:
     if path.is_file():
         return [path]
     if path.is_dir():
-        matching = sorted(p for p in path.iterdir() if p.name.endswith(_SUFFIXES) and p.is_file())
-        missing = f"no file in the folder {path} has a name that ends in {', '.join(_SUFFIXES)}"
+        matching = sorted(p for p in path.iterdir() if p.name.endswith(DATA_FILES) and p.is_file())
+        missing = f"no file in the folder {path} has a name that ends in {', '.join(DATA_FILES)}"
     else:
         # A pattern may begin at the root, which Path.glob refuses.
         names = glob.glob(str(path), recursive=True)  # noqa: PTH207

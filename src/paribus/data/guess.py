@@ -75,9 +75,7 @@ def guess_task(name: str, train: Files, test: Files | None) -> Guess:
     Raises DataError: there is no row, no column of answers, a row without text, or a test file
     with other columns.
     """
-    rows = train.rows()
-    if not rows:
-        raise DataError(f"{train.named} is empty", "give a file with at least one row")
+    rows = _rows(train)
     layout = _known_layout(rows)
     if layout is not None:
         needed, used = layout.columns, _columns_of(layout, rows[0][1])
@@ -86,8 +84,9 @@ def guess_task(name: str, train: Files, test: Files | None) -> Guess:
         columns = _columns(rows)
         needed = used = tuple(columns)
         frame = _frame(columns, rows)
+    _check_columns(needed, rows)
     if test is not None:
-        _check_columns(needed, test)
+        _check_columns(needed, _rows(test))
     frame |= _gaps(needed, rows)
     task = stored_task({"task": name, **frame})
     problems, _ = problems_in(train, task)
@@ -105,6 +104,13 @@ def guess_task(name: str, train: Files, test: Files | None) -> Guess:
         sample=problems[0],
         longest=_length(longest),
     )
+
+
+def _rows(files: Files) -> list[Row]:
+    rows = files.rows()
+    if not rows:
+        raise DataError(f"{files.named} is empty", "give a file with at least one row")
+    return rows
 
 
 def _length(problem: Problem) -> int:
@@ -200,17 +206,16 @@ def _mean_length(column: str, rows: Sequence[Row]) -> float:
     return sum(len(str(row.get(column, ""))) for _, row in rows) / len(rows)
 
 
-def _check_columns(used: Sequence[str], test: Files) -> None:
-    where, row = next(iter(test.rows()), ("", {}))
-    missing = [column for column in used if column not in row]
-    if not row:
-        raise DataError(f"{test.named} is empty", "give a file with at least one row")
-    if missing:
-        raise DataError(
-            f"{where}: no column {' and '.join(map(repr, missing))}, as the training rows have; "
-            f"its columns are {', '.join(row)[:200]}",
-            "give the test file the columns of the training file",
-        )
+def _check_columns(needed: Sequence[str], rows: Sequence[Row]) -> None:
+    """Raise DataError on a row without the columns that the first training row has."""
+    for where, row in rows:
+        missing = [column for column in needed if column not in row]
+        if missing:
+            raise DataError(
+                f"{where}: no column {' and '.join(map(repr, missing))}, as the first training row "
+                f"has; its columns are {', '.join(row)[:200]}",
+                "give all rows the columns of the first one, or other files",
+            )
 
 
 def _frame(columns: _Columns, rows: Sequence[Row]) -> dict[str, Any]:
