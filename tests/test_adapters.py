@@ -32,15 +32,17 @@ def moved(model: Any, seed: int = 0) -> Any:
     return model
 
 
-def ours(folder, precision: str = "fp32", dropout: float = 0.0) -> Any:
-    lora = LoraConfig(r=4, alpha=12, dropout=dropout)
+def ours(folder, precision: str = "fp32", dropout: float = 0.0, **lora_keys: Any) -> Any:
+    lora = LoraConfig(r=4, alpha=12, dropout=dropout, **lora_keys)
     return moved(make_trainable(base(folder, precision), "lora", lora, DTYPES[precision]))
 
 
-def peft(folder, precision: str = "fp32", dropout: float = 0.0) -> Any:
+def peft(folder, precision: str = "fp32", dropout: float = 0.0, **peft_keys: Any) -> Any:
     """The same model by peft alone; the base with the same stream of residuals."""
     names = list(LoraConfig().targets)
-    config = PeftLoraConfig(r=4, lora_alpha=12, lora_dropout=dropout, target_modules=names)
+    config = PeftLoraConfig(
+        r=4, lora_alpha=12, lora_dropout=dropout, target_modules=names, **peft_keys
+    )
     return moved(get_peft_model(base(folder, precision), config))
 
 
@@ -204,3 +206,30 @@ def test_use_leaves_layers_without_adapters_alone(tiny):
     before = [name for name, module in model.named_modules() if "forward" in vars(module)]
     use_fast_adapters(model)
     assert [n for n, module in model.named_modules() if "forward" in vars(module)] == before
+
+
+def test_a_rank_stabilised_scale_is_pefts(tiny):
+    x = torch.randn(3, 5, 64, generator=torch.Generator().manual_seed(1))
+    own, theirs = ours(tiny, use_rslora=True), peft(tiny, use_rslora=True)
+    checked = 0
+    for one, other in pairs(own, theirs):
+        assert one.scaling["default"] == other.scaling["default"] == 12 / 4**0.5
+        if one.in_features == x.shape[-1]:
+            for found, expected in zip(
+                passed(one, x, "fp32"), passed(other, x, "fp32"), strict=True
+            ):
+                assert_same(found, expected)
+            checked += 1
+    assert checked > 4
+
+
+def test_the_initialisation_is_the_one_that_is_named(tiny):
+    def spread(**keys: Any) -> float:
+        torch.manual_seed(0)
+        lora = LoraConfig(r=8, dropout=0.0, **keys)
+        model = make_trainable(base(tiny), "lora", lora, torch.float32)
+        drawn = [m.lora_A["default"].weight for m in model.modules() if isinstance(m, LoraLayer)]
+        return float(torch.cat([weight.flatten() for weight in drawn]).std())
+
+    assert spread(init_lora_weights="gaussian") == pytest.approx(1 / 8, rel=0.05)
+    assert spread() != pytest.approx(1 / 8, rel=0.05)

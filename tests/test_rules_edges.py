@@ -49,6 +49,9 @@ ALSO: dict[str, tuple[str, Facts, bool]] = {
     "names of another family": ("PB005", facts({"lora.r": 512, "lora.targets": ["fc1"]}), False),
     "rank 512 at alpha 32": ("PB006", facts({"lora.r": 512}), False),
     "rank 1024 at alpha 32": ("PB006", facts({"lora.r": 1024}), True),
+    "rank 1024 at alpha 32, rslora": (
+        "PB006", facts({"lora.r": 1024, "lora.use_rslora": True}), False
+    ),
     "LoRA reads its keys": ("PB007", facts({"lora.r": 64}), False),
     "keys shared by all arms": (
         "PB007", facts({**FULL, "lora.r": 64}, experiment={"lora.r": 64}), False,

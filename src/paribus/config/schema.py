@@ -92,9 +92,15 @@ class LoraConfig:
     r: Annotated[int, Field(ge=1, le=65_536)] = 16
     """Rank."""
     alpha: Positive = 32.0
-    """Scale numerator: the update is alpha / r · B A."""
+    """Scale numerator: the update is alpha / r · B A; see `use_rslora`."""
     dropout: Fraction = 0.05
     """Dropout on the adapter's input while training."""
+    use_rslora: bool = False
+    """Scale by alpha / sqrt(r) in place of alpha / r (D. Kalajdzievski 2023, arXiv:2312.03732)."""
+    init_lora_weights: Literal["gaussian"] | None = None
+    """`gaussian`: A is drawn from a normal distribution of variance 1 / r²; null: Kaiming's uniform
+    one. B is zero in both. Initialisations that change the base (pissa, olora) or read data (eva)
+    are not supported: the adapter alone would not give back the model."""
     targets: tuple[str, ...] = (
         "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj",
     )  # fmt: skip

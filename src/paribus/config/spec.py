@@ -49,11 +49,13 @@ _LATER_KEYS: dict[str, Callable[[ArmConfig], Any]] = {
     "quantization": lambda config: config.quantization,
     "prompt.template": lambda config: config.prompt.template,
     "prompt.system": lambda config: config.prompt.system,
+    "lora.use_rslora": lambda config: config.lora.use_rslora or None,
+    "lora.init_lora_weights": lambda config: config.lora.init_lora_weights,
     "training.decay": lambda config: config.training.decay,
     "training.beta1": lambda config: config.training.beta1,
     "training.beta2": lambda config: config.training.beta2,
 }
-"""Keys that identities hold only where they say something."""
+"""Keys of later versions: an identity holds them only where they are not None."""
 _GENERATED_ONLY = ("data.min_steps", "data.max_steps", "data.max_number")
 
 
@@ -131,8 +133,9 @@ def _unread(config: ArmConfig, *, trial: bool) -> list[str]:
     if config.method != "lora":
         keys.append("lora")
     for key, value in _LATER_KEYS.items():
-        untrained = config.method == "none" and key.startswith("training.")
-        if value(config) is None and not untrained:  # earlier versions wrote no such key
+        section = key.partition(".")[0]
+        whole = section in keys or (section == "training" and config.method == "none")
+        if value(config) is None and not whole:  # earlier versions wrote no such key
             keys.append(key)
     if config.evaluation.engine == "paribus":
         keys.append("evaluation.engine")

@@ -137,6 +137,8 @@ def add_adapters(model: nn.Module, lora: LoraConfig, head: nn.Module) -> nn.Modu
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
         target_modules=list(lora.targets),
+        use_rslora=lora.use_rslora,
+        init_lora_weights=lora.init_lora_weights or True,
     )
     adapted: nn.Module = get_peft_model(model, config, autocast_adapter_dtype=True)
     use_fast_adapters(adapted)

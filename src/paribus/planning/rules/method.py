@@ -3,6 +3,8 @@
 PB001   training.learning_rate=1e-05 with method=lora; what works is 5e-05 to 0.002
 """
 
+from math import sqrt
+
 from paribus.models.shapes import Shape
 from paribus.planning.rules.card import Facts, Rule, Severity
 from paribus.planning.rules.environment import room
@@ -73,17 +75,20 @@ def _rank(facts: Facts) -> str | None:
 
 def _scale(facts: Facts) -> str | None:
     lora, (low, high) = facts.config.lora, _SCALES
-    scale = lora.alpha / lora.r
+    over, divisor = lora.r, f"lora.r={lora.r}"
+    if lora.use_rslora:
+        over, divisor = sqrt(lora.r), f"the square root of lora.r={lora.r}"
+    scale = lora.alpha / over
     if facts.config.method != "lora" or low <= scale <= high:
         return None
-    return f"lora.alpha={lora.alpha:g} / lora.r={lora.r} = {scale:g}, outside {low:g} to {high:g}"
+    return f"lora.alpha={lora.alpha:g} / {divisor} = {scale:g}, outside {low:g} to {high:g}"
 
 
 def _idle_lora(facts: Facts) -> str | None:
     own, shared = facts.config.lora, facts.experiment.lora
     if facts.config.method != "full" or own == shared:
         return None
-    keys = ("r", "alpha", "dropout", "targets")
+    keys = ("r", "alpha", "dropout", "use_rslora", "init_lora_weights", "targets")
     changed = [f"lora.{key}" for key in keys if getattr(own, key) != getattr(shared, key)]
     return f"method=full never reads {', '.join(changed)}, which this arm sets"
 
