@@ -75,7 +75,7 @@ def _rank(facts: Facts) -> str | None:
 
 def _scale(facts: Facts) -> str | None:
     lora, (low, high) = facts.config.lora, _SCALES
-    over, divisor = lora.r, f"lora.r={lora.r}"
+    over, divisor = float(lora.r), f"lora.r={lora.r}"
     if lora.use_rslora:
         over, divisor = sqrt(lora.r), f"the square root of lora.r={lora.r}"
     scale = lora.alpha / over
