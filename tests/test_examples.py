@@ -30,8 +30,8 @@ def test_an_example_is_planned_run_and_reported(name, tiny, tmp_path):
     planned = paribus("plan", *words, cwd=tmp_path)
     assert (planned.returncode, planned.stderr) == (0, "")
     assert planned.stdout.startswith(f"{name}: can be run. 3 arms, 3 runs, 3 contrasts.")
-    # A choice is compared by its likelihood, so no answer is too short for it.
-    assert ("PB029" in planned.stdout) == (name != "choice")
+    # Choices and replies are compared by their likelihood, so no answer is too short for them.
+    assert ("PB029" in planned.stdout) == (name not in ("choice", "messages"))
     ran = paribus("run", *words, cwd=tmp_path)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     reported = paribus("report", f"runs/{name}", cwd=tmp_path)

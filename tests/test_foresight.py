@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paribus.planning.foresight import ASSUMED, foresee
+from paribus.records import Measure
 from paribus.statistics.equivalence import power_of_equivalence
 from paribus.statistics.power import Design, detectable_about
 from paribus.statistics.verdicts import compare, detectable
@@ -63,7 +64,7 @@ def test_what_a_design_can_see():
 
 
 def test_scores_that_are_no_outcomes_are_said_to_need_less():
-    found = foresee(n=100, seeds=1, comparisons=8, hypothesis="", binary=False)
+    found = foresee(n=100, seeds=1, comparisons=8, hypothesis="", measure=Measure.SCORE)
     assert found.sentence.endswith(
         "a difference of 20.4 points or more is shown 8 times in 10, if scores are 0 or 1, and a "
         "smaller one if they are not; smaller ones are likely to be missed."

@@ -136,11 +136,13 @@ class Likelihood:
         nll: negative log-likelihood of the solution and its stop token, in nats; None if the
             model gave no valid distribution.
         tokens: how many tokens that is.
+        group: `Problem.group`, where nothing else holds it: of problems that are not generated for.
     """
 
     problem_id: str
     nll: float | None
     tokens: int
+    group: str = ""
 
 
 class Settled(StrEnum):
@@ -161,6 +163,13 @@ class Measure(StrEnum):
     """Whether it is right: problems are solved or not, and a mean is a share."""
     SCORE = "score"
     """How good it is, from 0 to 1. A score is shown in points, 100 times as large."""
+    LOSS = "loss"
+    """Of no text, but of gold: nats per token of its likelihood. Less is better."""
+
+    @property
+    def better(self) -> int:
+        """The sign of a difference that is better: 1, or -1 where less is."""
+        return -1 if self is Measure.LOSS else 1
 
 
 class Outcome(StrEnum):

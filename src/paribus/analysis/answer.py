@@ -213,10 +213,11 @@ def _size(contrast: Contrast, *, turned: bool = False) -> str:
     """
     difference, interval = contrast.difference or 0.0, contrast.interval
     if interval is None:
-        return points(difference)
+        return points(difference, contrast.measure)
     if turned:
         difference, interval = -difference, Interval(-interval.high, -interval.low)
-    text = f"{points(difference)}, {points_range(interval)}"
+    measure = contrast.measure
+    text = f"{points(difference, measure)}, {points_range(interval, measure)}"
     if contrast.scope is Scope.MODELS:
         return f"{text}, means of these runs" if max(contrast.seeds) > 1 else text
     return text + "".join(f", {name} as it is" for name in contrast.existing)

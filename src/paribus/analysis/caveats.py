@@ -40,7 +40,7 @@ from paribus.analysis.pairing import Aligned, align
 from paribus.analysis.robustness import Shift
 from paribus.analysis.signals import BadSeed
 from paribus.analysis.tables import Tables
-from paribus.records import Outcome
+from paribus.records import Measure, Outcome
 from paribus.statistics.intervals import Interval, mcnemar
 from paribus.statistics.power import ALPHA
 from paribus.statistics.verdicts import Solved, Verdict
@@ -123,7 +123,8 @@ def caveats(
             "problems that read alike, as the warning says: the interval may be too narrow"
         )
     if outcomes or 2 * answered.n < contrast.n:
-        parts.append(_among_answered(answered, contrast.n, _by_whom(lined_up)))
+        by = _by_whom(lined_up)
+        parts.append(_among_answered(answered, contrast.n, by, contrast.measure))
     return Caveats(
         unlike=tuple(map(_differs, unexplained(tables, contrast))),
         outcomes=tuple(parts),
@@ -162,7 +163,9 @@ def _answered(lined_up: Aligned, existing: tuple[bool, bool], *, paired: bool) -
     if groups is not None:
         groups = np.unique(groups[~silent], return_inverse=True)[1]
     a, b = (table[:, ~silent] for table in lined_up.compared)
-    tested = compare_tables(a, b, groups, paired=paired, existing=existing)
+    tested = compare_tables(
+        a, b, groups, measure=lined_up.measure, paired=paired, existing=existing
+    )
     return Answered(
         n=n,
         difference=float(a.mean() - b.mean()),
@@ -175,15 +178,15 @@ def _by_whom(lined_up: Aligned) -> str:
     return "every run of both" if any(len(runs) > 1 for runs in lined_up.outcomes) else "both"
 
 
-def _among_answered(answered: Answered, n: int, by: str) -> str:
+def _among_answered(answered: Answered, n: int, by: str, measure: Measure) -> str:
     if answered.difference is None:
         what = "" if by != "both" else ": accuracy says nothing of skill here"
         return f"{answered.reason}{what}"
-    size = wording.points(answered.difference)
+    size = wording.points(answered.difference, measure)
     span = (
         f"no interval: {answered.reason}"
         if answered.interval is None
-        else wording.points_range(answered.interval)
+        else wording.points_range(answered.interval, measure)
     )
     return f"among the {answered.n} of {n} problems that {by} answered: {size} [{span}]"
 

@@ -34,7 +34,7 @@ from paribus.analysis.contrasts import Contrast, untuned
 from paribus.analysis.effects import Effect, effect_sentence
 from paribus.analysis.family import Cost, Gain, costs, frontier
 from paribus.analysis.losses import of_losses
-from paribus.analysis.measures import terms
+from paribus.analysis.measures import explained_terms, terms
 from paribus.analysis.robustness import Shift, of_shifts
 from paribus.analysis.tables import Tables
 from paribus.analysis.wording import Finding, ends
@@ -105,7 +105,7 @@ def findings(
 def _of_contrast(tables: Tables, contrast: Contrast, caveats: Caveats) -> Finding:
     tuning = untuned(tables, contrast.b) and not untuned(tables, contrast.a)
     rest = "its untuned model" if tuning else contrast.b
-    words = terms(Measure.SCORE if caveats.explains else contrast.measure)
+    words = (explained_terms if caveats.explains else terms)(contrast.measure)
     return Finding(
         kind="tuning" if tuning else "contrast",
         claim=f"{contrast.a} {words.more()} than {rest}",
@@ -220,7 +220,7 @@ def _solves_as_many(
     loses = max(0.0, -interval.low if cheap.name == contrast.a else interval.high)
     words = terms(contrast.measure)
     may = f"{cheap.name} {does}; it may {words.do} up to {100 * loses:.1f} points {words.down}."
-    shown = terms(Measure.SCORE) if explains else words
+    shown = explained_terms(contrast.measure) if explains else words
     more, fewer = shown.more(), shown.fewer()
     if contrast.margin is not None:
         within = _within(contrast.margin)

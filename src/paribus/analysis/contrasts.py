@@ -52,11 +52,12 @@ class Contrast:
         existing: tuned arms that stand for the models that exist, not for their method.
         n: problems in common. 0: nothing to compare.
         left_out: problems that only some of the runs were tested on.
-        only_a: problems that a solves (more often than b, over seeds), or scores higher on.
+        only_a: problems that a solves (more often than b, over seeds), or scores higher on, or has
+            a lower loss on.
         only_b: likewise b.
-        both: problems solved by every run of both; None of scores.
-        neither: problems solved by no run of either; None of scores.
-        difference: share solved, or mean score, of a minus that of b; None if n is 0.
+        both: problems solved by every run of both; None of scores and losses.
+        neither: problems solved by no run of either; None of scores and losses.
+        difference: share solved, mean score or mean loss of a minus that of b; None if n is 0.
         by_seed: the difference of each replicate that both have; an untuned arm's run serves all.
         interval: 95 % interval of the difference; None where `reason` says why.
         p_value: two-sided, of all declared looks so far together; None where there is no test.
@@ -102,8 +103,9 @@ class Contrast:
 
     @property
     def verdict(self) -> Verdict:
-        """Of "a solves more than b", or "a scores higher than b"."""
-        return decide(self.p_holm, self.difference)
+        """Of "a solves more than b", "a scores higher than b" or "a has a lower loss than b"."""
+        difference = self.difference or 0.0
+        return decide(self.p_holm, self.measure.better * difference)
 
     @property
     def not_worse(self) -> tuple[str, ...]:
@@ -159,7 +161,7 @@ def _contrast(tables: Tables, a: str, b: str, factor: str, *, family: float | No
         return replace(empty, left_out=lined_up.left_out, reason=reason)
     scores_a, scores_b = lined_up.scores
     paired = pairs_seeds(tables, [runs_a, runs_b])
-    ahead = scores_a.mean(axis=0) - scores_b.mean(axis=0)
+    ahead = lined_up.measure.better * (scores_a.mean(axis=0) - scores_b.mean(axis=0))
     together = np.vstack(lined_up.solved)
     binary = lined_up.measure is Measure.SOLVED
     methods = [
@@ -223,7 +225,9 @@ def compared(tables: Tables, a: str, b: str, lined_up: Aligned, *, paired: bool 
     """Return the test of a against b, `lined_up`, as what the arms of `tables` stand for."""
     existing = tables.existing(a), tables.existing(b)
     one, other = lined_up.compared
-    return compare_tables(one, other, lined_up.groups, paired=paired, existing=existing)
+    return compare_tables(
+        one, other, lined_up.groups, measure=lined_up.measure, paired=paired, existing=existing
+    )
 
 
 def compare_tables(
@@ -231,13 +235,16 @@ def compare_tables(
     other: NDArray[Any],
     groups: Groups | None,
     *,
+    measure: Measure,
     paired: bool = False,
     existing: tuple[bool, bool] = (False, False),
 ) -> Tested:
     """Return the test of two arms, [R, n] each: by whether problems are solved, or by scores."""
-    if one.dtype == other.dtype == np.bool_:
+    if measure is Measure.SOLVED:
         return compare(one, other, groups, paired=paired, existing=existing)
-    return comparison.compare(one, other, groups, paired=paired, existing=existing, bounded=True)
+    return comparison.compare(
+        one, other, groups, paired=paired, existing=existing, bounded=measure is Measure.SCORE
+    )
 
 
 def _not_worse(

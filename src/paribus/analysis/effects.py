@@ -76,7 +76,8 @@ class Effect:
     @property
     def verdict(self) -> Verdict:
         """Supported: the first level solves more, or scores higher. Refuted: the second does."""
-        return decide(self.p_holm, self.difference)
+        difference = self.difference or 0.0
+        return decide(self.p_holm, self.measure.better * difference)
 
 
 def planned(tables: Tables) -> list[Effect]:
@@ -128,7 +129,8 @@ def _measured(tables: Tables, effect: Effect, family: float | None) -> Effect:
 
 def _of_scores(effect: Effect, lined_up: Aligned, *, paired: bool, family: float | None) -> Effect:
     weighted = list(zip(effect.weights.values(), lined_up.scores, strict=True))
-    tested = combine(weighted, lined_up.groups, paired=paired, bounded=True)
+    bounded = lined_up.measure is Measure.SCORE
+    tested = combine(weighted, lined_up.groups, paired=paired, bounded=bounded)
     return replace(
         effect,
         difference=float(sum(weight * scores.mean() for weight, scores in weighted)),
@@ -217,14 +219,13 @@ def effect_sentence(effect: Effect) -> str:
     if effect.difference is None or effect.interval is None:
         return f"Not measured: {effect.reason}."
     if effect.p_holm is None and effect.reason:
-        span = points_range(effect.interval)
-        return f"Not shown: {effect.reason}, so there is no test; it may be {span} points."
+        return f"Not shown: {effect.reason}, so there is no test; it may be {_span(effect)}."
     if len(effect.factors) == 1:
         return _main_effect(effect)
     if effect.verdict is Verdict.NOT_SHOWN:
         return (
             f"Not shown that the effect of {effect.factors[0]} depends on {effect.factors[1]}: by "
-            f"{points_range(effect.interval)} points.{_seen(effect)}"
+            f"{_span(effect)}.{_seen(effect)}"
         )
     (first, second), values = effect.levels
     higher, lower = values if effect.verdict is Verdict.SUPPORTED else values[::-1]
@@ -237,10 +238,7 @@ def effect_sentence(effect: Effect) -> str:
 def _main_effect(effect: Effect) -> str:
     first, second = effect.levels[0]
     if effect.verdict is Verdict.NOT_SHOWN:
-        return (
-            f"Not shown: the average difference may be {points_range(effect.interval)} points."
-            f"{_seen(effect)}"
-        )
+        return f"Not shown: the average difference may be {_span(effect)}.{_seen(effect)}"
     ahead = effect.verdict is Verdict.SUPPORTED
     better, worse = (first, second) if ahead else (second, first)
     words = terms(effect.measure)
@@ -253,7 +251,11 @@ def _main_effect(effect: Effect) -> str:
 def _seen(effect: Effect) -> str:
     methods = effect.scope is Scope.METHODS
     cause = "so few problems" + " and seeds" * methods
-    return detectable_sentence(effect.detectable, effect.detectable_range, cause)
+    return detectable_sentence(effect.detectable, effect.detectable_range, cause, effect.measure)
+
+
+def _span(effect: Effect) -> str:
+    return f"{points_range(effect.interval, effect.measure)} {terms(effect.measure).unit}"
 
 
 def _scope(effect: Effect) -> str:
@@ -261,4 +263,4 @@ def _scope(effect: Effect) -> str:
 
 
 def _size(effect: Effect) -> str:
-    return points(abs(effect.difference or 0.0)).lstrip("+")
+    return points(abs(effect.difference or 0.0), effect.measure).lstrip("+")

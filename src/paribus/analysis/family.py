@@ -40,7 +40,7 @@ from paribus.analysis.pairing import Aligned, align
 from paribus.analysis.summary import summary
 from paribus.analysis.tables import Run, Tables, judged_by
 from paribus.evaluation.mistakes import mentions
-from paribus.records import Generation, Outcome, Settled
+from paribus.records import Generation, Measure, Outcome, Settled
 from paribus.statistics import sequential
 from paribus.statistics.crossed import Estimate
 from paribus.statistics.family import Asked, corrected
@@ -95,6 +95,8 @@ class Gain:
 def costs(tables: Tables) -> list[Cost]:
     """Return what every tuned arm took, where it was measured on one kind of machine."""
     trained = [run for run in tables.complete if run.training]
+    if tables.measure is Measure.LOSS:
+        return []  # there less is better, and costs stand beside what is solved
     machines = {run.result.environment.get("machine") for run in trained if run.result}
     if len(machines) != 1:
         return []

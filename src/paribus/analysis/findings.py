@@ -198,7 +198,7 @@ def _run(run: Run) -> dict[str, Any]:
     return {
         "name": run.arm,
         "seed": run.seed,
-        "n": len(run.generations),
+        "n": len(run.judged),
         "state": str(run.state),
         "note": run.note or (f"trained on from {came}" if (came := forked(run)) else ""),
         "scores": {scorer: _score(score) for scorer, score in run.scores.items()},

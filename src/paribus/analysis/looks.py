@@ -33,7 +33,7 @@ def new_look(tables: Tables) -> Look | None:
     any look before. Reports between declared looks test nothing again.
     """
     runs = Counter(run.arm for run in tables.complete)
-    problems = max((len(run.generations) for run in tables.complete), default=0)
+    problems = max((len(run.judged) for run in tables.complete), default=0)
     pairs = any(runs[a] and runs[b] for a, b, _ in tables.declared)
     if declared_looks(tables) or not pairs or not _grown(runs, problems, tables.looks):
         return None
@@ -47,7 +47,7 @@ def declared_look(tables: Tables, seeds: int) -> Look:
         time=now(),
         look=_next(tables),
         runs=dict(Counter(run.arm for run in seen.complete)),
-        problems=max((len(run.generations) for run in seen.complete), default=0),
+        problems=max((len(run.judged) for run in seen.complete), default=0),
         planned=declared_looks(tables),
     )
 

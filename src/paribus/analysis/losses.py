@@ -72,6 +72,8 @@ class LossOrder:
 
 def of_losses(tables: Tables, contrasts: Sequence[Contrast]) -> Iterator[Finding]:
     """Yield the finding on losses, if at least two tuned arms have one."""
+    if tables.measure is Measure.LOSS:
+        return
     order = loss_against_accuracy(tables, contrasts)
     if order is not None:
         yield Finding(

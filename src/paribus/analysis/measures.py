@@ -1,4 +1,4 @@
-"""What is said of arms, by what they are compared by: problems solved, or scores.
+"""What is said of arms, by what they are compared by: problems solved, scores, or losses.
 
 terms(Measure.SOLVED).more("3 points")      # "solves 3 points more"
 terms(Measure.SCORE).more("3 points")       # "scores 3 points higher"
@@ -20,6 +20,9 @@ class Terms:
         mean: what an arm's mean is called.
         axis: the same with its unit, for a figure.
         every: what the means of an arm's seeds are called.
+        unit: of a difference.
+        scale: how often a figure is taken to be in that unit.
+        digits: behind its decimal point.
     """
 
     does: str
@@ -30,6 +33,9 @@ class Terms:
     mean: str
     axis: str
     every: str
+    unit: str = "points"
+    scale: int = 100
+    digits: int = 1
 
     def more(self, size: str = "") -> str:
         """`solves more`; with a `size`, `solves 3 points more`."""
@@ -61,7 +67,25 @@ _TERMS = {
         axis="mean score, points",
         every="mean scores",
     ),
+    Measure.LOSS: Terms(
+        does="has a",
+        do="have a",
+        up="lower loss",
+        down="higher loss",
+        on="on",
+        mean="mean loss",
+        axis="mean loss, nats per token",
+        every="mean losses",
+        unit="nats",
+        scale=1,
+        digits=3,
+    ),
 }
+
+
+def explained_terms(measure: Measure) -> Terms:
+    """Return the words where something else may explain a difference alone: no arm is better."""
+    return _TERMS[Measure.SCORE if measure is Measure.SOLVED else measure]
 
 
 def terms(measure: Measure) -> Terms:

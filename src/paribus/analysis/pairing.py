@@ -37,8 +37,9 @@ class Aligned:
     Attributes:
         keys: the n problems.
         outcomes: by arm, [R, n]: each run's outcome of each problem, as its place in `Outcome`.
-        values: by arm, [R, n]: each run's score of each problem; () where problems are solved or
-            not in all runs.
+        values: by arm, [R, n]: each run's score or loss of each problem; () where problems are
+            solved or not in all runs.
+        measure: what the arms are compared by.
         groups: the group of each problem; None if every problem stands alone.
         left_out: problems that only some of the runs were tested on.
     """
@@ -48,11 +49,7 @@ class Aligned:
     groups: Groups | None
     left_out: int
     values: tuple[NDArray[np.float64], ...] = ()
-
-    @property
-    def measure(self) -> Measure:
-        """What the arms are compared by."""
-        return Measure.SCORE if self.values else Measure.SOLVED
+    measure: Measure = Measure.SOLVED
 
     @property
     def scores(self) -> tuple[NDArray[np.float64], ...]:
@@ -93,7 +90,7 @@ def _aligned(
 ) -> Aligned:
     """Return the arms over `shared`. `in_order`: these are the problems of each run, in order."""
     runs = [run for of_arm in arms for run in of_arm]
-    real = any(run.judged_values is not None for run in runs)
+    measures = {run.measure for run in runs} - {Measure.SOLVED}
 
     def tables(column: Callable[[Run], Sequence[T]], dtype: type) -> tuple[NDArray[Any], ...]:
         return tuple(
@@ -109,7 +106,8 @@ def _aligned(
         outcomes=tables(_numbers, np.int8),
         groups=_groups(runs, shared),
         left_out=left_out,
-        values=tables(_values, np.float64) if real else (),
+        values=tables(_values, np.float64) if measures else (),
+        measure=max(measures, default=Measure.SOLVED),
     )
 
 
@@ -131,12 +129,12 @@ def _shared(run: Run, values: Sequence[T], shared: Sequence[Key]) -> list[T]:
 
 
 def keys_of(run: Run) -> list[Key]:
-    """Return the key of each generation of `run`, in its order."""
+    """Return the key of each problem of `run`, in its order."""
     return keys(_ids(run))
 
 
 def _ids(run: Run) -> list[str]:
-    return [generation.problem_id for generation in run.generations]
+    return [row.problem_id for row in run.tested]
 
 
 def keys(ids: Sequence[str]) -> list[Key]:
@@ -153,10 +151,10 @@ def keys(ids: Sequence[str]) -> list[Key]:
 
 def _groups(runs: Sequence[Run], shared: Sequence[Key]) -> Groups | None:
     """Return the groups of the shared problems, by whichever run knows them."""
-    if not any(generation.group for run in runs for generation in run.generations):
+    if not any(row.group for run in runs for row in run.tested):
         return None
     named: dict[Key, str] = {}
     for run in runs:
-        for key, generation in zip(keys_of(run), run.generations, strict=True):
-            named[key] = named.get(key) or generation.group
+        for key, row in zip(keys_of(run), run.tested, strict=True):
+            named[key] = named.get(key) or row.group
     return numbered([named[key] for key in shared])

@@ -151,7 +151,11 @@ def read_experiment(folder: ExperimentFolder, description: Description | None = 
         reads=tuple(read_ledger(folder.ledger)),
         unrecorded=tuple(unrecorded_readings(folder)),
         tuning=read_tuning(folder),
-        margins={pair: points / 100 for pair, points in margins.items() if points},
+        margins={
+            pair: points / 100
+            for pair, points in margins.items()
+            if points and not any(run.scorers.loss for run in runs)  # a margin is in points
+        },
         asked=tuple(description.asked),
         looks=looks,
     )
@@ -184,10 +188,20 @@ def read_run(folder: RunFolder, scorers: Scorers = NUMBERS) -> Run:
     if reached is not RunState.COMPLETE:
         return Run(arm=arm, seed=seed, state=reached, note=_NOTES[reached])
     try:
-        return _read_complete(folder, scorers)
+        return _with_every_loss(_read_complete(folder, scorers))
     except (StoreError, *UNREADABLE) as error:
         reason = error.message if isinstance(error, StoreError) else repr(error)
         return Run(arm=arm, seed=seed, state=RunState.DAMAGED, note=f"damaged: {reason}")
+
+
+def _with_every_loss(run: Run) -> Run:
+    """Return `run`; without scores if it is to have losses, and not all are defined."""
+    undefined = sum(row.nll is None for row in run.heldout)
+    if not run.scorers.loss or not undefined:
+        return run
+    n = len(run.heldout)
+    note = f"failed: for {undefined} of {n} problems the model gave no valid distribution"
+    return Run(arm=run.arm, seed=run.seed, state=RunState.FAILED, note=note, scorers=run.scorers)
 
 
 def _tested_alike(runs: Sequence[Run], open_tests: Mapping[tuple[str, int], Further]) -> list[Run]:

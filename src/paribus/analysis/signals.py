@@ -265,7 +265,7 @@ def _of_arm(runs: Sequence[Run]) -> list[BadSeed]:
         return []
     (scores,) = align([runs]).scores
     shares = [float(row.mean()) if row.size else 0.0 for row in scores]
-    away = far_from_others(scores)
+    away = None if runs[0].measure is Measure.LOSS else far_from_others(scores)
     bad_seeds = []
     for at, run in enumerate(runs):
         rose = _loss_rise(run)

@@ -104,7 +104,7 @@ def _of_solved(of_arm: ArmSummary, lined_up: Aligned, *, existing: bool) -> ArmS
 def _of_scores(of_arm: ArmSummary, lined_up: Aligned, *, existing: bool) -> ArmSummary:
     (scores,), groups = lined_up.scores, lined_up.groups
     own = as_given(scores, existing)
-    mean = mean_of(own, groups, bounded=True)
+    mean = mean_of(own, groups, bounded=lined_up.measure is Measure.SCORE)
     return replace(
         of_arm,
         mean=mean.value,
@@ -232,7 +232,7 @@ def _gain(aided: Sequence[Run], without: Sequence[Run], protocol: str) -> Calcul
     if not lined_up.keys:
         return None
     of_aided, of_without = lined_up.compared
-    tested = compare_tables(of_aided, of_without, lined_up.groups)
+    tested = compare_tables(of_aided, of_without, lined_up.groups, measure=lined_up.measure)
     return CalculatorGain(
         arm=aided[0].arm,
         protocol=protocol,

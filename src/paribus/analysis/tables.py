@@ -36,7 +36,7 @@ class Score:
 
     Attributes:
         correct: problems solved; None of a scorer that is not binary.
-        accuracy: share of problems solved, or mean score; None if n is 0.
+        accuracy: share of problems solved, mean score or mean loss; None if n is 0.
         interval: 95 %, of `accuracy`.
     """
 
@@ -137,8 +137,15 @@ class Run:
 
     @property
     def measure(self) -> Measure:
-        """What conclusions are drawn from: problems solved, or scores."""
+        """What conclusions are drawn from: problems solved, scores, or losses."""
+        if self.scorers.loss:
+            return Measure.LOSS
         return Measure.SOLVED if self.judged_values is None else Measure.SCORE
+
+    @property
+    def tested(self) -> Sequence[Generation | Likelihood]:
+        """What there is of each problem: its text, or the likelihood of its gold solution."""
+        return self.heldout if self.scorers.loss else self.generations
 
     @property
     def outcomes(self) -> dict[str, int]:
@@ -207,7 +214,7 @@ class Tables:
 
     @property
     def measure(self) -> Measure:
-        """What conclusions are drawn from: problems solved, or scores."""
+        """What conclusions are drawn from: problems solved, scores, or losses."""
         return next((run.measure for run in self.complete), self.scorers.measure())
 
     def run(self, arm: str, seed: int) -> Run | None:
@@ -245,6 +252,8 @@ def score_all(generations: Sequence[Generation], scorers: Scorers) -> Score:
 def with_generations(run: Run, generations: Sequence[Generation]) -> Run:
     """Return `run` with these generations instead of its own, each scored once by each scorer."""
     scorers = run.scorers
+    if scorers.loss:
+        return _with_losses(run)
     judged = {
         name: [scorers.judge(generation, name) for generation in generations]
         for name in scorers.names
@@ -263,6 +272,28 @@ def with_generations(run: Run, generations: Sequence[Generation]) -> Run:
         run, generations=tuple(generations), by_scorer=by_scorer, values=values, scores=scores
     )
     return judged_by(scored, scorers.main)
+
+
+def _with_losses(run: Run) -> Run:
+    """Return `run` with the loss of each problem, which are all defined, as its score."""
+    losses = tuple((row.nll or 0.0) / row.tokens for row in run.heldout)
+    groups = numbered([row.group for row in run.heldout])
+    mean = mean_of([losses], groups) if losses else None
+    score = Score(
+        correct=None,
+        n=len(losses),
+        accuracy=mean.value if mean else None,
+        interval=mean.interval if mean else None,
+    )
+    main, judged = run.scorers.main, (Outcome.SCORED,) * len(losses)
+    return replace(
+        run,
+        by_scorer={main: judged},
+        values={main: losses},
+        judged=judged,
+        judged_values=losses,
+        scores={main: score},
+    )
 
 
 def judged_by(run: Run, scorer: str) -> Run:

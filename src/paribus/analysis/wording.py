@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from paribus.analysis.measures import terms
+from paribus.analysis.measures import explained_terms, terms
 from paribus.records import Measure
 from paribus.statistics.intervals import Interval
 from paribus.statistics.power import ALPHA
@@ -56,10 +56,17 @@ def percent(share: float | None) -> str:
 
 
 def mean(value: float | None, measure: Measure) -> str:
-    """An arm's accuracy, "31 %", or its mean score, "31 points"."""
+    """An arm's accuracy, "31 %", its mean score, "31 points", or its mean loss, "1.204 nats"."""
     if measure is Measure.SOLVED or value is None:
         return percent(value)
-    return points(value).removeprefix("+")
+    return points(value, measure).lstrip("+")
+
+
+def mean_range(interval: "Interval | None", measure: Measure) -> str:
+    """The interval of an arm's mean, in the unit of `mean`, without it: "22.8 to 40.6"."""
+    if interval is None:
+        return "–"
+    return " to ".join(_number(end, measure) for end in (interval.low, interval.high))
 
 
 def percent_range(interval: "Interval | None") -> str:
@@ -67,26 +74,32 @@ def percent_range(interval: "Interval | None") -> str:
     return "–" if interval is None else f"{100 * interval.low:.1f} to {100 * interval.high:.1f}"
 
 
-def signed(share: float) -> str:
-    """A difference of shares in points, with its sign: "+9", "−5.2", "0"."""
-    text = f"{100 * share:+.1f}".removesuffix(".0")
-    return "0" if text in ("+0", "-0") else text.replace("-", "−")
+def _number(value: float, measure: Measure, sign: str = "") -> str:
+    """Spell a figure in the unit of its measure; with the `sign` "+" its sign is said."""
+    words = terms(measure)
+    text = f"{words.scale * value:{sign}.{words.digits}f}".replace("-", "−")
+    return text if text.strip("+−0.") else text.lstrip("+−")
 
 
-def points(difference: float | None) -> str:
-    """A difference of shares: "+9 points", "−1 point"."""
+def signed(share: float, measure: Measure = Measure.SOLVED) -> str:
+    """A difference of shares in points, with its sign: "+9", "−5.2", "0"; of losses "+0.204"."""
+    text = _number(share, measure, "+")
+    return text.removesuffix(".0") if terms(measure).digits == 1 else text
+
+
+def points(difference: float | None, measure: Measure = Measure.SOLVED) -> str:
+    """A difference of shares: "+9 points", "−1 point"; of losses: "+0.204 nats"."""
     if difference is None:
         return "–"
-    text = signed(difference)
-    return f"{text} point" if text in ("+1", "−1") else f"{text} points"
+    text = signed(difference, measure)
+    return f"{text} point" if text in ("+1", "−1") else f"{text} {terms(measure).unit}"
 
 
-def points_range(interval: "Interval | None") -> str:
-    """The interval of a difference, in points: "−5.1 to +11.0"."""
+def points_range(interval: "Interval | None", measure: Measure = Measure.SOLVED) -> str:
+    """The interval of a difference, in points: "−5.1 to +11.0"; of losses in nats."""
     if interval is None:
         return "–"
-    ends = [f"{100 * end:+.1f}".replace("-", "−") for end in (interval.low, interval.high)]
-    return " to ".join("0.0" if end in ("+0.0", "−0.0") else end for end in ends)
+    return " to ".join(_number(end, measure, "+") for end in (interval.low, interval.high))
 
 
 def p_value(p: float | None) -> str:
@@ -149,22 +162,29 @@ def detectable_sentence(
     difference: float | None,
     between: Sequence[float | None] | None = None,
     cause: str = "so few problems",
+    measure: Measure = Measure.SOLVED,
 ) -> str:
     """Return the sentence on what could have been seen, led by a blank; if nothing, why."""
     if difference is None:
         return f" No difference is large enough to be seen 8 times in 10 with {cause}."
-    aside = f" ({_between(between)}, by what the seeds can tell)" if between else ""
-    return f" {100 * difference:.1f} points or more would be seen 8 times in 10{aside}."
+    aside = f" ({_between(between, measure)}, by what the seeds can tell)" if between else ""
+    size = f"{_number(difference, measure)} {terms(measure).unit}"
+    return f" {size} or more would be seen 8 times in 10{aside}."
 
 
-def could_see(difference: float | None, between: Sequence[float | None] | None) -> str:
+def could_see(
+    difference: float | None,
+    between: Sequence[float | None] | None,
+    measure: Measure = Measure.SOLVED,
+) -> str:
     """The smallest detectable difference in points and what it may truly be: "4.8 [3.5 to 11.5]".
 
     "–": no difference is large enough.
     """
     if difference is None:
         return "–"
-    return f"{100 * difference:.1f}" + (f" [{_between(between)}]" if between else "")
+    size = _number(difference, measure)
+    return size + (f" [{_between(between, measure)}]" if between else "")
 
 
 def seeds(contrast: "Contrast") -> str:
@@ -198,7 +218,7 @@ def order(contrast: "Contrast", explains: str = "", size: str = "") -> str:
     if contrast.verdict is Verdict.REFUTED:
         ahead, behind = behind, ahead
     if explains:
-        return f"{ahead} {terms(Measure.SCORE).more(size)} than {behind}"
+        return f"{ahead} {explained_terms(contrast.measure).more(size)} than {behind}"
     more = terms(contrast.measure).more(size)
     if contrast.scope is Scope.METHODS or max(contrast.seeds) > 1:
         return f"{ahead} {more} than {behind} on average"
@@ -237,7 +257,8 @@ def why_not(contrast: "Contrast") -> str:
 
 
 def _ahead(contrast: "Contrast", explains: str) -> str:
-    text = order(contrast, explains, points(abs(contrast.difference or 0.0)).lstrip("+"))
+    size = points(abs(contrast.difference or 0.0), contrast.measure).lstrip("+")
+    text = order(contrast, explains, size)
     if contrast.scope is Scope.METHODS:
         return f"{lead(contrast)}: {text}{explained(explains)}."
     if explains:
@@ -253,14 +274,17 @@ def _ahead(contrast: "Contrast", explains: str) -> str:
 def _not_shown(contrast: "Contrast") -> str:
     if contrast.interval is None:
         return f"No verdict: {contrast.reason}."
-    span = f"the difference may be {points_range(contrast.interval)} points."
+    measure = contrast.measure
+    may_be = points_range(contrast.interval, measure)
+    span = f"the difference may be {may_be} {terms(measure).unit}."
     if contrast.p_value is None:
         if contrast.not_worse:
             return f"No test of a difference: {contrast.reason}; {span}"
         return f"Not shown: {contrast.reason}, so there is no test; {span}"
     why = why_not(contrast)
     aside = f" {why[0].upper()}{why[1:]}." if why else ""
-    seen = detectable_sentence(contrast.detectable, contrast.detectable_range, _cause(contrast))
+    cause = _cause(contrast)
+    seen = detectable_sentence(contrast.detectable, contrast.detectable_range, cause, measure)
     return f"Not shown: {span}{aside}{seen}"
 
 
@@ -271,13 +295,14 @@ def _cause(contrast: "Contrast") -> str:
     by_seed, split = contrast.by_seed, contrast.split
     if split is None or split.seeds <= split.problems + split.cells or len(by_seed) < 2:
         return "so few problems and seeds"
-    differences = join(list(map(signed, sorted(by_seed))))
-    return f"seeds that scatter so: the difference is {differences} points"
+    differences = join([signed(each, contrast.measure) for each in sorted(by_seed)])
+    unit = terms(contrast.measure).unit
+    return f"seeds that scatter so: the difference is {differences} {unit}"
 
 
-def _between(ends: Sequence[float | None]) -> str:
+def _between(ends: Sequence[float | None], measure: Measure) -> str:
     """`3.5 to 11.5`, or `3.5 or more` where no difference is large enough at the other end."""
-    low, high = ("" if end is None else f"{100 * end:.1f}" for end in ends)
+    low, high = ("" if end is None else _number(end, measure) for end in ends)
     return f"{low} to {high}" if high else f"{low} or more"
 
 

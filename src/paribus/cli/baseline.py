@@ -132,6 +132,11 @@ def _source(data: str | None) -> list[str]:
 def _foresee(whole: Loaded) -> Foresight:
     """Return what the experiment can show. Raises UserError if that is nothing at all."""
     config = whole.config
+    if task_of(config).measures_loss:
+        raise UserError(
+            "no model can be judged: this task measures held-out loss, which has no end to reach",
+            "name a task with another metric",
+        )
     foresight = foresee(
         n=len(_problems(config).test),
         seeds=config.seeds,

@@ -259,7 +259,7 @@ def _foresight(loaded: Loaded, design: Design, arms: Sequence[PlannedArm]) -> Fo
         looks=loaded.config.looks or (),
         hypothesis=loaded.config.hypothesis,
         margin=_margin(loaded, design),
-        binary=scorers_of(task_of(design.arms[0].config)).binary,
+        measure=scorers_of(task_of(design.arms[0].config)).measure(),
     )
 
 

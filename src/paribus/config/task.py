@@ -27,6 +27,8 @@ from paribus.records import AnswerStyle
 
 PRESETS = ("gsm8k", "gsm8k_swapped", "wordproblems")
 """Tasks that come with paribus, by name."""
+LIKELIHOOD = "likelihood"
+"""The metric of data without one: the loss of each gold solution; nothing is generated."""
 GENERATED = "wordproblems"
 """The preset whose problems are generated; it reads no file."""
 TASK_FILES = (".yaml", ".yml")
@@ -154,6 +156,11 @@ class Task:
         return self.metrics[0].get("metric") == "number"
 
     @property
+    def measures_loss(self) -> bool:
+        """Whether nothing is generated: tests measure the loss of gold solutions alone."""
+        return self.metrics[0].get("metric") == LIKELIHOOD
+
+    @property
     def reads_rows(self) -> bool:
         """Whether a metric is a function, which is given the row a text was asked about."""
         return any(str(item.get("metric")).startswith("python:") for item in self.metrics)
@@ -189,6 +196,8 @@ class Task:
         Values that are the default's are left out.
         """
         unread = {"folder", "train", "test", "fewshot_split", "num_fewshot", *_SCORING}
+        if self.measures_loss:
+            unread.discard("metric_list")  # it says that no text is there to be read
         defaults = Task(task="")
         return {
             name: value
@@ -292,7 +301,7 @@ def _checked(values: dict[Any, Any], origins: Mapping[str, Origin], path: Path) 
     if not faults:
         try:
             task = _task({**given, "folder": str(path.absolute().parent)})
-            faults = [*_variant_faults(task), *_split_faults(task)]
+            faults = [*_variant_faults(task), *_loss_faults(task), *_split_faults(task)]
         except ValidationError as error:
             faults = [(_place(item["loc"]), _worded(item)) for item in error.errors()]
     if faults or task is None:
@@ -365,6 +374,20 @@ def _variant_faults(task: Task) -> list[tuple[str, str]]:
         except ValidationError as error:
             faults += [f"variant {name}: {_worded(item)}" for item in error.errors()]
     return [("variants", fault) for fault in faults]
+
+
+def _loss_faults(task: Task) -> list[tuple[str, str]]:
+    if not any(item.get("metric") == LIKELIHOOD for item in task.metrics):
+        return []
+    if task.metrics == [{"metric": LIKELIHOOD}] and task.output_type == "generate_until":
+        return []
+    return [
+        (
+            "metric_list",
+            "metric likelihood: nothing is generated, so it has no options, stands alone in "
+            "metric_list, and is no metric of multiple choice",
+        )
+    ]
 
 
 def _split_faults(task: Task) -> list[tuple[str, str]]:

@@ -15,7 +15,7 @@ from functools import lru_cache
 from json import dumps, loads
 from pathlib import Path
 
-from paribus.config.task import Task
+from paribus.config.task import LIKELIHOOD, Task
 from paribus.errors import ConfigError, DataError
 from paribus.evaluation.metrics import Metric, metrics_of
 from paribus.evaluation.scoring import SCORERS, score
@@ -30,20 +30,24 @@ class Scorers:
         style: what counts as a final answer that is a number.
         metrics: of a task whose answers are not numbers; none where they are.
         order: the scorers of numbers, the main one first.
+        loss: whether nothing is generated: the loss of gold solutions is all that is measured.
     """
 
     style: AnswerStyle = "auto"
     metrics: tuple[Metric, ...] = ()
     order: tuple[str, ...] = SCORERS
+    loss: bool = False
 
     @property
     def numbers(self) -> bool:
         """Whether answers are numbers."""
-        return not self.metrics
+        return not self.metrics and not self.loss
 
     @property
     def names(self) -> tuple[str, ...]:
         """The scorers' names, the main one first."""
+        if self.loss:
+            return (LIKELIHOOD,)
         return tuple(metric.name for metric in self.metrics) or self.order
 
     @property
@@ -54,7 +58,7 @@ class Scorers:
     def led_by(self, name: str) -> "Scorers":
         """Return these scorers with `name` as the main one: one of them, or a metric by its name.
 
-        Raises ConfigError if there is no such metric, or if answers are numbers.
+        Raises ConfigError if there is no such metric, if answers are numbers, or without texts.
         """
         if not name or name == self.main:
             return self
@@ -63,6 +67,10 @@ class Scorers:
             by_name = {metric.name: metric for metric in self.metrics}
             metrics = tuple(by_name[other] for other in ordered) if self.metrics else ()
             return replace(self, metrics=metrics, order=self.order if metrics else ordered)
+        if self.loss:
+            raise ConfigError(
+                f"--score {name!r:.60}: nothing was generated for this task", "leave it out"
+            )
         if self.numbers:
             raise ConfigError(
                 f"--score {name!r:.60}: there is no such scorer of numbers",
@@ -79,6 +87,8 @@ class Scorers:
 
     def measure(self, scorer: str = "") -> Measure:
         """Return what `scorer`, by default the main one, measures."""
+        if self.loss:
+            return Measure.LOSS
         if self.numbers or self._metric(scorer).binary:
             return Measure.SOLVED
         return Measure.SCORE
@@ -138,6 +148,8 @@ def scorers_of(task: Task, style: AnswerStyle = "auto") -> Scorers:
 
     Raises ConfigError on a metric or filter that is not supported, NotHere without its package.
     """
+    if task.measures_loss:
+        return Scorers(style=style, loss=True)
     if task.scores_numbers:
         return Scorers(style=task.answer or style)
     stated = dumps([task.metrics, task.filter_list, task.until, task.folder])

@@ -14,6 +14,7 @@ from statistics import mean
 from typing import Any, Literal
 
 from paribus.config.schema import ArmConfig
+from paribus.config.task import task_of
 from paribus.models.shapes import Shape
 from paribus.planning.cost.activations import Workload
 from paribus.planning.cost.memory import Estimate, estimate
@@ -265,5 +266,5 @@ def _workload(config: ArmConfig, lengths: Lengths, passes: tuple[int, int, int] 
         shared_prefix=lengths.shared_prefix,
         gold_length=lengths.longest_gold,
         gold_targets=round(evaluation.batch_size * lengths.mean_gold),
-        new_tokens=evaluation.max_new_tokens,
+        new_tokens=0 if task_of(config).measures_loss else evaluation.max_new_tokens,
     )

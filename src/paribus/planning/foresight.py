@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from paribus.records import Measure
 from paribus.statistics.crossed import MIN_SEEDS
 from paribus.statistics.equivalence import power_of_equivalence
 from paribus.statistics.power import ALPHA, Design, detectable_about
@@ -43,8 +44,8 @@ class Foresight:
         claimed: the smallest difference that the hypothesis names; None if it names none.
         margin: the smallest margin that is stated; None without one.
         equivalent: how often two arms that are truly equal would be shown equivalent within it.
-        binary: whether problems are solved or not. Scores between 0 and 1 vary less, and how much
-            is not known beforehand.
+        measure: what is compared. Scores between 0 and 1 vary less than problems that are solved or
+            not; how much they and losses vary is not known beforehand.
     """
 
     design: Design
@@ -54,7 +55,7 @@ class Foresight:
     claimed: float | None
     margin: float | None = None
     equivalent: float | None = None
-    binary: bool = True
+    measure: Measure = Measure.SOLVED
 
     @property
     def level(self) -> float:
@@ -88,6 +89,12 @@ class Foresight:
                 f"{design.seeds} seeds give no verdicts: too few to say how much the seed "
                 f"matters. 1 compares the trained models, {MIN_SEEDS} or more the methods."
             )
+        if self.measure is Measure.LOSS:
+            return (
+                f"Nothing is generated in tests: with {given}, arms are compared by their held-out "
+                "loss. How small a difference is shown follows from how losses vary, which is not "
+                "known beforehand."
+            )
         if self.detectable is None:
             seen = f"With {given}, no difference is large enough to be shown 8 times in 10."
         else:
@@ -104,12 +111,16 @@ class Foresight:
 
     @property
     def _unless_real(self) -> str:
-        return "" if self.binary else ", if scores are 0 or 1, and a smaller one if they are not"
+        if self.measure is Measure.SOLVED:
+            return ""
+        return ", if scores are 0 or 1, and a smaller one if they are not"
 
     @property
     def warning(self) -> str:
         """Why the hypothesis cannot be tested by this design, or ""."""
-        if self.claimed is None or (self.detectable or 1.0) <= self.claimed:
+        if self.measure is Measure.LOSS or self.claimed is None:
+            return ""
+        if (self.detectable or 1.0) <= self.claimed:
             return ""
         return (
             f"The hypothesis speaks of {100 * self.claimed:g} points, which this experiment "
@@ -126,24 +137,24 @@ def foresee(
     hypothesis: str,
     looks: Sequence[int] = (),
     margin: float | None = None,
-    binary: bool = True,
+    measure: Measure = Measure.SOLVED,
 ) -> Foresight:
     """Return what `comparisons` pairs of arms over n problems can show.
 
-    `looks` are those declared, in seeds, the last at all `seeds`; `margin` is a share; `binary`
-    says whether problems are solved or not.
+    `looks` are those declared, in seeds, the last at all `seeds`; `margin` is a share.
     """
     comparisons, share = max(1, comparisons), shares(looks)[-1] if looks else 1.0
     design = Design(n=n, seeds=seeds, comparisons=comparisons / share)
+    known = measure is not Measure.LOSS
     named = [float(number) / 100 for number in _POINTS.findall(hypothesis)]
     claimed = [points for points in named if points > 0]
     return Foresight(
         design=design,
         comparisons=comparisons,
         share=share,
-        detectable=detectable_about(design, ASSUMED),
+        detectable=detectable_about(design, ASSUMED) if known else None,
         claimed=min(claimed, default=None),
         margin=margin,
         equivalent=margin and power_of_equivalence(design, ASSUMED, margin)[0],
-        binary=binary,
+        measure=measure,
     )

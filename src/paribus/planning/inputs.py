@@ -17,9 +17,9 @@ from statistics import median
 from typing import Any
 
 from paribus.config.schema import ArmConfig
-from paribus.config.task import task_of
+from paribus.config.task import Task, task_of
 from paribus.data.problems import ProblemSet, load_problems
-from paribus.errors import DataError, ModelError, NotHere, PromptError
+from paribus.errors import ConfigError, DataError, ModelError, NotHere, PromptError
 from paribus.evaluation.scorers import check_scored, scorers_of
 from paribus.evaluation.scoring import check_gold
 from paribus.models.configs import read_config
@@ -107,6 +107,7 @@ class Inputs:
         dropped: training examples left out because they exceed `prompt.max_tokens`.
         prompt_sets: the tested problems under each protocol, the main one first.
         gold: the tested problems under the main protocol, with their gold solutions.
+        generates: whether texts are generated in tests, and not the losses of `gold` alone.
     """
 
     problems: ProblemSet
@@ -116,6 +117,7 @@ class Inputs:
     dropped: int
     prompt_sets: tuple[PromptSet, ...]
     gold: tuple[Encoded, ...]
+    generates: bool = True
 
     @property
     def tested(self) -> tuple[Problem, ...]:
@@ -173,8 +175,9 @@ def prepare(config: ArmConfig, seed: int, *, trial: bool = False) -> Inputs:
     problems = load_problems(task, config.data, seed)
     if task.scores_numbers:
         check_gold(problems.read, style=_taught(config))
+    _check_also(task, config)
     scorers = scorers_of(task)
-    if not task.preset and task.output_type != "multiple_choice":
+    if not task.measures_loss and not task.preset and task.output_type != "multiple_choice":
         _check_ends_in_gold(problems, task.until)
         check_scored(scorers, problems.test)
     _check_packages(config)
@@ -196,10 +199,21 @@ def prepare(config: ArmConfig, seed: int, *, trial: bool = False) -> Inputs:
             else (prompt_set, *map(asked.alone, others))
         ),
         gold=gold,
+        generates=not task.measures_loss,
     )
     _check_vocabulary(inputs)
     _check_lengths(inputs, config)
     return inputs
+
+
+def _check_also(task: Task, config: ArmConfig) -> None:
+    """Raise ConfigError if further protocols are stated, and nothing is generated under them."""
+    if task.measures_loss and config.evaluation.also:
+        raise ConfigError(
+            f"evaluation.also={list(config.evaluation.also)}: the task {task.task} has the metric "
+            "likelihood, so nothing is generated, and losses are those under the main protocol",
+            "set evaluation.also=[]",
+        )
 
 
 def _check_ends_in_gold(problems: ProblemSet, until: Sequence[str]) -> None:
@@ -374,7 +388,8 @@ def _check_lengths(inputs: Inputs, config: ArmConfig) -> None:
                 f"{config.prompt.max_tokens}: {longest.problem.question[:60]!r}…",
                 f"set prompt.max_tokens={length}: test problems are never left out",
             )
-        if context is not None and length + config.evaluation.max_new_tokens > context:
+        written = config.evaluation.max_new_tokens if inputs.generates else 0
+        if context is not None and length + written > context:
             raise PromptError(
                 f"{what} ({length} tokens) and evaluation.max_new_tokens = "
                 f"{config.evaluation.max_new_tokens} exceed the model's context of {context}",

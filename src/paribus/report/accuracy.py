@@ -43,7 +43,8 @@ def runs(analysis: Analysis) -> Table:
     tables = analysis.tables
     faults = any(run.outcomes[Outcome.FAILED] for run in tables.complete)
     counted = ["solved"] if tables.measure is Measure.SOLVED else []
-    headings = ["arm", *counted, mean_heading(tables.measure), "no answer", "trun\u00adcated"]
+    silent = [] if tables.measure is Measure.LOSS else ["no answer", "trun\u00adcated"]
+    headings = ["arm", *counted, mean_heading(tables.measure), *silent]
     return Table(headings + ["failed"] * faults, [_run(tables, run, faults) for run in tables.runs])
 
 
@@ -53,13 +54,15 @@ def over_seeds(analysis: Analysis) -> Table:
     if not several_seeds(tables):
         return Table([], [])
     return Table(
-        ["arm", "seeds", mean_heading(tables.measure), "spread, points"],
+        ["arm", "seeds", mean_heading(tables.measure), f"spread, {terms(tables.measure).unit}"],
         [
             [
                 arm.name,
                 _seeds_of(tables, arm),
                 mean_cell(arm.mean, arm.interval, tables.measure),
-                UNKNOWN if arm.spread is None else f"{100 * arm.spread:.1f}",
+                UNKNOWN
+                if arm.spread is None
+                else wording.could_see(arm.spread, None, tables.measure),
             ]
             for arm in analysis.arms
         ],
@@ -89,11 +92,12 @@ def figure(analysis: Analysis) -> Picture | None:
         axes = drawing.add_subplot()
         for y, arm in enumerate(arms):
             text = wording.mean(arm.mean, tables.measure)
-            _draw(axes, y, arm, text, _seeds(tables, arm), colour(tables, arm.name))
+            _draw(axes, y, arm, text, _seeds(tables, arm), tables)
         name_rows(axes, [short(arm.name) for arm in arms])
-        axes.set_xlim(left=0)
-        # Labels need room to the right of 100 %, where the axis has no meaning.
-        axes.set_xticks([tick for tick in axes.get_xticks() if 0 <= tick <= 100])
+        if tables.measure is not Measure.LOSS:
+            axes.set_xlim(left=0)
+            # Labels need room to the right of 100 %, where the axis has no meaning.
+            axes.set_xticks([tick for tick in axes.get_xticks() if 0 <= tick <= 100])
         axes.set_xlabel(terms(tables.measure).axis)
         axes.grid(axis="x")
         text = "; ".join(f"{arm.name} {_mean_of(arm, tables.measure)}" for arm in arms)
@@ -112,6 +116,8 @@ _ONE_SEED = {
     "of that share.",
     Measure.SCORE: "Mean score of each arm over the test problems, in points: 100 is the highest. "
     "The bar is the 95 % interval of that mean.",
+    Measure.LOSS: "Mean loss of the test problems' gold solutions, in nats per token: less is "
+    "better. The bar is the 95 % interval of that mean.",
 }
 _BAR = (
     "averaged over its seeds, which are the hollow dots. The bar is the 95 % interval for other "
@@ -121,14 +127,19 @@ _OVER_SEEDS = {
     Measure.SOLVED: f"Share of the test problems that each arm solves, {_BAR}",
     Measure.SCORE: "Mean score of each arm over the test problems, in points (100 is the highest), "
     + _BAR,
+    Measure.LOSS: "Mean loss of the test problems' gold solutions, in nats per token (less is "
+    f"better), {_BAR}",
 }
 
 
-def _draw(axes: Axes, y: int, arm: ArmSummary, text: str, seeds: list[float], paint: str) -> None:
-    mean, ends = 100 * (arm.mean or 0.0), [100 * (arm.mean or 0.0)]
+def _draw(
+    axes: Axes, y: int, arm: ArmSummary, text: str, seeds: list[float], tables: Tables
+) -> None:
+    scale, paint = terms(tables.measure).scale, colour(tables, arm.name)
+    mean, ends = scale * (arm.mean or 0.0), [scale * (arm.mean or 0.0)]
     axes.plot(mean, y, marker="o", color=paint, markersize=6)
     if arm.interval is not None:
-        low, high = 100 * arm.interval.low, 100 * arm.interval.high
+        low, high = scale * arm.interval.low, scale * arm.interval.high
         # An interval may end at the share itself: never a distance below zero.
         errors = [[max(0.0, mean - low)], [max(0.0, high - mean)]]
         axes.errorbar(mean, y, xerr=errors, fmt="none", color=paint, capsize=3, lw=1.5)
@@ -148,7 +159,8 @@ def _draw(axes: Axes, y: int, arm: ArmSummary, text: str, seeds: list[float], pa
 
 def _seeds(tables: Tables, arm: ArmSummary) -> list[float]:
     scores = [run.score for run in tables.complete if run.arm == arm.name]
-    return [100 * score.accuracy for score in scores if score.accuracy is not None]
+    scale = terms(tables.measure).scale
+    return [scale * score.accuracy for score in scores if score.accuracy is not None]
 
 
 def _seeds_of(tables: Tables, arm: ArmSummary) -> str:
@@ -160,10 +172,13 @@ def _seeds_of(tables: Tables, arm: ArmSummary) -> str:
 def _run(tables: Tables, run: Run, faults: bool) -> list[str]:
     counted = tables.measure is Measure.SOLVED
     if not run.complete:
-        cells = [UNKNOWN] * counted + [str(run.state)] + [UNKNOWN] * (3 if faults else 2)
+        unknown = 0 if tables.measure is Measure.LOSS else 3 if faults else 2
+        cells = [UNKNOWN] * counted + [str(run.state)] + [UNKNOWN] * unknown
         return [run_name(tables, run), *cells]
     score, outcomes = run.score, run.outcomes
     shown = [Outcome.NO_ANSWER, Outcome.TRUNCATED] + [Outcome.FAILED] * faults
+    if tables.measure is Measure.LOSS:
+        shown = []
     return [
         run_name(tables, run),
         *([f"{score.correct} of {score.n}"] if counted else []),
@@ -173,7 +188,7 @@ def _run(tables: Tables, run: Run, faults: bool) -> list[str]:
 
 
 def _mean_of(arm: ArmSummary, measure: Measure) -> str:
-    return f"{wording.mean(arm.mean, measure)} ({wording.percent_range(arm.interval)})"
+    return f"{wording.mean(arm.mean, measure)} ({wording.mean_range(arm.interval, measure)})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,7 +208,8 @@ def section(tables: Tables) -> Heldout | None:
     if not likelihoods:
         return None
     first = first_runs(tables)
-    compared = heldout.comparisons(tables)
+    # Where losses are what conclusions are drawn from, they are compared above.
+    compared = [] if tables.measure is Measure.LOSS else heldout.comparisons(tables)
     comparisons = [comparison for comparison in compared if comparison.mean.n]
     return Heldout(
         written=wording.join(

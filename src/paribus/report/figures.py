@@ -15,6 +15,7 @@ from paribus.analysis.findings import Analysis
 from paribus.analysis.measures import terms
 from paribus.analysis.tables import Run, Tables
 from paribus.analysis.wording import percent_range
+from paribus.records import Measure
 from paribus.report import drawing
 from paribus.report.drawing import Picture, colour, dash, name_rows, run_name, several_seeds
 from paribus.report.units import GB
@@ -119,6 +120,8 @@ def losses(tables: Tables) -> Picture | None:
 
 def loss_and_accuracy(tables: Tables) -> Picture | None:
     """Final training loss beside test accuracy, a point for each trained run."""
+    if tables.measure is Measure.LOSS:
+        return None
     runs = [run for run in tables.complete if run.losses and run.score.n]
     words = terms(tables.measure)
     if not runs:

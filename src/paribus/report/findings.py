@@ -13,7 +13,7 @@ from paribus.analysis.findings import Analysis
 from paribus.analysis.reading import RunReads, adopted, reads_by_run, unrecorded_reads
 from paribus.analysis.tables import Tables
 from paribus.analysis.wording import Finding
-from paribus.records import Settled
+from paribus.records import Measure, Settled
 from paribus.report.drawing import run_name
 from paribus.report.rows import Table
 from paribus.report.units import UNKNOWN, protocol_words
@@ -42,7 +42,11 @@ class Fairness:
 
 def findings_table(analysis: Analysis) -> Table:
     """Return every finding: the claim, its verdict and what was found."""
-    rows = [[finding.claim, _verdict(finding), _result(finding)] for finding in analysis.findings]
+    measure = analysis.tables.measure
+    rows = [
+        [finding.claim, _verdict(finding), _result(finding, measure)]
+        for finding in analysis.findings
+    ]
     return Table(["claim", "verdict", "what was found"], rows)
 
 
@@ -85,13 +89,13 @@ def _verdict(finding: Finding) -> str:
     return f"{text} for {'the methods' if finding.scope is Scope.METHODS else 'these models'}"
 
 
-def _result(finding: Finding) -> str:
+def _result(finding: Finding, measure: Measure) -> str:
     """The size of a difference, or the sentence; and what else differed between the arms."""
     evidence, sentence = finding.evidence, finding.sentence
     if finding.kind in _SIZED and evidence["p_holm"] is not None:
         low, high = evidence["interval"]
-        span = wording.points_range(Interval(low, high))
-        size = wording.points(evidence["difference"])
+        span = wording.points_range(Interval(low, high), measure)
+        size = wording.points(evidence["difference"], measure)
         sentence = f"{size} [{span}], p {_p(evidence['p_holm'])}."
     if finding.caveats:
         sentence += f" Not alone: {'; '.join(finding.caveats)}."

@@ -118,6 +118,7 @@ def _context(analysis: Analysis) -> dict[str, Any]:
         "missing": tables.missing,
         "limits": analysis.limits,
         "binary": tables.measure is Measure.SOLVED,
+        "loss": tables.measure is Measure.LOSS,
         "words": terms(tables.measure),
         "findings": findings.findings_table(analysis),
         "fairness": findings.fairness(analysis),
@@ -162,4 +163,6 @@ def _context(analysis: Analysis) -> dict[str, Any]:
 
 def _examples(tables: Tables) -> list[tuple[str, list[Example]]]:
     """The examples of each arm, from its first complete run."""
+    if tables.scorers.loss:  # nothing was written
+        return []
     return [(run.arm, pick(run)) for run in first_runs(tables)]

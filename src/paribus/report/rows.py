@@ -15,6 +15,7 @@ from paribus.analysis.conditions import circumstances, differing_settings, share
 from paribus.analysis.contrasts import Contrast
 from paribus.analysis.effects import effect_name, effect_sentence
 from paribus.analysis.findings import Analysis
+from paribus.analysis.measures import terms
 from paribus.analysis.tables import Score, Tables
 from paribus.config.nested import flatten
 from paribus.records import Measure
@@ -71,18 +72,18 @@ class Table:
 
 def contrasts(analysis: Analysis) -> Table:
     """Each contrast: size, counts, test, what could be seen, and its verdict in words."""
-    rows = []
+    rows, unit = [], terms(analysis.tables.measure).unit
     for contrast, caveats in zip(analysis.contrasts, analysis.caveats, strict=True):
         counts = _counts(contrast)
         rows.append(
             [
                 f"{contrast.a} − {contrast.b}",
                 contrast.factor.replace(".", MAY_BREAK),
-                points_cell(contrast.difference, contrast.interval),
+                points_cell(contrast.difference, contrast.interval, contrast.measure),
                 " / ".join(map(str, counts)) if contrast.n else UNKNOWN,
                 wording.p_value(contrast.p_value) if contrast.n else UNKNOWN,
                 wording.p_value(contrast.p_holm) if contrast.n else UNKNOWN,
-                wording.could_see(contrast.detectable, contrast.detectable_range),
+                wording.could_see(contrast.detectable, contrast.detectable_range, contrast.measure),
                 wording.verdict_sentence(contrast, caveats.explains) + _but(caveats),
             ]
         )
@@ -90,11 +91,11 @@ def contrasts(analysis: Analysis) -> Table:
         [
             "A − B",
             "factor",
-            "points [95 % interval]",
+            f"{unit} [95 % interval]",
             COUNTED[analysis.tables.measure],
             "p",
             "p, Holm",
-            "could see, points",
+            f"could see, {unit}",
             "what it shows",
         ],
         rows,
@@ -104,6 +105,7 @@ def contrasts(analysis: Analysis) -> Table:
 COUNTED = {
     Measure.SOLVED: "both / only A / only B / neither",
     Measure.SCORE: "A higher / B higher / equal",
+    Measure.LOSS: "A lower / B lower / equal",
 }
 """Heading of the counts of problems."""
 
@@ -125,6 +127,7 @@ _OF_ONE_SEED = {
     Measure.SCORE: "permutation test, in which each problem's difference may as well have the "
     "other sign",
 }
+_OF_ONE_SEED[Measure.LOSS] = _OF_ONE_SEED[Measure.SCORE]
 
 
 def test_note(analysis: Analysis) -> str:
@@ -147,24 +150,28 @@ def test_note(analysis: Analysis) -> str:
 def by_seed(analysis: Analysis) -> Table:
     """The difference of each pair of arms with each seed; empty for one seed."""
     rows = [
-        [f"{contrast.a} − {contrast.b}", ", ".join(map(wording.signed, contrast.by_seed))]
+        [
+            f"{contrast.a} − {contrast.b}",
+            ", ".join(wording.signed(each, contrast.measure) for each in contrast.by_seed),
+        ]
         for contrast in analysis.contrasts
         if len(contrast.by_seed) > 1
     ]
-    return Table(["A − B", "points, seed by seed"], rows)
+    return Table(["A − B", f"{terms(analysis.tables.measure).unit}, seed by seed"], rows)
 
 
 def uncertainty(analysis: Analysis) -> Table:
     """Where the uncertainty of each arm and each pair over seeds comes from; empty for one seed."""
+    measure = analysis.tables.measure
     splits = [(arm.name, arm.split) for arm in analysis.arms]
     splits += [(f"{contrast.a} − {contrast.b}", contrast.split) for contrast in analysis.contrasts]
     return Table(
-        ["points of standard error", "problems", "seeds", "single cells"],
+        [f"{terms(measure).unit} of standard error", "problems", "seeds", "single cells"],
         [
             [
                 name,
                 *(
-                    f"{100 * error:.1f} ({100 * share:.0f} %)"
+                    f"{wording.could_see(error, None, measure)} ({100 * share:.0f} %)"
                     for error, share in zip(parts.errors, parts.shares, strict=True)
                 ),
             ]
@@ -179,22 +186,23 @@ def effects(analysis: Analysis) -> Table:
     rows = [
         [
             effect_name(effect).replace(".", MAY_BREAK),
-            points_cell(effect.difference, effect.interval),
+            points_cell(effect.difference, effect.interval, effect.measure),
             wording.p_value(effect.p_value) if effect.n else UNKNOWN,
             wording.p_value(effect.p_holm) if effect.n else UNKNOWN,
-            wording.could_see(effect.detectable, effect.detectable_range),
+            wording.could_see(effect.detectable, effect.detectable_range, effect.measure),
             effect_sentence(effect),
         ]
         for effect in analysis.effects
     ]
-    return Table(
-        ["effect", "points [95 % interval]", "p", "p, Holm", "could see, points", "what it shows"],
-        rows,
-    )
+    unit = terms(analysis.tables.measure).unit
+    seen = f"could see, {unit}"
+    return Table(["effect", f"{unit} [95 % interval]", "p", "p, Holm", seen, "what it shows"], rows)
 
 
 def scorers(tables: Tables) -> Table:
-    """The same generations under every scorer."""
+    """The same generations under every scorer; empty where nothing was generated."""
+    if tables.scorers.loss:
+        return Table([], [])
     rows = [
         [
             run_name(tables, run),
@@ -222,11 +230,11 @@ def training(tables: Tables) -> Table:
 
 
 def evaluation(tables: Tables) -> Table:
-    """What testing took, for each run."""
+    """What generating took, for each run; empty where nothing was."""
     rows = [
         [run_name(tables, run), *(spell(run.result.evaluation) for spell in _EVALUATION.values())]
         for run in tables.complete
-        if run.result
+        if run.result and not run.scorers.loss
     ]
     return Table(["arm", *_EVALUATION], rows)
 
@@ -256,7 +264,7 @@ def shared(tables: Tables) -> Table:
 def equal(tables: Tables) -> Table:
     """The circumstances of the runs; one that was not the same in all names its arms."""
     # Generations made elsewhere have no result, and nobody knows how they were decoded.
-    ours = all(run.result for run in tables.complete)
+    ours = all(run.result for run in tables.complete) and not tables.scorers.loss
     rows = [["decoding", "greedy: the most likely token, no sampling"]] if ours else []
     for fact, values in circumstances(tables).items():
         if len(values) == 1:

@@ -14,6 +14,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from paribus.analysis.measures import terms
 from paribus.analysis.wording import could_see, p_value
 from paribus.records import Measure
 from paribus.report.units import mean_cell, mean_heading, points_cell, style_words
@@ -98,17 +99,17 @@ def _first_pairs(pairs: Sequence[str]) -> str:
 def _runs(findings: dict[str, Any]) -> Table:
     measure = _measure(findings["scorer"])
     counted = ["solved"] if measure is Measure.SOLVED else []
-    table = _table("arm", *counted, mean_heading(measure), "no answer", "cut")
+    silent = [] if measure is Measure.LOSS else ["no_answer", "truncated"]
+    table = _table("arm", *counted, mean_heading(measure), *["no answer", "cut"][: len(silent)])
     for arm in findings["arms"]:
         score = arm["scores"].get(findings["scorer"]["name"])
         if score is None:
-            cells = ["–", arm["state"], "–", "–"][-len(counted) - 3 :]
+            cells = ["–"] * len(counted) + [arm["state"]] + ["–"] * len(silent)
         else:
             cells = [
                 *(f"{score['correct']} of {arm['n']}" for _ in counted),
                 _mean_cell(score, measure),
-                str(arm["outcomes"]["no_answer"]),
-                str(arm["outcomes"]["truncated"]),
+                *(str(arm["outcomes"][outcome]) for outcome in silent),
             ]
         table.add_row(*(Text(cell) for cell in (arm["name"], *cells)))
     return table
@@ -134,7 +135,7 @@ def _over_seeds(findings: dict[str, Any]) -> Table:
             arm["name"],
             str(seeds) if seeds == planned[arm["name"]] else f"{seeds} of {planned[arm['name']]}",
             _mean_cell(arm, measure),
-            "–" if spread is None else f"{100 * spread:.1f}",
+            "–" if spread is None else could_see(spread, None, measure),
         ]
         table.add_row(*map(Text, cells))
     return table
@@ -147,17 +148,21 @@ _COULD_SEE = {
     "accuracies and the agreement found; `paribus plan` assumed them.",
     Measure.SCORE: "could see: the difference that this pair would show 8 times in 10, by how the "
     "scores found vary; `paribus plan` assumed scores of 0 or 1.",
+    Measure.LOSS: "could see: the difference that this pair would show 8 times in 10, by how the "
+    "losses found vary. Less is better: A is better where A − B is below 0.",
 }
 _MAY_BE = " In brackets its 95 % interval: few seeds give a poor estimate of their spread."
 
 
 def _contrasts(findings: dict[str, Any]) -> Table:
-    table = _table("A − B", "points [95 % interval]", "p, Holm", "could see", "")
+    measure = _measure(findings["scorer"])
+    unit = terms(measure).unit
+    table = _table("A − B", f"{unit} [95 % interval]", "p, Holm", "could see", "")
     for contrast in findings["contrasts"]:
         if contrast["n"]:
-            seen = could_see(contrast["detectable"], contrast["detectable_range"])
+            seen = could_see(contrast["detectable"], contrast["detectable_range"], measure)
             cells = [
-                points_cell(contrast["difference"], _interval(contrast["interval"])),
+                points_cell(contrast["difference"], _interval(contrast["interval"]), measure),
                 p_value(contrast["p_holm"]),
                 seen.replace(" ", "\n", 1),
                 _verdict(contrast),
@@ -166,9 +171,7 @@ def _contrasts(findings: dict[str, Any]) -> Table:
             cells = ["–", "–", "–", "not compared"]
         table.add_row(*(Text(cell) for cell in (f"{contrast['a']} − {contrast['b']}", *cells)))
     ranged = any(contrast["detectable_range"] for contrast in findings["contrasts"])
-    text = (
-        _COULD_SEE[_measure(findings["scorer"])] + _MAY_BE * ranged + _margins_and_seeds(findings)
-    )
+    text = _COULD_SEE[measure] + _MAY_BE * ranged + _margins_and_seeds(findings)
     table.caption, table.caption_justify = text, "left"
     return table
 
@@ -181,7 +184,9 @@ def _verdict(contrast: dict[str, Any]) -> str:
     if contrast["interval"] is None:
         return "no verdict"
     text = _shown(contrast)
-    if contrast["explained_by"] or _measure(contrast) is not Measure.SOLVED:
+    if _measure(contrast) is Measure.LOSS:
+        text = text.replace("better", "lower loss")
+    elif contrast["explained_by"] or _measure(contrast) is Measure.SCORE:
         text = text.replace("better", "higher")
     return f"{text} *" if contrast["caveats"] and text != _VERDICTS["not_shown"] else text
 

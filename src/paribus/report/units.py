@@ -90,26 +90,29 @@ def accuracy_cell(accuracy: float | None, interval: Interval | None) -> str:
 def mean_cell(value: float | None, interval: Interval | None, measure: Measure) -> str:
     """A mean of what is measured, with its interval: an accuracy, or a score, "31.2 [27 to 35.4]".
 
-    Scores are in points: the heading says so.
+    Scores are in points and losses in nats per token: the heading says so.
     """
     if measure is Measure.SOLVED or value is None:
         return accuracy_cell(value, interval)
     score = wording.mean(value, measure).partition(" ")[0]
-    return score if interval is None else f"{score} [{percent_range(interval)}]"
+    return score if interval is None else f"{score} [{wording.mean_range(interval, measure)}]"
 
 
 def mean_heading(measure: Measure) -> str:
     """What stands above such cells."""
-    unit = "" if measure is Measure.SOLVED else ", points"
-    return f"{terms(measure).mean}{unit} [95 % interval]"
+    words = terms(measure)
+    what = words.mean if measure is Measure.SOLVED else words.axis
+    return f"{what} [95 % interval]"
 
 
-def points_cell(difference: float | None, interval: Interval | None) -> str:
+def points_cell(
+    difference: float | None, interval: Interval | None, measure: Measure = Measure.SOLVED
+) -> str:
     """A difference of shares with its interval, "−5 [−16.1 to +6.2]"; where it has none, "−5"."""
     if difference is None:
         return UNKNOWN
-    size = signed(difference)
-    return size if interval is None else f"{size} [{points_range(interval)}]"
+    size = signed(difference, measure)
+    return size if interval is None else f"{size} [{points_range(interval, measure)}]"
 
 
 OUTCOMES = {
@@ -175,6 +178,8 @@ def scorer_notes(scorers: Scorers) -> dict[str, str]:
     """Return what each of the `scorers` does."""
     if scorers.numbers:
         return SCORER_NOTES
+    if scorers.loss:
+        return {}
     notes = {
         name: _METRIC_NOTES.get(name.rpartition("/")[2], "is the task's own function.")
         for name in scorers.names

@@ -146,10 +146,11 @@ def _kept(before: Before, spec: RunSpec, inputs: Inputs, folder: RunFolder) -> K
                 and not (longer and generation.stop is Stop.LENGTH)
             }
     main = inputs.prompt_sets[0].protocol.name
-    same = main == before.result.evaluation.protocol and len(inputs.tested) == len(
-        read_generations(folder.generations(main))
-    )
-    known = before.result.heldout if same else None
+    known = before.result.heldout
+    if main != before.result.evaluation.protocol or (
+        known and known.problems != len(inputs.tested)
+    ):
+        known = None
     heldout = (read_heldout(folder.heldout), known) if known else None
     return Kept(texts=texts, costs=before.costs, heldout=heldout)
 

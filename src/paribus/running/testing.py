@@ -5,7 +5,7 @@ Before any of it reads the test split, a line in the experiment's ledger says so
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -31,6 +31,7 @@ from paribus.store.runs import (
     as_generation,
     as_likelihood,
     generation_row,
+    likelihood_row,
     write_generations,
     write_heldout,
 )
@@ -80,6 +81,8 @@ def measure_all(
     decodes; likelihoods are always computed here.
     """
     inputs, spec = job.inputs, job.spec
+    if not inputs.generates:
+        return _losses_alone(model, job, pieces, kept or Kept())
     figures: dict[str, EvaluationCost] = {}
     folder, kept = pieces.folder, kept or Kept()
     for asked in inputs.prompt_sets:
@@ -106,6 +109,17 @@ def measure_all(
     evaluation = figures.pop(main)
     heldout = _measure_heldout(model, job, pieces, kept)
     return Measured(evaluation=evaluation, also=figures, heldout=heldout)
+
+
+def _losses_alone(model: nn.Module, job: Job, pieces: Pieces, kept: Kept) -> Measured:
+    """Measure the losses of gold solutions; no text is generated, and none is stored."""
+    name = job.inputs.prompt_sets[0].protocol.name
+    write_generations(pieces.folder, name, [])
+    return Measured(
+        evaluation=EvaluationCost(protocol=name, problems=0, seconds=0.0),
+        also={},
+        heldout=_measure_heldout(model, job, pieces, kept),
+    )
 
 
 def _by_piece(
@@ -153,7 +167,10 @@ def _measure_heldout(model: nn.Module, job: Job, pieces: Pieces, kept: Kept) -> 
                 on_batch=report,
             )
         )
-        piece = {"rows": [asdict(likelihood) for likelihood in found], "figures": figures.record()}
+        if not inputs.generates:
+            pairs = zip(found, inputs.tested, strict=True)
+            found = [replace(row, group=problem.group) for row, problem in pairs]
+        piece = {"rows": [likelihood_row(row) for row in found], "figures": figures.record()}
         pieces.write(LIKELIHOOD, piece)
     variant = spec.config.data.variant if inputs.trial else inputs.problems.test_variant
     summary = LikelihoodSummary(**piece["figures"], variant=variant)

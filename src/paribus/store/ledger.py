@@ -291,12 +291,14 @@ def unrecorded_readings(folder: ExperimentFolder) -> list[Reading]:
 def tested_for(run: RunFolder) -> list[str]:
     """Return what the run read the test split for: protocols, and the likelihoods.
 
+    Protocols under which nothing was generated are not among them.
     Nothing if it is damaged, which is named where the run itself is checked.
     """
     with suppress(StoreError, *UNREADABLE):
         if state(run) is RunState.COMPLETE:
             result = read_result(run.result)
-            return [*result.protocols, *([LIKELIHOOD] if result.heldout else [])]
+            written = [name for name, cost in result.protocols.items() if cost.problems]
+            return [*written, *([LIKELIHOOD] if result.heldout else [])]
         entered = sorted(run.pieces.glob("*-entered.json"))
         return [str(read_sealed(path)["content"]["protocol"]) for path in entered]
     return []

@@ -185,7 +185,7 @@ class RunResult(Recorded):
 
     Attributes:
         training: None for an untuned model.
-        evaluation: of the main protocol.
+        evaluation: of the main protocol; with 0 problems where nothing is generated.
         also: of each further protocol, by its full name.
         heldout: likelihood of the gold solutions.
         data: counts of the problems.

@@ -209,10 +209,16 @@ def as_likelihood(row: dict[str, Any]) -> Likelihood:
     return likelihood
 
 
+def likelihood_row(likelihood: Likelihood) -> dict[str, Any]:
+    """Return a likelihood as a row of JSON; a group only where there is one."""
+    row = asdict(likelihood)
+    return row if likelihood.group else {k: v for k, v in row.items() if k != "group"}
+
+
 def write_heldout(folder: RunFolder, rows: Iterable[Likelihood]) -> None:
     """Store the likelihood of each gold solution, whole or not at all."""
     with writing(folder.heldout):
-        write_text(folder.heldout, "".join(json_line(asdict(row)) for row in rows))
+        write_text(folder.heldout, "".join(json_line(likelihood_row(row)) for row in rows))
 
 
 def finish(folder: RunFolder, result: RunResult) -> None:

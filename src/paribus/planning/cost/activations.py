@@ -53,7 +53,7 @@ class Workload:
         shared_prefix: tokens that all test prompts of the longest protocol begin with.
         gold_length: tokens of the longest prompt with its gold solution.
         gold_targets: most solution tokens in one batch of the likelihood pass.
-        new_tokens: most tokens that are generated.
+        new_tokens: most tokens that are generated; 0 if none are.
     """
 
     method: str

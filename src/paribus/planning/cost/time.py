@@ -88,7 +88,7 @@ def _step_seconds(shape: Shape, load: Workload, device: Device) -> float:
 
 def _decode_seconds(shape: Shape, load: Workload, device: Device) -> float:
     """Return the time to read the prompts and write solutions of the gold ones' mean length."""
-    if not load.eval_problems:
+    if not load.eval_problems or not load.new_tokens:
         return 0.0
     head, stored = shape.vocab * shape.hidden, 2 if load.precision == "bf16" else 4
     written = min(load.new_tokens, load.gold_targets / load.eval_batch)

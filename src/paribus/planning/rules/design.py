@@ -37,7 +37,7 @@ def _one_seed(facts: Facts) -> str | None:
 
 def _few_problems(facts: Facts) -> str | None:
     size = facts.config.data.test_size
-    if size == "all" or size >= _FEW_PROBLEMS:
+    if size == "all" or size >= _FEW_PROBLEMS or read_task(facts.config.task).measures_loss:
         return None
     from paribus.planning.foresight import foresee
 

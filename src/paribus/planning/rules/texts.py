@@ -135,7 +135,8 @@ def _answers_cut(facts: Facts) -> str | None:
     tokens, limit = facts.tokens, facts.config.evaluation.max_new_tokens
     if tokens is None or limit >= tokens.longest_gold:
         return None
-    if read_task(facts.config.task).output_type == "multiple_choice":  # nothing is written
+    task = read_task(facts.config.task)
+    if task.measures_loss or task.output_type == "multiple_choice":  # nothing is written
         return None
     return (
         f"evaluation.max_new_tokens={limit}, and the longest gold solution has "
