@@ -126,20 +126,18 @@ def test_rows_become_a_task(rows, expected, tmp_path):
     assert {key: task[key] for key in expected} == expected
 
 
-def test_conversations_are_asked_by_the_chat_template(tmp_path):
+@pytest.mark.parametrize(("model", "form"), [("./mine", "chat"), ("gemma-3-270m", "raw")])
+def test_conversations_are_asked_by_the_chat_template_if_there_is_one(model, form, tmp_path):
+    turns = [("user", "Is it {}?"), ("assistant", "Yes, {}")]
     rows = [
-        {
-            "messages": [
-                {"role": "user", "content": t},
-                {"role": "assistant", "content": f"Yes, {t}"},
-            ]
-        }
+        {"messages": [{"role": role, "content": text.format(t)} for role, text in turns]}
         for t in texts()
     ]
-    task = task_of_rows(tmp_path, rows)
+    train = lines(tmp_path / "mine.jsonl", rows)
+    assert paribus("init", "--train", train, "--model", model, cwd=tmp_path).returncode == 0
+    assert yaml.safe_load((tmp_path / "mine.yaml").read_text())["prompt"]["format"] == form
+    task = yaml.safe_load((tmp_path / "mine_task.yaml").read_text())
     assert "doc_to_text" not in task
-    assert task["generation_kwargs"]["until"] == []
-    assert yaml.safe_load((tmp_path / "mine.yaml").read_text())["prompt"]["format"] == "chat"
 
 
 def test_what_is_written_is_planned_as_it_is(tmp_path, tiny):

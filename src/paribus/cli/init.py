@@ -194,7 +194,9 @@ def _model(named: str, folder: Path) -> str:
 def _experiment_text(name: str, guess: Guess, sizes: _Sizes, model: str) -> str:
     small = sizes.left <= 1000
     tokens = 2 ** (guess.longest // 2).bit_length()
-    prompt = {"format": "chat" if guess.chat else "raw", "max_tokens": max(1024, tokens)}
+    chat = guess.chat and model != MODEL
+    prompt = {"format": "chat" if chat else "raw", "max_tokens": max(1024, tokens)}
+    template = f"  # chat: by the tokenizer's template; {MODEL} has none" if guess.chat else ""
     question = f"Does fine-tuning {Path(model).name} help on {name}, and does the way matter?"
     return f"""\
 # Written by `paribus init`; every key: docs/config.md
@@ -205,7 +207,7 @@ data:
   train_size: {sizes.train}  # of {sizes.left:,}; {FEW_SHOTS} more are kept as solved examples
   test_size: {sizes.test}  # {_tests(guess, sizes)}
   # validation_size: {sizes.validation}  # problems that `tune` chooses by
-prompt: {_yaml(prompt)}
+prompt: {_yaml(prompt)}{template}
 training:
   epochs: {3 if small else 1}
   batch_size: {8 if small else 16}
