@@ -87,8 +87,16 @@ def task_of_rows(folder: Path, rows: list[dict[str, Any]]) -> dict[str, Any]:
             {
                 "doc_to_target": "{{ completion }}",
                 "target_delimiter": "",
-                "generation_kwargs": {"until": ["\n\n"], "max_gen_toks": 153},
-                "metric_list": [{"metric": "f1"}],
+                "metric_list": [{"metric": "likelihood"}],
+            },
+        ),
+        (
+            [{"text": t, "output": f"{i}\n{t}"} for i, t in enumerate(texts())],
+            {
+                "generation_kwargs": {"until": ["\n\n"], "max_gen_toks": 26},
+                "metric_list": [
+                    {"metric": "exact_match", "ignore_case": True}, {"metric": "f1"}
+                ],
             },
         ),
         (
@@ -119,7 +127,7 @@ def task_of_rows(folder: Path, rows: list[dict[str, Any]]) -> dict[str, Any]:
         ),
     ],
     ids=["labels", "blanks in a name", "0 and 1", "blanks", "true and false", "a gap", "numbers",
-         "json", "long", "choices", "letters", "context"],
+         "json", "long", "lines", "choices", "letters", "context"],
 )  # fmt: skip
 def test_rows_become_a_task(rows, expected, tmp_path):
     task = task_of_rows(tmp_path, rows)
@@ -137,7 +145,12 @@ def test_conversations_are_asked_by_the_chat_template_if_there_is_one(model, for
     assert paribus("init", "--train", train, "--model", model, cwd=tmp_path).returncode == 0
     assert yaml.safe_load((tmp_path / "mine.yaml").read_text())["prompt"]["format"] == form
     task = yaml.safe_load((tmp_path / "mine_task.yaml").read_text())
-    assert "doc_to_text" not in task
+    assert task == {
+        "task": "mine",
+        "train": "mine.jsonl",
+        "turns": "last",
+        "metric_list": [{"metric": "likelihood"}],
+    }
 
 
 def test_what_is_written_is_planned_as_it_is(tmp_path, tiny):

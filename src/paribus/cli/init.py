@@ -26,7 +26,7 @@ from rich.markup import escape
 from paribus.cli.arguments import command
 from paribus.cli.console import PlainConsole
 from paribus.config.schema import DataConfig
-from paribus.config.task import stored_task
+from paribus.config.task import LIKELIHOOD, stored_task
 from paribus.data.documents import Files, source_of
 from paribus.data.guess import Guess, guess_task
 from paribus.data.problems import FEW_SHOTS
@@ -159,6 +159,9 @@ _COMMENTS = {
 }
 
 
+_LOSS = "nothing is generated: arms are compared by their loss on answers; f1 reads texts"
+
+
 def _task_text(name: str, guess: Guess, train: Files, test: Files | None, folder: Path) -> str:
     lines = [
         f"# The task {name}: where problems come from, how they become text, what counts as right.",
@@ -175,7 +178,9 @@ def _task_text(name: str, guess: Guess, train: Files, test: Files | None, folder
         ]
     for key, comment in _COMMENTS.items():
         if key in guess.keys:
-            lines += [f"# {comment}", f"{key}: {_yaml(guess.keys[key])}"]
+            value = guess.keys[key]
+            lines += [f"# {_LOSS if value == [{'metric': LIKELIHOOD}] else comment}"]
+            lines += [f"{key}: {_yaml(value)}"]
     return "\n".join(lines) + "\n"
 
 

@@ -15,7 +15,7 @@ from itertools import takewhile
 from string import ascii_uppercase
 from typing import Any
 
-from paribus.config.task import Task, stored_task
+from paribus.config.task import LIKELIHOOD, Task, stored_task
 from paribus.data.documents import Files, problems_in
 from paribus.data.gsm8k import with_number
 from paribus.data.layouts import Layout, layout_of
@@ -275,11 +275,13 @@ def _scoring(task: Task, problems: Sequence[Problem]) -> tuple[dict[str, Any], s
         return {
             "metric_list": [{"metric": "acc"}, {"metric": "acc_norm"}]
         }, "one of a row's choices"
-    keys = {"generation_kwargs": _ends(problems)}
     answers = [problem.answer for problem in problems]
+    if problems[0].turns:
+        return {"metric_list": [{"metric": LIKELIHOOD}]}, "replies"
     labels = sorted(set(answers))
-    if not problems[0].turns and _are_labels(labels, len(answers)):
-        exact = {"metric": "exact_match", "ignore_case": True}
+    keys = {"generation_kwargs": _ends(problems)}
+    exact = {"metric": "exact_match", "ignore_case": True}
+    if _are_labels(labels, len(answers)):
         named = _by_place(labels)
         if named is None:
             return keys | {"metric_list": [exact]}, f"one of {len(labels)} labels"
@@ -289,11 +291,9 @@ def _scoring(task: Task, problems: Sequence[Problem]) -> tuple[dict[str, Any], s
         return keys | {"metric_list": [{"metric": "number"}]}, "numbers"
     if all(map(_is_json, answers)):
         return keys | {"metric_list": [{"metric": "json_match"}]}, "JSON"
-    f1: dict[str, Any] = {"metric": "f1"}
     if max(map(len, answers)) > _SHORT:
-        return keys | {"metric_list": [f1]}, "long texts"
-    exact = {"metric": "exact_match", "ignore_case": True}
-    return keys | {"metric_list": [exact, f1]}, "short texts"
+        return {"metric_list": [{"metric": LIKELIHOOD}]}, "long texts"
+    return keys | {"metric_list": [exact, {"metric": "f1"}]}, "short texts"
 
 
 def _are_labels(labels: Sequence[str], rows: int) -> bool:
@@ -334,5 +334,4 @@ def _ends(problems: Sequence[Problem]) -> Mapping[str, Any]:
     # A token is rarely shorter than two bytes.
     room = max(len(text.encode(errors="replace")) for text in solutions) // 2 + 8
     ends = next((e for e in ("\n", "\n\n") if not any(e in text for text in solutions)), None)
-    until = [] if ends is None or problems[0].turns else [ends]
-    return {"until": until, "max_gen_toks": min(room, 1024)}
+    return {"until": [] if ends is None else [ends], "max_gen_toks": min(room, 1024)}
