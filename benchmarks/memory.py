@@ -34,7 +34,7 @@ from paribus.models.shapes import Shape, shape_of
 from paribus.planning.cost.memory import Workload, estimate
 from paribus.planning.devices import device, machine_memory
 from paribus.planning.forecast import forecast
-from paribus.planning.inputs import prepare
+from paribus.planning.prepare import prepare
 from paribus.running.isolated import run_isolated
 from paribus.running.progress import Progress
 from paribus.store.layout import RunFolder

@@ -37,7 +37,8 @@ from paribus.evaluation.scoring import score
 from paribus.models.fast import blocked
 from paribus.models.load import for_inference, load_model, make_trainable
 from paribus.models.tiles import DECODED_TILE
-from paribus.planning.inputs import Inputs, prepare
+from paribus.planning.inputs import Inputs
+from paribus.planning.prepare import prepare
 from paribus.records import Outcome
 from paribus.running import testing
 from paribus.seeds import derive

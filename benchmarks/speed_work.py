@@ -23,7 +23,8 @@ from paribus.config.schema import (
 )
 from paribus.config.spec import RunSpec
 from paribus.files import read_json, write_json
-from paribus.planning.inputs import Inputs, PromptSet, prepare
+from paribus.planning.inputs import Inputs, PromptSet
+from paribus.planning.prepare import prepare
 from paribus.prompts.encode import Encoded
 from paribus.training.batching import order_seed, plan_training
 

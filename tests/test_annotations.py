@@ -9,7 +9,7 @@ import pytest
 
 import by_hand
 from paribus.config.schema import DataConfig
-from paribus.config.task import read_task
+from paribus.config.task_file import read_task
 from paribus.data.problems import read_split
 from paribus.evaluation.mistakes import count_gold_steps, step_accuracy, steps
 from paribus.records import Generation

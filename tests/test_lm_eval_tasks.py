@@ -17,7 +17,8 @@ from tests.by_hand import written
 
 from external_rows import write
 from paribus.config.schema import DataConfig
-from paribus.config.task import Task, read_task
+from paribus.config.task import Task
+from paribus.config.task_file import read_task
 from paribus.data.problems import read_split
 from paribus.evaluation.scorers import scorers_of
 from paribus.prompts.formats import frame_of, render_prompt

@@ -16,7 +16,8 @@ from paribus.analysis.findings import conclude, payload
 from paribus.analysis.reading import read_experiment
 from paribus.analysis.tables import Tables
 from paribus.analysis.wording import verdict_sentence
-from paribus.config.task import read_task, stored_task
+from paribus.config.task import stored_task
+from paribus.config.task_file import read_task
 from paribus.errors import ConfigError
 from paribus.evaluation.scorers import scorers_of
 from paribus.files import read_json

@@ -11,7 +11,7 @@ from paribus.cli.main import main
 from paribus.config.load import load
 from paribus.config.spec import RunSpec
 from paribus.design.matrix import expand
-from paribus.planning.inputs import prepare
+from paribus.planning.prepare import prepare
 from paribus.store.layout import ExperimentFolder, RunFolder
 from stores import complete_run
 

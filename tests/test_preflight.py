@@ -17,9 +17,9 @@ from paribus.config.load import load
 from paribus.design.matrix import expand
 from paribus.errors import ModelError, OutOfMemory, RunFailed
 from paribus.planning.devices import device
-from paribus.planning.inputs import prepare
 from paribus.planning.plan import Plan, PlannedArm, Rehearsal, RunEstimate, other_ways
 from paribus.planning.preflight import Warned, preflight
+from paribus.planning.prepare import prepare
 from paribus.planning.rules.cards import card
 from paribus.planning.survey import survey
 

@@ -9,7 +9,8 @@ import pytest
 
 from by_hand import without_subquestions
 from paribus.config.schema import DataConfig
-from paribus.config.task import Task, read_task
+from paribus.config.task import Task
+from paribus.config.task_file import read_task
 from paribus.data.problems import FEW_SHOTS, load_problems, read_split
 from paribus.errors import DataError, NotHere
 from paribus.records import Problem

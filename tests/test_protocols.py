@@ -15,7 +15,7 @@ from paribus.config.schema import ArmConfig, DataConfig, EvaluationConfig, Promp
 from paribus.config.schema import ProtocolName as Names
 from paribus.design.matrix import expand
 from paribus.errors import ConfigError, DamagedError, PromptError
-from paribus.planning.inputs import prepare
+from paribus.planning.prepare import prepare
 from paribus.prompts.formats import Protocol, main_protocol, protocols
 from paribus.running.local import run_experiment
 from paribus.store.layout import ExperimentFolder, RunFolder

@@ -11,7 +11,7 @@ from paribus.config.spec import RunSpec
 from paribus.models.fast.layers import load_adapter
 from paribus.models.load import for_inference, load_model
 from paribus.models.source import ModelSource, find_model
-from paribus.planning.inputs import prepare
+from paribus.planning.prepare import prepare
 from paribus.running.run import run_one
 from paribus.store.layout import RunFolder
 from paribus.store.runs import RunState, read_events, state

@@ -19,7 +19,7 @@ from paribus.config.schema import (
 from paribus.config.spec import RunSpec
 from paribus.errors import StoreError
 from paribus.files import read_json, sha256_of_file
-from paribus.planning.inputs import prepare
+from paribus.planning.prepare import prepare
 from paribus.running.job import Job
 from paribus.running.reuse import reuse
 from paribus.running.run import run_one

@@ -19,7 +19,7 @@ from external_rows import FIRST, GOLD, asked, harness, own, plain, write
 from paribus.analysis.elsewhere.external import collect
 from paribus.cli.main import main
 from paribus.config.schema import DataConfig
-from paribus.config.task import read_task
+from paribus.config.task_file import read_task
 from paribus.data.problems import read_split
 from paribus.data.rows import read_rows
 from paribus.errors import DataError, ModelError

@@ -11,7 +11,8 @@ from transformers import AutoTokenizer, GenerationConfig
 
 from paribus.config.schema import ArmConfig, DataConfig, LoraConfig, PromptConfig, TrainingConfig
 from paribus.models.load import load_model, make_trainable
-from paribus.planning.inputs import Inputs, prepare
+from paribus.planning.inputs import Inputs
+from paribus.planning.prepare import prepare
 from paribus.running.engine import save_weights
 
 CPU = torch.device("cpu")

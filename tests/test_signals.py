@@ -12,7 +12,7 @@ import by_hand
 from paribus.analysis.signals import by_gold_steps, mean_step_accuracy, signal_table
 from paribus.analysis.tables import Run, with_generations
 from paribus.config.schema import DataConfig
-from paribus.config.task import read_task
+from paribus.config.task_file import read_task
 from paribus.data.problems import load_problems, read_split
 from paribus.evaluation import mistakes as module
 from paribus.evaluation.mistakes import Signal, annotated_steps, signal, steps

@@ -14,7 +14,7 @@ import pytest
 from huggingface_hub import constants
 
 from paribus.config.schema import DataConfig
-from paribus.config.task import read_task
+from paribus.config.task_file import read_task
 from paribus.data.problems import read_split
 from paribus.errors import ModelError, NotHere
 from paribus.hub import settle

@@ -8,7 +8,8 @@ import yaml
 
 from paribus.analysis.reading import scorers_in
 from paribus.config.load import Loaded, load
-from paribus.config.task import PRESETS, Task, read_task, stored_task
+from paribus.config.task import PRESETS, Task, stored_task
+from paribus.config.task_file import read_task
 from paribus.design.matrix import expand
 from paribus.design.questions import ask, ask_for_scorer
 from paribus.errors import ConfigError, UserError

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paribus.config.schema import DataConfig
-from paribus.config.task import read_task
+from paribus.config.task_file import read_task
 from paribus.data.alike import contained_13gram, contained_exactly, overlaps, words
 from paribus.data.problems import FEW_SHOTS, ProblemSet, load_problems
 from paribus.errors import DataError

@@ -9,7 +9,7 @@ import torch
 from paribus.config.schema import ArmConfig, DataConfig, EvaluationConfig, PromptConfig
 from paribus.errors import ModelError
 from paribus.evaluation.engine.likelihood import _losses
-from paribus.planning.inputs import prepare
+from paribus.planning.prepare import prepare
 from paribus.testing.tiny import tiny_tokenizer
 from paribus.training.loss import CompletionLoss
 

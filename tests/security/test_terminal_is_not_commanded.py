@@ -16,7 +16,7 @@ from external_rows import GOLD, RIGHT, asked, own, write
 from paribus.cli.console import PlainConsole
 from paribus.cli.main import main
 from paribus.config.schema import DataConfig
-from paribus.config.task import read_task
+from paribus.config.task_file import read_task
 from paribus.data import problems
 from paribus.errors import DataError, UserError
 from paribus.store import runs

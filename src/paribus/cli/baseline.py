@@ -17,7 +17,7 @@ from paribus.cli.console import PlainConsole
 from paribus.cli.display import Display
 from paribus.config.load import Loaded, load, typed
 from paribus.config.schema import ExperimentConfig
-from paribus.config.task import task_of
+from paribus.config.task_file import task_of
 from paribus.data.problems import ProblemSet, load_problems
 from paribus.design.matrix import expand
 from paribus.errors import RunFailed, UserError

@@ -19,14 +19,13 @@ from paribus.cli.console import PlainConsole
 from paribus.cli.plan_view import origins_table, show, verdict
 from paribus.config.load import Loaded
 from paribus.config.spec import RunSpec
-from paribus.config.task import task_of
+from paribus.config.task_file import task_of
 from paribus.design.arms import Arm
 from paribus.design.matrix import Design
 from paribus.errors import DamagedError, NotHere, ParibusError, UserError, joined
 from paribus.evaluation.scorers import scorers_of
 from paribus.planning.devices import Device, device
 from paribus.planning.foresight import Foresight, foresee
-from paribus.planning.inputs import prepare
 from paribus.planning.machine import here
 from paribus.planning.plan import (
     Plan,
@@ -40,6 +39,7 @@ from paribus.planning.plan import (
     total_seconds,
 )
 from paribus.planning.preflight import Warned, checkpoint_bytes, disk_bytes, preflight, refusal_of
+from paribus.planning.prepare import prepare
 from paribus.planning.rules.environment import OVER_DISK, OVER_MEMORY
 from paribus.planning.stored import as_stored, is_complete, obstacles
 from paribus.planning.survey import Prospect, settle_design, survey

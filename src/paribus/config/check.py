@@ -27,7 +27,8 @@ from paribus.config.nested import flatten, nest
 from paribus.config.read import Origin, find_origin
 from paribus.config.schema import ArmConfig, ExperimentConfig
 from paribus.config.spec import SCORING
-from paribus.config.task import GENERATED, is_task_file, read_task
+from paribus.config.task import GENERATED
+from paribus.config.task_file import is_task_file, read_task
 from paribus.errors import ConfigError
 from paribus.files import path_fault
 

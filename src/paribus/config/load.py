@@ -37,7 +37,7 @@ from paribus.config.keys import shown_key
 from paribus.config.nested import flatten, nest
 from paribus.config.read import Origin, find_origin, read_file, read_item, shown_path
 from paribus.config.schema import ExperimentConfig
-from paribus.config.task import DATA_FILES, WRITE_ONE, is_task_file, read_task, shots_of
+from paribus.config.task_file import DATA_FILES, WRITE_ONE, is_task_file, read_task, shots_of
 from paribus.errors import ConfigError
 from paribus.files import path_fault
 from paribus.untrusted import find_secret

@@ -19,7 +19,8 @@ from typing import Any
 
 from paribus.config.nested import flatten
 from paribus.config.schema import ArmConfig, TrainingConfig
-from paribus.config.task import GENERATED, read_task
+from paribus.config.task import GENERATED
+from paribus.config.task_file import read_task
 from paribus.files import sha256_of_json
 from paribus.seeds import derive
 

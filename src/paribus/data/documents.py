@@ -16,7 +16,8 @@ from typing import Any
 
 from paribus import hub
 from paribus.config.schema import DataConfig
-from paribus.config.task import DATA_FILES, Task
+from paribus.config.task import Task
+from paribus.config.task_file import DATA_FILES
 from paribus.data.layouts import Layout, layout_of, splits_of, turns_of
 from paribus.data.rows import Row, has_half_pair, read_rows
 from paribus.data.templates import holds, value_of

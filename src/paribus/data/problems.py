@@ -13,7 +13,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from paribus.config.schema import DataConfig
-from paribus.config.task import GENERATED, Task, read_task
+from paribus.config.task import GENERATED, Task
+from paribus.config.task_file import read_task
 from paribus.data import wordproblems
 from paribus.data.documents import exists, problems_in, source_of
 from paribus.data.gsm8k import with_number

@@ -20,7 +20,8 @@ from paribus.config.load import Loaded
 from paribus.config.nested import flatten
 from paribus.config.read import Origin, find_origin, shown_path
 from paribus.config.spec import EXECUTION, RATE_KEYS, SCORING, TESTING, covers, differences
-from paribus.config.task import Task, is_task_file, stored_task, task_of
+from paribus.config.task import Task, stored_task
+from paribus.config.task_file import is_task_file, task_of
 from paribus.design.arms import set_by_method
 from paribus.design.pairs import Contrast, auto_contrasts, listed, listed_contrasts
 from paribus.errors import UserError

@@ -14,7 +14,7 @@ from statistics import mean
 from typing import Any, Literal
 
 from paribus.config.schema import ArmConfig
-from paribus.config.task import task_of
+from paribus.config.task_file import task_of
 from paribus.models.shapes import Shape
 from paribus.planning.cost.activations import Workload
 from paribus.planning.cost.memory import Estimate, estimate

@@ -29,7 +29,8 @@ from paribus.design.matrix import Design
 from paribus.design.trials import tried_alike, with_rate
 from paribus.errors import StoreError, UserError
 from paribus.files import UNREADABLE, read_json, remove
-from paribus.planning.inputs import Inputs, prepare
+from paribus.planning.inputs import Inputs
+from paribus.planning.prepare import prepare
 from paribus.store.checkpoints import Checkpoint, glance, newest, relabel
 from paribus.store.layout import ExperimentFolder, RunFolder
 from paribus.store.manifest import check

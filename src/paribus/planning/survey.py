@@ -26,7 +26,8 @@ from paribus.models.shapes import Shape, shape_of
 from paribus.models.source import find_model
 from paribus.planning.devices import Device, timed
 from paribus.planning.forecast import Forecast, forecast
-from paribus.planning.inputs import Inputs, prepare
+from paribus.planning.inputs import Inputs
+from paribus.planning.prepare import prepare
 from paribus.planning.tuning import known_rates, with_rates
 from paribus.store.layout import ExperimentFolder
 

@@ -13,7 +13,7 @@ from typing import Literal
 
 from paribus.config.read import Origin
 from paribus.config.spec import RunSpec
-from paribus.config.task import task_of
+from paribus.config.task_file import task_of
 from paribus.design.matrix import Design
 from paribus.design.trials import tried_alike, with_rate
 from paribus.evaluation.scorers import scorers_of

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from paribus.config.schema import ArmConfig
-from paribus.config.task import read_task
+from paribus.config.task_file import read_task
 from paribus.errors import ModelError
 from paribus.evaluation.engine.vllm import Continued, Weights, serving
 from paribus.files import read_json, write_json, write_text

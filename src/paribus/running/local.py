@@ -14,7 +14,7 @@ from typing import Any
 from paribus.config.load import Loaded
 from paribus.config.schema import ArmConfig
 from paribus.config.spec import RunSpec, differences
-from paribus.config.task import task_of
+from paribus.config.task_file import task_of
 from paribus.design.matrix import Design
 from paribus.errors import RunFailed, StoreError, UserError
 from paribus.planning import devices

@@ -16,8 +16,9 @@ from paribus.config.spec import RunSpec
 from paribus.errors import OutOfMemory, ParibusError, RunFailed
 from paribus.planning.cost.memory import CUDA_CONTEXT
 from paribus.planning.forecast import cache_bytes
-from paribus.planning.inputs import Inputs, prepare
+from paribus.planning.inputs import Inputs
 from paribus.planning.plan import Rehearsal, RunEstimate
+from paribus.planning.prepare import prepare
 from paribus.planning.rules.environment import room
 from paribus.planning.survey import Prospect
 from paribus.running.isolated import Died, in_child

@@ -21,7 +21,7 @@ from paribus.models.fast import blocked
 from paribus.models.load import for_inference, load_model, make_trainable
 from paribus.models.source import ModelSource
 from paribus.planning.forecast import Planned
-from paribus.planning.inputs import prepare
+from paribus.planning.prepare import prepare
 from paribus.planning.rules.cards import card
 from paribus.planning.stored import length_of, take_up
 from paribus.prompts.encode import leading_bos

@@ -12,7 +12,7 @@ from typing import Any
 from torch import nn
 
 from paribus.config.spec import RunSpec
-from paribus.config.task import task_of
+from paribus.config.task_file import task_of
 from paribus.data.problems import hash_of_tests
 from paribus.evaluation.engine.generate import generate, measure, total_cost
 from paribus.evaluation.engine.likelihood import choose, likelihoods, measure_likelihoods

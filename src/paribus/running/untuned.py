@@ -26,7 +26,7 @@ from paribus.files import sha256_of_json
 from paribus.models.source import context_length, find_model
 from paribus.planning import devices
 from paribus.planning.encodings import tokenizer_of
-from paribus.planning.inputs import prepare
+from paribus.planning.prepare import prepare
 from paribus.planning.survey import native_precision
 from paribus.running.local import OnRun, run_experiment
 

@@ -9,7 +9,7 @@ that neither a run, which loads the cards of its probes, nor `explain` should pa
 from pathlib import Path
 
 from paribus.config.schema import ArmConfig
-from paribus.config.task import read_task
+from paribus.config.task_file import read_task
 from paribus.models import packaged
 from paribus.planning.rules.card import Facts, Rule, Severity
 from paribus.prompts.formats import protocols
@@ -167,7 +167,7 @@ RULES: tuple[Rule, ...] = (
             "not show, and prompts cost several times the tokens."
         ),
         why="Training examples never hold solved examples, whatever the test protocol is.",
-        evidence=("read in planning/inputs: training prompts are always zero-shot",),
+        evidence=("read in planning/prepare: training prompts are always zero-shot",),
         instead=(
             "Set evaluation.protocol=zero_shot, and put one_shot or few_shot protocols into "
             "evaluation.also, where they are tested beside it."

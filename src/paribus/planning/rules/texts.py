@@ -13,7 +13,7 @@ import re
 from typing import Any
 
 from paribus.config.schema import ArmConfig
-from paribus.config.task import read_task
+from paribus.config.task_file import read_task
 from paribus.data.alike import about_alike
 from paribus.files import read_json
 from paribus.planning.inputs import Inputs
@@ -273,7 +273,7 @@ RULES: tuple[Rule, ...] = (
             "solutions are longer than main ones, so they lose more."
         ),
         evidence=(
-            "read in planning/inputs: what is dropped depends on the prompt and its solution, "
+            "read in planning/prepare: what is dropped depends on the prompt and its solution, "
             "and so on the variant",
         ),
         instead=(

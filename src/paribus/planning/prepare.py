@@ -1,0 +1,206 @@
+"""Everything a run reads, made and checked before any compute is spent.
+
+Whatever is wrong with data, tokenizer or lengths is found here, in seconds, by `plan` and again
+by `run`, which trains and tests on exactly what was checked.
+"""
+
+import importlib.util
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import islice
+from typing import Any
+
+from paribus.config.schema import ArmConfig
+from paribus.config.task import Task
+from paribus.config.task_file import task_of
+from paribus.data.problems import ProblemSet, load_problems
+from paribus.errors import ConfigError, DataError, NotHere, PromptError
+from paribus.evaluation.scorers import check_scored, scorers_of
+from paribus.evaluation.scoring import check_gold
+from paribus.models.source import ModelSource, find_model
+from paribus.planning.encodings import Encodings, encoded, tokenizer_of
+from paribus.planning.inputs import Inputs, PromptSet, check_lengths, check_vocabulary
+from paribus.prompts.encode import Encoded, Prompt
+from paribus.prompts.formats import (
+    Frame,
+    Protocol,
+    frame_of,
+    main_protocol,
+    protocols,
+    render_example,
+    render_prompt,
+)
+from paribus.records import AnswerStyle, Problem
+
+
+def prepare(config: ArmConfig, seed: int, *, trial: bool = False) -> Inputs:
+    """Return the inputs of every run of an arm, or of its trials. `seed` is the experiment's.
+
+    Raises UserError: DataError, ModelError, PromptError, or NotHere.
+    """
+    task = task_of(config)
+    problems = load_problems(task, config.data, seed)
+    if task.scores_numbers:
+        check_gold(problems.read, style=_taught(config))
+    _check_also(task, config)
+    scorers = scorers_of(task)
+    if not task.measures_loss and not task.preset and task.output_type != "multiple_choice":
+        _check_ends_in_gold(problems, task.until)
+        check_scored(scorers, problems.test)
+    _check_packages(config)
+    source = _source(config.model, config.revision)
+    frame = frame_of(task.of(config.data.variant))
+    examples, dropped = _training(problems, config, source, frame)
+    asked = _Asked(problems.validation if trial else problems.test, problems.shots, source, frame)
+    main, *others = protocols(config)
+    prompt_set, gold = asked.solved(main)
+    inputs = Inputs(
+        problems=problems,
+        trial=trial,
+        source=source,
+        examples=examples,
+        dropped=dropped,
+        prompt_sets=tuple(
+            map(asked.with_choices, (prompt_set, *map(asked.alone, others)))
+            if task.output_type == "multiple_choice"
+            else (prompt_set, *map(asked.alone, others))
+        ),
+        gold=gold,
+        generates=not task.measures_loss,
+    )
+    check_vocabulary(inputs)
+    check_lengths(inputs, config)
+    return inputs
+
+
+def _check_also(task: Task, config: ArmConfig) -> None:
+    """Raise ConfigError if further protocols are stated, and nothing is generated under them."""
+    if task.measures_loss and config.evaluation.also:
+        raise ConfigError(
+            f"evaluation.also={list(config.evaluation.also)}: the task {task.task} has the metric "
+            "likelihood, so nothing is generated, and losses are those under the main protocol",
+            "set evaluation.also=[]",
+        )
+
+
+def _check_ends_in_gold(problems: ProblemSet, until: Sequence[str]) -> None:
+    """Raise DataError if a solution holds a text that ends an answer: none could be written."""
+    for end in until:
+        held = [p for p in (*problems.train, *problems.test) if end in p.solution.strip()]
+        if held:
+            raise DataError(
+                f"{len(held):,} of {len(problems.train) + len(problems.test):,} solutions hold "
+                f"{end!r}, which ends an answer: {held[0].where}: {held[0].solution[:60]!r}",
+                "set generation_kwargs.until in the task file to texts that no solution holds, or "
+                "to [] where the stop token is enough",
+            )
+
+
+def _taught(config: ArmConfig) -> AnswerStyle:
+    """Return the style of answer by which gold solutions must count: those that a model is shown.
+
+    A model that is neither trained nor given an example is not taught theirs.
+    """
+    shown = any(protocol.shots != "zero_shot" for protocol in protocols(config))
+    return config.evaluation.answer if config.method != "none" or shown else "auto"
+
+
+_source = lru_cache(maxsize=4)(find_model)
+"""A model's folder: found once, for many arms."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Problems that a model is asked, or trained on."""
+
+    problems: Sequence[Problem]
+    shots: Sequence[Problem]
+    source: ModelSource
+    frame: Frame
+
+    def alone(self, protocol: Protocol) -> PromptSet:
+        """Return the problems under one protocol."""
+        how = self._how(protocol)
+        texts = [render_prompt(problem, **how) for problem in self.problems]
+        return self._prompt_set(protocol, texts, encoded(self.source, protocol.format, texts))
+
+    def solved(self, protocol: Protocol) -> tuple[PromptSet, tuple[Encoded, ...]]:
+        """Return them under one protocol, and each with its gold solution and the stop token."""
+        how = self._how(protocol)
+        examples = [render_example(problem, **how) for problem in self.problems]
+        texts, targets = [text for text, _ in examples], [target for _, target in examples]
+        encodings = encoded(self.source, protocol.format, texts, targets)
+        return self._prompt_set(protocol, texts, encodings), encodings.texts
+
+    def with_choices(self, asked: PromptSet) -> PromptSet:
+        """Return `asked` with each problem's choices behind its prompt, without a stop token."""
+        how = self._how(asked.protocol)
+        variants = [
+            replace(problem, solution=choice)
+            for problem in self.problems
+            for choice in problem.choices
+        ]
+        examples = [render_example(variant, **how) for variant in variants]
+        texts, targets = [text for text, _ in examples], [target for _, target in examples]
+        behind = iter(encoded(self.source, asked.protocol.format, texts, targets).texts)
+        choices = tuple(
+            tuple(Encoded(e.ids[:-1], e.prompt_length) for e in islice(behind, len(p.choices)))
+            for p in self.problems
+        )
+        return replace(asked, choices=choices)
+
+    def _how(self, protocol: Protocol) -> dict[str, Any]:
+        return {
+            "format": protocol.format,
+            "shots": protocol.shown(self.shots),
+            "tokenizer": tokenizer_of(self.source) if protocol.format == "chat" else None,
+            "frame": self.frame,
+        }
+
+    def _prompt_set(self, protocol: Protocol, texts: Sequence[str], found: Encodings) -> PromptSet:
+        prompts = tuple(
+            Prompt(problem=problem, text=text, ids=example.ids[: example.prompt_length])
+            for problem, text, example in zip(self.problems, texts, found.texts, strict=True)
+        )
+        return PromptSet(protocol=protocol, prompts=prompts, stop=found.stop)
+
+
+def _training(
+    problems: ProblemSet, config: ArmConfig, source: ModelSource, frame: Frame
+) -> tuple[tuple[Encoded, ...], int]:
+    """Return the training examples, and how many were left out: none for a baseline.
+
+    They are always without shots, as a tuned model is asked.
+    """
+    if config.method == "none":
+        return (), 0
+    ask = Protocol(shots="zero_shot", format=main_protocol(config).format)
+    _, examples = _Asked(problems.train, problems.shots, source, frame).solved(ask)
+    kept = tuple(each for each in examples if len(each.ids) <= config.prompt.max_tokens)
+    dropped = len(examples) - len(kept)
+    if dropped and (config.prompt.too_long == "error" or not kept):
+        longest = max(len(example.ids) for example in examples)
+        raise PromptError(
+            f"{dropped} of {len(examples)} training examples are longer than prompt.max_tokens = "
+            f"{config.prompt.max_tokens} tokens; the longest has {longest}",
+            f"set prompt.max_tokens={longest}, or prompt.too_long=drop to leave them out",
+        )
+    return kept, dropped
+
+
+def _check_packages(config: ArmConfig) -> None:
+    """Raise NotHere if an optional package that the arm needs is not installed."""
+    needed: list[tuple[str, str]] = [(tracker, tracker) for tracker in config.training.trackers]
+    if config.quantization or (
+        config.method != "none" and config.training.optimizer == "adamw_8bit"
+    ):
+        needed.append(("bitsandbytes", "8bit"))
+    remedies = {package: f"pip install 'paribus[{extra}]'" for package, extra in needed}
+    if config.evaluation.engine == "vllm":
+        remedies["vllm"] = "pip install vllm, or set evaluation.engine=paribus"
+    for package, remedy in remedies.items():
+        if importlib.util.find_spec(package) is None:
+            raise NotHere(
+                f"this experiment needs the package {package}, which is not installed", remedy
+            )
