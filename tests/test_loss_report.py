@@ -115,7 +115,7 @@ TERMINAL = """
 
  A − B         nats [95 % interval]        p, Holm   could see
  ────────────────────────────────────────────────────────────────────────────
- full − lora   +0.200 [+0.088 to +0.312]   0.005     0.155       B lower loss
+ full − lora   +0.200 [+0.088 to +0.312]   0.005     0.155       B lower
 
 could see: the difference that this pair would show 8 times in 10, by how the
 losses found vary. Less is better: A is better where A − B is below 0."""
@@ -138,8 +138,9 @@ def test_a_loss_that_is_not_defined_is_no_result(tmp_path):
 
 
 def test_a_margin_is_not_asked_of_losses(tmp_path):
-    (of_pair,) = conclude(stored(tmp_path, {"full": [FULL], "lora": [LORA]}, margin=2)).contrasts
-    assert of_pair.margin is None
+    found = conclude(stored(tmp_path, {"full": [FULL], "lora": [LORA]}, margin=2))
+    assert found.contrasts[0].margin is None
+    assert "A margin is in points: of losses, which are in nats, it is not asked." in found.limits
 
 
 def test_plan_says_that_nothing_is_generated():

@@ -18,6 +18,7 @@ from paribus.analysis.summary import main_protocol
 from paribus.analysis.tables import Run, Tables
 from paribus.config.nested import flatten
 from paribus.data.alike import about_alike
+from paribus.records import Measure
 from paribus.statistics.verdicts import Scope
 
 NOT_READ = "–"
@@ -84,6 +85,8 @@ def limits(tables: Tables, contrasts: Sequence[Contrast], effects: int = 0) -> l
             "Training losses of arms with different data variants are over different texts: "
             "compare them within a variant only. Equal epochs are not equal numbers of tokens."
         )
+    if tables.measure is Measure.LOSS and tables.config.get("margin"):
+        parts.append("A margin is in points: of losses, which are in nats, it is not asked.")
     parts += _about_overlap(tables)
     parts += _about_generated(tables)
     parts += _about_bf16(tables, contrasts)

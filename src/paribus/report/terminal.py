@@ -185,7 +185,7 @@ def _verdict(contrast: dict[str, Any]) -> str:
         return "no verdict"
     text = _shown(contrast)
     if _measure(contrast) is Measure.LOSS:
-        text = text.replace("better", "lower loss")
+        text = text.replace("better", "lower")
     elif contrast["explained_by"] or _measure(contrast) is Measure.SCORE:
         text = text.replace("better", "higher")
     return f"{text} *" if contrast["caveats"] and text != _VERDICTS["not_shown"] else text
