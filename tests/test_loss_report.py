@@ -114,11 +114,12 @@ TERMINAL = """
 
 
  A − B         nats [95 % interval]        p, Holm   could see
- ────────────────────────────────────────────────────────────────────────────
+ ───────────────────────────────────────────────────────────────────────
  full − lora   +0.200 [+0.088 to +0.312]   0.005     0.155       B lower
 
-could see: the difference that this pair would show 8 times in 10, by how the
-losses found vary. Less is better: A is better where A − B is below 0."""
+could see: the difference that this pair would show 8 times in 10, by how
+the losses found vary. Less is better: A is better where A − B is below
+0."""
 
 
 def test_over_seeds_losses_speak_of_the_methods(tmp_path):
