@@ -19,12 +19,14 @@ from paribus.analysis.effects import effect_sentence
 from paribus.analysis.findings import Analysis, conclude, payload
 from paribus.analysis.headroom import judge_headroom, read_scores
 from paribus.analysis.reading import read_experiment
+from paribus.analysis.signals import pick
 from paribus.analysis.tables import Tables
 from paribus.analysis.wording import verdict_sentence
 from paribus.config.task import stored_task
 from paribus.evaluation.scorers import scorers_of
 from paribus.files import read_json
 from paribus.records import Generation, Measure, Outcome
+from paribus.report.mistakes import browser, flips_data
 from paribus.report.page import write_report
 from paribus.report.terminal import remarks, summary_table
 from paribus.statistics.power import Design
@@ -158,6 +160,24 @@ TERMINAL = """
 
 could see: the difference that this pair would show 8 times in 10, by how
 the scores found vary; `paribus plan` assumed scores of 0 or 1."""
+
+
+def test_the_flips_browser_compares_scores(folder):
+    tables = read_experiment(folder)
+    full = flips_data(tables, tables.declared)["runs"][1]
+    assert full["scores"] == pytest.approx(list(points(FULL)))
+    made = browser(tables)
+    assert made is not None
+    assert made.tabs[0] == ("only_a", "A higher")
+
+
+def test_examples_are_the_lowest_and_the_highest_score(folder):
+    run = read_experiment(folder).run("full", 0)
+    assert run is not None
+    assert [(example.title, example.generation.text) for example in pick(run)] == [
+        ("Lowest score, 14.3 points", "b z z z z z z"),
+        ("Highest score, 100 points", GOLD),
+    ]
 
 
 def test_an_untuned_model_scores_points(folder):
