@@ -85,7 +85,7 @@ def task_of_rows(folder: Path, rows: list[dict[str, Any]]) -> dict[str, Any]:
         (
             [{"prompt": t, "completion": f" {i}\n{LONG}"} for i, t in enumerate(texts())],
             {
-                "doc_to_target": "{{ completion }}",
+                "doc_to_target": "completion",
                 "target_delimiter": "",
                 "metric_list": [{"metric": "likelihood"}],
             },

@@ -44,6 +44,9 @@ def folder(tmp_path_factory, tiny) -> Path:
     (folder / "bad" / "test.jsonl").write_text(GOLD)
     (folder / "own.csv").write_text("text,label\n" + "".join(f"{n},tax\n" for n in range(99)))
     (folder / "ends.yaml").write_text("train: own.csv\ngeneration_kwargs: {until: [a]}\n")
+    (folder / "begins.yaml").write_text(
+        'train: own.csv\ntarget_delimiter: "\\n"\ngeneration_kwargs: {until: ["\\n"]}\n'
+    )
     (folder / "unknown.yaml").write_text("train: own.csv\nmetric_list: [{metric: exactmatch}]\n")
     (folder / "never.yaml").write_text(
         "train: own.csv\nfilter_list: [{name: a, filter: [{function: regex}]}]\n"
@@ -141,6 +144,11 @@ def test_a_default_rate_and_pairs_left_out_are_said(capsys):
             ["task=ends.yaml", "matrix.data.variant=[main]"],
             2,
             "32 of 32 solutions hold 'a', which ends an answer: ",
+        ),
+        (
+            ["task=begins.yaml", "matrix.data.variant=[main]"],
+            2,
+            r"32 of 32 solutions hold '\n', which ends an answer: ",
         ),
         (
             ["task=unknown.yaml", "matrix.data.variant=[main]"],

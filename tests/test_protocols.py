@@ -3,6 +3,7 @@
 import fcntl
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from threading import Thread
 from typing import Any, get_args
@@ -76,6 +77,27 @@ def test_prompts_hold_the_shots_in_order_and_the_solution_follows(tiny, tokenize
         assert gold.ids[-1] == asked.stop
         written = tokenizer.decode(gold.ids[gold.prompt_length : -1])
         assert written.removeprefix(" ") == prompt.problem.solution
+
+
+@pytest.mark.parametrize(
+    ("row", "stated", "between"),
+    [
+        ({"instruction": "Add {}.", "output": "{}"}, "", "\n"),
+        ({"prompt": "Add {}.", "completion": " {}"}, "", " "),
+        ({"question": "Add {}.", "answer": "{}"}, "", " "),
+        ({"instruction": "Add {}.", "output": "{}"}, 'target_delimiter: " "', " "),
+    ],
+)
+def test_the_layout_says_what_stands_before_an_answer(
+    tiny, tokenizer, tmp_path, row, stated, between
+):
+    rows = [{key: text.format(n) for key, text in row.items()} for n in range(20)]
+    (tmp_path / "train.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (tmp_path / "own.yaml").write_text(f"train: train.jsonl\n{stated}\n")
+    inputs = prepare(replace(arm(tiny), task=str(tmp_path / "own.yaml")), 0)
+    for asked, gold in zip(inputs.prompt_sets[0].prompts, inputs.gold, strict=True):
+        written = tokenizer.decode(gold.ids[gold.prompt_length : -1])
+        assert written == between + asked.problem.solution.strip()
 
 
 def test_chat_without_a_template_is_refused_before_any_compute(tiny, tmp_path):

@@ -12,7 +12,7 @@ from paribus.config.schema import DataConfig
 from paribus.config.task import Task
 from paribus.data.layouts import layout_of
 from paribus.data.problems import FEW_SHOTS, load_problems, read_split
-from paribus.data.templates import holds, render, value_of
+from paribus.data.templates import holds, list_of, render, value_of
 from paribus.errors import DataError, NotHere
 from paribus.records import Problem, Turn
 
@@ -27,7 +27,7 @@ ROW = {"q": "1 + 1?", "doc": {"answers": ["2", "two"], "n": 3}, "opts": ["1", "2
         ("doc.n", 3),
         ("{{q}}", "1 + 1?"),
         ("Q: {{ q|upper }}\n", "Q: 1 + 1?\n"),
-        ("{{ doc.answers }}", ["2", "two"]),
+        ("{{ doc.answers }}", "['2', 'two']"),
         ("{{opts.index('2')}}", "1"),
         ("{{ q | regex_replace('[0-9]', 'N') }}", "N + N?"),
         ("{% if doc.n > 2 %}many{% endif %}", "many"),
@@ -37,6 +37,13 @@ def test_a_template_or_a_columns_name_gives_its_value(template, value):
     assert value_of(template, ROW, "x:1") == value
 
 
+def test_only_a_rendered_text_is_read_as_a_list():
+    row = {"code": "[1, 2]", "golds": ["a", "b"]}
+    assert list_of("{{ golds }}", row, "x:1") == ["a", "b"]
+    assert list_of("{{ code }}", row, "x:1") == [1, 2]  # as in lm-eval
+    assert list_of("code", row, "x:1") == "[1, 2]"
+
+
 @pytest.mark.parametrize(
     ("template", "message"),
     [
@@ -44,6 +51,7 @@ def test_a_template_or_a_columns_name_gives_its_value(template, value):
         ("doc.gone", "x:1: there is no column 'doc.gone': nothing is under 'gone'"),
         ("{{ gone }}", "x:1: the template '{{ gone }}' fails: UndefinedError: 'gone' is undefined"),
         ("{{ q", "fails: TemplateSyntaxError"),
+        ("{{ none }}", "a column is null or NaN"),
         ("{{ q.__class__.__mro__ }}", "fails: SecurityError"),
         ("{{ opts.append(1) }}", "fails: SecurityError"),
         ("{{ 'x' * 2000000 }}", "gives 2,000,000 characters; the most are 1,000,000"),
@@ -152,7 +160,7 @@ def test_a_conversation_is_learnt_at_its_last_turn_or_at_every_one(tmp_path):
         ({"question": "  ", "answer": "2"}, "question gives '  ', which is blank"),
         (
             {"question": "1", "answer": None},
-            "'{{ answer }}' fails: UndefinedError: a column is null",
+            "doc_to_target gives None, which is not text",
         ),
     ],
 )
@@ -196,6 +204,64 @@ def test_choices_that_do_not_fit_are_named_with_their_row(tmp_path, row, message
     with pytest.raises(DataError, match=r"train\.jsonl:1") as caught:
         problems(tmp_path, [{"q": "?", **row}], doc_to_target="gold", **CHOICES)
     assert message in caught.value.message
+
+
+def test_texts_of_a_layout_that_read_as_lists_stay_texts(tmp_path):
+    (found,) = problems(tmp_path, [{"instruction": "[1]", "output": "[1, 2]"}])
+    assert (found.question, found.answer, found.answers) == ("[1]", "[1, 2]", ())
+    (found,) = problems(tmp_path, [{"question": "[1]", "answer": ["a", "b"]}])
+    assert (found.answer, found.answers) == ("a", ("b",))
+
+
+@pytest.mark.parametrize(
+    ("target", "label", "answer"),
+    [
+        ("label", "2", "2"),  # a column's text is a choice, as in lm-eval
+        ("label", "0", "3"),  # unless none is so called
+        ("{{ label }}", "2", "1"),  # a rendered number is a place
+        ("label", 0, "3"),
+    ],
+)
+def test_a_number_is_a_choice_or_a_place(tmp_path, target, label, answer):
+    (found,) = problems(
+        tmp_path,
+        [{"q": "x", "label": label}],
+        doc_to_text="q",
+        doc_to_target=target,
+        doc_to_choice=["3", "2", "1"],
+    )
+    assert found.answer == answer
+
+
+def test_a_number_that_may_be_a_choice_or_a_place_is_refused(tmp_path):
+    with pytest.raises(DataError, match="the number 1, which may be the choice 1, or a place"):
+        problems(
+            tmp_path,
+            [{"q": "x", "label": 1}],
+            doc_to_text="q",
+            doc_to_target="label",
+            doc_to_choice=["1", "2", "3"],
+        )
+
+
+def test_gold_that_is_nan_is_refused(tmp_path):
+    with pytest.raises(DataError, match="train.jsonl:1: doc_to_target gives nan"):
+        problems(tmp_path, [{"text": "x", "label": float("nan")}])
+    with pytest.raises(DataError, match="a column is null or NaN"):
+        problems(tmp_path, [{"text": float("nan"), "label": "x"}])
+
+
+def test_a_split_that_data_files_lack_is_no_reason_to_hold_out(tmp_path):
+    write(tmp_path / "a.jsonl", [{"text": "x", "label": "y"}])
+    task = Task(
+        task="own",
+        dataset_path="json",
+        dataset_kwargs={"data_files": {"train": "a.jsonl", "tset": "a.jsonl"}},
+        test_split="test",
+        folder=str(tmp_path),
+    )
+    with pytest.raises(DataError, match="has no 'test', which .* it has 'train', 'tset'"):
+        load_problems(task, DataConfig(test_size=1), 0)
 
 
 def test_several_gold_answers_count(tmp_path):

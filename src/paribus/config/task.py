@@ -68,8 +68,8 @@ class Task:
     """The choices: a list, or a template that renders one."""
     description: str = ""
     """Stands before every prompt."""
-    target_delimiter: str = " "
-    """Between prompt and target."""
+    target_delimiter: str | None = None
+    """Between prompt and target; null: as the layout of the rows has it, else a blank."""
     fewshot_delimiter: str = "\n\n"
     """Between solved examples."""
     output_type: Literal["generate_until", "multiple_choice"] = "generate_until"

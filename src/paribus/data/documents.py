@@ -20,7 +20,7 @@ from paribus.config.task import Task
 from paribus.config.task_file import DATA_FILES
 from paribus.data.layouts import Layout, layout_of, splits_of, turns_of
 from paribus.data.rows import Row, has_half_pair, read_rows
-from paribus.data.templates import holds, value_of
+from paribus.data.templates import holds, list_of, names_column, value_of
 from paribus.errors import DataError, NotHere
 from paribus.records import Problem, Turn
 
@@ -105,6 +105,12 @@ def source_of(task: Task, data: DataConfig, split: str) -> Source | None:
     if task.dataset_path in FORMATS or (task.dataset_path is None and in_files):
         by_split = in_files if isinstance(in_files, Mapping) else {"train": in_files}
         named = by_split.get(stated or split)
+        if named is None and stated is not None:
+            raise DataError(
+                f"dataset_kwargs.data_files has no {stated!r}, which the task {task.task} names as "
+                f"its {split} split; it has {', '.join(map(repr, by_split))}",
+                f"correct data_files or {split}{'ing' * (split == 'train')}_split in the task file",
+            )
         remedy = _remedy(task, named or "", split)
         return None if named is None else _files(named, _folder(task, data), remedy)
     if task.dataset_path is None or (stated is None and split == "test"):
@@ -229,7 +235,7 @@ def _of_row(
     question = task.question or (layout.question if layout else text)
     prompt = _text(value_of(text, row, where), "doc_to_text", where)
     choices = _choices(task.doc_to_choice, row, where)
-    golds = _golds(layout.target if layout else task.doc_to_target, choices, row, where)
+    golds = _golds(_target(task, layout, choices, row, where), choices, where)
     asked = prompt if question == text else _text(value_of(question, row, where), "question", where)
     return Problem(
         question=asked,
@@ -246,7 +252,9 @@ def _of_row(
 
 
 def _text(value: Any, key: str, where: str) -> str:
-    is_text = isinstance(value, str | int | float) and not isinstance(value, bool)
+    is_text = (
+        isinstance(value, str | int | float) and not isinstance(value, bool) and value == value
+    )
     if not is_text or not str(value).strip():
         raise DataError(
             f"{where}: {key} gives {value!r:.60}, which is {'blank' if is_text else 'not text'}",
@@ -261,7 +269,7 @@ def _choices(stated: Any, row: dict[str, Any], where: str) -> list[str]:
         return []
     choices = list(stated.values()) if isinstance(stated, dict) else stated
     if isinstance(choices, str):
-        choices = value_of(choices, row, where)
+        choices = list_of(choices, row, where)
     if not isinstance(choices, list) or len(choices) < 2:
         raise DataError(
             f"{where}: doc_to_choice gives {choices!r:.60}, not a list of at least two choices",
@@ -270,11 +278,41 @@ def _choices(stated: Any, row: dict[str, Any], where: str) -> list[str]:
     return [_text(choice, "doc_to_choice", where) for choice in choices]
 
 
-def _golds(stated: Any, choices: list[str], row: dict[str, Any], where: str) -> list[str]:
+def _target(
+    task: Task, layout: Layout | None, choices: list[str], row: dict[str, Any], where: str
+) -> Any:
+    """Return what `doc_to_target` gives, a number where it is the place of a choice.
+
+    As in lm-eval a text that is a number is a place where a template renders it, and a choice where
+    it stands in a column.
+    """
+    stated = layout.target if layout else task.doc_to_target
+    if not isinstance(stated, str):
+        return stated
+    value = list_of(stated, row, where)
+    if layout is not None and isinstance(value, bool):
+        return str(value)
+    if choices and isinstance(value, str) and value.isdecimal():
+        return value if names_column(stated, row) and value in choices else int(value)
+    if isinstance(task.doc_to_choice, list) and type(value) is int:
+        _check_place(value, choices, where)
+    return value
+
+
+def _check_place(value: int, choices: list[str], where: str) -> None:
+    """Raise DataError if a number may be the place of a choice, or another choice itself."""
+    if str(value) in choices and choices[value : value + 1] != [str(value)]:
+        raise DataError(
+            f"{where}: doc_to_target is the number {value}, which may be the choice {value}, or a "
+            f"place among the choices {', '.join(choices)!r:.120}",
+            'say which: doc_to_target: "{{ [1, 2, 3].index(label) }}" gives the place of a label',
+        )
+
+
+def _golds(value: Any, choices: list[str], where: str) -> list[str]:
     """Return the gold texts, at least one. A number is the place of the right one of `choices`."""
-    value = value_of(stated, row, where) if isinstance(stated, str) else stated
     if choices:
-        place = int(value) if isinstance(value, str) and value.isdecimal() else value
+        place = value
         if isinstance(place, int) and not isinstance(place, bool):
             if not 0 <= place < len(choices):
                 raise DataError(

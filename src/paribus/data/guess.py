@@ -142,7 +142,7 @@ def _frame_of(layout: Layout, rows: Sequence[Row]) -> dict[str, Any]:
     keys = {"doc_to_text": layout.text, "question": layout.question}
     if not layout.delimiter:  # the target begins with its own blank
         return keys | {"doc_to_target": layout.target, "target_delimiter": ""}
-    target = layout.columns[-1]
+    target = layout.target
     keys["doc_to_target"] = _target(target, [row.get(target) for _, row in rows])
     return keys | ({} if layout.delimiter == " " else {"target_delimiter": layout.delimiter})
 
@@ -279,7 +279,7 @@ def _scoring(task: Task, problems: Sequence[Problem]) -> tuple[dict[str, Any], s
     if problems[0].turns:
         return {"metric_list": [{"metric": LIKELIHOOD}]}, "replies"
     labels = sorted(set(answers))
-    keys = {"generation_kwargs": _ends(problems)}
+    keys = {"generation_kwargs": _ends(problems, task.target_delimiter or "")}
     exact = {"metric": "exact_match", "ignore_case": True}
     if _are_labels(labels, len(answers)):
         named = _by_place(labels)
@@ -328,9 +328,12 @@ def _is_json(text: str) -> bool:
     return True
 
 
-def _ends(problems: Sequence[Problem]) -> Mapping[str, Any]:
-    """Return what ends an answer that is written, with room for the longest one here."""
-    solutions = [problem.solution.strip() for problem in problems]
+def _ends(problems: Sequence[Problem], delimiter: str) -> Mapping[str, Any]:
+    """Return what ends an answer that is written, with room for the longest one here.
+
+    `delimiter` is written too, before the answer.
+    """
+    solutions = [delimiter + problem.solution.strip() for problem in problems]
     # A token is rarely shorter than two bytes.
     room = max(len(text.encode(errors="replace")) for text in solutions) // 2 + 8
     ends = next((e for e in ("\n", "\n\n") if not any(e in text for text in solutions)), None)

@@ -23,7 +23,7 @@ class Layout:
     Attributes:
         name: as users know it.
         columns: those that a row of it has.
-        text: template of the prompt; target: of what is written after it.
+        text: template of the prompt.
         question: template of what is asked, without a frame.
         delimiter: between prompt and target.
     """
@@ -31,7 +31,6 @@ class Layout:
     name: str
     columns: tuple[str, ...]
     text: str = ""
-    target: str = ""
     question: str = ""
     delimiter: str = " "
 
@@ -39,6 +38,11 @@ class Layout:
     def conversation(self) -> bool:
         """Whether a row is a list of turns."""
         return not self.text
+
+    @property
+    def target(self) -> str:
+        """The column that holds what is written after the prompt."""
+        return self.columns[-1]
 
 
 _INPUT = "{% if input is defined and input %}\n\n{{ input }}{% endif %}"
@@ -50,7 +54,6 @@ LAYOUTS = (
         name="prompt/completion",
         columns=("prompt", "completion"),
         text="{{ prompt }}",
-        target="{{ completion }}",
         question="{{ prompt }}",
         delimiter="",
     ),
@@ -60,7 +63,6 @@ LAYOUTS = (
         text="### Instruction:\n{{ instruction }}"
         "{% if input is defined and input %}\n\n### Input:\n{{ input }}{% endif %}"
         "\n\n### Response:",
-        target="{{ output }}",
         question="{{ instruction }}" + _INPUT,
         delimiter="\n",
     ),
@@ -68,14 +70,12 @@ LAYOUTS = (
         name="question/answer",
         columns=("question", "answer"),
         text="Question: {{ question }}\nAnswer:",
-        target="{{ answer }}",
         question="{{ question }}",
     ),
     Layout(
         name="text/label",
         columns=("text", "label"),
         text="{{ text }}\nLabel:",
-        target="{{ label }}",
         question="{{ text }}",
     ),
 )
@@ -118,6 +118,11 @@ def _nearest(columns: Sequence[str]) -> tuple[Layout, list[str]]:
 
     best = max(LAYOUTS, key=closeness)
     return best, misses(best) or list(best.columns)
+
+
+def delimiter_of(name: str) -> str:
+    """Return what stands between prompt and target in the layout `name`; "" for none recognised."""
+    return next((layout.delimiter for layout in LAYOUTS if layout.name == name), " ")
 
 
 def turns_of(layout: Layout, row: Mapping[str, Any], where: str) -> tuple[Turn, ...]:

@@ -32,9 +32,9 @@ def _regex_replace(text: str, pattern: str, repl: str, count: int = 0) -> str:
 
 
 def _not_null(value: Any) -> Any:
-    """Return `value`; a null would be written as "None" and learnt."""
-    if value is None:
-        raise UndefinedError("a column is null")
+    """Return `value`; a null would be written as "None" and learnt, NaN as "nan"."""
+    if value is None or value != value:
+        raise UndefinedError("a column is null or NaN")
     return value
 
 
@@ -75,16 +75,26 @@ def render(template: str, row: Mapping[str, Any], where: str) -> str:
     return text
 
 
-def value_of(template: str, row: Mapping[str, Any], where: str) -> Any:
-    """Return the value of the column that `template` names, dotted or not; else it is rendered.
+def names_column(template: str, row: Mapping[str, Any]) -> bool:
+    """Return whether `template` is the name of a column, dotted or not."""
+    return template in row or _PATH.fullmatch(template) is not None
 
-    A text that reads as a Python list is one, as in lm-eval. Raises DataError as `render`.
+
+def value_of(template: str, row: Mapping[str, Any], where: str) -> Any:
+    """Return the value of the column that `template` names; else it is rendered.
+
+    Raises DataError as `render`.
     """
     if template in row:
         return row[template]
-    if _PATH.fullmatch(template):
-        return _inside(template, row, where)
-    text = render(template, row, where)
+    return (_inside if names_column(template, row) else render)(template, row, where)
+
+
+def list_of(template: str, row: Mapping[str, Any], where: str) -> Any:
+    """Return `value_of`; a rendered text that reads as a Python list is one, as in lm-eval."""
+    text = value_of(template, row, where)
+    if names_column(template, row):
+        return text
     if text.startswith("[") and text.endswith("]"):
         try:
             return ast.literal_eval(text)

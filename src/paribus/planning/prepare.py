@@ -14,6 +14,7 @@ from typing import Any
 from paribus.config.schema import ArmConfig
 from paribus.config.task import Task
 from paribus.config.task_file import task_of
+from paribus.data.layouts import delimiter_of
 from paribus.data.problems import ProblemSet, load_problems
 from paribus.errors import ConfigError, DataError, NotHere, PromptError
 from paribus.evaluation.scorers import check_scored, scorers_of
@@ -45,12 +46,13 @@ def prepare(config: ArmConfig, seed: int, *, trial: bool = False) -> Inputs:
         check_gold(problems.read, style=_taught(config))
     _check_also(task, config)
     scorers = scorers_of(task)
+    frame = frame_of(task.of(config.data.variant), delimiter_of(problems.layout))
     if not task.measures_loss and not task.preset and task.output_type != "multiple_choice":
-        _check_ends_in_gold(problems, task.until)
+        raw = main_protocol(config).format == "raw"
+        _check_ends_in_gold(problems, task.until, frame.target_delimiter if raw else None)
         check_scored(scorers, problems.test)
     _check_packages(config)
     source = _source(config.model, config.revision)
-    frame = frame_of(task.of(config.data.variant))
     examples, dropped = _training(problems, config, source, frame)
     asked = _Asked(problems.validation if trial else problems.test, problems.shots, source, frame)
     main, *others = protocols(config)
@@ -84,14 +86,22 @@ def _check_also(task: Task, config: ArmConfig) -> None:
         )
 
 
-def _check_ends_in_gold(problems: ProblemSet, until: Sequence[str]) -> None:
-    """Raise DataError if a solution holds a text that ends an answer: none could be written."""
+def _check_ends_in_gold(problems: ProblemSet, until: Sequence[str], delimiter: str | None) -> None:
+    """Raise DataError if a solution holds a text that ends an answer: none could be written.
+
+    `delimiter` is written before it; None where a chat's template decides that.
+    """
     for end in until:
-        held = [p for p in (*problems.train, *problems.test) if end in p.solution.strip()]
+        held = [
+            p
+            for p in (*problems.train, *problems.test)
+            if end in (p.solution.strip() if delimiter is None else delimiter + p.solution.rstrip())
+        ]
         if held:
             raise DataError(
                 f"{len(held):,} of {len(problems.train) + len(problems.test):,} solutions hold "
-                f"{end!r}, which ends an answer: {held[0].where}: {held[0].solution[:60]!r}",
+                f"{end!r}, which ends an answer: {held[0].where}: "
+                f"{(delimiter or '') + held[0].solution[:60]!r}",
                 "set generation_kwargs.until in the task file to texts that no solution holds, or "
                 "to [] where the stop token is enough",
             )

@@ -39,18 +39,21 @@ class Frame:
     system: str | None = None
 
 
-def frame_of(task: Task) -> Frame:
-    """Return the frame of a task's prompts."""
+PLAIN = Frame()
+"""GSM8K's."""
+
+
+def frame_of(task: Task, delimiter: str = PLAIN.target_delimiter) -> Frame:
+    """Return the frame of a task's prompts.
+
+    `delimiter` stands between prompt and solution unless the task states its own.
+    """
     return Frame(
         description=task.description,
-        target_delimiter=task.target_delimiter,
+        target_delimiter=delimiter if task.target_delimiter is None else task.target_delimiter,
         fewshot_delimiter=task.fewshot_delimiter,
         system=task.system,
     )
-
-
-PLAIN = Frame()
-"""GSM8K's."""
 
 
 def render_prompt(
