@@ -100,6 +100,14 @@ def task_of_rows(folder: Path, rows: list[dict[str, Any]]) -> dict[str, Any]:
             },
         ),
         (
+            [{"instruction": t, "output": t[::-1]} for t in texts()],
+            {
+                "doc_to_target": "output",
+                "target_delimiter": "\n",
+                "generation_kwargs": {"until": ["\n\n"], "max_gen_toks": 25},
+            },
+        ),
+        (
             [{"ask": t, "options": ["yes", "no"], "gold": i % 2} for i, t in enumerate(texts())],
             {
                 "output_type": "multiple_choice",
@@ -127,7 +135,7 @@ def task_of_rows(folder: Path, rows: list[dict[str, Any]]) -> dict[str, Any]:
         ),
     ],
     ids=["labels", "blanks in a name", "0 and 1", "blanks", "true and false", "a gap", "numbers",
-         "json", "long", "lines", "choices", "letters", "context"],
+         "json", "long", "lines", "Alpaca", "choices", "letters", "context"],
 )  # fmt: skip
 def test_rows_become_a_task(rows, expected, tmp_path):
     task = task_of_rows(tmp_path, rows)
