@@ -14,6 +14,7 @@ from paribus.config.schema import (
     DataConfig,
     EvaluationConfig,
     LoraConfig,
+    Optimizer,
     PromptConfig,
     TrainingConfig,
 )
@@ -64,7 +65,7 @@ class Row:
     model: str
     method: Literal["full", "lora", "none"] = "full"
     quantization: Literal["nf4"] | None = None
-    optimizer: Literal["adamw", "adamw_8bit"] = "adamw"
+    optimizer: Optimizer = "adamw"
     precision: Literal["bf16", "fp32"] = "bf16"
     checkpointing: bool = False
     micro_batch: int = 4
@@ -83,7 +84,8 @@ class Row:
         words = [self.model, method]
         if self.method != "none":
             words += [f"{self.micro_batch}x{self.accumulation}", f"length {self.steps[1]}"]
-            words += ["8-bit"] * (self.optimizer == "adamw_8bit")
+            if self.optimizer != "adamw":
+                words.append({"adamw_8bit": "8-bit"}.get(self.optimizer, self.optimizer))
             words += ["recomputed"] * self.checkpointing
             words += [f"r {self.r}"] * (self.method == "lora")
         words += [self.precision] * (self.precision != "bf16")
@@ -142,6 +144,9 @@ def rows() -> Iterator[Row]:
     yield Row(model="gemma2", method="lora", eval_batch=32, problems=32, shots="one_shot")
     yield Row(model="llama", micro_batch=16, checkpointing=True)
     yield Row(model="qwen2", method="lora", micro_batch=8, checkpointing=True)
+    yield Row(model="llama", optimizer="adafactor")
+    yield Row(model="llama", optimizer="sgd")
+    yield Row(model="llama", optimizer="lion_8bit")
 
 
 def held_out() -> Iterator[Row]:
@@ -166,6 +171,8 @@ def held_out() -> Iterator[Row]:
     yield Row(model="gemma", method="lora", micro_batch=8, r=8, checkpointing=True)
     yield Row(model="llama", optimizer="adamw_8bit", accumulation=4)
     yield Row(model="gemma", micro_batch=8, optimizer="adamw_8bit")
+    yield Row(model="qwen3", optimizer="adafactor")
+    yield Row(model="qwen3", optimizer="sgd")
 
 
 def write_model(name: str, folder: Path) -> str:

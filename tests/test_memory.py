@@ -167,6 +167,9 @@ LESS = [
     ("LoRA", LOAD, {"method": "lora"}),
     ("4 bits", LORA, {"quantization": "nf4"}),
     ("8-bit states", LOAD, {"optimizer": "adamw_8bit"}),
+    ("one 8-bit state", replace(LOAD, optimizer="adamw_8bit"), {"optimizer": "lion_8bit"}),
+    ("means of rows and columns", LOAD, {"optimizer": "adafactor"}),
+    ("no states", LOAD, {"optimizer": "sgd"}),
     ("no dropout", LORA, {"lora_dropout": 0.0}),
     ("bf16", replace(LORA, precision="fp32"), {"precision": "bf16"}),
 ]

@@ -25,6 +25,9 @@ ARMS: dict[str, dict[str, Any]] = {
     "accumulated": {**FULL, "training.micro_batch": 2},
     "8-bit AdamW, lora, fp32": {**LORA, "training.optimizer": "adamw_8bit",
                                 "training.precision": "fp32"},
+    "Adafactor": {**FULL, "training.optimizer": "adafactor"},
+    "SGD": {**FULL, "training.optimizer": "sgd"},
+    "8-bit Lion, lora": {**LORA, "training.optimizer": "lion_8bit"},
     "recomputed": {**LORA, "training.checkpointing": True},
 }  # fmt: skip
 

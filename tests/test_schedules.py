@@ -67,6 +67,12 @@ def test_adamw_has_the_usual_decay_rates_unless_others_are_stated(stated, betas)
     assert (said.adam_beta1, said.adam_beta2) == betas
 
 
+@pytest.mark.parametrize(("stated", "epsilon"), [({}, 1e-8), ({"epsilon": 1e-6}, 1e-6)])
+def test_epsilon_is_the_usual_one_unless_another_is_stated(stated, epsilon):
+    config = TrainingConfig(learning_rate=1e-3, precision="fp32", **stated)
+    assert arguments(config, 9, 0, CPU, Path("unused")).adam_epsilon == epsilon
+
+
 def test_what_is_not_stated_is_in_no_identity():
     def keys(config: ArmConfig) -> set[str]:
         spec = RunSpec(experiment="x", arm="a", replicate=0, seed=0, config=config)
@@ -99,6 +105,14 @@ def test_what_is_not_stated_is_in_no_identity():
         (
             ["training.schedule=wsd", "training.decay=0"],
             "training.decay must be a number > 0 and ≤ 1 or null, got 0",
+        ),
+        (
+            ["training.optimizer=adafactor", "training.beta1=0.8"],
+            "training.beta1 is not read by training.optimizer='adafactor'; set training.beta1=null",
+        ),
+        (
+            ["training.optimizer=lion_8bit", "training.epsilon=1e-6"],
+            "training.epsilon is not read by training.optimizer='lion_8bit'",
         ),
         (["training.beta2=1"], "training.beta2 must be a number ≥ 0 and < 1 or null, got 1"),
     ],

@@ -188,3 +188,12 @@ def test_adamw_with_8_bit_states_trains(tiny, examples, method):
     pytest.importorskip("bitsandbytes")
     curve = losses(trainable(tiny, method), examples, method=method, optimizer="adamw_8bit")
     assert curve[-1] < curve[0] - 0.1
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "rate"), [("lion_8bit", 1e-3), ("adafactor", 5e-3), ("sgd", 0.5)]
+)
+def test_other_optimizers_train_at_rates_of_their_own(tiny, examples, optimizer, rate):
+    changes = {"optimizer": optimizer, "learning_rate": rate}
+    curve = losses(trainable(tiny, "full"), examples, **changes)
+    assert curve[-1] < curve[0] - 0.1

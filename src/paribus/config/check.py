@@ -196,6 +196,11 @@ def _path_problems(
     ]
 
 
+_ADAMW = ("adamw", "adamw_8bit")
+_READERS = {"beta1": (*_ADAMW, "lion_8bit"), "beta2": (*_ADAMW, "lion_8bit"), "epsilon": _ADAMW}
+"""Optimizers that read a key of `training`."""
+
+
 def _idle_problems(
     flat: Mapping[str, Any], bad: Mapping[str, str], origins: Mapping[str, Origin], arm: str
 ) -> list[str]:
@@ -223,6 +228,13 @@ def _idle_problems(
             f"{find_origin('training.warmup', origins)}: {arm}training.schedule='inverse_sqrt' "
             "falls from the end of the warm-up, and training.warmup is 0; set training.warmup=0.03"
         )
+    optimizer = value.get("training.optimizer")
+    lines.extend(
+        f"{find_origin(f'training.{key}', origins)}: {arm}training.{key} is not read by "
+        f"training.optimizer={optimizer!r}; set training.{key}=null"
+        for key, readers in _READERS.items()
+        if value.get(f"training.{key}") is not None and optimizer not in readers
+    )
     generated = value.get("task") == GENERATED
     if value.get("data.group_by") is not None and generated:
         lines.append(

@@ -30,6 +30,7 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 ArmName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._=-]{0,63}$")]
 """An arm of the matrix may be called `r=4`."""
 Precision = Literal["bf16", "fp32"]
+Optimizer = Literal["adamw", "adamw_8bit", "lion_8bit", "adafactor", "sgd"]
 Shots = Literal["zero_shot", "one_shot", "few_shot"]
 ProtocolName = Literal[
     "zero_shot/raw", "zero_shot/raw+calculator", "zero_shot/chat", "zero_shot/chat+calculator",
@@ -135,15 +136,19 @@ class TrainingConfig:
     warmup: Fraction = 0.03
     """Share of the steps over which the learning rate rises from zero."""
     weight_decay: NonNegative = 0.01
-    """Decoupled weight decay; not on norms and biases."""
+    """Decoupled weight decay, for SGD added to the gradient; not on norms and biases."""
     max_grad_norm: Positive = 1.0
     """Gradients are scaled down to this norm."""
     beta1: Fraction | None = None
-    """AdamW's decay rate of the gradient's mean; null: 0.9."""
+    """AdamW's and Lion's decay rate of the gradient's mean; null: 0.9."""
     beta2: Fraction | None = None
-    """AdamW's decay rate of the gradient's square; null: 0.999."""
-    optimizer: Literal["adamw", "adamw_8bit"] = "adamw"
-    """AdamW by torch, or with 8-bit states by bitsandbytes."""
+    """AdamW's decay rate of the gradient's square, and Lion's second one; null: 0.999."""
+    epsilon: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """What AdamW adds to its denominator; null: 1e-8."""
+    optimizer: Optimizer = "adamw"
+    """AdamW by torch; AdamW or Lion with 8-bit states by bitsandbytes; transformers' Adafactor,
+    without its own step sizes; or torch's SGD, without momentum. Each wants a learning rate of its
+    own: the default one is AdamW's."""
     precision: Precision | Literal["auto"] = "auto"
     """Compute dtype. Trainable weights have an fp32 master in either. `auto`: bf16 where the device
     multiplies in it natively (NVIDIA from Ampere on, AMX, avx512_bf16, Arm's bf16), else fp32; the
@@ -165,6 +170,11 @@ class TrainingConfig:
         if self.micro_batch == "auto":
             raise ValueError("training.micro_batch is not settled yet")
         return self.micro_batch
+
+    @property
+    def has_8bit_states(self) -> bool:
+        """Whether bitsandbytes keeps the optimizer's states, in 8 bits."""
+        return self.optimizer.endswith("_8bit")
 
     @property
     def computes_in(self) -> Precision:
@@ -227,6 +237,12 @@ class ArmConfig:
     lora: LoraConfig = field(default_factory=LoraConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+
+    @property
+    def needs_bitsandbytes(self) -> bool:
+        """Whether the base is in 4 bits, or the optimizer's states are in 8."""
+        trains_in_8bit = self.method != "none" and self.training.has_8bit_states
+        return self.quantization is not None or trains_in_8bit
 
 
 @dataclass(config=_STRICT, frozen=True, kw_only=True)

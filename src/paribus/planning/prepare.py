@@ -202,9 +202,7 @@ def _training(
 def _check_packages(config: ArmConfig) -> None:
     """Raise NotHere if an optional package that the arm needs is not installed."""
     needed: list[tuple[str, str]] = [(tracker, tracker) for tracker in config.training.trackers]
-    if config.quantization or (
-        config.method != "none" and config.training.optimizer == "adamw_8bit"
-    ):
+    if config.needs_bitsandbytes:
         needed.append(("bitsandbytes", "8bit"))
     remedies = {package: f"pip install 'paribus[{extra}]'" for package, extra in needed}
     if config.evaluation.engine == "vllm":

@@ -37,8 +37,7 @@ def environment(spec: RunSpec, device: torch.device) -> dict[str, str]:
     """Return versions and machine. On others the same run may end in other bits."""
     config = spec.config
     names = ["paribus", "torch", "transformers", "peft", "accelerate"]
-    eight = config.method != "none" and config.training.optimizer == "adamw_8bit"
-    if config.quantization or eight:
+    if config.needs_bitsandbytes:
         names.append("bitsandbytes")
     return {
         **{name: version(name) for name in names},

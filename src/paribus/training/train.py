@@ -150,9 +150,15 @@ _SCHEDULES = {
     "inverse_sqrt": "inverse_sqrt",
     "wsd": "warmup_stable_decay",
 }
-USUAL_DECAY, USUAL_BETAS = 0.2, (0.9, 0.999)
-"""What `training.decay`, `beta1` and `beta2` are where the experiment states nothing."""
-_OPTIMIZERS = {"adamw": "adamw_torch_fused", "adamw_8bit": "adamw_bnb_8bit"}
+USUAL_DECAY, USUAL_BETAS, USUAL_EPSILON = 0.2, (0.9, 0.999), 1e-8
+"""What `training.decay`, `beta1`, `beta2`, `epsilon` are where the experiment states nothing."""
+_OPTIMIZERS = {
+    "adamw": "adamw_torch_fused",
+    "adamw_8bit": "adamw_bnb_8bit",
+    "lion_8bit": "lion_8bit",
+    "adafactor": "adafactor",
+    "sgd": "sgd",
+}
 
 
 def train(
@@ -256,6 +262,7 @@ def arguments(
         optim=_OPTIMIZERS[config.optimizer],
         adam_beta1=USUAL_BETAS[0] if config.beta1 is None else config.beta1,
         adam_beta2=USUAL_BETAS[1] if config.beta2 is None else config.beta2,
+        adam_epsilon=USUAL_EPSILON if config.epsilon is None else config.epsilon,
         **recomputing,
         bf16=False,  # autocast is applied where the loss is computed, for every arm alike
         use_cpu=device.type == "cpu",

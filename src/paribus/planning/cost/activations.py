@@ -33,7 +33,7 @@ class Workload:
     Attributes:
         method: `full`, `lora` or `none`.
         quantization: `nf4`, or None.
-        optimizer: `adamw` or `adamw_8bit`.
+        optimizer: its name, as in `training.optimizer`.
         precision: `bf16` or `fp32`.
         checkpointing: whether activations are recomputed.
         lora_r: rank.

@@ -174,13 +174,31 @@ def _states(shape: Shape, load: Workload) -> list[float]:
     trained = trained_parameters(shape, load)
     if load.optimizer == "adamw":
         return [4.0 * size for size in trained for _ in range(2)]
+    if load.optimizer == "adafactor":
+        return [4.0 * size for size in _factored(shape, load)]
+    if load.optimizer == "sgd":
+        return []
     # bitsandbytes keeps embeddings in 32 bits, and tensors under 4,096 weights.
     embedding = shape.embedding_parameters if load.method == "full" else 0
     return [
         (4.0 if size == embedding or size < 4096 else 1 + 4 / 256) * size
         for size in trained
-        for _ in range(2)
+        for _ in range(1 if load.optimizer == "lion_8bit" else 2)
     ]
+
+
+def _factored(shape: Shape, load: Workload) -> list[int]:
+    """Return the values Adafactor keeps of each tensor: of a matrix its rows' and columns' means.
+
+    Of norms and biases it keeps one for each weight.
+    """
+    if load.method != "full":
+        targets = set(load.lora_targets)
+        widths = [width for name in targets for width in shape.linears[name]]
+        return [load.lora_r + width for width in widths] * shape.layers
+    layer = [wide + out for wide, out in shape.linears.values()]
+    ends = [shape.vocab + shape.hidden] * (1 if shape.tied else 2)
+    return [*layer * shape.layers, *ends, shape.other_parameters]
 
 
 def _copies(shape: Shape, load: Workload) -> list[float]:
@@ -202,11 +220,17 @@ def _replaced(shape: Shape, load: Workload) -> list[float]:
 
 
 def _step(shape: Shape, load: Workload, kind: str) -> list[float]:
-    """Return what bitsandbytes takes on a CPU to update one tensor: there it is written in torch.
+    """Return what the optimizer takes to update one tensor, where that is more than one kernel.
 
-    A scaled gradient, a root and a quotient; for 8-bit states these too in fp32. On a GPU it is
-    one kernel.
+    bitsandbytes is written in torch on a CPU: a scaled gradient, a root and a quotient; for 8-bit
+    states these too in fp32. Adafactor holds two tensors of the gradient's size. SGD adds weight
+    decay to a copy of the gradient: on a GPU of all gradients at once.
     """
+    sizes = [4.0 * size for size in trained_parameters(shape, load)]
+    if load.optimizer == "adafactor":
+        return [max(sizes)] * 2
+    if load.optimizer == "sgd":
+        return sizes if kind == "cuda" else [max(sizes)]
     if load.optimizer == "adamw" or kind == "cuda":
         return []
     embedding = shape.embedding_parameters if load.method == "full" else 0

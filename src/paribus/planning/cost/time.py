@@ -31,8 +31,9 @@ LAYER_SECONDS = {"cpu": 4e-4, "cuda": 1e-3}
 """Least time of one layer's forward pass, however few the tokens and fast the device: Python and
 the start of kernels. A backward pass is taken to need as much. Assumed."""
 
-_ADAM_BYTES = {"adamw": 28, "adamw_8bit": 18}
-"""Read and written per trained weight and step: weight, gradient and both states."""
+_STEP_BYTES = {"adamw": 28, "adamw_8bit": 18, "lion_8bit": 14, "adafactor": 88, "sgd": 24}
+"""Read and written per trained weight and step: weight, gradient, states, and what is computed in
+between by optimizers that are not one kernel."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,8 +83,8 @@ def _step_seconds(shape: Shape, load: Workload, device: Device) -> float:
         shape.layers * LAYER_SECONDS[device.kind] * (times + 1),
     )
     trained = shape.parameters if full else adapters
-    adam = trained * _ADAM_BYTES[load.optimizer] / device.bandwidth
-    return load.accumulation * one_pass + adam
+    update = trained * _STEP_BYTES[load.optimizer] / device.bandwidth
+    return load.accumulation * one_pass + update
 
 
 def _decode_seconds(shape: Shape, load: Workload, device: Device) -> float:

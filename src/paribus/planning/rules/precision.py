@@ -54,11 +54,15 @@ def _embedding_states(facts: Facts) -> str | None:
     embedding = _embedding_share(facts)
     if facts.config.method != "full" or embedding is None or embedding[0] <= _NOTABLE:
         return None
-    if facts.config.training.optimizer != "adamw_8bit":
+    training = facts.config.training
+    if not training.has_8bit_states:
         return None
     share, weights = embedding
-    gb = 8 * weights / GB
-    return f"adamw_8bit: {share:.0%} of the weights are embedding: {gb:.1f} GB of 32-bit states"
+    states = 1 if training.optimizer == "lion_8bit" else 2
+    return (
+        f"{training.optimizer}: {share:.0%} of the weights are embedding: "
+        f"{4 * states * weights / GB:.1f} GB of 32-bit states"
+    )
 
 
 QUANTIZATION: tuple[Rule, ...] = (
@@ -128,10 +132,11 @@ QUANTIZATION: tuple[Rule, ...] = (
     ),
     Rule(
         id="PB013",
-        title="8-bit AdamW keeps 32-bit states for the embedding",
+        title="8-bit optimizers keep 32-bit states for the embedding",
         severity=Severity.NOTE,
-        what="The optimizer takes more memory than 2 bytes for each weight: 8 for those of the "
-        "embedding, which in models with a large vocabulary is a good part of all.",
+        what="The optimizer takes more memory than 2 bytes for each weight (Lion 1): 8 (Lion 4) "
+        "for those of the embedding, which in models with a large vocabulary is a good part of "
+        "all.",
         why="The Trainer tells bitsandbytes to treat embeddings in 32 bits, for stability. Tensors "
         "under 4,096 values keep 32-bit states too.",
         evidence=(
