@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from external_rows import write
 from paribus.config.schema import DataConfig
 from paribus.config.task import Task
 from paribus.data.layouts import layout_of
-from paribus.data.problems import FEW_SHOTS, load_problems, read_split
+from paribus.data.problems import FEW_SHOTS, hash_of_tests, load_problems, read_split
 from paribus.data.templates import holds, list_of, render, value_of
 from paribus.errors import DataError, NotHere
 from paribus.records import Problem, Turn
@@ -335,6 +336,47 @@ def test_a_condition_leaves_rows_out_and_a_variant_has_its_own(tmp_path):
             DataConfig(),
             "train",
         )
+
+
+def with_ids(folder: Path, train: list[tuple[str, str]], test: list[tuple[str, str]]) -> Task:
+    for name, rows in (("train", train), ("test", test)):
+        write(folder / f"{name}.jsonl", [{"n": n, "text": t, "label": "y"} for n, t in rows])
+    return Task(
+        task="own",
+        train="train.jsonl",
+        test="test.jsonl",
+        doc_to_text="text",
+        doc_to_target="label",
+        id="n",
+        folder=str(folder),
+    )
+
+
+def test_a_test_prompt_is_not_trained_on_under_another_id(tmp_path):
+    train = [(f"a{n}", f"text {n}") for n in range(9)]
+    task = with_ids(tmp_path, train, [("b0", "text 0"), ("b1", "text 1"), ("b2", "new")])
+    found = load_problems(task, DataConfig(train_size="all"), 0)
+    assert found.overlap == 2
+    assert not {p.prompt for p in (*found.train, *found.shots)} & {p.prompt for p in found.test}
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "place"),
+    [
+        ([("1", "one"), ("2", "two"), ("1", "three")], [("9", "new")], "train.jsonl:3"),
+        ([("1", "one"), ("2", "two")], [("2", "new")], "test.jsonl:1"),
+    ],
+)
+def test_an_id_of_two_questions_is_refused(tmp_path, train, test, place):
+    task = with_ids(tmp_path, train, test)
+    with pytest.raises(DataError, match=f"{place}: its id '.' is that of .*asks something else"):
+        load_problems(task, DataConfig(), 0)
+
+
+def test_every_gold_answer_and_choice_identifies_what_is_tested():
+    one = Problem(question="q", solution="a", answer="a")
+    others = (replace(one, answers=("b",)), replace(one, choices=("a", "b")))
+    assert len({hash_of_tests([problem]) for problem in (one, *others)}) == 3
 
 
 def test_ids_and_groups_come_from_columns(tmp_path):

@@ -21,7 +21,7 @@ from paribus.data.gsm8k import with_number
 from paribus.data.templates import render
 from paribus.errors import DataError
 from paribus.files import sha256_of_json
-from paribus.records import Problem
+from paribus.records import Problem, problem_id
 from paribus.seeds import derive
 
 FEW_SHOTS = 5
@@ -41,7 +41,7 @@ class ProblemSet:
         layout: by which rows became text; "" where the task says how.
         train_duplicates: questions that occurred again in the training pool and were left out.
         test_duplicates: the same in the test pool.
-        overlap: test questions that occurred in the training pool and were left out of it.
+        overlap: test questions, or prompts, that occurred in the training pool and were left out.
         read: every problem that the files hold, drawn or not, as it was read.
     """
 
@@ -76,7 +76,12 @@ class ProblemSet:
 
 def hash_of_tests(problems: Sequence[Problem]) -> str:
     """Return the hash of what is asked and expected: the same in every variant."""
-    return sha256_of_json([[p.question, p.answer] for p in problems])
+    return sha256_of_json(
+        [
+            [p.question, p.answer, *p.answers, *([list(p.choices)] if p.choices else [])]
+            for p in problems
+        ]
+    )
 
 
 def load_problems(task: Task, data: DataConfig, seed: int) -> ProblemSet:
@@ -97,7 +102,8 @@ def load_problems(task: Task, data: DataConfig, seed: int) -> ProblemSet:
         )
     tests = _draw(distinct_tests, data.test_size)
     test_ids = {problem.id for problem in tests}
-    pool = [problem for problem in distinct if problem.id not in test_ids]
+    asked = {_asked(problem) for problem in tests}
+    pool = [p for p in distinct if p.id not in test_ids and _asked(p) not in asked]
     train, validation, shots = _divide(pool, data, len(distinct))
     return ProblemSet(
         train=tuple(train),
@@ -142,6 +148,9 @@ def _read(task: Task, data: DataConfig) -> _Pools:
         # Tests are drawn from the first variant in every arm, so that no file can change the draw.
         tests, _ = read_split(base, data, "test", data.group_by)
         read = [*train, *tests]
+    if base.id is not None:
+        for ids in ([*train, *tests],) if variant == base else (train, tests):
+            _check_ids(ids)
     written = data.variant if exists(variant, data) or held_out else next(iter(task.variants))
     if written != next(iter(task.variants), "main"):
         own = replace(variant, where=base.where)
@@ -156,6 +165,25 @@ def _read(task: Task, data: DataConfig) -> _Pools:
         layout=layout,
         held_out=held_out,
     )
+
+
+def _asked(problem: Problem) -> tuple[str, tuple[str, ...]]:
+    """Return what a model is asked, whatever identifies the problem."""
+    return problem_id(problem.prompt or problem.question), problem.choices
+
+
+def _check_ids(problems: Iterable[Problem]) -> None:
+    """Raise DataError if one id stands for two questions: the second would be left out."""
+    first: dict[str, Problem] = {}
+    for problem in problems:
+        other = first.setdefault(problem.id, problem)
+        if _asked(other) != _asked(problem):
+            raise DataError(
+                f"{problem.where}: its id {problem.key[:60]!r} is that of {other.where}, which "
+                "asks something else",
+                "let `id` in the task file tell all rows of train and test apart, or leave it out: "
+                "a problem is then identified by its question",
+            )
 
 
 def read_split(
