@@ -150,6 +150,16 @@ CASES: dict[str, Case] = {
         versions(torch="2.13.1+cu128"),
         "torch 2.14.0 (tested: 2.13.0)",
     ),
+    "PB072": (
+        facts({**FULL, "training.optimizer": "sgd"}),
+        facts({**FULL, "training.optimizer": "sgd", RATE: 0.1}),
+        "training.optimizer=sgd at training.learning_rate=2e-05, which is AdamW's default with",
+    ),
+    "PB073": (
+        facts({"lora.use_rslora": True}, arms={"plain": {}}),
+        facts({"lora.use_rslora": True, "lora.alpha": 8}, arms={"plain": {}}),
+        "lora.alpha=32 and lora.r=16 here and in plain: the scale is 8 here, 2 there",
+    ),
 }
 
 
@@ -160,8 +170,8 @@ def found(id: str, facts: Facts) -> str | None:
 def test_every_rule_has_a_case_and_every_id_is_taken_once() -> None:
     modules = (method, precision, environment)
     given = [rule.id for module in modules for rule in module.RULES]
-    assert given == [f"PB{number:03d}" for number in range(1, 25)]
-    assert list(CASES) == given
+    assert sorted(given) == [*(f"PB{number:03d}" for number in range(1, 25)), "PB072", "PB073"]
+    assert list(CASES) == sorted(given)
 
 
 @pytest.mark.parametrize("id", CASES)

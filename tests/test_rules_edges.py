@@ -52,6 +52,17 @@ ALSO: dict[str, tuple[str, Facts, bool]] = {
     "rank 1024 at alpha 32, rslora": (
         "PB006", facts({"lora.r": 1024, "lora.use_rslora": True}), False
     ),
+    "SGD has rates of its own": (
+        "PB002", facts({**FULL, RATE: 0.1, "training.optimizer": "sgd"}), False
+    ),
+    "Lion at LoRA's default rate": ("PB072", facts({"training.optimizer": "lion_8bit"}), True),
+    "Adafactor steps like AdamW": (
+        "PB072", facts({**FULL, "training.optimizer": "adafactor"}), False
+    ),
+    "trials find SGD's rate": (
+        "PB072", facts({"training.optimizer": "sgd"}, experiment={"tune": {}}), False
+    ),
+    "rsLoRA alone": ("PB073", facts({"lora.use_rslora": True}), False),
     "LoRA reads its keys": ("PB007", facts({"lora.r": 64}), False),
     "keys shared by all arms": (
         "PB007", facts({**FULL, "lora.r": 64}, experiment={"lora.r": 64}), False,
