@@ -15,7 +15,7 @@ from paribus.config.load import load
 from paribus.config.schema import ArmConfig, DataConfig, EvaluationConfig, PromptConfig
 from paribus.config.schema import ProtocolName as Names
 from paribus.design.matrix import expand
-from paribus.errors import ConfigError, DamagedError, PromptError
+from paribus.errors import ConfigError, DamagedError, PromptError, StoreError
 from paribus.planning.prepare import prepare
 from paribus.prompts.formats import Protocol, main_protocol, protocols
 from paribus.running.local import run_experiment
@@ -287,3 +287,25 @@ def test_a_deleted_run_stays_in_the_ledger(store):
     after = read_ledger(store.ledger)
     assert after[: len(before)] == before
     assert [line.arm for line in after[len(before) :]] == ["baseline"] * (len(ALSO) + 2)
+
+
+def test_rows_that_were_edited_after_the_runs_are_noticed(tiny, tmp_path):
+    rows = tmp_path / "rows.csv"
+    rows.write_text("text,label\n" + "".join(f"message {n},{'ab'[n % 2]}\n" for n in range(12)))
+    (tmp_path / "own.yaml").write_text("train: rows.csv\n")
+    (tmp_path / "x.yaml").write_text(
+        f"task: own.yaml\nmodel: {tiny}\ndata: {{train_size: 1, test_size: 4}}\n"
+        "training: {precision: fp32, max_steps: 1}\nevaluation: {max_new_tokens: 2}\n"
+        "arms: {full: {method: full}}\n"
+    )
+    loaded = load(tmp_path / "x.yaml")
+
+    def run() -> int:
+        return run_experiment(
+            loaded, expand(loaded), tmp_path / "runs", lambda *_: None, isolate=False
+        ).ran
+
+    assert (run(), run()) == (2, 0)
+    rows.write_text(rows.read_text().replace(",a", ",c"))
+    with pytest.raises(StoreError, match="holds a complete run that differs"):
+        run()

@@ -173,6 +173,27 @@ def test_whatever_it_reads_must_be_the_same(root, tiny, section, values):
     assert not (root / "experiment").exists()
 
 
+ROWS = [{"text": f"which {n}?", "golds": ["a", "b"]} for n in range(12)]
+TASK = "train: rows.jsonl\ndoc_to_text: text\ndoc_to_target: golds\n"
+
+
+def own(tiny: Path, folder: Path, rows: list[dict[str, Any]]) -> RunSpec:
+    (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (folder / "own.yaml").write_text(TASK)
+    spec = baseline(tiny, "zero_shot/raw", ())
+    data = replace(spec.config.data, train_size=1, test_size=4)
+    return replace(spec, config=replace(spec.config, task=str(folder / "own.yaml"), data=data))
+
+
+@pytest.mark.parametrize("changes", [{"golds": ["a", "c"]}, {}], ids=["golds", "same"])
+def test_further_gold_answers_must_be_the_same(tiny, tmp_path, changes):
+    root = tmp_path / "runs"
+    spec = own(tiny, tmp_path, ROWS)
+    run_one(spec, ExperimentFolder(root / "other").of(spec), lambda progress: None)
+    spec = own(tiny, tmp_path, [{**row, **changes} for row in ROWS])
+    assert ask(spec, root)[0] is not bool(changes)
+
+
 def test_another_seed_draws_other_problems_and_other_weights_are_another_model(
     root, tiny, tmp_path
 ):

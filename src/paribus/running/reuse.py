@@ -157,14 +157,20 @@ def _serves(run: _Stored, asked: PromptSet) -> bool:
             generation.answer,
             generation.solution,
             generation.group,
+            generation.answers,
+            generation.choices,
+            generation.document,
         )
         for generation in answered
     ] == [_expected(prompt) for prompt in asked.prompts]
 
 
-def _expected(prompt: Prompt) -> tuple[str, ...]:
+def _expected(prompt: Prompt) -> tuple[object, ...]:
     own = prompt.problem
-    return prompt.sha256, own.question, own.answer, own.solution, own.group
+    return (
+        *(prompt.sha256, own.question, own.answer, own.solution, own.group),
+        *(own.answers, own.choices, own.document),
+    )
 
 
 def _copy(by_protocol: Mapping[str, _Stored], folder: RunFolder) -> None:
