@@ -5,13 +5,13 @@ from typing import Any
 import pytest
 import torch
 from peft import LoraConfig as PeftLoraConfig
-from peft import get_peft_model
+from peft import PeftModel, get_peft_model
 from peft.tuners.lora import LoraLayer
 from torch.testing import assert_close
 
 from paribus.config.schema import LoraConfig
 from paribus.models.fast.layers import load_adapter, use_fast_adapters
-from paribus.models.load import for_inference, load_model, make_trainable
+from paribus.models.load import count_parameters, for_inference, load_model, make_trainable
 from paribus.models.source import find_model
 
 CPU = torch.device("cpu")
@@ -117,6 +117,18 @@ def test_a_whole_model_gives_what_peft_gives(tiny):
         found, expected = ours(tiny)(IDS).logits, peft(tiny)(IDS).logits
         assert (expected - base(tiny)(IDS).logits).abs().max() > 0.1
     assert_close(found, expected, rtol=0, atol=1e-5)
+
+
+def test_all_linear_is_what_peft_calls_so_and_comes_back_by_peft_alone(tiny, tmp_path):
+    mine = ours(tiny, targets="all-linear")
+    config = PeftLoraConfig(task_type="CAUSAL_LM", r=4, target_modules="all-linear")
+    theirs = get_peft_model(base(tiny), config)
+    assert count_parameters(mine) == count_parameters(theirs)
+    assert mine.state_dict().keys() == theirs.state_dict().keys()
+    mine.save_pretrained(tmp_path)
+    loaded = PeftModel.from_pretrained(base(tiny), tmp_path)
+    with torch.no_grad():
+        assert_close(mine.eval()(IDS).logits, loaded(IDS).logits, rtol=0, atol=1e-5)
 
 
 def test_adapters_that_are_zero_change_nothing_to_the_bit(tiny):

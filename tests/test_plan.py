@@ -99,6 +99,11 @@ def test_what_does_not_fit_is_said_with_a_remedy(flagship):
         (["training.micro_batch=some"], "training.micro_batch must be", ""),
         (["training.micro_batch=5"], "training.batch_size=12 must be a multiple", "micro_batch=1"),
         (["lora.targets=[lm_head]"], "lm_head", ""),
+        (
+            ["lora.targets=all"],
+            "lora.targets must be a list of text or 'all-linear', got 'all'",
+            "",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused(folder, words, said, remedy):

@@ -41,6 +41,15 @@ ALSO: dict[str, tuple[str, Facts, bool]] = {
         True,
     ),
     "full SFT reads no targets": ("PB003", facts({**FULL, "lora.targets": ["q_proj"]}), False),
+    "all linear layers are more than attention": (
+        "PB003", facts({"lora.targets": "all-linear"}), False
+    ),
+    "all linear layers are without the head": (
+        "PB004", facts({"lora.targets": "all-linear"}), False
+    ),
+    "all linear layers, narrow ones too": (
+        "PB005", facts({"lora.targets": "all-linear", "lora.r": 256}), True
+    ),
     "a head by another name": ("PB004", facts({"lora.targets": ["embed_out"]}), True),
     "full SFT has a head": ("PB004", facts({**FULL, "lora.targets": ["lm_head"]}), False),
     "no narrow layer is adapted": (

@@ -15,6 +15,11 @@ def load_of(method: str, micro_batch: int, *, checkpointing: bool = False):
     return forecast(arm(values), None, 0, GEMMA_2B, GPU).load
 
 
+def test_all_linear_is_planned_as_every_linear_layer():
+    load = forecast(arm({"lora.targets": "all-linear"}), None, 0, GEMMA_2B, GPU).load
+    assert set(load.lora_targets) == set(GEMMA_2B.linears)
+
+
 @pytest.mark.parametrize("device", [GPU, CPU], ids=["gpu", "cpu"])
 @pytest.mark.parametrize("method", ["full", "lora"])
 def test_larger_passes_are_never_slower(method, device):

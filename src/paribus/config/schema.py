@@ -4,6 +4,7 @@ The text below a field is its documentation; `docs/config.md` is generated from 
 `ArmConfig` is one arm; `ExperimentConfig` is an arm's values shared by all, plus the design.
 """
 
+from collections.abc import Collection
 from dataclasses import field
 from typing import Annotated, Any, Literal
 
@@ -102,10 +103,14 @@ class LoraConfig:
     """`gaussian`: A is drawn from a normal distribution of variance 1 / r²; null: Kaiming's uniform
     one. B is zero in both. Initialisations that change the base (pissa, olora) or read data (eva)
     are not supported: the adapter alone would not give back the model."""
-    targets: tuple[str, ...] = (
+    targets: tuple[str, ...] | Literal["all-linear"] = (
         "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj",
     )  # fmt: skip
-    """Names of the linear layers that get an adapter."""
+    """Names of the linear layers that get an adapter; `all-linear`: every one but the head."""
+
+    def target_names(self, linears: Collection[str]) -> tuple[str, ...]:
+        """Return the names in `targets`; for `all-linear` those in `linears`, sorted."""
+        return tuple(sorted(linears)) if self.targets == "all-linear" else tuple(self.targets)
 
 
 @dataclass(config=_STRICT, frozen=True, kw_only=True)

@@ -181,10 +181,12 @@ def forecast(
 
     Without inputs the lengths are assumed. Raises ConfigError if `lora.targets` names no layer.
     """
+    targets = config.lora.target_names(shape.linears)
     if config.method == "lora":
-        shape.adapter_parameters(config.lora.r, config.lora.targets)  # names that no layer has
+        shape.adapter_parameters(config.lora.r, targets)  # refuses names that no layer has
     lengths = count_lengths(inputs) if inputs else assumed_lengths(config)
-    load = _workload(config, lengths, _passes(config, inputs, stream) if inputs else None)
+    passes = _passes(config, inputs, stream) if inputs else None
+    load = _workload(config, targets, lengths, passes)
     return Forecast(
         config=config,
         device=device,
@@ -228,7 +230,12 @@ def _passes(config: ArmConfig, inputs: Inputs, stream: int) -> tuple[int, int, i
     return fullest_passes(lengths, config.training, order_seed(stream))
 
 
-def _workload(config: ArmConfig, lengths: Lengths, passes: tuple[int, int, int] | None) -> Workload:
+def _workload(
+    config: ArmConfig,
+    targets: tuple[str, ...],
+    lengths: Lengths,
+    passes: tuple[int, int, int] | None,
+) -> Workload:
     training, evaluation = config.training, config.evaluation
     trains = config.method != "none"
     size = training.pass_size if trains else 1  # a baseline has no passes to settle
@@ -250,7 +257,7 @@ def _workload(config: ArmConfig, lengths: Lengths, passes: tuple[int, int, int] 
         precision=training.computes_in,
         checkpointing=trains and training.recomputes,
         lora_r=config.lora.r,
-        lora_targets=config.lora.targets,
+        lora_targets=targets,
         lora_dropout=config.lora.dropout,
         micro_batch=size,
         accumulation=training.batch_size // size,

@@ -74,8 +74,10 @@ def model_card(inputs: Inputs, config: ArmConfig) -> str:
     data, lora, training = config.data, config.lora, config.training
     method = "full fine-tuning (SFT)"
     if config.method == "lora":
+        named = lora.targets != "all-linear"
+        targets = ", ".join(lora.targets) if named else "all linear layers"
         scale = " (scaled by the root of r)" if lora.use_rslora else ""
-        method = f"LoRA, r {lora.r}, alpha {lora.alpha:g}{scale}, on {', '.join(lora.targets)}"
+        method = f"LoRA, r {lora.r}, alpha {lora.alpha:g}{scale}, on {targets}"
     lines = [
         f"- Base: {config.model} ({inputs.source.identity})",
         f"- Method: {method}; learning rate {training.learning_rate}, "

@@ -129,14 +129,15 @@ def add_adapters(model: nn.Module, lora: LoraConfig, head: nn.Module) -> nn.Modu
     """
     linear = {name.rpartition(".")[2] for name, m in model.named_modules()
               if isinstance(m, nn.Linear) and m is not head}  # fmt: skip
-    refuse_unknown_targets(lora.targets, sorted(linear))
+    targets = lora.target_names(linear)
+    refuse_unknown_targets(targets, sorted(linear))
     model.requires_grad_(False)
     config = PeftLoraConfig(
         task_type="CAUSAL_LM",
         r=lora.r,
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
-        target_modules=list(lora.targets),
+        target_modules=list(targets),
         use_rslora=lora.use_rslora,
         init_lora_weights=lora.init_lora_weights or True,
     )

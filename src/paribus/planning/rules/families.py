@@ -66,7 +66,7 @@ def _no_such_layers(facts: Facts) -> str | None:
     there = _LINEAR.get(_family(facts))
     if facts.config.method != "lora" or there is None:
         return None
-    missing = sorted(set(facts.config.lora.targets) - {*there, *_HEADS})
+    missing = sorted(set(facts.config.lora.target_names(there)) - {*there, *_HEADS})
     if not missing:
         return None
     return (

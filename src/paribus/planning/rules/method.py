@@ -5,7 +5,7 @@ PB001   training.learning_rate=1e-05 with method=lora; what works is 5e-05 to 0.
 
 from math import sqrt
 
-from paribus.config.schema import DEFAULT_RATES
+from paribus.config.schema import DEFAULT_RATES, LoraConfig
 from paribus.models.shapes import Shape
 from paribus.planning.rules.card import Facts, Rule, Severity
 from paribus.planning.rules.environment import room
@@ -73,20 +73,20 @@ def _full_rate(facts: Facts) -> str | None:
 
 
 def _attention_only(facts: Facts) -> str | None:
-    def only(targets: tuple[str, ...]) -> bool:
-        return set(targets) <= _ATTENTION
+    def only(lora: LoraConfig) -> bool:
+        return lora.targets != "all-linear" and set(lora.targets) <= _ATTENTION
 
     targets = facts.config.lora.targets
-    if facts.config.method != "lora" or not only(targets):
+    if facts.config.method != "lora" or not only(facts.config.lora):
         return None
-    if any(arm.method == "lora" and not only(arm.lora.targets) for arm in facts.arms.values()):
+    if any(arm.method == "lora" and not only(arm.lora) for arm in facts.arms.values()):
         return None  # which layers get an adapter is what the experiment asks
     return f"lora.targets=[{', '.join(targets)}], none of them in an MLP"
 
 
 def _head(facts: Facts) -> str | None:
     targets = facts.config.lora.targets
-    if facts.config.method != "lora" or not _HEADS & set(targets):
+    if facts.config.method != "lora" or targets == "all-linear" or not _HEADS & set(targets):
         return None
     return f"lora.targets=[{', '.join(targets)}] has the output head"
 
@@ -98,7 +98,11 @@ def _rank(facts: Facts) -> str | None:
     queries, keys = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
     others = {"q_proj": queries, "o_proj": queries, "k_proj": keys, "v_proj": keys}
     others |= dict.fromkeys(("gate_proj", "up_proj", "down_proj"), shape.intermediate)
-    widths = {name: min(shape.hidden, others[name]) for name in lora.targets if name in others}
+    widths = {
+        name: min(shape.hidden, others[name])
+        for name in lora.target_names(others)
+        if name in others
+    }
     narrow = [name for name, width in widths.items() if width <= lora.r]
     if not narrow:
         return None
