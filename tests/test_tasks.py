@@ -1,5 +1,6 @@
 """Task files: lm-eval's vocabulary, ours beside it, and what is refused by key."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,10 @@ import yaml
 
 from paribus.analysis.reading import scorers_in
 from paribus.config.load import Loaded, load
+from paribus.config.schema import ArmConfig, DataConfig, PromptConfig
 from paribus.config.task import PRESETS, Task, stored_task
-from paribus.config.task_file import read_task
+from paribus.config.task_file import read_task, task_of
+from paribus.data.problems import load_problems
 from paribus.design.matrix import expand
 from paribus.design.questions import ask, ask_for_scorer
 from paribus.errors import ConfigError, UserError
@@ -182,6 +185,26 @@ def test_an_experiment_takes_what_its_task_says_of_it(tmp_path):
         tmp_path, "task: own.yaml\n", "evaluation.max_new_tokens=5", "data.test_size=4"
     )
     assert stated.config.evaluation.max_new_tokens == 5
+
+
+def test_under_another_template_problems_stay_the_same(tmp_path):
+    (tmp_path / "train.csv").write_text(
+        "text,label\n" + "".join(f"message {n},{'ab'[n % 2]}\n" for n in range(20))
+    )
+    (tmp_path / "own.yaml").write_text(OWN)
+    plain = ArmConfig(task=str(tmp_path / "own.yaml"), data=DataConfig(train_size=4, test_size=4))
+    framed = replace(plain, prompt=PromptConfig(template="Sort this: {{text}}\nAs:"))
+    one, other = (load_problems(task_of(arm), arm.data, 0) for arm in (plain, framed))
+    assert [p.id for p in one.test] == [p.id for p in other.test]
+    assert [p.id for p in one.train] == [p.id for p in other.train]
+    assert other.test[0].prompt == f"Sort this: {one.test[0].prompt}\nAs:"
+
+
+def test_a_template_that_a_chat_does_not_show_is_refused(tmp_path):
+    (tmp_path / "own.yaml").write_text(OWN + "question: text\n")
+    prompt = PromptConfig(template="Sort this: {{text}}", format="chat")
+    with pytest.raises(ConfigError, match="has no effect with prompt.format=chat"):
+        task_of(ArmConfig(task=str(tmp_path / "own.yaml"), prompt=prompt))
 
 
 def test_tasks_are_a_factor_and_each_has_its_baseline(tmp_path):

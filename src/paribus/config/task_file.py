@@ -75,13 +75,24 @@ def read_task(name: str) -> Task:
 
 
 def task_of(config: ArmConfig) -> Task:
-    """Return the task of an arm, its prompt as the experiment has it. Raises ConfigError."""
+    """Return the task of an arm, its prompt as the experiment has it. Raises ConfigError.
+
+    A problem stays the same one under another template: where its prompt identifies it, the task's
+    own does.
+    """
     task, prompt = read_task(config.task), config.prompt
-    return replace(
-        task,
-        doc_to_text=task.doc_to_text if prompt.template is None else prompt.template,
-        system=task.system if prompt.system is None else prompt.system,
-    )
+    if prompt.system is not None:
+        task = replace(task, system=prompt.system)
+    if prompt.template is None:
+        return task
+    if prompt.format == "chat" and task.question is not None:
+        raise ConfigError(
+            f"prompt.template={prompt.template[:60]!r} has no effect with prompt.format=chat: the "
+            f"user's turn is the question of the task {task.task}, {task.question[:60]!r}",
+            "set prompt.format=raw, or leave prompt.template out and state `question` in the task",
+        )
+    own = task.doc_to_text if task.question is None else None
+    return replace(task, doc_to_text=prompt.template, id=task.id or own)
 
 
 @lru_cache
