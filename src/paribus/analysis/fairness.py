@@ -191,7 +191,14 @@ _TRAINING = (
 )
 _FIGURES = (
     _Figure("test problems (hash)", _problems, ()),
-    _Figure("prompts (hash)", _prompts, ("evaluation.protocol", "prompt.format", "data.variant")),
+    _Figure(
+        "prompts (hash)",
+        _prompts,
+        (
+            *("evaluation.protocol", "data.variant"),
+            *("prompt.format", "prompt.template", "prompt.system"),
+        ),
+    ),
     _Figure("training examples seen", _trained(lambda of: of.examples), _TRAINING),
     _Figure("target tokens trained on", _trained(lambda of: of.target_tokens), _TRAINING),
     _Figure("optimizer steps", _trained(lambda of: of.steps), _TRAINING),
