@@ -283,3 +283,9 @@ def test_a_store_of_an_earlier_version_is_asked_by_its_former_key(tmp_path):
     assert ask(former, loaded) is former
     with pytest.raises(UserError, match="task: gsm8k → gsm8k_swapped"):
         ask(former, load(tmp_path / "x.yaml", ["task=gsm8k_swapped"]))
+
+
+def test_a_report_of_arms_with_other_templates_is_of_the_same_task(tmp_path):
+    items = ("matrix={prompt.template: ['A {{text}}', 'B {{text}}']}",)
+    stored, loaded = described(tmp_path, "", *items)
+    assert ask(stored, loaded) is stored

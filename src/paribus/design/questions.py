@@ -110,10 +110,18 @@ def _scored_anew(description: Description, loaded: Loaded) -> tuple[list[Describ
 
 def _refuse_other_task(description: Description, task: Task) -> None:
     """Raise UserError if runs of the task of that name were made by another file's content."""
-    for arm in description.arms:
-        stored = None if arm.task is None else stored_task(arm.task)
-        if stored and stored.task == task.task and stored.identity() != task.identity():
-            lines = "; ".join(differences(stored.identity(), task.identity()))
+    now = task.identity()
+    tasks = [stored_task(arm.task).identity() for arm in description.arms if arm.task is not None]
+    same = [stored for stored in tasks if stored["task"] == task.task]
+    # What arms differ in is a factor, such as prompt.template: the file does not say it.
+    common = (
+        [k for k in {*now, *same[0]} if all(s.get(k) == same[0].get(k) for s in same)]
+        if same
+        else []
+    )
+    for stored in same:
+        if any(stored.get(key) != now.get(key) for key in common):
+            lines = "; ".join(differences(stored, now))
             raise UserError(
                 f"the runs were made with another task {task.task}: {lines:.300}",
                 "change the task file back to report them, or run the experiment under another "
