@@ -408,3 +408,16 @@ def test_a_folder_laid_out_as_on_the_hub_is_read_by_datasets(tmp_path):
     task = Task(task="own", dataset_path="set", test_split="test", folder=str(tmp_path))
     found, _ = read_split(task, DataConfig(), "test")
     assert [p.question for p in found] == [row["text"] for row in PAIRS]
+
+
+def test_a_test_problem_with_two_golds_is_refused_and_the_same_twice_is_not(tmp_path):
+    torn = "text,label\nsame,a\n" + "".join(f"text {n},b\n" for n in range(9))
+    (tmp_path / "t.csv").write_text(CSV)
+    task = Task(task="own", train="t.csv", test="test.csv", folder=str(tmp_path))
+    (tmp_path / "test.csv").write_text(torn + "same,a\n")
+    assert load_problems(task, DataConfig(), seed=0).test_duplicates == 1
+    (tmp_path / "test.csv").write_text(torn + "same,b\n")
+    with pytest.raises(DataError, match="1 test problem comes again with other gold") as caught:
+        load_problems(task, DataConfig(), seed=0)
+    assert "test.csv:2 says 'a'" in caught.value.message
+    assert "test.csv:12 says 'b' to 'same'" in caught.value.message

@@ -100,6 +100,8 @@ def load_problems(task: Task, data: DataConfig, seed: int) -> ProblemSet:
             f"the task {task.task} has no test split, and data.test_size is 'all'",
             "set data.test_size to how many training problems are held out, or give test: FILE",
         )
+    if not (task.scores_numbers or task.measures_loss):  # numbers are compared by `check_gold`
+        _refuse_other_gold(pools.test)
     tests = _draw(distinct_tests, data.test_size)
     test_ids = {problem.id for problem in tests}
     asked = {_asked(problem) for problem in tests}
@@ -117,6 +119,26 @@ def load_problems(task: Task, data: DataConfig, seed: int) -> ProblemSet:
         overlap=0 if pools.held_out else len(distinct) - len(pool),
         read=tuple(pools.read),
     )
+
+
+def _refuse_other_gold(tests: Sequence[Problem]) -> None:
+    """Raise DataError if a test problem comes again with other gold: nobody knows what is right."""
+    first: dict[str, Problem] = {}
+    pairs = [
+        (known, problem)
+        for problem in tests
+        if (known := first.setdefault(problem.id, problem)).answer != problem.answer
+        and _asked(known) == _asked(problem)
+    ]
+    if pairs:
+        known, other = pairs[0]
+        come = "problem comes" if len(pairs) == 1 else "problems come"
+        raise DataError(
+            f"{len(pairs):,} test {come} again with other gold: {known.where} says "
+            f"{known.answer[:40]!r} and {other.where} says {other.answer[:40]!r} to "
+            f"{known.question[:60]!r}",
+            "fix or remove all but one; where both are right, list them in doc_to_target",
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
