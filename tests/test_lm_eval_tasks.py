@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.by_hand import written
 
+from by_hand import written
 from external_rows import write
 from paribus.config.schema import DataConfig
 from paribus.config.task import Task

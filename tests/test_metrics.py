@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.by_hand import written
 
+from by_hand import written
 from paribus.errors import ConfigError, DataError, NotHere
 from paribus.evaluation.metrics import METRICS, Metric, metrics_of
 from paribus.records import Stop

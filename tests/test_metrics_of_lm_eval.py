@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
-from tests.by_hand import written
 
+from by_hand import written
 from paribus.evaluation.filters import filtered, pipelines_of
 from paribus.evaluation.metrics import metrics_of
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.by_hand import written
 
+from by_hand import written
 from paribus.errors import UserError
 from paribus.evaluation.metrics import Metric, metrics_of
 

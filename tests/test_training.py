@@ -32,7 +32,7 @@ def regenerate_golden(folder: Path) -> None:
     """Rewrite the golden curves. Do so only for an intended change of numerics:
 
     python -c "from pathlib import Path; from paribus.testing.tiny import write_tiny_model; \\
-      from tests.test_training import *; regenerate_golden(write_tiny_model(Path('/tmp/tiny')))"
+      from test_training import *; regenerate_golden(write_tiny_model(Path('/tmp/tiny')))"
     """
     examples = word_problems()
     curves = {m: losses(trainable(folder, m), examples, learning_rate=GENTLE[m]) for m in METHODS}
