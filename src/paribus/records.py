@@ -126,6 +126,32 @@ class Generation:
     choice_nlls: tuple[float, ...] = ()
     document: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
 
+    @classmethod
+    def of(
+        cls,
+        problem: Problem,
+        *,
+        text: str,
+        stop: Stop,
+        num_tokens: int = 0,
+        prompt_sha256: str = "",
+    ) -> "Generation":
+        """Return the record of a text written for `problem`, with all that it is scored against."""
+        return cls(
+            problem_id=problem.id,
+            question=problem.question,
+            answer=problem.answer,
+            solution=problem.solution,
+            group=problem.group,
+            prompt_sha256=prompt_sha256,
+            text=text,
+            num_tokens=num_tokens,
+            stop=stop,
+            answers=problem.answers,
+            choices=problem.choices,
+            document=problem.document,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Likelihood:

@@ -243,10 +243,10 @@ def _generated(task: Task, data: DataConfig, seed: int) -> _Pools:
         steps=(data.min_steps, data.max_steps),
         max_number=data.max_number,
     )
-    # What lies behind the training problems is turned round, so that the shots, at the very end,
-    # are the same for every number of validation problems.
     if task.doc_to_text != read_task(GENERATED).doc_to_text:
         train, test = _framed(train, task), _framed(test, task)
+    # What lies behind the training problems is turned round, so that the shots, at the very end,
+    # are the same for every number of validation problems.
     behind = data.train_size + 1
     pool = [*train[:behind], *reversed(train[behind:])]
     return _Pools(train=pool, test=test, read=[*pool, *test], written=data.variant)

@@ -186,16 +186,4 @@ def check_scored(scorers: Scorers, problems: Sequence[Problem]) -> None:
 
 
 def _as_written(problem: Problem) -> Generation:
-    return Generation(
-        problem_id=problem.id,
-        question=problem.question,
-        answer=problem.answer,
-        prompt_sha256="",
-        text=problem.solution,
-        num_tokens=0,
-        stop=Stop.STOP_TOKEN,
-        solution=problem.solution,
-        answers=problem.answers,
-        choices=problem.choices,
-        document=problem.document,
-    )
+    return Generation.of(problem, text=problem.solution, stop=Stop.STOP_TOKEN)

@@ -22,9 +22,7 @@ from paribus.models.configs import read_config
 from paribus.models.source import ModelSource, context_length, vocabulary
 from paribus.planning.encodings import tokenizer_of
 from paribus.prompts.encode import Encoded, Prompt
-from paribus.prompts.formats import (
-    Protocol,
-)
+from paribus.prompts.formats import Protocol
 from paribus.records import Problem
 
 
@@ -98,6 +96,7 @@ class Inputs:
         prompt_sets: the tested problems under each protocol, the main one first.
         gold: the tested problems under the main protocol, with their gold solutions.
         generates: whether texts are generated in tests, and not the losses of `gold` alone.
+        until: texts that end an answer; None for the rules of GSM8K's answers.
     """
 
     problems: ProblemSet
@@ -108,6 +107,7 @@ class Inputs:
     prompt_sets: tuple[PromptSet, ...]
     gold: tuple[Encoded, ...]
     generates: bool = True
+    until: tuple[str, ...] | None = None
 
     @property
     def tested(self) -> tuple[Problem, ...]:

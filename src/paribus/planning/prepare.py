@@ -70,6 +70,7 @@ def prepare(config: ArmConfig, seed: int, *, trial: bool = False) -> Inputs:
         ),
         gold=gold,
         generates=not task.measures_loss,
+        until=None if task.preset else task.until,
     )
     check_vocabulary(inputs)
     check_lengths(inputs, config)

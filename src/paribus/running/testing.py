@@ -12,7 +12,6 @@ from typing import Any
 from torch import nn
 
 from paribus.config.spec import RunSpec
-from paribus.config.task_file import task_of
 from paribus.data.problems import hash_of_tests
 from paribus.evaluation.engine.generate import generate, measure, total_cost
 from paribus.evaluation.engine.likelihood import choose, likelihoods, measure_likelihoods
@@ -204,7 +203,7 @@ def _generate(
     model: nn.Module, job: Job, asked: PromptSet, vllm: Continued | None, part: slice
 ) -> tuple[list[Generation], EvaluationCost]:
     """Decode some of the problems; return what was written, and what it cost."""
-    inputs, evaluation, task = job.inputs, job.config.evaluation, task_of(job.config)
+    inputs, evaluation = job.inputs, job.config.evaluation
     report = _reporter("testing", len(asked.prompts), job, part.start)
     report(0)
     decode = partial(generate, model) if vllm is None else partial(generate_by_vllm, vllm)
@@ -227,7 +226,7 @@ def _generate(
         batch_size=evaluation.batch_size,
         on_batch=report,
         calculator=asked.protocol.calculator,
-        until=None if task.preset else task.until,
+        until=inputs.until,
     )
     return measure(run, job.device)
 

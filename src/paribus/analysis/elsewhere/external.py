@@ -297,16 +297,12 @@ def _overlaps(run: Run) -> DataCounts | None:
 
 
 def _generation(problem: Problem, sample: Sample) -> Generation:
-    return Generation(
-        problem_id=problem.id,
-        question=problem.question,
-        answer=problem.answer,
-        prompt_sha256=sample.prompt_sha256,
+    return Generation.of(
+        problem,
         text=sample.text,
-        num_tokens=sample.num_tokens,
         stop=sample.stop,
-        solution=problem.solution,
-        group=problem.group,
+        num_tokens=sample.num_tokens,
+        prompt_sha256=sample.prompt_sha256,
     )
 
 

@@ -18,7 +18,7 @@ themselves.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -132,25 +132,6 @@ class OpenText:
         return [draft.ids[-1], *following], len(draft.ids) - 1
 
 
-def unwritten(prompt: Prompt) -> Generation:
-    """Return the record of a problem for which nothing has been written."""
-    problem = prompt.problem
-    return Generation(
-        problem_id=problem.id,
-        question=problem.question,
-        answer=problem.answer,
-        solution=problem.solution,
-        group=problem.group,
-        prompt_sha256=prompt.sha256,
-        text="",
-        num_tokens=0,
-        stop=Stop.FAILED,
-        answers=problem.answers,
-        choices=problem.choices,
-        document=problem.document,
-    )
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
     """How texts end, and what the calculator adds; the same of every row.
@@ -202,11 +183,12 @@ class Rules:
     def finished(self, row: OpenText) -> Generation:
         """Return the record of a stopped row."""
         assert row.stop is not None
-        return replace(
-            unwritten(row.prompt),
+        return Generation.of(
+            row.prompt.problem,
             text=self.text(row.generated),
             num_tokens=len(row.generated),
             stop=row.stop,
+            prompt_sha256=row.prompt.sha256,
         )
 
     def text(self, ids: Sequence[int]) -> str:

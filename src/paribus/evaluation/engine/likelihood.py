@@ -17,7 +17,6 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from paribus.evaluation.engine.decoding import unwritten
 from paribus.models.device import return_freed
 from paribus.models.fast.attention import packed
 from paribus.models.fast.layers import at_labels, refuse_outside
@@ -90,13 +89,13 @@ def choose(
 def _chosen(prompt: Prompt, nlls: Sequence[float | None]) -> Generation:
     problem = prompt.problem
     known = tuple(nll for nll in nlls if nll is not None)
-    failed = len(known) < len(nlls)
-    return replace(
-        unwritten(prompt),
-        text="" if failed else problem.choices[known.index(min(known))],
-        stop=Stop.FAILED if failed else Stop.STOP_TOKEN,
-        choice_nlls=() if failed else known,
+    if len(known) < len(nlls):
+        return Generation.of(problem, text="", stop=Stop.FAILED, prompt_sha256=prompt.sha256)
+    likeliest = problem.choices[known.index(min(known))]
+    chosen = Generation.of(
+        problem, text=likeliest, stop=Stop.STOP_TOKEN, prompt_sha256=prompt.sha256
     )
+    return replace(chosen, choice_nlls=known)
 
 
 def measure_likelihoods(
