@@ -279,7 +279,7 @@ def test_a_changed_experiment_is_refused_before_anything_is_spent(tiny, tmp_path
     (tmp_path / "tiny.yaml").write_text(json.dumps(experiment))
     spec = next(run for run in expand(load(tmp_path / "tiny.yaml")).runs if run.arm == "full")
     folder = RunFolder(tmp_path / "runs" / "tiny" / "full" / "seed-0")
-    run_until(spec, folder, 2 + 3)
+    run_until(spec, folder, 2 + 2, signal.SIGTERM)
     told = paribus("run", "tiny.yaml", "training.learning_rate=3e-3", cwd=tmp_path)
     assert told.returncode == 2
     assert "full/seed-0 is unfinished, with 2 steps done, as another run:" in told.stderr
