@@ -242,6 +242,7 @@ def _idle_problems(
             f"and task={GENERATED!r} reads none; set data.group_by=null"
         )
     lines += _task_problems(value, origins, arm)
+    lines += _validation_problems(value, origins, arm)
     if value.get("quantization") is not None and value.get("evaluation.engine") == "vllm":
         lines.append(
             f"{find_origin('evaluation.engine', origins)}: {arm}evaluation.engine='vllm' does not "
@@ -257,6 +258,29 @@ def _idle_problems(
             f" {' '.join(f'{key}=100' for key in endless)}"
         )
     return lines
+
+
+def _validation_problems(
+    value: Mapping[str, Any], origins: Mapping[str, Origin], arm: str
+) -> list[str]:
+    """Return what is wrong with measuring an arm while it trains."""
+    at = list(value.get("evaluation.at") or ())
+    if at and value.get("data.validation_size") == 0:
+        return [
+            f"{find_origin('evaluation.at', origins)}: {arm}evaluation.at={at} measures on "
+            "validation problems, and data.validation_size is 0; set data.validation_size=200"
+        ]
+    asked = [
+        f"evaluation.{key}={value.get(f'evaluation.{key}')!r}"
+        for key, usual in (("at_generates", False), ("checkpoint", "last"))
+        if value.get(f"evaluation.{key}", usual) != usual
+    ]
+    return [
+        f"{find_origin(text.partition('=')[0], origins)}: {arm}{text} needs moments at which the "
+        "model is measured; set evaluation.at=[each_epoch]"
+        for text in asked
+        if not at and "evaluation.at" in value
+    ]
 
 
 def _task_problems(value: Mapping[str, Any], origins: Mapping[str, Origin], arm: str) -> list[str]:

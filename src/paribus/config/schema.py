@@ -38,6 +38,12 @@ ProtocolName = Literal[
     "one_shot/raw", "one_shot/raw+calculator", "one_shot/chat", "one_shot/chat+calculator",
     "few_shot/raw", "few_shot/raw+calculator", "few_shot/chat", "few_shot/chat+calculator",
 ]  # fmt: skip
+Moment = (
+    Literal["each_epoch"]
+    | Annotated[int, Field(ge=1, le=10**9)]
+    | Annotated[float, Field(gt=0, lt=1)]
+)
+"""When the model is measured while it trains."""
 Rates = tuple[LearningRate, ...]
 DEFAULT_RATES = {"full": 2e-5, "lora": 2e-4}
 """Peak learning rate by method, where none is stated."""
@@ -60,7 +66,8 @@ class DataConfig:
     test_size: Size = "all"
     """Test problems, drawn by the experiment's seed; every arm gets the same ones."""
     validation_size: Annotated[int, Field(ge=0, le=1_000_000)] = 0
-    """Problems of the train pool that `tune` chooses by; neither trained on nor shown as shots."""
+    """Problems of the train pool that `tune` and `evaluation.at` measure on; neither trained on nor
+    shown as shots."""
     group_by: str | None = None
     """Key of the test file's lines that says which problems belong together, such as a template."""
     min_steps: Annotated[int, Field(ge=1, le=5)] = 1
@@ -220,6 +227,15 @@ class EvaluationConfig:
     answer: AnswerStyle = "auto"
     """What counts as a final answer, for all arms: `marked` (`#### N`), `phrase` (The answer is N),
     `boxed` (`\\boxed{N}`), `last_line` (N alone), or any of these: `auto`. No run changes."""
+    at: tuple[Moment, ...] = ()
+    """When, while it trains, an arm is measured on the validation problems, and at the end of
+    training: `each_epoch`, optimizer steps (`200`) or shares of the training (`0.25`). No weight
+    that is trained changes by it."""
+    at_generates: bool = False
+    """At these moments also generate under the main protocol, and score the texts."""
+    checkpoint: Literal["last", "best_loss"] = "last"
+    """Which weights are tested: those after the last step, or of the moment in `at` with the lowest
+    validation loss."""
 
 
 @dataclass(config=_STRICT, frozen=True, kw_only=True)
@@ -242,6 +258,11 @@ class ArmConfig:
     lora: LoraConfig = field(default_factory=LoraConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+
+    @property
+    def is_validated(self) -> bool:
+        """Whether it is measured on the validation problems while it trains."""
+        return bool(self.evaluation.at) and self.method != "none"
 
     @property
     def needs_bitsandbytes(self) -> bool:

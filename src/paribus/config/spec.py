@@ -56,6 +56,13 @@ _LATER_KEYS: dict[str, Callable[[ArmConfig], Any]] = {
     "training.beta1": lambda config: config.training.beta1,
     "training.beta2": lambda config: config.training.beta2,
     "training.epsilon": lambda config: config.training.epsilon,
+    "evaluation.at": lambda config: config.is_validated or None,
+    "evaluation.at_generates": lambda config: (
+        (config.is_validated and config.evaluation.at_generates) or None
+    ),
+    "evaluation.checkpoint": lambda config: (
+        (config.is_validated and config.evaluation.checkpoint != "last") or None
+    ),
 }
 """Keys of later versions: an identity holds them only where they are not None."""
 _GENERATED_ONLY = ("data.min_steps", "data.max_steps", "data.max_number")
@@ -141,7 +148,7 @@ def _unread(config: ArmConfig, *, trial: bool) -> list[str]:
             keys.append(key)
     if config.evaluation.engine == "paribus":
         keys.append("evaluation.engine")
-    if config.data.train_size != "all" and not trial:
+    if config.data.train_size != "all" and not trial and not config.is_validated:
         keys.append("data.validation_size")
     if config.task == GENERATED:
         keys += ["data.revision", "data.group_by"]

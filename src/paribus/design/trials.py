@@ -78,7 +78,9 @@ def _trial(arm: Arm, rate: float, loaded: Loaded) -> RunSpec:
         config=replace(
             config,
             training=replace(config.training, save_weights=False),
-            evaluation=replace(config.evaluation, also=()),
+            evaluation=replace(
+                config.evaluation, also=(), at=(), at_generates=False, checkpoint="last"
+            ),
         ),
         trial=True,
     )

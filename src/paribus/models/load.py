@@ -13,6 +13,8 @@ to 4 bits changes it. Nothing is upcast for 4 bits: peft's own preparation would
 embedding fp32, another 1.05 GB for Gemma 2B (256,000 x 2,048 weights).
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from math import prod
 from typing import Any
@@ -118,6 +120,30 @@ def for_inference(model: nn.Module, compute: torch.dtype) -> nn.Module:
             parameter.data = parameter.data.to(compute)
     attention.use(model)
     return model.eval()
+
+
+@contextmanager
+def as_tested(model: nn.Module, compute: torch.dtype) -> Iterator[None]:
+    """Let `for_inference` round the weights for a block; afterwards all is as it was, bit for bit.
+
+    The weights in training are kept, not rounded back. Packed 4-bit weights are not rounded.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    kept = [
+        (parameter, parameter.data, parameter.requires_grad, parameter.grad)
+        for parameter in model.parameters()
+        if parameter.is_floating_point()
+    ]
+    try:
+        for_inference(model, compute)
+        yield
+    finally:
+        for parameter, data, trains, gradient in kept:
+            parameter.data = data
+            parameter.requires_grad_(trains)
+            parameter.grad = gradient
+        for module, training in modes:
+            module.training = training
 
 
 def decoder_and_head(model: nn.Module) -> tuple[nn.Module, nn.Linear, float | None]:

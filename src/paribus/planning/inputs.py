@@ -53,6 +53,19 @@ class PromptSet:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Validation:
+    """What a model is measured on while it trains: the validation problems, as tests ask theirs.
+
+    Attributes:
+        asked: the problems under the main protocol.
+        gold: the same with their gold solutions.
+    """
+
+    asked: PromptSet
+    gold: tuple[Encoded, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TokenCounts:
     """How much an arm reads, in examples, problems and tokens.
 
@@ -97,6 +110,7 @@ class Inputs:
         gold: the tested problems under the main protocol, with their gold solutions.
         generates: whether texts are generated in tests, and not the losses of `gold` alone.
         until: texts that end an answer; None for the rules of GSM8K's answers.
+        validation: what it is measured on while it trains; None without `evaluation.at`.
     """
 
     problems: ProblemSet
@@ -108,6 +122,7 @@ class Inputs:
     gold: tuple[Encoded, ...]
     generates: bool = True
     until: tuple[str, ...] | None = None
+    validation: Validation | None = None
 
     @property
     def tested(self) -> tuple[Problem, ...]:
@@ -121,18 +136,27 @@ class Inputs:
 
     def identity(self) -> dict[str, str]:
         """Return the hashes of weights, problems and tokens: what no config can state."""
-        return {
-            "model": self.source.identity,
-            **self.problems.hashes(validation=self.trial),
-            "tokens": self._tokens_sha256(),
-        }
+        hashes = self.problems.hashes(validation=self.trial)
+        if self.validation:
+            hashes |= self.problems.hashes(validation=True)
+        return {"model": self.source.identity, **hashes, "tokens": self._tokens_sha256()}
+
+    @property
+    def asked(self) -> tuple[PromptSet, ...]:
+        """All that it is asked, in tests and while it trains."""
+        return (*self.prompt_sets, *([self.validation.asked] if self.validation else []))
+
+    @property
+    def solved(self) -> tuple[Encoded, ...]:
+        """All gold solutions whose likelihood is measured, in tests and while it trains."""
+        return (*self.gold, *(self.validation.gold if self.validation else ()))
 
     def _tokens_sha256(self) -> str:
         """Return the hash of all that is trained and tested on, as the tokenizer made it."""
         found = hashlib.sha256()
-        choices = [c for asked in self.prompt_sets for of in asked.choices for c in of]
-        texts = [*(each.ids for each in (*self.examples, *self.gold, *choices)),
-                 *(prompt.ids for each in self.prompt_sets for prompt in each.prompts)]  # fmt: skip
+        choices = [c for asked in self.asked for of in asked.choices for c in of]
+        texts = [*(each.ids for each in (*self.examples, *self.solved, *choices)),
+                 *(prompt.ids for each in self.asked for prompt in each.prompts)]  # fmt: skip
         for ids in texts:
             found.update(array("q", (len(ids), *ids)).tobytes())
         return found.hexdigest()
@@ -162,9 +186,9 @@ def check_vocabulary(inputs: Inputs) -> None:
     if rows is None:
         return
     _check_ends(inputs.source.path, rows)
-    used = {asked.stop for asked in inputs.prompt_sets}
-    used.update(*(example.ids for example in (*inputs.examples, *inputs.gold)))
-    used.update(*(prompt.ids for asked in inputs.prompt_sets for prompt in asked.prompts))
+    used = {asked.stop for asked in inputs.asked}
+    used.update(*(example.ids for example in (*inputs.examples, *inputs.solved)))
+    used.update(*(prompt.ids for asked in inputs.asked for prompt in asked.prompts))
     beyond = sorted(id for id in used if not 0 <= id < rows)
     if beyond:
         names = ", ".join(
@@ -196,7 +220,7 @@ def _check_ends(folder: Path, rows: int) -> None:
 def check_lengths(inputs: Inputs, config: ArmConfig) -> None:
     """Raise PromptError if a tested problem, or what is written for it, does not fit."""
     context = context_length(inputs.source)
-    for asked in inputs.prompt_sets:
+    for asked in inputs.asked:
         longest = max(asked.prompts, key=lambda prompt: len(prompt.ids))
         length = len(longest.ids)
         what = f"the longest test prompt under {asked.protocol.name}"
@@ -213,7 +237,7 @@ def check_lengths(inputs: Inputs, config: ArmConfig) -> None:
                 f"{config.evaluation.max_new_tokens} exceed the model's context of {context}",
                 f"set evaluation.max_new_tokens={max(1, context - length)} or less",
             )
-    length = max(len(example.ids) for example in inputs.gold)
+    length = max(len(example.ids) for example in inputs.solved)
     if context is not None and length > context:
         raise PromptError(
             f"the longest test prompt with its gold solution has {length} tokens; the model's "

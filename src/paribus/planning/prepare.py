@@ -21,7 +21,13 @@ from paribus.evaluation.scorers import check_scored, scorers_of
 from paribus.evaluation.scoring import check_gold
 from paribus.models.source import ModelSource, find_model
 from paribus.planning.encodings import Encodings, encoded, tokenizer_of
-from paribus.planning.inputs import Inputs, PromptSet, check_lengths, check_vocabulary
+from paribus.planning.inputs import (
+    Inputs,
+    PromptSet,
+    Validation,
+    check_lengths,
+    check_vocabulary,
+)
 from paribus.prompts.encode import Encoded, Prompt
 from paribus.prompts.formats import (
     Frame,
@@ -33,6 +39,7 @@ from paribus.prompts.formats import (
     render_prompt,
 )
 from paribus.records import AnswerStyle, Problem
+from paribus.training.batching import measured_steps, order_seed, training_length
 
 
 def prepare(config: ArmConfig, seed: int, *, trial: bool = False) -> Inputs:
@@ -44,7 +51,7 @@ def prepare(config: ArmConfig, seed: int, *, trial: bool = False) -> Inputs:
     problems = load_problems(task, config.data, seed)
     if task.scores_numbers:
         check_gold(problems.read, style=_taught(config))
-    _check_also(task, config)
+    _check_generated(task, config)
     scorers = scorers_of(task)
     frame = frame_of(task.of(config.data.variant), delimiter_of(problems.layout))
     if not task.measures_loss and not task.preset and task.output_type != "multiple_choice":
@@ -72,18 +79,30 @@ def prepare(config: ArmConfig, seed: int, *, trial: bool = False) -> Inputs:
         generates=not task.measures_loss,
         until=None if task.preset else task.until,
     )
+    if config.is_validated and not trial:
+        _check_moments(config, examples, seed)
+        held_out = _Asked(problems.validation, problems.shots, source, frame)
+        inputs = replace(inputs, validation=_validation(held_out, main, task, config))
     check_vocabulary(inputs)
     check_lengths(inputs, config)
     return inputs
 
 
-def _check_also(task: Task, config: ArmConfig) -> None:
-    """Raise ConfigError if further protocols are stated, and nothing is generated under them."""
-    if task.measures_loss and config.evaluation.also:
+def _check_generated(task: Task, config: ArmConfig) -> None:
+    """Raise ConfigError if texts are asked for that are not generated: of a task that has none."""
+    if not task.measures_loss:
+        return
+    if config.evaluation.also:
         raise ConfigError(
             f"evaluation.also={list(config.evaluation.also)}: the task {task.task} has the metric "
             "likelihood, so nothing is generated, and losses are those under the main protocol",
             "set evaluation.also=[]",
+        )
+    if config.evaluation.at_generates:
+        raise ConfigError(
+            f"evaluation.at_generates=true: the task {task.task} has the metric likelihood, so "
+            "nothing is generated",
+            "set evaluation.at_generates=false",
         )
 
 
@@ -175,6 +194,25 @@ class _Asked:
             for problem, text, example in zip(self.problems, texts, found.texts, strict=True)
         )
         return PromptSet(protocol=protocol, prompts=prompts, stop=found.stop)
+
+
+def _check_moments(config: ArmConfig, examples: Sequence[Encoded], seed: int) -> None:
+    """Raise ConfigError if the arm is to be measured after a step that it will not reach."""
+    lengths = [example.target_length for example in examples]
+    num_steps, _ = training_length(lengths, config.training, order_seed(seed))
+    measured_steps(
+        config.evaluation.at,
+        num_steps,
+        num_examples=len(examples),
+        batch_size=config.training.batch_size,
+    )
+
+
+def _validation(asked: _Asked, protocol: Protocol, task: Task, config: ArmConfig) -> Validation:
+    prompt_set, gold = asked.solved(protocol)
+    if config.evaluation.at_generates and task.output_type == "multiple_choice":
+        prompt_set = asked.with_choices(prompt_set)
+    return Validation(asked=prompt_set, gold=gold)
 
 
 def _training(

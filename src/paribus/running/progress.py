@@ -5,7 +5,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 Stage = Literal[
-    "loading", "probing", "training", "testing", "likelihood", "stopping", "complete", "failed"
+    "loading",
+    "probing",
+    "training",
+    "validating",
+    "testing",
+    "likelihood",
+    "stopping",
+    "complete",
+    "failed",
 ]
 
 

@@ -32,6 +32,7 @@ from paribus.running.progress import OnProgress, Progress
 from paribus.running.record import result_record, spec_record
 from paribus.running.reuse import reuse
 from paribus.running.testing import measure_all
+from paribus.running.validating import Validating
 from paribus.seeds import derive
 from paribus.store.checkpoints import Pieces
 from paribus.store.layout import RunFolder
@@ -128,9 +129,12 @@ def _train_and_test(job: Job, planned: Planned | None, *, fork: bool) -> None:
     training = None
     minutes = config.training.checkpoint_minutes
     saves = Checkpoints(folder=folder, run=record, minutes=minutes, point=point)
+    pieces = Pieces(folder=folder, run=record, on_damaged=job.note)
+    validated: dict[str, Any] = {}
     if config.method != "none":
         torch.manual_seed(derive(job.spec.stream, "init"))
         model = make_trainable(model, config.method, config.lora, job.compute)
+        validating = Validating(model, job, pieces, saves)
         if point is None:
             _probe(model, job)
         training = train(
@@ -142,19 +146,21 @@ def _train_and_test(job: Job, planned: Planned | None, *, fork: bool) -> None:
             folder=folder.trackers,
             on_step=_step_reporter(job),
             checkpoints=saves,
+            validate=validating,
         )
         append_event(folder, {"event": "trained", **training.record()})
+        validated = validating.conclude()
     for_inference(model, job.compute)
     return_freed(job.device)
     if training is not None and config.training.save_weights:
         save_weights(model, job.inputs, config, folder.weights)
 
-    pieces = Pieces(folder=folder, run=record, on_damaged=job.note)
     with engine(model, job) as vllm:
         blocked.use(model)
         measured = measure_all(model, job, pieces, vllm)
     saves.wait()
-    finish(folder, result_record(job, training, measured, planned, saves.forked_from))
+    result = result_record(job, training, measured, planned, saves.forked_from)
+    finish(folder, result.model_copy(update=validated))
 
 
 def _probe(model: nn.Module, job: Job) -> None:

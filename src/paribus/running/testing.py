@@ -91,7 +91,7 @@ def measure_all(
         costs = [kept.costs[name]] if texts else []
         if left.prompts:
             _enter(name, [prompt.problem for prompt in left.prompts], spec, pieces)
-            decode = partial(_generate, model, job, left, vllm)
+            decode = partial(write, model, job, left, vllm)
             generations, cost = _by_piece(left, spec, pieces, decode)
             costs.append(cost)
             texts = {
@@ -154,7 +154,7 @@ def _measure_heldout(model: nn.Module, job: Job, pieces: Pieces, kept: Kept) -> 
         return summary
     _enter(LIKELIHOOD, inputs.tested, spec, pieces)
     size = spec.config.evaluation.batch_size
-    report = _reporter("likelihood", len(inputs.gold), job)
+    report = reporter("likelihood", len(inputs.gold), job)
     piece = pieces.read(LIKELIHOOD)
     if piece is None:
         found, figures = measure_likelihoods(
@@ -199,12 +199,18 @@ def _enter(protocol: str, problems: Sequence[Problem], spec: RunSpec, pieces: Pi
     pieces.write(entered, asdict(read))
 
 
-def _generate(
-    model: nn.Module, job: Job, asked: PromptSet, vllm: Continued | None, part: slice
+def write(
+    model: nn.Module,
+    job: Job,
+    asked: PromptSet,
+    vllm: Continued | None,
+    part: slice,
+    *,
+    stage: Stage = "testing",
 ) -> tuple[list[Generation], EvaluationCost]:
     """Decode some of the problems; return what was written, and what it cost."""
     inputs, evaluation = job.inputs, job.config.evaluation
-    report = _reporter("testing", len(asked.prompts), job, part.start)
+    report = reporter(stage, len(asked.prompts), job, part.start)
     report(0)
     decode = partial(generate, model) if vllm is None else partial(generate_by_vllm, vllm)
     if asked.choices:
@@ -231,7 +237,7 @@ def _generate(
     return measure(run, job.device)
 
 
-def _reporter(stage: Stage, total: int, job: Job, before: int = 0) -> Callable[[int], None]:
+def reporter(stage: Stage, total: int, job: Job, before: int = 0) -> Callable[[int], None]:
     """Return a function that reports how many of `total` problems are done, `before` of them."""
     started, at_once = time.perf_counter(), job.config.evaluation.batch_size
 

@@ -8,6 +8,7 @@
         state.json  trainer_state.json
         events.jsonl               the run's log up to here
         manifest.json              last: the run's settings, sizes and hashes
+      best-000020-1b2c3d4e/        weights alone: those to test, so far (`evaluation.checkpoint`)
       .damaged-step-000030-…/      failed verification: kept, never read
 
     1 write into a new folder on the same disk    4 rename it, never over another; sync the parent
@@ -82,6 +83,8 @@ CHECKPOINT_FORMAT = 1
 KEPT = 2
 """Verified checkpoints that stay."""
 
+STEP, BEST = "step-", "best-"
+"""How the folders of checkpoints begin: to resume from, or to be tested once training is over."""
 _NEW, _DAMAGED = ".new-", ".damaged-"
 
 
@@ -112,6 +115,27 @@ def make_room(folder: Path, step: int) -> Path:
     return temporary
 
 
+def keep_best(temporary: Path, step: int, run: Mapping[str, Any]) -> Checkpoint:
+    """Complete the weights that lie in `temporary` as the best so far, in place of those before.
+
+    Raises StoreError.
+    """
+    best = _place(temporary, step, run, None, kind=BEST)
+    for old in best.path.parent.glob(f"{BEST}*"):
+        if old != best.path:
+            _discard(old)
+    return best
+
+
+def find_best(folder: Path, step: int, run: Mapping[str, Any]) -> Checkpoint | None:
+    """Return the weights of `run` that were kept at `step`; None if there are none.
+
+    Raises DamagedError if they are not as they were written.
+    """
+    path = _final(folder, step, run, BEST)
+    return verified(path) if path.exists() else None
+
+
 def publish(
     temporary: Path,
     step: int,
@@ -133,6 +157,7 @@ def _place(
     step: int,
     run: Mapping[str, Any],
     forked_from: Mapping[str, Any] | None,
+    kind: str = STEP,
 ) -> Checkpoint:
     """Do steps 2 to 5. Raises StoreError."""
     with writing(temporary):
@@ -146,7 +171,7 @@ def _place(
         }
         write_sealed(temporary / "manifest.json", manifest)
         sync(temporary)
-        final = _final(temporary.parent, step, run)
+        final = _final(temporary.parent, step, run, kind)
         temporary.rename(final)
         sync(final.parent)
     return verified(final)
@@ -265,13 +290,13 @@ def _discard(path: Path) -> None:
         shutil.rmtree(rubbish)
 
 
-def _final(folder: Path, step: int, run: Mapping[str, Any]) -> Path:
-    return folder / f"step-{step:06d}-{sha256_of_json(run)[:8]}"
+def _final(folder: Path, step: int, run: Mapping[str, Any], kind: str = STEP) -> Path:
+    return folder / f"{kind}{step:06d}-{sha256_of_json(run)[:8]}"
 
 
 def _all(folder: Path) -> list[Path]:
     """Return the published checkpoints, newest first. The step counts, not the clock."""
-    paths = [path for path in folder.glob("step-*") if path.is_dir() and not path.is_symlink()]
+    paths = [path for path in folder.glob(f"{STEP}*") if path.is_dir() and not path.is_symlink()]
     return sorted(paths, key=lambda path: (_step(path), path.name), reverse=True)
 
 

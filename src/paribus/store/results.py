@@ -106,13 +106,48 @@ class LikelihoodSummary(Recorded):
     seconds: float | None = None
 
 
+class Validated(Recorded):
+    """What a model in training came to on the validation problems, at one moment.
+
+    Attributes:
+        step: optimizer steps that were done.
+        examples: seen so far, as the two below.
+        tokens: prompt and target tokens.
+        target_tokens: tokens with loss.
+        seconds: that training had taken, without any of these measurements.
+        heldout: likelihood of the gold solutions.
+        evaluation: what generating took; None if nothing was generated, as the rest.
+        scorer: name of the task's main scorer.
+        score: the mean of its values, from 0 to 1.
+        outcomes: how many texts came to what.
+        peak_memory_bytes: of the process or the GPU during the measurement.
+    """
+
+    step: int
+    examples: int
+    tokens: int
+    target_tokens: int
+    seconds: float
+    heldout: LikelihoodSummary
+    evaluation: EvaluationCost | None = None
+    scorer: str | None = None
+    score: float | None = None
+    outcomes: dict[str, int] | None = None
+    peak_memory_bytes: int | None = None
+
+    @property
+    def loss(self) -> float | None:
+        """Nats per token of the gold solutions; None if any is undefined."""
+        return self.heldout.nll_per_token
+
+
 class DataCounts(Recorded):
     """How many problems there were, and how many occur in more than one set.
 
     Attributes:
         train_problems: problems trained on.
         test_problems: problems tested.
-        validation_problems: problems that learning rates are chosen on.
+        validation_problems: problems that learning rates or checkpoints are chosen on.
         train_duplicates: repeated questions left out of the training problems.
         test_duplicates: repeated questions left out of the test problems.
         overlap: test questions left out of the training problems.
@@ -188,6 +223,8 @@ class RunResult(Recorded):
         evaluation: of the main protocol; with 0 problems where nothing is generated.
         also: of each further protocol, by its full name.
         heldout: likelihood of the gold solutions.
+        validated: what was measured while it trained, in the order of the steps.
+        tested_step: the optimizer step whose weights were tested; None: the last.
         data: counts of the problems.
         precision: number formats.
         predicted_peak_bytes: the peak of memory that was planned for; None if nothing was.
@@ -203,6 +240,8 @@ class RunResult(Recorded):
     evaluation: EvaluationCost
     also: dict[str, EvaluationCost] | None = None
     heldout: LikelihoodSummary | None = None
+    validated: list[Validated] = []
+    tested_step: int | None = None
     data: DataCounts | None = None
     precision: PrecisionUsed | None = None
     predicted_peak_bytes: int | None = None

@@ -17,7 +17,7 @@ from typing import Any
 
 from paribus.errors import StoreError
 from paribus.files import UNREADABLE, read_json, sha256_of_json
-from paribus.store.checkpoints import verified
+from paribus.store.checkpoints import BEST, STEP, verified
 from paribus.store.experiments import Description, check_conclusions, description_of, read_tuning
 from paribus.store.layout import ExperimentFolder, RunFolder
 from paribus.store.ledger import (
@@ -194,7 +194,7 @@ def _check_checkpoint(
 ) -> None:
     if path.name.startswith(".damaged-"):
         checked.add(path, "failed its check and was put aside; `paribus clean` removes it")
-    elif path.name.startswith("step-"):
+    elif path.name.startswith((STEP, BEST)):
         with checked.reading(path):
             try:
                 run = verified(path).run

@@ -9,7 +9,7 @@ any step by skipping.
 import random
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from itertools import count, islice
+from itertools import count, islice, takewhile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,6 +86,34 @@ def fullest_passes(
     passes = np.asarray(lengths)[order].reshape(-1, config.pass_size, 2).sum(axis=1)
     tokens, targets = passes.max(axis=0)
     return steps, int(tokens), int(targets)
+
+
+def measured_steps(
+    at: Sequence[str | int | float], num_steps: int, *, num_examples: int, batch_size: int
+) -> list[int]:
+    """Return after which steps a model is measured as `evaluation.at` says, and after the last.
+
+    measured_steps(["each_epoch", 0.25], 20, num_examples=30, batch_size=4) -> [5, 8, 15, 20]
+
+    An epoch ends with the step that holds the last example of its permutation. Raises ConfigError
+    if a step lies behind the last.
+    """
+    late = [moment for moment in at if isinstance(moment, int) and moment > num_steps]
+    if late:
+        raise ConfigError(
+            f"evaluation.at names step {late[0]:,}, and the training ends after {num_steps:,}",
+            f"name steps up to {num_steps:,}, or shares of the training such as 0.5",
+        )
+    steps = {num_steps}
+    for moment in at:
+        if isinstance(moment, str):
+            ends = (-(-epoch * num_examples // batch_size) for epoch in count(1))
+            steps.update(takewhile(lambda step: step <= num_steps, ends))
+        elif isinstance(moment, float):
+            steps.add(max(1, round(moment * num_steps)))
+        else:
+            steps.add(moment)
+    return sorted(steps)
 
 
 def _refuse_endless(seen: int, examples: int) -> None:

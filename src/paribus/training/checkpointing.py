@@ -17,8 +17,9 @@ has no state: it is a function of the seed and the step. JSON keeps floats exact
 
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ from paribus.errors import RunFailed, StoreError
 from paribus.files import read_json, write_json
 from paribus.models.device import is_out_of_memory
 from paribus.stopping import asked
-from paribus.store.checkpoints import Checkpoint, make_room, publish
+from paribus.store.checkpoints import Checkpoint, find_best, keep_best, make_room, publish
 from paribus.store.layout import RunFolder
 from paribus.store.runs import full_disk, read_events_of, writing
 
@@ -230,17 +231,45 @@ class Checkpoints:
                 f"step {step} left a weight that is NaN or infinite: {spoiled}", NAN_REMEDY
             )
         self._check_room(state_bytes(model, optimizer))
+        with self._new(step) as temporary:
+            save(temporary, model, optimizer, schedule)
+            write_more(temporary)
+            shutil.copyfile(self.folder.events, temporary / self.folder.events.name)
+        self._pending = self._pool.submit(publish, temporary, step, self.run, self.forked_from)
+        self._last = time.monotonic()
+
+    def keep_best(self, step: int, model: nn.Module) -> None:
+        """Keep the weights as they are after `step`, in place of those kept before.
+
+        Does nothing if they are kept already. Raises StoreError.
+        """
+        if find_best(self.folder.checkpoints, step, self.run) is None:
+            self._check_room(state_bytes(model, None))
+            with self._new(step) as temporary:
+                save(temporary, model, None, None)
+            keep_best(temporary, step, self.run)
+
+    def restore_best(self, step: int, model: nn.Module) -> None:
+        """Put the weights that were kept at `step` into `model`. Raises StoreError."""
+        best = find_best(self.folder.checkpoints, step, self.run)
+        if best is None:
+            raise StoreError(
+                f"{self.folder.checkpoints} lacks the weights of step {step}, which are to be "
+                "tested",
+                f"start over: paribus clean {self.folder.path}",
+            )
+        restore_weights(best.path, model)
+
+    @contextmanager
+    def _new(self, step: int) -> Iterator[Path]:
+        """Yield a new folder to write into; it is removed if that fails."""
         temporary = make_room(self.folder.checkpoints, step)
         try:
             with writing(temporary), full_disk(temporary):
-                save(temporary, model, optimizer, schedule)
-                write_more(temporary)
-                shutil.copyfile(self.folder.events, temporary / self.folder.events.name)
+                yield temporary
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
-        self._pending = self._pool.submit(publish, temporary, step, self.run, self.forked_from)
-        self._last = time.monotonic()
 
     def wait(self) -> None:
         """Wait until what was saved is verified. Raises StoreError if it cannot be."""

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from paribus.config.schema import ArmConfig
 from paribus.errors import ModelError
-from paribus.models.load import decoder_and_head, for_inference
+from paribus.models.load import as_tested, decoder_and_head, for_inference
 from paribus.prompts.encode import begins_once
 from paribus.records import LAUNCHERS
 from paribus.training.probe_steps import Failure, Probe, Steps
@@ -168,7 +168,7 @@ def evaluation_failures(steps: Steps, saving: Saving | None) -> list[Failure]:
     if not steps.adapters:
         steps.forget()  # room for the rounded weights
         return _saving_failures(steps, saving)[0]
-    with _as_tested(steps):
+    with as_tested(steps.model, steps.compute):
         untrained = _logits(steps, steps.model)
     with _weights_moved(steps):
         failures, tested = _saving_failures(steps, saving)
@@ -186,7 +186,7 @@ def evaluation_failures(steps: Steps, saving: Saving | None) -> list[Failure]:
 def _saving_failures(steps: Steps, saving: Saving | None) -> tuple[list[Failure], Tensor]:
     """Return whether the saved model differs from the tested one, and the tested one's logits."""
     folder = steps.folder / "weights"
-    with _as_tested(steps):
+    with as_tested(steps.model, steps.compute):
         tested = _logits(steps, steps.model)
         if saving is not None:
             saving.save(folder)
@@ -206,24 +206,6 @@ def _saving_failures(steps: Steps, saving: Saving | None) -> tuple[list[Failure]
         f"those that were saved, by up to {most:.2g}"
     )
     return [Failure(id=Probe.SAVING, found=message)], tested
-
-
-@contextmanager
-def _as_tested(steps: Steps) -> Iterator[None]:
-    """Round the weights as the run does before it tests and saves, and undo it by keeping them."""
-    kept = [
-        (parameter, parameter.data, parameter.requires_grad, parameter.grad)
-        for parameter in steps.model.parameters()
-        if parameter.is_floating_point()  # packed 4-bit weights are not rounded
-    ]
-    try:
-        for_inference(steps.model, steps.compute)
-        yield
-    finally:
-        for parameter, data, trains, gradient in kept:
-            parameter.data = data
-            parameter.requires_grad_(trains)
-            parameter.grad = gradient
 
 
 @contextmanager
@@ -248,7 +230,7 @@ def _loaded(steps: Steps, saving: Saving, folder: Path) -> Iterator[nn.Module]:
     steps.model.load_adapter(str(folder), _BESIDE, torch_device=str(steps.device))
     try:
         steps.model.set_adapter(_BESIDE)
-        with _as_tested(steps):
+        with as_tested(steps.model, steps.compute):
             yield steps.model
     finally:
         steps.model.set_adapter("default")

@@ -43,7 +43,7 @@ class StepRecord:
         tokens: prompt and target tokens: all that is computed, nothing is padded.
         examples_per_second: None for the first step of a process, which warms up.
         tokens_per_second: of `tokens`; None where that is.
-        peak_memory_bytes: since training began.
+        peak_memory_bytes: since training began, or the model was last measured.
     """
 
     step: int
@@ -161,7 +161,7 @@ _OPTIMIZERS = {
 }
 
 
-def train(
+def train(  # noqa: PLR0913  # what a training needs to know
     model: nn.Module,
     examples: Sequence[Encoded],
     config: TrainingConfig,
@@ -171,11 +171,14 @@ def train(
     folder: Path,
     on_step: Callable[[StepRecord], None],
     checkpoints: Checkpoints | None = None,
+    validate: Callable[[Sequence[StepRecord]], dict[str, float]] = lambda _: {},
 ) -> TrainingCost:
     """Train `model` in place and return the measured cost.
 
     `seed` is the root of the run's random streams, `folder` is for trackers' files. With
     `checkpoints` training resumes from their `point`, and the trained weights are saved at the end.
+    `validate` is called after each step with all steps so far: it may measure the model, which it
+    leaves as it was. Its time is none of training's; trackers get what it returns.
     Raises RunFailed if loss or gradient norm is not finite, StoreError if a checkpoint cannot be
     written, Stopped if that was asked for.
     """
@@ -198,7 +201,10 @@ def train(
         row = step_record(step, num_steps, figures, micro_batches, seconds, peak, warm=warm)
         records.append(row)
         on_step(row)
-        return tracked(row)
+        before = time.perf_counter()
+        measured = validate(records)
+        started += time.perf_counter() - before
+        return tracked(row) | measured
 
     reset_peak_memory(device)
     trainer = CompletionTrainer(
