@@ -17,7 +17,7 @@ from paribus.models.fast.attention import packed
 from paribus.models.load import count_parameters, decoder_and_head, make_trainable
 from paribus.models.shapes import Shape, read_shape
 from paribus.planning.cost.memory import Estimate, Parts, Workload, estimate
-from paribus.planning.cost.peaks import training_moments
+from paribus.planning.cost.peaks import training_moments, validation_moments
 from paribus.planning.devices import device
 
 RESULTS = Path(__file__).parent.parent / "benchmarks" / "results" / "memory.json"
@@ -199,3 +199,21 @@ def test_on_a_cpu_bitsandbytes_updates_need_more_than_they_save() -> None:
         for kind in ("cpu", "cuda")
     )
     assert on_cpu - on_gpu >= 3 * 4 * GEMMA_2B.embedding_parameters
+
+
+@pytest.mark.parametrize(("precision", "rounded"), [("bf16", 2), ("fp32", 0)])
+def test_a_model_measured_in_training_has_rounded_weights_beside_its_own(
+    precision: str, rounded: int
+) -> None:
+    """In fp32 they are the same tensors; states of the optimizer stay either way."""
+    load = replace(LOAD, precision=precision, validations=2, validation_problems=50)
+    moments = validation_moments(GEMMA_2B, load, "cuda")
+    assert set(moments) == {"validation, gold", "validation, likelihood"}
+    head = rounded * GEMMA_2B.vocab * GEMMA_2B.hidden
+    for moment in moments.values():
+        assert sum(moment["weights"]) == 4 * GEMMA_2B.parameters
+        assert sum(moment["optimizer"]) == 8 * GEMMA_2B.parameters
+        assert sum(moment["copies"]) == rounded * GEMMA_2B.parameters + head
+    generating = validation_moments(GEMMA_2B, replace(load, validation_generates=True), "cuda")
+    assert sum(generating["validation, last tokens"]["kv_cache"]) > 0
+    assert validation_moments(GEMMA_2B, LOAD, "cuda") == {}

@@ -84,6 +84,20 @@ def test_verdict_time_memory_and_warnings_on_one_page(capsys):
     assert len(lines) > 40
 
 
+def test_time_to_measure_on_the_way_is_planned(capsys):
+    """Of tuned arms alone; the best weights, kept aside, take room on the disk."""
+    words = ["data.validation_size=9", "evaluation.at=[1, 0.5]", "--device", "cpu-24gb"]
+    page = "\n".join(planned(capsys, *words)[1])
+    assert "train  validate" in page
+    rows = json.loads("\n".join(planned(capsys, *words, "--json")[1]))["arms"]
+    assert [row["estimate"]["validation_seconds"] > 0 for row in rows] == [False, *[True] * 4]
+    code, lines, _ = planned(capsys, *words, "evaluation.checkpoint=best_loss")
+    assert (code, lines[3]) == (0, "Disk: 1.0 MB for weights, 1.8 MB for checkpoints meanwhile.")
+    code, _, err = planned(capsys, *words, "evaluation.at=[9]")
+    assert code == 2
+    assert "evaluation.at names step 9, and the training ends after 2" in err
+
+
 def test_how_rows_were_recognised_is_said(capsys, folder):
     rows = "".join(f"message {n},{'ab'[n % 2]}\n" for n in range(40))
     (folder / "two.csv").write_text("text,label\n" + rows)

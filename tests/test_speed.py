@@ -45,3 +45,17 @@ def test_a_baseline_trains_nothing():
     found = speed(GEMMA_2B, load_of("none", 1), GPU)
     assert (found.train_seconds, found.train_examples_per_second) == (0.0, 0.0)
     assert found.eval_seconds > 0
+
+
+def test_measuring_while_it_trains_takes_its_own_time():
+    """Once after each of two epochs, and generating takes longer than the loss alone."""
+    values = {"training.epochs": 2.0, "data.validation_size": 200, "evaluation.at": ["each_epoch"]}
+    loads = [
+        forecast(arm(some), None, 0, GEMMA_2B, GPU).load
+        for some in ({"training.epochs": 2.0}, values, {**values, "evaluation.at_generates": True})
+    ]
+    assert [load.validations for load in loads] == [0, 2, 2]
+    off, loss, generated = (speed(GEMMA_2B, load, GPU) for load in loads)
+    assert off.validation_seconds == 0 < 10 * loss.validation_seconds < generated.validation_seconds
+    assert off.train_seconds == loss.train_seconds == generated.train_seconds
+    assert loss.seconds == off.seconds + loss.validation_seconds

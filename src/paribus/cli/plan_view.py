@@ -277,17 +277,19 @@ def _stored(plan: Plan, *, details: bool) -> list[str]:
 
 def _arms(plan: Plan) -> Table:
     """Return each arm in one line: what it is, and what one run of it takes."""
-    table = table_of(
-        ["arm", "method", "learning rate", "runs complete"], ["peak GB", "train", "test"]
-    )
+    validates = any(arm.estimate and arm.estimate.validation_seconds for arm in plan.arms)
+    figures = ["peak GB", "train", *["validate"] * validates, "test"]
+    table = table_of(["arm", "method", "learning rate", "runs complete"], figures)
     for arm in plan.arms:
         states = [run.state for run in plan.runs if run.arm == arm.name]
         done = f"{states.count('complete')} of {len(states)}"
         row = arm.estimate
-        taken = ["?", "?", "?"]
+        taken = ["?"] * len(figures)
         if row:
             train = duration(row.train_seconds) if row.training else ""
-            taken = [f"{row.peak_bytes / GB:.1f}", train, duration(row.eval_seconds)]
+            between = duration(row.validation_seconds) if row.validation_seconds else ""
+            taken = [f"{row.peak_bytes / GB:.1f}", train, *[between] * validates,
+                     duration(row.eval_seconds)]  # fmt: skip
         table.add_row(arm.name, arm.method, rate_of(arm), done, *taken)
     return table
 

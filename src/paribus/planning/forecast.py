@@ -24,7 +24,7 @@ from paribus.planning.inputs import Inputs
 from paribus.planning.rules.environment import room
 from paribus.prompts.encode import shared_length
 from paribus.prompts.formats import protocols
-from paribus.training.batching import count_steps, fullest_passes, order_seed
+from paribus.training.batching import count_steps, fullest_passes, measured_steps, order_seed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,6 +230,16 @@ def _passes(config: ArmConfig, inputs: Inputs, stream: int) -> tuple[int, int, i
     return fullest_passes(lengths, config.training, order_seed(stream))
 
 
+def _validations(config: ArmConfig, steps: int, examples: int) -> int:
+    """Return how often an arm is measured while it trains; `prepare` refuses steps behind the end.
+
+    Where lengths are assumed, so is the end.
+    """
+    at = [moment for moment in config.evaluation.at if isinstance(moment, str) or moment <= steps]
+    size = config.training.batch_size
+    return len(measured_steps(at, steps, num_examples=examples, batch_size=size))
+
+
 def _workload(
     config: ArmConfig,
     targets: tuple[str, ...],
@@ -274,4 +284,7 @@ def _workload(
         gold_length=lengths.longest_gold,
         gold_targets=round(evaluation.batch_size * lengths.mean_gold),
         new_tokens=0 if task_of(config).measures_loss else evaluation.max_new_tokens,
+        validations=_validations(config, steps, lengths.examples) if config.is_validated else 0,
+        validation_problems=config.data.validation_size if config.is_validated else 0,
+        validation_generates=config.is_validated and evaluation.at_generates,
     )

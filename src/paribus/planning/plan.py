@@ -38,6 +38,7 @@ class RunEstimate:
         fits_with_a_tenth_to_spare: whether it would fit if the prediction were a tenth too low.
         examples_per_second: of training; None for a baseline.
         train_seconds: of all steps.
+        validation_seconds: of what is measured while it trains.
         eval_seconds: of all tests.
         assumed_lengths: whose lengths of texts were assumed; None if they were counted.
     """
@@ -55,6 +56,7 @@ class RunEstimate:
     fits_with_a_tenth_to_spare: bool
     examples_per_second: float | None
     train_seconds: float
+    validation_seconds: float
     eval_seconds: float
     assumed_lengths: str | None
 
@@ -77,6 +79,7 @@ class RunEstimate:
             fits_with_a_tenth_to_spare=forecast.fits_easily,
             examples_per_second=speed.train_examples_per_second if trains else None,
             train_seconds=speed.train_seconds,
+            validation_seconds=speed.validation_seconds,
             eval_seconds=speed.eval_seconds,
             assumed_lengths=forecast.lengths.assumed or None,
         )
@@ -84,7 +87,7 @@ class RunEstimate:
     @property
     def seconds(self) -> float:
         """Training and testing together."""
-        return self.train_seconds + self.eval_seconds
+        return self.train_seconds + self.validation_seconds + self.eval_seconds
 
     def as_json(self) -> dict[str, Any]:
         """Return it as JSON, each stage's parts with their total."""

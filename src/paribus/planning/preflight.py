@@ -178,7 +178,8 @@ def checkpoint_bytes(prospects: Sequence[Prospect], runs: Sequence[RunSpec]) -> 
     """Return the room that checkpoints take while the largest run trains; None if not known.
 
     Weights in fp32 and the optimizer's states; as many copies as are kept and one being written,
-    fewer where a run is over before (by twice its estimated time).
+    fewer where a run is over before (by twice its estimated time). Where the best checkpoint is
+    tested, its weights alone, and those of a better one being written.
     """
     sizes: Mapping[str, Forecast | None] = {
         prospect.arm: prospect.forecast for prospect in prospects
@@ -194,8 +195,9 @@ def checkpoint_bytes(prospects: Sequence[Prospect], runs: Sequence[RunSpec]) -> 
         passed = 2 * forecast.speed.train_seconds / 60
         more = 0 if minutes is None else KEPT if not minutes else min(KEPT, int(passed / minutes))
         states = forecast.memory.training.optimizer if forecast.memory.training else 0
-        checkpoint = 4 * forecast.memory.trainable_parameters + states
-        largest = max(largest, (1 + more) * checkpoint)
+        weights = 4 * forecast.memory.trainable_parameters
+        best = 2 * weights if forecast.config.evaluation.checkpoint != "last" else 0
+        largest = max(largest, (1 + more) * (weights + states) + best)
     return largest
 
 

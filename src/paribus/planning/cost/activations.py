@@ -54,6 +54,9 @@ class Workload:
         gold_length: tokens of the longest prompt with its gold solution.
         gold_targets: most solution tokens in one batch of the likelihood pass.
         new_tokens: most tokens that are generated; 0 if none are.
+        validations: how often the model is measured while it trains.
+        validation_problems: on how many problems each time.
+        validation_generates: whether texts are generated for them.
     """
 
     method: str
@@ -79,6 +82,9 @@ class Workload:
     gold_targets: int
     new_tokens: int
     lora_dropout: float = 0.05
+    validations: int = 0
+    validation_problems: int = 0
+    validation_generates: bool = False
 
 
 def compute_bytes(load: Workload) -> int:

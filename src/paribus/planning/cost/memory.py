@@ -17,6 +17,7 @@ from paribus.planning.cost.peaks import (
     evaluation_moments,
     trained_parameters,
     training_moments,
+    validation_moments,
 )
 from paribus.planning.devices import Device
 
@@ -74,7 +75,7 @@ class Estimate:
     Attributes:
         total_parameters: of the model with its adapters; tied weights count once.
         trainable_parameters: of these.
-        training: at the peak of training; None for a baseline.
+        training: at the peak of training and of what is measured meanwhile; None for a baseline.
         evaluation: at the peak of decoding and of the likelihood pass.
     """
 
@@ -92,6 +93,7 @@ class Estimate:
 def estimate(shape: Shape, load: Workload, device: Device) -> Estimate:
     """Return the memory of a run of `load` on `device`."""
     training = training_moments(shape, load, device.kind) if load.method != "none" else {}
+    training |= validation_moments(shape, load, device.kind)
     evaluation = evaluation_moments(shape, load, device.kind)
     adapters = sum(trained_parameters(shape, load)) if load.method == "lora" else 0
     total = shape.parameters + adapters

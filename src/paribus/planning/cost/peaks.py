@@ -41,7 +41,7 @@ def training_moments(shape: Shape, load: Workload, kind: str) -> dict[str, Momen
         "optimizer": _states(shape, load) if load.steps > 1 else [],
     }
     copies, copy = _copies(shape, load), _head_copy(shape, load)
-    kept_logits = [float(compute_bytes(load) * min(ROWS, load.train_targets) * shape.vocab)]
+    kept_logits = _kept_logits(shape, load)
     saved = kept(shape, load)
     back = going_back(shape, load, kind)
     holes = [HOLES * sum(saved + back)] * (kind == "cpu")
@@ -129,6 +129,34 @@ def evaluation_moments(shape: Shape, load: Workload, kind: str) -> dict[str, Mom
             "activations": [float(tokens * shape.hidden * value)],
             "logits": _likelihood(shape, load),
         },
+    }
+
+
+def validation_moments(shape: Shape, load: Workload, kind: str) -> dict[str, Moment]:
+    """Return the moments of measuring a model that trains: those of a test, beside what it needs.
+
+    Weights in training stay, and the rounded ones lie beside them; no weight is kept in blocks but
+    those of the head.
+    """
+    if not load.validations:
+        return {}
+    value, full = compute_bytes(load), load.method == "full"
+    rounded = [2.0 * size for size in trained_parameters(shape, load)] if value == 2 else []
+    vocabulary = float(shape.vocab * shape.hidden)
+    decoded = {"prompts", "last tokens"} if load.validation_generates else set()
+    return {
+        f"validation, {name}": {
+            **moment,
+            "weights": weights(shape, load, trained=True),
+            "optimizer": _states(shape, load),
+            "copies": rounded
+            + _head_copy(shape, load)
+            + [2.0 * vocabulary] * (name in decoded and kind == "cpu" and value == 2),
+            "gradients": [4.0 * vocabulary] * full,
+            "logits": _kept_logits(shape, load) + moment.get("logits", []),
+        }
+        for name, moment in evaluation_moments(shape, load, kind).items()
+        if name in decoded | {"gold", "likelihood"}
     }
 
 
@@ -268,6 +296,11 @@ def _freed(shape: Shape, load: Workload) -> list[float]:
     """
     again = load.method == "full" and load.accumulation > 1
     return [*_copies(shape, load), *([4.0 * linear for linear in _linears(shape)] if again else [])]
+
+
+def _kept_logits(shape: Shape, load: Workload) -> list[float]:
+    """Return the bytes of the loss's exponentials, whose memory stays from pass to pass."""
+    return [float(compute_bytes(load) * min(ROWS, load.train_targets) * shape.vocab)]
 
 
 def _head_copy(shape: Shape, load: Workload) -> list[float]:

@@ -11,7 +11,7 @@ than the products: `VALUE_SECONDS`. Turning 4-bit weights into 16-bit ones is no
 neither are guesses of several tokens at once, which make decoding faster where texts repeat.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 
 from paribus.models.shapes import Shape
@@ -43,18 +43,21 @@ class Speed:
     Attributes:
         train_examples_per_second: 0 for a baseline.
         train_seconds: all optimizer steps.
+        validation_seconds: measuring the model while it trains, likewise; decoding takes up to
+            twice as long then on a CPU in bf16, where weights in training are not kept in blocks.
         eval_seconds: decoding under all protocols and the likelihood pass, if every solution is
             as long as the mean gold one.
     """
 
     train_examples_per_second: float
     train_seconds: float
+    validation_seconds: float
     eval_seconds: float
 
     @property
     def seconds(self) -> float:
         """Training and evaluation."""
-        return self.train_seconds + self.eval_seconds
+        return self.train_seconds + self.validation_seconds + self.eval_seconds
 
 
 def speed(shape: Shape, load: Workload, device: Device) -> Speed:
@@ -64,6 +67,7 @@ def speed(shape: Shape, load: Workload, device: Device) -> Speed:
     return Speed(
         train_examples_per_second=load.steps * batch / train if train else 0.0,
         train_seconds=train,
+        validation_seconds=load.validations * _validation_seconds(shape, load, device),
         eval_seconds=_decode_seconds(shape, load, device) + _gold_seconds(shape, load, device),
     )
 
@@ -85,6 +89,13 @@ def _step_seconds(shape: Shape, load: Workload, device: Device) -> float:
     trained = shape.parameters if full else adapters
     update = trained * _STEP_BYTES[load.optimizer] / device.bandwidth
     return load.accumulation * one_pass + update
+
+
+def _validation_seconds(shape: Shape, load: Workload, device: Device) -> float:
+    """Return the time of one measurement on the validation problems."""
+    asked = replace(load, eval_problems=load.validation_problems)
+    decoding = _decode_seconds(shape, asked, device) if load.validation_generates else 0.0
+    return decoding + _gold_seconds(shape, asked, device)
 
 
 def _decode_seconds(shape: Shape, load: Workload, device: Device) -> float:
