@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from types import ModuleType
 
-from paribus.config.task_file import UNSUPPORTED
+from paribus.config.task_faults import UNSUPPORTED
 from paribus.data.layouts import LAYOUTS
 from paribus.evaluation import filters, metrics
 

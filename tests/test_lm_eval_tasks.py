@@ -16,10 +16,12 @@ import yaml
 
 from by_hand import written
 from external_rows import write
+from paribus.config.installed import task_place
 from paribus.config.schema import DataConfig
 from paribus.config.task import Task
 from paribus.config.task_file import read_task
-from paribus.data.problems import read_split
+from paribus.data.problems import load_problems, read_split
+from paribus.errors import ConfigError
 from paribus.evaluation.scorers import scorers_of
 from paribus.prompts.formats import frame_of, render_prompt
 from paribus.records import Generation, Outcome, Problem, Stop
@@ -152,6 +154,68 @@ def of_lm_eval(task: Any, doc: Row, text: str) -> list[float]:
         task.process_results(doc, [response])["exact_match"]
         for response in instance.filtered_resps.values()
     ]
+
+
+SHOTS = """\
+task: own
+dataset_path: json
+dataset_kwargs: {{data_files: {{test: rows.jsonl, dev: dev.jsonl, train: train.jsonl}}}}
+training_split: train
+test_split: test
+fewshot_split: {split}
+fewshot_config: {{sampler: first_n}}
+doc_to_text: "Question: {{{{question}}}}\\nAnswer:{end}"
+doc_to_target: "{{{{answer}}}}"
+gen_prefix: {prefix}
+"""
+
+
+@pytest.mark.parametrize("split", ["dev", "test", "train"])
+@pytest.mark.parametrize(("prefix", "end"), [("null", ""), ("The best answer is", " ")])
+def test_solved_examples_and_a_prefix_of_the_answer_are_lm_evals(tmp_path, split, prefix, end):
+    from lm_eval.api.task import ConfigurableTask
+
+    rng = random.Random(split)
+    for start, file in ((0, "rows.jsonl"), (ROWS, "dev.jsonl"), (2 * ROWS, "train.jsonl")):
+        write(tmp_path / file, [arithmetic(rng, start + number) for number in range(30)])
+    path = tmp_path / "own.yaml"
+    path.write_text(SHOTS.format(split=split, prefix=prefix, end=end))
+    values = yaml.safe_load(path.read_text())
+    files = values["dataset_kwargs"]["data_files"]
+    values["dataset_kwargs"] = {"data_files": {k: str(tmp_path / f) for k, f in files.items()}}
+    theirs, ours = ConfigurableTask(config=values), read_task(str(path))
+    problems = load_problems(ours, DataConfig(train_size=20), 0)
+    prefixes = {"gen_prefix": None if prefix == "null" else prefix}
+    expected = {
+        theirs.fewshot_context(doc, num_fewshot=shots, **prefixes)
+        for doc in theirs.test_docs()
+        for shots in (0, 5)
+    }
+    mine = {
+        render_prompt(each, format="raw", shots=shots, tokenizer=None, frame=frame_of(ours))
+        for each in problems.test
+        for shots in (problems.shots, ())
+    }
+    assert len(problems.test) == (25 if split == "test" else 30)
+    assert len(mine) == 2 * len(problems.test)
+    assert mine <= expected
+    assert not {p.id for p in problems.shots} & {p.id for p in (*problems.test, *problems.train)}
+
+
+def test_a_name_means_the_file_that_lm_evals_index_has():
+    from lm_eval.tasks._index import Kind
+    from lm_eval.tasks.manager import TaskManager
+
+    index = TaskManager()._index
+    places = {n: e.yaml_path for n, e in index.items() if e.kind in (Kind.TASK, Kind.PY_TASK)}
+    assert len(places) > 10_000
+    assert {name: task_place(name) for name in places} == places
+    assert read_task("arc_easy").dataset_name == "ARC-Easy"
+    with pytest.raises(ConfigError, match="'mmlu' is a group of lm-eval's tasks"):
+        read_task("mmlu")
+    with pytest.raises(ConfigError, match="nor a task of the installed lm-eval") as caught:
+        read_task("arc_eazy")
+    assert "arc_easy" in caught.value.remedy
 
 
 def test_the_choice_is_lm_evals(tmp_path):

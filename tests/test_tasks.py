@@ -100,7 +100,7 @@ def test_a_file_of_lm_evals_loads_as_it_is(tmp_path):
         ("doc_to_image: x", "own.yaml:4: doc_to_image is not supported"),
         ("metrc_list: []", "own.yaml:4: 'metrc_list' is not a key of a task file"),
         ("repeats: 4", "own.yaml:4: repeats=4: each problem is asked once"),
-        ("num_fewshot: 3", "own.yaml:4: num_fewshot=3 does not fit"),
+        ("num_fewshot: many", "own.yaml:4: num_fewshot='many' does not fit"),
         ("output_type: loglikelihood", "own.yaml:4: output_type='loglikelihood' does not fit"),
         ("output_type: multiple_choice", "own.yaml:4: output_type=multiple_choice needs doc_to_ch"),
         (
@@ -111,7 +111,19 @@ def test_a_file_of_lm_evals_loads_as_it_is(tmp_path):
         ("generation_kwargs: {top_k: 5}", "generation_kwargs.top_k is not supported"),
         ("generation_kwargs: {until: ['']}", r"until=[''] must be texts that are not empty"),
         ("generation_kwargs: {max_gen_toks: 0}", "max_gen_toks=0 must be a whole number from 1"),
-        ("fewshot_split: test", "fewshot_split='test': solved examples are training problems"),
+        ("fewshot_split: test", "own.yaml:4: fewshot_split='test' is a split of no data set"),
+        ("fewshot_config: {sampler: id}", "own.yaml:4: fewshot_config.sampler='id' must be def"),
+        ("fewshot_config: {samples: [1]}", "fewshot_config.samples must be a list of rows"),
+        ("fewshot_config: {doc_to_text: x}", "fewshot_config.doc_to_text is not supported"),
+        ("dataset_kwargs: {streaming: true}", "dataset_kwargs.streaming is not supported"),
+        (
+            "gen_prefix: So\ntarget_delimiter: ':'",
+            "own.yaml:4: gen_prefix goes with target_delimiter=' ' alone, not ':'",
+        ),
+        (
+            "metric_list: [{metric: f1, aggregation: !function utils.f1}]",
+            "own.yaml:4: metric_list names the function 'utils.f1': a task file runs no code",
+        ),
         ("variants: {a: {task: b}}", "variant a: 'task' is not a key that a variant has"),
         ("variants: {a: {turns: all}}", "variant a: turns='all' does not fit"),
         ("train: [1]", "train.list[str].0=1 does not fit"),
@@ -122,10 +134,26 @@ def test_what_is_not_supported_is_refused_by_key_and_line(tmp_path, line, messag
     assert message in refusal(tmp_path, text + line + "\n")
 
 
-def test_code_in_a_task_file_is_refused(tmp_path):
-    (tmp_path / "own.yaml").write_text(OWN + "process_docs: !function utils.process\n")
-    with pytest.raises(ConfigError, match=r"own\.yaml:4: the tag '!function' is not allowed"):
-        read_task(str(tmp_path / "own.yaml"))
+def test_code_in_a_task_file_is_refused_by_key(tmp_path):
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared" / "base.yaml").write_text(OWN + "doc_to_choice: !function utils.choices\n")
+    assert refusal(tmp_path, "include: shared/base.yaml\nprocess_docs: !function x.y\n") == (
+        f"{tmp_path}/own.yaml:2: process_docs is not supported: a task file runs no code; state "
+        f"what it does by `where` and the templates\n{tmp_path}/shared/base.yaml:4: doc_to_choice "
+        "names the function 'shared/utils.choices': a task file runs no code"
+    )
+    (tmp_path / "x.yaml").write_text("training: {epochs: !function utils.epochs}\n")
+    with pytest.raises(ConfigError, match=r"x\.yaml:1: the tag '!function' is not allowed"):
+        load(tmp_path / "x.yaml")
+
+
+def test_a_name_that_is_no_task_is_refused(monkeypatch):
+    monkeypatch.setattr("paribus.config.installed.find_spec", lambda name: None)
+    with pytest.raises(
+        ConfigError, match="nor a task of lm-eval, which is not installed"
+    ) as caught:
+        read_task("arc_easy")
+    assert "pip install 'paribus[lm-eval]'" in caught.value.remedy
 
 
 def test_an_included_file_comes_first_and_cycles_are_refused(tmp_path):
@@ -135,6 +163,13 @@ def test_an_included_file_comes_first_and_cycles_are_refused(tmp_path):
     (tmp_path / "base.yaml").write_text("include: own.yaml\n")
     with pytest.raises(ConfigError, match="includes itself"):
         read_task(str(tmp_path / "own.yaml"))
+
+
+def test_of_several_included_files_the_last_counts(tmp_path):
+    (tmp_path / "base.yaml").write_text(OWN + "description: of the base\n")
+    (tmp_path / "other.yaml").write_text("description: of the other\n")
+    found = task(tmp_path, "include: [base.yaml, other.yaml]\n")
+    assert (found.train, found.description) == ("train.csv", "of the other")
 
 
 def test_variants_are_values_of_the_same_keys(tmp_path):
@@ -185,6 +220,10 @@ def test_an_experiment_takes_what_its_task_says_of_it(tmp_path):
         tmp_path, "task: own.yaml\n", "evaluation.max_new_tokens=5", "data.test_size=4"
     )
     assert stated.config.evaluation.max_new_tokens == 5
+    (tmp_path / "own.yaml").write_text(OWN + "num_fewshot: 3\n")
+    with pytest.raises(ConfigError, match="num_fewshot=3; paribus shows 0, 1 or 5 solved examples"):
+        arms(tmp_path, "task: own.yaml\n")
+    arms(tmp_path, "task: own.yaml\nbaseline: null\n")
 
 
 def test_under_another_template_problems_stay_the_same(tmp_path):

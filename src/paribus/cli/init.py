@@ -27,9 +27,9 @@ from paribus.cli.arguments import command
 from paribus.cli.console import PlainConsole
 from paribus.config.schema import DataConfig
 from paribus.config.task import LIKELIHOOD, stored_task
-from paribus.data.documents import Files, source_of
 from paribus.data.guess import Guess, guess_task
 from paribus.data.problems import FEW_SHOTS
+from paribus.data.sources import Files, source_of
 from paribus.errors import DataError, UserError
 from paribus.files import write_text
 

@@ -37,7 +37,8 @@ from paribus.config.keys import shown_key
 from paribus.config.nested import flatten, nest
 from paribus.config.read import Origin, find_origin, read_file, read_item, shown_path
 from paribus.config.schema import ExperimentConfig
-from paribus.config.task_file import DATA_FILES, WRITE_ONE, is_task_file, read_task, shots_of
+from paribus.config.task import PRESETS
+from paribus.config.task_file import DATA_FILES, WRITE_ONE, place_of, read_task, shots_of
 from paribus.errors import ConfigError
 from paribus.files import path_fault
 from paribus.untrusted import find_secret
@@ -133,13 +134,13 @@ def _settled(path: Path, layers: Sequence[_Layer], dotlist: Sequence[str]) -> Lo
 def _take_from_task(values: dict[str, Any], origins: dict[str, Origin]) -> None:
     """Add, in place, what a task file says of the experiment where that says nothing itself."""
     name = values.get("task")
-    if not isinstance(name, str) or not is_task_file(name):
+    if not isinstance(name, str) or name in PRESETS:
         return
     try:
         task = read_task(name)
     except ConfigError:
         return  # told with the other faults
-    origin = Origin("file", Path(name))
+    origin = Origin("file", place_of(name))
     evaluation, baseline = values.get("evaluation"), values.get("baseline", {})
     # Of multiple choice nothing is written.
     fewest = 1 if task.output_type == "multiple_choice" else None
@@ -147,8 +148,10 @@ def _take_from_task(values: dict[str, Any], origins: dict[str, Origin]) -> None:
     if longest and (evaluation is None or isinstance(evaluation, dict)):
         values["evaluation"] = {"max_new_tokens": longest, **(evaluation or {})}
         origins.setdefault("evaluation.max_new_tokens", origin)
+    if not isinstance(baseline, dict) or "protocol" in baseline:
+        return
     shots = shots_of(task)
-    if shots and isinstance(baseline, dict):
+    if shots:
         values["baseline"] = {"protocol": shots, **baseline}
         origins.setdefault("baseline.protocol", origin)
 

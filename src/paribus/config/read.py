@@ -16,7 +16,7 @@ written is the text, whatever it looks like.
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,6 +35,8 @@ MAX_DEPTH = 20
 MAX_VALUES = 10_000
 """Of a file, keys among them: its faults are listed within a second or two."""
 MAX_DIGITS = 18
+FUNCTION = "!function"
+"""lm-eval's tag of a value that names a function: `!function utils.fn`."""
 
 _WORDS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 _NULLS = ("", "~", "null", "Null", "NULL")
@@ -79,15 +81,18 @@ def find_origin(key: str, origins: Mapping[str, Origin]) -> Origin:
     return find_origin(parent, origins) if parent else Origin("default")
 
 
-def read_file(path: Path, said: str = "") -> tuple[dict[Any, Any], dict[str, Origin]]:
+def read_file(
+    path: Path, said: str = "", *, functions: bool = False
+) -> tuple[dict[Any, Any], dict[str, Origin]]:
     """Return the values in a YAML file as they are nested there, and each key's place, dotted.
 
-    `said` leads the message if the file cannot be read: who asked for it.
+    `said` leads the message if the file cannot be read: who asked for it. With `functions` a value
+    may have the tag `!function`; it is read as the text `!function NAME`, and nothing is run.
     """
     text = _read_text(path, said)
     origin = Origin("file", path)
     with _yaml_faults(origin):
-        _refuse_unsafe(text, origin)
+        _refuse_unsafe(text, origin, {FUNCTION} if functions else set())
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     if not isinstance(node, yaml.MappingNode):
         raise ConfigError(f"{origin}: is not a mapping of keys to values", "write key: value lines")
@@ -134,15 +139,18 @@ def _yaml_faults(origin: Origin) -> Iterator[None]:
         raise ConfigError(f"{place}: is not valid YAML: {what}", "fix the syntax") from error
 
 
-def _refuse_unsafe(text: str, origin: Origin) -> None:
-    """Raise ConfigError on anything that could expand, run or leak when the text is loaded."""
+def _refuse_unsafe(text: str, origin: Origin, tags: Collection[str] = ()) -> None:
+    """Raise ConfigError on anything that could expand, run or leak when the text is loaded.
+
+    A text may have one of `tags`.
+    """
     documents = depth = values = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         documents += isinstance(event, yaml.DocumentStartEvent)
         values += isinstance(event, yaml.NodeEvent)
         depth += isinstance(event, yaml.CollectionStartEvent)
         depth -= isinstance(event, yaml.CollectionEndEvent)
-        fault, remedy = _unsafe(event)
+        fault, remedy = _unsafe(event, tags)
         if documents > 1:
             fault, remedy = "a second document", "keep one document in a file"
         elif depth > MAX_DEPTH:
@@ -155,10 +163,12 @@ def _refuse_unsafe(text: str, origin: Origin) -> None:
             raise ConfigError(f"{place}: {fault} is not allowed", remedy)
 
 
-def _unsafe(event: yaml.Event) -> tuple[str, str]:
+def _unsafe(event: yaml.Event, tags: Collection[str]) -> tuple[str, str]:
     """Return what is unsafe about one element of a YAML text, and the remedy, or blanks."""
     value = event.value if isinstance(event, yaml.ScalarEvent) else ""
     tag = getattr(event, "tag", None)
+    if isinstance(event, yaml.ScalarEvent) and tag in tags:
+        tag = None
     if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
         return "an anchor or alias", "write the value out, or use base: FILE"
     if tag or value == "<<":
@@ -223,6 +233,8 @@ def _key(node: yaml.Node, path: str, origin: Origin) -> Any:
 def _scalar(node: yaml.Node, origin: Origin, *, as_text: bool) -> Any:
     """Return a text, or the value of a plain word. Raises ConfigError on an infinite number."""
     written: str = node.value
+    if node.tag == FUNCTION:
+        return f"{FUNCTION} {written}"
     if not isinstance(node, yaml.ScalarNode) or node.style is not None:  # quoted
         return written
     if written in _NULLS:

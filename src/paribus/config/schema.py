@@ -246,7 +246,8 @@ class ArmConfig:
     """`gemma-3-270m` (packaged), a folder with safetensors, or a Hub id."""
     task: str = "wordproblems"
     """`gsm8k`; `gsm8k_swapped`, which trains on its test files and tests on train's;
-    `wordproblems`, which are generated; or a task file (`.yaml`): docs/tasks.md."""
+    `wordproblems`, which are generated; a task file (`.yaml`); or a task of the installed lm-eval,
+    by its name: docs/tasks.md."""
     revision: str | None = None
     """Commit or tag of the model on the Hub; null: its newest."""
     method: Literal["full", "lora", "none"] = "lora"

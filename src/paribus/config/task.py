@@ -28,6 +28,8 @@ GENERATED = "wordproblems"
 _STRICT = ConfigDict(extra="forbid", strict=True, defer_build=True)
 _SCORING = ("filter_list", "metric_list", "answer")
 """Keys that say how stored texts are read: no run changes with them."""
+_SHOWN = ("fewshot_split", "fewshot_config", "num_fewshot")
+"""Keys that choose solved examples, whose hash is part of a run's identity."""
 
 
 @dataclass(config=_STRICT, frozen=True, kw_only=True)
@@ -45,7 +47,7 @@ class Task:
     dataset_name: str | None = None
     """Its configuration."""
     dataset_kwargs: dict[str, Any] = field(default_factory=dict)
-    """`data_files` (split → files) and `revision`."""
+    """`data_files` (split → files) and `revision`; `trust_remote_code` says nothing any more."""
     training_split: str | None = None
     """What is trained on."""
     validation_split: str | None = None
@@ -53,8 +55,11 @@ class Task:
     test_split: str | None = None
     """What is tested on; without one, `data.test_size` training problems are held out."""
     fewshot_split: str | None = None
-    """`training_split`: solved examples are always drawn from it, and not trained on."""
-    num_fewshot: Literal[0, 1, 5] | None = None
+    """Where solved examples come from, neither trained nor tested on; null: training problems."""
+    fewshot_config: dict[str, Any] = field(default_factory=dict)
+    """`sampler`: `default`, drawn by the seed, or `first_n`, the first rows of the split;
+    `samples`: rows of solved examples, in place of a split."""
+    num_fewshot: int | None = None
     """The baseline's protocol, unless the experiment states one."""
     train: str | list[str] | None = None
     """Ours: files to train on: JSON lines, JSON, CSV, Parquet, packed or not; folders, globs."""
@@ -72,6 +77,8 @@ class Task:
     """Between prompt and target; null: as the layout of the rows has it, else a blank."""
     fewshot_delimiter: str = "\n\n"
     """Between solved examples."""
+    gen_prefix: str | None = None
+    """How an answer begins: stands behind a raw prompt, and is not written by the model."""
     output_type: Literal["generate_until", "multiple_choice"] = "generate_until"
     """Whether a text is written, or the likeliest of the choices is taken."""
     generation_kwargs: dict[str, Any] = field(default_factory=dict)
@@ -106,6 +113,11 @@ class Task:
         """Texts that end an answer."""
         until = self.generation_kwargs.get("until", [self.fewshot_delimiter])
         return (until,) if isinstance(until, str) else tuple(until)
+
+    @property
+    def samples(self) -> list[dict[str, Any]]:
+        """Rows of solved examples that the task states itself."""
+        return list(self.fewshot_config.get("samples", []))
 
     @property
     def generated(self) -> bool:
@@ -163,7 +175,7 @@ class Task:
 
         Values that are the default's are left out.
         """
-        unread = {"folder", "train", "test", "fewshot_split", "num_fewshot", *_SCORING}
+        unread = {"folder", "train", "test", *_SHOWN, *_SCORING}
         if self.measures_loss:
             unread.discard("metric_list")  # it says that no text is there to be read
         defaults = Task(task="")

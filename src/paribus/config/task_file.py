@@ -2,13 +2,15 @@
 
     read_task("gsm8k")                                # one of PRESETS
     read_task("/home/me/intent.yaml")                 # a file of one's own, or of lm-eval's
+    read_task("arc_easy")                             # a task of the installed lm-eval
 
 A YAML file of lm-eval's that uses the keys of `Task` loads as it is. A key that is not there is
 refused with its line, never ignored.
 """
 
+import os
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
@@ -16,9 +18,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from paribus.config.read import Origin, find_origin, read_file, shown_path
+from paribus.config.installed import alike, task_place, tasks_folder
+from paribus.config.read import FUNCTION, Origin, find_origin, read_file, shown_path
 from paribus.config.schema import ArmConfig
-from paribus.config.task import LIKELIHOOD, PRESETS, Task, task_from, worded
+from paribus.config.task import PRESETS, Task, task_from, worded
+from paribus.config.task_faults import LABELS, faults_of_task, faults_of_values
 from paribus.errors import ConfigError
 
 TASK_FILES = (".yaml", ".yml")
@@ -29,26 +33,6 @@ WRITE_ONE = "have both files written: paribus init"
 """How to come to a task file and an experiment file."""
 
 _SHOTS = {0: "zero_shot", 1: "one_shot", 5: "few_shot"}
-_GREEDY = {"do_sample": (False,), "temperature": (0, 0.0), "num_beams": (1,), "top_p": (1, 1.0)}
-"""Keys of `generation_kwargs` that say what is done anyway: greedy decoding."""
-_LABELS = ("metadata", "tag", "task_alias", "repeats", "should_decontaminate",
-           "doc_to_decontamination_query")  # fmt: skip
-"""Keys of lm-eval's that change neither a prompt nor a score here: overlaps are always counted."""
-UNSUPPORTED = {
-    "process_docs": "a task file runs no code; state what it does by `where` and the templates",
-    "group": "name each task of the group in a file of its own",
-    "process_results": 'state metric_list, or `metric: "python: ./score.py:function"`',
-    "custom_dataset": "give the rows as files: train: FILE, test: FILE",
-    "fewshot_config": "solved examples are drawn from the training problems by the seed",
-    "use_prompt": "write the prompt as doc_to_text",
-    "unsafe_code": "a task file runs no code",
-    "doc_to_image": "paribus asks in text alone",
-    "doc_to_audio": "paribus asks in text alone",
-    "class": "only tasks that are YAML alone can be read",
-}
-"""Keys of lm-eval's that are refused, and what to do instead."""
-
-_KEYS = tuple(f.name for f in fields(Task) if f.name != "folder")
 
 
 def is_task_file(name: str) -> bool:
@@ -57,21 +41,33 @@ def is_task_file(name: str) -> bool:
 
 
 def read_task(name: str) -> Task:
-    """Return the task called `name`: a preset, or the path of a file.
+    """Return the task called `name`: a preset, the path of a file, or a task of lm-eval's.
 
     Raises ConfigError, naming file and line: no such task, a key that is not supported, a value
     that does not fit.
     """
     if name in PRESETS:
         return _preset(name)
-    if not is_task_file(name):
-        raise ConfigError(
-            f"task={name!r} is neither a task that comes with paribus ({', '.join(PRESETS)}) nor "
-            "the path of a task file, which ends in .yaml",
-            f"name one of these, or {WRITE_ONE} --train FILE",
-        )
-    values, origins = _included(Path(name))
-    return _checked(values, origins, Path(name))
+    path = place_of(name)
+    values, origins = _included(path)
+    return _checked(values, origins, path)
+
+
+def place_of(name: str) -> Path:
+    """Return the file of the task `name`, which is none of PRESETS. Raises ConfigError."""
+    place = Path(name) if is_task_file(name) else task_place(name)
+    if place is not None:
+        return place
+    theirs = "a task of lm-eval, which is not installed"
+    remedy = f"name one of these, pip install 'paribus[lm-eval]', or {WRITE_ONE} --train FILE"
+    if tasks_folder() is not None:
+        theirs = "a task of the installed lm-eval"
+        remedy = f"name one of these{alike(name)}, or {WRITE_ONE} --train FILE"
+    raise ConfigError(
+        f"task={name!r} is neither a task that comes with paribus ({', '.join(PRESETS)}), nor the "
+        f"path of a task file, which ends in .yaml, nor {theirs}",
+        remedy,
+    )
 
 
 def task_of(config: ArmConfig) -> Task:
@@ -103,37 +99,60 @@ def _preset(name: str) -> Task:
 
 
 def _included(path: Path, chain: tuple[Path, ...] = ()) -> tuple[dict[Any, Any], dict[str, Origin]]:
-    """Return the values of a task file over those of the file that it includes."""
+    """Return the values of a task file over those of the files that it includes.
+
+    An include is a file, looked for from the file's own folder, or a task of lm-eval's. A function
+    that an included file names is looked for from there.
+    """
     if path.resolve() in chain:
         raise ConfigError(f"{shown_path(path)} includes itself", "remove one include of the cycle")
-    values, origins = read_file(path)
-    include = values.pop("include", None)
-    if include is None:
-        return values, origins
-    if not isinstance(include, str):
-        raise ConfigError(f"{origins['include']}: include must name a file", "name a YAML file")
-    below, places = _included(path.parent / include, (*chain, path.resolve()))
+    values, origins = read_file(path, functions=True)
+    includes = values.pop("include", None) or []
+    below: dict[Any, Any] = {}
+    places: dict[str, Origin] = {}
+    for include in includes if isinstance(includes, list) else [includes]:
+        if not isinstance(include, str):
+            raise ConfigError(f"{origins['include']}: include must name files", "name a YAML file")
+        file = _include_place(path.parent, include)
+        inner, inner_places = _included(file, (*chain, path.resolve()))
+        below |= _functions_from(inner, os.path.relpath(file.parent, path.parent))
+        places |= inner_places
     return below | values, places | origins
 
 
+def _include_place(folder: Path, include: str) -> Path:
+    path = folder / include
+    return path if path.is_file() else task_place(include) or path
+
+
+def _functions_from(value: Any, folder: str) -> Any:
+    """Return `value` with each function in it, at any depth, named from one folder higher."""
+    if isinstance(value, dict):
+        return {key: _functions_from(inner, folder) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_functions_from(inner, folder) for inner in value]
+    if folder != "." and isinstance(value, str) and value.startswith(f"{FUNCTION} "):
+        return f"{FUNCTION} {folder}/{value.removeprefix(f'{FUNCTION} ')}"
+    return value
+
+
 def _checked(values: dict[Any, Any], origins: Mapping[str, Origin], path: Path) -> Task:
-    faults = [*_key_faults(values), *_generation_faults(values.get("generation_kwargs"))]
-    given = {
-        key: value for key, value in values.items() if key not in _LABELS and value is not None
-    }
+    faults = faults_of_values(values)
+    given = {key: value for key, value in values.items() if key not in LABELS and value is not None}
     given.setdefault("task", path.stem)
     task = None
     if not faults:
         try:
             task = task_from({**given, "folder": str(path.absolute().parent)})
-            faults = [*_variant_faults(task), *_loss_faults(task), *_split_faults(task)]
+            faults = faults_of_task(task)
         except ValidationError as error:
             faults = [(_place(item["loc"]), worded(item)) for item in error.errors()]
     if faults or task is None:
         lines = [f"{_at(key, origins, path)}: {text}" for key, text in faults]
         raise ConfigError(
             "\n".join(lines),
-            "correct the lines above: docs/tasks.md describes every key of a task file",
+            "correct the lines above, or put other values over them in a file of your own that has "
+            "`include: FILE`; docs/tasks.md describes every key of a task file",
         )
     return task
 
@@ -147,91 +166,15 @@ def _place(location: tuple[int | str, ...]) -> str:
     return str(location[0]) if location else ""
 
 
-def _key_faults(values: Mapping[Any, Any]) -> list[tuple[str, str]]:
-    faults = []
-    for key in values:
-        if key in UNSUPPORTED:
-            faults.append((str(key), f"{key} is not supported: {UNSUPPORTED[key]}"))
-        elif key not in _KEYS and key not in _LABELS:
-            faults.append((str(key), f"{str(key)!r:.60} is not a key of a task file"))
-    if values.get("repeats", 1) != 1:
-        faults.append(("repeats", f"repeats={values['repeats']!r}: each problem is asked once"))
-    return faults
-
-
-def _generation_faults(stated: Any) -> list[tuple[str, str]]:
-    """Return what is wrong with `generation_kwargs`: decoding is greedy."""
-    faults = []
-    for key, value in stated.items() if isinstance(stated, dict) else ():
-        if key == "until":
-            texts = [value] if isinstance(value, str) else value
-            if not (isinstance(texts, list) and all(isinstance(t, str) and t for t in texts)):
-                faults.append(f"until={value!r:.60} must be texts that are not empty")
-        elif key == "max_gen_toks":
-            if type(value) is not int or not 1 <= value <= 1_000_000:
-                faults.append(f"max_gen_toks={value!r:.60} must be a whole number from 1")
-        elif key not in _GREEDY:
-            supported = ", ".join(("until", "max_gen_toks", *_GREEDY))
-            faults.append(f"generation_kwargs.{key} is not supported; supported: {supported}")
-        elif value not in _GREEDY[key]:
-            faults.append(f"{key}={value!r:.60}: decoding is greedy, the same for all arms")
-    return [("generation_kwargs", fault) for fault in faults]
-
-
-def _variant_faults(task: Task) -> list[tuple[str, str]]:
-    """Return what is wrong with each variant's values."""
-    faults = []
-    for name, values in task.variants.items():
-        unknown = [key for key in values if key not in _KEYS or key in ("task", "variants")]
-        if unknown:
-            faults.append(f"variant {name}: {unknown[0]!r:.60} is not a key that a variant has")
-            continue
-        try:
-            task_from({"task": task.task, **values})
-        except ValidationError as error:
-            faults += [f"variant {name}: {worded(item)}" for item in error.errors()]
-    return [("variants", fault) for fault in faults]
-
-
-def _loss_faults(task: Task) -> list[tuple[str, str]]:
-    if not any(item.get("metric") == LIKELIHOOD for item in task.metrics):
-        return []
-    if task.metrics == [{"metric": LIKELIHOOD}] and task.output_type == "generate_until":
-        return []
-    return [
-        (
-            "metric_list",
-            "metric likelihood: nothing is generated, so it has no options, stands alone in "
-            "metric_list, and is no metric of multiple choice",
-        )
-    ]
-
-
-def _split_faults(task: Task) -> list[tuple[str, str]]:
-    if task.fewshot_split not in (None, task.training_split):
-        return [
-            (
-                "fewshot_split",
-                f"fewshot_split={task.fewshot_split!r}: solved examples are training problems that "
-                f"are not trained on; set it to training_split={task.training_split!r}",
-            )
-        ]
-    if task.output_type != "multiple_choice":
-        return []
-    faults = []
-    if task.doc_to_choice is None:
-        faults.append(("output_type", "output_type=multiple_choice needs doc_to_choice"))
-    if any(item.get("metric") == "f1" for item in task.metrics):
-        faults.append(
-            (
-                "metric_list",
-                "f1 of multiple choice is one figure of all problems, not a score of each; list "
-                "acc: the report has the macro-F1 of its classes",
-            )
-        )
-    return faults
-
-
 def shots_of(task: Task) -> str | None:
-    """Return the protocol that `num_fewshot` means; None where it is not stated."""
+    """Return the protocol that `num_fewshot` means; None where it is not stated.
+
+    Raises ConfigError if there is no such protocol.
+    """
+    if task.num_fewshot not in (None, *_SHOTS):
+        raise ConfigError(
+            f"the task {task.task} says num_fewshot={task.num_fewshot}; paribus shows 0, 1 or 5 "
+            "solved examples",
+            f"state baseline: {{protocol: {' | '.join(_SHOTS.values())}}} in the experiment",
+        )
     return None if task.num_fewshot is None else _SHOTS[task.num_fewshot]

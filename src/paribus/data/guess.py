@@ -16,10 +16,11 @@ from string import ascii_uppercase
 from typing import Any
 
 from paribus.config.task import LIKELIHOOD, Task, stored_task
-from paribus.data.documents import Files, problems_in
+from paribus.data.documents import problems_in
 from paribus.data.gsm8k import with_number
 from paribus.data.layouts import Layout, layout_of
 from paribus.data.rows import Row
+from paribus.data.sources import Files
 from paribus.errors import DataError
 from paribus.records import Problem
 

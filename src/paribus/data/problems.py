@@ -7,6 +7,8 @@ The order is by a hash of (seed, question), so the draw is independent of file o
 and a smaller draw is a subset of a larger one; generated problems come in such an order already.
 What is held out for choosing and showing comes from the pool's end: it moves no training problem.
 All five shots are held out whatever the protocol, so that all protocols train on the same set.
+A task may say where its shots come from (`fewshot_split`, `fewshot_config`); these are then neither
+trained nor tested on.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,8 +18,9 @@ from paribus.config.schema import DataConfig
 from paribus.config.task import GENERATED, Task
 from paribus.config.task_file import read_task
 from paribus.data import wordproblems
-from paribus.data.documents import exists, problems_in, source_of
+from paribus.data.documents import problems_in
 from paribus.data.gsm8k import with_number
+from paribus.data.sources import exists, source_of
 from paribus.data.templates import render
 from paribus.errors import DataError
 from paribus.files import sha256_of_json
@@ -36,7 +39,8 @@ class ProblemSet:
         train: training problems, solutions in the arm's variant.
         test: test problems, solutions in `test_variant`.
         validation: problems that learning rates are chosen by, solutions in the arm's variant.
-        shots: the `FEW_SHOTS` solved examples; the first is the one-shot protocol's.
+        shots: the `FEW_SHOTS` solved examples, or fewer where the task has fewer; the first is
+            the one-shot protocol's.
         test_variant: the arm's variant, or the task's first where the tests have no other.
         layout: by which rows became text; "" where the task says how.
         train_duplicates: questions that occurred again in the training pool and were left out.
@@ -92,6 +96,10 @@ def load_problems(task: Task, data: DataConfig, seed: int) -> ProblemSet:
     """
     pools = _generated(task, data, seed) if task.generated else _read(task, data)
     distinct, distinct_tests = _distinct(pools.train), _distinct(pools.test)
+    train_duplicates = len(pools.train) - len(distinct)
+    test_duplicates = len(pools.test) - len(distinct_tests)
+    own_shots = _own_shots(task.of(data.variant), data, seed, distinct)
+    distinct, distinct_tests = _without(own_shots, distinct), _without(own_shots, distinct_tests)
     if not task.generated:
         distinct = _shuffled(distinct, derive(seed, "train"))
         distinct_tests = _shuffled(distinct_tests, derive(seed, "test"))
@@ -106,7 +114,7 @@ def load_problems(task: Task, data: DataConfig, seed: int) -> ProblemSet:
     test_ids = {problem.id for problem in tests}
     asked = {_asked(problem) for problem in tests}
     pool = [p for p in distinct if p.id not in test_ids and _asked(p) not in asked]
-    train, validation, shots = _divide(pool, data, len(distinct))
+    train, validation, shots = _divide(pool, data, len(distinct), own_shots)
     return ProblemSet(
         train=tuple(train),
         test=tuple(tests),
@@ -114,11 +122,24 @@ def load_problems(task: Task, data: DataConfig, seed: int) -> ProblemSet:
         shots=tuple(shots),
         test_variant=pools.written,
         layout=pools.layout,
-        train_duplicates=len(pools.train) - len(distinct),
-        test_duplicates=len(pools.test) - len(distinct_tests),
+        train_duplicates=train_duplicates,
+        test_duplicates=test_duplicates,
         overlap=0 if pools.held_out else len(distinct) - len(pool),
         read=tuple(pools.read),
     )
+
+
+def _own_shots(task: Task, data: DataConfig, seed: int, train: Sequence[Problem]) -> list[Problem]:
+    """Return the solved examples that the task states; none where they are drawn from `train`."""
+    in_order = task.fewshot_config.get("sampler") == "first_n"
+    if task.samples or task.fewshot_split not in (None, task.training_split):
+        read, _ = read_split(task, data, "fewshot")
+        distinct = _distinct(read)
+    elif in_order:
+        distinct = list(train)
+    else:
+        return []
+    return (distinct if in_order else _shuffled(distinct, derive(seed, "shots")))[:FEW_SHOTS]
 
 
 def _refuse_other_gold(tests: Sequence[Problem]) -> None:
@@ -211,7 +232,9 @@ def _check_ids(problems: Iterable[Problem]) -> None:
 def read_split(
     task: Task, data: DataConfig, split: str, group_by: str | None = None
 ) -> tuple[list[Problem], str]:
-    """Return the problems of a split, "train" or "test", in its order, and their rows' layout.
+    """Return the problems of a split, in its order, and their rows' layout.
+
+    A split is "train", "test" or "fewshot".
 
     `task` has the values of a variant (`Task.of`). Raises DataError, or NotHere where the Hub does
     not give them.
@@ -274,27 +297,34 @@ def _with_solutions(
 
 
 def _divide(
-    pool: list[Problem], data: DataConfig, read: int
+    pool: list[Problem], data: DataConfig, read: int, own_shots: list[Problem]
 ) -> tuple[list[Problem], list[Problem], list[Problem]]:
     """Return train, validation and shots. Raises DataError if the pool, of all `read`, is small."""
     size = 1 if data.train_size == "all" else data.train_size
-    needed = size + FEW_SHOTS + data.validation_size
+    reserved = 0 if own_shots else FEW_SHOTS
+    needed = size + reserved + data.validation_size
     if needed > len(pool):
         tests = f": {read - len(pool)} of {read} are test problems" if len(pool) < read else ""
         raise DataError(
             f"data.train_size: {needed} distinct problems are needed ({size} to train on, "
-            f"{FEW_SHOTS} as solved examples, {data.validation_size} for data.validation_size) "
+            f"{reserved} as solved examples, {data.validation_size} for data.validation_size) "
             f"and {len(pool)} are there{tests}",
             "lower data.train_size or data.validation_size, or give more training problems",
         )
-    first_shot, rest, further = pool[0], pool[1 : 1 - FEW_SHOTS], pool[1 - FEW_SHOTS :]
+    shots, rest = own_shots, pool
+    if not own_shots:
+        shots, rest = [pool[0], *reversed(pool[1 - FEW_SHOTS :])], pool[1 : 1 - FEW_SHOTS]
     end = len(rest) - data.validation_size
-    train = rest[: end if data.train_size == "all" else size]
-    return train, rest[end:], [first_shot, *reversed(further)]
+    return rest[: end if data.train_size == "all" else size], rest[end:], shots
 
 
 def _distinct(problems: Iterable[Problem]) -> list[Problem]:
     return list({problem.id: problem for problem in reversed(list(problems))}.values())[::-1]
+
+
+def _without(shown: Sequence[Problem], problems: Sequence[Problem]) -> list[Problem]:
+    ids = {problem.id for problem in shown}
+    return [problem for problem in problems if problem.id not in ids]
 
 
 def _shuffled(problems: list[Problem], seed: int) -> list[Problem]:

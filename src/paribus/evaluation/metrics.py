@@ -205,7 +205,12 @@ METRICS: dict[str, type[Scorer]] = {
 }
 """Metrics by their names in a task file, without the user's own."""
 
-NO_OPTIONS = {"aggregation": "mean", "higher_is_better": True, "hf_evaluate": False}
+NO_OPTIONS = {
+    "aggregation": "mean",
+    "higher_is_better": True,
+    "hf_evaluate": False,
+    "weight_by_size": True,
+}
 """Keys of lm-eval's that change no score of a text, with the one value that is supported."""
 
 

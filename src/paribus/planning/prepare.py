@@ -51,6 +51,7 @@ def prepare(config: ArmConfig, seed: int, *, trial: bool = False) -> Inputs:
     problems = load_problems(task, config.data, seed)
     if task.scores_numbers:
         check_gold(problems.read, style=_taught(config))
+    _check_formats(task, config)
     _check_generated(task, config)
     scorers = scorers_of(task)
     frame = frame_of(task.of(config.data.variant), delimiter_of(problems.layout))
@@ -86,6 +87,17 @@ def prepare(config: ArmConfig, seed: int, *, trial: bool = False) -> Inputs:
     check_vocabulary(inputs)
     check_lengths(inputs, config)
     return inputs
+
+
+def _check_formats(task: Task, config: ArmConfig) -> None:
+    """Raise ConfigError if a chat is asked of a task that says how an answer begins."""
+    chats = [protocol.name for protocol in protocols(config) if protocol.format == "chat"]
+    if chats and task.gen_prefix is not None:
+        raise ConfigError(
+            f"{chats[0]}: the task {task.task} says how an answer begins, gen_prefix="
+            f"{task.gen_prefix[:40]!r}, which has no place in a chat",
+            "use raw prompts, or leave gen_prefix out of the task",
+        )
 
 
 def _check_generated(task: Task, config: ArmConfig) -> None:

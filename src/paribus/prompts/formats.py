@@ -145,7 +145,7 @@ def _end_of_text(tokenizer: Any) -> int:
     return end
 
 
-_SHOWN: Final = {"zero_shot": slice(0), "one_shot": slice(1), "few_shot": slice(None)}
+_SHOWN: Final = {"zero_shot": 0, "one_shot": 1, "few_shot": 5}
 _CALCULATOR = "+calculator"
 
 
@@ -176,8 +176,18 @@ class Protocol:
         return f"{self.shots}/{self.format}{_CALCULATOR if self.calculator else ''}"
 
     def shown(self, shots: Sequence[Problem]) -> Sequence[Problem]:
-        """Return those of the reserved shots that it puts before the question."""
-        return shots[_SHOWN[self.shots]]
+        """Return those of the reserved shots that it puts before the question.
+
+        Raises PromptError if there are not as many.
+        """
+        count = _SHOWN[self.shots]
+        if len(shots) < count:
+            raise PromptError(
+                f"the protocol {self.name} shows {count} solved examples, and the task has "
+                f"{len(shots)}: fewshot_split or fewshot_config says which",
+                "set a protocol with fewer, or give more in the task file",
+            )
+        return shots[:count]
 
 
 def main_protocol(config: ArmConfig) -> Protocol:
