@@ -22,6 +22,7 @@ from paribus.config.schema import (
     TrainingConfig,
 )
 from paribus.config.spec import RunSpec
+from paribus.config.task import preset
 from paribus.files import read_json, write_json
 from paribus.planning.inputs import Inputs, PromptSet
 from paribus.planning.prepare import prepare
@@ -79,7 +80,7 @@ class Asked:
         return ArmConfig(
             model=self.model,
             method="full",
-            task="gsm8k" if gsm8k else "wordproblems",
+            task=preset("gsm8k" if gsm8k else "wordproblems"),
             data=data,
             prompt=PromptConfig(max_tokens=2048),
             training=self.training("full"),
@@ -188,7 +189,7 @@ def work_of(spec: RunSpec, asked: Asked, training: dict[str, TrainingConfig]) ->
     examples = [(list(example.ids), example.prompt_length) for example in inputs.examples]
     return Work(
         asked=replace(asked, model=str(inputs.source.path)),
-        source=spec.config.task,
+        source=spec.config.task.task,
         seed=spec.stream,
         examples=examples,
         batches=_plan(examples, spec.config.training, spec.stream) if training else [],

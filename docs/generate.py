@@ -44,9 +44,10 @@ def config_blocks() -> dict[str, str]:
 
 
 def task_key_blocks() -> dict[str, str]:
-    """Return the reference of every key of a task file; its folder is no key."""
+    """Return the reference of every key of a task file; its place is no key."""
     lines = _keys("", _classes(task)["Task"])
-    return {"keys": "\n".join(line for line in lines if not line.startswith("| `folder`"))}
+    place = ("| `folder`", "| `source`")
+    return {"keys": "\n".join(line for line in lines if not line.startswith(place))}
 
 
 def _classes(module: ModuleType) -> dict[str, ast.ClassDef]:
@@ -80,6 +81,7 @@ def _default(node: ast.expr | None) -> str:
     if node is None:
         return "required"
     text = ast.unparse(node).replace("field(default_factory=dict)", "{}")
+    text = text.replace("preset(GENERATED)", repr(task.GENERATED))
     return "see below" if text.startswith("field(") else f"`{text}`"
 
 

@@ -15,6 +15,7 @@ from pydantic import TypeAdapter
 
 from paribus.config.nested import nest
 from paribus.config.schema import ArmConfig, ExperimentConfig
+from paribus.config.task_file import read_task
 from paribus.models.shapes import Shape
 from paribus.planning.cost.memory import Estimate, Parts
 from paribus.planning.devices import Device
@@ -131,7 +132,7 @@ _ARM = {
 def arm(values: Values = {}) -> ArmConfig:  # noqa: B006  # read only
     """LoRA on Gemma 2B and GSM8K at a rate of LoRA's own, with these dotted keys changed."""
     text = json.dumps(nest({**_ARM, **values}))
-    return TypeAdapter(ArmConfig).validate_json(text)
+    return TypeAdapter(ArmConfig).validate_json(text, context=read_task)
 
 
 def facts(
@@ -159,7 +160,9 @@ def facts(
         arm="it",
         config=own,
         arms={"it": own, **{name: arm(each) for name, each in arms.items()}},
-        experiment=TypeAdapter(ExperimentConfig).validate_json(json.dumps(whole)),
+        experiment=TypeAdapter(ExperimentConfig).validate_json(
+            json.dumps(whole), context=read_task
+        ),
         comparisons=comparisons,
         shape=None if shape is None else replace(GEMMA_2B, **shape),
         tokens=None if tokens is None else replace(TOKENS, **tokens),

@@ -14,6 +14,7 @@ import yaml
 from paribus.config.load import load
 from paribus.config.schema import ArmConfig, DataConfig, EvaluationConfig, PromptConfig
 from paribus.config.schema import ProtocolName as Names
+from paribus.config.task_file import read_task
 from paribus.design.matrix import expand
 from paribus.errors import ConfigError, DamagedError, PromptError, StoreError
 from paribus.planning.prepare import prepare
@@ -94,7 +95,7 @@ def test_the_layout_says_what_stands_before_an_answer(
     rows = [{key: text.format(n) for key, text in row.items()} for n in range(20)]
     (tmp_path / "train.jsonl").write_text("\n".join(map(json.dumps, rows)))
     (tmp_path / "own.yaml").write_text(f"train: train.jsonl\n{stated}\n")
-    inputs = prepare(replace(arm(tiny), task=str(tmp_path / "own.yaml")), 0)
+    inputs = prepare(replace(arm(tiny), task=read_task(str(tmp_path / "own.yaml"))), 0)
     for asked, gold in zip(inputs.prompt_sets[0].prompts, inputs.gold, strict=True):
         written = tokenizer.decode(gold.ids[gold.prompt_length : -1])
         assert written == between + asked.problem.solution.strip()

@@ -8,6 +8,7 @@ import torch
 
 from paribus.config.schema import ArmConfig, DataConfig, EvaluationConfig, TrainingConfig
 from paribus.config.spec import RunSpec
+from paribus.config.task import preset
 from paribus.models.fast.layers import load_adapter
 from paribus.models.load import for_inference, load_model
 from paribus.models.source import ModelSource, find_model
@@ -36,7 +37,7 @@ def test_32_examples_of_gsm8k(method, rate, tmp_path, monkeypatch):
         pytest.skip(f"GSM8K is not at {GSM8K}: the real data were NOT tested")
     config = ArmConfig(
         method=method,
-        task="gsm8k",
+        task=preset("gsm8k"),
         data=DataConfig(path=str(GSM8K), train_size=32, test_size=4),
         training=TrainingConfig(
             epochs=2, batch_size=8, micro_batch=8, learning_rate=rate, save_weights=True

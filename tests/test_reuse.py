@@ -17,6 +17,7 @@ from paribus.config.schema import (
     TrainingConfig,
 )
 from paribus.config.spec import RunSpec
+from paribus.config.task_file import read_task
 from paribus.errors import StoreError
 from paribus.files import read_json, sha256_of_file
 from paribus.planning.prepare import prepare
@@ -182,7 +183,9 @@ def own(tiny: Path, folder: Path, rows: list[dict[str, Any]]) -> RunSpec:
     (folder / "own.yaml").write_text(TASK)
     spec = baseline(tiny, "zero_shot/raw", ())
     data = replace(spec.config.data, train_size=1, test_size=4)
-    return replace(spec, config=replace(spec.config, task=str(folder / "own.yaml"), data=data))
+    return replace(
+        spec, config=replace(spec.config, task=read_task(str(folder / "own.yaml")), data=data)
+    )
 
 
 @pytest.mark.parametrize("changes", [{"golds": ["a", "c"]}, {}], ids=["golds", "same"])

@@ -20,6 +20,8 @@ from paribus.config.schema import (
     TrainingConfig,
 )
 from paribus.config.spec import RunSpec, differences
+from paribus.config.task import preset
+from paribus.config.task_file import read_task
 from paribus.design.matrix import expand
 from paribus.errors import ConfigError
 
@@ -82,7 +84,7 @@ def test_an_arm_takes_only_arm_keys_from_its_base(
 def test_values_that_an_arm_could_not_act_on(values: dict[str, Any], problem: str) -> None:
     origins = dict.fromkeys(ARM_DEFAULTS, Origin("default"))
     origins |= {key: Origin("file", Path("x.yaml"), line) for line, key in enumerate(values, 1)}
-    config, problems = build_arm(values, origins, "a")
+    config, problems = build_arm(values, origins, "a", read_task)
     assert config is None
     assert len(problems) == 1
     assert problems[0].startswith(problem)
@@ -100,7 +102,7 @@ def test_values_that_an_arm_could_not_act_on(values: dict[str, Any], problem: st
     ],
 )
 def test_values_that_fit(values: dict[str, Any]) -> None:
-    config, problems = build_arm(values, {}, "a")
+    config, problems = build_arm(values, {}, "a", read_task)
     assert (config is not None, problems) == (True, [])
 
 
@@ -135,7 +137,7 @@ def test_identity_leaves_out_what_the_run_never_reads() -> None:
     assert spec(none).identity()["training"] == {"precision": "auto"}
     bf16 = replace(none, training=TrainingConfig(precision="bf16"))
     assert "training" not in spec(bf16).identity()
-    gsm8k = spec(replace(lora, task="gsm8k")).identity()["data"]
+    gsm8k = spec(replace(lora, task=preset("gsm8k"))).identity()["data"]
     sizes = {"train_size", "test_size", "validation_size"}
     assert gsm8k.keys() == {"source", "revision", "variant", "group_by", *sizes}
     fixed = replace(lora, data=DataConfig(train_size=9), training=TrainingConfig(target_tokens=9))
@@ -213,7 +215,7 @@ def test_a_model_folder_is_known_by_its_name(tmp_path: Path) -> None:
 configs = st.builds(
     ArmConfig,
     method=st.sampled_from(["full", "lora", "none"]),
-    task=st.sampled_from(["gsm8k", "wordproblems"]),
+    task=st.sampled_from([preset("gsm8k"), preset("wordproblems")]),
     lora=st.builds(LoraConfig, r=st.integers(1, 3)),
     training=st.builds(TrainingConfig, learning_rate=st.sampled_from([1e-5, 1e-4])),
 )

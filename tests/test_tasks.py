@@ -214,7 +214,7 @@ def test_an_experiment_takes_what_its_task_says_of_it(tmp_path):
     baseline, tuned = arms(tmp_path, "task: own.yaml\ndata: {test_size: 4}\n")
     assert baseline.config.evaluation.protocol == "few_shot"
     assert tuned.config.evaluation.max_new_tokens == 9
-    assert tuned.config.task == str(tmp_path / "own.yaml")
+    assert tuned.config.task.source == str(tmp_path / "own.yaml")
     assert str(tuned.origins["evaluation.max_new_tokens"]).endswith("own.yaml")
     _, stated = arms(
         tmp_path, "task: own.yaml\n", "evaluation.max_new_tokens=5", "data.test_size=4"
@@ -226,12 +226,27 @@ def test_an_experiment_takes_what_its_task_says_of_it(tmp_path):
     arms(tmp_path, "task: own.yaml\nbaseline: null\n")
 
 
+def test_what_a_task_file_says_is_fixed_when_the_experiment_is_loaded(tmp_path):
+    (tmp_path / "own.yaml").write_text(OWN)
+    (tmp_path / "x.yaml").write_text("task: own.yaml\ndata: {test_size: 4}\nlora.r: 4\n")
+    loaded = load(tmp_path / "x.yaml")
+    before = [run.fingerprint for run in expand(loaded).runs]
+    (tmp_path / "own.yaml").write_text(OWN + "description: Be brief.\n")
+    design = expand(loaded)
+    assert [run.fingerprint for run in design.runs] == before
+    assert {task_of(arm.config).description for arm in design.arms} == {""}
+    later = expand(load(tmp_path / "x.yaml"))
+    assert not {run.fingerprint for run in later.runs} & set(before)
+
+
 def test_under_another_template_problems_stay_the_same(tmp_path):
     (tmp_path / "train.csv").write_text(
         "text,label\n" + "".join(f"message {n},{'ab'[n % 2]}\n" for n in range(20))
     )
     (tmp_path / "own.yaml").write_text(OWN)
-    plain = ArmConfig(task=str(tmp_path / "own.yaml"), data=DataConfig(train_size=4, test_size=4))
+    plain = ArmConfig(
+        task=read_task(str(tmp_path / "own.yaml")), data=DataConfig(train_size=4, test_size=4)
+    )
     framed = replace(plain, prompt=PromptConfig(template="Sort this: {{text}}\nAs:"))
     one, other = (load_problems(task_of(arm), arm.data, 0) for arm in (plain, framed))
     assert [p.id for p in one.test] == [p.id for p in other.test]
@@ -243,7 +258,7 @@ def test_a_template_that_a_chat_does_not_show_is_refused(tmp_path):
     (tmp_path / "own.yaml").write_text(OWN + "question: text\n")
     prompt = PromptConfig(template="Sort this: {{text}}", format="chat")
     with pytest.raises(ConfigError, match="has no effect with prompt.format=chat"):
-        task_of(ArmConfig(task=str(tmp_path / "own.yaml"), prompt=prompt))
+        task_of(ArmConfig(task=read_task(str(tmp_path / "own.yaml")), prompt=prompt))
 
 
 def test_tasks_are_a_factor_and_each_has_its_baseline(tmp_path):

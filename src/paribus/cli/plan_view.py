@@ -10,7 +10,7 @@
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 from rich.console import Console
 from rich.markup import escape
@@ -22,6 +22,7 @@ from paribus.cli.plan_memory import probed, show_memory
 from paribus.cli.warnings import violation_lines
 from paribus.config.load import Loaded
 from paribus.config.nested import flatten
+from paribus.config.schema import values_of
 from paribus.design.matrix import Design
 from paribus.errors import UserError
 from paribus.planning.devices import GB
@@ -119,10 +120,10 @@ def origins_table(loaded: Loaded, design: Design) -> Table:
     table.add_column("key", no_wrap=True)  # it is looked for by name
     table.add_column("value", overflow="fold")
     table.add_column("from", overflow="fold")
-    for key, value in flatten(asdict(loaded.config)).items():
+    for key, value in flatten(values_of(loaded.config)).items():
         table.add_row(key, escape(json.dumps(value)), escape(str(loaded.origins.get(key, ""))))
     for arm in design.arms:
-        for key, value in flatten(asdict(arm.config)).items():
+        for key, value in flatten(values_of(arm.config)).items():
             origin = arm.origins.get(key)
             if origin is not None and str(origin) != str(loaded.origins.get(key)):
                 table.add_row(f"{arm.name}: {key}", escape(json.dumps(value)), escape(str(origin)))

@@ -1,6 +1,7 @@
 """Check an experiment against the schema: report every problem at once, each on one line.
 
-    config, problems = check_experiment({"name": "x", "training": {"epochs": 0}}, origins)
+    config, problems = check_experiment(
+        {"name": "x", "training": {"epochs": 0}}, origins, read_task)
     # config is None
     # problems is ["x.yaml:3: training.epochs must be a number > 0 and ≤ 1,000,000, got 0"]
 
@@ -14,8 +15,7 @@ alone and wrong together are found here, among them those of a sequential design
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -25,10 +25,10 @@ from pydantic import TypeAdapter, ValidationError
 from paribus.config.keys import SCHEMA, explain_fault, shown_key, unknown_key
 from paribus.config.nested import flatten, nest
 from paribus.config.read import Origin, find_origin
-from paribus.config.schema import ArmConfig, ExperimentConfig
+from paribus.config.schema import ArmConfig, ExperimentConfig, values_of
 from paribus.config.spec import SCORING
-from paribus.config.task import GENERATED
-from paribus.config.task_file import is_task_file, read_task
+from paribus.config.task import GENERATED, Task
+from paribus.config.task_file import is_task_file
 from paribus.errors import ConfigError
 from paribus.files import path_fault
 
@@ -87,10 +87,11 @@ def _is_count(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+_Read = Callable[[str], Task]
 _ARM: TypeAdapter[ArmConfig] = TypeAdapter(ArmConfig)
 _EXPERIMENT: TypeAdapter[ExperimentConfig] = TypeAdapter(ExperimentConfig)
 
-ARM_DEFAULTS: dict[str, Any] = flatten(asdict(ArmConfig()))
+ARM_DEFAULTS: dict[str, Any] = flatten(values_of(ArmConfig()))
 """Every key of an arm, by dotted name, with its default."""
 ARM_SECTIONS = frozenset(key.partition(".")[0] for key in ARM_DEFAULTS if "." in key)
 """`data`, `prompt`, ...: names that hold keys, and no value of their own."""
@@ -130,29 +131,33 @@ def _is_path(key: str, value: str) -> bool:
 
 
 def check_experiment(
-    values: Mapping[str, Any], origins: Mapping[str, Origin]
+    values: Mapping[str, Any], origins: Mapping[str, Origin], read: _Read
 ) -> tuple[ExperimentConfig | None, list[str]]:
-    """Return the config, or None, and all problems of `values` (nested), by file and line."""
-    config, found = _validated(_EXPERIMENT, values)
+    """Return the config, or None, and all problems of `values` (nested), by file and line.
+
+    `read` returns the task of a name, and raises ConfigError.
+    """
+    config, found = _validated(_EXPERIMENT, values, read)
     shared = flatten({key: value for key, value in values.items() if key in ARM_FIELDS})
     lines = [f"{find_origin(key, origins)}: {text}" for key, text in found.items()]
     lines += _cross_problems(shared, found, origins)
     lines += _path_problems(flatten(values), origins)
-    lines += _override_problems(values, origins)
+    lines += _override_problems(values, origins, read)
     lines += [] if found.keys() & {"budget", "looks", "seeds"} else look_problems(values, origins)
     return None if lines else config, lines
 
 
 def build_arm(
-    flat: Mapping[str, Any], origins: Mapping[str, Origin], name: str
+    flat: Mapping[str, Any], origins: Mapping[str, Origin], name: str, read: _Read
 ) -> tuple[ArmConfig | None, list[str]]:
     """Return the config of the arm `name`, or None, and all problems of its dotted values."""
     resolved = absolute_paths(flat, origins)
-    config, found = _validated(_ARM, nest(resolved))
+    config, found = _validated(_ARM, nest(resolved), read)
     lines = [f"{find_origin(key, origins)}: arm {name}: {text}" for key, text in found.items()]
     lines += _cross_problems(flat, found, origins, f"arm {name}: ")
     lines += _path_problems(resolved, origins, f"arm {name}: ")
     lines += _idle_problems(resolved, found, origins, f"arm {name}: ")
+    lines += _variant_problems(config, origins, f"arm {name}: ") if config else []
     return None if lines else config, lines
 
 
@@ -241,7 +246,6 @@ def _idle_problems(
             f"{find_origin('data.group_by', origins)}: {arm}data.group_by names a key of a file, "
             f"and task={GENERATED!r} reads none; set data.group_by=null"
         )
-    lines += _task_problems(value, origins, arm)
     lines += _validation_problems(value, origins, arm)
     if value.get("quantization") is not None and value.get("evaluation.engine") == "vllm":
         lines.append(
@@ -283,29 +287,24 @@ def _validation_problems(
     ]
 
 
-def _task_problems(value: Mapping[str, Any], origins: Mapping[str, Origin], arm: str) -> list[str]:
-    """Return what is wrong with the task, which may be a file, and with the variant asked of it."""
-    name, variant = value.get("task"), value.get("data.variant")
-    if name is None or variant is None:
-        return []
+def _variant_problems(config: ArmConfig, origins: Mapping[str, Origin], arm: str) -> list[str]:
+    """Return what is wrong with the variant that is asked of the task."""
     try:
-        task = read_task(name)
-    except ConfigError as error:
-        return [f"{find_origin('task', origins)}: {arm}{error.message}; {error.remedy}"]
-    try:
-        task.of(variant)
+        config.task.of(config.data.variant)
     except ConfigError as error:
         return [f"{find_origin('data.variant', origins)}: {arm}{error.message}; {error.remedy}"]
     return []
 
 
-def _override_problems(values: Mapping[str, Any], origins: Mapping[str, Origin]) -> list[str]:
+def _override_problems(
+    values: Mapping[str, Any], origins: Mapping[str, Origin], read: _Read
+) -> list[str]:
     """Return the problems of each single value in `matrix` and `arms`."""
     lines = []
     for place, key, value in _overrides(values):
-        text = _override_problem(key, value)
+        at = find_origin(f"{place}.{key}", origins)
+        text = _override_problem(key, absolute_paths({key: value}, {key: at})[key], read)
         if text:
-            at = find_origin(f"{place}.{key}", origins)
             lines.append(f"{at}: {place}: {text}")
     return lines
 
@@ -324,7 +323,7 @@ def _overrides(values: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
             yield f"arms.{name}", key, value
 
 
-def _override_problem(key: str, value: Any) -> str:
+def _override_problem(key: str, value: Any, read: _Read) -> str:
     """Return what is wrong with setting one key of an arm, or ""."""
     if value is ...:
         return f"{shown_key(key)} has no values; list some, or leave the factor out"
@@ -335,18 +334,26 @@ def _override_problem(key: str, value: Any) -> str:
         if key in SCHEMA:
             return f"{key} belongs to the whole experiment, not to an arm; state it at the top"
         return unknown_key(key, list(ARM_DEFAULTS))
-    _, faults = _validated(_ARM, nest({key: value}))
+    _, faults = _validated(_ARM, nest({key: value}), read)
     return next(iter(faults.values()), "")
 
 
-def _validated(adapter: TypeAdapter[Any], values: Mapping[str, Any]) -> tuple[Any, dict[str, str]]:
+def _validated(
+    adapter: TypeAdapter[Any], values: Mapping[str, Any], read: _Read
+) -> tuple[Any, dict[str, str]]:
     """Return the config, or None and by dotted key what is wrong with its value."""
     try:
         # JSON mode is strict on scalars, yet takes a list for a tuple and 1 for 1.0.
-        return adapter.validate_json(json.dumps(values)), {}
+        return adapter.validate_json(json.dumps(values), context=read), {}
     except ValidationError as error:
         problems: dict[str, str] = {}
         for item in error.errors(include_url=False, include_input=False):
-            key, text = explain_fault([str(part) for part in item["loc"]], item["type"], values)
+            parts = [str(part) for part in item["loc"]]
+            told = item["type"] == "task"  # by `read`
+            key, text = (
+                (".".join(parts), item["msg"])
+                if told
+                else explain_fault(parts, item["type"], values)
+            )
             problems.setdefault(key, text)
         return None, problems

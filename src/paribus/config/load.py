@@ -18,9 +18,10 @@ refuses unsafe YAML.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,8 @@ from paribus.config.check import (
 from paribus.config.keys import shown_key
 from paribus.config.nested import flatten, nest
 from paribus.config.read import Origin, find_origin, read_file, read_item, shown_path
-from paribus.config.schema import ExperimentConfig
-from paribus.config.task import PRESETS
+from paribus.config.schema import ExperimentConfig, values_of
+from paribus.config.task import PRESETS, Task
 from paribus.config.task_file import DATA_FILES, WRITE_ONE, place_of, read_task, shots_of
 from paribus.errors import ConfigError
 from paribus.files import path_fault
@@ -62,6 +63,7 @@ class Loaded:
         origins: dotted key → where its value was set, for every key of `config`.
         path: the experiment file; for an experiment that was only typed, `NAME.yaml`.
         overrides: the items of the command line.
+        read_task: `task_file.read_task`, which reads each file once: all arms have the same task.
     """
 
     config: ExperimentConfig
@@ -69,6 +71,7 @@ class Loaded:
     origins: dict[str, Origin]
     path: Path
     overrides: tuple[str, ...]
+    read_task: Callable[[str], Task]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +114,11 @@ def _settled(path: Path, layers: Sequence[_Layer], dotlist: Sequence[str]) -> Lo
     with_paths = {*ARM_FIELDS, "labels"}
     shared = flatten({key: value for key, value in values.items() if key in with_paths})
     values |= nest(absolute_paths(shared, origins))
-    _take_from_task(values, origins)
+    read = cache(read_task)
+    _take_from_task(values, origins, read)
     _refuse_secrets(values, origins)
     settle_looks(values, origins)
-    config, problems = check_experiment(values, origins)
+    config, problems = check_experiment(values, origins, read)
     if config is None:
         remedy = "fix each line above; docs/config.md describes every key"
         if any(str(key).startswith("doc_to_") for key in values):
@@ -128,16 +132,19 @@ def _settled(path: Path, layers: Sequence[_Layer], dotlist: Sequence[str]) -> Lo
         origins=_origins(config, values, origins),
         path=path,
         overrides=tuple(dotlist),
+        read_task=read,
     )
 
 
-def _take_from_task(values: dict[str, Any], origins: dict[str, Origin]) -> None:
+def _take_from_task(
+    values: dict[str, Any], origins: dict[str, Origin], read: Callable[[str], Task]
+) -> None:
     """Add, in place, what a task file says of the experiment where that says nothing itself."""
     name = values.get("task")
     if not isinstance(name, str) or name in PRESETS:
         return
     try:
-        task = read_task(name)
+        task = read(name)
     except ConfigError:
         return  # told with the other faults
     origin = Origin("file", place_of(name))
@@ -173,7 +180,7 @@ def _origins(
     """Return the origin of every leaf of the resolved config."""
     design = {key: values.get(key, {}) for key in _DESIGN}
     result = {}
-    for key in flatten(asdict(config) | design):
+    for key in flatten(values_of(config) | design):
         # A list that picked from a mapping stands above the keys that it kept.
         inside = key.startswith(("matrix.", "arms."))
         result[key] = find_origin(key, found) if inside else found.get(key, Origin("default"))

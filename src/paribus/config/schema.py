@@ -8,9 +8,20 @@ from collections.abc import Collection
 from dataclasses import field
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import (
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    TypeAdapter,
+    ValidationInfo,
+    WithJsonSchema,
+)
 from pydantic.dataclasses import dataclass
+from pydantic_core import PydanticCustomError
 
+from paribus.config.task import GENERATED, Task, preset
+from paribus.errors import ConfigError
 from paribus.records import AnswerStyle
 
 _STRICT = ConfigDict(extra="forbid", strict=True, defer_build=True)
@@ -45,6 +56,30 @@ Moment = (
 )
 """When the model is measured while it trains."""
 Rates = tuple[LearningRate, ...]
+
+
+def _named(value: Any, info: ValidationInfo) -> Task:
+    """Return the task that a file names, read by the context: `read_task`, once for each name."""
+    if isinstance(value, Task):
+        return value
+    if not isinstance(value, str) or info.context is None:
+        raise PydanticCustomError("string_type", "is not a Task")
+    try:
+        task: Task = info.context(value)
+    except ConfigError as error:
+        text = {"text": f"{error.message}; {error.remedy}"}
+        raise PydanticCustomError("task", "{text}", text) from error
+    return task
+
+
+NamedTask = Annotated[
+    Task,
+    PlainValidator(_named),
+    PlainSerializer(lambda task: task.source),
+    WithJsonSchema({"type": "string"}),
+]
+"""A task, which a file states by its name. It is read once: what is done later to its file reaches
+no run."""
 DEFAULT_RATES = {"full": 2e-5, "lora": 2e-4}
 """Peak learning rate by method, where none is stated."""
 
@@ -244,7 +279,7 @@ class ArmConfig:
 
     model: str = "gemma-3-270m"
     """`gemma-3-270m` (packaged), a folder with safetensors, or a Hub id."""
-    task: str = "wordproblems"
+    task: NamedTask = preset(GENERATED)
     """`gsm8k`; `gsm8k_swapped`, which trains on its test files and tests on train's;
     `wordproblems`, which are generated; a task file (`.yaml`); or a task of the installed lm-eval,
     by its name: docs/tasks.md."""
@@ -351,3 +386,9 @@ class ExperimentConfig(ArmConfig):
     """Numbers of seeds at which `run` looks, up to `budget`; null: half the budget, and all."""
     seed: Annotated[int, Field(ge=0, le=2**53)] = 0
     """Root of every random stream: data, order, initialisation, dropout."""
+
+
+def values_of(config: ArmConfig) -> dict[str, Any]:
+    """Return every key with its value, nested: a task by its name."""
+    values: dict[str, Any] = TypeAdapter(type(config)).dump_python(config)
+    return values

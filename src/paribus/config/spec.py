@@ -13,14 +13,12 @@ counts by its name alone, as it may move: the store keeps its content's hash bes
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from paribus.config.nested import flatten
-from paribus.config.schema import ArmConfig, TrainingConfig
-from paribus.config.task import GENERATED
-from paribus.config.task_file import read_task
+from paribus.config.schema import ArmConfig, TrainingConfig, values_of
 from paribus.files import sha256_of_json
 from paribus.seeds import derive
 
@@ -108,13 +106,14 @@ class RunSpec:
         Kept although it looks like execution: batch sizes and `data.variant` of a baseline,
         because they change numerics, or the solved example in its prompt.
         """
-        values: dict[str, Any] = json.loads(json.dumps(asdict(self.config), sort_keys=True))
+        values: dict[str, Any] = json.loads(json.dumps(values_of(self.config), sort_keys=True))
         for key in _unread(self.config, trial=self.trial):
             section, _, name = key.rpartition(".")
             del (values[section] if section else values)[name]
         if Path(self.config.model).is_absolute():
             values["model"] = Path(self.config.model).name
-        task = read_task(values.pop("task"))
+        task = self.config.task
+        del values["task"]
         if task.preset:  # as before tasks could be anything but these
             values["data"] = dict(sorted({**values["data"], "source": task.task}.items()))
         else:
@@ -150,7 +149,7 @@ def _unread(config: ArmConfig, *, trial: bool) -> list[str]:
         keys.append("evaluation.engine")
     if config.data.train_size != "all" and not trial and not config.is_validated:
         keys.append("data.validation_size")
-    if config.task == GENERATED:
+    if config.task.generated:
         keys += ["data.revision", "data.group_by"]
     else:
         keys.extend(_GENERATED_ONLY)

@@ -11,8 +11,11 @@ these are ours: `train`, `test`, `question`, `id`, `group_by`, `where`, `answer`
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, field, replace
+from functools import cache
+from importlib.resources import files
 from typing import Any, Literal
 
+import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
@@ -107,6 +110,8 @@ class Task:
     The first says what is asked in tests."""
     folder: str = ""
     """Where its file lies; `train`, `test` and functions are looked for from there."""
+    source: str = field(default="", compare=False)
+    """What an experiment's `task` says: a preset's name, or the path of its file."""
 
     @property
     def until(self) -> tuple[str, ...]:
@@ -175,7 +180,7 @@ class Task:
 
         Values that are the default's are left out.
         """
-        unread = {"folder", "train", "test", *_SHOWN, *_SCORING}
+        unread = {"folder", "source", "train", "test", *_SHOWN, *_SCORING}
         if self.measures_loss:
             unread.discard("metric_list")  # it says that no text is there to be read
         defaults = Task(task="")
@@ -192,7 +197,11 @@ class Task:
     def record(self) -> dict[str, Any]:
         """Return every value that is not the default's, for `stored_task`."""
         defaults = asdict(Task(task=""))
-        return {name: value for name, value in asdict(self).items() if value != defaults[name]}
+        return {
+            name: value
+            for name, value in asdict(self).items()
+            if name != "source" and value != defaults[name]
+        }
 
 
 _TASK: TypeAdapter[Task] = TypeAdapter(Task)
@@ -202,6 +211,13 @@ def task_from(values: Mapping[Any, Any]) -> Task:
     """Return the task of these values. Raises pydantic's ValidationError."""
     # JSON mode is strict on scalars, yet takes a mapping for a dataclass.
     return _TASK.validate_json(json.dumps(values))
+
+
+@cache
+def preset(name: str) -> Task:
+    """Return the task of that name that comes with paribus, one of PRESETS."""
+    text = (files("paribus.config") / "tasks" / f"{name}.yaml").read_text("utf-8")
+    return task_from({**yaml.safe_load(text), "source": name})
 
 
 def stored_task(record: Mapping[str, Any]) -> Task:

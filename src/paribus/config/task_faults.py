@@ -37,7 +37,7 @@ UNSUPPORTED = {
 
 _NAMED = re.compile(rf'"{FUNCTION} ([^"]*)"')
 """A value that names a function, in JSON."""
-_KEYS = tuple(f.name for f in fields(Task) if f.name != "folder")
+_KEYS = tuple(f.name for f in fields(Task) if f.name not in ("folder", "source"))
 
 
 def faults_of_values(values: Mapping[Any, Any]) -> list[Fault]:

@@ -11,8 +11,6 @@ refused with its line, never ignored.
 import os
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import lru_cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +19,7 @@ from pydantic import ValidationError
 from paribus.config.installed import alike, task_place, tasks_folder
 from paribus.config.read import FUNCTION, Origin, find_origin, read_file, shown_path
 from paribus.config.schema import ArmConfig
-from paribus.config.task import PRESETS, Task, task_from, worded
+from paribus.config.task import PRESETS, Task, preset, task_from, worded
 from paribus.config.task_faults import LABELS, faults_of_task, faults_of_values
 from paribus.errors import ConfigError
 
@@ -47,10 +45,10 @@ def read_task(name: str) -> Task:
     that does not fit.
     """
     if name in PRESETS:
-        return _preset(name)
+        return preset(name)
     path = place_of(name)
     values, origins = _included(path)
-    return _checked(values, origins, path)
+    return replace(_checked(values, origins, path), source=name)
 
 
 def place_of(name: str) -> Path:
@@ -71,12 +69,12 @@ def place_of(name: str) -> Path:
 
 
 def task_of(config: ArmConfig) -> Task:
-    """Return the task of an arm, its prompt as the experiment has it. Raises ConfigError.
+    """Return the task of an arm, its prompt as the experiment has it. Reads no file.
 
     A problem stays the same one under another template: where its prompt identifies it, the task's
-    own does.
+    own does. Raises ConfigError if `prompt.template` could have no effect.
     """
-    task, prompt = read_task(config.task), config.prompt
+    task, prompt = config.task, config.prompt
     if prompt.system is not None:
         task = replace(task, system=prompt.system)
     if prompt.template is None:
@@ -89,13 +87,6 @@ def task_of(config: ArmConfig) -> Task:
         )
     own = task.doc_to_text if task.question is None else None
     return replace(task, doc_to_text=prompt.template, id=task.id or own)
-
-
-@lru_cache
-def _preset(name: str) -> Task:
-    path = Path(str(files("paribus.config") / "tasks" / f"{name}.yaml"))
-    values, _ = read_file(path)
-    return task_from(values)
 
 
 def _included(path: Path, chain: tuple[Path, ...] = ()) -> tuple[dict[Any, Any], dict[str, Origin]]:

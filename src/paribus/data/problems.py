@@ -15,8 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from paribus.config.schema import DataConfig
-from paribus.config.task import GENERATED, Task
-from paribus.config.task_file import read_task
+from paribus.config.task import GENERATED, Task, preset
 from paribus.data import wordproblems
 from paribus.data.documents import problems_in
 from paribus.data.gsm8k import with_number
@@ -266,7 +265,7 @@ def _generated(task: Task, data: DataConfig, seed: int) -> _Pools:
         steps=(data.min_steps, data.max_steps),
         max_number=data.max_number,
     )
-    if task.doc_to_text != read_task(GENERATED).doc_to_text:
+    if task.doc_to_text != preset(GENERATED).doc_to_text:
         train, test = _framed(train, task), _framed(test, task)
     # What lies behind the training problems is turned round, so that the shots, at the very end,
     # are the same for every number of validation problems.

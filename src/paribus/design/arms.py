@@ -84,7 +84,7 @@ _Kind: TypeAlias = tuple[str, str | None, str, str]
 
 def _kind(arm: Arm) -> _Kind:
     """Return what an arm shares with its baseline alone."""
-    return arm.config.model, arm.config.revision, arm.config.prompt.format, arm.config.task
+    return arm.config.model, arm.config.revision, arm.config.prompt.format, arm.config.task.source
 
 
 def set_by_method(

@@ -239,7 +239,7 @@ def _build(drafts: Sequence[_Draft], loaded: Loaded) -> list[Arm]:
         if by_default and method in DEFAULT_RATES:
             values[_RATE] = DEFAULT_RATES[method]
             places[_RATE] = _BY_METHOD[method]
-        config, faults = build_arm(values, places, draft.name)
+        config, faults = build_arm(values, places, draft.name, loaded.read_task)
         problems += faults
         if config is not None:
             factors = {key: value for key, value in draft.factors.items() if key in own}

@@ -19,9 +19,10 @@ from paribus.config.keys import named_key
 from paribus.config.load import Loaded
 from paribus.config.nested import flatten
 from paribus.config.read import Origin, find_origin, shown_path
+from paribus.config.schema import values_of
 from paribus.config.spec import EXECUTION, RATE_KEYS, SCORING, TESTING, covers, differences
 from paribus.config.task import Task, stored_task
-from paribus.config.task_file import is_task_file, task_of
+from paribus.config.task_file import task_of
 from paribus.design.arms import set_by_method
 from paribus.design.pairs import Contrast, auto_contrasts, listed, listed_contrasts
 from paribus.errors import UserError
@@ -51,7 +52,7 @@ def ask(description: Description, loaded: Loaded, keys: Sequence[str] | None = N
     With `keys` all others are as in the store. Raises UserError, which names the keys, if runs
     would have to change; ConfigError if contrasts name no arm.
     """
-    old, new = _values(description.config), _values(asdict(loaded.config))
+    old, new = _values(description.config), _values(values_of(loaded.config))
     changed = [
         key
         for key in sorted(old.keys() | new.keys())
@@ -92,7 +93,7 @@ def _scored_anew(description: Description, loaded: Loaded) -> tuple[list[Describ
 
     The file's other keys define runs, and are compared by their identity.
     """
-    if not is_task_file(loaded.config.task):
+    if loaded.config.task.preset:
         return description.arms, []
     task = task_of(loaded.config)
     _refuse_other_task(description, task)
@@ -103,7 +104,7 @@ def _scored_anew(description: Description, loaded: Loaded) -> tuple[list[Describ
     if arms == description.arms:
         return arms, []
     return arms, [
-        f"Asked after the runs ({shown_path(Path(loaded.config.task))}): metric_list, filter_list "
+        f"Asked after the runs ({shown_path(Path(task.source))}): metric_list, filter_list "
         "or answer of the task."
     ]
 

@@ -18,7 +18,6 @@ import torch
 from torch import nn
 
 from paribus.config.schema import ArmConfig
-from paribus.config.task_file import read_task
 from paribus.errors import ModelError
 from paribus.evaluation.engine.vllm import Continued, Weights, serving
 from paribus.files import read_json, write_json, write_text
@@ -82,8 +81,7 @@ def model_card(inputs: Inputs, config: ArmConfig) -> str:
         f"- Base: {config.model} ({inputs.source.identity})",
         f"- Method: {method}; learning rate {training.learning_rate}, "
         f"batches of {training.batch_size}",
-        f"- Data: {len(inputs.examples)} training problems of {read_task(config.task).task}, "
-        f"{data.variant}",
+        f"- Data: {len(inputs.examples)} training problems of {config.task.task}, {data.variant}",
         f"- Prompts: {config.prompt.format}; texts end with token {stop}, "
         f"`{inputs.tokenizer.convert_ids_to_tokens(stop)}`",
     ]

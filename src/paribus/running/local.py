@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from paribus.config.load import Loaded
-from paribus.config.schema import ArmConfig
+from paribus.config.schema import ArmConfig, values_of
 from paribus.config.spec import RunSpec, differences
 from paribus.config.task_file import task_of
 from paribus.design.matrix import Design
@@ -264,7 +264,7 @@ def description(loaded: Loaded, design: Design) -> Description:
     """Return the content of `experiment.yaml`."""
     identities = {spec.arm: design.identity(spec) for spec in reversed(design.runs)}
     return Description(
-        config=asdict(loaded.config),
+        config=values_of(loaded.config),
         origins={key: str(origin) for key, origin in loaded.origins.items()},
         arms=[
             DescribedArm(

@@ -9,7 +9,6 @@ that neither a run, which loads the cards of its probes, nor `explain` should pa
 from pathlib import Path
 
 from paribus.config.schema import ArmConfig
-from paribus.config.task_file import read_task
 from paribus.models import packaged
 from paribus.planning.rules.card import Facts, Rule, Severity
 from paribus.prompts.formats import protocols
@@ -37,7 +36,7 @@ def _one_seed(facts: Facts) -> str | None:
 
 def _few_problems(facts: Facts) -> str | None:
     size = facts.config.data.test_size
-    if size == "all" or size >= _FEW_PROBLEMS or read_task(facts.config.task).measures_loss:
+    if size == "all" or size >= _FEW_PROBLEMS or facts.config.task.measures_loss:
         return None
     from paribus.planning.foresight import foresee
 
@@ -73,9 +72,9 @@ def _unpinned(facts: Facts) -> str | None:
     local = config.model == packaged.NAME or Path(config.model).is_absolute()
     if not local and config.revision is None:
         open_ends.append(f"model={config.model} without revision")
-    hub = read_task(config.task).dataset_path is not None
+    hub = config.task.dataset_path is not None
     if hub and not (config.data.path or config.data.revision):
-        open_ends.append(f"task={config.task} without data.revision")
+        open_ends.append(f"task={config.task.source} without data.revision")
     return ", ".join(open_ends) or None
 
 

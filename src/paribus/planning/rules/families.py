@@ -10,7 +10,6 @@ already quantised, or that need code of their own, are refused by `models/load`.
 
 from typing import Final
 
-from paribus.config.task import GENERATED, PRESETS
 from paribus.planning.rules.card import Facts, Rule, Severity
 
 _TRIED: Final = frozenset((
@@ -91,9 +90,9 @@ def _with_images(facts: Facts) -> str | None:
 
 def _known_problems(facts: Facts) -> str | None:
     task, family = facts.config.task, _family(facts)
-    if task not in {*PRESETS} - {GENERATED} or family not in _CONTAMINATED:
+    if not task.preset or task.generated or family not in _CONTAMINATED:
         return None  # of rows of one's own nobody knows
-    return f"{facts.config.model} ({family}) is tested on {task}"
+    return f"{facts.config.model} ({family}) is tested on {task.task}"
 
 
 RULES: tuple[Rule, ...] = (

@@ -13,7 +13,6 @@ import re
 from typing import Any
 
 from paribus.config.schema import ArmConfig
-from paribus.config.task_file import read_task
 from paribus.data.alike import about_alike
 from paribus.files import read_json
 from paribus.planning.inputs import Inputs
@@ -53,7 +52,7 @@ def token_facts(inputs: Inputs, config: ArmConfig) -> TokenFacts:
 
 def _alike(inputs: Inputs, config: ArmConfig) -> str:
     """Say how alike the tested problems are. Those generated are independent: `data.alike`."""
-    if read_task(config.task).generated:
+    if config.task.generated:
         return ""
     asked = inputs.tested
     return about_alike(
@@ -135,7 +134,7 @@ def _answers_cut(facts: Facts) -> str | None:
     tokens, limit = facts.tokens, facts.config.evaluation.max_new_tokens
     if tokens is None or limit >= tokens.longest_gold:
         return None
-    task = read_task(facts.config.task)
+    task = facts.config.task
     if task.measures_loss or task.output_type == "multiple_choice":  # nothing is written
         return None
     return (
