@@ -18,6 +18,7 @@ from paribus.analysis.claims import findings
 from paribus.analysis.classes import ArmClasses, Classes, classes
 from paribus.analysis.conditions import about_likeness, forked, limits
 from paribus.analysis.contrasts import Contrast
+from paribus.analysis.curves import Curve, curves
 from paribus.analysis.effects import Effect, effect_sentence
 from paribus.analysis.family import judged
 from paribus.analysis.looks import look_warnings
@@ -55,6 +56,7 @@ class Analysis:
     answer: list[str]
     limits: list[str]
     scaling: list[Scaling]
+    curves: list[Curve]
     classes: Classes | None
 
 
@@ -82,6 +84,7 @@ def conclude(tables: Tables) -> Analysis:
         answer=answer(tables, contrasts, beside),
         limits=limits(tables, contrasts, len(family.effects)),
         scaling=scaling(tables),
+        curves=curves(tables),
         classes=classes(tables),
     )
 
@@ -124,8 +127,28 @@ def payload(analysis: Analysis, *, signals: bool = True) -> dict[str, Any]:
         },
         "limits": analysis.limits,
         **_scaling(analysis.scaling),
+        **_curves(analysis.curves),
         **_classes(analysis.classes),
     }
+
+
+def _curves(measured: list[Curve]) -> dict[str, Any]:
+    """Return the arms while they trained; nothing where none was measured then."""
+    rows = [
+        {
+            **asdict(curve),
+            "points": [
+                {
+                    **asdict(point),
+                    "interval": ends(point.interval),
+                    "score_interval": ends(point.score_interval),
+                }
+                for point in curve.points
+            ],
+        }
+        for curve in measured
+    ]
+    return {"curves": rows} if rows else {}
 
 
 def _scaling(curves: list[Scaling]) -> dict[str, Any]:

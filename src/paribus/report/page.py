@@ -25,6 +25,7 @@ from paribus.records import Measure
 from paribus.report import (
     accuracy,
     classes,
+    curves,
     figures,
     findings,
     mistakes,
@@ -146,6 +147,7 @@ def _context(analysis: Analysis) -> dict[str, Any]:
         "heldout": accuracy.section(tables),
         "protocols": protocols.section(tables),
         "tuning": tuning.section(tables),
+        "curves": curves.section(analysis),
         "ledger": findings.section(tables),
         "training_figures": [
             picture
