@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
+from math import prod
 from statistics import median
 from typing import Any
 
@@ -49,7 +50,7 @@ def useful_flops(
     attention = 12 * shape.heads * shape.head_dim * sum(_pairs(shape, len(i)) for i, _ in examples)
     if method == "full":
         return 6.0 * shape.linear_parameters * tokens + 6.0 * head + attention
-    adapters = shape.adapter_parameters(rank, shape.linears)
+    adapters = shape.layers * sum(map(prod, shape.adapter_sizes(rank, shape.linears)))
     return (4.0 * shape.linear_parameters + 6.0 * adapters) * tokens + 4.0 * head + attention
 
 

@@ -214,14 +214,6 @@ def test_all_problems_come_at_once(folder: Path) -> None:
         ),
         ("seeds: [", "x.yaml:1: is not valid YAML"),
         ("null: 1", "x.yaml:1: null is not a known key"),
-        (
-            "lora: {use_dora: true}",
-            "x.yaml:1: lora.use_dora is not supported: paribus's own adapter layers add B · A",
-        ),
-        (
-            "arms: {a: {lora.layers_to_transform: [0]}}",
-            "x.yaml:1: arms.a: lora.layers_to_transform is not supported: memory is planned for",
-        ),
         (b"seeds: 1\nmodel: \xff", "x.yaml:2: is not UTF-8"),
         (b"#" * (MAX_BYTES + 1), "x.yaml is over 100,000 bytes"),
         ("base: no.yaml", "x.yaml:1: base: no.yaml does not exist"),

@@ -28,6 +28,8 @@ ARMS: dict[str, dict[str, Any]] = {
     "Adafactor": {**FULL, "training.optimizer": "adafactor"},
     "SGD": {**FULL, "training.optimizer": "sgd"},
     "8-bit Lion, lora": {**LORA, "training.optimizer": "lion_8bit"},
+    "DoRA, embedding": {**LORA, "lora.use_dora": True, "lora.modules_to_save": ["embed_tokens"],
+                        "lora.layers_to_transform": [1]},
     "recomputed": {**LORA, "training.checkpointing": True},
 }  # fmt: skip
 

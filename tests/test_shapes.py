@@ -1,6 +1,7 @@
 """Shapes from configs, compared with what transformers and peft build from the same configs."""
 
 import json
+from math import prod
 from typing import Any
 
 import pytest
@@ -109,13 +110,14 @@ def test_adapters_are_counted_as_peft_makes_them(name: str, targets: tuple[str, 
     targets = targets or tuple(shape.linears)
     with torch.device("meta"):
         adapted = get_peft_model(built(config)[1], LoraConfig(r=3, target_modules=list(targets)))
-    assert shape.adapter_parameters(3, targets) == adapted.get_nb_trainable_parameters()[0]
+    sizes = shape.adapter_sizes(3, targets) * shape.layers
+    assert sum(map(prod, sizes)) == adapted.get_nb_trainable_parameters()[0]
 
 
 def test_adapters_on_layers_no_decoder_layer_has_are_refused() -> None:
     shape = shape_of("google/gemma-2b", None)
     with pytest.raises(ConfigError, match=r"decoder: c_attn, lm_head\n.*q_proj, .*down_proj"):
-        shape.adapter_parameters(8, ("q_proj", "lm_head", "c_attn"))
+        shape.adapter_sizes(8, ("q_proj", "lm_head", "c_attn"))
 
 
 def test_a_token_takes_keys_and_values_in_every_layer() -> None:

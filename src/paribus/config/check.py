@@ -103,6 +103,7 @@ _PAIRS = (
     ("training.min_learning_rate", "training.learning_rate"),
     ("training.micro_batch", "training.batch_size"),
 )
+_NOT_IN_VLLM = ("lora.use_dora", "lora.modules_to_save")
 _SIZES = ("data.train_size", "data.test_size")
 
 
@@ -251,6 +252,13 @@ def _idle_problems(
         lines.append(
             f"{find_origin('evaluation.engine', origins)}: {arm}evaluation.engine='vllm' does not "
             "test a base rounded here (quantization='nf4'); set evaluation.engine=paribus"
+        )
+    lora = [key for key in _NOT_IN_VLLM if value.get(key)]
+    if value["method"] == "lora" and lora and value.get("evaluation.engine") == "vllm":
+        lines.append(
+            f"{find_origin('evaluation.engine', origins)}: {arm}evaluation.engine='vllm' loads "
+            f"plain LoRA adapters, and {' and '.join(lora)} makes another kind; set "
+            "evaluation.engine=paribus"
         )
     endless = [key for key in _SIZES if value.get(key) == "all"]
     if endless and generated:

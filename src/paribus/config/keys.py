@@ -91,13 +91,6 @@ _SHAPES = {
 }
 _FORMER = {"data.source": "task"}
 """Keys of earlier versions, and what they are called."""
-_UNSUPPORTED = {
-    "lora.use_dora": "paribus's own adapter layers add B · A to a layer's product, and DoRA also "
-    "rescales that product",
-    "lora.layers_to_transform": "memory is planned for adapters in every decoder layer",
-    "lora.modules_to_save": "method=lora trains adapters only; method=full trains every weight",
-}
-"""Keys that peft or transformers have, and why they are not here."""
 _BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
 _TYPES = {"integer": "a whole number", "number": "a number", "string": "text"}
 _TYPES |= {"boolean": "true or false", "null": "null"}
@@ -118,8 +111,6 @@ def unknown_key(key: str, known: list[str]) -> str:
     """Return that `key` is none of the `known` ones, and which may be meant."""
     if key in _FORMER:
         return f"{key} is `{_FORMER[key]}` now: write {_FORMER[key]}: VALUE"
-    if key in _UNSUPPORTED:
-        return f"{key} is not supported: {_UNSUPPORTED[key]}"
     return f"{shown_key(key)} is not a known key{nearest(key, known)}"
 
 

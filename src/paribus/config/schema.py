@@ -41,6 +41,7 @@ LearningRate = Annotated[float, Field(gt=0, le=1e38)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 ArmName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._=-]{0,63}$")]
 """An arm of the matrix may be called `r=4`."""
+ModuleName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*$", max_length=200)]
 Precision = Literal["bf16", "fp32"]
 Optimizer = Literal["adamw", "adamw_8bit", "lion_8bit", "adafactor", "sgd"]
 Shots = Literal["zero_shot", "one_shot", "few_shot"]
@@ -149,6 +150,15 @@ class LoraConfig:
         "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj",
     )  # fmt: skip
     """Names of the linear layers that get an adapter; `all-linear`: every one but the head."""
+    use_dora: bool = False
+    """Train each adapted layer's row lengths too, apart from their directions (DoRA, S.-Y. Liu et
+    al. 2024, arXiv:2402.09353): peft's layers, slower than LoRA's."""
+    modules_to_save: tuple[ModuleName, ...] = ()
+    """Ends of the names of modules that are trained whole beside the adapters, and saved with them:
+    `embed_tokens`, `lm_head`, `layernorm`. peft trains a copy: a tied head stays as it is where
+    only the embedding is named, and the other way round."""
+    layers_to_transform: tuple[Annotated[int, Field(ge=0, le=10_000)], ...] | None = None
+    """Numbers of the decoder layers that get adapters, from 0; null: all."""
 
     def target_names(self, linears: Collection[str]) -> tuple[str, ...]:
         """Return the names in `targets`; for `all-linear` those in `linears`, sorted."""

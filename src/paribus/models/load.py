@@ -93,10 +93,10 @@ def make_trainable(
     """
     _fix_stream(model, compute)
     if method == "lora":
-        from paribus.models.fast.layers import add_adapters
-
         _, head, _ = decoder_and_head(model)
-        return add_adapters(model, lora, head)
+        adapted = layers.add_adapters(model, lora, head)
+        _sparse_embedding(adapted)
+        return adapted
     if any(hasattr(parameter, "quant_state") for parameter in model.parameters()):
         raise ConfigError(
             f"method={method!r} cannot train weights of 4 bits (quantization='nf4')",
@@ -237,6 +237,10 @@ def _sparse_embedding(model: Any) -> None:
             weight.grad = weight.grad.to_dense()
 
     embedding = model.get_input_embeddings()
+    if hasattr(embedding, layers.SAVED):
+        embedding = embedding.modules_to_save.default
+    if not embedding.weight.requires_grad:
+        return
     embedding.sparse = True
     embedding.weight.register_post_accumulate_grad_hook(densify)
 

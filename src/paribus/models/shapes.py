@@ -130,17 +130,105 @@ class Shape:
         layer += self.mlp_bias * (out["gate_proj"] + out["up_proj"] + out["down_proj"])
         return self.layers * layer + self.hidden  # the last norm
 
-    def adapter_parameters(self, r: int, targets: Collection[str]) -> int:
-        """Return the weights of LoRA adapters of rank `r` on the linear layers named in `targets`.
+    def adapter_sizes(
+        self, r: int, targets: Collection[str], *, dora: bool = False
+    ) -> list[tuple[int, ...]]:
+        """Return the sizes of one decoder layer's LoRA weights, of rank `r` on the `targets`.
 
-        Each has A [r, in] and B [out, r]. Raises ConfigError for a name no decoder layer has.
+        Each target has A [r, in] and B [out, r], with `dora` the lengths of its rows [out]. Raises
+        ConfigError for a name that no decoder layer has.
         """
         refuse_unknown_targets(targets, self.linears)
-        return self.layers * sum(r * sum(self.linears[name]) for name in set(targets))
+        sizes: list[tuple[int, ...]] = []
+        for name in sorted(set(targets)):
+            wide, out = self.linears[name]
+            sizes += [(r, wide), (out, r), *[(out,)] * dora]
+        return sizes
+
+    @property
+    def modules(self) -> dict[str, tuple[tuple[int, ...], ...]]:
+        """Sizes of each weight of each module that has some, by the module's name."""
+        modules: dict[str, tuple[tuple[int, ...], ...]] = {}
+        for index in range(self.layers):
+            for name, weights in self._layer_modules.items():
+                modules[f"model.layers.{index}.{name}"] = weights
+        modules["model.embed_tokens"] = modules["lm_head"] = ((self.vocab, self.hidden),)
+        modules["model.norm"] = ((self.hidden,),)
+        return modules
+
+    @property
+    def _layer_modules(self) -> dict[str, tuple[tuple[int, ...], ...]]:
+        """Sizes of the weights of each module of a decoder layer."""
+        biased = {"q_proj", "k_proj", "v_proj"} if self.qkv_bias else set()
+        biased |= {"o_proj"} if self.output_bias else set()
+        biased |= {"gate_proj", "up_proj", "down_proj"} if self.mlp_bias else set()
+        modules: dict[str, tuple[tuple[int, ...], ...]] = {}
+        for name, (wide, out) in self.linears.items():
+            part = "mlp" if name in ("gate_proj", "up_proj", "down_proj") else "self_attn"
+            bias = ((out,),) if name in biased else ()
+            modules[f"{part}.{name}"] = ((out, wide), *bias)
+        for name in _LAYER_NORMS[: self.norms]:
+            modules[name] = ((self.hidden,),)
+        for name in ("q_norm", "k_norm") if self.qk_norm else ():
+            modules[f"self_attn.{name}"] = ((self.head_dim,),)
+        return modules
 
     def kv_bytes_per_token(self, bytes_per_value: int) -> int:
         """Return the bytes of the keys and values of one token in all layers."""
         return 2 * self.layers * self.kv_heads * self.head_dim * bytes_per_value
+
+
+_LAYER_NORMS = (
+    "input_layernorm", "post_attention_layernorm", "pre_feedforward_layernorm",
+    "post_feedforward_layernorm",
+)  # fmt: skip
+"""Of these a decoder layer has the first two, or all."""
+
+
+def saved_modules(
+    ends: Collection[str],
+    modules: Collection[str],
+    targets: Collection[str],
+    packed: Collection[str] = (),
+) -> tuple[str, ...]:
+    """Return those of `modules`, which have weights of their own, whose names end like `ends`.
+
+    As peft matches `modules_to_save`. Raises ConfigError if one matches none, a layer that
+    `targets` gives an adapter, or one of those that are `packed` in 4 bits.
+    """
+    for end in ends:
+        matched = [name for name in modules if name.endswith(end)]
+        if not matched:
+            kinds = sorted({name.rpartition(".")[2] for name in modules})
+            raise ConfigError(
+                f"lora.modules_to_save: {end} ends the name of no module with weights of its own",
+                f"choose from {', '.join(kinds)}",
+            )
+        adapted = sorted({name.rpartition(".")[2] for name in matched} & set(targets))
+        if adapted:
+            raise ConfigError(
+                f"lora.modules_to_save: {end} is to be trained whole, and lora.targets gives "
+                f"{', '.join(adapted)} an adapter",
+                "take it out of one of the two",
+            )
+        if frozen := set(matched).intersection(packed):
+            raise ConfigError(
+                f"lora.modules_to_save: {end} is to be trained, and {min(frozen)} is in 4 bits "
+                "(quantization='nf4')",
+                "take it out, or set quantization: null",
+            )
+    return tuple(name for name in modules if name.endswith(tuple(ends)))
+
+
+def refuse_unknown_layers(numbers: Collection[int] | None, layers: int) -> None:
+    """Raise ConfigError if one of `numbers` is not of a decoder layer, counted from 0."""
+    if numbers is None:
+        return
+    if not numbers or max(numbers) >= layers:
+        raise ConfigError(
+            f"lora.layers_to_transform={list(numbers)} must name decoder layers, 0 to {layers - 1}",
+            "name some of those, or set lora.layers_to_transform=null",
+        )
 
 
 def refuse_unknown_targets(targets: Collection[str], linears: Collection[str]) -> None:

@@ -15,7 +15,12 @@ from typing import Any, Literal
 
 from paribus.config.schema import ArmConfig
 from paribus.config.task_file import task_of
-from paribus.models.shapes import Shape
+from paribus.models.shapes import (
+    Shape,
+    refuse_unknown_layers,
+    refuse_unknown_targets,
+    saved_modules,
+)
 from paribus.planning.cost.activations import Workload
 from paribus.planning.cost.memory import Estimate, estimate
 from paribus.planning.cost.time import Speed, speed
@@ -179,14 +184,12 @@ def forecast(
 ) -> Forecast:
     """Return what a run of a settled `config` takes; `stream` is the root of its random streams.
 
-    Without inputs the lengths are assumed. Raises ConfigError if `lora.targets` names no layer.
+    Without inputs the lengths are assumed. Raises ConfigError if a key of `lora` names what the
+    model has not.
     """
-    targets = config.lora.target_names(shape.linears)
-    if config.method == "lora":
-        shape.adapter_parameters(config.lora.r, targets)  # refuses names that no layer has
     lengths = count_lengths(inputs) if inputs else assumed_lengths(config)
     passes = _passes(config, inputs, stream) if inputs else None
-    load = _workload(config, targets, lengths, passes)
+    load = _workload(config, shape, lengths, passes)
     return Forecast(
         config=config,
         device=device,
@@ -242,12 +245,19 @@ def _validations(config: ArmConfig, steps: int, examples: int) -> int:
 
 def _workload(
     config: ArmConfig,
-    targets: tuple[str, ...],
+    shape: Shape,
     lengths: Lengths,
     passes: tuple[int, int, int] | None,
 ) -> Workload:
-    training, evaluation = config.training, config.evaluation
+    training, evaluation, lora = config.training, config.evaluation, config.lora
     trains = config.method != "none"
+    targets, saved = lora.target_names(shape.linears), ()
+    if config.method == "lora":
+        refuse_unknown_targets(targets, shape.linears)
+        refuse_unknown_layers(lora.layers_to_transform, shape.layers)
+        modules = shape.modules
+        packed = [name for name in modules if config.quantization and name.endswith("_proj")]
+        saved = saved_modules(lora.modules_to_save, modules, targets, packed)
     size = training.pass_size if trains else 1  # a baseline has no passes to settle
     if passes is None:
         # As when all examples of a pass were half again as long as the mean, or one the longest.
@@ -269,6 +279,9 @@ def _workload(
         lora_r=config.lora.r,
         lora_targets=targets,
         lora_dropout=config.lora.dropout,
+        lora_layers=lora.layers_to_transform,
+        dora=lora.use_dora,
+        saved_modules=saved,
         micro_batch=size,
         accumulation=training.batch_size // size,
         train_length=lengths.longest_example if trains else 0,

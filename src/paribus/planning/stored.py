@@ -37,7 +37,10 @@ from paribus.store.manifest import check
 from paribus.store.runs import RunState, state, writing
 from paribus.training.batching import order_seed, training_length
 
-_STATE = ("method", "quantization", "training.optimizer", "lora.r", "lora.targets", "inputs.model")
+_STATE = (
+    "method", "quantization", "training.optimizer", "lora.r", "lora.targets", "lora.use_dora",
+    "lora.modules_to_save", "lora.layers_to_transform", "inputs.model",
+)  # fmt: skip
 """What a checkpoint's weights and optimizer belong to: no fork can change it."""
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from paribus.config.schema import ArmConfig
+from paribus.config.schema import ArmConfig, LoraConfig
 from paribus.errors import ModelError
 from paribus.evaluation.engine.vllm import Continued, Weights, serving
 from paribus.files import read_json, write_json, write_text
@@ -70,13 +70,10 @@ def _end_with(stop: int, file: Path) -> None:
 def model_card(inputs: Inputs, config: ArmConfig) -> str:
     """Return the README of saved weights: what they are, and nothing that is not known."""
     stop = inputs.prompt_sets[0].stop
-    data, lora, training = config.data, config.lora, config.training
+    data, training = config.data, config.training
     method = "full fine-tuning (SFT)"
     if config.method == "lora":
-        named = lora.targets != "all-linear"
-        targets = ", ".join(lora.targets) if named else "all linear layers"
-        scale = " (scaled by the root of r)" if lora.use_rslora else ""
-        method = f"LoRA, r {lora.r}, alpha {lora.alpha:g}{scale}, on {targets}"
+        method = _lora_in_words(config.lora)
     lines = [
         f"- Base: {config.model} ({inputs.source.identity})",
         f"- Method: {method}; learning rate {training.learning_rate}, "
@@ -89,6 +86,17 @@ def model_card(inputs: Inputs, config: ArmConfig) -> str:
         lines.append(f"- Base in 4 bits ({config.quantization}): trained and tested so")
     made = f"Made by `paribus run`, version {version('paribus')}."
     return "\n".join([f"# {config.model}, tuned", "", *lines, "", made, ""])
+
+
+def _lora_in_words(lora: LoraConfig) -> str:
+    named = lora.targets != "all-linear"
+    targets = ", ".join(lora.targets) if named else "all linear layers"
+    scale = " (scaled by the root of r)" if lora.use_rslora else ""
+    method = f"{'DoRA' if lora.use_dora else 'LoRA'}, r {lora.r}, alpha {lora.alpha:g}{scale}, on "
+    layers = lora.layers_to_transform
+    method += targets if layers is None else f"{targets} of layers {', '.join(map(str, layers))}"
+    whole = ", ".join(lora.modules_to_save)
+    return f"{method}; trained whole: {whole}" if whole else method
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from paribus.config.schema import ArmConfig
 from paribus.errors import ModelError
+from paribus.models.fast.layers import SAVED
 from paribus.models.load import as_tested, decoder_and_head, for_inference
 from paribus.prompts.encode import begins_once
 from paribus.records import LAUNCHERS
@@ -112,7 +113,8 @@ def weight_failures(
     frozen = [
         f"{name} is frozen, and method={config.method} trains it"
         for name, p in weights
-        if not p.requires_grad and (config.method == "full" or ".lora_" in name)
+        if not p.requires_grad
+        and (config.method == "full" or ".lora_" in name or f".{SAVED}." in name)
     ]
     short = str(compute).removeprefix("torch.")
     allowed = {True: {"float32"}, False: {short, config.quantization or short}}

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from paribus.models.fast.layers import settle_row_lengths
 from paribus.models.load import decoder_and_head
 
 Product = Callable[[Tensor], Tensor]
@@ -27,6 +28,7 @@ def use(model: nn.Module) -> None:
 
     Adapters stay as they are: they are small, and their layers read them differently.
     """
+    settle_row_lengths(model)
     stack, _, _ = decoder_and_head(model)
     for name, module in stack.named_modules():
         if type(module) is nn.Linear and "lora_" not in name and _gains(module.weight):

@@ -29,17 +29,19 @@ Shapes: [..., in] to [..., out], A is [r, in], B is [out, r].
 """
 
 from pathlib import Path
+from types import MethodType
 from typing import Any
 
 import torch
 from peft import LoraConfig as PeftLoraConfig
 from peft import PeftModel, get_peft_model
 from peft.tuners.lora import LoraLayer
+from peft.utils.integrations import dequantize_module_weight
 from torch import Tensor, nn
 
 from paribus.config.schema import LoraConfig
 from paribus.errors import ModelError
-from paribus.models.shapes import refuse_unknown_targets
+from paribus.models.shapes import refuse_unknown_layers, refuse_unknown_targets, saved_modules
 
 
 def use_fast_norms(model: nn.Module) -> None:
@@ -53,7 +55,8 @@ def _use_fast_norm(module: Any) -> None:
     eps = getattr(module, "eps", None) or getattr(module, "variance_epsilon", None)
     offset = None if eps is None else _offset(module, eps)
     if eps is not None and offset is not None:
-        module.forward = lambda x: rms_norm(x, module.weight, eps, offset)
+        # A method of the module: a copy, as peft makes of modules to save, has its own weight.
+        module.forward = MethodType(lambda own, x: rms_norm(x, own.weight, eps, offset), module)
 
 
 def _offset(module: Any, eps: float) -> float | None:
@@ -124,13 +127,20 @@ def at_labels(values_RW: Tensor, labels_R: Tensor, start: int, otherwise_R: Tens
 def add_adapters(model: nn.Module, lora: LoraConfig, head: nn.Module) -> nn.Module:
     """Return `model` frozen, with fp32 adapters on the layers that `lora` names.
 
-    The loss takes the weight of `head` itself, so an adapter there would never learn: it and names
-    of no linear layer are refused with a ConfigError.
+    Modules that are to be trained whole are fp32 too. The loss takes the weight of `head` itself,
+    so an adapter there would never learn: it and names of nothing in the model are refused with a
+    ConfigError.
     """
     linear = {name.rpartition(".")[2] for name, m in model.named_modules()
               if isinstance(m, nn.Linear) and m is not head}  # fmt: skip
     targets = lora.target_names(linear)
     refuse_unknown_targets(targets, sorted(linear))
+    refuse_unknown_layers(lora.layers_to_transform, _count_layers(model))
+    weighted = {name: m for name, m in model.named_modules() if m._parameters}
+    packed = [
+        n for n, m in weighted.items() if any(hasattr(p, "quant_state") for p in m.parameters())
+    ]
+    saved_modules(lora.modules_to_save, weighted, targets, packed)
     model.requires_grad_(False)
     config = PeftLoraConfig(
         task_type="CAUSAL_LM",
@@ -140,10 +150,27 @@ def add_adapters(model: nn.Module, lora: LoraConfig, head: nn.Module) -> nn.Modu
         target_modules=list(targets),
         use_rslora=lora.use_rslora,
         init_lora_weights=lora.init_lora_weights or True,
+        use_dora=lora.use_dora,
+        modules_to_save=list(lora.modules_to_save) or None,
+        layers_to_transform=lora.layers_to_transform and list(lora.layers_to_transform),
     )
     adapted: nn.Module = get_peft_model(model, config, autocast_adapter_dtype=True)
+    for name, parameter in adapted.named_parameters():
+        if f".{SAVED}." in name:
+            parameter.data = parameter.data.float()
     use_fast_adapters(adapted)
     return adapted
+
+
+SAVED = "modules_to_save"
+"""Part of the names of weights that are trained whole beside adapters, as peft calls them."""
+
+
+def _count_layers(model: nn.Module) -> int:
+    """Return how many decoder layers `model` has."""
+    config: Any = model.config
+    layers: int = config.get_text_config().num_hidden_layers
+    return layers
 
 
 def load_adapter(model: nn.Module, folder: Path) -> nn.Module:
@@ -162,20 +189,49 @@ def load_adapter(model: nn.Module, folder: Path) -> nn.Module:
 
 
 def use_fast_adapters(model: nn.Module) -> None:
-    """Let every linear LoRA layer of `model` compute by `_adapted`."""
+    """Let every linear LoRA layer of `model` compute by `_adapted`; those with DoRA by peft."""
     for module in model.modules():
         if isinstance(module, LoraLayer) and len(module.lora_A):
             _use_fast_adapter(module)
 
 
+def settle_row_lengths(model: nn.Module) -> None:
+    """Compute DoRA's scales once: the weights no longer change, and only products read them.
+
+    peft measures every weight again in each pass.
+    """
+    for module in model.modules():
+        if isinstance(module, LoraLayer) and any(module.use_dora.values()):
+            _settle_row_length(module)
+
+
+@torch.no_grad()
+def _settle_row_length(layer: Any) -> None:
+    (adapter,) = layer.active_adapters
+    inner, outer = layer.lora_A[adapter], layer.lora_B[adapter]
+    scaling, lengths = layer.scaling[adapter], layer.lora_magnitude_vector[adapter]
+    base = layer.base_layer
+    weight = dequantize_module_weight(base)
+    change = (outer.weight @ inner.weight).to(weight.dtype)
+    scale_O = lengths.weight / lengths.get_weight_norm(weight, change, scaling)
+
+    def forward(x: Tensor) -> Tensor:
+        result: Tensor = base(x)
+        plain = result if base.bias is None else result - base.bias
+        change = (scale_O - 1) * plain + scale_O * outer(inner(x)) * scaling
+        return (result + change).to(result.dtype)
+
+    layer.forward = forward
+
+
 def _use_fast_adapter(layer: Any) -> None:
-    usual = layer.forward
+    usual, variants = layer.forward, layer.lora_variant
     # Autocast rounds what enters an adapter; peft would first make it fp32, for nothing.
     layer.cast_input_dtype_enabled = False
 
     def forward(x: Tensor) -> Tensor:
         active = layer.active_adapters
-        if layer.disable_adapters or layer.merged or len(active) != 1:
+        if layer.disable_adapters or layer.merged or len(active) != 1 or active[0] in variants:
             tensor: Tensor = usual(x)
             return tensor
         return _adapted(layer, active[0], x)

@@ -1,6 +1,6 @@
 """What decoder layers keep for the backward pass, tensor by tensor, and what they take without one.
 
-    layer_tensors(shape, load, sliding=False)   # bytes per token of each tensor that is kept
+    layer_tensors(shape, load, 0)              # bytes per token of each tensor that is kept
     kept(shape, load)                           # bytes of a micro-batch's tensors, all layers
 
 Read off transformers' model code, and ours in models/, as autograd sees it under autocast;
@@ -17,6 +17,8 @@ the text's length:
     MLP                 3·c·I: gate, its activation, up
     inputs of q, k, v; gate, up; o; down    c·D, c·D, c·Q, c·I
     an adapter          the inner product c·r; with dropout its noise c·in and its result c·in
+    with DoRA           c·2·out: both products, before they are scaled
+    a layer trained whole beside adapters   its input, c·in
 
 What a run asks of its device, in numbers: `planning/cost/memory` and `planning/cost/time` read it.
 """
@@ -37,8 +39,11 @@ class Workload:
         precision: `bf16` or `fp32`.
         checkpointing: whether activations are recomputed.
         lora_r: rank.
-        lora_targets: names of the layers with adapters.
+        lora_targets: names of the linear layers with adapters.
         lora_dropout: share of an adapter's input that training drops.
+        lora_layers: numbers of the decoder layers with adapters; None: all.
+        dora: whether row lengths train apart from directions.
+        saved_modules: names in `Shape.modules` of those that train whole beside the adapters.
         micro_batch: examples of one pass.
         accumulation: passes of one optimizer step.
         train_length: tokens of the longest training example.
@@ -85,6 +90,21 @@ class Workload:
     validations: int = 0
     validation_problems: int = 0
     validation_generates: bool = False
+    lora_layers: tuple[int, ...] | None = None
+    dora: bool = False
+    saved_modules: tuple[str, ...] = ()
+
+    def adapts(self, layer: int) -> bool:
+        """Return whether decoder layer number `layer` has adapters."""
+        return self.lora_layers is None or layer in self.lora_layers
+
+    def adapted_layers(self, shape: Shape) -> int:
+        """Return how many decoder layers have adapters."""
+        return sum(map(self.adapts, range(shape.layers)))
+
+    def trains_whole(self, module: str) -> bool:
+        """Return whether the embedding or the head, by its name, is trained."""
+        return self.method == "full" or module in self.saved_modules
 
 
 def compute_bytes(load: Workload) -> int:
@@ -92,37 +112,50 @@ def compute_bytes(load: Workload) -> int:
     return 2 if load.precision == "bf16" else 4
 
 
-def layer_tensors(
-    shape: Shape, load: Workload, *, sliding: bool, first: bool = False
-) -> list[float]:
-    """Return the bytes per token of each tensor a layer keeps, weights' copies left out.
+_INPUTS = ({"q_proj", "k_proj", "v_proj"}, {"o_proj"}, {"gate_proj", "up_proj"}, {"down_proj"})
+"""Linear layers that read the same tensor."""
 
-    `sliding`: whether its attention has a window. `first`: whether nothing before it is trained,
-    so that its norm and its dropouts keep nothing.
+
+def layer_tensors(shape: Shape, load: Workload, index: int, *, first: bool = False) -> list[float]:
+    """Return the bytes per token of each tensor layer `index` keeps, weights' copies left out.
+
+    `first`: whether nothing before it is trained, so that its norm and its dropouts keep nothing.
     """
     value, wide, full = compute_bytes(load), shape.hidden, load.method == "full"
     queries, keys = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
     tensors: list[float] = [value * wide, 4] * (shape.norms - first)
     if shape.qk_norm:
         tensors += [value * queries, value * keys, 4 * shape.heads, 4 * shape.kv_heads]
-    tensors += _attention(shape, load, sliding=sliding)
+    tensors += _attention(shape, load, sliding=index < shape.sliding_layers)
     tensors += [value * shape.intermediate] * 3
     if full:
         return [*tensors, *[value * wide] * 2, value * queries, value * shape.intermediate]
-    return [*tensors, *_adapters(shape, load, first=first)]
+    saved = {name.rpartition(".")[2] for name in _saved_in(load, index)}
+    tensors += [value * _input(shape, group & saved) for group in _INPUTS if group & saved]
+    return [*tensors, *(_adapters(shape, load, first=first) if load.adapts(index) else [])]
+
+
+def _saved_in(load: Workload, index: int) -> list[str]:
+    """Return the modules of layer `index` that train whole beside the adapters."""
+    return [name for name in load.saved_modules if f".layers.{index}." in name]
+
+
+def _input(shape: Shape, names: set[str]) -> int:
+    """Return the width of what the linear layers `names` read, which is one tensor."""
+    return shape.linears[min(names)][0]
 
 
 def _adapters(shape: Shape, load: Workload, *, first: bool) -> list[float]:
     """Return what the adapters of a layer keep: inputs that several share are there once."""
     value, named = compute_bytes(load), set(load.lora_targets)
     tensors: list[float] = [value * load.lora_r] * len(named)
-    inputs = [{"q_proj", "k_proj", "v_proj"}, {"o_proj"}, {"gate_proj", "up_proj"}, {"down_proj"}]
-    shared = {name for group in inputs for name in group}
-    for group in (*inputs, *({name} for name in named - shared)):
-        using = sorted(named & group)
+    if load.dora:
+        tensors += [value * shape.linears[name][1] for name in named for _ in range(2)]
+    for group in _INPUTS:
+        using = named & group
         if not using:
             continue
-        width = value * shape.linears[using[0]][0]
+        width = value * _input(shape, using)
         if not load.lora_dropout:
             tensors.append(width)
             continue
@@ -147,14 +180,23 @@ def _attention(shape: Shape, load: Workload, *, sliding: bool) -> list[float]:
 def kept(shape: Shape, load: Workload) -> list[float]:
     """Return the bytes of each tensor that one micro-batch keeps from all layers."""
     tokens = load.pass_tokens
+    start, bare = _first_trained(shape, load)
     if load.checkpointing:
-        inputs = [float(compute_bytes(load) * shape.hidden * tokens)] * shape.layers
+        inputs = [float(compute_bytes(load) * shape.hidden * tokens)] * (shape.layers - start)
         return [*inputs, *_outside(shape, load)]
     per_token: list[float] = []
-    for index in range(shape.layers):
-        first, sliding = index == 0 and load.method == "lora", index < shape.sliding_layers
-        per_token += layer_tensors(shape, load, sliding=sliding, first=first)
+    for index in range(start, shape.layers):
+        per_token += layer_tensors(shape, load, index, first=bare and index == start)
     return [*(tokens * value for value in per_token), *_outside(shape, load)]
+
+
+def _first_trained(shape: Shape, load: Workload) -> tuple[int, bool]:
+    """Return the first layer that keeps something, and whether what enters it has no gradient."""
+    if load.trains_whole("model.embed_tokens"):
+        return 0, False
+    trained = [i for i in range(shape.layers) if load.adapts(i) or _saved_in(load, i)]
+    start = trained[0] if trained else shape.layers
+    return start, not any(name.endswith("input_layernorm") for name in _saved_in(load, start))
 
 
 def going_back(shape: Shape, load: Workload, kind: str) -> list[float]:
@@ -165,8 +207,8 @@ def going_back(shape: Shape, load: Workload, kind: str) -> list[float]:
     """
     tensors = [float(compute_bytes(load) * shape.intermediate * load.pass_tokens)] * 2
     if load.checkpointing:
-        sliding = shape.sliding_layers > 0
-        again = [load.pass_tokens * n for n in layer_tensors(shape, load, sliding=sliding)]
+        adapted = load.lora_layers[0] if load.lora_layers else 0
+        again = [load.pass_tokens * n for n in layer_tensors(shape, load, adapted)]
         tensors += again * (2 if kind == "cpu" else 1)
     return tensors
 

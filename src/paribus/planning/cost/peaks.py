@@ -5,6 +5,8 @@
 A moment maps fields of `planning/cost/memory.Parts` to sizes of tensors, one by one.
 """
 
+from math import prod
+
 from paribus.models.shapes import Shape
 from paribus.models.tiles import (
     ALIGN,
@@ -31,10 +33,9 @@ NF4_BYTES = 0.5 + (1 + 4 / 256) / 64
 
 def training_moments(shape: Shape, load: Workload, kind: str) -> dict[str, Moment]:
     """Return the moments of training on a device of `kind` that can be its peak."""
-    full = load.method == "full"
     gradients = [4.0 * trained_parameter for trained_parameter in trained_parameters(shape, load)]
     # The head's gradient is made in the loss, into memory that stays; the others come and go.
-    head = [4.0 * shape.vocab * shape.hidden] * full
+    head = [4.0 * shape.vocab * shape.hidden] * load.trains_whole("lm_head")
     added = gradients if load.accumulation > 1 else head
     state = {
         "weights": weights(shape, load, trained=True),
@@ -42,7 +43,7 @@ def training_moments(shape: Shape, load: Workload, kind: str) -> dict[str, Momen
     }
     copies, copy = _copies(shape, load), _head_copy(shape, load)
     kept_logits = _kept_logits(shape, load)
-    saved = kept(shape, load)
+    saved = kept(shape, load) + _unpacked(shape, load)
     back = going_back(shape, load, kind)
     holes = [HOLES * sum(saved + back)] * (kind == "cpu")
     freed = [*saved, *back, *_freed(shape, load)] if kind == "cpu" else []
@@ -53,6 +54,13 @@ def training_moments(shape: Shape, load: Workload, kind: str) -> dict[str, Momen
             "copies": copy + ([] if load.checkpointing else copies),
             "activations": saved + holes,
             "logits": kept_logits + _tile(shape, load),
+        },
+        "adapters": {
+            **state,
+            "gradients": added,
+            "copies": copy + ([] if load.checkpointing else copies),
+            "activations": saved + holes + _row_lengths(shape, load),
+            "logits": kept_logits,
         },
         "last layer back": {
             **state,
@@ -181,10 +189,15 @@ def trained_parameters(shape: Shape, load: Workload) -> list[int]:
     """Return the parameters of each tensor that is trained."""
     if load.method == "full":
         return [*_linears(shape), *_other_parameters(shape)]
-    sizes = []
-    for name in set(load.lora_targets):
-        sizes += [load.lora_r * width for width in shape.linears[name]]
-    return sizes * shape.layers
+    return [prod(size) for size in trained_sizes(shape, load)]
+
+
+def trained_sizes(shape: Shape, load: Workload) -> list[tuple[int, ...]]:
+    """Return the sizes of each tensor that LoRA trains: adapters, and modules trained whole."""
+    layers = load.adapted_layers(shape)
+    adapters = shape.adapter_sizes(load.lora_r, load.lora_targets, dora=load.dora)
+    modules = shape.modules if load.saved_modules else {}
+    return [*adapters * layers, *(size for name in load.saved_modules for size in modules[name])]
 
 
 def _linears(shape: Shape) -> list[int]:
@@ -207,7 +220,7 @@ def _states(shape: Shape, load: Workload) -> list[float]:
     if load.optimizer == "sgd":
         return []
     # bitsandbytes keeps embeddings in 32 bits, and tensors under 4,096 weights.
-    embedding = shape.embedding_parameters if load.method == "full" else 0
+    embedding = shape.embedding_parameters * load.trains_whole("model.embed_tokens")
     return [
         (4.0 if size == embedding or size < 4096 else 1 + 4 / 256) * size
         for size in trained
@@ -221,9 +234,7 @@ def _factored(shape: Shape, load: Workload) -> list[int]:
     Of norms and biases it keeps one for each weight.
     """
     if load.method != "full":
-        targets = set(load.lora_targets)
-        widths = [width for name in targets for width in shape.linears[name]]
-        return [load.lora_r + width for width in widths] * shape.layers
+        return [sum(size) for size in trained_sizes(shape, load)]
     layer = [wide + out for wide, out in shape.linears.values()]
     ends = [shape.vocab + shape.hidden] * (1 if shape.tied else 2)
     return [*layer * shape.layers, *ends, shape.other_parameters]
@@ -233,10 +244,39 @@ def _copies(shape: Shape, load: Workload) -> list[float]:
     """Return the bytes of autocast's copies of trained linear weights."""
     if compute_bytes(load) == 4:
         return []
-    return [
-        2.0 * size
-        for size in (_linears(shape) if load.method == "full" else trained_parameters(shape, load))
-    ]
+    if load.method == "full":
+        return [2.0 * size for size in _linears(shape)]
+    ends = (shape.vocab, shape.hidden)  # the head has a copy of its own, an embedding none
+    sizes = [size for size in trained_sizes(shape, load) if len(size) == 2 and size != ends]
+    return [2.0 * prod(size) for size in sizes]
+
+
+def _row_lengths(shape: Shape, load: Workload) -> list[float]:
+    """Return what peft takes for the row lengths of DoRA's widest layer.
+
+    B · A is made by multiplying an identity matrix of the layer's width; then it is scaled, added
+    to the weight, and that measured.
+    """
+    value = compute_bytes(load)
+    return max(
+        (
+            [4.0 * wide**2, *[2.0 * wide**2] * (value == 2), *[float(value * wide * out)] * 4]
+            for wide, out in (shape.linears[name] for name in load.lora_targets)
+            if load.dora
+        ),
+        key=sum,
+        default=[],
+    )
+
+
+def _unpacked(shape: Shape, load: Workload) -> list[float]:
+    """Return the 4-bit weights that DoRA keeps in the compute dtype for their second product."""
+    if not (load.dora and load.quantization and load.lora_dropout):
+        return []
+    layers = load.adapted_layers(shape)
+    names = set(load.lora_targets)
+    sizes = [float(compute_bytes(load) * prod(shape.linears[name])) for name in names]
+    return sizes * (1 if load.checkpointing else layers)
 
 
 def _replaced(shape: Shape, load: Workload) -> list[float]:
@@ -261,7 +301,7 @@ def _step(shape: Shape, load: Workload, kind: str) -> list[float]:
         return sizes if kind == "cuda" else [max(sizes)]
     if load.optimizer == "adamw" or kind == "cuda":
         return []
-    embedding = shape.embedding_parameters if load.method == "full" else 0
+    embedding = shape.embedding_parameters * load.trains_whole("model.embed_tokens")
     largest = max(
         trained_parameter
         for trained_parameter in trained_parameters(shape, load)
@@ -305,10 +345,11 @@ def _kept_logits(shape: Shape, load: Workload) -> list[float]:
 
 def _head_copy(shape: Shape, load: Workload) -> list[float]:
     """Return the bytes of a trained head in the compute dtype."""
-    trained = load.method == "full" and compute_bytes(load) == 2
+    trained = load.trains_whole("lm_head") and compute_bytes(load) == 2
     return [2.0 * shape.vocab * shape.hidden] if trained else []
 
 
 def _embedding_gradient(shape: Shape, load: Workload) -> list[float]:
     """Return the gradients of one pass's embeddings, before they are added to the whole."""
-    return [4.0 * load.pass_tokens * shape.hidden] if load.method == "full" else []
+    trained = load.trains_whole("model.embed_tokens")
+    return [4.0 * load.pass_tokens * shape.hidden] if trained else []

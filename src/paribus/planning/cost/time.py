@@ -16,6 +16,7 @@ from math import ceil
 
 from paribus.models.shapes import Shape
 from paribus.planning.cost.memory import Workload
+from paribus.planning.cost.peaks import trained_parameters
 from paribus.planning.devices import Device
 
 EFFICIENCY = {"cpu": 1.0, "cuda": 0.35}
@@ -75,19 +76,21 @@ def speed(shape: Shape, load: Workload, device: Device) -> Speed:
 def _step_seconds(shape: Shape, load: Workload, device: Device) -> float:
     """Return the time of one optimizer step."""
     full = load.method == "full"
-    adapters = 0 if full else shape.adapter_parameters(load.lora_r, load.lora_targets)
+    trained = trained_parameters(shape, load)
+    ends = shape.vocab * shape.hidden  # the embedding is no product, the head one of few tokens
+    adapters = 0 if full else sum(size for size in trained if size != ends)
     tokens, head = load.train_tokens, shape.vocab * shape.hidden * load.target_tokens
     forward = 2 * (shape.linear_parameters + adapters) * tokens + _attention(shape, tokens)
     backward = 2 * forward if full else forward + 2 * adapters * tokens + _attention(shape, tokens)
     times = 2 if load.checkpointing else 1  # forward
-    operations = forward * times + backward + head * (6 if full else 4)
+    operations = forward * times + backward + head * (6 if load.trains_whole("lm_head") else 4)
     values = VALUE_SECONDS[device.kind] * _values(shape, tokens, load.target_tokens)
+    products = load.micro_batch * operations + times * _dora_operations(shape, load, tokens)
     one_pass = max(
-        load.micro_batch * (operations / _flops(device, load) + values * (times + 2) / 3),
+        products / _flops(device, load) + load.micro_batch * values * (times + 2) / 3,
         shape.layers * LAYER_SECONDS[device.kind] * (times + 1),
     )
-    trained = shape.parameters if full else adapters
-    update = trained * _STEP_BYTES[load.optimizer] / device.bandwidth
+    update = sum(trained) * _STEP_BYTES[load.optimizer] / device.bandwidth
     return load.accumulation * one_pass + update
 
 
@@ -96,6 +99,20 @@ def _validation_seconds(shape: Shape, load: Workload, device: Device) -> float:
     asked = replace(load, eval_problems=load.validation_problems)
     decoding = _decode_seconds(shape, asked, device) if load.validation_generates else 0.0
     return decoding + _gold_seconds(shape, asked, device)
+
+
+def _dora_operations(shape: Shape, load: Workload, tokens: float) -> float:
+    """Return the operations that DoRA adds to a pass: peft multiplies B · A by the identity.
+
+    With dropout it also multiplies by the base a second time, forward and backward.
+    """
+    if not load.dora:
+        return 0.0
+    layers = load.adapted_layers(shape)
+    widths = [shape.linears[name] for name in set(load.lora_targets)]
+    changes = sum(2 * load.lora_r * wide * (wide + out) for wide, out in widths)
+    again = sum(4 * wide * out for wide, out in widths) if load.lora_dropout else 0
+    return float(layers * (changes + again * load.micro_batch * tokens))
 
 
 def _decode_seconds(shape: Shape, load: Workload, device: Device) -> float:

@@ -3,6 +3,7 @@
 PB001   training.learning_rate=1e-05 with method=lora; what works is 5e-05 to 0.002
 """
 
+from dataclasses import fields
 from math import sqrt
 
 from paribus.config.schema import DEFAULT_RATES, LoraConfig
@@ -124,7 +125,7 @@ def _idle_lora(facts: Facts) -> str | None:
     own, shared = facts.config.lora, facts.experiment.lora
     if facts.config.method != "full" or own == shared:
         return None
-    keys = ("r", "alpha", "dropout", "use_rslora", "init_lora_weights", "targets")
+    keys = [field.name for field in fields(own)]
     changed = [f"lora.{key}" for key in keys if getattr(own, key) != getattr(shared, key)]
     return f"method=full never reads {', '.join(changed)}, which this arm sets"
 
