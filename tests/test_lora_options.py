@@ -60,12 +60,12 @@ def ours(folder, precision: str = "fp32", dropout: float = 0.0, **keys: Any) -> 
     return moved(make_trainable(base(folder, precision), "lora", lora, DTYPES[precision]))
 
 
-def peft(folder, targets=LoraConfig().targets, modules_to_save=(), **keys: Any) -> Any:
+def peft(folder, **options: Any) -> Any:
     torch.manual_seed(1)
-    config = PeftLoraConfig(
-        r=4, lora_alpha=12, target_modules=list(targets), modules_to_save=list(modules_to_save),
-        **{key: list(value) if isinstance(value, tuple) else value for key, value in keys.items()},
-    )  # fmt: skip
+    keys = {"targets": LoraConfig().targets, **options}
+    keys["target_modules"] = keys.pop("targets")
+    lists = {key: list(value) if isinstance(value, tuple) else value for key, value in keys.items()}
+    config = PeftLoraConfig(r=4, lora_alpha=12, **lists)
     return moved(get_peft_model(base(folder), config))
 
 

@@ -251,7 +251,8 @@ def _workload(
 ) -> Workload:
     training, evaluation, lora = config.training, config.evaluation, config.lora
     trains = config.method != "none"
-    targets, saved = lora.target_names(shape.linears), ()
+    targets = lora.target_names(shape.linears)
+    saved: tuple[str, ...] = ()
     if config.method == "lora":
         refuse_unknown_targets(targets, shape.linears)
         refuse_unknown_layers(lora.layers_to_transform, shape.layers)
@@ -280,7 +281,7 @@ def _workload(
         lora_targets=targets,
         lora_dropout=config.lora.dropout,
         lora_layers=lora.layers_to_transform,
-        dora=lora.use_dora,
+        dora=config.method == "lora" and lora.use_dora,
         saved_modules=saved,
         micro_batch=size,
         accumulation=training.batch_size // size,

@@ -257,16 +257,15 @@ def _row_lengths(shape: Shape, load: Workload) -> list[float]:
     B · A is made by multiplying an identity matrix of the layer's width; then it is scaled, added
     to the weight, and that measured.
     """
+    if not load.dora:
+        return []
     value = compute_bytes(load)
-    return max(
-        (
-            [4.0 * wide**2, *[2.0 * wide**2] * (value == 2), *[float(value * wide * out)] * 4]
-            for wide, out in (shape.linears[name] for name in load.lora_targets)
-            if load.dora
-        ),
-        key=sum,
-        default=[],
-    )
+    widths = [shape.linears[name] for name in load.lora_targets]
+    layers = [
+        [4.0 * wide**2, *[2.0 * wide**2] * (value == 2), *[float(value * wide * out)] * 4]
+        for wide, out in widths
+    ]
+    return max(layers, key=sum)
 
 
 def _unpacked(shape: Shape, load: Workload) -> list[float]:
