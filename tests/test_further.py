@@ -16,8 +16,9 @@ from paribus.running.run import run_one
 from paribus.store import runs
 from paribus.store.clean import places_in
 from paribus.store.layout import ExperimentFolder
-from paribus.store.ledger import LIKELIHOOD, read_ledger
+from paribus.store.ledger import read_ledger
 from paribus.store.manifest import changed_files, check
+from paribus.store.results import LIKELIHOOD
 from paribus.store.runs import RunState, put_in_place, read_events, read_generations, state
 
 MAIN = "zero_shot/raw"

@@ -27,8 +27,7 @@ from paribus.report.page import write_report
 from paribus.report.terminal import summary_table
 from paribus.store import runs
 from paribus.store.layout import ExperimentFolder
-from paribus.store.ledger import LIKELIHOOD
-from paribus.store.results import RunResult
+from paribus.store.results import LIKELIHOOD, RunResult
 from stores import describe, enter
 
 TASK = {"task": "chats", "folder": ".", "metric_list": [{"metric": "likelihood"}]}

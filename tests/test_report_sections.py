@@ -23,9 +23,8 @@ from paribus.report.units import protocol_words, signal_words
 from paribus.store import runs
 from paribus.store.experiments import ArmTuning, write_tuning
 from paribus.store.layout import ExperimentFolder
-from paribus.store.ledger import LIKELIHOOD
 from paribus.store.manifest import write_manifest
-from paribus.store.results import DataCounts
+from paribus.store.results import LIKELIHOOD, DataCounts
 from paribus.store.verify import Checked, verify
 from stores import EVIL, enter, read, reported
 

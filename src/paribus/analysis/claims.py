@@ -14,6 +14,7 @@
 | scorer      | no conclusion changes with the scorer                | everything compared again |
 | protocol    | no conclusion changes with the protocol              | everything compared again |
 | labels      | no conclusion changes with corrected labels          | everything compared again |
+| guard       | full-main loses less than 2 points on another task   | `other_tasks`             |
 
 A claim of equality cannot be supported by a test that shows nothing. "Solves no fewer" is supported
 only where the cheaper arm is shown to solve more; else it is not shown, with the points it may

@@ -22,6 +22,7 @@ from paribus.analysis.curves import Curve, curves
 from paribus.analysis.effects import Effect, effect_sentence
 from paribus.analysis.family import judged
 from paribus.analysis.looks import look_warnings
+from paribus.analysis.other_tasks import TaskResults, other_tasks
 from paribus.analysis.reading import unrecorded_reads
 from paribus.analysis.robustness import Shift, Variation, shifts, variations
 from paribus.analysis.scaling import Scaling, scaling
@@ -58,6 +59,7 @@ class Analysis:
     scaling: list[Scaling]
     curves: list[Curve]
     classes: Classes | None
+    tasks: list[TaskResults]
 
 
 def conclude(tables: Tables) -> Analysis:
@@ -66,6 +68,7 @@ def conclude(tables: Tables) -> Analysis:
     contrasts = family.contrasts
     shifted = shifts(tables, contrasts, varied)
     alike = about_likeness(tables)
+    tasks = other_tasks(tables)
     beside = [caveats(tables, contrast, shifted, bad, alike=bool(alike)) for contrast in contrasts]
     return Analysis(
         tables=tables,
@@ -79,13 +82,21 @@ def conclude(tables: Tables) -> Analysis:
             *form_warnings(tables, shifted, varied),
             *alike,
             *(bad_seed.sentence for bad_seed in bad),
+            *(warning for task in tasks for warning in task.warnings),
         ],
-        findings=findings(tables, contrasts, beside, family.effects, family.gains, shifted),
-        answer=answer(tables, contrasts, beside),
+        findings=[
+            *findings(tables, contrasts, beside, family.effects, family.gains, shifted),
+            *(finding for task in tasks for finding in task.findings),
+        ],
+        answer=[
+            *answer(tables, contrasts, beside),
+            *(task.answer for task in tasks if task.answer),
+        ],
         limits=limits(tables, contrasts, len(family.effects)),
         scaling=scaling(tables),
         curves=curves(tables),
         classes=classes(tables),
+        tasks=tasks,
     )
 
 
@@ -129,6 +140,37 @@ def payload(analysis: Analysis, *, signals: bool = True) -> dict[str, Any]:
         **_scaling(analysis.scaling),
         **_curves(analysis.curves),
         **_classes(analysis.classes),
+        **({"tasks": [_task(task) for task in analysis.tasks]} if analysis.tasks else {}),
+    }
+
+
+def _task(task: TaskResults) -> dict[str, Any]:
+    """Return the results on a further task; `kept` is null where nothing is guarded."""
+    measure = task.tables.measure
+    return {
+        "name": task.name,
+        "protocol": task.protocol,
+        "scorer": _scorer(task.tables),
+        "margin": task.margin,
+        "arms": [
+            {
+                **_summary(row.arm, measure),
+                "against": row.against
+                and {
+                    "arm": row.against.b,
+                    "difference": row.against.difference,
+                    "interval": ends(row.against.interval),
+                },
+                "kept": row.kept and row.kept.value,
+            }
+            for row in task.rows
+        ],
+        "contrasts": [
+            {**_contrast(contrast), "sentence": wording.verdict_sentence(contrast)}
+            for contrast in task.contrasts
+        ],
+        "missing": task.tables.missing,
+        "test_in_train": dict(zip(("whole", "sharing_13_words"), task.trained_on, strict=True)),
     }
 
 

@@ -131,8 +131,12 @@ def read_experiment(folder: ExperimentFolder, description: Description | None = 
     looks = tuple(read_looks(folder.ledger))
     seeds, stopped = description.seeds, stopped_at(looks) if config.get("looks") else {}
     scored_by = {arm.name: scorers_in(description, arm) for arm in description.arms}
+    further = {
+        name: NUMBERS if record is None else scorers_of(stored_task(record))
+        for name, record in description.tasks.items()
+    }
     runs = tuple(
-        read_run(folder.run(arm.name, seed), scored_by[arm.name])
+        read_run(folder.run(arm.name, seed), scored_by[arm.name], further)
         for arm in arms
         for seed in range(1 if arm.untuned else min(seeds, stopped.get(arm.name, seeds)))
     )
@@ -158,6 +162,8 @@ def read_experiment(folder: ExperimentFolder, description: Description | None = 
         },
         asked=tuple(description.asked),
         looks=looks,
+        tasks=tuple(further),
+        guards={task: points / 100 for task, points in (config.get("guard") or {}).items()},
     )
 
 
@@ -179,8 +185,13 @@ def _style(config: Mapping[str, Any]) -> AnswerStyle:
     return style
 
 
-def read_run(folder: RunFolder, scorers: Scorers = NUMBERS) -> Run:
-    """Return the run in `folder`; what keeps it from being scored becomes its note."""
+def read_run(
+    folder: RunFolder, scorers: Scorers = NUMBERS, further: Mapping[str, Scorers] | None = None
+) -> Run:
+    """Return the run in `folder`; what keeps it from being scored becomes its note.
+
+    `further` are the scorers of further tasks, by name.
+    """
     arm, seed, reached = folder.arm, folder.replicate, state(folder)
     if reached is RunState.FAILED:
         first_line = why_it_failed(folder).partition("\n")[0]
@@ -188,7 +199,8 @@ def read_run(folder: RunFolder, scorers: Scorers = NUMBERS) -> Run:
     if reached is not RunState.COMPLETE:
         return Run(arm=arm, seed=seed, state=reached, note=_NOTES[reached])
     try:
-        return _with_every_loss(_read_complete(folder, scorers))
+        run = _with_every_loss(_read_complete(folder, scorers))
+        return replace(run, tasks=_read_tasks(folder, run, further or {}))
     except (StoreError, *UNREADABLE) as error:
         reason = error.message if isinstance(error, StoreError) else repr(error)
         return Run(arm=arm, seed=seed, state=RunState.DAMAGED, note=f"damaged: {reason}")
@@ -268,6 +280,29 @@ def _read_complete(folder: RunFolder, scorers: Scorers) -> Run:
     )
     main = result.evaluation
     return with_generations(run, _read_protocol(folder, main.protocol, main))
+
+
+def _read_tasks(folder: RunFolder, run: Run, further: Mapping[str, Scorers]) -> dict[str, Run]:
+    """Return the run as tested on each further task that it was tested on, by the task's name."""
+    whole, tasks = run.result, {}
+    for name, own in whole.tasks.items() if whole else ():
+        if name not in further or whole is None:
+            continue
+        place = folder.of_task(name)
+        result = whole.model_copy(
+            update={"evaluation": own.evaluation, "also": {}, "heldout": own.heldout}
+        )
+        tested = replace(
+            run,
+            result=result,
+            data=own.data,
+            also={},
+            heldout=tuple(read_heldout(place.heldout)) if place.heldout.exists() else (),
+            scorers=further[name],
+        )
+        texts = _read_protocol(place, own.evaluation.protocol, own.evaluation)
+        tasks[name] = _with_every_loss(with_generations(tested, texts))
+    return tasks
 
 
 def _read_protocol(folder: RunFolder, name: str, cost: EvaluationCost) -> tuple[Generation, ...]:

@@ -100,6 +100,7 @@ class Run:
         stated: filter -> what the run's file itself says of each text (lm-eval's `exact_match`):
             whether it is right, None where it does not say.
         scorers: what its texts are scored by.
+        tasks: name of a further task -> the same run as tested on it.
     """
 
     arm: str
@@ -119,6 +120,7 @@ class Run:
     heldout: tuple[Likelihood, ...] = ()
     stated: dict[str, tuple[bool | None, ...]] = field(default_factory=dict)
     scorers: Scorers = NUMBERS
+    tasks: "dict[str, Run]" = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
@@ -189,6 +191,8 @@ class Tables:
         asked: one sentence for each question that was asked after the runs.
         looks: every look at the verdicts, this one too, oldest first.
         not_entered: why this look is not in the ledger, or "".
+        tasks: names of the further tasks; guards: of those that must not get worse -> the largest
+            loss that would not matter, as a share.
     """
 
     config: dict[str, Any]
@@ -206,6 +210,29 @@ class Tables:
     asked: tuple[str, ...] = ()
     looks: tuple[Look, ...] = ()
     not_entered: str = ""
+    tasks: tuple[str, ...] = ()
+    guards: dict[str, float] = field(default_factory=dict)
+
+    def on(self, task: str) -> "Tables":
+        """Return the experiment as tested on a further task, with its guard for a margin.
+
+        Between each arm and its untuned model; no other contrast has one there.
+        """
+        margin = self.guards.get(task)
+        own = [(a, b) for a, b, _ in self.declared if self._untuned(b) and not self._untuned(a)]
+        return replace(
+            self,
+            runs=tuple(_on(run, task) for run in self.runs),
+            margins=dict.fromkeys(own, margin) if margin else {},
+            tuning={},
+            alike=None,
+            tasks=(),
+            guards={},
+        )
+
+    def _untuned(self, name: str) -> bool:
+        arm = self.arm(name)
+        return arm is not None and arm.untuned
 
     @property
     def scorers(self) -> Scorers:
@@ -240,6 +267,13 @@ class Tables:
     def missing(self) -> list[str]:
         """One line for each run without scores, with the reason."""
         return [f"{run.arm}, seed {run.seed}: {run.note}" for run in self.runs if not run.complete]
+
+
+def _on(run: Run, task: str) -> Run:
+    """Return `run` as tested on a further task; without scores where it was not."""
+    if run.complete and task not in run.tasks:
+        return Run(arm=run.arm, seed=run.seed, state=RunState.TESTED_LESS, note=f"no {task} yet.")
+    return run.tasks.get(task, run)
 
 
 def score_all(generations: Sequence[Generation], scorers: Scorers) -> Score:

@@ -34,7 +34,7 @@ class Display:
         # By title: a run's learning rate is only known once its arm's trials are done.
         self.trials = [run.title for run in runs if run.trial]
         self.runs = [run.title for run in runs if not run.trial]
-        self.stage = ""
+        self.doing = ""
         self.printed = 0.0
         self.run_started = self.started = time.monotonic()
         self.live = Live(self._checking(), console=console, transient=True, refresh_per_second=4)
@@ -60,8 +60,8 @@ class Display:
             self.console.print(f"{spec.title}: {escape(progress.note)}")
             return
         now = time.monotonic()
-        fresh = progress.stage != self.stage
-        self.stage = progress.stage
+        fresh = progress.doing != self.doing
+        self.doing = progress.doing
         if fresh and progress.stage == "loading":
             self.run_started = now
         if progress.stage in ("complete", "failed"):
@@ -71,7 +71,7 @@ class Display:
             self.live.update(self._panel(spec, progress))
         elif fresh or progress.done == progress.total or now - self.printed >= _PLAIN_SECONDS:
             self.printed = now
-            self.console.print(f"{spec.title}: {progress.stage} {_figures(progress)}".rstrip())
+            self.console.print(f"{spec.title}: {progress.doing} {_figures(progress)}".rstrip())
 
     def _place(self, spec: RunSpec) -> str:
         """Return `trial 2 of 10`, or `run 1 of 5`."""
@@ -92,7 +92,7 @@ class Display:
         )
         row = Table.grid(padding=(0, 1))
         bar = ProgressBar(total=progress.total or None, completed=progress.done, width=20)
-        row.add_row(progress.stage, bar, _figures(progress))
+        row.add_row(progress.doing, bar, _figures(progress))
         return Group(head, row)
 
 

@@ -47,7 +47,7 @@ from paribus.prompts.formats import main_protocol, protocols
 from paribus.running.rehearsal import correct, rehearse
 from paribus.store.layout import ExperimentFolder
 from paribus.store.ledger import Look, read_looks, stopped_at
-from paribus.store.runs import state
+from paribus.store.runs import RunState, state
 from paribus.training.batching import order_seed, training_length
 
 
@@ -335,8 +335,10 @@ class _Store:
     def _state(self, spec: RunSpec, *, known: bool) -> str:
         if self._in_the_way(spec):
             return "another"  # what lies there is not this run
-        complete = known and is_complete(spec, self.folder)
-        return "complete" if complete else state(self.folder.of(spec)).value
+        reached = state(self.folder.of(spec))
+        if reached is RunState.COMPLETE and known and not is_complete(spec, self.folder):
+            return RunState.TESTED_LESS.value  # it will be tested further
+        return reached.value
 
     def _in_the_way(self, spec: RunSpec) -> bool:
         return self.folder.of(spec).path in self.obstacles

@@ -15,6 +15,7 @@ alone and wrong together are found here, among them those of a sequential design
 import json
 import math
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -27,7 +28,7 @@ from paribus.config.nested import flatten, nest
 from paribus.config.read import Origin, find_origin
 from paribus.config.schema import ArmConfig, ExperimentConfig, values_of
 from paribus.config.spec import SCORING
-from paribus.config.task import GENERATED, Task
+from paribus.config.task import GENERATED, LIKELIHOOD, Task
 from paribus.config.task_file import is_task_file
 from paribus.errors import ConfigError
 from paribus.files import path_fault
@@ -105,24 +106,46 @@ _PAIRS = (
 )
 _NOT_IN_VLLM = ("lora.use_dora", "lora.modules_to_save")
 _SIZES = ("data.train_size", "data.test_size")
+_TASKS = "evaluation.tasks"
+_OF_THE_WHOLE = (*SCORING, _TASKS)
+"""Keys of an arm's config that have one value for the whole experiment."""
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 def absolute_paths(flat: Mapping[str, Any], origins: Mapping[str, Origin]) -> dict[str, Any]:
     """Return dotted values with paths absolute: relative ones start at the stating file.
 
     `data.path` and `labels` are always paths; `model` is one if it starts with `./`, `../`, `/`
-    or `~`; `task` if it is a task file's.
+    or `~`; `task` if it is a task file's; in `evaluation.tasks` likewise.
     """
     resolved = dict(flat)
     for key in _PATHS:
         value = resolved.get(key)
         if isinstance(value, str) and _is_path(key, value):
-            file = find_origin(key, origins).file
-            folder = file.parent if file else Path.cwd()
-            # Path.expanduser raises for an unknown user; here the folder is missing later.
-            home = os.path.expanduser(value)  # noqa: PTH111
-            resolved[key] = os.path.normpath(folder.absolute() / home)
+            resolved[key] = _absolute(value, find_origin(key, origins))
+    if isinstance(entries := resolved.get(_TASKS), list):
+        origin = find_origin(_TASKS, origins)
+        resolved[_TASKS] = [_absolute_entry(entry, origin) for entry in entries]
     return resolved
+
+
+def _absolute(value: str, origin: Origin) -> str:
+    folder = origin.file.parent if origin.file else Path.cwd()
+    # Path.expanduser raises for an unknown user; here the folder is missing later.
+    home = os.path.expanduser(value)  # noqa: PTH111
+    return os.path.normpath(folder.absolute() / home)
+
+
+def _absolute_entry(entry: Any, origin: Origin) -> Any:
+    """Return an entry of `evaluation.tasks` with its paths absolute; one that is wrong as it is."""
+    if isinstance(entry, str):
+        return _absolute(entry, origin) if is_task_file(entry) else entry
+    if not isinstance(entry, dict):
+        return entry
+    task, path = entry.get("task"), entry.get("path")
+    if isinstance(task, str) and is_task_file(task):
+        entry = {**entry, "task": _absolute(task, origin)}
+    return {**entry, "path": _absolute(path, origin)} if isinstance(path, str) else entry
 
 
 def _is_path(key: str, value: str) -> bool:
@@ -144,8 +167,38 @@ def check_experiment(
     lines += _cross_problems(shared, found, origins)
     lines += _path_problems(flatten(values), origins)
     lines += _override_problems(values, origins, read)
+    lines += _further_problems(config, origins) if config else []
     lines += [] if found.keys() & {"budget", "looks", "seeds"} else look_problems(values, origins)
     return None if lines else config, lines
+
+
+def _further_problems(config: ExperimentConfig, origins: Mapping[str, Origin]) -> list[str]:
+    """Return what is wrong with the further tasks, and with what is guarded of them."""
+    at, lines = find_origin(_TASKS, origins), list[str]()
+    measured: dict[str, bool] = {}
+    for task in (entry.task for entry in config.evaluation.tasks):
+        if not _NAME.fullmatch(task.task):
+            lines.append(f"{at}: {_TASKS}: {task.task!r:.60} cannot name a folder; a task's name "
+                         "has letters, digits, dots, dashes and underscores")  # fmt: skip
+        if task.task == config.task.task:
+            lines.append(f"{at}: {_TASKS}: {task.task} is the experiment's own task, which is "
+                         "tested anyway; leave it out")  # fmt: skip
+        if task.task in measured:
+            lines.append(f"{at}: {_TASKS}: two tasks are called {task.task}; give one another name "
+                         "by `task:` in its file")  # fmt: skip
+        measured[task.task] = task.measures_loss
+    for name in config.guard:
+        place = f"{find_origin(f'guard.{name}', origins)}: guard.{name}"
+        if name not in measured:
+            known = ", ".join(measured) or "none"
+            lines.append(f"{place} is not the name of a task in {_TASKS}, which are: {known}")
+        elif measured[name]:
+            lines.append(f"{place}: a margin is in points, and the task {name} has the metric "
+                         f"{LIKELIHOOD}, in nats; leave it out")  # fmt: skip
+    if config.guard and config.baseline is None:
+        lines.append(f"{find_origin('guard', origins)}: guard compares each arm with its untuned "
+                     "model, and there is none; leave baseline: null out")  # fmt: skip
+    return lines
 
 
 def build_arm(
@@ -338,7 +391,7 @@ def _override_problem(key: str, value: Any, read: _Read) -> str:
     if key in ARM_SECTIONS:
         inside = ", ".join(name for name in ARM_DEFAULTS if name.startswith(f"{key}."))
         return f"{key} is a section, not a key; its keys: {inside}"
-    if key not in ARM_DEFAULTS or key in SCORING:
+    if key not in ARM_DEFAULTS or key in _OF_THE_WHOLE:
         if key in SCHEMA:
             return f"{key} belongs to the whole experiment, not to an arm; state it at the top"
         return unknown_key(key, list(ARM_DEFAULTS))

@@ -87,6 +87,9 @@ _SHAPES = {
     "name": _NAME,
     "matrix": "a list of values, or a mapping of values to further keys",
     "arms": "a mapping of names to keys",
+    "evaluation.tasks": "a list of tasks, each a name, a task file, or {task: TASK, path: FOLDER, "
+    "test_size: NUMBER, protocol: PROTOCOL}",
+    "guard": "a mapping of task names to points, each a number from 0.1 to 50",
     "contrasts": "'auto' or a list of pairs of arm names, [a, b] or {a: A, b: B, margin: POINTS}",
 }
 _FORMER = {"data.source": "task"}
@@ -117,7 +120,8 @@ def unknown_key(key: str, known: list[str]) -> str:
 def explain_fault(parts: list[str], kind: str, values: Mapping[str, Any]) -> tuple[str, str]:
     """Return the dotted key that pydantic's location means, and the problem in our words."""
     dotted = ".".join(parts)
-    if kind == "unexpected_keyword_argument" and parts[0] != "contrasts":
+    listed = parts[0] == "contrasts" or parts[:2] == ["evaluation", "tasks"]
+    if kind == "unexpected_keyword_argument" and not listed:
         return dotted, unknown_key(dotted, list(SCHEMA))
     if parts[-1] == "[key]":
         return (

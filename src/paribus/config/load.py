@@ -9,7 +9,7 @@ Later wins: the file named by `base`, the file itself, then the command line in 
 OmegaConf merges: mappings key by key, lists whole. Four rules are ours:
 - A key may be dotted: `training.epochs: 2`.
 - A `base` does not hand on its `name`: that is the file's own, by default its stem.
-- An empty `matrix` or `arms` clears what was set before.
+- An empty `matrix`, `arms` or `guard` clears what was set before.
 - A list for a factor whose values were a mapping picks from it: the listed values keep the
   further keys that come with them.
 
@@ -282,7 +282,7 @@ def _dotted_values(mapping: Any) -> Any:
 def _merge(old: dict[str, Any], layer: _Layer) -> dict[str, Any]:
     """Return the values of `old` with those of `layer` on top."""
     old, new = deepcopy(old), deepcopy(layer.values)
-    for key in _DESIGN:
+    for key in (*_DESIGN, "guard"):
         if new.get(key) == {}:
             old.pop(key, None)
     factors, before = new.get("matrix"), old.get("matrix")

@@ -9,6 +9,7 @@ from dataclasses import field
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    BeforeValidator,
     ConfigDict,
     Field,
     PlainSerializer,
@@ -256,6 +257,33 @@ class TrainingConfig:
 
 
 @dataclass(config=_STRICT, frozen=True, kw_only=True)
+class TestedTask:
+    """A further task that every arm and the untuned model are tested on."""
+
+    __test__ = False  # not a test for pytest, whatever its name
+
+    task: NamedTask
+    """As the experiment's own `task`."""
+    path: str | None = None
+    """Folder of its files; null: the task file's own folder, or the Hub."""
+    test_size: Size | None = None
+    """Test problems, drawn by the experiment's seed; null: as `data.test_size`, or all if there are
+    fewer."""
+    protocol: Shots | None = None
+    """Solved examples before the question, the same for all arms; null: the task's `num_fewshot`,
+    else one if it has training problems, else none: no arm has been taught this format."""
+
+
+def _stated(value: Any) -> Any:
+    """Return a further task that is named alone as a mapping."""
+    return {"task": value} if isinstance(value, str) else value
+
+
+FurtherTask = Annotated[TestedTask, BeforeValidator(_stated)]
+"""One, or its name alone."""
+
+
+@dataclass(config=_STRICT, frozen=True, kw_only=True)
 class EvaluationConfig:
     """How an arm is tested: greedy decoding, the same for all arms."""
 
@@ -263,6 +291,9 @@ class EvaluationConfig:
     """Solved examples put before the question: 0, 1 or 5. Tuned arms know the format: zero-shot."""
     also: tuple[ProtocolName, ...] = ()
     """Further protocols that every arm and the baseline are tested under, by full name."""
+    tasks: tuple[FurtherTask, ...] = ()
+    """Further tasks that every arm and the untuned model are tested on: names as in `task`, or
+    `{task: gsm8k, path: DIR, test_size: 200, protocol: one_shot}`. Nothing is trained on them."""
     max_new_tokens: Count = 512
     """Longest solution a model may write, in tokens; reaching it is counted as truncated."""
     batch_size: BatchSize = 32
@@ -379,6 +410,10 @@ class ExperimentConfig(ArmConfig):
     margin: Margin | None = None
     """Points by which a difference would not matter: adds which arms are equivalent within them,
     and which are not worse by more. Changes no run; `report FILE margin=2` asks it later."""
+    guard: dict[str, Margin] = field(default_factory=dict)
+    """What must not get worse: the name of a task in `evaluation.tasks` → points that an arm may
+    lose on it against its untuned model. Changes no run; `report FILE guard.gsm8k=2` asks it
+    later."""
     tune: TuneConfig | None = None
     """Choose each arm's learning rate by trials; `{}`: with the default rates. null: as stated."""
     strict: bool = False

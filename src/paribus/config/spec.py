@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from paribus.config.nested import flatten
-from paribus.config.schema import ArmConfig, TrainingConfig, values_of
+from paribus.config.schema import ArmConfig, TestedTask, TrainingConfig, values_of
 from paribus.files import sha256_of_json
 from paribus.seeds import derive
 
@@ -37,10 +37,12 @@ EXECUTION = (
 """Keys that do not define a result."""
 SCORING = ("evaluation.answer",)
 """Keys that say how stored texts are read: one value for the whole experiment."""
+_FURTHER = "evaluation.tasks"
 TESTING = (
     "data.test_size",
     "evaluation.protocol",
     "evaluation.also",
+    _FURTHER,
     "evaluation.max_new_tokens",
 )
 """Keys that say how finished weights are tested: they can be tested further."""
@@ -64,6 +66,7 @@ _LATER_KEYS: dict[str, Callable[[ArmConfig], Any]] = {
     "evaluation.checkpoint": lambda config: (
         (config.is_validated and config.evaluation.checkpoint != "last") or None
     ),
+    _FURTHER: lambda config: config.evaluation.tasks or None,
 }
 """Keys of later versions: an identity holds them only where they are not None."""
 _GENERATED_ONLY = ("data.min_steps", "data.max_steps", "data.max_number")
@@ -121,6 +124,8 @@ class RunSpec:
             values["data"] = dict(sorted({**values["data"], "source": task.task}.items()))
         else:
             values["task"] = task.identity()
+        if further := self.config.evaluation.tasks:
+            values["evaluation"]["tasks"] = [identity_of(entry) for entry in further]
         values |= {"format": SPEC_FORMAT, "seed": self.seed}
         if self.trial:
             values["trial"] = True
@@ -132,6 +137,28 @@ class RunSpec:
     def fingerprint(self) -> str:
         """Hex SHA-256 of the identity."""
         return sha256_of_json(self.identity())
+
+
+def identity_of(entry: TestedTask) -> dict[str, Any]:
+    """Return what of a further task can change what is written for it."""
+    task = entry.task
+    return {
+        "task": task.task if task.preset else task.identity(),
+        "test_size": entry.test_size,
+        "protocol": entry.protocol,
+    }
+
+
+def name_in(tested: Mapping[str, Any]) -> str:
+    """Return the name of a further task, as an identity holds it."""
+    task = tested["task"]
+    return str(task if isinstance(task, str) else task["task"])
+
+
+def _shown_task(tested: Mapping[str, Any]) -> str:
+    """Return a further task in words: `gsm8k (test_size 200)`."""
+    stated = [f"{key} {tested[key]}" for key in ("test_size", "protocol") if tested.get(key)]
+    return f"{name_in(tested)} ({', '.join(stated)})" if stated else name_in(tested)
 
 
 def _unread(config: ArmConfig, *, trial: bool) -> list[str]:
@@ -189,9 +216,17 @@ def made_alike(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
     return set(differing(a, b)) <= set(TESTING)
 
 
+def has_more_tasks(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> bool:
+    """Return whether two identities differ in nothing but further tasks that only one was tested
+    on: `stored`."""
+    return differing(stored, asked) == [_FURTHER] and covers(testing(stored), testing(asked))
+
+
 def testing(identity: Mapping[str, Any]) -> dict[str, Any]:
     """Return those keys of an identity, dotted, that say how finished weights are tested."""
-    return {key: value for key, value in flatten(identity).items() if key in TESTING}
+    values = {key: value for key, value in flatten(identity).items() if key in TESTING}
+    # An identity without further tasks has no such key.
+    return {_FURTHER: [], **values} if values else {}
 
 
 def covers(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> bool:
@@ -200,14 +235,15 @@ def covers(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> bool:
     Both are what `testing` returns. False where the main protocols differ. Problems are drawn in
     one order, so a larger draw holds every smaller one.
     """
-    if not set(TESTING) <= stored.keys() & asked.keys():
+    if not {*TESTING} - {_FURTHER} <= stored.keys() & asked.keys():
         return False
     sizes = [each["data.test_size"] for each in (stored, asked)]
     had, wanted = (math.inf if size == "all" else size for size in sizes)
     longest = [each["evaluation.max_new_tokens"] for each in (stored, asked)]
     alike = stored["evaluation.protocol"] == asked["evaluation.protocol"]
     more = set(stored["evaluation.also"]) >= set(asked["evaluation.also"])
-    return bool(alike and had >= wanted and longest[0] >= longest[1] and more)
+    tasks = all(task in stored.get(_FURTHER, []) for task in asked.get(_FURTHER, []))
+    return bool(alike and had >= wanted and longest[0] >= longest[1] and more and tasks)
 
 
 def overrides(values: Mapping[str, Any]) -> str:
@@ -224,6 +260,8 @@ def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
 
     def shown(values: dict[str, Any], key: str) -> Any:
         value = values.get(key, _UNSAID.get(key, "(absent)"))
+        if key == _FURTHER:
+            return ", ".join(map(_shown_task, value or [])) or "none"
         return repr(value) if isinstance(value, str) and not value.isprintable() else value
 
     return [f"{key}: {shown(left, key)} → {shown(right, key)}" for key in differing(a, b)]

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from paribus.config.installed import alike, task_place, tasks_folder
 from paribus.config.read import FUNCTION, Origin, find_origin, read_file, shown_path
-from paribus.config.schema import ArmConfig
+from paribus.config.schema import ArmConfig, Shots
 from paribus.config.task import PRESETS, Task, preset, task_from, worded
 from paribus.config.task_faults import LABELS, faults_of_task, faults_of_values
 from paribus.errors import ConfigError
@@ -30,7 +30,7 @@ DATA_FILES = (".csv", ".tsv", ".json", ".jsonl", ".parquet", ".gz", ".bz2", ".xz
 WRITE_ONE = "have both files written: paribus init"
 """How to come to a task file and an experiment file."""
 
-_SHOTS = {0: "zero_shot", 1: "one_shot", 5: "few_shot"}
+_SHOTS: dict[int, Shots] = {0: "zero_shot", 1: "one_shot", 5: "few_shot"}
 
 
 def is_task_file(name: str) -> bool:
@@ -157,7 +157,7 @@ def _place(location: tuple[int | str, ...]) -> str:
     return str(location[0]) if location else ""
 
 
-def shots_of(task: Task) -> str | None:
+def shots_of(task: Task) -> Shots | None:
     """Return the protocol that `num_fewshot` means; None where it is not stated.
 
     Raises ConfigError if there is no such protocol.

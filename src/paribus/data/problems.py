@@ -87,8 +87,8 @@ def hash_of_tests(problems: Sequence[Problem]) -> str:
     )
 
 
-def load_problems(task: Task, data: DataConfig, seed: int) -> ProblemSet:
-    """Return the problems of `task` that `data` asks for.
+def load_problems(task: Task, data: DataConfig, seed: int, *, or_fewer: bool = False) -> ProblemSet:
+    """Return the problems of `task` that `data` asks for; tests also `or_fewer`, if it has no more.
 
     Raises DataError if there are not enough or a file cannot be read, NotHere if the Hub and its
     local cache do not have them, ConfigError if the task has no such variant.
@@ -109,7 +109,7 @@ def load_problems(task: Task, data: DataConfig, seed: int) -> ProblemSet:
         )
     if not (task.scores_numbers or task.measures_loss):  # numbers are compared by `check_gold`
         _refuse_other_gold(pools.test)
-    tests = _draw(distinct_tests, data.test_size)
+    tests = _draw(distinct_tests, data.test_size, or_fewer=or_fewer)
     test_ids = {problem.id for problem in tests}
     asked = {_asked(problem) for problem in tests}
     pool = [p for p in distinct if p.id not in test_ids and _asked(p) not in asked]
@@ -139,6 +139,39 @@ def _own_shots(task: Task, data: DataConfig, seed: int, train: Sequence[Problem]
     else:
         return []
     return (distinct if in_order else _shuffled(distinct, derive(seed, "shots")))[:FEW_SHOTS]
+
+
+def load_tests(task: Task, data: DataConfig, seed: int, *, or_fewer: bool) -> ProblemSet:
+    """Return the problems of a task that nothing is trained on: its tests, and its shots.
+
+    Without training problems there are only the shots that the task states itself. Raises as
+    `load_problems`.
+    """
+    base = task.base
+    sources = {split: source_of(base, data, split) for split in ("train", "test")}
+    if task.generated or sources["train"] or not sources["test"]:
+        return replace(load_problems(task, data, seed, or_fewer=or_fewer), train=(), validation=())
+    tests, layout = read_split(base, data, "test", data.group_by)
+    if base.id is not None:
+        _check_ids(tests)
+    if not (task.scores_numbers or task.measures_loss):
+        _refuse_other_gold(tests)
+    distinct = _distinct(tests)
+    shots = _own_shots(base, data, seed, ())
+    asked = _shuffled(_without(shots, distinct), derive(seed, "test"))
+    drawn = _draw(asked, data.test_size, or_fewer=or_fewer)
+    return ProblemSet(
+        train=(),
+        test=tuple(drawn),
+        validation=(),
+        shots=tuple(shots),
+        test_variant=data.variant,
+        layout=layout,
+        train_duplicates=0,
+        test_duplicates=len(tests) - len(distinct),
+        overlap=0,
+        read=tuple(tests),
+    )
 
 
 def _refuse_other_gold(tests: Sequence[Problem]) -> None:
@@ -330,8 +363,8 @@ def _shuffled(problems: list[Problem], seed: int) -> list[Problem]:
     return sorted(problems, key=lambda problem: derive(seed, problem.id))
 
 
-def _draw(pool: list[Problem], size: int | str) -> list[Problem]:
-    if isinstance(size, int) and size > len(pool):
+def _draw(pool: list[Problem], size: int | str, *, or_fewer: bool) -> list[Problem]:
+    if isinstance(size, int) and size > len(pool) and not or_fewer:
         raise DataError(
             f"data.test_size: {size} distinct problems are needed and {len(pool)} are there",
             "lower data.test_size, or say 'all'",

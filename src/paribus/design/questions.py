@@ -3,10 +3,10 @@
     ask(read_description(folder), load(Path("x.yaml"), ["question=Why?"]))   # the file's questions
     ask(read_description(folder), typed(["question=Why?"], "x"), ["question"])
 
-Question, hypothesis, contrasts, margin, labels, `strict`, `paired_seeds` and what counts as an
-answer only say what is concluded from the runs. All else that differs would need other runs and is
-refused, but for fewer tests than were made. The store keeps what was asked when it was filled; the
-report says that it asks differently.
+Question, hypothesis, contrasts, margin, guard, labels, `strict`, `paired_seeds` and what counts as
+an answer only say what is concluded from the runs. All else that differs would need other runs and
+is refused, but for fewer tests than were made. The store keeps what was asked when it was filled;
+the report says that it asks differently.
 """
 
 import json
@@ -30,7 +30,7 @@ from paribus.store.experiments import DescribedArm, DescribedContrast, Descripti
 
 FREE = (
     *("question", "hypothesis", "contrasts", "margin", "labels"),
-    *(*SCORING, "strict", "paired_seeds"),
+    *(*SCORING, "strict", "paired_seeds", "guard"),
 )
 """Keys that change no run."""
 _KIND = ("model", "revision", "prompt.format")
@@ -76,6 +76,7 @@ def ask(description: Description, loaded: Loaded, keys: Sequence[str] | None = N
         arms=arms,
         contrasts=contrasts,
         trials=description.trials,
+        tasks=description.tasks,
         asked=[*(_told(key, old.get(key), places[key]) for key in changed), *less, *scored],
     )
 
@@ -152,11 +153,23 @@ def _values(config: Mapping[str, Any]) -> dict[str, Any]:
     flat = flatten(json.loads(json.dumps(config)))
     if "data.source" in flat:  # what the task was called in earlier versions
         flat["task"] = flat.pop("data.source")
+    # One value: a guard may be there for the first time.
+    flat = {key: value for key, value in flat.items() if not key.startswith("guard.")}
+    flat["guard"] = config.get("guard") or {}
+    if isinstance(entries := flat.get("evaluation.tasks"), list):
+        flat["evaluation.tasks"] = [_unmoved_entry(entry) for entry in entries]
     return {
         key: _unmoved(value) if named_key(key) in ("model", "task") else value
         for key, value in flat.items()
         if named_key(key) not in EXECUTION
     }
+
+
+def _unmoved_entry(entry: Any) -> Any:
+    """Return an entry of `evaluation.tasks` without folders, its settings stated."""
+    stated = entry if isinstance(entry, dict) else {"task": entry}
+    return {"test_size": None, "protocol": None, **stated, "task": _unmoved(stated.get("task")),
+            "path": None}  # fmt: skip
 
 
 def _unmoved(model: Any) -> Any:

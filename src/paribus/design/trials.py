@@ -79,7 +79,7 @@ def _trial(arm: Arm, rate: float, loaded: Loaded) -> RunSpec:
             config,
             training=replace(config.training, save_weights=False),
             evaluation=replace(
-                config.evaluation, also=(), at=(), at_generates=False, checkpoint="last"
+                config.evaluation, also=(), tasks=(), at=(), at_generates=False, checkpoint="last"
             ),
         ),
         trial=True,

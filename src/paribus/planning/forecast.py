@@ -41,11 +41,12 @@ class Lengths:
         longest_example: prompt, solution and stop token of the longest.
         mean_example: of all.
         mean_target: of the tokens with loss of one example.
-        problems: tested problems, once for each protocol.
-        longest_prompt: over all protocols.
+        problems: tested problems, once for each protocol, of all tasks.
+        longest_prompt: over all protocols and tasks.
         shared_prefix: what all prompts begin with under the protocol that has the longest.
         longest_gold: the longest main prompt with its gold solution.
         mean_gold: gold solution of a tested problem.
+        new_tokens: the most that a tested problem's text may have; 0 if none is generated.
         assumed: whose lengths these are, if not the arm's own; "" if they were counted.
     """
 
@@ -58,6 +59,7 @@ class Lengths:
     shared_prefix: int
     longest_gold: int
     mean_gold: float
+    new_tokens: int
     assumed: str
 
 
@@ -70,20 +72,24 @@ _TESTS, _LONGEST_SOLUTION, _MEAN_SOLUTION = 1_319, 420, 126.7
 
 def count_lengths(inputs: Inputs) -> Lengths:
     """Return the lengths of what an arm reads."""
+    tests = (inputs, *inputs.further)
     asked = max(
-        inputs.prompt_sets, key=lambda prompt_set: max(len(p.ids) for p in prompt_set.prompts)
+        (prompt_set for own in tests for prompt_set in own.prompt_sets),
+        key=lambda prompt_set: max(len(p.ids) for p in prompt_set.prompts),
     )
+    gold = [example for own in tests for example in own.gold]
     prompts = [prompt.ids for prompt in asked.prompts]
     return Lengths(
         examples=len(inputs.examples),
         longest_example=max((len(example.ids) for example in inputs.examples), default=0),
         mean_example=_mean([len(example.ids) for example in inputs.examples]),
         mean_target=_mean([example.target_length for example in inputs.examples]),
-        problems=len(inputs.tested) * len(inputs.prompt_sets),
+        problems=sum(len(own.tested) * len(own.prompt_sets) for own in tests),
         longest_prompt=max(map(len, prompts)),
         shared_prefix=shared_length(prompts),
-        longest_gold=max(len(example.ids) for example in inputs.gold),
-        mean_gold=_mean([example.target_length for example in inputs.gold]),
+        longest_gold=max(len(example.ids) for example in gold),
+        mean_gold=_mean([example.target_length for example in gold]),
+        new_tokens=max(own.max_new_tokens if own.generates else 0 for own in tests),
         assumed="",
     )
 
@@ -104,6 +110,7 @@ def assumed_lengths(config: ArmConfig) -> Lengths:
         shared_prefix=shared,
         longest_gold=_PROMPTS[asked[0].shots][0] + _LONGEST_SOLUTION,
         mean_gold=_MEAN_SOLUTION,
+        new_tokens=0 if task_of(config).measures_loss else config.evaluation.max_new_tokens,
         assumed="GSM8K's, with Gemma 3's tokenizer",
     )
     return replace(lengths, examples=0) if config.method == "none" else lengths
@@ -297,7 +304,7 @@ def _workload(
         shared_prefix=lengths.shared_prefix,
         gold_length=lengths.longest_gold,
         gold_targets=round(evaluation.batch_size * lengths.mean_gold),
-        new_tokens=0 if task_of(config).measures_loss else evaluation.max_new_tokens,
+        new_tokens=lengths.new_tokens,
         validations=_validations(config, steps, lengths.examples) if config.is_validated else 0,
         validation_problems=config.data.validation_size if config.is_validated else 0,
         validation_generates=config.is_validated and evaluation.at_generates,

@@ -16,8 +16,9 @@ from statistics import median
 from typing import Any
 
 from paribus.config.schema import ArmConfig
-from paribus.data.problems import ProblemSet
+from paribus.data.problems import ProblemSet, hash_of_tests
 from paribus.errors import ModelError, PromptError
+from paribus.files import sha256_of_json
 from paribus.models.configs import read_config
 from paribus.models.source import ModelSource, context_length, vocabulary
 from paribus.planning.encodings import tokenizer_of
@@ -77,7 +78,7 @@ class TokenCounts:
         longest_example: tokens.
         median_target: tokens with loss of the median example.
         test_prompts: problems under the main protocol.
-        longest_prompt: tokens, under any protocol.
+        longest_prompt: tokens, under any protocol, of any task.
         train_duplicates: questions that occurred twice in the training pool.
         train_test_overlap: test questions that occurred in it.
         layout: by which rows became text; "" where the task says how.
@@ -111,6 +112,9 @@ class Inputs:
         generates: whether texts are generated in tests, and not the losses of `gold` alone.
         until: texts that end an answer; None for the rules of GSM8K's answers.
         validation: what it is measured on while it trains; None without `evaluation.at`.
+        max_new_tokens: the most tokens of an answer.
+        task: the name of a further task, "" for the one that the arm is trained on.
+        further: what it is tested on of each further task.
     """
 
     problems: ProblemSet
@@ -123,6 +127,9 @@ class Inputs:
     generates: bool = True
     until: tuple[str, ...] | None = None
     validation: Validation | None = None
+    max_new_tokens: int
+    task: str = ""
+    further: tuple["Inputs", ...] = ()
 
     @property
     def tested(self) -> tuple[Problem, ...]:
@@ -139,7 +146,12 @@ class Inputs:
         hashes = self.problems.hashes(validation=self.trial)
         if self.validation:
             hashes |= self.problems.hashes(validation=True)
-        return {"model": self.source.identity, **hashes, "tokens": self._tokens_sha256()}
+        return {
+            "model": self.source.identity,
+            **hashes,
+            "tokens": self._tokens_sha256(),
+            **{f"task {own.task}": own._tests_sha256() for own in self.further},
+        }
 
     @property
     def asked(self) -> tuple[PromptSet, ...]:
@@ -150,6 +162,10 @@ class Inputs:
     def solved(self) -> tuple[Encoded, ...]:
         """All gold solutions whose likelihood is measured, in tests and while it trains."""
         return (*self.gold, *(self.validation.gold if self.validation else ()))
+
+    def _tests_sha256(self) -> str:
+        """Return the hash of what is tested of a further task."""
+        return sha256_of_json([hash_of_tests(self.tested), self._tokens_sha256()])
 
     def _tokens_sha256(self) -> str:
         """Return the hash of all that is trained and tested on, as the tokenizer made it."""
@@ -164,7 +180,8 @@ class Inputs:
     def tokens(self) -> TokenCounts:
         """Return the token counts that `plan` prints."""
         targets = [example.target_length for example in self.examples]
-        prompts = [prompt for prompt_set in self.prompt_sets for prompt in prompt_set.prompts]
+        prompts = [prompt for own in (self, *self.further) for asked in own.prompt_sets
+                   for prompt in asked.prompts]  # fmt: skip
         return TokenCounts(
             train_examples=len(self.examples),
             train_dropped_too_long=self.dropped,
@@ -230,11 +247,11 @@ def check_lengths(inputs: Inputs, config: ArmConfig) -> None:
                 f"{config.prompt.max_tokens}: {longest.problem.question[:60]!r}…",
                 f"set prompt.max_tokens={length}: test problems are never left out",
             )
-        written = config.evaluation.max_new_tokens if inputs.generates else 0
+        written = inputs.max_new_tokens if inputs.generates else 0
         if context is not None and length + written > context:
             raise PromptError(
                 f"{what} ({length} tokens) and evaluation.max_new_tokens = "
-                f"{config.evaluation.max_new_tokens} exceed the model's context of {context}",
+                f"{inputs.max_new_tokens} exceed the model's context of {context}",
                 f"set evaluation.max_new_tokens={max(1, context - length)} or less",
             )
     length = max(len(example.ids) for example in inputs.solved)

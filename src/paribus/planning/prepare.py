@@ -11,12 +11,12 @@ from functools import lru_cache
 from itertools import islice
 from typing import Any
 
-from paribus.config.schema import ArmConfig
+from paribus.config.schema import ArmConfig, DataConfig, TestedTask
 from paribus.config.task import Task
-from paribus.config.task_file import task_of
+from paribus.config.task_file import shots_of, task_of
 from paribus.data.layouts import delimiter_of
-from paribus.data.problems import ProblemSet, load_problems
-from paribus.errors import ConfigError, DataError, NotHere, PromptError
+from paribus.data.problems import ProblemSet, load_problems, load_tests
+from paribus.errors import ConfigError, DataError, NotHere, PromptError, UserError
 from paribus.evaluation.scorers import check_scored, scorers_of
 from paribus.evaluation.scoring import check_gold
 from paribus.models.source import ModelSource, find_model
@@ -49,6 +49,32 @@ def prepare(config: ArmConfig, seed: int, *, trial: bool = False) -> Inputs:
     """
     task = task_of(config)
     problems = load_problems(task, config.data, seed)
+    frame = _checked_frame(task, problems, config)
+    _check_packages(config)
+    source = _source(config.model, config.revision)
+    examples, dropped = _training(problems, config, source, frame)
+    tested = problems.validation if trial else problems.test
+    asked = _Asked(tested, problems.shots, source, frame)
+    inputs = _tests(task, problems, config, asked)
+    inputs = replace(
+        inputs,
+        trial=trial,
+        examples=examples,
+        dropped=dropped,
+        further=tuple(_further(entry, config, seed) for entry in config.evaluation.tasks),
+    )
+    if config.is_validated and not trial:
+        _check_moments(config, examples, seed)
+        held_out = _Asked(problems.validation, problems.shots, source, frame)
+        validation = _validation(held_out, main_protocol(config), task, config)
+        inputs = replace(inputs, validation=validation)
+    check_vocabulary(inputs)
+    check_lengths(inputs, config)
+    return inputs
+
+
+def _checked_frame(task: Task, problems: ProblemSet, config: ArmConfig) -> Frame:
+    """Return what stands around the problems. Raises UserError if gold could not be scored."""
     if task.scores_numbers:
         check_gold(problems.read, style=_taught(config))
     _check_formats(task, config)
@@ -59,34 +85,81 @@ def prepare(config: ArmConfig, seed: int, *, trial: bool = False) -> Inputs:
         raw = main_protocol(config).format == "raw"
         _check_ends_in_gold(problems, task.until, frame.target_delimiter if raw else None)
         check_scored(scorers, problems.test)
-    _check_packages(config)
-    source = _source(config.model, config.revision)
-    examples, dropped = _training(problems, config, source, frame)
-    asked = _Asked(problems.validation if trial else problems.test, problems.shots, source, frame)
+    return frame
+
+
+def _tests(task: Task, problems: ProblemSet, config: ArmConfig, asked: "_Asked") -> Inputs:
+    """Return what an arm that trains nothing is tested on, under each of its protocols."""
     main, *others = protocols(config)
     prompt_set, gold = asked.solved(main)
-    inputs = Inputs(
+    prompt_sets = (prompt_set, *map(asked.alone, others))
+    if task.output_type == "multiple_choice":
+        prompt_sets = tuple(map(asked.with_choices, prompt_sets))
+    return Inputs(
         problems=problems,
-        trial=trial,
-        source=source,
-        examples=examples,
-        dropped=dropped,
-        prompt_sets=tuple(
-            map(asked.with_choices, (prompt_set, *map(asked.alone, others)))
-            if task.output_type == "multiple_choice"
-            else (prompt_set, *map(asked.alone, others))
-        ),
+        trial=False,
+        source=asked.source,
+        examples=(),
+        dropped=0,
+        prompt_sets=prompt_sets,
         gold=gold,
         generates=not task.measures_loss,
         until=None if task.preset else task.until,
+        max_new_tokens=config.evaluation.max_new_tokens,
     )
-    if config.is_validated and not trial:
-        _check_moments(config, examples, seed)
-        held_out = _Asked(problems.validation, problems.shots, source, frame)
-        inputs = replace(inputs, validation=_validation(held_out, main, task, config))
-    check_vocabulary(inputs)
-    check_lengths(inputs, config)
+
+
+def _further(entry: TestedTask, config: ArmConfig, seed: int) -> Inputs:
+    """Return what an arm is tested on of a further task. Raises UserError as `prepare` does."""
+    task = entry.task
+    try:
+        asked_as = config_of(entry, task, config)
+        problems = load_tests(task, asked_as.data, seed, or_fewer=entry.test_size is None)
+        shots = entry.protocol or shots_of(task) or ("one_shot" if problems.shots else "zero_shot")
+        evaluation = replace(asked_as.evaluation, protocol=shots)
+        asked_as = replace(asked_as, evaluation=evaluation)
+        if shots != "zero_shot" and not problems.shots:
+            raise DataError(
+                f"protocol={shots} shows solved examples, which are training problems, and the "
+                "task has none",
+                "give it training problems, or set protocol: zero_shot",
+            )
+        frame = _checked_frame(task, problems, asked_as)
+        source = _source(config.model, config.revision)
+        asked = _Asked(problems.test, problems.shots, source, frame)
+        inputs = replace(_tests(task, problems, asked_as, asked), task=task.task)
+        check_vocabulary(inputs)
+        check_lengths(inputs, asked_as)
+    except UserError as error:
+        what = f"evaluation.tasks, {task.task}: {error.message}"
+        raise type(error)(what, error.remedy) from error
     return inputs
+
+
+def config_of(entry: TestedTask, task: Task, config: ArmConfig) -> ArmConfig:
+    """Return the config of an arm that trains nothing and is tested on a further task alone."""
+    size = config.data.test_size if entry.test_size is None else entry.test_size
+    # Of multiple choice nothing is written.
+    fewest = 1 if task.output_type == "multiple_choice" else config.evaluation.max_new_tokens
+    longest = task.generation_kwargs.get("max_gen_toks", fewest)
+    generated = config.data if task.generated else DataConfig()
+    return replace(
+        config,
+        task=entry.task,
+        method="none",
+        data=replace(
+            generated,
+            path=entry.path,
+            variant=next(iter(task.variants), "main"),
+            train_size=1 if task.generated else "all",
+            test_size=size,
+            validation_size=0,
+        ),
+        prompt=replace(config.prompt, template=None, system=None),
+        evaluation=replace(
+            config.evaluation, also=(), tasks=(), at=(), at_generates=False, max_new_tokens=longest
+        ),
+    )
 
 
 def _check_formats(task: Task, config: ArmConfig) -> None:

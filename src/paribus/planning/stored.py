@@ -24,7 +24,16 @@ from pathlib import Path
 from typing import Any
 
 from paribus.config.schema import ArmConfig
-from paribus.config.spec import RunSpec, covers, differences, made_alike, overrides, testing
+from paribus.config.spec import (
+    RunSpec,
+    covers,
+    differences,
+    has_more_tasks,
+    identity_of,
+    made_alike,
+    overrides,
+    testing,
+)
 from paribus.design.matrix import Design
 from paribus.design.trials import tried_alike, with_rate
 from paribus.errors import StoreError, UserError
@@ -204,6 +213,8 @@ def is_complete(spec: RunSpec, folder: ExperimentFolder) -> bool:
         return True
     if spec.trial and tried_alike(spec, stored["identity"]):
         return True
+    if has_more_tasks(stored["identity"], spec.identity()):
+        return True
     if not goes_further(spec, stored["identity"]):
         raise _differs(run, stored["identity"], spec.identity())
     if spec.config.method != "none" and not run.weights.is_dir():
@@ -234,6 +245,11 @@ def as_tested(config: ArmConfig, stored: Mapping[str, Any]) -> ArmConfig:
         config.evaluation,
         protocol=asked["protocol"],
         also=tuple(asked["also"]),
+        tasks=tuple(
+            entry
+            for entry in config.evaluation.tasks
+            if identity_of(entry) in asked.get("tasks", [])
+        ),
         max_new_tokens=asked["max_new_tokens"],
     )
     data = replace(config.data, test_size=stored["data"]["test_size"])
@@ -343,6 +359,8 @@ def _check_run(spec: RunSpec, run: RunFolder, inputs: Inputs) -> None:
 def _check_stored(run: RunFolder, inputs: Inputs) -> None:
     if state(run) is RunState.COMPLETE:
         stored, now = read_json(run.spec)["inputs"], inputs.identity()
+        # Further tasks that nobody asks for any more are no matter.
+        stored = {key: value for key, value in stored.items() if key in now or " " not in key}
         if stored != now:
             raise _taken(run, differences(stored, now))
 

@@ -40,6 +40,8 @@ def summary_table(findings: dict[str, Any]) -> Table:
     both.add_row(_over_seeds(findings) if several else _runs(findings))
     if findings["contrasts"]:
         both.add_row(_contrasts(findings))
+    for task in findings.get("tasks", ()):
+        both.add_row(_other_task(task))
     return both
 
 
@@ -136,6 +138,31 @@ def _over_seeds(findings: dict[str, Any]) -> Table:
             str(seeds) if seeds == planned[arm["name"]] else f"{seeds} of {planned[arm['name']]}",
             _mean_cell(arm, measure),
             "–" if spread is None else could_see(spread, None, measure),
+        ]
+        table.add_row(*map(Text, cells))
+    return table
+
+
+_KEPT = {"kept": "yes", "lost": "no", "not_shown": "not shown", None: "–"}
+
+
+def _other_task(task: dict[str, Any]) -> Table:
+    """Return what each arm scores on a further task, beside its untuned model."""
+    measure = _measure(task["scorer"])
+    guarded = task["margin"] is not None
+    unit = terms(measure).unit
+    headings = [f"on {task['name']}", mean_heading(measure), f"{unit}, against untuned"]
+    headings += [f"loses less than {100 * task['margin']:g}"] if guarded else []
+    table = _table(*headings)
+    for arm in task["arms"]:
+        against = arm["against"]
+        cells = [
+            arm["name"],
+            _mean_cell(arm, measure),
+            "–"
+            if against is None
+            else points_cell(against["difference"], _interval(against["interval"]), measure),
+            *([_KEPT[arm["kept"]]] if guarded else []),
         ]
         table.add_row(*map(Text, cells))
     return table

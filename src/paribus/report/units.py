@@ -19,7 +19,7 @@ from paribus.evaluation.scoring import VERSION
 from paribus.prompts.formats import Protocol
 from paribus.records import Measure, Outcome, Stop
 from paribus.statistics.intervals import Interval
-from paribus.store.ledger import LIKELIHOOD
+from paribus.store.results import LIKELIHOOD
 
 UNKNOWN = "–"
 GB = 10**9

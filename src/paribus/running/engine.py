@@ -109,8 +109,9 @@ def engine(model: nn.Module, job: Job) -> Iterator[Continued | None]:
     if evaluation.engine == "paribus":
         yield None
         return
-    longest = inputs.tokens().longest_prompt + evaluation.max_new_tokens
-    rows = min(evaluation.batch_size, len(inputs.tested))
+    tests = (inputs, *inputs.further)
+    longest = inputs.tokens().longest_prompt + max(own.max_new_tokens for own in tests)
+    rows = min(evaluation.batch_size, max(len(own.tested) for own in tests))
     with (
         tempfile.TemporaryDirectory(prefix="paribus-") as scratch,
         serving(

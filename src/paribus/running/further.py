@@ -9,13 +9,13 @@ put in the old one's place; until then the old one is the complete run.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from paribus.config.spec import RunSpec, differences
+from paribus.config.spec import RunSpec, differences, name_in
 from paribus.errors import StoreError
 from paribus.files import read_json
 from paribus.models.fast import blocked
@@ -32,7 +32,13 @@ from paribus.running.testing import Kept, measure_all
 from paribus.store.checkpoints import Pieces
 from paribus.store.layout import RunFolder
 from paribus.store.manifest import check
-from paribus.store.results import EvaluationCost, FurtherTest, RunResult, read_result
+from paribus.store.results import (
+    EvaluationCost,
+    FurtherTest,
+    LikelihoodSummary,
+    RunResult,
+    read_result,
+)
 from paribus.store.runs import (
     RunState,
     append_event,
@@ -107,6 +113,7 @@ def go_further(before: Before, job: Job) -> None:
         "evaluation": result.evaluation,
         "also": result.also,
         "heldout": result.heldout,
+        **({"tasks": result.tasks} if result.tasks else {}),
         "data": result.data,
         "tested_further": before.steps(lines, counts),
     }
@@ -128,15 +135,44 @@ def _refuse_others(before: Before, record: Mapping[str, Any], folder: RunFolder)
 
 
 def _kept(before: Before, spec: RunSpec, inputs: Inputs, folder: RunFolder) -> Kept:
-    """Return what need not be tested again."""
-    longer = (
-        spec.config.evaluation.max_new_tokens
-        > before.spec["identity"]["evaluation"]["max_new_tokens"]
-    )
+    """Return what need not be tested again, of the arm's own task and of further ones."""
+    stored, asked = before.spec["identity"], spec.identity()
+    longer = asked["evaluation"]["max_new_tokens"] > stored["evaluation"]["max_new_tokens"]
+    result = before.result
+    main = (result.evaluation.protocol, result.heldout)
+    own = _kept_of(before.costs, main, inputs, folder, longer=longer)
+    # A task that was another then is tested anew: its texts may end elsewhere.
+    tested, now = ({name_in(task): task for task in identity["evaluation"].get("tasks", [])}
+                   for identity in (stored, asked))  # fmt: skip
+    tasks = {}
+    for task in inputs.further:
+        known = result.tasks.get(task.task)
+        if known and _same_texts(tested.get(task.task), now[task.task]):
+            main = (known.evaluation.protocol, known.heldout)
+            costs = {known.evaluation.protocol: known.evaluation}
+            place = folder.of_task(task.task)
+            tasks[task.task] = _kept_of(costs, main, task, place, longer=longer)
+    return replace(own, tasks=tasks)
+
+
+def _same_texts(stored: Mapping[str, Any] | None, now: Mapping[str, Any]) -> bool:
+    """Return whether a further task differs by the number of problems at most."""
+    return stored is not None and {**stored, "test_size": None} == {**now, "test_size": None}
+
+
+def _kept_of(
+    costs: Mapping[str, EvaluationCost],
+    main: tuple[str, LikelihoodSummary | None],
+    inputs: Inputs,
+    folder: RunFolder,
+    *,
+    longer: bool,
+) -> Kept:
+    """Return what is kept of one task; `main` is its main protocol with its likelihoods then."""
     texts: dict[str, dict[str, Generation]] = {}
     for asked in inputs.prompt_sets:
         name = asked.protocol.name
-        if name in before.costs:
+        if name in costs:
             wanted = {prompt.sha256 for prompt in asked.prompts}
             written = read_generations(folder.generations(name))
             texts[name] = {
@@ -145,14 +181,13 @@ def _kept(before: Before, spec: RunSpec, inputs: Inputs, folder: RunFolder) -> K
                 if generation.prompt_sha256 in wanted
                 and not (longer and generation.stop is Stop.LENGTH)
             }
-    main = inputs.prompt_sets[0].protocol.name
-    known = before.result.heldout
-    if main != before.result.evaluation.protocol or (
+    protocol, known = main
+    if inputs.prompt_sets[0].protocol.name != protocol or (
         known and known.problems != len(inputs.tested)
     ):
         known = None
     heldout = (read_heldout(folder.heldout), known) if known else None
-    return Kept(texts=texts, costs=before.costs, heldout=heldout)
+    return Kept(texts=texts, costs=costs, heldout=heldout)
 
 
 def _load(job: Job) -> nn.Module:

@@ -131,7 +131,9 @@ def _run_locked(
             refuse(violations)
         on_checked(design, violations)
         planned = {p.arm: p.forecast.planned for p in prospects if p.forecast}
-    elif not all(task_of(spec.config).preset for spec in design.runs):
+    elif not all(task_of(spec.config).preset for spec in design.runs) or any(
+        _tasks(loaded).values()
+    ):
         check_inputs(design, folder)  # rows of one's own are edited: old results are not theirs
     _describe(loaded, design, folder)
     execute = partial(_execute, folder, on_progress, run, planned)
@@ -260,6 +262,12 @@ def _record(config: ArmConfig) -> dict[str, Any] | None:
     return None if task.preset else task.record()
 
 
+def _tasks(loaded: Loaded) -> dict[str, dict[str, Any] | None]:
+    """Return the records of the further tasks, by name; None of one that came with paribus."""
+    tasks = [entry.task for entry in loaded.config.evaluation.tasks]
+    return {task.task: None if task.preset else task.record() for task in tasks}
+
+
 def description(loaded: Loaded, design: Design) -> Description:
     """Return the content of `experiment.yaml`."""
     identities = {spec.arm: design.identity(spec) for spec in reversed(design.runs)}
@@ -280,4 +288,5 @@ def description(loaded: Loaded, design: Design) -> Description:
             DescribedTrial(arm=trial.arm, learning_rate=trial.config.training.peak_rate)
             for trial in design.trials
         ],
+        tasks=_tasks(loaded),
     )

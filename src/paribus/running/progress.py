@@ -29,6 +29,7 @@ class Progress:
         examples_per_second: of the last step, or of the test so far; None before there is one.
         memory_bytes: peak of this stage.
         seconds_left: of this stage, at the pace so far; None before there is one.
+        task: the further task that is tested; "" for the arm's own.
         note: what the user must be told once, whatever the stage.
     """
 
@@ -39,7 +40,13 @@ class Progress:
     examples_per_second: float | None = None
     memory_bytes: int | None = None
     seconds_left: float | None = None
+    task: str = ""
     note: str | None = None
+
+    @property
+    def doing(self) -> str:
+        """The stage, with the further task: `testing gsm8k`."""
+        return f"{self.stage} {self.task}".rstrip()
 
 
 OnProgress = Callable[[Progress], None]

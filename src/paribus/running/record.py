@@ -61,7 +61,7 @@ def result_record(
     if training is not None:
         counts = {"train_examples": len(inputs.examples), "dropped_too_long": inputs.dropped}
         training = training.model_copy(update=counts)
-    return RunResult(
+    result = RunResult(
         training=training,
         evaluation=measured.evaluation,
         also=measured.also,
@@ -73,6 +73,8 @@ def result_record(
         weights_note=inputs.source.note,
         environment=environment(spec, job.device),
     )
+    # Without further tasks the record is as earlier versions wrote it.
+    return result.model_copy(update={"tasks": measured.tasks}) if measured.tasks else result
 
 
 def precision(config: ArmConfig) -> PrecisionUsed:

@@ -23,9 +23,9 @@ from paribus.running.job import Job
 from paribus.running.record import environment, precision, result_record, spec_record
 from paribus.running.testing import Measured
 from paribus.store.layout import RunFolder
-from paribus.store.ledger import LIKELIHOOD, TestRead, append_read, read_ledger
+from paribus.store.ledger import TestRead, append_read, read_ledger
 from paribus.store.manifest import MANIFEST_FORMAT, check
-from paribus.store.results import RunResult, read_result
+from paribus.store.results import LIKELIHOOD, RunResult, read_result
 from paribus.store.runs import (
     RunState,
     append_event,
@@ -59,11 +59,12 @@ class _Stored:
 def reuse(job: Job) -> bool:
     """Complete a run from other experiments of the store; return whether that was possible.
 
-    Returns False and writes nothing if the run trains, or if the store lacks one of its protocols.
+    Returns False and writes nothing if the run trains, is tested on further tasks too, or if the
+    store lacks one of its protocols.
     Raises StoreError if the folder holds a complete run or cannot be written.
     """
     spec, folder = job.spec, job.folder
-    if spec.config.method != "none":
+    if spec.config.method != "none" or job.inputs.further:
         return False
     stored_runs = _find(spec, job.inputs, folder, environment(spec, job.device))
     if not stored_runs:

@@ -12,6 +12,7 @@ from typing import Any
 from torch import nn
 
 from paribus.config.spec import RunSpec
+from paribus.data.alike import contained_13gram, contained_exactly, overlaps
 from paribus.data.problems import hash_of_tests
 from paribus.evaluation.engine.generate import generate, measure, total_cost
 from paribus.evaluation.engine.likelihood import choose, likelihoods, measure_likelihoods
@@ -22,9 +23,15 @@ from paribus.records import Generation, Likelihood, Problem
 from paribus.running.job import Job
 from paribus.running.progress import Progress, Stage, pace
 from paribus.store.checkpoints import Pieces
-from paribus.store.layout import file_name
-from paribus.store.ledger import LIKELIHOOD, TestRead, append_read, now
-from paribus.store.results import EvaluationCost, LikelihoodSummary
+from paribus.store.layout import file_name, reading_of
+from paribus.store.ledger import TestRead, append_read, now
+from paribus.store.results import (
+    LIKELIHOOD,
+    DataCounts,
+    EvaluationCost,
+    LikelihoodSummary,
+    TaskResult,
+)
 from paribus.store.runs import (
     append_event,
     as_generation,
@@ -50,6 +57,7 @@ class Measured:
     evaluation: EvaluationCost
     also: dict[str, EvaluationCost]
     heldout: LikelihoodSummary | None
+    tasks: dict[str, TaskResult] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,11 +68,13 @@ class Kept:
         texts: protocol → hash of a prompt → what was written after it.
         costs: protocol → what all texts under it cost.
         heldout: rows and figures of the likelihoods; None if they are to be measured.
+        tasks: the same of each further task, by its name.
     """
 
     texts: Mapping[str, Mapping[str, Generation]] = field(default_factory=dict)
     costs: Mapping[str, EvaluationCost] = field(default_factory=dict)
     heldout: tuple[list[Likelihood], LikelihoodSummary] | None = None
+    tasks: Mapping[str, "Kept"] = field(default_factory=dict)
 
 
 def measure_all(
@@ -74,25 +84,56 @@ def measure_all(
     vllm: Continued | None = None,
     kept: Kept | None = None,
 ) -> Measured:
-    """Test `model` under each of the arm's protocols and store what it wrote. Raises StoreError.
+    """Test `model` under each of the arm's protocols, then on further tasks, and store its texts.
 
     What `pieces` holds already, or was `kept`, is not tested again. Where there is a `vllm`, it
-    decodes; likelihoods are always computed here.
+    decodes; likelihoods are always computed here. Raises StoreError.
     """
+    kept = kept or Kept()
+    measured = _measure(model, job, pieces, vllm, kept)
+    tasks = {}
+    for inputs in job.inputs.further:
+        known = kept.tasks.get(inputs.task, Kept())
+        of_task = _measure(model, replace(job, inputs=inputs), pieces, vllm, known)
+        tasks[inputs.task] = TaskResult(
+            evaluation=of_task.evaluation,
+            heldout=of_task.heldout,
+            data=_counts(inputs, job.inputs.problems.train),
+        )
+    return replace(measured, tasks=tasks)
+
+
+def _counts(inputs: Inputs, trained: Sequence[Problem]) -> DataCounts:
+    """Return counts of a further task's problems, and which occur in what is `trained` on."""
+    sets = (inputs.tested, trained, inputs.problems.shots)
+    return DataCounts(
+        test_problems=len(inputs.tested),
+        test_duplicates=inputs.problems.test_duplicates,
+        overlap_exact=overlaps(*sets, contained_exactly),
+        overlap_13gram=overlaps(*sets, contained_13gram),
+        test_variant=inputs.problems.test_variant,
+    )
+
+
+def _measure(
+    model: nn.Module, job: Job, pieces: Pieces, vllm: Continued | None, kept: Kept
+) -> Measured:
+    """Test `model` on one task, under each of its protocols."""
     inputs, spec = job.inputs, job.spec
     if not inputs.generates:
-        return _losses_alone(model, job, pieces, kept or Kept())
+        return _losses_alone(model, job, pieces, kept)
     figures: dict[str, EvaluationCost] = {}
-    folder, kept = pieces.folder, kept or Kept()
+    folder = pieces.folder.of_task(inputs.task)
     for asked in inputs.prompt_sets:
         name = asked.protocol.name
         texts = kept.texts.get(name, {})
         left = asked.beyond(texts)
         costs = [kept.costs[name]] if texts else []
         if left.prompts:
-            _enter(name, [prompt.problem for prompt in left.prompts], spec, pieces)
+            reading = reading_of(inputs.task, name)
+            _enter(reading, [prompt.problem for prompt in left.prompts], spec, pieces)
             decode = partial(write, model, job, left, vllm)
-            generations, cost = _by_piece(left, spec, pieces, decode)
+            generations, cost = _by_piece(left, reading, spec, pieces, decode)
             costs.append(cost)
             texts = {
                 **texts,
@@ -102,7 +143,7 @@ def measure_all(
         if vllm is not None:
             known["peak_memory_bytes"] = None  # what was measured is not the process that decoded
         figures[name] = total_cost(costs).model_copy(update=known)
-        append_event(folder, {"event": "tested", **figures[name].record()})
+        append_event(pieces.folder, {**_event("tested", inputs), **figures[name].record()})
         write_generations(folder, name, [texts[prompt.sha256] for prompt in asked.prompts])
     main = inputs.prompt_sets[0].protocol.name
     evaluation = figures.pop(main)
@@ -113,7 +154,7 @@ def measure_all(
 def _losses_alone(model: nn.Module, job: Job, pieces: Pieces, kept: Kept) -> Measured:
     """Measure the losses of gold solutions; no text is generated, and none is stored."""
     name = job.inputs.prompt_sets[0].protocol.name
-    write_generations(pieces.folder, name, [])
+    write_generations(pieces.folder.of_task(job.inputs.task), name, [])
     return Measured(
         evaluation=EvaluationCost(protocol=name, problems=0, seconds=0.0),
         also={},
@@ -121,8 +162,14 @@ def _losses_alone(model: nn.Module, job: Job, pieces: Pieces, kept: Kept) -> Mea
     )
 
 
+def _event(name: str, inputs: Inputs) -> dict[str, Any]:
+    """Return the beginning of an event of testing, with the name of a further task."""
+    return {"event": name, **({"task": inputs.task} if inputs.task else {})}
+
+
 def _by_piece(
     asked: PromptSet,
+    reading: str,
     spec: RunSpec,
     pieces: Pieces,
     decode: Callable[[slice], tuple[list[Generation], EvaluationCost]],
@@ -132,7 +179,7 @@ def _by_piece(
     generations: list[Generation] = []
     costs: list[EvaluationCost] = []
     for start in range(0, len(asked.prompts), size):
-        name = f"{file_name(asked.protocol.name)}-{start:06d}"
+        name = f"{file_name(reading)}-{start:06d}"
         piece = pieces.read(name)
         if piece is None:
             found, cost = decode(slice(start, start + size))
@@ -148,14 +195,16 @@ def _by_piece(
 
 def _measure_heldout(model: nn.Module, job: Job, pieces: Pieces, kept: Kept) -> LikelihoodSummary:
     inputs, spec = job.inputs, job.spec
+    folder = pieces.folder.of_task(inputs.task)
     if kept.heldout:
         rows, summary = kept.heldout
-        write_heldout(pieces.folder, rows)
+        write_heldout(folder, rows)
         return summary
-    _enter(LIKELIHOOD, inputs.tested, spec, pieces)
+    reading = reading_of(inputs.task, LIKELIHOOD)
+    _enter(reading, inputs.tested, spec, pieces)
     size = spec.config.evaluation.batch_size
     report = reporter("likelihood", len(inputs.gold), job)
-    piece = pieces.read(LIKELIHOOD)
+    piece = pieces.read(file_name(reading))
     if piece is None:
         found, figures = measure_likelihoods(
             lambda: likelihoods(
@@ -170,11 +219,11 @@ def _measure_heldout(model: nn.Module, job: Job, pieces: Pieces, kept: Kept) -> 
             pairs = zip(found, inputs.tested, strict=True)
             found = [replace(row, group=problem.group) for row, problem in pairs]
         piece = {"rows": [likelihood_row(row) for row in found], "figures": figures.record()}
-        pieces.write(LIKELIHOOD, piece)
+        pieces.write(file_name(reading), piece)
     variant = spec.config.data.variant if inputs.trial else inputs.problems.test_variant
     summary = LikelihoodSummary(**piece["figures"], variant=variant)
-    append_event(pieces.folder, {"event": "likelihood", **summary.record()})
-    write_heldout(pieces.folder, map(as_likelihood, piece["rows"]))
+    append_event(pieces.folder, {**_event("likelihood", inputs), **summary.record()})
+    write_heldout(folder, map(as_likelihood, piece["rows"]))
     return summary
 
 
@@ -228,7 +277,7 @@ def write(
         inputs.tokenizer,
         asked.prompts[part],
         stop_ids=_stop_ids(model, inputs, asked),
-        max_new_tokens=evaluation.max_new_tokens,
+        max_new_tokens=inputs.max_new_tokens,
         batch_size=evaluation.batch_size,
         on_batch=report,
         calculator=asked.protocol.calculator,
@@ -246,6 +295,7 @@ def reporter(stage: Stage, total: int, job: Job, before: int = 0) -> Callable[[i
         job.on_progress(
             Progress(
                 stage=stage,
+                task=job.inputs.task,
                 done=before + done,
                 total=total,
                 examples_per_second=a_second,

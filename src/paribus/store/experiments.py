@@ -106,6 +106,7 @@ class Description(_Described):
         arms: every arm, untuned ones too.
         contrasts: the pairs to compare.
         trials: of learning rates that `tune` tries.
+        tasks: name of a further task -> its record; None of one that came with paribus.
         asked: one sentence for each question that was asked after the runs; not in the file.
         scorer: the scorer that conclusions are drawn from, "" for each task's first; not in the
             file.
@@ -116,6 +117,7 @@ class Description(_Described):
     arms: list[DescribedArm]
     contrasts: list[DescribedContrast]
     trials: list[DescribedTrial] = []
+    tasks: dict[str, dict[str, Any] | None] = {}
     asked: list[str] = []
     scorer: str = ""
 
@@ -135,6 +137,8 @@ class Description(_Described):
         for arm in content["arms"]:
             if arm["task"] is None:  # as before there was such a key
                 del arm["task"]
+        if not self.tasks:
+            del content["tasks"]
         return {"format": FORMAT, **content}
 
 

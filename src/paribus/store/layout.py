@@ -11,6 +11,7 @@ runs/<experiment>/
     weights/                     tuned weights or adapter
     generations/<protocol>.jsonl zero_shot-raw.jsonl, few_shot-chat-calculator.jsonl, ...
     heldout.jsonl                likelihood of each tested problem's gold solution
+    tasks/<task>/                generations and heldout.jsonl of a further task
     result.json                  what was measured
     failure.json                 only after a failure
     manifest.json                written last: its presence means complete
@@ -30,7 +31,7 @@ from pathlib import Path
 from paribus.config.spec import RunSpec
 
 _REPLICATE = re.compile(r"seed-\d+")
-_FURTHER = "further"
+_FURTHER, _TASKS = "further", "tasks"
 _GENERATIONS = "generations"
 _OF_THE_EXPERIMENT = frozenset(
     {"experiment.yaml", "ledger.jsonl", "tuning.json", "tuning", "report", "lock"}
@@ -47,9 +48,14 @@ def is_taken(name: str) -> bool:
     return is_replicate(name.lower()) or name.lower() in _OF_THE_EXPERIMENT
 
 
+def reading_of(task: str, protocol: str) -> str:
+    """Return what the ledger calls a reading: its protocol, behind the name of a further task."""
+    return f"{task}: {protocol}" if task else protocol
+
+
 def file_name(protocol: str) -> str:
     """Return a protocol's full name as files are named after it: `few_shot-chat-calculator`."""
-    return protocol.replace("/", "-").replace("+", "-")
+    return protocol.replace("/", "-").replace("+", "-").replace(": ", "-")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +123,10 @@ class RunFolder:
         """Raw outputs under one protocol, by its full name."""
         return self.path / _GENERATIONS / f"{file_name(protocol)}.jsonl"
 
+    def of_task(self, task: str) -> "RunFolder":
+        """Where generations and likelihoods of a further task lie; of the arm's own, "", here."""
+        return RunFolder(self.path / _TASKS / task) if task else self
+
     @property
     def trackers(self) -> Path:
         """Folder of what trackers such as TensorBoard write."""
@@ -127,8 +137,18 @@ class RunFolder:
 
         What is hidden was being written, or probed, when its process was killed.
         """
-        ours = (self.spec, self.events, self.weights, self.result, self.failure, self.manifest,
-                self.heldout, self.trackers, self.path / _GENERATIONS)  # fmt: skip
+        ours = (
+            self.spec,
+            self.events,
+            self.weights,
+            self.result,
+            self.failure,
+            self.manifest,
+            self.heldout,
+            self.trackers,
+            self.path / _GENERATIONS,
+            self.path / _TASKS,
+        )
         paths = sorted(self.path.iterdir())
         return [path for path in paths if path in ours or path.name.startswith(".")]
 

@@ -32,7 +32,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from paribus.config.spec import overrides, testing
+from paribus.config.spec import differences, overrides, testing
 from paribus.errors import DamagedError, StoreError
 from paribus.files import UNREADABLE, json_line, read_bytes, read_json, sha256_of_json
 from paribus.records import Settled
@@ -40,9 +40,6 @@ from paribus.store.layout import ExperimentFolder, RunFolder
 from paribus.store.manifest import read_sealed
 from paribus.store.results import read_result
 from paribus.store.runs import RunState, state, writing
-
-LIKELIHOOD = "likelihood"
-"""The protocol of a line that says gold solutions were read, not generated."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +50,7 @@ class TestRead:
         time: when it began, UTC, ISO 8601.
         arm: the arm that was tested.
         seed: which replicate of it.
-        protocol: full name of the protocol, or `LIKELIHOOD`.
+        protocol: full name of the protocol, or `LIKELIHOOD`; of a further task behind its name.
         problems: how many were read.
         test_sha256: hash of questions and answers.
         fingerprint: of the run's spec.
@@ -296,9 +293,7 @@ def tested_for(run: RunFolder) -> list[str]:
     """
     with suppress(StoreError, *UNREADABLE):
         if state(run) is RunState.COMPLETE:
-            result = read_result(run.result)
-            written = [name for name, cost in result.protocols.items() if cost.problems]
-            return [*written, *([LIKELIHOOD] if result.heldout else [])]
+            return read_result(run.result).readings
         entered = sorted(run.pieces.glob("*-entered.json"))
         return [str(read_sealed(path)["content"]["protocol"]) for path in entered]
     return []
@@ -313,16 +308,21 @@ def still_to_test(run: RunFolder, identity: Mapping[str, Any]) -> Further:
     with suppress(*UNREADABLE):
         if state(run) is RunState.COMPLETE:
             stored = testing(read_json(run.spec)["identity"])
-            return {
+            different = {
                 key: (stored[key], asked[key])
                 for key in sorted(stored.keys() & asked.keys())
                 if stored[key] != asked[key]
             }
+            tasks = different.get("evaluation.tasks", ([], []))
+            if all(task in tasks[0] for task in tasks[1]):
+                different.pop("evaluation.tasks", None)  # more were tested than are asked for
+            return different
     return {}
 
 
 def about_further(further: Further) -> str:
     """Return what is still to be tested, and how to continue."""
-    lines = ", ".join(f"{key}: {old} → {new}" for key, (old, new) in further.items())
-    words = overrides({key: new for key, (_, new) in further.items()})
-    return f"still to be tested further ({lines}): `paribus run` with {words} resumes"
+    old, new = ({key: pair[at] for key, pair in further.items()} for at in (0, 1))
+    words = overrides({key: value for key, value in new.items() if key != "evaluation.tasks"})
+    resumes = f"`paribus run`{words and f' with {words}'} resumes"
+    return f"still to be tested further ({', '.join(differences(old, new))}): {resumes}"

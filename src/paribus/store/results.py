@@ -16,6 +16,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from paribus.errors import DamagedError
 from paribus.files import read_json, write_json
+from paribus.store.layout import reading_of
+
+LIKELIHOOD = "likelihood"
+"""What a reading of gold solutions, of which nothing is generated, is called."""
 
 
 class Recorded(BaseModel):
@@ -215,6 +219,20 @@ class FurtherTest(Recorded):
     costs: dict[str, EvaluationCost] = {}
 
 
+class TaskResult(Recorded):
+    """What testing on a further task took.
+
+    Attributes:
+        evaluation: of its protocol; with 0 problems where nothing is generated.
+        heldout: likelihood of the gold solutions.
+        data: counts of its problems; overlaps are with what the arm is trained on.
+    """
+
+    evaluation: EvaluationCost
+    heldout: LikelihoodSummary | None = None
+    data: DataCounts | None = None
+
+
 class RunResult(Recorded):
     """What one complete run measured.
 
@@ -225,6 +243,7 @@ class RunResult(Recorded):
         heldout: likelihood of the gold solutions.
         validated: what was measured while it trained, in the order of the steps.
         tested_step: the optimizer step whose weights were tested; None: the last.
+        tasks: of each further task, by its name.
         data: counts of the problems.
         precision: number formats.
         predicted_peak_bytes: the peak of memory that was planned for; None if nothing was.
@@ -242,6 +261,7 @@ class RunResult(Recorded):
     heldout: LikelihoodSummary | None = None
     validated: list[Validated] = []
     tested_step: int | None = None
+    tasks: dict[str, TaskResult] = {}
     data: DataCounts | None = None
     precision: PrecisionUsed | None = None
     predicted_peak_bytes: int | None = None
@@ -255,6 +275,27 @@ class RunResult(Recorded):
     def protocols(self) -> dict[str, EvaluationCost]:
         """What testing under each protocol took, by its name, the main one first."""
         return {self.evaluation.protocol: self.evaluation, **(self.also or {})}
+
+    @property
+    def tests(self) -> list[tuple[str, dict[str, EvaluationCost], LikelihoodSummary | None]]:
+        """Name of each task, "" of the arm's own, costs by protocol, and likelihoods."""
+        return [
+            ("", self.protocols, self.heldout),
+            *(
+                (name, {own.evaluation.protocol: own.evaluation}, own.heldout)
+                for name, own in self.tasks.items()
+            ),
+        ]
+
+    @property
+    def readings(self) -> list[str]:
+        """What the test splits were read for, as the ledger calls it."""
+        return [
+            reading_of(task, protocol)
+            for task, costs, heldout in self.tests
+            for protocol in (*(name for name, cost in costs.items() if cost.problems),
+                             *([LIKELIHOOD] if heldout else []))
+        ]  # fmt: skip
 
     @property
     def seconds(self) -> float:

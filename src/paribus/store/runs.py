@@ -242,7 +242,7 @@ def put_in_place(folder: RunFolder) -> None:
     with writing(folder.path):
         for name in read_manifest(new)["files"]:
             if (new.path / name).exists():
-                (folder.path / name).parent.mkdir(exist_ok=True)
+                (folder.path / name).parent.mkdir(parents=True, exist_ok=True)
                 (new.path / name).replace(folder.path / name)
         write_manifest(folder)
         remove(new.manifest)  # first: without it the rest is of no use

@@ -21,14 +21,13 @@ from paribus.store.checkpoints import BEST, STEP, verified
 from paribus.store.experiments import Description, check_conclusions, description_of, read_tuning
 from paribus.store.layout import ExperimentFolder, RunFolder
 from paribus.store.ledger import (
-    LIKELIHOOD,
     is_cut_short,
     missing_look,
     repeated_lines,
     unrecorded_readings,
 )
 from paribus.store.manifest import changed_files, read_manifest, read_sealed
-from paribus.store.results import read_result
+from paribus.store.results import LIKELIHOOD, read_result
 from paribus.store.runs import RunState, held, read_generations, read_heldout, state
 from paribus.store.status import files_under, find_stores, is_temporary, misplaced, runs_of
 
@@ -149,15 +148,16 @@ def _check_spec(folder: RunFolder, checked: Checked) -> dict[str, Any] | None:
 
 def _check_result(folder: RunFolder, checked: Checked) -> None:
     """Check that there are as many texts and likelihoods as the result speaks of."""
-    result = read_result(folder.result)
-    for name, cost in result.protocols.items():
-        path = folder.generations(name)
-        with checked.reading(path):
-            _compare(path, len(read_generations(path)), cost.problems, "texts", checked)
-    if result.heldout:
-        with checked.reading(folder.heldout):
-            rows = len(read_heldout(folder.heldout))
-            _compare(folder.heldout, rows, result.heldout.problems, LIKELIHOOD, checked)
+    for task, costs, heldout in read_result(folder.result).tests:
+        place = folder.of_task(task)
+        for name, cost in costs.items():
+            path = place.generations(name)
+            with checked.reading(path):
+                _compare(path, len(read_generations(path)), cost.problems, "texts", checked)
+        if heldout:
+            with checked.reading(place.heldout):
+                rows = len(read_heldout(place.heldout))
+                _compare(place.heldout, rows, heldout.problems, LIKELIHOOD, checked)
 
 
 def _compare(path: Path, lines: int, stated: int, what: str, checked: Checked) -> None:
