@@ -40,6 +40,13 @@ def test_an_example_is_planned_run_and_reported(name, tiny, tmp_path):
     assert [(arm["name"], arm["n"]) for arm in findings["arms"]] == [(a, 4) for a in ARMS[name]]
 
 
+def test_arms_with_other_training_rows_are_planned(tiny, tmp_path):
+    """Labels are no numbers: nothing looks for one between the arms' rows."""
+    words = (f"model={tiny}", *SMALL[1:], "matrix={data.train_size: [8, 12]}")
+    planned = paribus("plan", str(EXAMPLES / "intent.yaml"), *words, cwd=tmp_path)
+    assert (planned.returncode, planned.stderr) == (0, "")
+
+
 def test_the_data_is_what_its_script_makes(tmp_path):
     (tmp_path / "data").mkdir()
     script = Path(shutil.copy(EXAMPLES / "make_data.py", tmp_path))

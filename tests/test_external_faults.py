@@ -141,7 +141,7 @@ def test_a_faulty_file_is_refused_with_what_to_do(tmp_path, gold, capsys, conten
 BAD_GOLD: dict[str, tuple[list[Any], str]] = {
     "two answers": (
         [*GOLD, {**GOLD[3], "answer": "#### 9"}],
-        r"gold.jsonl:4 says 4 and .*:13 says 9",
+        r"gold.jsonl:4 says '4' and .*:13 says '9'",
     ),
     "one id": ([{**GOLD[0], "id": 5}, {**GOLD[1], "id": "5"}], "id '5' is also another problem's"),
     "some ids": ([{**GOLD[0], "id": 5}, GOLD[1]], "1 of 2 lines have an 'id'"),
@@ -169,7 +169,7 @@ def test_without_gold_the_rows_must_know_it(tmp_path):
     for files, message in (
         ([ids], r"ids.jsonl:1: names its problem by id alone"),
         ([bare], r"bare.jsonl:1: no gold 'answer'"),
-        ([right, other], r"right.jsonl:1 says 1 and .*other.jsonl:1 says 9 to 'Tom "),
+        ([right, other], r"right.jsonl:1 says '1' and .*other.jsonl:1 says '9' to 'Tom "),
     ):
         with pytest.raises(DataError, match=message) as caught:
             collect([str(file) for file in files])

@@ -16,9 +16,10 @@ from paribus.analysis.elsewhere.gold import Study
 from paribus.cli.main import main
 from paribus.config.schema import DataConfig
 from paribus.config.task_file import read_task
+from paribus.data.gold import normalized_question
 from paribus.data.problems import load_problems
 from paribus.errors import DataError
-from paribus.evaluation.scoring import check_gold, normalized_question
+from paribus.evaluation.scoring import check_gold
 from paribus.records import Problem
 
 QUESTION = "Tom has 3 pens and buys 1. How many?"
@@ -48,7 +49,7 @@ def problem(question: str, answer: str, where: str = "", solution: str | None = 
 @pytest.mark.parametrize("question", SAME)
 def test_one_question_with_two_golds_is_refused_however_it_is_written(question):
     stated = [problem(QUESTION, "4", "a:1"), problem("?", "1"), problem(question, "5", "b:7")]
-    with pytest.raises(DataError, match=r"1 question has two gold answers: a:1 says 4 and b:7 say"):
+    with pytest.raises(DataError, match="1 question has two gold answers: a:1 says '4' and b"):
         check_gold(stated)
     check_gold([problem(QUESTION, "4", "a:1"), problem(question, "4", "b:7")])
 
@@ -59,7 +60,9 @@ def test_other_questions_may_have_other_golds(question):
 
 
 def test_composed_letters_are_one_question():
-    assert normalized_question("Caf\u00e9?") == normalized_question("Cafe\u0301?")
+    assert normalized_question(problem("Caf\u00e9?", "1")) == normalized_question(
+        problem("Cafe\u0301?", "1")
+    )
 
 
 def test_a_few_rows_are_named_and_the_others_counted():
@@ -68,7 +71,7 @@ def test_a_few_rows_are_named_and_the_others_counted():
         check_gold(stated)
     said = caught.value.message
     assert said.startswith(
-        "9 questions have two gold answers: f:0 says 0 and f:1 says 1 to '0 pens"
+        "9 questions have two gold answers: f:0 says '0' and f:1 says '1' to '0 pens"
     )
     assert said.endswith("'2 pens?'; and 6 more")
     assert caught.value.remedy == "say which one holds: fix or remove the others"
@@ -190,7 +193,7 @@ def test_arms_that_read_two_golds_of_one_question_are_refused(
     assert main([verb, str(experiment(folder, tiny))]) == 2
     said = " ".join(capsys.readouterr().err.split())
     assert "1 question has two gold answers: " in said
-    assert re.search(r"train\.jsonl:13 says 1 and \S*train_socratic\.jsonl:13 says 2", said)
+    assert re.search(r"train\.jsonl:13 says '1' and \S*train_socratic\.jsonl:13 says '2'", said)
     assert "→ say which one holds" in said
     assert not list(folder.glob("runs/x/*/seed-0/manifest.json"))
 
@@ -199,15 +202,15 @@ FILES = {  # rows of a file without --gold, rows of a gold file: what is said
     "rows": (
         [line(1, completion="#### 2"), line(1, 9, completion="#### 2")],
         None,
-        r"x.jsonl:1 says 2 and .*x.jsonl:2 says 9 to 'Tom has 1 pens",
+        r"x.jsonl:1 says '2' and .*x.jsonl:2 says '9' to 'Tom has 1 pens",
     ),
     "case": (
         [line(2, completion="#### 3"), line(2, 9, **LOWER, completion="#### 3")],
         None,
-        r"x.jsonl:1 says 3 and .*x.jsonl:2 says 9",
+        r"x.jsonl:1 says '3' and .*x.jsonl:2 says '9'",
     ),
     "a gold file": ([{"id": 0, "completion": "#### 1"}], [line(0), line(1), line(1, 9)],
-                    r"gold.jsonl:2 says 2 and .*gold.jsonl:3 says 9"),
+                    r"gold.jsonl:2 says '2' and .*gold.jsonl:3 says '9'"),
     "a solution beside": (
         [{"question": "?", "answer": 7, "solution": "So\n#### 8", "completion": "#### 7"}],
         None,
@@ -286,7 +289,7 @@ def study_of(*answers: str) -> Study:
 def test_what_another_process_finds_wrong_with_gold_is_raised_where_it_is_waited_for() -> None:
     wait = study_of("4", "7").start()
 
-    with pytest.raises(DataError, match="two gold answers: gold:1 says 4 and gold:2 says 7"):
+    with pytest.raises(DataError, match="two gold answers: gold:1 says '4' and gold:2 says '7'"):
         wait()
 
 

@@ -337,7 +337,7 @@ GOOD = {"question": "How many?", "answer": "#### 7"}
         (json.dumps(GOOD | {"answer": "NaN"}), "platinum.jsonl:1: 'answer' is 'NaN'"),
         (
             json.dumps(GOOD) + "\n" + json.dumps(GOOD | {"answer": "8"}),
-            "platinum.jsonl:2 says 8 to 'How many?'",
+            "platinum.jsonl:2 says '8' to 'How many?'",
         ),
         ("", "platinum.jsonl holds no problem"),
         (None, "platinum.jsonl cannot be read"),

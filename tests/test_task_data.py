@@ -417,7 +417,7 @@ def test_a_test_problem_with_two_golds_is_refused_and_the_same_twice_is_not(tmp_
     (tmp_path / "test.csv").write_text(torn + "same,a\n")
     assert load_problems(task, DataConfig(), seed=0).test_duplicates == 1
     (tmp_path / "test.csv").write_text(torn + "same,b\n")
-    with pytest.raises(DataError, match="1 test problem comes again with other gold") as caught:
+    with pytest.raises(DataError, match="1 question has two gold answers: ") as caught:
         load_problems(task, DataConfig(), seed=0)
     assert "test.csv:2 says 'a'" in caught.value.message
     assert "test.csv:12 says 'b' to 'same'" in caught.value.message

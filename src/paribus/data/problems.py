@@ -18,12 +18,13 @@ from paribus.config.schema import DataConfig
 from paribus.config.task import GENERATED, Task, preset
 from paribus.data import wordproblems
 from paribus.data.documents import problems_in
+from paribus.data.gold import FIX, normalized_question, refuse_two_golds, text_asked
 from paribus.data.gsm8k import with_number
 from paribus.data.sources import exists, source_of
 from paribus.data.templates import render
 from paribus.errors import DataError
 from paribus.files import sha256_of_json
-from paribus.records import Problem, problem_id
+from paribus.records import Problem
 from paribus.seeds import derive
 
 FEW_SHOTS = 5
@@ -107,12 +108,11 @@ def load_problems(task: Task, data: DataConfig, seed: int, *, or_fewer: bool = F
             f"the task {task.task} has no test split, and data.test_size is 'all'",
             "set data.test_size to how many training problems are held out, or give test: FILE",
         )
-    if not (task.scores_numbers or task.measures_loss):  # numbers are compared by `check_gold`
-        _refuse_other_gold(pools.test)
+    _check_golds(task, pools.read, pools.test)
     tests = _draw(distinct_tests, data.test_size, or_fewer=or_fewer)
     test_ids = {problem.id for problem in tests}
-    asked = {_asked(problem) for problem in tests}
-    pool = [p for p in distinct if p.id not in test_ids and _asked(p) not in asked]
+    asked = {text_asked(problem) for problem in tests}
+    pool = [p for p in distinct if p.id not in test_ids and text_asked(p) not in asked]
     train, validation, shots = _divide(pool, data, len(distinct), own_shots)
     return ProblemSet(
         train=tuple(train),
@@ -154,8 +154,7 @@ def load_tests(task: Task, data: DataConfig, seed: int, *, or_fewer: bool) -> Pr
     tests, layout = read_split(base, data, "test", data.group_by)
     if base.id is not None:
         _check_ids(tests)
-    if not (task.scores_numbers or task.measures_loss):
-        _refuse_other_gold(tests)
+    _check_golds(task, tests, tests)
     distinct = _distinct(tests)
     shots = _own_shots(base, data, seed, ())
     asked = _shuffled(_without(shots, distinct), derive(seed, "test"))
@@ -174,24 +173,13 @@ def load_tests(task: Task, data: DataConfig, seed: int, *, or_fewer: bool) -> Pr
     )
 
 
-def _refuse_other_gold(tests: Sequence[Problem]) -> None:
-    """Raise DataError if a test problem comes again with other gold: nobody knows what is right."""
-    first: dict[str, Problem] = {}
-    pairs = [
-        (known, problem)
-        for problem in tests
-        if (known := first.setdefault(problem.id, problem)).answer != problem.answer
-        and _asked(known) == _asked(problem)
-    ]
-    if pairs:
-        known, other = pairs[0]
-        come = "problem comes" if len(pairs) == 1 else "problems come"
-        raise DataError(
-            f"{len(pairs):,} test {come} again with other gold: {known.where} says "
-            f"{known.answer[:40]!r} and {other.where} says {other.answer[:40]!r} to "
-            f"{known.question[:60]!r}",
-            "fix or remove all but one; where both are right, list them in doc_to_target",
-        )
+def _check_golds(task: Task, read: Sequence[Problem], tests: Sequence[Problem]) -> None:
+    """Raise DataError if what is asked has two gold answers: nobody knows what is right."""
+    if task.scores_numbers:
+        refuse_two_golds(read, normalized_question)
+    elif not task.measures_loss:
+        which = f"{FIX}; where both are right, list them in doc_to_target"
+        refuse_two_golds(tests, text_asked, which)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,17 +230,12 @@ def _read(task: Task, data: DataConfig) -> _Pools:
     )
 
 
-def _asked(problem: Problem) -> tuple[str, tuple[str, ...]]:
-    """Return what a model is asked, whatever identifies the problem."""
-    return problem_id(problem.prompt or problem.question), problem.choices
-
-
 def _check_ids(problems: Iterable[Problem]) -> None:
     """Raise DataError if one id stands for two questions: the second would be left out."""
     first: dict[str, Problem] = {}
     for problem in problems:
         other = first.setdefault(problem.id, problem)
-        if _asked(other) != _asked(problem):
+        if text_asked(other) != text_asked(problem):
             raise DataError(
                 f"{problem.where}: its id {problem.key[:60]!r} is that of {other.where}, which "
                 "asks something else",

@@ -10,7 +10,7 @@ Conclusions are drawn from canonical. Strict and flexible are lm-evaluation-harn
 (`tasks/gsm8k/gsm8k.yaml`, version 3), bugs included, so that a score here means what it means
 there: `#### $29` fails strict, `29.00` fails both, and a gold answer `2.50` is not `2.5`.
 
-    check_gold(problems)    # DataError: 1 question has two gold answers: train.jsonl:3 says 7, …
+    check_gold(problems)    # DataError: 1 question has two gold answers: train.jsonl:3 says '7' …
 
 Each question must have one gold answer, and each gold solution must be correct by its own scorer;
 else a perfect model would be scored wrong. Questions are compared without white space, case and
@@ -18,12 +18,12 @@ invisible characters.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 from functools import lru_cache
-from unicodedata import normalize
 
+from paribus.data.gold import FIX, first_few, normalized_question, refuse_two_golds
 from paribus.errors import DataError
 from paribus.evaluation.final import Final, final
 from paribus.evaluation.spelled import Value
@@ -165,68 +165,30 @@ def _harness(generation: Generation, scorer: str) -> bool | None:
     return None if answer is None else harness_equal(answer, gold)
 
 
-SHOWN = 3
-"""Rows or questions that an error quotes; the others are counted."""
-
-_UNSEEN = re.compile(
-    "[\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufe0f\ufeff]"
-)
-"""Characters that take no room: zero-width ones, soft hyphens, marks of direction."""
-
 _MARK = "####"
 
-FIX = "fix or remove the others"
-"""What to do where rows have two golds for one question."""
 
-
-def check_gold(
-    problems: Sequence[Problem],
-    which: str = FIX,
-    style: AnswerStyle = "auto",
-) -> None:
+def check_gold(problems: Sequence[Problem], which: str = FIX) -> None:
     """Raise DataError, naming rows, if a question has two golds or a solution is not correct.
 
-    `which` ends the remedy for questions with two golds, and says how to choose. `style` is what
-    counts as a final answer.
+    `which` ends the remedy for questions with two golds, and says how to choose.
     """
-    _check_one_answer(problems, which)
-    _check_correct(problems, style)
+    refuse_two_golds(problems, normalized_question, which)
+    check_correct(problems)
 
 
-def normalized_question(question: str) -> str:
-    """Return what is asked, without what does not change it: white space, case, unseen marks."""
-    seen = question if question.isascii() else normalize("NFC", _UNSEEN.sub("", question))
-    return " ".join(seen.casefold().split())
+def check_correct(problems: Sequence[Problem], style: AnswerStyle = "auto") -> None:
+    """Raise DataError, naming rows, if a gold solution is not correct by its own scorer.
 
-
-def _check_one_answer(problems: Iterable[Problem], which: str) -> None:
-    first: dict[str, Problem] = {}
-    torn: dict[str, Problem] = {}
-    for problem in problems:
-        question = normalized_question(problem.question)
-        if first.setdefault(question, problem).answer != problem.answer:
-            torn.setdefault(question, problem)
-    if torn:
-        parts = [
-            f"{_at(first[question], 'one row')} says {first[question].answer} and "
-            f"{_at(other, 'another')} says {other.answer} to {other.question.strip()[:60]!a}"
-            for question, other in torn.items()
-        ]
-        have = "question has" if len(parts) == 1 else "questions have"
-        raise DataError(
-            f"{len(parts)} {have} two gold answers: {first_few(parts)}",
-            f"say which one holds: {which}",
-        )
-
-
-def _check_correct(problems: Sequence[Problem], style: AnswerStyle) -> None:
+    `style` is what counts as a final answer.
+    """
     # Files of several models state the same gold.
     distinct = {
         (problem.question, problem.solution, problem.answer): problem
         for problem in reversed(problems)
     }
     parts = [
-        f"{_at(problem, 'a problem')}: gold is {problem.answer}, and {_spelled(outcome)} in "
+        f"{problem.where or 'a problem'}: gold is {problem.answer}, and {_spelled(outcome)} in "
         f"{problem.solution[-60:]!a}"
         for problem in reversed(distinct.values())
         if (outcome := _outcome(problem, style)) is not Outcome.CORRECT
@@ -272,13 +234,3 @@ def _judged(text: str, problem: Problem, style: AnswerStyle) -> Outcome:
 
 def _spelled(outcome: Outcome) -> str:
     return "another number is found" if outcome is Outcome.WRONG else "no number is found"
-
-
-def _at(problem: Problem, else_: str) -> str:
-    return problem.where or else_
-
-
-def first_few(parts: Sequence[str]) -> str:
-    """Return the first few of `parts`, and how many more there are."""
-    more = f"; and {len(parts) - SHOWN:,} more" if len(parts) > SHOWN else ""
-    return "; ".join(parts[:SHOWN]) + more

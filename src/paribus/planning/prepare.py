@@ -18,7 +18,7 @@ from paribus.data.layouts import delimiter_of
 from paribus.data.problems import ProblemSet, load_problems, load_tests
 from paribus.errors import ConfigError, DataError, NotHere, PromptError, UserError
 from paribus.evaluation.scorers import check_scored, scorers_of
-from paribus.evaluation.scoring import check_gold
+from paribus.evaluation.scoring import check_correct
 from paribus.models.source import ModelSource, find_model
 from paribus.planning.encodings import Encodings, encoded, tokenizer_of
 from paribus.planning.inputs import (
@@ -76,7 +76,7 @@ def prepare(config: ArmConfig, seed: int, *, trial: bool = False) -> Inputs:
 def _checked_frame(task: Task, problems: ProblemSet, config: ArmConfig) -> Frame:
     """Return what stands around the problems. Raises UserError if gold could not be scored."""
     if task.scores_numbers:
-        check_gold(problems.read, style=_taught(config))
+        check_correct(problems.read, _taught(config))
     _check_formats(task, config)
     _check_generated(task, config)
     scorers = scorers_of(task)

@@ -10,6 +10,7 @@ divisors of `batch_size` are tried. The choice is part of the run's identity, so
 stored run was made with is kept on any machine. All arms that leave the precision open share one.
 """
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,10 +18,10 @@ from pathlib import Path
 from paribus.config.read import Origin
 from paribus.config.schema import ArmConfig, Precision
 from paribus.config.spec import RunSpec, made_alike
+from paribus.data.gold import normalized_question, refuse_two_golds
 from paribus.design.arms import Arm
 from paribus.design.matrix import Design
 from paribus.errors import ModelError, NotHere, UserError
-from paribus.evaluation.scoring import check_gold
 from paribus.files import read_json
 from paribus.models.shapes import Shape, shape_of
 from paribus.models.source import find_model
@@ -278,11 +279,15 @@ def survey(design: Design, device: Device, prepare: Callable[[Arm], Inputs]) -> 
 
 
 def _check_gold_between(prospects: Sequence[Prospect]) -> None:
-    """Raise DataError if arms of different data read different gold answers to one question."""
+    """Raise DataError if arms of different data read different gold answers to one question.
+
+    Tests of other scores are the same in all arms: what trains them may differ in its answers.
+    """
+    known = [(p.first.config, p.inputs.problems) for p in prospects if p.inputs]
     read = {
-        prospect.first.config.data: prospect.inputs.problems.read
-        for prospect in prospects
-        if prospect.inputs
+        (config.task.source, config.data): problems.read
+        for config, problems in known
+        if config.task.scores_numbers
     }
     if len(read) > 1:
-        check_gold([problem for problems in read.values() for problem in problems])
+        refuse_two_golds(itertools.chain(*read.values()), normalized_question)

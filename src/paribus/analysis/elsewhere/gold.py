@@ -26,9 +26,10 @@ from paribus.analysis.elsewhere.samples import Sample, label_of, read_objects, t
 from paribus.analysis.tables import Run
 from paribus.data import gsm8k
 from paribus.data.alike import about_alike
+from paribus.data.gold import FIX
 from paribus.errors import DataError
 from paribus.evaluation.final import holds_prompt
-from paribus.evaluation.scoring import FIX, check_gold
+from paribus.evaluation.scoring import check_gold
 from paribus.records import Problem, problem_id
 
 
