@@ -17,6 +17,7 @@ from paribus.config.spec import RunSpec
 from paribus.design.matrix import expand
 from paribus.errors import ConfigError
 from paribus.files import read_json
+from paribus.planning.foresight import foresee_task
 from paribus.report.page import render
 from paribus.store.results import DataCounts, RunResult
 
@@ -135,7 +136,7 @@ def test_every_arm_is_tested_on_every_task_and_tasks_can_come_later(home, tiny):
     assert result["tasks"]["ours"]["evaluation"]["problems"] == 5
     assert result["tasks"]["asked"]["heldout"]["problems"] == 5
     assert len(result["tested_further"]) == 2
-    ledger = [json.loads(line) for line in (home / "later/x/ledger.jsonl").open()]
+    ledger = [json.loads(line) for line in (home / "later/x/ledger.jsonl").read_text().splitlines()]
     read = [row["protocol"] for row in ledger if row.get("arm") == "full"]
     assert read == [
         "zero_shot/raw", "likelihood", "ours: one_shot/raw", "ours: likelihood", "asked: likelihood"
@@ -235,6 +236,20 @@ def test_a_run_that_was_not_tested_on_a_task_does_not_count_there():
     (results,) = other_tasks(less)
     assert results.contrasts[0].seeds == (2, 1)
     assert results.tables.missing == ["full, seed 0: no other yet."]
+
+
+def test_a_plan_says_what_a_guard_can_show(home, tiny):
+    tasks = {"tasks": ["ours.yaml", "asked.yaml"], "max_new_tokens": 6}
+    experiment(home, model=str(tiny), evaluation=tasks, guard={"ours": 50})
+    plan = json.loads(paribus("plan", "x.yaml", "--json", cwd=home).stdout)
+    ours, asked = plan["tasks"]
+    assert ours["shown"] == foresee_task("", "", n=5, seeds=1, comparisons=1, margin=0.5).shown
+    assert 0 < ours["shown"] < 1
+    assert asked == {
+        "task": "asked", "protocol": "zero_shot/raw", "problems": 5, "margin": None, "shown": None
+    }  # fmt: skip
+    said = paribus("plan", "x.yaml", cwd=home).stdout
+    assert "Also tested on ours: 5 problems, one_shot/raw. An arm that is there as good as" in said
 
 
 def test_the_page_and_the_findings_have_a_part_for_each_task():

@@ -25,7 +25,7 @@ from paribus.design.matrix import Design
 from paribus.errors import DamagedError, NotHere, ParibusError, UserError, joined
 from paribus.evaluation.scorers import scorers_of
 from paribus.planning.devices import Device, device
-from paribus.planning.foresight import Foresight, foresee
+from paribus.planning.foresight import Foresight, TaskForesight, foresee, foresee_task
 from paribus.planning.machine import here
 from paribus.planning.plan import (
     Plan,
@@ -159,6 +159,7 @@ def _plan(
         contrasts=tuple(design.contrasts),
         not_compared=tuple(design.apart),
         seconds_left=total_seconds(left, arms),
+        tasks=_tasks(loaded, design, prospects),
         looks=_looks(loaded, design, taken, arms),
         verdict="",
     )
@@ -260,6 +261,25 @@ def _foresight(loaded: Loaded, design: Design, arms: Sequence[PlannedArm]) -> Fo
         hypothesis=loaded.config.hypothesis,
         margin=_margin(loaded, design),
         measure=scorers_of(task_of(design.arms[0].config)).measure(),
+    )
+
+
+def _tasks(
+    loaded: Loaded, design: Design, prospects: Sequence[Prospect]
+) -> tuple[TaskForesight, ...]:
+    """Return what is known of the further tasks; nothing where no arm's inputs are here."""
+    known = next((prospect.inputs for prospect in prospects if prospect.inputs), None)
+    guards = loaded.config.guard
+    return tuple(
+        foresee_task(
+            inputs.task,
+            inputs.prompt_sets[0].protocol.name,
+            n=len(inputs.tested),
+            seeds=loaded.config.seeds,
+            comparisons=design.comparisons,
+            margin=guards[inputs.task] / 100 if inputs.task in guards else None,
+        )
+        for inputs in (known.further if known else ())
     )
 
 

@@ -319,8 +319,8 @@ def _apart(plan: Plan) -> list[str]:
 
 def _foresight(plan: Plan) -> list[str]:
     """Return what the design shows, and a warning where the hypothesis claims less."""
-    foresight = plan.foresight
+    foresight, tasks = plan.foresight, [escape(task.sentence) for task in plan.tasks]
     if not foresight:
-        return []
+        return tasks
     warned = [f"[yellow]warning:[/] {foresight.warning}"] if foresight.warning else []
-    return [foresight.sentence, *warned]
+    return [foresight.sentence, *warned, *tasks]

@@ -129,6 +129,49 @@ class Foresight:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskForesight:
+    """A further task that arms are tested on.
+
+    Attributes:
+        task: its name.
+        protocol: how it is asked, by its full name.
+        problems: that are tested.
+        margin: points that an arm may lose, as a share; None unless it is guarded.
+        shown: how often an arm that is truly as good as its untuned model is shown to lose less;
+            None unless it is guarded.
+    """
+
+    task: str
+    protocol: str
+    problems: int
+    margin: float | None
+    shown: float | None
+
+    @property
+    def sentence(self) -> str:
+        """How it is tested, and what its guard can show."""
+        text = f"Also tested on {self.task}: {self.problems:,} problems, {self.protocol}."
+        if self.margin is None or self.shown is None:
+            return text
+        return (
+            f"{text} An arm that is there as good as its untuned model is shown to lose less than "
+            f"{100 * self.margin:g} points {100 * self.shown:.0f} times in 100."
+        )
+
+
+def foresee_task(
+    task: str, protocol: str, *, n: int, seeds: int, comparisons: int, margin: float | None
+) -> TaskForesight:
+    """Return what `comparisons` pairs of arms can show on a further task; `margin` is a share.
+
+    As for `foresee`, accuracies are taken to lie about 50 %.
+    """
+    design = Design(n=n, seeds=seeds, comparisons=max(1, comparisons))
+    shown = margin and power_of_equivalence(design, ASSUMED, margin)[1]
+    return TaskForesight(task=task, protocol=protocol, problems=n, margin=margin, shown=shown)
+
+
 def foresee(
     *,
     n: int,

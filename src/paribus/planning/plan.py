@@ -15,7 +15,7 @@ from paribus.errors import OutOfMemory, ParibusError, UserError
 from paribus.planning.cost.memory import Parts
 from paribus.planning.devices import Device
 from paribus.planning.forecast import Forecast, alternatives, forecast
-from paribus.planning.foresight import Foresight
+from paribus.planning.foresight import Foresight, TaskForesight
 from paribus.planning.inputs import TokenCounts
 from paribus.planning.preflight import Warned
 from paribus.planning.survey import Prospect
@@ -270,6 +270,7 @@ class Plan:
         stored: why runs in the store are in the way.
         not_compared: pairs that differ in several factors.
         seconds_left: of the trials and runs that are not complete.
+        tasks: the further tasks that arms are tested on.
         looks: None if none are declared.
         verdict: whether it can be run, in a few words.
     """
@@ -290,6 +291,7 @@ class Plan:
     contrasts: tuple[Contrast, ...]
     not_compared: tuple[Contrast, ...]
     seconds_left: float | None
+    tasks: tuple[TaskForesight, ...]
     looks: PlannedLooks | None
     verdict: str
 
@@ -309,6 +311,7 @@ class Plan:
             "not_compared": [
                 {"a": pair.a, "b": pair.b, "factor": pair.factor} for pair in self.not_compared
             ],
+            "tasks": [asdict(task) for task in self.tasks],
             "looks": asdict(self.looks) if self.looks else None,
         }
 

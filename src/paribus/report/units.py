@@ -209,8 +209,9 @@ def signal_words(signal: Signal) -> str:
 
 def protocol_words(name: str) -> str:
     """Return a protocol's full name in words, or what else the ledger says was read."""
-    if name == LIKELIHOOD:
-        return "gold solutions, for their likelihood"
+    task, separator, rest = name.rpartition(": ")
+    if rest == LIKELIHOOD:
+        return f"{task}{separator}gold solutions, for their likelihood"
     protocol = Protocol.parse(name)
     parts = [protocol.shots.replace("_", "-"), protocol.format]
     return ", ".join(filter(None, [*parts, "calculator" if protocol.calculator else ""]))
