@@ -148,6 +148,7 @@ def facts(
     device: Device = GPU,
     machine: Values | None = {},  # noqa: B006
     disk_bytes: int | None = 40 * GB,
+    flops: float | None = 1e15,
 ) -> Facts:
     """Facts of the arm `arm(values)`, named `it`, in an experiment with the further `arms`.
 
@@ -171,4 +172,5 @@ def facts(
         device=device,
         machine=None if machine is None else replace(MACHINE, **{"device": device, **machine}),
         disk_bytes=disk_bytes,
+        flops=flops,
     )

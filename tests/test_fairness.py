@@ -16,6 +16,7 @@ from paribus.analysis.reading import read_experiment
 from paribus.analysis.tables import Arm, Run, Tables, with_generations
 from paribus.cli.main import main
 from paribus.config.nested import flatten, nest
+from paribus.store.experiments import ArmTuning, Searched, Tried
 from paribus.store.layout import ExperimentFolder
 from paribus.store.results import RunResult
 from paribus.store.runs import RunState
@@ -42,6 +43,23 @@ RESULT = {
     "training": {"examples": 8, "target_tokens": 20_100, "steps": 2, "trainable_parameters": 268},
     "precision": {"compute": "bf16", "trainable": "fp32"},
     "environment": {"torch": "2.13.0", "machine": "2 cores"},
+}
+
+GRID = {"a": ArmTuning(chosen=1e-3, edge=None, trials=[])}
+SEARCH = {
+    "a": ArmTuning(
+        chosen=None,
+        edge=None,
+        trials=[
+            Tried(
+                learning_rate=None,
+                state="complete",
+                fingerprint="f",
+                values={"training.warmup": 0.1},
+            )
+        ],
+        search=Searched(asked={}, best=0, edges={}),
+    )
 }
 
 
@@ -152,7 +170,7 @@ BUNDLE = {
             {},
             ["training.learning_rate"],
         ),
-        (FULL, HOT, "method", {"method": {"full": None, "lora": None}}, {"a": {}}, []),
+        (FULL, HOT, "method", {"method": {"full": None, "lora": None}}, GRID, []),
         (FULL, FULL | {"lora.r": 4}, "lora.r", {}, {}, []),
         (FULL, FULL | {"seed": 1, "model": "big"}, "model", {}, {}, ["seed"]),
         # Two factors at once: neither is the contrast's one factor.
@@ -175,9 +193,13 @@ def test_settings(a, b, factor, matrix, tuning, expected):
 
 
 def test_a_bundle_and_a_tuned_rate_come_with_the_factor():
-    for matrix, tuning in ((BUNDLE, {}), ({}, {"a": {"chosen": 1e-3}})):
+    for matrix, tuning in ((BUNDLE, {}), ({}, GRID), ({}, SEARCH)):
         rows = compared(side(FULL), side(HOT), "method", matrix=matrix, tuning=tuning)
         assert statuses(rows, "training.learning_rate") == ["comes with"]
+    warm = FULL | {"training.warmup": 0.1}
+    for tuning, status in ((GRID, "differs"), (SEARCH, "comes with")):
+        rows = compared(side(FULL), side(warm), "method", tuning=tuning)
+        assert statuses(rows, "training.warmup") == [status]
 
 
 def test_against_an_untuned_model_training_is_told_in_one_row():

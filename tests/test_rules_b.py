@@ -13,16 +13,16 @@ from facts import TOKENS, facts
 from paribus.config.load import load
 from paribus.config.schema import ArmConfig, ExperimentConfig
 from paribus.design.matrix import expand
-from paribus.planning.rules import design, families, schedules, texts
+from paribus.planning.rules import design, families, schedules, texts, tuning
 from paribus.planning.rules.card import Facts, Rule, Severity
 
-RULES: dict[str, Rule] = {
-    rule.id: rule for module in (texts, families, schedules, design) for rule in module.RULES
-}
+MODULES = (texts, families, schedules, design, tuning)
+RULES: dict[str, Rule] = {rule.id: rule for module in MODULES for rule in module.RULES}
 BASELINE = {"method": "none"}
 CHAT = {"prompt.format": "chat"}
 TUNED_FOR_CHAT = {"instruction_tuned": True}
 FULL = {"method": "full"}
+SPACE = {"space": {"lora.r": [4, 8]}}
 
 Case = tuple[Facts, Facts, str]
 """What fires the rule, the near miss, and a part of what is found."""
@@ -159,6 +159,16 @@ CASES: dict[str, Case] = {
         facts(CHAT, tokens={"unused": "\n"}),
         "prompts leave out '<think>\\n', with which google/gemma-2b is asked",
     ),
+    "PB089": (
+        facts(experiment={"tune": {**SPACE, "flops": 1.9e15}}),
+        facts(experiment={"tune": {**SPACE, "flops": 2e15}}),
+        "tune.flops=1.9e+15, and one trial trains with up to 1e+15",
+    ),
+    "PB090": (
+        facts(experiment={"tune": {**SPACE, "trials": 10}}),
+        facts(experiment={"tune": SPACE}),
+        "tune.sampler=tpe and tune.trials=10",
+    ),
 }
 
 ALSO: dict[str, tuple[str, Facts, bool]] = {
@@ -204,6 +214,20 @@ ALSO: dict[str, tuple[str, Facts, bool]] = {
     "the baseline of images is not trained": (
         "PB034", facts(BASELINE, shape={"architecture": "Gemma3ForConditionalGeneration"}), False,
     ),
+    "operations of an unknown shape": (
+        "PB089", facts(experiment={"tune": {**SPACE, "flops": 1e20}}, flops=None), True,
+    ),
+    "an arm that keeps what it states": (
+        "PB089", facts(experiment={"tune": {**SPACE, "flops": 1, "fixed": ["it"]}}), False,
+    ),
+    "chance needs no start": (
+        "PB090", facts(experiment={"tune": {**SPACE, "trials": 3, "sampler": "random"}}), False,
+    ),
+    "a rate that is stated beside a space": (
+        "PB037",
+        facts(experiment={"tune": SPACE}, arms={"full": {**FULL, "training.learning_rate": 2e-4}}),
+        True,
+    ),
     "no generation_config, no claim": (
         "PB027", facts(CHAT, tokens={"stop": 107, "model_eos": ()}), False,
     ),
@@ -215,12 +239,14 @@ def found(id: str, facts: Facts) -> str | None:
 
 
 def test_every_rule_has_a_case_and_every_id_is_taken_once() -> None:
-    given = [rule.id for module in (texts, families, schedules, design) for rule in module.RULES]
+    given = [rule.id for module in MODULES for rule in module.RULES]
     assert sorted(given) == [
         *(f"PB{number:03d}" for number in range(25, 49)),
         "PB066",
         "PB070",
         "PB071",
+        "PB089",
+        "PB090",
     ]
     assert list(CASES) == sorted(given)
 

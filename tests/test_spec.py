@@ -142,7 +142,7 @@ def test_identity_leaves_out_what_the_run_never_reads() -> None:
     assert gsm8k.keys() == {"source", "revision", "variant", "group_by", *sizes}
     fixed = replace(lora, data=DataConfig(train_size=9), training=TrainingConfig(target_tokens=9))
     assert "validation_size" not in spec(fixed).identity()["data"]
-    assert "validation_size" in replace(spec(fixed), trial=True).identity()["data"]
+    assert "validation_size" in replace(spec(fixed), trial="lr-1e-05").identity()["data"]
     assert "group_by" not in spec(fixed).identity()["data"]
     assert "epochs" not in spec(fixed).identity()["training"]
 
@@ -194,10 +194,10 @@ AT_A_RATE = ArmConfig(method="full", training=TrainingConfig(learning_rate=1e-5)
 
 def test_a_trial_is_no_replicate() -> None:
     run, other = (spec(AT_A_RATE, replicate) for replicate in (0, 1))
-    trial = replace(run, trial=True)
+    trial = replace(run, trial="lr-1e-05")
     assert len({run.fingerprint, other.fingerprint, trial.fingerprint}) == 3
     assert len({run.stream, other.stream, trial.stream}) == 3
-    assert replace(trial, arm="b").stream == replace(other, trial=True).stream == trial.stream
+    assert replace(trial, arm="b").stream == replace(other, trial="lr-1e-05").stream == trial.stream
     assert [run.title, trial.title] == ["a seed 0", "a lr 1e-05"]
 
 

@@ -16,8 +16,8 @@ from paribus.store.status import run_status
 from stores import SPEC, answers, describe, failed, finish, stopped
 
 KEYS = {
-    "experiment", "arm", "seed", "learning_rate", "state", "steps", "step", "of_steps", "tested",
-    "to_test", "checkpoint_step", "goes_on_from", "still_to_test", "age_seconds",
+    "experiment", "arm", "seed", "learning_rate", "trial", "state", "steps", "step", "of_steps",
+    "tested", "to_test", "checkpoint_step", "goes_on_from", "still_to_test", "age_seconds",
     "changed_seconds", "error", "folder",
 }  # fmt: skip
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from paribus.config.load import load
 from paribus.config.spec import RunSpec
 from paribus.design.matrix import Design, expand
-from paribus.design.trials import with_rate
+from paribus.design.trials import with_values
 from paribus.errors import ConfigError, DamagedError, StoreError
 from paribus.planning.stored import pending
-from paribus.planning.tuning import best_trial, edge, known_rates, with_rates
+from paribus.planning.tuning import best_trial, edge, known_values, with_chosen
 from paribus.store.experiments import ArmTuning, Tried, read_tuning, write_tuning
 from paribus.store.layout import ExperimentFolder
 from paribus.store.manifest import write_sealed
@@ -26,6 +26,7 @@ BASE: dict[str, Any] = {
     "tune": {"learning_rates": {"full": [1e-5, 2e-5], "lora": [1e-4, 2e-4]}},
 }
 FAILED = None
+RATE = {"training.learning_rate": 2e-5}
 
 
 def tried(rate: float, nll: float | None, solved: int = 0) -> Tried:
@@ -54,7 +55,8 @@ def test_choose(trials, chosen, at_edge):
     made = [tried(*each) for each in trials]
     best = best_trial(made)
     assert (best.learning_rate if best else None) == chosen
-    assert (edge(best, made) if best else None) == at_edge
+    rates = [rate for rate, *_ in trials]
+    assert (edge(best.learning_rate, rates) if best else None) == at_edge
 
 
 @given(st.permutations([tried(1, 2.0, 1), tried(2, 1.0, 5), tried(3, 1.0, 5), tried(4, FAILED)]))
@@ -112,7 +114,7 @@ def test_defaults_give_both_methods_five_trials(tmp_path):
 def test_the_lowest_rate_keeps_its_ratio(tmp_path, stated, lowest, rate, expected):
     training = {"learning_rate": stated, "min_learning_rate": lowest}
     config = design(tmp_path, training=training, tune=None).arms[1].config
-    made = with_rate(config, rate).training
+    made = with_values(config, {"training.learning_rate": rate}).training
     assert (made.learning_rate, made.min_learning_rate) == (rate, expected)
 
 
@@ -132,7 +134,7 @@ def test_tuned_rates_are_no_factor_and_fixed_ones_are(tmp_path):
 
 def test_settling_puts_the_rate_into_arms_and_runs(tmp_path):
     found = design(tmp_path, "seeds=2")
-    settled = with_rates(found, {"full-main": 2e-5})
+    settled = with_chosen(found, {"full-main": RATE})
     rates = {run.arm: run.identity()["training"] for run in settled.runs[1:]}
     assert rates["full-main"]["learning_rate"] == 2e-5
     assert settled.open == found.open - {"full-main"}
@@ -150,7 +152,7 @@ def recorded(trial: RunSpec) -> Tried:
 
 def test_a_record_counts_only_for_the_trials_that_are_asked_for(tmp_path):
     found, folder = design(tmp_path), ExperimentFolder(tmp_path / "runs")
-    assert known_rates(found, folder) == {}
+    assert known_values(found, folder) == {}
 
     def record(arm: str, chosen: float | None) -> ArmTuning:
         trials = [recorded(trial) for trial in found.trials if trial.arm == arm]
@@ -158,8 +160,8 @@ def test_a_record_counts_only_for_the_trials_that_are_asked_for(tmp_path):
 
     rows = {"full-main": record("full-main", 2e-5), "lora-main": record("lora-main", None)}
     write_tuning(folder, {**rows, "gone": record("gone", 1.0)})
-    assert known_rates(found, folder) == {"full-main": 2e-5}
-    assert known_rates(design(tmp_path, "training.epochs=2"), folder) == {}
+    assert known_values(found, folder) == {"full-main": RATE}
+    assert known_values(design(tmp_path, "training.epochs=2"), folder) == {}
     for arms, fault in ((0, "cannot be read"), ({"a": {}}, "has no chosen")):
         write_sealed(folder.tuning, {"format": 1, "arms": arms})
         with pytest.raises(DamagedError, match=rf"tuning\.json {fault}"):
@@ -179,7 +181,11 @@ def test_a_record_counts_only_for_the_trials_that_are_asked_for(tmp_path):
         ({"tune": {"learning_rates": {"full": [1e-5, 1e-5]}}}, [], "got [1e-05, 1e-05]"),
         ({"tune": {"learning_rates": {"full": [0, 1e-5]}}}, [], "must be a list of a number > 0"),
         ({"tune": {"learning_rates": {"none": [1]}}}, [], "tune.learning_rates.none is not a kno"),
-        ({"tune": 3}, [], "tune must be a mapping of keys (learning_rates, fixed)"),
+        (
+            {"tune": 3},
+            [],
+            "tune must be a mapping of keys (learning_rates, space, trials, flops, sampler, fixed)",
+        ),
         (
             {"tune": {"fixed": ["lora-mian"]}},
             [],
@@ -263,7 +269,7 @@ def test_rates_stay_known_where_only_the_tests_are_others(tmp_path, typed, known
     }
     write_tuning(folder, rows)
     now = design(tmp_path, *typed)
-    assert known_rates(now, folder) == (dict.fromkeys(rows, 2e-5) if known else {})
+    assert known_values(now, folder) == (dict.fromkeys(rows, RATE) if known else {})
     if known:
         assert pending(now.trials, folder) == []
     else:

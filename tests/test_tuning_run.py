@@ -176,7 +176,7 @@ def test_a_finished_trial_outlives_an_interrupt(folder):
     with pytest.raises(KeyboardInterrupt):
         run_tuned(folder, *words, on_progress=stop)
     store = ExperimentFolder(folder / "runs" / "stopped")
-    first, second = (store.trial("lora-main", rate) for rate in (1e-4, 1e-3))
+    first, second = (store.trial("lora-main", name) for name in ("lr-0.0001", "lr-0.001"))
     assert (state(first), state(second)) == (RunState.COMPLETE, RunState.MISSING)
     before = first.manifest.stat().st_mtime_ns
     outcome, _ = run_tuned(folder, *words)

@@ -92,7 +92,8 @@ def unexplained(tables: Tables, contrast: Contrast) -> list[FairnessRow]:
 def _declared(tables: Tables, factor: str) -> frozenset[str]:
     """Return the keys that a factor's values bring with them, by the experiment's matrix."""
     matrix: Mapping[str, Any] = tables.config.get("matrix") or {}
-    keys = set(RATE_KEYS) if tables.tuning else set()
+    tuned = [key for row in tables.tuning.values() for key in row.values or ()]
+    keys = {*tuned, *RATE_KEYS} if tables.tuning else set()
     for part in factor.split(" + "):
         choices = matrix.get(part)
         for bundle in choices.values() if isinstance(choices, Mapping) else ():

@@ -96,7 +96,7 @@ def _page(text: str) -> Path:
 _Verbs: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 _RUNS = Path("runs")
 _STATUS_KEYS = (
-    ": a list of runs with experiment, arm, seed, learning_rate (of a trial), state, "
+    ": a list of runs with experiment, arm, seed, learning_rate or trial (of a trial), state, "
     "steps, step, of_steps, tested, to_test (texts), checkpoint_step, goes_on_from, "
     "still_to_test (of a complete run), "
     "age_seconds (since it began), changed_seconds, error, folder"

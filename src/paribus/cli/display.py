@@ -32,7 +32,7 @@ class Display:
         self.console = console
         self.experiment = experiment
         # By title: a run's learning rate is only known once its arm's trials are done.
-        self.trials = [run.title for run in runs if run.trial]
+        self.trials = [run.title for run in runs if run.trial]  # none where only a budget is known
         self.runs = [run.title for run in runs if not run.trial]
         self.doing = ""
         self.printed = 0.0
@@ -74,8 +74,11 @@ class Display:
             self.console.print(f"{spec.title}: {progress.doing} {_figures(progress)}".rstrip())
 
     def _place(self, spec: RunSpec) -> str:
-        """Return `trial 2 of 10`, or `run 1 of 5`."""
+        """Return `trial 2 of 10`, or `run 1 of 5`; `trial 2` if nobody knows how many there are."""
         kind, titles = ("trial", self.trials) if spec.trial else ("run", self.runs)
+        if spec.title not in titles:
+            titles.append(spec.title)
+            return f"{kind} {len(titles)}"
         return f"{kind} {titles.index(spec.title) + 1} of {len(titles)}"
 
     def _checking(self) -> RenderableType:

@@ -22,6 +22,7 @@ from paribus.config.spec import RunSpec
 from paribus.config.task_file import task_of
 from paribus.design.arms import Arm
 from paribus.design.matrix import Design
+from paribus.design.trials import RATE
 from paribus.errors import DamagedError, NotHere, ParibusError, UserError, joined
 from paribus.evaluation.scorers import scorers_of
 from paribus.planning.devices import Device, device
@@ -32,6 +33,7 @@ from paribus.planning.plan import (
     PlannedArm,
     PlannedLooks,
     PlannedRun,
+    PlannedSearch,
     PlannedTrial,
     ProbeOutcome,
     RunEstimate,
@@ -138,8 +140,11 @@ def _plan(
     target: Device,
 ) -> Plan:
     """Return the plan, still without a verdict."""
+    searches = _searches(prospects, design)
     tries = [trial for trial in design.trials if trial.arm in design.open]
+    to_come = design.trials_to_come(_paid(searches))
     left = [trial for trial in tries if not store.has(trial, design)] + store.runs_left(design)
+    specs = [*design.trials, *to_come, *design.runs]
     return Plan(
         experiment=loaded.config.name,
         question=loaded.config.question,
@@ -150,19 +155,48 @@ def _plan(
         alternatives=other_ways(prospects),
         disk_bytes=disk_bytes(prospects, design.runs),
         checkpoint_bytes=checkpoint_bytes(prospects, design.runs),
-        seconds=total_seconds([*design.trials, *design.runs], arms),
+        seconds=total_seconds(specs, arms),
         violations=tuple(warned),
         foresight=_foresight(loaded, design, arms),
-        trials=tuple(store.trial(spec) for spec in design.trials),
+        searches=searches,
+        trials=tuple(
+            [store.trial(spec) for spec in design.trials]
+            + [store.trial(spec, known=False) for spec in to_come]
+        ),
         runs=tuple(store.run(spec, known=spec.arm not in design.open) for spec in design.runs),
         stored=tuple(store.obstacles.values()),
         contrasts=tuple(design.contrasts),
         not_compared=tuple(design.apart),
-        seconds_left=total_seconds(left, arms),
+        seconds_left=total_seconds([*left, *to_come], arms),
         tasks=_tasks(loaded, design, prospects),
-        looks=_looks(loaded, design, taken, arms),
+        looks=_looks(loaded, design, taken, arms, [*design.trials, *to_come]),
         verdict="",
     )
+
+
+def _searches(prospects: Sequence[Prospect], design: Design) -> tuple[PlannedSearch, ...]:
+    """Return how each arm's values are searched for, whether they are found or not."""
+    return tuple(
+        PlannedSearch(
+            arm=prospect.arm,
+            keys=search.keys,
+            sampler=search.sampler,
+            trials=search.trials,
+            flops=search.flops,
+            trial_flops=prospect.forecast.flops if prospect.forecast else None,
+        )
+        for prospect in prospects
+        if (search := design.searches.get(prospect.arm))
+    )
+
+
+def _paid(searches: Sequence[PlannedSearch]) -> dict[str, int]:
+    """Return how many of the dearest trials the operations of each arm's search pay for."""
+    return {
+        search.arm: int(search.flops / search.trial_flops)
+        for search in searches
+        if search.flops and search.trial_flops
+    }
 
 
 def refused(warned: Sequence[Warned]) -> dict[str, str]:
@@ -227,7 +261,11 @@ def _faults(prospects: Sequence[Prospect], elsewhere: Device | None) -> list[Use
 
 
 def _looks(
-    loaded: Loaded, design: Design, taken: Sequence[Look], arms: Sequence[PlannedArm]
+    loaded: Loaded,
+    design: Design,
+    taken: Sequence[Look],
+    arms: Sequence[PlannedArm],
+    trials: Sequence[RunSpec],
 ) -> PlannedLooks | None:
     """Return what declared looks cost: if the next one decides all, and if none does."""
     planned = loaded.config.looks
@@ -243,8 +281,8 @@ def _looks(
         over=not going,
         least_runs=len(least),
         most_runs=len(design.runs),
-        least_seconds=total_seconds([*design.trials, *least], arms),
-        most_seconds=total_seconds([*design.trials, *design.runs], arms),
+        least_seconds=total_seconds([*trials, *least], arms),
+        most_seconds=total_seconds([*trials, *design.runs], arms),
     )
 
 
@@ -292,8 +330,13 @@ def _margin(loaded: Loaded, design: Design) -> float | None:
 def _arm(arm: Arm, prospect: Prospect, design: Design) -> PlannedArm:
     """Return what an arm is, reads and takes; `unknown` says why something cannot be known."""
     config, inputs = arm.config, prospect.inputs
-    rates = [t.config.training.peak_rate for t in design.trials if t.arm == arm.name]
-    trains, is_open = config.method != "none", arm.name in design.open
+    rates = [
+        trial.config.training.peak_rate
+        for trial in design.trials
+        if trial.arm == arm.name and trial.number is None
+    ]
+    trains = config.method != "none"
+    is_open = arm.name in design.open and RATE in design.keys(arm.name)
     steps = target_tokens = None
     if inputs and trains:
         lengths = [example.target_length for example in inputs.examples]
@@ -343,13 +386,14 @@ class _Store:
             state=self._state(spec, known=known),
         )
 
-    def trial(self, spec: RunSpec) -> PlannedTrial:
-        """Return a trial's state."""
+    def trial(self, spec: RunSpec, *, known: bool = True) -> PlannedTrial:
+        """Return a trial's state; `known`: whether its values are."""
         return PlannedTrial(
-            learning_rate=spec.config.training.peak_rate,
+            learning_rate=None if spec.number else spec.config.training.peak_rate,
+            number=spec.number,
             arm=spec.arm,
-            fingerprint=spec.fingerprint,
-            state=self._state(spec, known=True),
+            fingerprint=spec.fingerprint if known else None,
+            state=self._state(spec, known=known),
         )
 
     def _state(self, spec: RunSpec, *, known: bool) -> str:

@@ -68,7 +68,7 @@ def rate_of(arm: PlannedArm) -> str:
     """Return an arm's learning rate in words: stated, by default, found, or still to be found."""
     rate, tried = arm.learning_rate, len(arm.learning_rates or [])
     if rate is None:
-        return f"tuned over {tried}" if tried else ""
+        return f"tuned over {tried}" if tried else "tuned" if arm.method != "none" else ""
     if tried:
         return f"{rate:g}, best of {tried}"
     by_default = (arm.learning_rate_from or "").startswith("default")
@@ -165,7 +165,8 @@ def show(
 
     `refused` are the rules whose errors are said elsewhere; `more` is the command for the details.
     """
-    for line in (*_head(plan), *_needs(plan), *_looks(plan), *_stored(plan, details=details)):
+    summary = [*_head(plan), *_needs(plan), *_searches(plan), *_looks(plan)]
+    for line in (*summary, *_stored(plan, details=details)):
         console.print(line, soft_wrap=True)
     if details:
         show_details(plan, console)
@@ -210,7 +211,8 @@ def _head(plan: Plan) -> list[str]:
     if plan.trials:
         states = Counter(trial.state for trial in plan.trials)
         counted = ", ".join(f"{count} {name}" for name, count in states.items())
-        counts.append(f"{len(plan.trials)} trials of learning rates ({counted})")
+        of = "in tune.space" if plan.searches else "of learning rates"
+        counts.append(f"{len(plan.trials)} trials {of} ({counted})")
     return [f"[bold]{plan.experiment}[/]: {escape(plan.verdict)}. {', '.join(counts)}."]
 
 
@@ -244,6 +246,22 @@ def _needs(plan: Plan) -> list[str]:
     based = [f"lengths of texts are assumed: {note}" for note in dict.fromkeys(notes) if note]
     based.append(f"speed of the device: {device.assumed}")
     return lines + [f"{escape(text[0].upper() + text[1:])}." for text in based]
+
+
+def _searches(plan: Plan) -> list[str]:
+    """Return what each arm is tuned over, and what its trials may take."""
+    lines = []
+    for search in plan.searches:
+        budget = f"{search.trials} trials"
+        if search.flops:
+            budget = f"as many trials as {search.flops:.3g} operations pay for"
+        dearest = ""
+        if search.trial_flops:
+            dearest = f"; one trains with up to {search.trial_flops:.3g} operations"
+        keys = join([*search.keys])
+        text = f"{search.arm} over {keys}: {budget} by {search.sampler}{dearest}"
+        lines.append(f"[bold]Search[/]: {escape(text)}.")
+    return lines
 
 
 def _looks(plan: Plan) -> list[str]:

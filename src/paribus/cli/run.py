@@ -14,6 +14,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.markup import escape
 
@@ -28,6 +29,7 @@ from paribus.cli.report import show_report
 from paribus.cli.warnings import violation_lines
 from paribus.config.load import Loaded
 from paribus.config.schema import ExperimentConfig
+from paribus.config.spec import RunSpec
 from paribus.design.matrix import Design
 from paribus.errors import RunFailed, StoreError
 from paribus.planning.preflight import Warned
@@ -35,7 +37,7 @@ from paribus.planning.rules.card import Severity
 from paribus.records import Settled
 from paribus.running.local import ExperimentOutcome, run_experiment
 from paribus.stopping import enduring
-from paribus.store.experiments import ArmTuning, read_tuning
+from paribus.store.experiments import ArmTuning, Searched, read_tuning
 from paribus.store.layout import ExperimentFolder
 from paribus.store.ledger import Decided, Look, append_look, read_looks, stopped_at
 
@@ -125,7 +127,7 @@ def run(loaded: Loaded, design: Design, root: Path, *, fork: bool) -> int:
     looks = read_looks(folder.ledger)
     refuse_another_plan(loaded.config, looks)
     design = design.up_to(stopped_at(looks))
-    with Display(console, loaded.config.name, [*design.trials, *design.runs]) as display:
+    with Display(console, loaded.config.name, _specs(design)) as display:
 
         def tell(settled: Design, violations: Sequence[Warned]) -> None:
             for line in chosen_lines(settled):
@@ -160,14 +162,18 @@ def run(loaded: Loaded, design: Design, root: Path, *, fork: bool) -> int:
     return 0
 
 
+def _specs(design: Design) -> list[RunSpec]:
+    return [*design.trials, *design.trials_to_come(), *design.runs]
+
+
 def _print_outcome(
     outcome: ExperimentOutcome, design: Design, folder: ExperimentFolder, console: PlainConsole
 ) -> None:
-    """Print that there was nothing to do, the learning rates that were found, and what failed."""
+    """Print that there was nothing to do, what trials found, and what failed."""
     if outcome.more:
         text = f"complete, and tested on more than is asked ({', '.join(outcome.more)})"
         console.print(f"nothing to do: {escape(text)}")
-    if design.trials:
+    if design.trials or design.searches:
         for line in describe_tuning(read_tuning(folder)):
             console.print(escape(line))
     for spec, message in outcome.failed:
@@ -209,11 +215,14 @@ def chosen_lines(design: Design) -> list[str]:
 
 
 def describe_tuning(arms: Mapping[str, ArmTuning]) -> list[str]:
-    """Return one line for each arm: its learning rate, and a warning at an edge of the grid."""
+    """Return one line for each arm: what was found, and a warning at an edge of what was tried."""
     lines = []
     for arm, row in arms.items():
         tried = len(row.trials)
         failed = sum(trial.state == "failed" for trial in row.trials)
+        if row.search:
+            lines.append(f"{arm}: {_searched(row, row.search, failed)}")
+            continue
         if row.chosen is None:
             lines.append(f"{arm}: none of {tried} learning rates can be chosen")
             continue
@@ -224,3 +233,18 @@ def describe_tuning(arms: Mapping[str, ArmTuning]) -> list[str]:
             text += f"; warning: it is the {beyond} one may be better, widen tune.learning_rates"
         lines.append(text)
     return lines
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _searched(row: ArmTuning, search: Searched, failed: int) -> str:
+    """Return what the search of an arm came to: `training.learning_rate=0.0002, best of 12`."""
+    best, tried = row.best, len(row.trials)
+    if best is None or best.values is None:
+        return f"none of {tried} trials can be chosen"
+    text = ", ".join(f"{key}={_shown(value)}" for key, value in best.values.items())
+    text += f", best of {tried}" + (f" ({failed} failed)" if failed else "")
+    ends = [f"{key} is near the {end} end" for key, end in search.edges.items()]
+    return f"{text}; warning: {join(ends)}, widen tune.space" if ends else text

@@ -74,7 +74,7 @@ def _rows(folder: ExperimentFolder) -> list[dict[str, Any]]:
     description = read_description(folder)
     stopped = stopped_at(read_looks(folder.ledger)) if description.config.get("looks") else {}
     trials = [
-        _row(folder, folder.trial(trial.arm, trial.learning_rate), trial.model_dump())
+        _row(folder, folder.trial(trial.arm, trial.name), trial.model_dump())
         for trial in description.trials
     ]
     return trials + [
@@ -91,7 +91,8 @@ def _rows(folder: ExperimentFolder) -> list[dict[str, Any]]:
 
 
 def _row(folder: ExperimentFolder, run: RunFolder, which: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the row of the run or trial in `run`; `which` names its arm, and seed or rate.
+    """Return the row of the run or trial in `run`; `which` names its arm, and its seed, rate
+    or number.
 
     Of a run it holds the identity that the arm has by now.
     """
@@ -102,6 +103,7 @@ def _row(folder: ExperimentFolder, run: RunFolder, which: Mapping[str, Any]) -> 
         "arm": which["arm"],
         "seed": which.get("seed"),
         "learning_rate": which.get("learning_rate"),
+        "trial": which.get("number"),
         "state": now.state.value,
         "steps": f"{now.step}/{now.steps}" if now.step is not None else None,
         "step": now.step,
@@ -129,7 +131,7 @@ def _table(rows: Sequence[dict[str, Any]]) -> Table:
         table.add_row(
             escape(row["experiment"]),
             escape(row["arm"]),
-            f"lr {row['learning_rate']:g}" if row["seed"] is None else str(row["seed"]),
+            _which(row),
             escape(_state(row)),
             _progress(row),
             _ago(row["age_seconds"]),
@@ -148,6 +150,13 @@ def _state(row: Mapping[str, Any]) -> str:
     if row["goes_on_from"]:
         text += f"{';' if row['error'] else ':'} resumes from {row['goes_on_from']}"
     return text
+
+
+def _which(row: Mapping[str, Any]) -> str:
+    """Return the seed of a run, or what tells a trial from others."""
+    if row["trial"]:
+        return f"trial {row['trial']}"
+    return f"lr {row['learning_rate']:g}" if row["seed"] is None else str(row["seed"])
 
 
 def _progress(row: Mapping[str, Any]) -> str:

@@ -364,7 +364,7 @@ def _override_problems(
     lines = []
     for place, key, value in _overrides(values):
         at = find_origin(f"{place}.{key}", origins)
-        text = _override_problem(key, absolute_paths({key: value}, {key: at})[key], read)
+        text = value_problem(key, absolute_paths({key: value}, {key: at})[key], read)
         if text:
             lines.append(f"{at}: {place}: {text}")
     return lines
@@ -384,7 +384,7 @@ def _overrides(values: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
             yield f"arms.{name}", key, value
 
 
-def _override_problem(key: str, value: Any, read: _Read) -> str:
+def value_problem(key: str, value: Any, read: _Read) -> str:
     """Return what is wrong with setting one key of an arm, or ""."""
     if value is ...:
         return f"{shown_key(key)} has no values; list some, or leave the factor out"

@@ -90,6 +90,7 @@ _SHAPES = {
     "evaluation.tasks": "a list of tasks, each a name, a task file, or {task: TASK, path: FOLDER, "
     "test_size: NUMBER, protocol: PROTOCOL}",
     "guard": "a mapping of task names to points, each a number from 0.1 to 50",
+    "tune.space": "a mapping of keys to lists of values or to ranges {low: LOW, high: HIGH}",
     "contrasts": "'auto' or a list of pairs of arm names, [a, b] or {a: A, b: B, margin: POINTS}",
 }
 _FORMER = {"data.source": "task"}

@@ -368,12 +368,24 @@ class RateGrids:
 
 @dataclass(config=_STRICT, frozen=True, kw_only=True)
 class TuneConfig:
-    """How arms get their learning rates: trials on validation problems, as many for every arm."""
+    """How arms get their learning rates, or values of any keys: trials on validation problems, as
+    many for every arm."""
 
     learning_rates: RateGrids = field(default_factory=RateGrids)
     """Rates by method, `full` and `lora`. Lowest held-out loss wins, then accuracy."""
+    space: dict[str, Any] = field(default_factory=dict)
+    """In place of `learning_rates`: dotted keys of `training` or `lora`, each with a list of values
+    or a range `{low: 1e-6, high: 1e-3, log: true}`. Keys under `full:` or `lora:` are for arms of
+    that method alone; keys that an arm does not read are left out. Needs `paribus[tune]`."""
+    trials: Annotated[int, Field(ge=2, le=1000)] | None = None
+    """Trials of each arm in `space`; null: 12, unless `flops` is stated."""
+    flops: Annotated[float, Field(gt=0, le=1e30)] | None = None
+    """In place of `trials`: floating-point operations that an arm's trials may train with."""
+    sampler: Literal["tpe", "random"] = "tpe"
+    """Who proposes values in `space`: Optuna's TPE, whose first ten trials are random, or chance
+    alone. The seed is the experiment's: arms with the same keys begin with the same values."""
     fixed: tuple[ArmName, ...] = ()
-    """Arms that keep the learning rate they state."""
+    """Arms that keep what they state."""
 
 
 @dataclass(config=_STRICT, frozen=True, kw_only=True)
@@ -415,7 +427,8 @@ class ExperimentConfig(ArmConfig):
     lose on it against its untuned model. Changes no run; `report FILE guard.gsm8k=2` asks it
     later."""
     tune: TuneConfig | None = None
-    """Choose each arm's learning rate by trials; `{}`: with the default rates. null: as stated."""
+    """Choose each arm's learning rate, or values of any keys, by trials; `{}`: the default rates.
+    null: as stated."""
     strict: bool = False
     """Refuse contrasts whose arms differ in more than one factor, the prompt among them."""
     paired_seeds: bool = False

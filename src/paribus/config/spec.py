@@ -82,8 +82,8 @@ class RunSpec:
         replicate: 0, 1, ...: which repetition of the arm, with random streams of its own.
         seed: root of every random stream, the same for all arms.
         config: everything else.
-        trial: whether it tries a learning rate: tested on validation problems, with random
-            streams that no replicate has and all trials share.
+        trial: the name of a trial of `tune`, None for a run: it is tested on validation problems,
+            with random streams that no replicate has and all trials share.
     """
 
     experiment: str
@@ -91,14 +91,20 @@ class RunSpec:
     replicate: int
     seed: int
     config: ArmConfig
-    trial: bool = False
+    trial: str | None = None
 
     @property
     def title(self) -> str:
-        """The run in words: `full-main seed 0`, or `full-main lr 2e-05` for a trial."""
+        """The run in words: `full-main seed 0`; of a trial `full-main lr 2e-05`, or `… trial 3`."""
         if self.trial:
-            return f"{self.arm} lr {self.config.training.peak_rate!r}"
+            return f"{self.arm} {self.trial.replace('-', ' ', 1)}"
         return f"{self.arm} seed {self.replicate}"
+
+    @property
+    def number(self) -> int | None:
+        """Number of a trial of a search, from 1; None for a run and for a trial of a grid."""
+        kind, _, number = (self.trial or "").partition("-")
+        return int(number) if kind == "trial" else None
 
     @property
     def stream(self) -> int:
@@ -113,7 +119,7 @@ class RunSpec:
         because they change numerics, or the solved example in its prompt.
         """
         values: dict[str, Any] = json.loads(json.dumps(values_of(self.config), sort_keys=True))
-        for key in _unread(self.config, trial=self.trial):
+        for key in _unread(self.config, trial=self.trial is not None):
             section, _, name = key.rpartition(".")
             del (values[section] if section else values)[name]
         if Path(self.config.model).is_absolute():

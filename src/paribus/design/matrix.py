@@ -18,8 +18,10 @@ void the design): `matrix.method=[lora]` picks from it, `matrix={}` and `arms={}
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 from paribus.config.check import ARM_DEFAULTS, build_arm
@@ -36,11 +38,11 @@ from paribus.design.pairs import (
     refuse_equal_arms,
     refuse_unequal,
 )
-from paribus.design.trials import open_identity, plan_trials
+from paribus.design.spaces import Search, plan_searches
+from paribus.design.trials import RATE, open_identity, plan_trials
 from paribus.errors import ConfigError
 from paribus.statistics.family import planned_effects
 
-_RATE = "training.learning_rate"
 _BY_METHOD = {"full": Origin("default for full"), "lora": Origin("default for lora")}
 MAX_ARMS = 256
 MAX_RUNS = 10_000
@@ -55,8 +57,10 @@ class Design:
         contrasts: which of them are compared.
         apart: pairs that `contrasts: auto` leaves out, with all the factors in which they differ.
         runs: what is trained and tested.
-        trials: what finds the learning rates before that.
-        open: arms whose learning rate is still to be found; their runs are not final.
+        trials: what finds learning rates before that; of a search those that were begun.
+        searches: by arm, how values in a space are searched for.
+        open: arms whose learning rate, or other values, are still to be found; their runs are not
+            final.
         effects: how many effects and interactions of the matrix are asked for.
         independent: whether nothing is compared: a rule that refuses one arm leaves the others, and
             arms that ran before stay in the store's description.
@@ -67,6 +71,7 @@ class Design:
     runs: list[RunSpec]
     trials: list[RunSpec]
     open: frozenset[str]
+    searches: dict[str, Search] = field(default_factory=dict)
     apart: list[Contrast] = field(default_factory=list)
     effects: int = 0
     independent: bool = False
@@ -78,7 +83,25 @@ class Design:
 
     def identity(self, run: RunSpec) -> dict[str, Any]:
         """Return a run's identity as far as it is known: an open learning rate is "tuned"."""
-        return open_identity(run.identity()) if run.arm in self.open else run.identity()
+        known = run.identity()
+        return open_identity(known, self.keys(run.arm)) if run.arm in self.open else known
+
+    def keys(self, arm: str) -> tuple[str, ...]:
+        """Return the dotted keys that trials of `arm` find, if it has any."""
+        return tuple(self.searches[arm].keys) if arm in self.searches else (RATE,)
+
+    def trials_to_come(self, paid: Mapping[str, int] = MappingProxyType({})) -> list[RunSpec]:
+        """Return a placeholder for each trial of a search whose values are not known yet.
+
+        `paid` is how many trials a budget of operations pays for, by arm: else none are counted.
+        """
+        begun = Counter(trial.arm for trial in self.trials)
+        return [
+            search.placeholder(number)
+            for arm, search in self.searches.items()
+            if arm in self.open
+            for number in range(begun[arm] + 1, (search.trials or paid.get(arm, 0)) + 1)
+        ]
 
     def up_to(self, stops: Mapping[str, int]) -> "Design":
         """Return the design with at most `stops[arm]` seeds of each arm; other arms keep all."""
@@ -111,13 +134,14 @@ def expand(loaded: Loaded, stored: Collection[str] = ()) -> Design:
     baseline_of = find_baselines(tuned, loaded)
     baselines = list({arm.name: arm for arm in baseline_of.values()}.values())
     refuse_names(loaded.config.name, baselines + tuned)
-    trials = plan_trials(tuned, loaded)
+    trials, searches = plan_trials(tuned, loaded), plan_searches(tuned, loaded)
     design = Design(
         arms=baselines + tuned,
         contrasts=[],
         runs=_runs(baselines, tuned, loaded),
         trials=trials,
-        open=frozenset(trial.arm for trial in trials),
+        searches=searches,
+        open=frozenset([*(trial.arm for trial in trials), *searches]),
     )
     # Within one experiment two folders are two models, even if they share a name.
     identities = {
@@ -234,11 +258,11 @@ def _build(drafts: Sequence[_Draft], loaded: Loaded) -> list[Arm]:
         own = draft.values.keys() - typed
         values = shared | {key: draft.values[key] for key in draft.values if key in own}
         places = origins | {key: draft.origins[key] for key in own}
-        by_default = values.get(_RATE) is None
+        by_default = values.get(RATE) is None
         method = values.get("method", ARM_DEFAULTS["method"])
         if by_default and method in DEFAULT_RATES:
-            values[_RATE] = DEFAULT_RATES[method]
-            places[_RATE] = _BY_METHOD[method]
+            values[RATE] = DEFAULT_RATES[method]
+            places[RATE] = _BY_METHOD[method]
         config, faults = build_arm(values, places, draft.name, loaded.read_task)
         problems += faults
         if config is not None:

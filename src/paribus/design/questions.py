@@ -20,6 +20,7 @@ from paribus.config.load import Loaded
 from paribus.config.nested import flatten
 from paribus.config.read import Origin, find_origin, shown_path
 from paribus.config.schema import values_of
+from paribus.config.space import keys_of
 from paribus.config.spec import EXECUTION, RATE_KEYS, SCORING, TESTING, covers, differences
 from paribus.config.task import Task, stored_task
 from paribus.config.task_file import task_of
@@ -265,7 +266,8 @@ def _declared(arm: DescribedArm, description: Description) -> dict[str, Any]:
     identity = flatten(arm.identity)
     open_keys = [key for key, value in flatten(description.config).items() if value == "auto"]
     if arm.name in {trial.arm for trial in description.trials}:
-        open_keys.append("training.learning_rate")
+        space = (description.config.get("tune") or {}).get("space")
+        open_keys += keys_of(space, str(identity["method"])) if space else RATE_KEYS[:1]
     return identity | {
         key: "open" for key in open_keys if key in identity and key not in arm.factors
     }

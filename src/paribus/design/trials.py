@@ -5,53 +5,92 @@
 Every arm but the fixed ones is trained once at each rate of its method's grid and tested on the
 validation problems. `planning/tuning` chooses from what they measured. A trial is an arm's config
 with another rate, saves no weights and is tested under the main protocol alone. A lowest rate above
-zero keeps its ratio to the rate, so the schedule keeps its shape.
+zero keeps its ratio to the rate, so the schedule keeps its shape. `design/spaces` has the arms that
+search a `space` instead.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from itertools import pairwise
 from typing import Any
 
+from paribus.config.check import build_arm
 from paribus.config.keys import nearest
 from paribus.config.load import Loaded
-from paribus.config.read import find_origin
-from paribus.config.schema import ArmConfig
-from paribus.config.spec import RunSpec, differing, made_alike
+from paribus.config.nested import flatten
+from paribus.config.read import Origin, find_origin
+from paribus.config.schema import ArmConfig, values_of
+from paribus.config.spec import RATE_KEYS, RunSpec, differing, made_alike
 from paribus.design.arms import Arm
 from paribus.errors import ConfigError
 
 MAX_RATES = 50
-_RATE = "training.learning_rate"
+RATE, _LOWEST = RATE_KEYS
 _TUNED = "tuned"
+_REMEDY = "fix each line above, or set tune=null"
 
 
 def plan_trials(tuned: Sequence[Arm], loaded: Loaded) -> list[RunSpec]:
-    """Return the trials of all arms, arm by arm, from the lowest rate; none without `tune`.
+    """Return the trials of all arms, arm by arm, from the lowest rate; none without a grid.
 
     Raises ConfigError, which lists all that is wrong with `tune` at once.
     """
     tune = loaded.config.tune
-    if tune is None:
+    if tune is None or tune.space:
         return []
     trying = [arm for arm in tuned if arm.name not in tune.fixed]
     grids: dict[str, tuple[float, ...]] = asdict(tune.learning_rates)
     methods = sorted({str(arm.config.method) for arm in trying})
     used = {method: grids[method] for method in methods}
-    faults = [*_name_faults(tuned, loaded), *_grid_faults(used, loaded), *_arm_faults(trying)]
-    if loaded.origins[_RATE].kind == "command line":
-        faults.append(f"command line: {_RATE} is what tune chooses; type tune=null to state it")
+    keys = {arm.name: (RATE,) for arm in trying}
+    refuse_faults(
+        [
+            *name_faults(tuned, loaded),
+            *_grid_faults(used, loaded),
+            *arm_faults(trying, keys),
+            *typed_faults([RATE], loaded),
+        ]
+    )
+    return [
+        trial_of(arm, with_values(arm.config, {RATE: rate}), f"lr-{rate!r}", loaded)
+        for arm in trying
+        for rate in used[arm.config.method]
+    ]
+
+
+def refuse_faults(faults: Sequence[str]) -> None:
+    """Raise ConfigError if `tune` has any of these faults."""
     if faults:
-        raise ConfigError("\n".join(faults), "fix each line above, or set tune=null")
-    return [_trial(arm, rate, loaded) for arm in trying for rate in used[arm.config.method]]
+        raise ConfigError("\n".join(faults), _REMEDY)
 
 
-def with_rate(config: ArmConfig, rate: float) -> ArmConfig:
-    """Return `config` with another learning rate; its lowest rate keeps its ratio to it."""
-    training = config.training
-    # Rounded to what a person would write: 1e-06 * (5e-05 / 1e-05) is not 5e-06 in binary.
-    lowest = float(f"{training.min_learning_rate * (rate / training.peak_rate):.9g}")
-    return replace(config, training=replace(training, learning_rate=rate, min_learning_rate=lowest))
+def with_values(
+    config: ArmConfig,
+    values: Mapping[str, Any],
+    name: str = "",
+    origins: Mapping[str, Origin] | None = None,
+) -> ArmConfig:
+    """Return `config` with other values by dotted key.
+
+    A lowest rate that is not among them keeps its ratio to the learning rate. Raises ConfigError,
+    about the arm `name`, if the values do not fit together.
+    """
+    flat = flatten(values_of(config)) | dict(values)
+    del flat["evaluation.tasks"]
+    if RATE in values and _LOWEST not in values:
+        # Rounded to what a person would write: 1e-06 * (5e-05 / 1e-05) is not 5e-06 in binary.
+        lowest = config.training.min_learning_rate * (values[RATE] / config.training.peak_rate)
+        flat[_LOWEST] = float(f"{lowest:.9g}")
+    changed, faults = build_arm(flat, origins or {}, name, lambda _: config.task)
+    if changed is None:
+        raise ConfigError("\n".join(faults), _REMEDY)
+    return replace(changed, evaluation=config.evaluation)
+
+
+def tuned_values(config: ArmConfig, keys: Collection[str]) -> dict[str, Any]:
+    """Return what `config` has for each of the dotted keys."""
+    flat = flatten(values_of(config))
+    return {key: flat[key] for key in keys}
 
 
 def tried_alike(trial: RunSpec, stored: Mapping[str, Any]) -> bool:
@@ -63,13 +102,16 @@ def tried_alike(trial: RunSpec, stored: Mapping[str, Any]) -> bool:
     return made_alike(trial.identity(), stored) and "evaluation.protocol" not in keys
 
 
-def open_identity(identity: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the identity of a run whose learning rate is not found yet: it says "tuned"."""
-    return {**identity, "training": {**identity["training"], "learning_rate": _TUNED}}
+def open_identity(identity: Mapping[str, Any], keys: Collection[str]) -> dict[str, Any]:
+    """Return the identity of a run whose values of `keys` are not found yet: it says "tuned"."""
+    opened = dict(identity)
+    for section, _, name in (key.partition(".") for key in keys):
+        opened[section] = {**opened[section], name: _TUNED}
+    return opened
 
 
-def _trial(arm: Arm, rate: float, loaded: Loaded) -> RunSpec:
-    config = with_rate(arm.config, rate)
+def trial_of(arm: Arm, config: ArmConfig, name: str, loaded: Loaded) -> RunSpec:
+    """Return the trial `name` of an arm, with `config`: saves nothing, tested once."""
     return RunSpec(
         experiment=loaded.config.name,
         arm=arm.name,
@@ -82,17 +124,27 @@ def _trial(arm: Arm, rate: float, loaded: Loaded) -> RunSpec:
                 config.evaluation, also=(), tasks=(), at=(), at_generates=False, checkpoint="last"
             ),
         ),
-        trial=True,
+        trial=name,
     )
 
 
-def _name_faults(tuned: Sequence[Arm], loaded: Loaded) -> list[str]:
+def name_faults(tuned: Sequence[Arm], loaded: Loaded) -> list[str]:
+    """Return what is wrong with `tune.fixed`: names that are no arm's."""
     tune, names = loaded.config.tune, [arm.name for arm in tuned]
     place = find_origin("tune.fixed", loaded.origins)
     return [
         f"{place}: tune.fixed: {name!r} is not an arm that trains{nearest(name, names)}"
         for name in (tune.fixed if tune else ())
         if name not in names
+    ]
+
+
+def typed_faults(keys: Collection[str], loaded: Loaded) -> list[str]:
+    """Return a line for each key that is typed, and that `tune` would replace."""
+    return [
+        f"command line: {key} is what tune chooses; type tune=null to state it"
+        for key in keys
+        if loaded.origins[key].kind == "command line"
     ]
 
 
@@ -116,7 +168,8 @@ def _grid_faults(used: Mapping[str, tuple[float, ...]], loaded: Loaded) -> list[
     return faults
 
 
-def _arm_faults(trying: Sequence[Arm]) -> list[str]:
+def arm_faults(trying: Sequence[Arm], keys: Mapping[str, Collection[str]]) -> list[str]:
+    """Return why arms cannot be tuned: no validation problems, or a tuned key that is a factor."""
     faults = []
     for arm in trying:
         if arm.config.data.validation_size == 0:
@@ -125,9 +178,10 @@ def _arm_faults(trying: Sequence[Arm]) -> list[str]:
                 f"{place}: arm {arm.name}: tune needs problems to choose by; set "
                 "data.validation_size=200"
             )
-        if arm.set_by.get(_RATE) == _RATE:
-            faults.append(
-                f"{arm.origins[_RATE]}: arm {arm.name}: {_RATE} is a factor of the matrix and "
-                "tune would replace it; drop the factor, or list the arm in tune.fixed"
-            )
+        faults.extend(
+            f"{arm.origins[key]}: arm {arm.name}: {key} is a factor of the matrix and "
+            "tune would replace it; drop the factor, or list the arm in tune.fixed"
+            for key in keys[arm.name]
+            if arm.set_by.get(key) == key
+        )
     return faults

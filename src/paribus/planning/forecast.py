@@ -23,7 +23,7 @@ from paribus.models.shapes import (
 )
 from paribus.planning.cost.activations import Workload
 from paribus.planning.cost.memory import Estimate, estimate
-from paribus.planning.cost.time import Speed, speed
+from paribus.planning.cost.time import Speed, speed, training_operations
 from paribus.planning.devices import Device
 from paribus.planning.inputs import Inputs
 from paribus.planning.rules.environment import room
@@ -155,6 +155,7 @@ class Forecast:
         memory: its peaks.
         kv_cache_bytes: keys and values at the last token of a test batch.
         speed: its time, an estimate without a promise.
+        flops: floating-point operations of its training; 0 for a baseline.
     """
 
     config: ArmConfig
@@ -164,6 +165,7 @@ class Forecast:
     memory: Estimate
     kv_cache_bytes: int
     speed: Speed
+    flops: float
 
     @property
     def planned(self) -> "Planned":
@@ -205,6 +207,7 @@ def forecast(
         memory=estimate(shape, load, device),
         kv_cache_bytes=cache_bytes(shape, load, load.prompt_length + load.new_tokens),
         speed=speed(shape, load, device),
+        flops=training_operations(shape, load),
     )
 
 

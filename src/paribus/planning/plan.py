@@ -213,12 +213,38 @@ class Alternative:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedTrial:
-    """A trial of a learning rate; fields as in `PlannedRun`."""
+    """A trial of a learning rate, or by its number in a search; fields as in `PlannedRun`."""
 
-    learning_rate: float
+    learning_rate: float | None
+    number: int | None
     arm: str
     fingerprint: str | None
     state: str
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as JSON, without what it is not called by."""
+        row = asdict(self)
+        del row["number" if self.number is None else "learning_rate"]
+        return row
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedSearch:
+    """How an arm's values are searched for.
+
+    Attributes:
+        keys: dotted key -> a list of values, or a range.
+        trials: how many; None where `flops` bounds them.
+        flops: most operations of all trials; None where `trials` bounds them.
+        trial_flops: most operations of one trial; None if the model's shape is not known.
+    """
+
+    arm: str
+    keys: dict[str, Any]
+    sampler: str
+    trials: int | None
+    flops: float | None
+    trial_flops: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -285,6 +311,7 @@ class Plan:
     seconds: float | None
     violations: tuple[Warned, ...]
     foresight: Foresight | None
+    searches: tuple[PlannedSearch, ...]
     trials: tuple[PlannedTrial, ...]
     runs: tuple[PlannedRun, ...]
     stored: tuple[UserError, ...]
@@ -304,7 +331,8 @@ class Plan:
             "alternatives": [other.as_json() for other in self.alternatives],
             "violations": [violation.row() for violation in self.violations],
             "foresight": self.foresight.as_json() if self.foresight else None,
-            "trials": [asdict(trial) for trial in self.trials],
+            "searches": [asdict(search) for search in self.searches],
+            "trials": [trial.as_json() for trial in self.trials],
             "runs": [asdict(run) for run in self.runs],
             "stored": [{"message": error.message, "remedy": error.remedy} for error in self.stored],
             "contrasts": [asdict(contrast) for contrast in self.contrasts],

@@ -90,6 +90,7 @@ def preflight(
             device=_device(prospect, elsewhere or machine.device),
             machine=None if elsewhere else machine,
             disk_bytes=disk,
+            flops=prospect.forecast.flops if prospect.forecast else None,
         )
         for rule, reason in _broken(facts, machine, peaks):
             _, arms = broken.setdefault((rule.id, reason), (rule, []))

@@ -35,11 +35,12 @@ from paribus.config.spec import (
     testing,
 )
 from paribus.design.matrix import Design
-from paribus.design.trials import tried_alike, with_rate
+from paribus.design.trials import tried_alike, tuned_values, with_values
 from paribus.errors import StoreError, UserError
 from paribus.files import UNREADABLE, read_json, remove
 from paribus.planning.inputs import Inputs
 from paribus.planning.prepare import prepare
+from paribus.planning.search import require_optuna
 from paribus.store.checkpoints import Checkpoint, glance, newest, relabel
 from paribus.store.layout import ExperimentFolder, RunFolder
 from paribus.store.manifest import check
@@ -284,7 +285,7 @@ def _holds(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> bool:
 
 
 def check_open(design: Design, folder: ExperimentFolder) -> None:
-    """Raise StoreError if a stored complete run has a rate that is not among those to try."""
+    """Raise StoreError if a stored complete run has a rate, or values, that no trial tries."""
     for spec in design.runs:
         if spec.arm in design.open:
             _check_rate(spec, design, folder.of(spec))
@@ -294,8 +295,8 @@ def _check_rate(spec: RunSpec, design: Design, run: RunFolder) -> None:
     if state(run) is not RunState.COMPLETE:
         return
     configs = [trial.config for trial in design.trials if trial.arm == spec.arm]
-    rates = [config.training.peak_rate for config in configs]
-    possible = [replace(spec, config=with_rate(spec.config, rate)) for rate in rates]
+    tried = [tuned_values(config, design.keys(spec.arm)) for config in configs]
+    possible = [replace(spec, config=with_values(spec.config, values)) for values in tried]
     check(run)
     stored = read_json(run.spec)
     if stored["fingerprint"] not in {run_spec.fingerprint for run_spec in possible}:
@@ -312,8 +313,15 @@ def check_inputs(design: Design, folder: ExperimentFolder) -> dict[str, Inputs]:
     inputs = {arm.name: prepare(arm.config, seed) for arm in design.arms}
     for spec in design.runs:
         _check_run(spec, folder.of(spec), inputs[spec.arm])
-    # All trials of an arm read the same: its rate changes no token.
-    firsts = {trial.arm: trial for trial in reversed(design.trials) if trial.arm in design.open}
+    # All trials of an arm read the same: what is tuned changes no token.
+    templates = [search.template for search in design.searches.values()]
+    firsts = {
+        trial.arm: trial
+        for trial in (*reversed(design.trials), *templates)
+        if trial.arm in design.open
+    }
+    if any(template.arm in design.open for template in templates):
+        require_optuna()
     for arm, first in firsts.items():
         tried = prepare(first.config, seed, trial=True)
         for trial in design.trials:

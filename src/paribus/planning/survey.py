@@ -12,7 +12,9 @@ stored run was made with is kept on any machine. All arms that leave the precisi
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from paribus.config.read import Origin
@@ -21,7 +23,9 @@ from paribus.config.spec import RunSpec, made_alike
 from paribus.data.gold import normalized_question, refuse_two_golds
 from paribus.design.arms import Arm
 from paribus.design.matrix import Design
-from paribus.errors import ModelError, NotHere, UserError
+from paribus.design.spaces import Search
+from paribus.design.trials import with_values
+from paribus.errors import ConfigError, ModelError, NotHere, UserError
 from paribus.files import read_json
 from paribus.models.shapes import Shape, shape_of
 from paribus.models.source import find_model
@@ -29,7 +33,8 @@ from paribus.planning.devices import Device, timed
 from paribus.planning.forecast import Forecast, forecast
 from paribus.planning.inputs import Inputs
 from paribus.planning.prepare import prepare
-from paribus.planning.tuning import known_rates, with_rates
+from paribus.planning.search import require_optuna
+from paribus.planning.tuning import known_values, with_begun, with_chosen
 from paribus.store.layout import ExperimentFolder
 
 _SIZES = ("micro_batch", "checkpointing")
@@ -187,6 +192,10 @@ def _with_settings(design: Design, chosen: Mapping[str, ArmConfig]) -> Design:
         arms=arms,
         runs=[settle(run) for run in design.runs],
         trials=[settle(trial) for trial in design.trials],
+        searches={
+            name: replace(search, template=settle(search.template))
+            for name, search in design.searches.items()
+        },
     )
 
 
@@ -199,7 +208,8 @@ class Prospect:
         first: its first run.
         inputs: what it reads; None if model or data are not here.
         shape: of its model; None if not known.
-        forecast: of its first run; None without a shape.
+        forecast: of its first run, and while a space is searched for it of the trial that takes
+            most memory; None without a shape.
         unknown: why inputs or shape are missing, or None.
         fault: why there are no inputs, so that a run would stop here; or None.
     """
@@ -214,7 +224,7 @@ class Prospect:
 
 
 def settle_design(design: Design, folder: ExperimentFolder, device: Callable[[], Device]) -> Design:
-    """Return the design with what earlier runs or the device decide: `auto`, learning rates.
+    """Return the design with what earlier runs or the device decide: `auto`, trials and their best.
 
     `device` is asked only if something is left to choose.
     """
@@ -226,8 +236,8 @@ def settle_design(design: Design, folder: ExperimentFolder, device: Callable[[],
         except UserError:  # lengths are assumed; whoever runs the arm is told when it is surveyed
             return None
 
-    design = fit(design, folder, device, inputs_of)
-    return with_rates(design, known_rates(design, folder))
+    design = fit(with_begun(design, folder), folder, device, inputs_of)
+    return with_chosen(design, known_values(design, folder))
 
 
 def precisions(design: Design) -> set[str]:
@@ -247,8 +257,11 @@ def survey(design: Design, device: Device, prepare: Callable[[Arm], Inputs]) -> 
     for arm in design.arms:
         first = next(run for run in design.runs if run.arm == arm.name)
         inputs, shape, fault = None, None, None
+        search = design.searches.get(arm.name) if arm.name in design.open else None
         try:
             inputs = prepare(arm)
+            if search:
+                require_optuna()
         except UserError as error:
             fault = error
             folder = Path(arm.config.model)
@@ -262,7 +275,11 @@ def survey(design: Design, device: Device, prepare: Callable[[Arm], Inputs]) -> 
         except UserError as error:
             # Of a model that cannot be had it names the nearest that are known.
             unknown = error if fault is None or isinstance(fault, (ModelError, NotHere)) else fault
-        predicted = forecast(arm.config, inputs, first.stream, shape, device) if shape else None
+        stream = first.stream
+        predicted = forecast(arm.config, inputs, stream, shape, device) if shape else None
+        if predicted and shape and search:
+            predict = partial(forecast, inputs=inputs, stream=stream, shape=shape, device=device)
+            predicted = _largest(predicted, search, predict)
         prospects.append(
             Prospect(
                 arm=arm.name,
@@ -276,6 +293,20 @@ def survey(design: Design, device: Device, prepare: Callable[[Arm], Inputs]) -> 
         )
     _check_gold_between(prospects)
     return prospects
+
+
+def _largest(first: Forecast, search: Search, predict: Callable[[ArmConfig], Forecast]) -> Forecast:
+    """Return the forecast with the largest peak, then of the longest time, found key by key."""
+
+    def size(option: Forecast) -> tuple[int, float]:
+        return option.memory.peak_bytes, option.speed.train_seconds
+
+    largest = first
+    for key, value in search.ends():
+        with suppress(ConfigError):  # the two values do not go together
+            option = predict(with_values(largest.config, {key: value}))
+            largest = max(largest, option, key=size)
+    return largest
 
 
 def _check_gold_between(prospects: Sequence[Prospect]) -> None:

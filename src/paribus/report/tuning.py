@@ -45,17 +45,18 @@ class Tuning:
 
 
 def section(tables: Tables) -> Tuning | None:
-    """Return the section, None if no learning rate was searched for."""
-    if not tables.tuning:
+    """Return the section, None without grids of learning rates."""
+    grids = {arm: row for arm, row in tables.tuning.items() if row.search is None}
+    if not grids:
         return None
     return Tuning(
-        warnings=_warnings(tables.tuning),
+        warnings=_warnings(grids),
         curves=_curves(tables),
-        chosen=_chosen(tables.tuning),
-        trials=_trials(tables.tuning),
+        chosen=_chosen(grids),
+        trials=_trials(grids),
         failed=[
-            f"{arm} at {rate(trial.learning_rate)}: {_error(trial)}"
-            for arm, row in tables.tuning.items()
+            f"{arm} at {rate(trial.learning_rate)}: {first_line(trial)}"
+            for arm, row in grids.items()
             for trial in row.trials
             if trial.error
         ],
@@ -75,7 +76,7 @@ def _warnings(tuning: dict[str, ArmTuning]) -> list[str]:
 def _chosen(tuning: dict[str, ArmTuning]) -> Table:
     rows = []
     for arm, row in tuning.items():
-        tried = [trial.learning_rate for trial in row.trials]
+        tried = [t.learning_rate for t in row.trials if t.learning_rate is not None]
         rows.append(
             [
                 arm,
@@ -108,7 +109,7 @@ def _outcome(trial: Tried) -> str:
     return "failed" if trial.error else ""
 
 
-def _error(trial: Tried) -> str:
+def first_line(trial: Tried) -> str:
     """The first line of a trial's error, as far as a line of the report holds it."""
     line = str(trial.error).strip().partition("\n")[0]
     return line if len(line) <= LONGEST_ERROR else line[:LONGEST_ERROR] + "…"
@@ -145,8 +146,8 @@ def _curves(tables: Tables) -> Picture | None:
 
 def _points(row: ArmTuning) -> dict[float, float]:
     """Learning rate to held-out loss, of the trials that have one."""
-    losses = {trial.learning_rate: trial.nll_per_token for trial in row.trials}
-    return {learning_rate: loss for learning_rate, loss in losses.items() if loss is not None}
+    losses = [(trial.learning_rate, trial.nll_per_token) for trial in row.trials]
+    return {at: loss for at, loss in losses if at is not None and loss is not None}
 
 
 def _panel(axes: Axes, points: dict[float, float], chosen: float | None, paint: str) -> None:

@@ -1,6 +1,7 @@
 """Run an experiment on this machine, one run after the other.
 
-Everything is checked first. Trials find the learning rates that are open, then the arms run.
+Everything is checked first. Trials find the learning rates or other values that are open, then the
+arms run.
 Finished runs are kept; a failed run does not stop the others. Where looks are declared, the seeds
 up to the next look are run, and whoever judges them says which arms continue.
 """
@@ -19,14 +20,15 @@ from paribus.design.matrix import Design
 from paribus.errors import RunFailed, StoreError, UserError
 from paribus.planning import devices
 from paribus.planning.devices import timed
-from paribus.planning.forecast import Planned
+from paribus.planning.forecast import Planned, forecast
 from paribus.planning.machine import here
 from paribus.planning.preflight import Warned, preflight, refuse, refused_arms
 from paribus.planning.stored import as_stored, check_inputs, check_open, pending, refuse_another
-from paribus.planning.survey import precisions, settle_design, survey
-from paribus.planning.tuning import choose_rates, with_rates
+from paribus.planning.survey import Prospect, precisions, settle_design, survey
+from paribus.planning.tuning import choose_values, with_chosen
 from paribus.running.isolated import get_ready, run_here, run_isolated
 from paribus.running.progress import Progress
+from paribus.running.searching import run_searches
 from paribus.store.experiments import (
     DescribedArm,
     DescribedContrast,
@@ -77,7 +79,7 @@ def run_experiment(
     `on_checked` is called with the settled design and what the rules found, before the first run;
     `on_look` is asked at each declared look, once all runs up to it are complete.
     With `fork` unfinished runs resume even where they were begun with other settings. Failures of
-    single runs are in the result; a failed trial is only a rate that cannot be chosen.
+    single runs are in the result; what a failed trial tried can only not be chosen.
 
     Raises UserError before any compute is spent if something cannot work or an unfinished run was
     begun with other settings; in an independent design what cannot work fails alone. Raises
@@ -110,6 +112,7 @@ def _run_locked(
     if more := _tested_on_more(design, folder):
         return ExperimentOutcome(ran=0, kept=len(design.runs), failed=(), more=more)
     planned: dict[str, Planned] = {}
+    prospects: list[Prospect] = []
     refused: dict[str, str] = {}
     trials = pending([trial for trial in design.trials if trial.arm in design.open], folder)
     check_open(design, folder)
@@ -138,8 +141,10 @@ def _run_locked(
     _describe(loaded, design, folder)
     execute = partial(_execute, folder, on_progress, run, planned)
     if design.open:
-        execute(trials)
-        design = with_rates(design, choose_rates(design, folder))
+        execute([trial for trial in trials if trial.arm not in design.searches])
+        operations = partial(_operations, prospects)
+        design = run_searches(design, folder, execute, operations)
+        design = with_chosen(design, choose_values(design, folder, operations))
         _describe(loaded, design, folder)
     kept = len(_ready(design)) - len(pending(_ready(design), folder))
     no_run = [(spec, refused[spec.arm]) for spec in to_run if spec.arm in refused]
@@ -197,8 +202,17 @@ def _tested_on_more(design: Design, folder: ExperimentFolder) -> tuple[str, ...]
     return tuple(dict.fromkeys(lines))
 
 
+def _operations(prospects: Sequence[Prospect], spec: RunSpec) -> float | None:
+    """Return the operations of a run's training; None if the model's shape is not known."""
+    prospect = next(prospect for prospect in prospects if prospect.arm == spec.arm)
+    if prospect.shape is None or prospect.forecast is None:
+        return None
+    device = prospect.forecast.device
+    return forecast(spec.config, prospect.inputs, spec.stream, prospect.shape, device).flops
+
+
 def _ready(design: Design) -> list[RunSpec]:
-    """Return the runs whose learning rate is known."""
+    """Return the runs whose values are known."""
     return [spec for spec in design.runs if spec.arm not in design.open]
 
 
@@ -228,13 +242,16 @@ def _execute(
 
 
 def _fail_open(design: Design, folder: ExperimentFolder) -> list[tuple[RunSpec, str]]:
-    """Record that the runs of arms without a learning rate cannot be done."""
+    """Record that the runs of arms whose trials all failed cannot be done."""
     failed = []
     for spec in design.runs:
         if spec.arm in design.open and state(folder.of(spec)) is not RunState.COMPLETE:
+            searched = spec.arm in design.searches
             error = RunFailed(
-                f"{spec.title}: no learning rate could be chosen: all its trials failed",
-                f"read their errors in {folder.tuning}, and change tune.learning_rates",
+                f"{spec.title}: no {'values' if searched else 'learning rate'} could be chosen: "
+                "all its trials failed",
+                f"read their errors in {folder.tuning}, and change "
+                f"tune.{'space' if searched else 'learning_rates'}",
             )
             fail(folder.of(spec), str(error), "")
             failed.append((spec, str(error)))
@@ -285,8 +302,12 @@ def description(loaded: Loaded, design: Design) -> Description:
         ],
         contrasts=[DescribedContrast(**asdict(contrast)) for contrast in design.contrasts],
         trials=[
-            DescribedTrial(arm=trial.arm, learning_rate=trial.config.training.peak_rate)
-            for trial in design.trials
+            DescribedTrial(
+                arm=trial.arm,
+                learning_rate=None if trial.number else trial.config.training.peak_rate,
+                number=trial.number,
+            )
+            for trial in (*design.trials, *design.trials_to_come())
         ],
         tasks=_tasks(loaded),
     )

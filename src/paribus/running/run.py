@@ -95,7 +95,7 @@ def run_one(
 ) -> None:
     """Train and test one arm with one seed, and store everything. Raises ParibusError, Stopped.
 
-    A trial of a learning rate is a run like any other, tested on the validation problems. What was
+    A trial is a run like any other, tested on the validation problems. What was
     `planned` for it is stored beside what is measured. An unfinished run resumes where it stopped;
     with `fork` also if it was another run. The caller holds its lock.
     """
@@ -103,7 +103,7 @@ def run_one(
     config, device = spec.config, default_device()
     job = Job(
         spec=spec,
-        inputs=prepare(config, spec.seed, trial=spec.trial),
+        inputs=prepare(config, spec.seed, trial=spec.trial is not None),
         folder=folder,
         device=device,
         compute=compute_dtype(config.training.computes_in, device),

@@ -1,11 +1,12 @@
-"""Files of an experiment as a whole: its description, its learning rates and its report's hashes.
+"""Files of an experiment as a whole: its description, its trials and its report's hashes.
 
 `experiment.yaml` states what was asked, of which arms; its first line is the hash of the others. It
 may come from someone else, so its size is limited, names of folders are checked before any is
 opened, and links, which could lead out of the store, are refused.
-`tuning.json`, sealed, holds the trials of learning rates and the chosen rate of each arm:
+`tuning.json`, sealed, holds the trials of each arm and the chosen rate, or the chosen trial:
 
     {"format": 1, "arms": {"full-main": {"chosen": 2e-05, "edge": null, "trials": [...]}}}
+    {"format": 1, "arms": {"full-main": {..., "search": {"best": 3, ...}}}}
 
 `report/manifest.json`, sealed and written last, holds the hashes of the page and the findings.
 """
@@ -20,6 +21,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from paribus.config.spec import RATE_KEYS
 from paribus.errors import DamagedError, StoreError
 from paribus.files import UNREADABLE, open_file, read_bytes, sha256_of_file, write_json, write_text
 from paribus.store.layout import ExperimentFolder
@@ -91,10 +93,16 @@ class DescribedContrast(_Described):
 
 
 class DescribedTrial(_Described):
-    """A trial of a learning rate for an arm, by name."""
+    """A trial of an arm, by name: of a learning rate, or by its number in a search."""
 
     arm: _Name
-    learning_rate: Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
+    learning_rate: Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)] | None = None
+    number: Annotated[int, Field(strict=True, ge=1, le=10_000)] | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of its folder."""
+        return f"trial-{self.number}" if self.number else f"lr-{self.learning_rate!r}"
 
 
 class Description(_Described):
@@ -105,7 +113,7 @@ class Description(_Described):
         origins: dotted key -> where its value was set.
         arms: every arm, untuned ones too.
         contrasts: the pairs to compare.
-        trials: of learning rates that `tune` tries.
+        trials: of `tune`.
         tasks: name of a further task -> its record; None of one that came with paribus.
         asked: one sentence for each question that was asked after the runs; not in the file.
         scorer: the scorer that conclusions are drawn from, "" for each task's first; not in the
@@ -139,6 +147,8 @@ class Description(_Described):
                 del arm["task"]
         if not self.tasks:
             del content["tasks"]
+        for trial in content["trials"]:
+            del trial["number" if trial["number"] is None else "learning_rate"]
         return {"format": FORMAT, **content}
 
 
@@ -215,10 +225,10 @@ def _copied(value: Any) -> Any:
 
 
 class Tried(Recorded):
-    """What one trial of a learning rate came to.
+    """What one trial came to.
 
     Attributes:
-        learning_rate: the peak rate tried.
+        learning_rate: the peak rate tried; None in a search.
         state: `complete` or `failed`, as a run's.
         fingerprint: of the trial's spec.
         nll_per_token: held-out loss in nats; None if it failed or is undefined.
@@ -227,9 +237,12 @@ class Tried(Recorded):
         n: validation problems; None if it failed.
         seconds: of training and testing; None if it failed.
         error: why it failed, or None.
+        values: in a search, what was tried: dotted key -> value.
+        flops: in a search, what its training takes; None if the model's shape is not known.
+        nll_error: in a search, the standard error of the loss over problems; None under two.
     """
 
-    learning_rate: float
+    learning_rate: float | None
     state: str
     fingerprint: str
     nll_per_token: float | None = None
@@ -237,20 +250,61 @@ class Tried(Recorded):
     n: int | None = None
     seconds: float | None = None
     error: str | None = None
+    values: dict[str, Any] | None = None
+    flops: float | None = None
+    nll_error: float | None = None
+
+
+class Searched(Recorded):
+    """How a space was searched, and what for.
+
+    Attributes:
+        asked: the keys with their ranges, the budget, the sampler and its seed.
+        best: place of the chosen trial, from 0; None if none has a loss.
+        edges: keys whose chosen value lies at an end of its range.
+    """
+
+    asked: dict[str, Any]
+    best: int | None
+    edges: dict[str, Literal["low", "high"]]
 
 
 class ArmTuning(Recorded):
-    """How an arm's learning rate was found.
+    """How an arm's learning rate, or its values of other keys, were found.
 
     Attributes:
-        chosen: the peak rate with the lowest held-out loss; None if no trial has one.
+        chosen: the peak rate with the lowest held-out loss; None if no trial has one, and in a
+            search.
         edge: the end of the grid at which it lies, or None.
-        trials: every rate tried, the lowest first.
+        trials: every rate tried, the lowest first; of a search in their order.
+        search: None for a grid.
     """
 
     chosen: float | None
     edge: Literal["low", "high"] | None
     trials: list[Tried]
+    search: Searched | None = None
+
+    @property
+    def best(self) -> Tried | None:
+        """The trial that a search chose; None if none has a loss, and for a grid."""
+        if self.search is None or self.search.best is None:
+            return None
+        return self.trials[self.search.best]
+
+    @property
+    def values(self) -> dict[str, Any] | None:
+        """What was chosen: dotted key -> value; None if no trial has a loss."""
+        if self.search:
+            return self.best.values if self.best else None
+        return None if self.chosen is None else {RATE_KEYS[0]: self.chosen}
+
+    def row(self) -> dict[str, Any]:
+        """Return what is written: of a grid no key of a search."""
+        if self.search:
+            return self.model_dump()
+        of_search = {"values", "flops", "nll_error"}
+        return self.model_dump(exclude={"search": True, "trials": {"__all__": of_search}})
 
 
 TUNING_FORMAT = 1
@@ -316,7 +370,7 @@ def description_of(folder: ExperimentFolder) -> Description:
 
 def write_tuning(folder: ExperimentFolder, arms: Mapping[str, ArmTuning]) -> None:
     """Replace the record of trials and chosen learning rates, atomically. Raises StoreError."""
-    rows = {arm: tuning.model_dump() for arm, tuning in arms.items()}
+    rows = {arm: tuning.row() for arm, tuning in arms.items()}
     with writing(folder.tuning):
         write_sealed(folder.tuning, {"format": TUNING_FORMAT, "arms": rows})
 

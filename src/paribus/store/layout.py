@@ -3,8 +3,9 @@
 runs/<experiment>/
   experiment.yaml                resolved values, the origin of each, arms, contrasts, trials
   ledger.jsonl                   one line for each reading of the test split; never shortened
-  tuning.json                    every trial of a learning rate, and the chosen ones
-  tuning/<arm>/lr-<rate>/        a trial: the files of a run, tested on validation problems
+  tuning.json                    every trial of `tune`, and what was chosen
+  tuning/<arm>/lr-<rate>/        a trial: the files of a run, tested on validation problems;
+                                 trial-<k>/ where a space is searched
   <arm>/seed-<k>/
     spec.json                    what defines the run, and its fingerprint
     events.jsonl                 one line per training step and stage
@@ -192,7 +193,7 @@ class ExperimentFolder:
 
     @property
     def tuning(self) -> Path:
-        """Trials of learning rates and what was chosen."""
+        """Trials and what was chosen."""
         return self.path / "tuning.json"
 
     @property
@@ -214,19 +215,19 @@ class ExperimentFolder:
         """The folder of one run of `arm`."""
         return RunFolder(self.path / arm / f"seed-{replicate}")
 
-    def trial(self, arm: str, learning_rate: float) -> RunFolder:
-        """The folder of the trial of one learning rate for `arm`."""
-        return RunFolder(self.path / "tuning" / arm / f"lr-{learning_rate!r}")
+    def trial(self, arm: str, name: str) -> RunFolder:
+        """The folder of the trial `name` of `arm`: `lr-2e-05`, or `trial-3`."""
+        return RunFolder(self.path / "tuning" / arm / name)
 
     def of(self, spec: RunSpec) -> RunFolder:
         """The folder of a run or of a trial."""
         if spec.trial:
-            return self.trial(spec.arm, spec.config.training.peak_rate)
+            return self.trial(spec.arm, spec.trial)
         return self.run(spec.arm, spec.replicate)
 
     def arms(self) -> set[str]:
         """Return the names of all arms that have begun a run or a trial."""
-        paths = [*self.path.glob("*/seed-*/spec.json"), *self.path.glob("tuning/*/lr-*/spec.json")]
+        paths = [*self.path.glob("*/seed-*/spec.json"), *self.path.glob("tuning/*/*/spec.json")]
         return {path.parents[1].name for path in paths}
 
     def runs(self) -> list[RunFolder]:

@@ -28,13 +28,13 @@ from paribus.store.layout import ExperimentFolder, RunFolder, is_replicate
 from paribus.store.manifest import changed_files, read_sealed
 from paribus.store.runs import RunState, held, state
 
-_TRIAL = re.compile(r"lr-.+")
+_TRIAL = re.compile(r"lr-.+|trial-\d+")
 _TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}")
 """What `files.write_text` calls a file that is being written."""
 
 
 def is_trial(path: Path) -> bool:
-    """Return whether `path` is the folder of a trial of a learning rate."""
+    """Return whether `path` is the folder of a trial."""
     return bool(_TRIAL.fullmatch(path.name)) and path.parent.parent.name == "tuning"
 
 

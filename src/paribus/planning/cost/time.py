@@ -73,8 +73,17 @@ def speed(shape: Shape, load: Workload, device: Device) -> Speed:
     )
 
 
-def _step_seconds(shape: Shape, load: Workload, device: Device) -> float:
-    """Return the time of one optimizer step."""
+def training_operations(shape: Shape, load: Workload) -> float:
+    """Return the floating-point operations of all optimizer steps; recomputation does not count."""
+    if not load.steps:
+        return 0.0
+    products = load.micro_batch * sum(_example_operations(shape, load))
+    extra = _dora_operations(shape, load, load.train_tokens)
+    return load.steps * load.accumulation * (products + extra)
+
+
+def _example_operations(shape: Shape, load: Workload) -> tuple[float, float]:
+    """Return the operations of an example: a forward pass without the head, and all else."""
     full = load.method == "full"
     trained = trained_parameters(shape, load)
     ends = shape.vocab * shape.hidden  # the embedding is no product, the head one of few tokens
@@ -82,8 +91,15 @@ def _step_seconds(shape: Shape, load: Workload, device: Device) -> float:
     tokens, head = load.train_tokens, shape.vocab * shape.hidden * load.target_tokens
     forward = 2 * (shape.linear_parameters + adapters) * tokens + _attention(shape, tokens)
     backward = 2 * forward if full else forward + 2 * adapters * tokens + _attention(shape, tokens)
+    return forward, backward + head * (6 if load.trains_whole("lm_head") else 4)
+
+
+def _step_seconds(shape: Shape, load: Workload, device: Device) -> float:
+    """Return the time of one optimizer step."""
+    trained, tokens = trained_parameters(shape, load), load.train_tokens
+    forward, rest = _example_operations(shape, load)
     times = 2 if load.checkpointing else 1  # forward
-    operations = forward * times + backward + head * (6 if load.trains_whole("lm_head") else 4)
+    operations = forward * times + rest
     values = VALUE_SECONDS[device.kind] * _values(shape, tokens, load.target_tokens)
     products = load.micro_batch * operations + times * _dora_operations(shape, load, tokens)
     one_pass = max(

@@ -93,6 +93,7 @@ class Facts:
         device: what the experiment is planned for.
         machine: this machine; None when planning for another one.
         disk_bytes: what the whole experiment will write; None if not known.
+        flops: operations of a run's training; None if the shape is not known.
     """
 
     arm: str
@@ -107,6 +108,7 @@ class Facts:
     device: Device
     machine: Machine | None
     disk_bytes: int | None
+    flops: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ from paribus.planning.rules import (
     probes,
     schedules,
     texts,
+    tuning,
 )
 from paribus.planning.rules.card import Facts, Rule, Severity, Violation
 
@@ -30,6 +31,7 @@ RULES: tuple[Rule, ...] = tuple(
             *families.RULES,
             *schedules.RULES,
             *design.RULES,
+            *tuning.RULES,
             *probes.RULES,
             *environment.LIMITS,
         ),

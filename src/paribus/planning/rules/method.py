@@ -7,6 +7,7 @@ from dataclasses import fields
 from math import sqrt
 
 from paribus.config.schema import DEFAULT_RATES, LoraConfig
+from paribus.config.space import finds_rate
 from paribus.models.shapes import Shape
 from paribus.planning.rules.card import Facts, Rule, Severity
 from paribus.planning.rules.environment import room
@@ -29,8 +30,7 @@ def _lora_rate(facts: Facts) -> str | None:
 
 def _is_found(facts: Facts) -> bool:
     """Return whether trials will find the arm's learning rate: what it states is not used."""
-    tune = facts.experiment.tune
-    return tune is not None and facts.arm not in tune.fixed
+    return finds_rate(facts.experiment.tune, facts.arm, facts.config.method)
 
 
 def _of_other_rates(facts: Facts) -> bool:

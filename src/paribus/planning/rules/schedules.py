@@ -6,6 +6,7 @@ Warm-up shares, samplers that group by length and seeds that share epoch orders 
 here: `training/train` passes steps, `training/batching` plans every batch from hashed seeds.
 """
 
+from paribus.config.space import finds_rate
 from paribus.planning.rules.card import Facts, Rule, Severity
 
 _FEW_STEPS = 20
@@ -15,7 +16,7 @@ _MANY_PASSES = 5
 
 def _shared_rate(facts: Facts) -> str | None:
     config = facts.config
-    if config.method != "lora" or facts.experiment.tune is not None:
+    if config.method != "lora" or finds_rate(facts.experiment.tune, facts.arm, "lora"):
         return None
     rate = config.training.peak_rate
     arms = [arm for arm in facts.arms.values() if arm.model == config.model]
