@@ -134,7 +134,7 @@ def _source(data: str | None) -> list[str]:
 def _foresee(whole: Loaded) -> Foresight:
     """Return what the experiment can show. Raises UserError if that is nothing at all."""
     config = whole.config
-    if task_of(config).measures_loss:
+    if config.task.measures_loss:
         raise UserError(
             "no model can be judged: this task measures held-out loss, which has no end to reach",
             "name a task with another metric",
@@ -168,7 +168,7 @@ def _row(
     tested = [
         score
         for run in candidate.runs
-        for score in read_scores(folder.of(run), scorers_of(task_of(run.config)))
+        for score in read_scores(folder.of(run), scorers_of(run.config.task))
     ]
     errors = [*candidate.errors, *(failed[r.arm] for r in candidate.runs if r.arm in failed)]
     judged = (

@@ -19,7 +19,6 @@ from paribus.cli.console import PlainConsole
 from paribus.cli.plan_view import origins_table, show, verdict
 from paribus.config.load import Loaded
 from paribus.config.spec import RunSpec
-from paribus.config.task_file import task_of
 from paribus.design.arms import Arm
 from paribus.design.matrix import Design
 from paribus.design.trials import RATE
@@ -298,7 +297,7 @@ def _foresight(loaded: Loaded, design: Design, arms: Sequence[PlannedArm]) -> Fo
         looks=loaded.config.looks or (),
         hypothesis=loaded.config.hypothesis,
         margin=_margin(loaded, design),
-        measure=scorers_of(task_of(design.arms[0].config)).measure(),
+        measure=scorers_of(design.arms[0].config.task).measure(),
     )
 
 

@@ -149,9 +149,7 @@ def _take_from_task(
         return  # told with the other faults
     origin = Origin("file", place_of(name))
     evaluation, baseline = values.get("evaluation"), values.get("baseline", {})
-    # Of multiple choice nothing is written.
-    fewest = 1 if task.output_type == "multiple_choice" else None
-    longest = task.generation_kwargs.get("max_gen_toks", fewest)
+    longest = task.max_new_tokens
     if longest and (evaluation is None or isinstance(evaluation, dict)):
         values["evaluation"] = {"max_new_tokens": longest, **(evaluation or {})}
         origins.setdefault("evaluation.max_new_tokens", origin)

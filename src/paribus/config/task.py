@@ -132,8 +132,26 @@ class Task:
     @property
     def metrics(self) -> list[dict[str, Any]]:
         """What a text is scored by: `metric_list`, or what lm-eval takes without one."""
-        usual = "acc" if self.output_type == "multiple_choice" else "exact_match"
+        usual = "acc" if self.chooses else "exact_match"
         return self.metric_list or [{"metric": usual}]
+
+    @property
+    def chooses(self) -> bool:
+        """Whether the likeliest choice is the answer."""
+        return self.output_type == "multiple_choice"
+
+    @property
+    def writes(self) -> bool:
+        """Whether a model writes texts: it neither chooses nor has only its loss measured."""
+        return not (self.chooses or self.measures_loss)
+
+    @property
+    def max_new_tokens(self) -> int | None:
+        """Most tokens of an answer: 1 where nothing is written; None where it does not say."""
+        longest: int | None = self.generation_kwargs.get(
+            "max_gen_toks", 1 if self.chooses else None
+        )
+        return longest
 
     @property
     def scores_numbers(self) -> bool:

@@ -149,7 +149,7 @@ def _variant_faults(task: Task) -> list[Fault]:
 def _loss_faults(task: Task) -> list[Fault]:
     if not any(item.get("metric") == LIKELIHOOD for item in task.metrics):
         return []
-    if task.metrics == [{"metric": LIKELIHOOD}] and task.output_type == "generate_until":
+    if task.metrics == [{"metric": LIKELIHOOD}] and not task.chooses:
         return []
     return [
         (
@@ -174,7 +174,7 @@ def _split_faults(task: Task) -> list[Fault]:
     if task.gen_prefix is not None and task.target_delimiter not in (None, " "):
         text = f"gen_prefix goes with target_delimiter=' ' alone, not {task.target_delimiter!r}"
         faults.append(("gen_prefix", text))
-    if task.output_type != "multiple_choice":
+    if not task.chooses:
         return faults
     if task.doc_to_choice is None:
         faults.append(("output_type", "output_type=multiple_choice needs doc_to_choice"))

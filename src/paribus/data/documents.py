@@ -103,7 +103,7 @@ def _of_row(
 def _check_one_prompt(task: Task, prompt: str, choices: list[str], where: str) -> None:
     """Raise DataError if `doc_to_text` is the place of a choice, as of lm-eval's winogrande."""
     places = map(str, range(len(choices)))
-    if task.output_type == "multiple_choice" and prompt in places:
+    if task.chooses and prompt in places:
         raise DataError(
             f"{where}: doc_to_text gives {prompt!r}, which to lm-eval is the place of a choice: "
             "each choice is then a prompt of its own, which is not supported",

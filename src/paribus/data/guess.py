@@ -272,7 +272,7 @@ def _target(column: str, values: Sequence[Any]) -> str:
 
 def _scoring(task: Task, problems: Sequence[Problem]) -> tuple[dict[str, Any], str]:
     """Return the keys that say how answers are scored, and what they are, in words."""
-    if task.output_type == "multiple_choice":
+    if task.chooses:
         return {
             "metric_list": [{"metric": "acc"}, {"metric": "acc_norm"}]
         }, "one of a row's choices"

@@ -14,7 +14,6 @@ from statistics import mean
 from typing import Any, Literal
 
 from paribus.config.schema import ArmConfig
-from paribus.config.task_file import task_of
 from paribus.models.shapes import (
     Shape,
     refuse_unknown_layers,
@@ -110,7 +109,7 @@ def assumed_lengths(config: ArmConfig) -> Lengths:
         shared_prefix=shared,
         longest_gold=_PROMPTS[asked[0].shots][0] + _LONGEST_SOLUTION,
         mean_gold=_MEAN_SOLUTION,
-        new_tokens=0 if task_of(config).measures_loss else config.evaluation.max_new_tokens,
+        new_tokens=0 if config.task.measures_loss else config.evaluation.max_new_tokens,
         assumed="GSM8K's, with Gemma 3's tokenizer",
     )
     return replace(lengths, examples=0) if config.method == "none" else lengths

@@ -81,7 +81,7 @@ def _checked_frame(task: Task, problems: ProblemSet, config: ArmConfig) -> Frame
     _check_generated(task, config)
     scorers = scorers_of(task)
     frame = frame_of(task.of(config.data.variant), delimiter_of(problems.layout))
-    if not task.measures_loss and not task.preset and task.output_type != "multiple_choice":
+    if task.writes and not task.preset:
         raw = main_protocol(config).format == "raw"
         _check_ends_in_gold(problems, task.until, frame.target_delimiter if raw else None)
         check_scored(scorers, problems.test)
@@ -93,7 +93,7 @@ def _tests(task: Task, problems: ProblemSet, config: ArmConfig, asked: "_Asked")
     main, *others = protocols(config)
     prompt_set, gold = asked.solved(main)
     prompt_sets = (prompt_set, *map(asked.alone, others))
-    if task.output_type == "multiple_choice":
+    if task.chooses:
         prompt_sets = tuple(map(asked.with_choices, prompt_sets))
     return Inputs(
         problems=problems,
@@ -139,9 +139,7 @@ def _further(entry: TestedTask, config: ArmConfig, seed: int) -> Inputs:
 def config_of(entry: TestedTask, task: Task, config: ArmConfig) -> ArmConfig:
     """Return the config of an arm that trains nothing and is tested on a further task alone."""
     size = config.data.test_size if entry.test_size is None else entry.test_size
-    # Of multiple choice nothing is written.
-    fewest = 1 if task.output_type == "multiple_choice" else config.evaluation.max_new_tokens
-    longest = task.generation_kwargs.get("max_gen_toks", fewest)
+    longest = task.max_new_tokens or config.evaluation.max_new_tokens
     generated = config.data if task.generated else DataConfig()
     return replace(
         config,
@@ -295,7 +293,7 @@ def _check_moments(config: ArmConfig, examples: Sequence[Encoded], seed: int) ->
 
 def _validation(asked: _Asked, protocol: Protocol, task: Task, config: ArmConfig) -> Validation:
     prompt_set, gold = asked.solved(protocol)
-    if config.evaluation.at_generates and task.output_type == "multiple_choice":
+    if config.evaluation.at_generates and task.chooses:
         prompt_set = asked.with_choices(prompt_set)
     return Validation(asked=prompt_set, gold=gold)
 

@@ -20,7 +20,6 @@ from paribus.config.keys import SCHEMA
 from paribus.config.nested import flatten
 from paribus.config.read import Origin
 from paribus.config.spec import RunSpec
-from paribus.config.task_file import task_of
 from paribus.design.matrix import Design
 from paribus.design.spaces import Search, ends_of
 from paribus.design.trials import tried_alike, tuned_values, with_values
@@ -244,7 +243,7 @@ def read_trial(spec: RunSpec, folder: RunFolder) -> Tried:
         )
     result = read_result(folder.result)
     generations = read_generations(folder.generations(result.evaluation.protocol))
-    scorers = scorers_of(task_of(spec.config), spec.config.evaluation.answer)
+    scorers = scorers_of(spec.config.task, spec.config.evaluation.answer)
     outcomes = [scorers.outcome(written) for written in generations]
     return Tried(
         learning_rate=rate,

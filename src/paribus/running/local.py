@@ -134,9 +134,7 @@ def _run_locked(
             refuse(violations)
         on_checked(design, violations)
         planned = {p.arm: p.forecast.planned for p in prospects if p.forecast}
-    elif not all(task_of(spec.config).preset for spec in design.runs) or any(
-        _tasks(loaded).values()
-    ):
+    elif not all(spec.config.task.preset for spec in design.runs) or any(_tasks(loaded).values()):
         check_inputs(design, folder)  # rows of one's own are edited: old results are not theirs
     _describe(loaded, design, folder)
     execute = partial(_execute, folder, on_progress, run, planned)

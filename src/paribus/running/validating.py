@@ -17,7 +17,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from paribus.config.task_file import task_of
 from paribus.evaluation.engine.likelihood import likelihoods, measure_likelihoods
 from paribus.evaluation.scorers import scorers_of
 from paribus.models.device import peak_memory_bytes, reset_peak_memory, return_freed
@@ -138,7 +137,7 @@ class Validating:
         config, asked = self.job.config, validation.asked
         everything = slice(0, len(asked.prompts))
         generations, cost = write(self.model, self.job, asked, None, everything, stage="validating")
-        scorers = scorers_of(task_of(config), config.evaluation.answer)
+        scorers = scorers_of(config.task, config.evaluation.answer)
         judged = [scorers.judge(generation) for generation in generations]
         return {
             "evaluation": {**cost.record(), "protocol": asked.protocol.name},

@@ -132,10 +132,7 @@ def _left_out(facts: Facts) -> str | None:
 
 def _answers_cut(facts: Facts) -> str | None:
     tokens, limit = facts.tokens, facts.config.evaluation.max_new_tokens
-    if tokens is None or limit >= tokens.longest_gold:
-        return None
-    task = facts.config.task
-    if task.measures_loss or task.output_type == "multiple_choice":  # nothing is written
+    if tokens is None or limit >= tokens.longest_gold or not facts.config.task.writes:
         return None
     return (
         f"evaluation.max_new_tokens={limit}, and the longest gold solution has "
