@@ -30,6 +30,8 @@ ARMS: dict[str, dict[str, Any]] = {
     "8-bit Lion, lora": {**LORA, "training.optimizer": "lion_8bit"},
     "DoRA, embedding": {**LORA, "lora.use_dora": True, "lora.modules_to_save": ["embed_tokens"],
                         "lora.layers_to_transform": [1]},
+    "PiSSA": {**LORA, "lora.init_lora_weights": "pissa"},
+    "EVA": {**LORA, "lora.init_lora_weights": "eva"},
     "recomputed": {**LORA, "training.checkpointing": True},
 }  # fmt: skip
 

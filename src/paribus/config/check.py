@@ -26,7 +26,7 @@ from pydantic import TypeAdapter, ValidationError
 from paribus.config.keys import SCHEMA, explain_fault, shown_key, unknown_key
 from paribus.config.nested import flatten, nest
 from paribus.config.read import Origin, find_origin
-from paribus.config.schema import ArmConfig, ExperimentConfig, values_of
+from paribus.config.schema import ArmConfig, ExperimentConfig, LoraConfig, values_of
 from paribus.config.spec import SCORING
 from paribus.config.task import GENERATED, LIKELIHOOD, Task
 from paribus.config.task_file import is_task_file
@@ -313,6 +313,22 @@ def _idle_problems(
             f"plain LoRA adapters, and {' and '.join(lora)} makes another kind; set "
             "evaluation.engine=paribus"
         )
+    init = value.get("lora.init_lora_weights")
+    if (
+        value["method"] == "lora"
+        and init
+        and LoraConfig(init_lora_weights=init).starts_from_weights
+    ):
+        clashes = {
+            "lora.use_dora": ("peft cannot give back beside DoRA's row lengths", "false"),
+            "quantization": ("is not to be had from weights in 4 bits but by rounding", "null"),
+        }
+        lines += [
+            f"{find_origin('lora.init_lora_weights', origins)}: {arm}lora.init_lora_weights={init} "
+            f"starts adapters from a part of the weights, which {why}; set {key}={off}"
+            for key, (why, off) in clashes.items()
+            if value.get(key)
+        ]
     endless = [key for key in _SIZES if value.get(key) == "all"]
     if endless and generated:
         places = [find_origin(key, origins) for key in (*endless, "task")]

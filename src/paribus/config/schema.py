@@ -143,10 +143,15 @@ class LoraConfig:
     """Dropout on the adapter's input while training."""
     use_rslora: bool = False
     """Scale by alpha / sqrt(r) in place of alpha / r (D. Kalajdzievski 2023, arXiv:2312.03732)."""
-    init_lora_weights: Literal["gaussian"] | None = None
-    """`gaussian`: A is drawn from a normal distribution of variance 1 / r²; null: Kaiming's uniform
-    one. B is zero in both. Initialisations that change the base (pissa, olora) or read data (eva)
-    are not supported: the adapter alone would not give back the model."""
+    init_lora_weights: (
+        Annotated[str, Field(pattern=r"^(gaussian|olora|eva|pissa(_niter_[1-9][0-9]?)?)$")] | None
+    ) = None
+    """null: B is zero and A Kaiming's uniform; `gaussian`: A of variance 1 / r²; `eva`: A from the
+    inputs of each layer on the training examples, every layer of rank r (F. Paischer et al. 2024,
+    arXiv:2410.07170); `pissa` and `olora`: both from the weights' singular vectors (F. Meng et al.
+    2024, arXiv:2404.02948) or QR (K. Büyükakyüz 2024, arXiv:2406.01775), and `pissa_niter_4` faster
+    with 4 iterations. All but the first two are the same for every seed. The stored adapter of
+    `pissa` and `olora` has rank 2 r, for the untouched model."""
     targets: tuple[str, ...] | Literal["all-linear"] = (
         "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj",
     )  # fmt: skip
@@ -160,6 +165,16 @@ class LoraConfig:
     only the embedding is named, and the other way round."""
     layers_to_transform: tuple[Annotated[int, Field(ge=0, le=10_000)], ...] | None = None
     """Numbers of the decoder layers that get adapters, from 0; null: all."""
+
+    @property
+    def starts_from_weights(self) -> bool:
+        """Whether adapters start from the weights, which are theirs less that start."""
+        return (self.init_lora_weights or "").startswith(("pissa", "olora"))
+
+    @property
+    def stored_rank(self) -> int:
+        """Rank of the adapter that is stored."""
+        return 2 * self.r if self.starts_from_weights else self.r
 
     def target_names(self, linears: Collection[str]) -> tuple[str, ...]:
         """Return the names in `targets`; for `all-linear` those in `linears`, sorted."""

@@ -29,6 +29,7 @@ from paribus.errors import ConfigError, ModelError
 from paribus.files import read_json
 from paribus.models.device import is_out_of_memory
 from paribus.models.fast import attention, layers
+from paribus.models.fast.starts import make_plain
 from paribus.models.source import ModelSource, refuse_unsafe
 
 
@@ -111,8 +112,10 @@ def for_inference(model: nn.Module, compute: torch.dtype) -> nn.Module:
     """Round every weight to `compute` and stop gradients, in place. What is tested is this.
 
     Buffers stay as they are: rotary frequencies must not be rounded. So do 4-bit weights, which
-    are packed two to an integer: what is tested is the base that was trained on.
+    are packed two to an integer: what is tested is the base that was trained on. Adapters that
+    started from weights become plain ones.
     """
+    make_plain(model)
     for parameter in model.parameters():
         parameter.grad = None
         parameter.requires_grad_(False)
@@ -134,10 +137,12 @@ def as_tested(model: nn.Module, compute: torch.dtype) -> Iterator[None]:
         for parameter in model.parameters()
         if parameter.is_floating_point()
     ]
+    put_back = make_plain(model)
     try:
         for_inference(model, compute)
         yield
     finally:
+        put_back()
         for parameter, data, trains, gradient in kept:
             parameter.data = data
             parameter.requires_grad_(trains)

@@ -291,6 +291,7 @@ def _workload(
         lora_dropout=config.lora.dropout,
         lora_layers=lora.layers_to_transform,
         dora=config.method == "lora" and lora.use_dora,
+        lora_starts=config.method == "lora" and lora.starts_from_weights,
         saved_modules=saved,
         micro_batch=size,
         accumulation=training.batch_size // size,

@@ -171,7 +171,8 @@ def disk_bytes(prospects: Sequence[Prospect], runs: Sequence[RunSpec]) -> int | 
         training = forecast.config.training
         if forecast.load.steps and training.save_weights:
             width = 2 if training.computes_in == "bf16" else 4
-            total += width * forecast.memory.trainable_parameters
+            stored = forecast.memory.trainable_parameters * (1 + forecast.load.lora_starts)
+            total += width * stored
     return total
 
 

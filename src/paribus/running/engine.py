@@ -95,6 +95,10 @@ def _lora_in_words(lora: LoraConfig) -> str:
     method = f"{'DoRA' if lora.use_dora else 'LoRA'}, r {lora.r}, alpha {lora.alpha:g}{scale}, on "
     layers = lora.layers_to_transform
     method += targets if layers is None else f"{targets} of layers {', '.join(map(str, layers))}"
+    if lora.init_lora_weights:
+        method += f"; initialised by {lora.init_lora_weights}"
+    if lora.starts_from_weights:
+        method += f", stored with rank {lora.stored_rank}"
     whole = ", ".join(lora.modules_to_save)
     return f"{method}; trained whole: {whole}" if whole else method
 
@@ -136,7 +140,7 @@ def _weights(model: nn.Module, job: Job, scratch: Path) -> Weights:
         save_weights(model, inputs, config, saved)
     if config.method == "full":
         return Weights(model=saved)
-    return Weights(model=inputs.source.path, adapter=saved, rank=config.lora.r)
+    return Weights(model=inputs.source.path, adapter=saved, rank=config.lora.stored_rank)
 
 
 def _cache_bytes(config: ArmConfig, tokens: int, compute: torch.dtype) -> float | None:

@@ -38,6 +38,7 @@ from paribus.store.checkpoints import Pieces
 from paribus.store.layout import RunFolder
 from paribus.store.runs import append_event, begin, finish
 from paribus.training.checkpointing import Checkpoints
+from paribus.training.eva import start_from_inputs
 from paribus.training.probe_checks import Ends, Saving
 from paribus.training.probes import probe
 from paribus.training.train import StepRecord, event, train
@@ -136,6 +137,8 @@ def _train_and_test(job: Job, planned: Planned | None, *, fork: bool) -> None:
         model = make_trainable(model, config.method, config.lora, job.compute)
         validating = Validating(model, job, pieces, saves)
         if point is None:
+            if config.method == "lora" and config.lora.init_lora_weights == "eva":
+                start_from_inputs(model, job.inputs.examples, job.compute)
             _probe(model, job)
         training = train(
             model,

@@ -38,9 +38,11 @@ from peft import PeftModel, get_peft_model
 from peft.tuners.lora import LoraLayer
 from peft.utils.integrations import dequantize_module_weight
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 from paribus.config.schema import LoraConfig
 from paribus.errors import ModelError
+from paribus.models.fast.starts import ADAPTER, start_from_weights, start_of
 from paribus.models.shapes import refuse_unknown_layers, refuse_unknown_targets, saved_modules
 
 
@@ -149,7 +151,8 @@ def add_adapters(model: nn.Module, lora: LoraConfig, head: nn.Module) -> nn.Modu
         lora_dropout=lora.dropout,
         target_modules=list(targets),
         use_rslora=lora.use_rslora,
-        init_lora_weights=lora.init_lora_weights or True,
+        # Those that read weights or data come after: peft would change the base.
+        init_lora_weights="gaussian" if lora.init_lora_weights == "gaussian" else True,
         use_dora=lora.use_dora,
         modules_to_save=list(lora.modules_to_save) or None,
         layers_to_transform=lora.layers_to_transform and list(lora.layers_to_transform),
@@ -158,6 +161,8 @@ def add_adapters(model: nn.Module, lora: LoraConfig, head: nn.Module) -> nn.Modu
     for name, parameter in adapted.named_parameters():
         if f".{SAVED}." in name:
             parameter.data = parameter.data.float()
+    if lora.init_lora_weights and lora.starts_from_weights:
+        start_from_weights(adapted, lora.init_lora_weights)
     use_fast_adapters(adapted)
     return adapted
 
@@ -243,5 +248,10 @@ def _adapted(layer: Any, adapter: str, x: Tensor) -> Tensor:
     base: Tensor = layer.base_layer(x)
     inner = layer.lora_A[adapter](layer.lora_dropout[adapter](x)) * layer.scaling[adapter]
     outer_OR: Tensor = layer.lora_B[adapter].weight
+    start = start_of(layer) if adapter == ADAPTER else None
+    if start is not None:
+        start_A, start_B = start
+        inner = torch.cat([inner, linear(x, start_A) * layer.scaling[adapter]], dim=-1)
+        outer_OR = torch.cat([outer_OR, -start_B], dim=1)
     added = torch.addmm(base.flatten(0, -2), inner.flatten(0, -2), outer_OR.T)
     return added.view(base.shape)

@@ -43,6 +43,7 @@ class Workload:
         lora_dropout: share of an adapter's input that training drops.
         lora_layers: numbers of the decoder layers with adapters; None: all.
         dora: whether row lengths train apart from directions.
+        lora_starts: whether adapters start from the weights, and keep where they started.
         saved_modules: names in `Shape.modules` of those that train whole beside the adapters.
         micro_batch: examples of one pass.
         accumulation: passes of one optimizer step.
@@ -92,6 +93,7 @@ class Workload:
     validation_generates: bool = False
     lora_layers: tuple[int, ...] | None = None
     dora: bool = False
+    lora_starts: bool = False
     saved_modules: tuple[str, ...] = ()
 
     def adapts(self, layer: int) -> bool:
@@ -148,7 +150,7 @@ def _input(shape: Shape, names: set[str]) -> int:
 def _adapters(shape: Shape, load: Workload, *, first: bool) -> list[float]:
     """Return what the adapters of a layer keep: inputs that several share are there once."""
     value, named = compute_bytes(load), set(load.lora_targets)
-    tensors: list[float] = [value * load.lora_r] * len(named)
+    tensors: list[float] = [value * load.lora_r * (1 + load.lora_starts)] * len(named)
     if load.dora:
         tensors += [value * shape.linears[name][1] for name in named for _ in range(2)]
     for group in _INPUTS:

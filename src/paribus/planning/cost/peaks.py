@@ -43,7 +43,7 @@ def training_moments(shape: Shape, load: Workload, kind: str) -> dict[str, Momen
     }
     copies, copy = _copies(shape, load), _head_copy(shape, load)
     kept_logits = _kept_logits(shape, load)
-    saved = kept(shape, load) + _unpacked(shape, load)
+    saved = kept(shape, load) + _kept_weights(shape, load)
     back = going_back(shape, load, kind)
     holes = [HOLES * sum(saved + back)] * (kind == "cpu")
     freed = [*saved, *back, *_freed(shape, load)] if kind == "cpu" else []
@@ -182,6 +182,7 @@ def weights(shape: Shape, load: Workload, *, trained: bool) -> list[float]:
         *(linear * size for size in _linears(shape)),
         *(float(value * other) for other in _other_parameters(shape)),
         *((4.0 if trained else value) * adapter for adapter in adapters),
+        *((4.0 if trained else value) * adapter for adapter in adapters if load.lora_starts),
     ]
 
 
@@ -268,14 +269,21 @@ def _row_lengths(shape: Shape, load: Workload) -> list[float]:
     return max(layers, key=sum)
 
 
-def _unpacked(shape: Shape, load: Workload) -> list[float]:
-    """Return the 4-bit weights that DoRA keeps in the compute dtype for their second product."""
-    if not (load.dora and load.quantization and load.lora_dropout):
-        return []
-    layers = load.adapted_layers(shape)
-    names = set(load.lora_targets)
-    sizes = [float(compute_bytes(load) * prod(shape.linears[name])) for name in names]
-    return sizes * (1 if load.checkpointing else layers)
+def _kept_weights(shape: Shape, load: Workload) -> list[float]:
+    """Return the weights that adapters make of others and keep for the backward pass.
+
+    DoRA keeps 4-bit weights in the compute dtype for their second product; adapters that started
+    from weights keep both halves of B in one, and a copy of A's start.
+    """
+    value, r, sizes = compute_bytes(load), load.lora_r, list[float]()
+    if not (load.dora or load.lora_starts):
+        return sizes
+    for wide, out in (shape.linears[name] for name in load.lora_targets):
+        if load.dora and load.quantization and load.lora_dropout:
+            sizes.append(float(value * wide * out))
+        if load.lora_starts:
+            sizes += [float(value * 2 * r * out), *[2.0 * r * wide] * (value == 2)]
+    return sizes * (1 if load.checkpointing else load.adapted_layers(shape))
 
 
 def _replaced(shape: Shape, load: Workload) -> list[float]:

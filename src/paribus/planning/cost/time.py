@@ -88,6 +88,7 @@ def _example_operations(shape: Shape, load: Workload) -> tuple[float, float]:
     trained = trained_parameters(shape, load)
     ends = shape.vocab * shape.hidden  # the embedding is no product, the head one of few tokens
     adapters = 0 if full else sum(size for size in trained if size != ends)
+    adapters *= 1 + load.lora_starts
     tokens, head = load.train_tokens, shape.vocab * shape.hidden * load.target_tokens
     forward = 2 * (shape.linear_parameters + adapters) * tokens + _attention(shape, tokens)
     backward = 2 * forward if full else forward + 2 * adapters * tokens + _attention(shape, tokens)
