@@ -1,12 +1,14 @@
 """The curves of a training: what a report draws from what was measured, and what it warns of."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from paribus.analysis.curves import curves, remarks
+from paribus.analysis.fairness import unexplained
 from paribus.analysis.findings import conclude, payload
 from paribus.analysis.reading import read_experiment
 from paribus.report.curves import section
@@ -122,6 +124,20 @@ def test_page_and_findings_have_them(tmp_path):
     ]  # fmt: skip
     assert found[0]["points"][0]["score"] == pytest.approx(0.1)
     assert found[0]["points"][1]["interval"] == pytest.approx([0.4703, 0.5697], abs=1e-4)
+
+
+def test_an_untuned_model_is_not_blamed_for_being_measured_only_at_its_end(tmp_path):
+    """Its arm has no such settings: no more than it has a learning rate."""
+    folder = ExperimentFolder(tmp_path / "runs" / "x")
+    describe(folder, {"baseline": "none", "full": "full"}, [("full", "baseline", "tuning")])
+    finish(folder, "full", answers({0}), training=training(0.4))
+    finish(folder, "baseline", answers({1}))
+    given = {"at": ["each_epoch"], "at_generates": True, "checkpoint": "best_loss"}
+    plain = read_experiment(folder)
+    tuned = replace(plain.arms[1], identity={**plain.arms[1].identity, "evaluation": given})
+    tables = replace(plain, arms=(plain.arms[0], tuned))
+    (contrast,) = conclude(tables).contrasts
+    assert [row.name for row in unexplained(tables, contrast)] == []
 
 
 def test_without_measurements_there_is_no_section(tmp_path):

@@ -22,6 +22,7 @@ from paribus.running.progress import Progress
 from paribus.store.layout import RunFolder
 from paribus.store.results import read_result
 from paribus.store.runs import read_events
+from paribus.store.verify import Checked, verify
 from paribus.training.batching import measured_steps
 
 FULL: dict[str, Any] = {"method": "full"}
@@ -32,6 +33,8 @@ GENERATING = {**ON, "evaluation.at_generates": True}
 BEST = {**FULL, **ON, "evaluation.checkpoint": "best_loss",
         "training.learning_rate": 1.0, "training.schedule": "constant"}  # fmt: skip
 """At this rate the loss rises after step 2."""
+AT_STEP_3 = 2 + 2 + 7 + 1
+"""Reports: before the first step, two steps, seven problems measured, the third step."""
 
 
 def begin(root: Path, tiny: Path, values: dict[str, Any]) -> tuple[RunSpec, RunFolder]:
@@ -156,6 +159,28 @@ def test_the_checkpoint_with_the_lowest_loss_is_tested(tiny, tmp_path):
     assert not killed.checkpoints.exists()
 
 
+def test_a_stopped_run_keeps_its_best_weights_as_verify_wants_them(tiny, tmp_path):
+    spec, folder = begin(tmp_path / "x", tiny, BEST)
+    run_until(spec, folder, AT_STEP_3, signal.SIGTERM)
+    kept = [path.name[:11] for path in folder.checkpoints.glob("best-*")]
+    assert kept == ["best-000002"]
+    checked = Checked()
+    verify(folder.path, checked, lambda _: None)
+    assert checked.differences == []
+
+
+def test_a_fork_chooses_among_its_own_moments(tiny, tmp_path):
+    """The weights of step 2, the best before the fork, are of the other run."""
+    spec, folder = begin(tmp_path / "x", tiny, BEST)
+    run_until(spec, folder, AT_STEP_3, signal.SIGTERM)
+    slower = {**BEST, "training.learning_rate": 0.5}
+    run_until(spec_of(tiny, tmp_path / "x", slower), folder, fork=True)
+    losses = dict(figures(folder))
+    assert list(losses) == [2, 5, 6]
+    assert losses[2] < min(losses[5], losses[6])
+    assert read_result(folder.result).tested_step == min((5, 6), key=losses.__getitem__)
+
+
 def test_a_trial_is_never_measured_on_the_way(tiny, tmp_path):
     spec, _ = begin(tmp_path / "x", tiny, {**LORA, **ON, "tune": {}})
     design = expand(load(tmp_path / "x" / "tiny.yaml", ["tune={}", *typed(ON)]))
@@ -178,6 +203,10 @@ def test_identity(tiny, tmp_path):
         "data.validation_size: (absent) → 7",
         "evaluation.at: None → [2]",
     ]
+    design = expand(load(tmp_path / "on" / "tiny.yaml", ["evaluation.at=[2]", typed(ON)[0]]))
+    factors = {(pair.a, pair.b): pair.factor for pair in design.contrasts}
+    assert factors[("full", "baseline")] == "tuning"
+    assert factors[("full", "lora")] == "method"
     baseline, _ = begin(tmp_path / "none", tiny, {"method": "none", **ON})
     assert not {"at", "checkpoint"} & baseline.identity()["evaluation"].keys()
     assert prepare(baseline.config, 0).validation is None

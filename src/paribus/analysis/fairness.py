@@ -21,7 +21,7 @@ from paribus.analysis.conditions import NOT_SETTINGS, forked, text
 from paribus.analysis.contrasts import Contrast
 from paribus.analysis.tables import Arm, Run, Tables
 from paribus.config.nested import flatten
-from paribus.config.spec import RATE_KEYS, differing
+from paribus.config.spec import RATE_KEYS, WHILE_TRAINING, differing
 from paribus.store.results import PrecisionUsed, RunResult, TrainingCost
 
 ABSENT = "–"
@@ -33,7 +33,10 @@ TUNING = "tuning"
 _NO_INFLUENCE = frozenset({*NOT_SETTINGS, "evaluation.also"})
 """Parts of an identity that cannot change how the main protocol comes out."""
 
-_TRAINED = ("training.", "lora.", "data.variant", "data.train_size", "data.validation_size")
+_TRAINED = (
+    *("training.", "lora.", "data.variant", "data.train_size", "data.validation_size"),
+    *WHILE_TRAINING,
+)
 """What an untuned model does not read, save for solved examples: the prompts' hash tells of those.
 """
 

@@ -46,6 +46,8 @@ TESTING = (
     "evaluation.max_new_tokens",
 )
 """Keys that say how finished weights are tested: they can be tested further."""
+WHILE_TRAINING = ("evaluation.at", "evaluation.at_generates", "evaluation.checkpoint")
+"""Keys that say how an arm is measured while it trains: of no use to one that does not."""
 _LATER_KEYS: dict[str, Callable[[ArmConfig], Any]] = {
     "quantization": lambda config: config.quantization,
     "prompt.template": lambda config: config.prompt.template,

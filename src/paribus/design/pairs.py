@@ -18,11 +18,14 @@ from typing import Any, Protocol
 from paribus.config.keys import nearest
 from paribus.config.read import Origin
 from paribus.config.schema import ContrastConfig
-from paribus.config.spec import RATE_KEYS, differing
+from paribus.config.spec import RATE_KEYS, WHILE_TRAINING, differing
 from paribus.design.arms import arm_name, name_of
 from paribus.errors import ConfigError
 
-_TUNING = ("method", "evaluation.protocol", "replicate")
+_TUNING = (
+    *("method", "evaluation.protocol", "replicate"),
+    *("data.validation_size", *WHILE_TRAINING),
+)
 _PROMPTING = ("evaluation.protocol", "prompt.format")
 _BESIDE = "evaluation.also"
 """Further protocols change nothing of what a contrast is about: the main protocol's scores."""
