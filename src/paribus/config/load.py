@@ -21,7 +21,7 @@ import re
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, fields
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +114,7 @@ def _settled(path: Path, layers: Sequence[_Layer], dotlist: Sequence[str]) -> Lo
     with_paths = {*ARM_FIELDS, "labels"}
     shared = flatten({key: value for key, value in values.items() if key in with_paths})
     values |= nest(absolute_paths(shared, origins))
-    read = cache(read_task)
+    read = cache(partial(read_task, trusted=values.get("trust_task_code") is True))
     _take_from_task(values, origins, read)
     _refuse_secrets(values, origins)
     settle_looks(values, origins)

@@ -26,6 +26,7 @@ import yaml
 
 from paribus.config.keys import SCHEMA, wants_text
 from paribus.config.nested import nest
+from paribus.config.task import FUNCTION
 from paribus.errors import ConfigError
 from paribus.untrusted import printable
 
@@ -35,8 +36,6 @@ MAX_DEPTH = 20
 MAX_VALUES = 10_000
 """Of a file, keys among them: its faults are listed within a second or two."""
 MAX_DIGITS = 18
-FUNCTION = "!function"
-"""lm-eval's tag of a value that names a function: `!function utils.fn`."""
 
 _WORDS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 _NULLS = ("", "~", "null", "Null", "NULL")

@@ -444,6 +444,9 @@ class ExperimentConfig(ArmConfig):
     tune: TuneConfig | None = None
     """Choose each arm's learning rate, or values of any keys, by trials; `{}`: the default rates.
     null: as stated."""
+    trust_task_code: bool = False
+    """Run the functions that task files name: `process_docs`, and `!function` in `doc_to_text`,
+    `doc_to_target` and `doc_to_choice`, each in a process of its own. They may do what you may."""
     strict: bool = False
     """Refuse contrasts whose arms differ in more than one factor, the prompt among them."""
     paired_seeds: bool = False

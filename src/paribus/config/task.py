@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, field, replace
 from functools import cache
 from importlib.resources import files
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -24,6 +25,8 @@ from paribus.records import AnswerStyle
 
 PRESETS = ("gsm8k", "gsm8k_swapped", "wordproblems")
 """Tasks that come with paribus, by name."""
+FUNCTION = "!function"
+"""lm-eval's tag of a value that names a function: `!function utils.fn`."""
 LIKELIHOOD = "likelihood"
 """The metric of data without one: the loss of each gold solution; nothing is generated."""
 GENERATED = "wordproblems"
@@ -31,8 +34,18 @@ GENERATED = "wordproblems"
 _STRICT = ConfigDict(extra="forbid", strict=True, defer_build=True)
 _SCORING = ("filter_list", "metric_list", "answer")
 """Keys that say how stored texts are read: no run changes with them."""
+FUNCTIONS = ("process_docs", "doc_to_text", "doc_to_target", "doc_to_choice")
+"""Keys whose values may name a function."""
 _SHOWN = ("fewshot_split", "fewshot_config", "num_fewshot")
 """Keys that choose solved examples, whose hash is part of a run's identity."""
+
+
+class Function(NamedTuple):
+    """A Python function in a file, and the file as the task names it."""
+
+    file: Path
+    name: str
+    stated: str
 
 
 @dataclass(config=_STRICT, frozen=True, kw_only=True)
@@ -68,6 +81,8 @@ class Task:
     """Ours: files to train on: JSON lines, JSON, CSV, Parquet, packed or not; folders, globs."""
     test: str | list[str] | None = None
     """Ours: files to test on."""
+    process_docs: str | None = None
+    """`!function FILE.NAME`: a function that makes the rows; see `trust_task_code`."""
     doc_to_text: str | None = None
     """Template of the prompt; null: by the layout of the rows."""
     doc_to_target: str | int | list[str] | None = None
@@ -112,6 +127,8 @@ class Task:
     """Where its file lies; `train`, `test` and functions are looked for from there."""
     source: str = field(default="", compare=False)
     """What an experiment's `task` says: a preset's name, or the path of its file."""
+    code: dict[str, str] = field(default_factory=dict)
+    """File of a function → SHA-256 of its source."""
 
     @property
     def until(self) -> tuple[str, ...]:
@@ -123,6 +140,13 @@ class Task:
     def samples(self) -> list[dict[str, Any]]:
         """Rows of solved examples that the task states itself."""
         return list(self.fewshot_config.get("samples", []))
+
+    def function(self, value: Any) -> "Function | None":
+        """Return the function that the value of a key names; None if it names none."""
+        if not isinstance(value, str) or not value.startswith(f"{FUNCTION} "):
+            return None
+        file, _, name = value.removeprefix(f"{FUNCTION} ").rpartition(":")
+        return Function(Path(self.folder, file).resolve(), name, file)
 
     @property
     def generated(self) -> bool:
@@ -196,17 +220,22 @@ class Task:
     def identity(self) -> dict[str, Any]:
         """Return what of it can change a result: neither where files are, nor how texts are scored.
 
-        Values that are the default's are left out.
+        Values that are the default's are left out. A function is its name and its file's hash.
         """
-        unread = {"folder", "source", "train", "test", *_SHOWN, *_SCORING}
+        unread = {"folder", "source", "code", "train", "test", *_SHOWN, *_SCORING}
         if self.measures_loss:
             unread.discard("metric_list")  # it says that no text is there to be read
         defaults = Task(task="")
-        return {
+        values = {
             name: value
             for name, value in asdict(self).items()
             if name not in unread and value != getattr(defaults, name)
         }
+        for key in FUNCTIONS:
+            if (function := self.function(values.get(key))) is not None:
+                source = self.code.get(function.stated)
+                values[key] = f"{FUNCTION} {function.file.name}:{function.name} {source}"
+        return values
 
     def scoring(self) -> dict[str, Any]:
         """Return how stored texts are read: what `identity` leaves out for that."""

@@ -1,6 +1,6 @@
 """What is wrong with a task file, by key: what is not supported, what does not go together.
 
-faults_of_values({"process_results": "x"})        # [("process_results", "… not supported: …")]
+faults_of_values({"process_results": "x"}, False) # [("process_results", "… not supported: …")]
 """
 
 import json
@@ -11,8 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from paribus.config.read import FUNCTION
-from paribus.config.task import LIKELIHOOD, Task, task_from, worded
+from paribus.config.task import FUNCTION, FUNCTIONS, LIKELIHOOD, Task, task_from, worded
 
 Fault = tuple[str, str]
 """A key, and what is wrong with its value."""
@@ -23,28 +22,31 @@ LABELS = ("metadata", "tag", "task_alias", "repeats", "should_decontaminate",
            "doc_to_decontamination_query")  # fmt: skip
 """Keys of lm-eval's that change neither a prompt nor a score here: overlaps are always counted."""
 UNSUPPORTED = {
-    "process_docs": "a task file runs no code; state what it does by `where` and the templates",
     "group": "name each task of the group in a file of its own",
     "process_results": 'state metric_list, or `metric: "python: ./score.py:function"`',
     "custom_dataset": "give the rows as files: train: FILE, test: FILE",
     "use_prompt": "write the prompt as doc_to_text",
-    "unsafe_code": "a task file runs no code",
+    "unsafe_code": "no code that a model writes is run",
     "doc_to_image": "paribus asks in text alone",
     "doc_to_audio": "paribus asks in text alone",
     "class": "only tasks that are YAML alone can be read",
 }
 """Keys of lm-eval's that are refused, and what to do instead."""
 
+TRUST = "the experiment says trust_task_code: true"
 _NAMED = re.compile(rf'"{FUNCTION} ([^"]*)"')
 """A value that names a function, in JSON."""
-_KEYS = tuple(f.name for f in fields(Task) if f.name not in ("folder", "source"))
+_KEYS = tuple(f.name for f in fields(Task) if f.name not in ("folder", "source", "code"))
 
 
-def faults_of_values(values: Mapping[Any, Any]) -> list[Fault]:
-    """Return what is wrong with the values of a file, before they are a `Task`."""
+def faults_of_values(values: Mapping[Any, Any], trusted: bool) -> list[Fault]:
+    """Return what is wrong with the values of a file, before they are a `Task`.
+
+    Functions are no fault where the file is `trusted`.
+    """
     return [
         *_key_faults(values),
-        *_function_faults(values),
+        *_function_faults(values, trusted),
         *_generation_faults(values.get("generation_kwargs")),
         *_data_faults(values.get("dataset_kwargs")),
         *_shot_faults(values.get("fewshot_config")),
@@ -53,7 +55,12 @@ def faults_of_values(values: Mapping[Any, Any]) -> list[Fault]:
 
 def faults_of_task(task: Task) -> list[Fault]:
     """Return which values do not go together, and what is wrong with each variant's."""
-    return [*_variant_faults(task), *_loss_faults(task), *_split_faults(task)]
+    return [
+        *_code_faults(task),
+        *_variant_faults(task),
+        *_loss_faults(task),
+        *_split_faults(task),
+    ]
 
 
 def _key_faults(values: Mapping[Any, Any]) -> list[Fault]:
@@ -68,14 +75,32 @@ def _key_faults(values: Mapping[Any, Any]) -> list[Fault]:
     return faults
 
 
-def _function_faults(values: Mapping[Any, Any]) -> list[Fault]:
-    """Return which values name code: a task file runs none."""
-    return [
-        (str(key), f"{key} names the function {named.group(1)!r:.80}: a task file runs no code")
-        for key, value in values.items()
-        if key not in UNSUPPORTED and key not in LABELS
-        if (named := _NAMED.search(json.dumps(value, ensure_ascii=False, default=str)))
-    ]
+def _function_faults(values: Mapping[Any, Any], trusted: bool) -> list[Fault]:
+    """Return which values name functions that are not run: where, or unless it is trusted."""
+    faults = []
+    for key, value in values.items():
+        named = _NAMED.search(json.dumps(value, ensure_ascii=False, default=str))
+        if named is None or key in UNSUPPORTED or key in LABELS:
+            continue
+        what = f"{key} names the function {named.group(1)!r:.80}"
+        if key not in FUNCTIONS:
+            faults.append((str(key), f"{what}; functions are run for {', '.join(FUNCTIONS)} alone"))
+        elif not trusted:
+            faults.append((str(key), f"{what}; a task's code is run only where {TRUST}"))
+    return faults
+
+
+def _code_faults(task: Task) -> list[Fault]:
+    """Return which functions are in no file."""
+    faults = []
+    for key in FUNCTIONS:
+        value = getattr(task, key)
+        function = task.function(value)
+        if function is not None and not function.file.is_file():
+            faults.append((key, f"{key} names a function in {function.file}, which is not there"))
+        if function is None and key == "process_docs" and value is not None:
+            faults.append((key, f"{key}={value!r:.60} must name a function: !function FILE.NAME"))
+    return faults
 
 
 def _data_faults(stated: Any) -> list[Fault]:

@@ -17,11 +17,20 @@ from typing import Any
 from pydantic import ValidationError
 
 from paribus.config.installed import alike, task_place, tasks_folder
-from paribus.config.read import FUNCTION, Origin, find_origin, read_file, shown_path
+from paribus.config.read import Origin, find_origin, read_file, shown_path
 from paribus.config.schema import ArmConfig, Shots
-from paribus.config.task import PRESETS, Task, preset, task_from, worded
+from paribus.config.task import (
+    FUNCTION,
+    FUNCTIONS,
+    PRESETS,
+    Task,
+    preset,
+    task_from,
+    worded,
+)
 from paribus.config.task_faults import LABELS, faults_of_task, faults_of_values
 from paribus.errors import ConfigError
+from paribus.files import sha256_of_file
 
 TASK_FILES = (".yaml", ".yml")
 """What the name of a task file ends in."""
@@ -38,17 +47,17 @@ def is_task_file(name: str) -> bool:
     return name.endswith(TASK_FILES)
 
 
-def read_task(name: str) -> Task:
+def read_task(name: str, *, trusted: bool = False) -> Task:
     """Return the task called `name`: a preset, the path of a file, or a task of lm-eval's.
 
     Raises ConfigError, naming file and line: no such task, a key that is not supported, a value
-    that does not fit.
+    that does not fit; unless it is `trusted`, functions too. None is run here.
     """
     if name in PRESETS:
         return preset(name)
     path = place_of(name)
     values, origins = _included(path)
-    return replace(_checked(values, origins, path), source=name)
+    return replace(_checked(values, origins, path, trusted), source=name)
 
 
 def place_of(name: str) -> Path:
@@ -98,6 +107,7 @@ def _included(path: Path, chain: tuple[Path, ...] = ()) -> tuple[dict[Any, Any],
     if path.resolve() in chain:
         raise ConfigError(f"{shown_path(path)} includes itself", "remove one include of the cycle")
     values, origins = read_file(path, functions=True)
+    values = _functions_from(values, "")
     includes = values.pop("include", None) or []
     below: dict[Any, Any] = {}
     places: dict[str, Origin] = {}
@@ -117,25 +127,35 @@ def _include_place(folder: Path, include: str) -> Path:
 
 
 def _functions_from(value: Any, folder: str) -> Any:
-    """Return `value` with each function in it, at any depth, named from one folder higher."""
+    """Return `value` with each function in it, at any depth, as `FILE.py:NAME`, from one `folder`.
+
+    "": as lm-eval writes it, `FILE.NAME`; a name without a file stays.
+    """
     if isinstance(value, dict):
         return {key: _functions_from(inner, folder) for key, inner in value.items()}
     if isinstance(value, list):
         return [_functions_from(inner, folder) for inner in value]
-    if folder != "." and isinstance(value, str) and value.startswith(f"{FUNCTION} "):
-        return f"{FUNCTION} {folder}/{value.removeprefix(f'{FUNCTION} ')}"
-    return value
+    if not isinstance(value, str) or not value.startswith(f"{FUNCTION} "):
+        return value
+    named = value.removeprefix(f"{FUNCTION} ")
+    if folder:
+        return f"{FUNCTION} {os.path.normpath(Path(folder, named))}"
+    module, _, name = named.rpartition(".")
+    return f"{FUNCTION} {module.replace('.', '/')}.py:{name}"
 
 
-def _checked(values: dict[Any, Any], origins: Mapping[str, Origin], path: Path) -> Task:
-    faults = faults_of_values(values)
+def _checked(
+    values: dict[Any, Any], origins: Mapping[str, Origin], path: Path, trusted: bool
+) -> Task:
+    folder = path.absolute().parent
+    faults = faults_of_values(values, trusted)
     given = {key: value for key, value in values.items() if key not in LABELS and value is not None}
     given.setdefault("task", path.stem)
     task = None
     if not faults:
         try:
-            task = task_from({**given, "folder": str(path.absolute().parent)})
-            faults = faults_of_task(task)
+            task = task_from({**given, "folder": str(folder)})
+            task, faults = _with_code(task), faults_of_task(task)
         except ValidationError as error:
             faults = [(_place(item["loc"]), worded(item)) for item in error.errors()]
     if faults or task is None:
@@ -146,6 +166,13 @@ def _checked(values: dict[Any, Any], origins: Mapping[str, Origin], path: Path) 
             "`include: FILE`; docs/tasks.md describes every key of a task file",
         )
     return task
+
+
+def _with_code(task: Task) -> Task:
+    """Return `task` with the hashes of the files of its functions; one that is gone has none."""
+    named = filter(None, (task.function(getattr(task, key)) for key in FUNCTIONS))
+    hashes = {f.stated: sha256_of_file(f.file) for f in named if f.file.is_file()}
+    return replace(task, code=hashes)
 
 
 def _at(key: str, origins: Mapping[str, Origin], path: Path) -> str:

@@ -8,10 +8,11 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from paribus.config.task import Task
+from paribus.config.task import FUNCTION, Task
 from paribus.data.layouts import Layout, layout_of, splits_of, turns_of
 from paribus.data.rows import Row
-from paribus.data.sources import Source
+from paribus.data.sources import Source, Stated
+from paribus.data.task_code import with_functions
 from paribus.data.templates import holds, list_of, names_column, render, value_of
 from paribus.errors import DataError
 from paribus.records import Problem, Turn
@@ -25,6 +26,8 @@ def problems_in(
     Raises DataError naming the row.
     """
     rows = source.rows()
+    if task.code:
+        rows = with_functions(task, rows, made=isinstance(source, Stated))
     if task.where is not None:
         rows = [(where, row) for where, row in rows if holds(task.where, row, where)]
     if not rows:
@@ -96,8 +99,14 @@ def _of_row(
         choices=tuple(choices),
         group=group,
         where=where,
-        document=json.loads(json.dumps(row, default=str)) if task.reads_rows else None,
+        document=_own_columns(row) if task.reads_rows else None,
     )
+
+
+def _own_columns(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the columns of a row as JSON has them, without the values of a task's functions."""
+    own = {key: value for key, value in row.items() if not key.startswith(FUNCTION)}
+    return dict(json.loads(json.dumps(own, default=str)))
 
 
 def _check_one_prompt(task: Task, prompt: str, choices: list[str], where: str) -> None:

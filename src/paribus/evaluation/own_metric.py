@@ -8,7 +8,6 @@ and kept. What the function prints goes nowhere. What it raises, a value that is
 in time and the end of its process are errors that name the function, the row and the value.
 """
 
-import importlib.util
 import json
 import os
 import signal
@@ -22,6 +21,7 @@ from selectors import EVENT_READ, DefaultSelector
 from typing import IO, Any
 
 from paribus.errors import UserError
+from paribus.functions import described, load_function, own_streams
 
 TO_START = 60.0
 """Seconds that the process may take to start and to load the file."""
@@ -174,12 +174,12 @@ def _serve(file: str, function: str, seconds: float) -> None:
 
     An answer is `{"value": number}` or `{"fault": text}`. It ends when stdin does.
     """
-    requests, answers = _own_streams()
+    requests, answers = own_streams()
     called: Callable[..., Any] | None = None
     try:
-        called = _loaded(Path(file), function)
+        called = load_function(Path(file), function)
     except BaseException as error:  # noqa: BLE001  # of someone else's code
-        _write(answers, {"fault": f"cannot be loaded: {_described(error)}"})
+        _write(answers, {"fault": f"cannot be loaded: {described(error)}"})
         return
     _write(answers, {})
     for line in requests:
@@ -190,34 +190,9 @@ def _serve(file: str, function: str, seconds: float) -> None:
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # noqa: BLE001  # of someone else's code
-            answer = {"fault": f"raised {_described(error)}"}
+            answer = {"fault": f"raised {described(error)}"}
         signal.setitimer(signal.ITIMER_REAL, 0)
         _write(answers, answer)
-
-
-def _own_streams() -> tuple[IO[str], IO[str]]:
-    """Return stdin and stdout, which the function cannot reach: its own are empty and nowhere."""
-    requests = os.fdopen(os.dup(0), encoding="utf-8")
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    os.dup2(nowhere, 0)
-    os.dup2(nowhere, 1)
-    return requests, answers
-
-
-def _loaded(file: Path, function: str) -> Callable[..., Any]:
-    if file.parent != Path(__file__).parent:  # paribus's own stand in for no other modules
-        sys.path.insert(0, str(file.parent))
-    spec = importlib.util.spec_from_file_location(file.stem, file)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[file.stem] = module  # dataclasses and pickles look it up
-    spec.loader.exec_module(module)
-    called = getattr(module, function, None)
-    if not callable(called):
-        raise TypeError(f"the file has no function {function!r}")
-    return called
 
 
 def _judged(value: Any) -> dict[str, Any]:
@@ -230,10 +205,6 @@ def _judged(value: Any) -> dict[str, Any]:
     if not 0 <= value <= 1:
         return {"fault": f"returned {value!r:.60}, which is not between 0 and 1,"}
     return {"value": float(value)}
-
-
-def _described(error: BaseException) -> str:
-    return f"{type(error).__name__}: {str(error)[:200]}"
 
 
 def _write(answers: IO[str], answer: dict[str, Any]) -> None:
