@@ -170,7 +170,10 @@ gen_prefix: {prefix}
 """
 
 
-@pytest.mark.parametrize("split", ["dev", "test", "train"])
+OTHER = "fewshot_config: {sampler: first_n, doc_to_text: 'Solved: {{question}}\\nAnswer:'}"
+
+
+@pytest.mark.parametrize("split", ["dev", "test", "train", "dev, shown otherwise"])
 @pytest.mark.parametrize(("prefix", "end"), [("null", ""), ("The best answer is", " ")])
 def test_solved_examples_and_a_prefix_of_the_answer_are_lm_evals(tmp_path, split, prefix, end):
     from lm_eval.api.task import ConfigurableTask
@@ -179,7 +182,10 @@ def test_solved_examples_and_a_prefix_of_the_answer_are_lm_evals(tmp_path, split
     for start, file in ((0, "rows.jsonl"), (ROWS, "dev.jsonl"), (2 * ROWS, "train.jsonl")):
         write(tmp_path / file, [arithmetic(rng, start + number) for number in range(30)])
     path = tmp_path / "own.yaml"
-    path.write_text(SHOTS.format(split=split, prefix=prefix, end=end))
+    text = SHOTS.format(split=split.partition(",")[0], prefix=prefix, end=end)
+    path.write_text(
+        text.replace("fewshot_config: {sampler: first_n}", OTHER) if "," in split else text
+    )
     values = yaml.safe_load(path.read_text())
     files = values["dataset_kwargs"]["data_files"]
     values["dataset_kwargs"] = {"data_files": {k: str(tmp_path / f) for k, f in files.items()}}
@@ -200,6 +206,57 @@ def test_solved_examples_and_a_prefix_of_the_answer_are_lm_evals(tmp_path, split
     assert len(mine) == 2 * len(problems.test)
     assert mine <= expected
     assert not {p.id for p in problems.shots} & {p.id for p in (*problems.test, *problems.train)}
+
+
+def of_activities(rng: random.Random, number: int) -> Row:
+    return {
+        "activity_label": f"Activity {number}",
+        "ctx_a": f"[header] {rng.choice(WORDS)} [title] A man [x] sits.",
+        "ctx_b": rng.choice(["he", "she"]),
+        "endings": [f"{rng.choice(WORDS)} [step] {n}" for n in range(4)],
+        "label": str(rng.randrange(4)),
+    }
+
+
+def of_subjects(rng: random.Random, number: int) -> Row:
+    choices = rng.sample(WORDS, rng.randint(3, 5))
+    asked = {"question": f"Number {number}?", "egy_subject": "x", "choices": choices}
+    return {**asked, "answer": rng.randrange(len(choices)), "context": ""}
+
+
+@pytest.mark.parametrize(
+    ("file", "make"),
+    [
+        ("hellaswag/hellaswag.yaml", of_activities),
+        ("egymmlu/_default_egymmlu_template_yaml", of_subjects),
+    ],
+)
+def test_functions_give_what_they_give_in_lm_eval(tmp_path, file, make):
+    import lm_eval
+    from lm_eval.api.task import ConfigurableTask
+    from lm_eval.tasks._yaml_loader import load_yaml
+
+    rng = random.Random(file)
+    write(tmp_path / "rows.jsonl", [make(rng, number) for number in range(ROWS)])
+    splits = ("train", "validation", "test", "dev")
+    values = {
+        "include": str(Path(lm_eval.__file__).parent / "tasks" / file),
+        "task": "own",
+        "dataset_path": "json",
+        "dataset_name": None,
+        "dataset_kwargs": {"data_files": dict.fromkeys(splits, str(tmp_path / "rows.jsonl"))},
+    }
+    path = tmp_path / "own.yaml"
+    path.write_text(yaml.safe_dump(values))
+    theirs, ours = ConfigurableTask(config=load_yaml(path)), read_task(str(path), trusted=True)
+    problems, _ = read_split(ours, DataConfig(), "test")
+    docs = list(theirs.test_docs() if theirs.has_test_docs() else theirs.validation_docs())
+    assert len(problems) == ROWS
+    for problem, doc in zip(problems, docs, strict=True):
+        mine = render_prompt(problem, format="raw", shots=(), tokenizer=None, frame=frame_of(ours))
+        assert mine == theirs.fewshot_context(doc, num_fewshot=0)
+        assert list(problem.choices) == theirs.doc_to_choice(doc)
+        assert problem.choices.index(problem.answer) == theirs.doc_to_target(doc)
 
 
 def test_a_name_means_the_file_that_lm_evals_index_has():

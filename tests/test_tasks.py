@@ -95,7 +95,7 @@ def test_a_file_of_lm_evals_loads_as_it_is(tmp_path):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("process_docs: x", "own.yaml:4: process_docs is not supported: a task file runs no code"),
+        ("process_docs: x", "own.yaml:4: process_docs='x' must name a function"),
         ("process_results: x", "own.yaml:4: process_results is not supported"),
         ("doc_to_image: x", "own.yaml:4: doc_to_image is not supported"),
         ("metrc_list: []", "own.yaml:4: 'metrc_list' is not a key of a task file"),
@@ -114,7 +114,8 @@ def test_a_file_of_lm_evals_loads_as_it_is(tmp_path):
         ("fewshot_split: test", "own.yaml:4: fewshot_split='test' is a split of no data set"),
         ("fewshot_config: {sampler: id}", "own.yaml:4: fewshot_config.sampler='id' must be def"),
         ("fewshot_config: {samples: [1]}", "fewshot_config.samples must be a list of rows"),
-        ("fewshot_config: {doc_to_text: x}", "fewshot_config.doc_to_text is not supported"),
+        ("fewshot_config: {split: dev}", "fewshot_config.split is not supported"),
+        ("fewshot_config: {doc_to_text: x}", "4: fewshot_config: templates of its own are for"),
         ("dataset_kwargs: {streaming: true}", "dataset_kwargs.streaming is not supported"),
         (
             "gen_prefix: So\ntarget_delimiter: ':'",
@@ -122,7 +123,7 @@ def test_a_file_of_lm_evals_loads_as_it_is(tmp_path):
         ),
         (
             "metric_list: [{metric: f1, aggregation: !function utils.f1}]",
-            "own.yaml:4: metric_list names the function 'utils.f1': a task file runs no code",
+            "own.yaml:4: metric_list names the function 'utils.py:f1'; functions are run for proc",
         ),
         ("variants: {a: {task: b}}", "variant a: 'task' is not a key that a variant has"),
         ("variants: {a: {turns: all}}", "variant a: turns='all' does not fit"),
@@ -136,12 +137,12 @@ def test_what_is_not_supported_is_refused_by_key_and_line(tmp_path, line, messag
 
 def test_code_in_a_task_file_is_refused_by_key(tmp_path):
     (tmp_path / "shared").mkdir()
-    (tmp_path / "shared" / "base.yaml").write_text(OWN + "doc_to_choice: !function utils.choices\n")
-    assert refusal(tmp_path, "include: shared/base.yaml\nprocess_docs: !function x.y\n") == (
-        f"{tmp_path}/own.yaml:2: process_docs is not supported: a task file runs no code; state "
-        f"what it does by `where` and the templates\n{tmp_path}/shared/base.yaml:4: doc_to_choice "
-        "names the function 'shared/utils.choices': a task file runs no code"
-    )
+    (tmp_path / "shared" / "base.yaml").write_text(OWN + "doc_to_choice: !function utils.some\n")
+    lines = refusal(tmp_path, "include: shared/base.yaml\nprocess_docs: !function x.y\n")
+    assert [line.partition(";")[0] for line in lines.split("\n")] == [
+        f"{tmp_path}/shared/base.yaml:4: doc_to_choice names the function 'shared/utils.py:some'",
+        f"{tmp_path}/own.yaml:2: process_docs names the function 'x.py:y'",
+    ]
     (tmp_path / "x.yaml").write_text("training: {epochs: !function utils.epochs}\n")
     with pytest.raises(ConfigError, match=r"x\.yaml:1: the tag '!function' is not allowed"):
         load(tmp_path / "x.yaml")

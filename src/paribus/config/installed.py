@@ -35,9 +35,14 @@ def task_place(name: str) -> Path | None:
     return tasks.get(name)
 
 
+def task_names() -> list[str]:
+    """Return the names of all of lm-eval's tasks; of none if it is not installed."""
+    return list(_stated(tasks_folder())[0])
+
+
 def alike(name: str) -> str:
     """Return the names of lm-eval's that are nearly `name`, in parentheses, or nothing."""
-    names = get_close_matches(name, _stated(tasks_folder())[0], 3)
+    names = get_close_matches(name, task_names(), 3)
     return f" (lm-eval has {', '.join(names)})" if names else ""
 
 

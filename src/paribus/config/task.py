@@ -36,6 +36,8 @@ _SCORING = ("filter_list", "metric_list", "answer")
 """Keys that say how stored texts are read: no run changes with them."""
 FUNCTIONS = ("process_docs", "doc_to_text", "doc_to_target", "doc_to_choice")
 """Keys whose values may name a function."""
+SHOT_KEYS = ("doc_to_text", "doc_to_target")
+"""Keys of `fewshot_config` that stand for the task's own where an example is shown."""
 _SHOWN = ("fewshot_split", "fewshot_config", "num_fewshot")
 """Keys that choose solved examples, whose hash is part of a run's identity."""
 
@@ -74,7 +76,7 @@ class Task:
     """Where solved examples come from, neither trained nor tested on; null: training problems."""
     fewshot_config: dict[str, Any] = field(default_factory=dict)
     """`sampler`: `default`, drawn by the seed, or `first_n`, the first rows of the split;
-    `samples`: rows of solved examples, in place of a split."""
+    `samples`: rows of solved examples, in place of a split; `doc_to_text`, `doc_to_target`."""
     num_fewshot: int | None = None
     """The baseline's protocol, unless the experiment states one."""
     train: str | list[str] | None = None

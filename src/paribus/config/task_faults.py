@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from paribus.config.task import FUNCTION, FUNCTIONS, LIKELIHOOD, Task, task_from, worded
+from paribus.config.task import FUNCTION, FUNCTIONS, LIKELIHOOD, SHOT_KEYS, Task, task_from, worded
 
 Fault = tuple[str, str]
 """A key, and what is wrong with its value."""
@@ -83,7 +83,7 @@ def _function_faults(values: Mapping[Any, Any], trusted: bool) -> list[Fault]:
         if named is None or key in UNSUPPORTED or key in LABELS:
             continue
         what = f"{key} names the function {named.group(1)!r:.80}"
-        if key not in FUNCTIONS:
+        if key not in (*FUNCTIONS, "fewshot_config"):
             faults.append((str(key), f"{what}; functions are run for {', '.join(FUNCTIONS)} alone"))
         elif not trusted:
             faults.append((str(key), f"{what}; a task's code is run only where {TRUST}"))
@@ -93,8 +93,8 @@ def _function_faults(values: Mapping[Any, Any], trusted: bool) -> list[Fault]:
 def _code_faults(task: Task) -> list[Fault]:
     """Return which functions are in no file."""
     faults = []
-    for key in FUNCTIONS:
-        value = getattr(task, key)
+    shown = [("fewshot_config", task.fewshot_config.get(key)) for key in SHOT_KEYS]
+    for key, value in (*((key, getattr(task, key)) for key in FUNCTIONS), *shown):
         function = task.function(value)
         if function is not None and not function.file.is_file():
             faults.append((key, f"{key} names a function in {function.file}, which is not there"))
@@ -123,13 +123,16 @@ def _data_faults(stated: Any) -> list[Fault]:
 def _shot_faults(stated: Any) -> list[Fault]:
     """Return what is wrong with `fewshot_config`."""
     faults = []
+    known = ("sampler", "samples", *SHOT_KEYS)
     for key, value in stated.items() if isinstance(stated, dict) else ():
-        if key == "sampler" and value not in ("default", "first_n"):
+        if key not in known:
+            faults.append(f"{key} is not supported; supported: {', '.join(known)}")
+        elif key == "sampler" and value not in ("default", "first_n"):
             faults.append(f"sampler={value!r:.40} must be default or first_n")
         elif key == "samples" and not _are_rows(value):
             faults.append("samples must be a list of rows")
-        elif key not in ("sampler", "samples"):
-            faults.append(f"{key} is not supported; supported: sampler, samples")
+        elif key in SHOT_KEYS and not isinstance(value, str):
+            faults.append(f"{key}={value!r:.40} must be a template")
     return [("fewshot_config", f"fewshot_config.{fault}") for fault in faults]
 
 
@@ -187,6 +190,10 @@ def _loss_faults(task: Task) -> list[Fault]:
 
 def _split_faults(task: Task) -> list[Fault]:
     faults = []
+    used = (None, task.training_split, task.test_split or task.validation_split)
+    if task.fewshot_config.keys() & set(SHOT_KEYS) and task.fewshot_split in used:
+        text = "templates of its own are for a fewshot_split that is neither trained nor tested on"
+        faults += [("fewshot_config", f"fewshot_config: {text}")] * (not task.samples)
     in_files = task.dataset_path is None and not task.dataset_kwargs.get("data_files")
     if in_files and not task.samples and task.fewshot_split not in (None, task.training_split):
         faults.append(

@@ -25,9 +25,7 @@ def problems_in(
 
     Raises DataError naming the row.
     """
-    rows = source.rows()
-    if task.code:
-        rows = with_functions(task, rows, made=isinstance(source, Stated))
+    rows = with_functions(task, source.rows(), made=isinstance(source, Stated))
     if task.where is not None:
         rows = [(where, row) for where, row in rows if holds(task.where, row, where)]
     if not rows:

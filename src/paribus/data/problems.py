@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from paribus.config.schema import DataConfig
-from paribus.config.task import GENERATED, Task, preset
+from paribus.config.task import GENERATED, SHOT_KEYS, Task, preset
 from paribus.data import wordproblems
 from paribus.data.documents import problems_in
 from paribus.data.gold import FIX, normalized_question, refuse_two_golds, text_asked
@@ -132,7 +132,10 @@ def _own_shots(task: Task, data: DataConfig, seed: int, train: Sequence[Problem]
     """Return the solved examples that the task states; none where they are drawn from `train`."""
     in_order = task.fewshot_config.get("sampler") == "first_n"
     if task.samples or task.fewshot_split not in (None, task.training_split):
-        read, _ = read_split(task, data, "fewshot")
+        shown_by = {
+            key: task.fewshot_config[key] for key in SHOT_KEYS if key in task.fewshot_config
+        }
+        read, _ = read_split(replace(task, **shown_by), data, "fewshot")
         distinct = _distinct(read)
     elif in_order:
         distinct = list(train)
