@@ -34,11 +34,12 @@ def with_functions(task: Task, rows: Sequence[Row], *, made: bool) -> list[Row]:
         processed = _asked(task.function(task.process_docs), rows, whole=True)
         named = f"{task.task}, process_docs, row"
         rows = [(f"{named} {number}", row) for number, row in enumerate(processed, 1)]
-    for stated in dict.fromkeys((task.doc_to_text, task.doc_to_target, task.doc_to_choice)):
-        if (function := task.function(stated)) is not None:
+    stated = (task.doc_to_text, task.doc_to_target, task.doc_to_choice)
+    for name in dict.fromkeys(value for value in stated if isinstance(value, str)):
+        if (function := task.function(name)) is not None:
             values = _asked(function, rows, whole=False)
             pairs = zip(rows, values, strict=True)
-            rows = [(where, {**row, str(stated): value}) for (where, row), value in pairs]
+            rows = [(where, {**row, name: value}) for (where, row), value in pairs]
     return list(rows)
 
 
