@@ -32,6 +32,7 @@ from paribus.report import (
     other_tasks,
     protocols,
     rows,
+    searching,
     tuning,
     units,
 )
@@ -149,6 +150,7 @@ def _context(analysis: Analysis) -> dict[str, Any]:
         "heldout": accuracy.section(tables),
         "protocols": protocols.section(tables),
         "tuning": tuning.section(tables),
+        "search": searching.section(tables),
         "curves": curves.section(analysis),
         "ledger": findings.section(tables),
         "training_figures": [
