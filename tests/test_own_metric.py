@@ -1,15 +1,21 @@
 """A metric of the user's own: its process, its time limit, and what is said of its faults."""
 
+import json
 import os
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from by_hand import written
+from inside import paribus
+from paribus.config.task import Task
 from paribus.errors import UserError
 from paribus.evaluation.metrics import Metric, metrics_of
+from paribus.evaluation.scorers import check_functions, scorers_of
+from paribus.records import Problem
 
 pytestmark = pytest.mark.engine
 
@@ -55,6 +61,8 @@ def hangs(text, document): time.sleep(60 if text == "hang" else 0); return 1
 def dies(text, document): os._exit(3)
 def leaves(text, document): sys.exit("enough")
 def writes(text, document): os.write(1, b"no json"); return 1
+def first_word(text, document): return text.split()[0] == document["answer"]
+def short(text, document): return 1 if len(text) < 60 else text.index("#")
 one_argument = lambda text: 1
 """
 
@@ -161,3 +169,64 @@ def test_a_file_that_cannot_be_loaded(folder):
     (metric,) = metrics_of([{"metric": "python: broken.py:f"}], None, folder=folder)
     with pytest.raises(UserError, match="cannot be loaded: ModuleNotFoundError: No module named"):
         asked(metric)
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        ("first_word", "raised IndexError: list index out of range for the text '' of the row"),
+        ("short", "raised ValueError: substring not found for the text 'so it is so it is "),
+        ("raises", "raised KeyError: 'label' for the text 'refund' of the row"),
+        ("half", None),
+    ],
+)
+def test_a_function_is_tried_on_gold_and_on_odd_texts_whatever_its_place(folder, function, message):
+    metrics = [{"metric": "exact_match"}, {"metric": f"python: ./score.py:{function}"}]
+    scorers = scorers_of(Task(task="own", metric_list=metrics, folder=str(folder)))
+    asked = [Problem(question=f"{n}?", solution="refund", answer="refund") for n in range(2)]
+    if message is None:
+        check_functions(scorers, asked, max_new_tokens=8)
+        return
+    with pytest.raises(UserError) as error:
+        check_functions(scorers, asked, max_new_tokens=8)
+    assert error.value.message.startswith("tried before any run: ")
+    assert message in error.value.message
+
+
+KNOWS = """
+KNOWN = ("a", "b", "", "I do not know.", '{"a": ["', "\\ufffd")
+
+def agrees(text, document):
+    if text not in KNOWN and not text.startswith("so it is"):
+        raise ValueError("no label")
+    return text == document["label"]
+"""
+
+
+def test_texts_that_a_function_fails_on_are_kept_until_it_is_mended(tiny, tmp_path):
+    rows = [{"text": f"message {n}", "label": "ab"[n % 2]} for n in range(24)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (tmp_path / "score.py").write_text(KNOWS)
+    task = {
+        "train": "rows.jsonl",
+        "doc_to_text": "{{text}}:",
+        "doc_to_target": "label",
+        "metric_list": [{"metric": "python: ./score.py:agrees"}],
+    }
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(task))
+    experiment = {
+        "task": "own.yaml",
+        "model": str(tiny),
+        "data": {"train_size": 4, "test_size": 4},
+        "training": {"batch_size": 4, "micro_batch": 4, "precision": "fp32"},
+        "evaluation": {"max_new_tokens": 4},
+    }
+    (tmp_path / "x.yaml").write_text(yaml.safe_dump(experiment))
+    ran = paribus("run", "x.yaml", cwd=tmp_path)
+    assert ran.returncode == 2
+    assert "error: baseline, seed 0: " in ran.stderr
+    assert "agrees(text, document) raised ValueError: no label for the text " in ran.stderr
+    assert "The texts are kept: paribus report runs/x" in ran.stderr
+    (tmp_path / "score.py").write_text(KNOWS.replace("raise ValueError", "return 0; print"))
+    reported = paribus("report", "runs/x", cwd=tmp_path)
+    assert (reported.returncode, reported.stderr) == (0, "")

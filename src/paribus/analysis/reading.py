@@ -17,7 +17,7 @@ from typing import Any, get_args
 from paribus.analysis import wording
 from paribus.analysis.tables import Arm, LossPoint, Run, Tables, with_generations
 from paribus.config.task import stored_task
-from paribus.errors import DamagedError, StoreError
+from paribus.errors import DamagedError, StoreError, UserError
 from paribus.evaluation.scorers import NUMBERS, Scorers, scorers_of
 from paribus.files import UNREADABLE, read_json
 from paribus.records import AnswerStyle, Generation
@@ -204,6 +204,11 @@ def read_run(
     except (StoreError, *UNREADABLE) as error:
         reason = error.message if isinstance(error, StoreError) else repr(error)
         return Run(arm=arm, seed=seed, state=RunState.DAMAGED, note=f"damaged: {reason}")
+    except UserError as error:  # of a metric, such as a function of the user's
+        raise UserError(
+            f"{arm}, seed {seed}: {error.message}",
+            f"{error.remedy}. The texts are kept: paribus report {folder.experiment.path}",
+        ) from error
 
 
 def _with_every_loss(run: Run) -> Run:

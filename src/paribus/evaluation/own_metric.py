@@ -26,6 +26,9 @@ from paribus.functions import described, load_function, own_streams
 TO_START = 60.0
 """Seconds that the process may take to start and to load the file."""
 
+_SHOWN = 80
+"""Characters of a text that an error quotes."""
+
 
 class TookTooLongError(UserError):
     """A function gave no value in time."""
@@ -116,7 +119,8 @@ class OwnFunction:
         Raises UserError on a fault, TookTooLongError if there is no value in time.
         """
         row = json.dumps(dict(document), default=str, ensure_ascii=False)
-        about = f"for the text {text[:80]!r} of the row {row[:160]}"
+        size = f" ({len(text):,} characters)" if len(text) > _SHOWN else ""
+        about = f"for the text {text[:_SHOWN]!r}{size} of the row {row[:160]}"
         process = self._process()
         try:
             process.ask([text, dict(document)])
@@ -130,6 +134,7 @@ class OwnFunction:
         except (EOFError, OSError) as error:
             raise self._fault(f"ended its process ({self._end()}) {about}") from error
         if "fault" in answer:
+            self._end()  # it may be mended before it is called again
             raise self._fault(f"{answer['fault']} {about}")
         value: float | None = answer["value"]
         if value is None and not self.abstains:

@@ -16,8 +16,8 @@ from json import dumps, loads
 from pathlib import Path
 
 from paribus.config.task import LIKELIHOOD, Task
-from paribus.errors import ConfigError, DataError
-from paribus.evaluation.metrics import Metric, metrics_of
+from paribus.errors import ConfigError, DataError, UserError
+from paribus.evaluation.metrics import Metric, Own, metrics_of
 from paribus.evaluation.scoring import SCORERS, score
 from paribus.records import AnswerStyle, Generation, Measure, Outcome, Problem, Stop
 
@@ -165,6 +165,10 @@ def _metrics(stated: str) -> tuple[Metric, ...]:
 
 _TRIED = 50
 """Gold solutions that are scored before any compute is spent."""
+_CALLED = 10
+"""Gold solutions that each function of the user's is called with."""
+_ODD = ("", " ", "I do not know.", '{"a": ["', "\ufffd", "\n\n")
+"""Texts that models write, and a function may not expect."""
 
 
 def check_scored(scorers: Scorers, problems: Sequence[Problem]) -> None:
@@ -183,6 +187,28 @@ def check_scored(scorers: Scorers, problems: Sequence[Problem]) -> None:
         " that were tried",
         "correct metric_list, filter_list, generation_kwargs.until or doc_to_target in the task",
     )
+
+
+def check_functions(scorers: Scorers, problems: Sequence[Problem], max_new_tokens: int) -> None:
+    """Raise UserError if a function of the user's fails on gold solutions or on odd texts.
+
+    `max_new_tokens` is the most that a model may write; 0 where it writes nothing.
+    """
+    texts = [_as_written(problem) for problem in problems[:_CALLED]]
+    if max_new_tokens:
+        odd = (*_ODD, "so it is " * max_new_tokens)
+        texts += [replace(texts[0], text=text, stop=Stop.LENGTH) for text in odd]
+    for metric in scorers.metrics:
+        if isinstance(metric.scorer, Own):
+            _try(metric, texts)
+
+
+def _try(metric: Metric, texts: Sequence[Generation]) -> None:
+    try:
+        for generation in texts:
+            metric.score(generation)
+    except UserError as error:
+        raise type(error)(f"tried before any run: {error.message}", error.remedy) from error
 
 
 def _as_written(problem: Problem) -> Generation:

@@ -17,7 +17,7 @@ from paribus.config.task_file import shots_of, task_of
 from paribus.data.layouts import delimiter_of
 from paribus.data.problems import ProblemSet, load_problems, load_tests
 from paribus.errors import ConfigError, DataError, NotHere, PromptError, UserError
-from paribus.evaluation.scorers import check_scored, scorers_of
+from paribus.evaluation.scorers import check_functions, check_scored, scorers_of
 from paribus.evaluation.scoring import check_correct
 from paribus.models.source import ModelSource, find_model
 from paribus.planning.encodings import Encodings, encoded, tokenizer_of
@@ -85,6 +85,7 @@ def _checked_frame(task: Task, problems: ProblemSet, config: ArmConfig) -> Frame
         raw = main_protocol(config).format == "raw"
         _check_ends_in_gold(problems, task.until, frame.target_delimiter if raw else None)
         check_scored(scorers, problems.test)
+    check_functions(scorers, problems.test, config.evaluation.max_new_tokens * task.writes)
     return frame
 
 
