@@ -27,6 +27,11 @@ SPACE = {"space": {"lora.r": [4, 8]}}
 Case = tuple[Facts, Facts, str]
 """What fires the rule, the near miss, and a part of what is found."""
 
+CHOSEN = {
+    "evaluation.at": ["each_epoch"],
+    "evaluation.checkpoint": "best_loss",
+    "data.validation_size": 200,
+}
 CASES: dict[str, Case] = {
     "PB025": (
         facts({"evaluation.also": ["zero_shot/chat"]}, tokens={"template_dates": True}),
@@ -159,6 +164,16 @@ CASES: dict[str, Case] = {
         facts(CHAT, tokens={"unused": "\n"}),
         "prompts leave out '<think>\\n', with which google/gemma-2b is asked",
     ),
+    "PB086": (
+        facts({**CHOSEN, "data.validation_size": 49}),
+        facts({**CHOSEN, "data.validation_size": 50}),
+        "evaluation.checkpoint=best_loss with data.validation_size=49",
+    ),
+    "PB087": (
+        facts(CHOSEN),
+        facts({**CHOSEN, "evaluation.checkpoint": "last"}),
+        "chosen by its loss",
+    ),
     "PB089": (
         facts(experiment={"tune": {**SPACE, "flops": 1.9e15}}),
         facts(experiment={"tune": {**SPACE, "flops": 2e15}}),
@@ -245,6 +260,8 @@ def test_every_rule_has_a_case_and_every_id_is_taken_once() -> None:
         "PB066",
         "PB070",
         "PB071",
+        "PB086",
+        "PB087",
         "PB089",
         "PB090",
     ]

@@ -196,6 +196,7 @@ def _draw(
             ring.set(markerfacecolor="none", markeredgecolor=drawing.INK, clip_on=False)
     axes.grid(axis="y")
     axes.margins(x=0.06, y=0.12)
+    axes.set_xlim(left=0)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
 
 

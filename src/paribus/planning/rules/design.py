@@ -14,6 +14,8 @@ from paribus.planning.rules.card import Facts, Rule, Severity
 from paribus.prompts.formats import protocols
 
 _FEW_PROBLEMS = 100
+_FEW_TO_CHOOSE_BY = 50
+"""Validation problems."""
 
 
 def _trained(facts: Facts) -> list[ArmConfig]:
@@ -78,6 +80,22 @@ def _unpinned(facts: Facts) -> str | None:
     return ", ".join(open_ends) or None
 
 
+def _chooses(facts: Facts) -> bool:
+    return facts.config.is_validated and facts.config.evaluation.checkpoint == "best_loss"
+
+
+def _few_to_choose_by(facts: Facts) -> str | None:
+    size = facts.config.data.validation_size
+    few = _chooses(facts) and size < _FEW_TO_CHOOSE_BY
+    return f"evaluation.checkpoint=best_loss with data.validation_size={size}" if few else None
+
+
+def _chosen_by_loss(facts: Facts) -> str | None:
+    if not _chooses(facts) or facts.config.task.measures_loss:
+        return None
+    return "the checkpoint is chosen by its loss, and arms are compared by what they answer"
+
+
 def _alike(facts: Facts) -> str | None:
     return (facts.tokens.alike if facts.tokens else "") or None
 
@@ -105,6 +123,50 @@ RULES: tuple[Rule, ...] = (
             "set data.group_by to it; or keep one problem of each."
         ),
         check=_alike,
+    ),
+    Rule(
+        id="PB086",
+        title="A checkpoint is chosen by few validation problems",
+        severity=Severity.NOTE,
+        what=(
+            "Other validation problems might have chosen another checkpoint, and seeds of an arm "
+            "may be tested at moments that differ by chance."
+        ),
+        why=(
+            "Losses of neighbouring checkpoints differ by little, and those of single problems by "
+            "much."
+        ),
+        evidence=(
+            "measured here (benchmarks/checkpoints.py, Gemma 3 270M, six moments while the loss "
+            "fell): 10 problems chose another checkpoint than 120 did 1 time in 5 for LoRA and 1 "
+            "in 8 for full SFT, at a loss 0.001 higher on average; 50 at most 1 time in 50",
+        ),
+        instead=(
+            "Set data.validation_size=200, or test the last weights (evaluation.checkpoint=last)."
+        ),
+        check=_few_to_choose_by,
+    ),
+    Rule(
+        id="PB087",
+        title="The checkpoint with the lowest loss need not be the one that solves most",
+        severity=Severity.NOTE,
+        what=(
+            "A later checkpoint may solve more with a higher loss. Arms are then compared where "
+            "neither is at its best."
+        ),
+        why=(
+            "The loss judges each token of one gold solution; a text may solve the problem in "
+            "other words. A model that grows sure of itself pays more for each token it misses."
+        ),
+        evidence=(
+            "Ouyang et al. 2022 (arXiv:2203.02155): after 1 of 16 epochs the validation loss "
+            "rose, and people still preferred the models trained for longer",
+        ),
+        instead=(
+            "Set evaluation.at_generates=true to see both in the report, and give all compared "
+            "arms one rule."
+        ),
+        check=_chosen_by_loss,
     ),
     Rule(
         id="PB044",
