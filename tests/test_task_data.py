@@ -143,8 +143,27 @@ def test_a_conversation_is_learnt_at_its_last_turn_or_at_every_one(tmp_path):
     every = problems(tmp_path, [{"messages": TURNS}], turns="every")
     assert [problem.solution for problem in every] == ["Hello", "See you"]
     assert len({problem.id for problem in every}) == 2
+    assert len({problem.group for problem in every}) == 1
     (shared,) = problems(tmp_path, [{"conversations": SHARE}])
     assert (shared.turns, shared.solution) == ((Turn("user", "Hi"),), "Hello")
+
+
+def test_turns_of_a_conversation_that_is_tested_are_not_trained_on(tmp_path):
+    talks = [
+        [
+            {"role": role, "content": f"{role} {n} {turn}"}
+            for turn in range(3)
+            for role in ("user", "assistant")
+        ]
+        for n in range(12)
+    ]
+    write(tmp_path / "train.jsonl", [{"messages": talk} for talk in talks])
+    task = Task(task="own", train="train.jsonl", folder=str(tmp_path), turns="every")
+    found = load_problems(task, DataConfig(test_size=4), seed=0)
+    trained = (*found.train, *found.shots)
+    assert not {problem.group for problem in found.test} & {problem.group for problem in trained}
+    tested = len({problem.group for problem in found.test})
+    assert len(trained) == 3 * (12 - tested)
 
 
 @pytest.mark.parametrize(

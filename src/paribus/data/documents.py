@@ -5,7 +5,7 @@ problems_in(source, task, group_by=None)          # ([Problem(…), …], the la
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from paribus.config.task import FUNCTION, Task
@@ -15,7 +15,7 @@ from paribus.data.sources import Source, Stated
 from paribus.data.task_code import with_functions
 from paribus.data.templates import holds, list_of, names_column, render, value_of
 from paribus.errors import DataError
-from paribus.records import Problem, Turn
+from paribus.records import Problem, Turn, problem_id
 
 
 def problems_in(
@@ -56,15 +56,17 @@ def _problems(
 ) -> Iterator[Problem]:
     group = "" if group_by is None else _group(row, group_by, where)
     if layout is not None and layout.conversation:
-        turns = turns_of(layout, row, where)
-        for before, target in splits_of(turns, task.turns == "every", where):
+        turns, every = turns_of(layout, row, where), task.turns == "every"
+        if every and not group:  # turns of one conversation are not independent of each other
+            group = problem_id(_transcript(turns))
+        for before, target in splits_of(turns, every, where):
             yield _of_conversation(before, target, where, group)
         return
     yield _of_row(task, layout, row, where, group)
 
 
 def _of_conversation(before: tuple[Turn, ...], target: str, where: str, group: str) -> Problem:
-    transcript = "\n\n".join(f"{turn.role.capitalize()}: {turn.content}" for turn in before)
+    transcript = _transcript(before)
     return Problem(
         question=before[-1].content,
         key=f"{transcript}\n\n{target}",
@@ -75,6 +77,10 @@ def _of_conversation(before: tuple[Turn, ...], target: str, where: str, group: s
         group=group,
         where=where,
     )
+
+
+def _transcript(turns: Sequence[Turn]) -> str:
+    return "\n\n".join(f"{turn.role.capitalize()}: {turn.content}" for turn in turns)
 
 
 def _of_row(

@@ -110,9 +110,7 @@ def load_problems(task: Task, data: DataConfig, seed: int, *, or_fewer: bool = F
         )
     _check_golds(task, pools.read, pools.test)
     tests = _draw(distinct_tests, data.test_size, or_fewer=or_fewer)
-    test_ids = {problem.id for problem in tests}
-    asked = {text_asked(problem) for problem in tests}
-    pool = [p for p in distinct if p.id not in test_ids and text_asked(p) not in asked]
+    pool = _without_tests(distinct, tests, task)
     train, validation, shots = _divide(pool, data, len(distinct), own_shots)
     return ProblemSet(
         train=tuple(train),
@@ -126,6 +124,20 @@ def load_problems(task: Task, data: DataConfig, seed: int, *, or_fewer: bool = F
         overlap=0 if pools.held_out else len(distinct) - len(pool),
         read=tuple(pools.read),
     )
+
+
+def _without_tests(
+    problems: Sequence[Problem], tests: Sequence[Problem], task: Task
+) -> list[Problem]:
+    """Return what may be trained on: what no test asks, and no other turn of its conversation."""
+    ids = {problem.id for problem in tests}
+    asked = {text_asked(problem) for problem in tests}
+    told = {problem.group for problem in tests if problem.group and task.turns == "every"}
+    return [
+        p
+        for p in problems
+        if p.id not in ids and text_asked(p) not in asked and p.group not in told
+    ]
 
 
 def _own_shots(task: Task, data: DataConfig, seed: int, train: Sequence[Problem]) -> list[Problem]:
