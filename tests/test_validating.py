@@ -84,9 +84,11 @@ def test_interrupted_between_two_measurements(tiny, tmp_path):
     values = {**LORA, **GENERATING}
     spec, folder = begin(tmp_path / "whole", tiny, values)
     seen = run_until(spec, folder)
-    moment = place(seen, "training", 3)
-    for number in (signal.SIGKILL, signal.SIGTERM):
-        spec, other = begin(tmp_path / f"stopped-{number}", tiny, values)
+    third, sixth = (place(seen, "training", step) for step in (3, 6))
+    moments = [(third, signal.SIGKILL), (third, signal.SIGTERM), (sixth - 2, signal.SIGKILL)]
+    assert seen[sixth - 3].stage == "validating"  # the last is killed while it is measured
+    for moment, number in moments:
+        spec, other = begin(tmp_path / f"stopped-{moment}-{number}", tiny, values)
         run_until(spec, other, moment, number)
         assert not other.manifest.exists()
         again = run_until(spec, other)
@@ -94,7 +96,7 @@ def test_interrupted_between_two_measurements(tiny, tmp_path):
         assert content(other) == content(folder)
         assert figures(other) == figures(folder)
         measured = [each.total for each in again if each.stage == "validating" and each.done == 0]
-        assert len(measured) == 2  # generating after steps 5 and 6, not again after 2
+        assert len(measured) == 2  # texts are written after steps 5 and 6, not again after 2
 
 
 def test_a_measurement_is_not_made_again(tiny, tmp_path):

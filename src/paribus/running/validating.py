@@ -57,19 +57,18 @@ class Validating:
         step, validation = records[-1].step, self.job.inputs.validation
         if validation is None or step not in self.steps:
             return {}
-        found = self._measured_at(step, validation)
-        now = Validated(
+        moment = Validated(
             step=step,
             examples=sum(record.examples for record in records),
             tokens=sum(record.tokens for record in records),
             target_tokens=sum(record.target_tokens for record in records),
             seconds=fsum(record.seconds for record in records),
-            **found,
+            **self._measured_at(step, validation),
         )
-        append_event(self.job.folder, {"event": VALIDATED, **now.record()})
+        append_event(self.job.folder, {"event": VALIDATED, **moment.record()})
         if self._chooses and self._best_step() == step != max(self.steps):
             self.saves.keep_best(step, self.model)
-        figures = {"eval_loss": now.loss, "eval_score": now.score}
+        figures = {"eval_loss": moment.loss, "eval_score": moment.score}
         return {name: value for name, value in figures.items() if value is not None}
 
     def conclude(self) -> dict[str, Any]:
@@ -79,8 +78,8 @@ class Validating:
         best = self._best_step() if self._chooses else None
         if best is not None and best != max(self.steps):
             self.saves.restore_best(best, self.model)
-        found = {"validated": self.measured, "tested_step": best}
-        return {name: value for name, value in found.items() if value is not None}
+        chosen = {} if best is None else {"tested_step": best}
+        return {"validated": self.measured, **chosen}
 
     @property
     def _chooses(self) -> bool:
@@ -92,10 +91,9 @@ class Validating:
         Not of a run that this one continues from: its weights are not kept.
         """
         begun = (self.saves.forked_from or {}).get("step", 0)
-        losses = [(now.loss, now.step) for now in self.measured if now.step > begun]
-        return min(
-            ((loss, step) for loss, step in losses if loss is not None), default=(None, None)
-        )[1]
+        own = [moment for moment in self.measured if moment.step > begun]
+        losses = [(moment.loss, moment.step) for moment in own if moment.loss is not None]
+        return min(losses)[1] if losses else None
 
     def _measured_at(self, step: int, validation: Validation) -> dict[str, Any]:
         """Return what the model comes to after `step`, by the names of `Validated`."""
@@ -126,17 +124,17 @@ class Validating:
                 on_batch=reporter("validating", len(problems), job),
             )
         )
-        peak = peak_memory_bytes(job.device)
-        found: dict[str, Any] = {}
+        peak, texts = peak_memory_bytes(job.device), dict[str, Any]()
         if job.config.evaluation.at_generates:
-            found = self._generate(validation)
-            peak = max(peak, found["evaluation"]["peak_memory_bytes"])
-        return {"heldout": heldout.record(), **found, "peak_memory_bytes": peak}
+            texts = self._generate(validation)
+            peak = max(peak, texts["evaluation"]["peak_memory_bytes"])
+        return {"heldout": heldout.record(), **texts, "peak_memory_bytes": peak}
 
     def _generate(self, validation: Validation) -> dict[str, Any]:
+        """Return what the texts for the problems come to; it is never vLLM that writes them."""
         config, asked = self.job.config, validation.asked
-        everything = slice(0, len(asked.prompts))
-        generations, cost = write(self.model, self.job, asked, None, everything, stage="validating")
+        whole = slice(0, len(asked.prompts))
+        generations, cost = write(self.model, self.job, asked, None, whole, stage="validating")
         scorers = scorers_of(config.task, config.evaluation.answer)
         judged = [scorers.judge(generation) for generation in generations]
         return {
