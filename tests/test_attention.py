@@ -40,7 +40,8 @@ def states(heads: int, kv_heads: int) -> list[Tensor]:
 def end_to_end(query, key, value, **how: Any) -> Tensor:
     begins = torch.tensor([0, *LENGTHS]).cumsum(0, dtype=torch.int32)
     mask = packed([[0] * length for length in LENGTHS])["attention_mask"]
-    found, _ = attend(nn.Module(), query, key, value, mask, cu_seq_lens_q=begins, **how)
+    how = {**how, "cu_seq_lens_q": begins, "text_lengths": tuple(LENGTHS)}
+    found, _ = attend(nn.Module(), query, key, value, mask, **how)
     return found
 
 
@@ -115,6 +116,7 @@ def test_dropout_drops(softcap):
 
 def test_what_packed_says():
     made = packed([(2, 10, 11), (2, 20)])
+    assert made.pop("text_lengths") == (3, 2)
     assert {name: each.tolist() for name, each in made.items() if name != "attention_mask"} == {
         "input_ids": [[2, 10, 11, 2, 20]],
         "position_ids": [[0, 1, 2, 0, 1]],

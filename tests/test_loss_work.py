@@ -12,8 +12,7 @@ from paribus.training.loss import CompletionLoss
 
 @pytest.fixture(autouse=True)
 def _small_blocks(monkeypatch):
-    monkeypatch.setattr(module, "ROWS", ROWS)
-    monkeypatch.setattr(module, "TILE", TILE)
+    monkeypatch.setattr(module, "loss_block", lambda _, vocabulary: (ROWS, min(TILE, vocabulary)))
 
 
 class Results(TorchDispatchMode):

@@ -23,11 +23,13 @@ def examples():
 def test_collate_lays_texts_end_to_end_and_labels_completions():
     batch = collate([Encoded((2, 10, 11, 12, 1), 3), Encoded((2, 20, 0), 1)])
     x = IGNORED
+    assert batch.pop("text_lengths") == (5, 3)
     assert {name: t.tolist() for name, t in batch.items() if name != "attention_mask"} == {
         "input_ids": [[2, 10, 11, 12, 1, 2, 20, 0]],
         "position_ids": [[0, 1, 2, 3, 4, 0, 1, 2]],
         "cu_seq_lens_q": [0, 5, 8],
         "labels": [[x, x, x, 12, 1, x, 20, 0]],
+        "places": [2, 3, 5, 6],
     }
 
 

@@ -4,10 +4,13 @@ round_up(45, ALIGN)       # 64
 """
 
 ROWS = 1024
-"""Completion tokens whose logits the loss and the likelihood work on at once."""
+"""Completion tokens whose logits the loss and the likelihood work on at once, on a CPU."""
 
 TILE = 4096
 """Logits of a row that exist at once there: with 1,024 rows 8 MB in bf16, which a cache holds."""
+
+LOSS_BYTES = 4 * 10**9
+"""What logits may take on a GPU: they are made for the whole vocabulary, as many rows as fit."""
 
 DECODED_TILE = 16384
 """Logits of a row that exist at once in decoding."""
@@ -29,6 +32,16 @@ CACHE_SLOTS = 128
 
 GOLD_TOKENS = 4096
 """Tokens of a pass over gold solutions, unless a single text has more."""
+
+
+def loss_block(kind: str, vocabulary: int) -> tuple[int, int]:
+    """Return for how many rows, and how many columns of the vocabulary, logits exist at once.
+
+    `kind` is the device's. A logit takes 6 bytes: fp32, and bf16 that stays for the gradients.
+    """
+    if kind != "cuda":
+        return ROWS, min(TILE, vocabulary)
+    return max(1, LOSS_BYTES // (6 * vocabulary)), vocabulary
 
 
 def round_up(number: int, step: int) -> int:

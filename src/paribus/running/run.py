@@ -134,8 +134,7 @@ def _train_and_test(job: Job, planned: Planned | None, *, fork: bool) -> None:
     validated: dict[str, Any] = {}
     if config.method != "none":
         torch.manual_seed(derive(job.spec.stream, "init"))
-        chosen = config.training.train_only
-        model = make_trainable(model, config.method, config.lora, job.compute, chosen)
+        model = make_trainable(model, config.method, config.lora, job.compute)
         validating = Validating(model, job, pieces, saves)
         if point is None:
             if config.method == "lora" and config.lora.init_lora_weights == "eva":

@@ -34,16 +34,16 @@ def start_from_inputs(model: nn.Module, examples: Sequence[Encoded], compute: to
     peft_model: Any = model
     config = peft_model.peft_config[ADAPTER]
     device = next(model.parameters()).device
-    passes = [
-        {name: values.to(device) for name, values in collate(part).items()}
-        for part in _parts(examples, config.r)
-    ]
+    passes = [_tensors(collate(part), device) for part in _parts(examples, config.r)]
     kept = config.target_modules, config.init_lora_weights
     config.init_lora_weights, config.eva_config = "eva", EvaConfig(rho=1.0)
     decoder, _, _ = decoder_and_head(model)
 
     def forward(_model: nn.Module, inputs: dict[str, Tensor]) -> None:
-        read = {name: values for name, values in inputs.items() if name != "labels"}
+        read: dict[str, Any] = {
+            name: tensor for name, tensor in inputs.items() if name not in ("labels", "places")
+        }
+        read["text_lengths"] = tuple(inputs["cu_seq_lens_q"].diff().tolist())
         with torch.autocast(device.type, compute, enabled=compute is not torch.float32):
             decoder(**read, use_cache=False)
 
@@ -56,6 +56,11 @@ def start_from_inputs(model: nn.Module, examples: Sequence[Encoded], compute: to
     )
     config.target_modules, config.init_lora_weights = kept
     config.eva_config = None
+
+
+def _tensors(batch: dict[str, Any], device: torch.device) -> dict[str, Tensor]:
+    """Return the tensors of a pass: peft warns of what is none."""
+    return {name: v.to(device) for name, v in batch.items() if isinstance(v, Tensor)}
 
 
 def _parts(examples: Sequence[Encoded], rank: int) -> list[list[Encoded]]:

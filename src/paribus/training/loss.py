@@ -23,7 +23,8 @@ import torch
 from torch import Tensor
 
 from paribus.models.fast.layers import at_labels, refuse_outside
-from paribus.models.tiles import ROWS, TILE
+from paribus.models.kernels import on_gpu
+from paribus.models.tiles import loss_block
 
 
 class CompletionLoss:
@@ -35,6 +36,8 @@ class CompletionLoss:
     def __init__(self, head_VD: Tensor, compute: torch.dtype, softcap: float | None = None) -> None:
         """`head_VD` is the output embedding, `compute` the dtype of matrix products."""
         self.head_VD, self.compute, self.softcap = head_VD, compute, softcap
+        self.gpu = on_gpu(head_VD.device)
+        self.rows, self.columns = loss_block("cuda" if self.gpu else "cpu", len(head_VD))
         self._copy_VD: Tensor | None = None
         self._gradient_VD: Tensor | None = None
         self._kept = torch.empty(0, dtype=compute, device=head_VD.device)
@@ -57,7 +60,8 @@ class CompletionLoss:
         If the head is trained, its gradient is in `head_VD.grad` when this returns: `backward` must
         begin at this value. Everything but the matrix products is fp32.
         """
-        refuse_outside(labels_N, len(self.head_VD))
+        if not self.gpu:  # it would be stopped for that; `CompletionTrainer` has looked before
+            refuse_outside(labels_N, len(self.head_VD))
         head_VD = self.head_VD if torch.is_grad_enabled() else self.head_VD.detach()
         loss: Tensor = _Loss.apply(hidden_ND, head_VD, labels_N, divisor, self)
         return loss
@@ -76,8 +80,8 @@ class CompletionLoss:
         head_VD = self._weight()
         total = hidden_ND.new_zeros((), dtype=torch.float32)
         grad_ND = torch.empty_like(hidden_ND) if trains[0] else None
-        for start in range(0, len(hidden_ND), ROWS):
-            rows = slice(start, start + ROWS)
+        for start in range(0, len(hidden_ND), self.rows):
+            rows = slice(start, start + self.rows)
             block = self._block(hidden_ND[rows], head_VD, labels_N[rows])
             total += block.loss
             if grad_ND is not None:
@@ -108,7 +112,7 @@ class CompletionLoss:
         """Compute every logit of the rows, once."""
         rows, vocabulary = len(hidden_RD), len(head_VD)
         self._make_room(rows, vocabulary)
-        tiles = _tiles(self._kept, rows, vocabulary)
+        tiles = _tiles(self._kept, rows, vocabulary, self.columns)
         peaks_CR, sums_CR = self._tile.new_empty(2, len(tiles), rows)
         label_R, slope_R = self._tile.new_zeros(rows), self._tile.new_ones(rows)
         for (columns, kept_RT), peak_R, sum_R in zip(tiles, peaks_CR, sums_CR, strict=True):
@@ -143,7 +147,7 @@ class CompletionLoss:
         if len(self._kept) < rows * vocabulary:
             self._kept = self._kept.new_empty(0)
             self._kept = self._kept.new_empty(rows * vocabulary)
-            self._tile = self._tile.new_empty(rows * min(TILE, vocabulary))
+            self._tile = self._tile.new_empty(rows * self.columns)
             self._slope = torch.empty_like(self._tile if self.softcap is not None else self._slope)
 
 
@@ -151,8 +155,8 @@ Tiles = list[tuple[slice, Tensor]]
 """Columns of the vocabulary, and the place of their exponentials, [R, T]."""
 
 
-def _tiles(kept: Tensor, rows: int, vocabulary: int) -> Tiles:
-    edges = [*range(0, vocabulary, TILE), vocabulary]
+def _tiles(kept: Tensor, rows: int, vocabulary: int, columns: int) -> Tiles:
+    edges = [*range(0, vocabulary, columns), vocabulary]
     return [
         (slice(start, stop), kept[rows * start : rows * stop].view(rows, stop - start))
         for start, stop in pairwise(edges)
@@ -205,12 +209,12 @@ class _Loss(torch.autograd.Function):
         trains = ctx.needs_input_grad[:2]
         value, grad_ND = loss.evaluate(hidden_ND.detach(), labels_N, divisor, trains)
         ctx.save_for_backward(grad_ND)
-        ctx.trains_head = trains[1]
+        ctx.checked = trains[1] and not loss.gpu  # to look at the factor would stop a GPU
         return value
 
     @staticmethod
     def backward(ctx, grad):  # type: ignore[no-untyped-def]
-        if ctx.trains_head and grad != 1:
+        if ctx.checked and grad != 1:
             raise RuntimeError(f"the loss was scaled by {grad.item()} after its gradient was taken")
         (grad_ND,) = ctx.saved_tensors
         return None if grad_ND is None else grad_ND * grad.to(grad_ND.dtype), None, None, None, None

@@ -9,7 +9,6 @@ dtype. Adapters begin as zero, where a lost one would go unnoticed: they are cha
 model is left as it was.
 """
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import send_to_device
 from torch import Tensor, nn
 
 from paribus.config.schema import ArmConfig
@@ -70,9 +70,9 @@ TokenRow = tuple[Sequence[int], Sequence[int]]
 """The ids of a text, and those with loss."""
 
 
-def rows(batch: Mapping[str, torch.Tensor]) -> list[TokenRow]:
+def rows(batch: Mapping[str, Any]) -> list[TokenRow]:
     """Return the texts of a pass as the model gets them."""
-    lengths = batch["cu_seq_lens_q"].diff().tolist()
+    lengths = batch["text_lengths"]
     texts, labels = (batch[name][0].split(lengths) for name in ("input_ids", "labels"))
     return [
         (ids.tolist(), [y for y in targets.tolist() if y != IGNORED])
@@ -114,7 +114,8 @@ def weight_failures(
     frozen = [
         f"{name} is frozen, and method={config.method} trains it"
         for name, p in weights
-        if not p.requires_grad and _is_to_train(name, config)
+        if not p.requires_grad
+        and (config.method == "full" or ".lora_" in name or f".{SAVED}." in name)
     ]
     short = str(compute).removeprefix("torch.")
     allowed = {True: {"float32"}, False: {short, config.quantization or short}}
@@ -130,13 +131,6 @@ def weight_failures(
         for id, bad in [(Probe.GRADIENT, frozen), (Probe.PRECISION, wrong)]
         if bad
     )
-
-
-def _is_to_train(name: str, config: ArmConfig) -> bool:
-    """Return whether the weight `name` is one that trains, in a model made ready for `config`."""
-    if config.training.train_only:
-        return any(re.search(pattern, name) for pattern in config.training.train_only)
-    return config.method == "full" or ".lora_" in name or f".{SAVED}." in name
 
 
 def _dtype(parameter: nn.Parameter) -> str:
@@ -250,8 +244,8 @@ def _loaded(steps: Steps, saving: Saving, folder: Path) -> Iterator[nn.Module]:
 def _logits(steps: Steps, model: nn.Module) -> Tensor:
     """Return the logits of the shorter example's target tokens, [N, V]."""
     decoder, head, _ = decoder_and_head(model)
-    batch = {name: values.to(steps.device) for name, values in collate([steps.shortest]).items()}
-    labels_1T = batch.pop("labels")
+    batch = send_to_device(collate([steps.shortest]), steps.device)
+    del batch["labels"]
+    places_N = batch.pop("places")
     hidden_1TD = decoder(**batch, use_cache=False).last_hidden_state
-    hidden_ND = hidden_1TD[:, :-1][labels_1T[:, 1:] != IGNORED]
-    return hidden_ND @ head.weight.T
+    return hidden_1TD[0].index_select(0, places_N) @ head.weight.T

@@ -27,6 +27,7 @@ from transformers import (
 
 from paribus.errors import RunFailed
 from paribus.models.fast.attention import packed
+from paribus.models.fast.layers import refuse_outside
 from paribus.models.load import decoder_and_head
 from paribus.prompts.encode import Encoded
 from paribus.stopping import Stopped, asked
@@ -43,9 +44,11 @@ IGNORED = -100
 """Label of positions without loss: the convention the Trainer counts target tokens by."""
 
 
-def collate(examples: Sequence[Encoded]) -> dict[str, Tensor]:
-    """Return one pass: what `packed` makes of the examples, and `labels`, int64 [1, T].
+def collate(examples: Sequence[Encoded]) -> dict[str, Any]:
+    """Return one pass: what `packed` makes of the examples, `labels`, int64 [1, T], and `places`.
 
+    `places`, int64 [N], are the tokens that predict a label. They are found here, where labels are
+    in the process's own memory: to index by a condition would stop a GPU until it is counted.
     Nothing is padded, so where the padding token equals the stop token, stopping is still learnt.
     """
     labels = [
@@ -53,7 +56,13 @@ def collate(examples: Sequence[Encoded]) -> dict[str, Tensor]:
         for example in examples
         for place, token in enumerate(example.ids)
     ]
-    return {**packed([example.ids for example in examples]), "labels": torch.tensor([labels])}
+    # A text's first token is never a target, so no token predicts another text's.
+    places = [place for place, label in enumerate(labels[1:]) if label != IGNORED]
+    return {
+        **packed([example.ids for example in examples]),
+        "labels": torch.tensor([labels]),
+        "places": torch.tensor(places),
+    }
 
 
 class CompletionTrainer(Trainer):
@@ -81,6 +90,9 @@ class CompletionTrainer(Trainer):
         self.compute = compute
         self.decoder, head, softcap = decoder_and_head(model)
         self.loss = CompletionLoss(head.weight, compute, softcap)
+        if self.loss.gpu:  # once, on the CPU: the loss itself does not look
+            targets = [token for e in examples for token in e.ids[e.prompt_length :]]
+            refuse_outside(torch.tensor(targets), len(head.weight))
         self.model_accepts_loss_kwargs = True  # the loss is divided by the whole step's tokens
 
     def get_train_dataloader(self) -> DataLoader[Any]:
@@ -101,16 +113,14 @@ class CompletionTrainer(Trainer):
         """Return the micro-batch's loss over the target tokens of its whole optimizer step."""
         assert not return_outputs
         assert num_items_in_batch is not None
-        labels_1T = inputs.pop("labels")
+        labels_1T, places_N = inputs.pop("labels"), inputs.pop("places")
         device = inputs["input_ids"].device.type
         with torch.autocast(device, self.compute, enabled=self.compute is not torch.float32):
             hidden_1TD = self.decoder(**inputs, use_cache=False).last_hidden_state
-        # A text's first token is never a target, so no token predicts another text's.
-        targets_1T = labels_1T[:, 1:]
-        predicts = targets_1T != IGNORED
-        hidden_ND = hidden_1TD[:, :-1][predicts].to(self.compute)
+        hidden_ND = hidden_1TD[0].index_select(0, places_N).to(self.compute)
+        labels_N = labels_1T[0].index_select(0, places_N + 1)
         with torch.autocast(device, enabled=False):
-            return self.loss(hidden_ND, targets_1T[predicts], num_items_in_batch)
+            return self.loss(hidden_ND, labels_N, num_items_in_batch)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Hand a step's figures to `on_step`, and with what it adds to the trackers.

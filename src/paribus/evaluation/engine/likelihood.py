@@ -15,13 +15,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
+from accelerate.utils import send_to_device
 from torch import Tensor, nn
 
 from paribus.models.device import return_freed
 from paribus.models.fast.attention import packed
 from paribus.models.fast.layers import at_labels, refuse_outside
 from paribus.models.load import decoder_and_head
-from paribus.models.tiles import GOLD_TOKENS, ROWS, TILE
+from paribus.models.tiles import GOLD_TOKENS, loss_block
 from paribus.prompts.encode import Encoded, Prompt
 from paribus.records import Generation, Likelihood, Stop
 from paribus.store.results import LikelihoodSummary
@@ -138,7 +139,7 @@ def _negative_log_likelihoods(model: nn.Module, batch: Sequence[Encoded]) -> lis
     """Return the summed negative log-likelihood of each example's completion, in nats."""
     decoder, head, softcap = decoder_and_head(model)
     device = head.weight.device
-    inputs = {name: tensor.to(device) for name, tensor in packed([e.ids for e in batch]).items()}
+    inputs = send_to_device(packed([example.ids for example in batch]), device)
     hidden_TD = decoder(**inputs, use_cache=False).last_hidden_state[0]
     ends = torch.tensor([len(example.ids) for example in batch]).cumsum(0).tolist()
     # The token before a completion's first is the first that predicts, its last predicts nothing.
@@ -158,11 +159,12 @@ def _losses(hidden_ND: Tensor, head_VD: Tensor, labels_N: Tensor, softcap: float
     """Return each label's negative log-likelihood, in fp32 [N]."""
     refuse_outside(labels_N, len(head_VD))
     losses = []
-    for hidden_RD, labels_R in zip(hidden_ND.split(ROWS), labels_N.split(ROWS), strict=True):
+    rows, columns = loss_block(head_VD.device.type, len(head_VD))
+    for hidden_RD, labels_R in zip(hidden_ND.split(rows), labels_N.split(rows), strict=True):
         normalizer_R = hidden_RD.new_full((len(hidden_RD),), -torch.inf, dtype=torch.float32)
         chosen_R = torch.zeros_like(normalizer_R)
-        for start in range(0, len(head_VD), TILE):
-            logits_RW = (hidden_RD @ head_VD[start : start + TILE].T).float()
+        for start in range(0, len(head_VD), columns):
+            logits_RW = (hidden_RD @ head_VD[start : start + columns].T).float()
             if softcap is not None:
                 logits_RW.div_(softcap).tanh_().mul_(softcap)
             # In place: a small result that stays would lie where the next tile has to fit (LOG.md).

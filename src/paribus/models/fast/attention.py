@@ -7,6 +7,7 @@
     input_ids        2 10 11    2 20
     position_ids     0  1  2    0  1
     cu_seq_lens_q    0          3     5
+    text_lengths     3          2
 
 Calls without `cu_seq_lens_q` are those of transformers' own `sdpa`, masks and all; where scores are
 capped, which no fused kernel knows (Gemma 2), attention is written out.
@@ -24,15 +25,17 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from paribus.errors import ModelError
+from paribus.models.kernels import takes_varlen, varlen
 
 _NAME = "paribus"
 
 
-def packed(texts: Sequence[Sequence[int]]) -> dict[str, Tensor]:
+def packed(texts: Sequence[Sequence[int]]) -> dict[str, Any]:
     """Return the arguments of a decoder for one pass over `texts`, T tokens in all.
 
     `input_ids` and `position_ids` are int64 [1, T], `cu_seq_lens_q` int32 [texts + 1] says where
-    each text begins. `attention_mask` only keeps the decoder from making one, of [T, T]; whatever
+    each text begins, and `text_lengths` the same without a tensor, so that no layer has to ask a
+    GPU for it. `attention_mask` only keeps the decoder from making one, of [T, T]; whatever
     would apply it fails on its shape.
     """
     lengths = [len(text) for text in texts]
@@ -40,6 +43,7 @@ def packed(texts: Sequence[Sequence[int]]) -> dict[str, Tensor]:
         "input_ids": torch.tensor([[token for text in texts for token in text]]),
         "position_ids": torch.cat([torch.arange(length) for length in lengths])[None],
         "cu_seq_lens_q": torch.tensor([0, *lengths]).cumsum(0, dtype=torch.int32),
+        "text_lengths": tuple(lengths),
         "attention_mask": torch.zeros(1, 1, 0, 0),
     }
 
@@ -68,6 +72,7 @@ def attend(  # noqa: PLR0913  # the interface
     sliding_window: int | None = None,
     softcap: float | None = None,
     cu_seq_lens_q: Tensor | None = None,
+    text_lengths: tuple[int, ...] = (),
     **others: Any,
 ) -> tuple[Tensor, None]:
     """Return the attended values [B, T, heads, dim], by transformers' interface for attention.
@@ -81,7 +86,7 @@ def attend(  # noqa: PLR0913  # the interface
         attention_mask: added to the scores, or bool; not looked at where texts are packed.
         sliding_window: how many tokens back a text's token sees; where texts are not packed
             the mask says so.
-        cu_seq_lens_q: see `packed`.
+        cu_seq_lens_q, text_lengths: see `packed`.
     """
     if others.get("s_aux") is not None:
         raise ModelError(
@@ -96,6 +101,12 @@ def attend(  # noqa: PLR0913  # the interface
         return sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **others
         )
+    if cu_seq_lens_q is not None and softcap is None and takes_varlen(query, dropout):
+        longest = max(text_lengths)
+        tensor = varlen(
+            query, key, value, cu_seq_lens_q, longest, scaling=scaling, window=sliding_window
+        )
+        return tensor, None
     # The CPU's kernel takes a third more time for the gradient of keys that it shares by itself.
     key, value = (_repeated(tensor, query.shape[1]) for tensor in (key, value))
     if cu_seq_lens_q is None:
@@ -104,8 +115,7 @@ def attend(  # noqa: PLR0913  # the interface
             attention_mask = _band(query.shape[2], None, query.device)
         tensor = _capped(query, key, value, attention_mask, dropout, scaling, softcap)
         return tensor.transpose(1, 2), None
-    lengths = cu_seq_lens_q.diff().tolist()
-    texts = zip(*(tensor.split(lengths, dim=2) for tensor in (query, key, value)), strict=True)
+    texts = zip(*(tensor.split(text_lengths, dim=2) for tensor in (query, key, value)), strict=True)
     parts = [
         _of_text(query, key, value, dropout, scaling, sliding_window, softcap)
         for query, key, value in texts

@@ -15,8 +15,7 @@ from paribus.models.tiles import (
     GOLD_TOKENS,
     GUESSES,
     PROMPT_TOKENS,
-    ROWS,
-    TILE,
+    loss_block,
     round_up,
 )
 from paribus.planning.cost.activations import Workload, compute_bytes, going_back, kept, passing
@@ -42,7 +41,7 @@ def training_moments(shape: Shape, load: Workload, kind: str) -> dict[str, Momen
         "optimizer": _states(shape, load) if load.steps > 1 else [],
     }
     copies, copy = _copies(shape, load), _head_copy(shape, load)
-    kept_logits = _kept_logits(shape, load)
+    kept_logits = _kept_logits(shape, load, kind)
     saved = kept(shape, load) + _kept_weights(shape, load)
     back = going_back(shape, load, kind)
     holes = [HOLES * sum(saved + back)] * (kind == "cpu")
@@ -53,7 +52,7 @@ def training_moments(shape: Shape, load: Workload, kind: str) -> dict[str, Momen
             "gradients": added,
             "copies": copy + ([] if load.checkpointing else copies),
             "activations": saved + holes,
-            "logits": kept_logits + _tile(shape, load),
+            "logits": kept_logits + _tile(shape, load, kind),
         },
         "adapters": {
             **state,
@@ -73,7 +72,7 @@ def training_moments(shape: Shape, load: Workload, kind: str) -> dict[str, Momen
             **state,
             "copies": copy,
             "gradients": gradients,
-            "activations": freed + _embedding_gradient(shape, load),
+            "activations": freed + _embedding_gradient(shape, load, kind),
             "logits": kept_logits,
         },
         "step": {
@@ -135,7 +134,7 @@ def evaluation_moments(shape: Shape, load: Workload, kind: str) -> dict[str, Mom
         "likelihood": {
             **stored,
             "activations": [float(tokens * shape.hidden * value)],
-            "logits": _likelihood(shape, load),
+            "logits": _likelihood(shape, load, kind),
         },
     }
 
@@ -148,7 +147,7 @@ def validation_moments(shape: Shape, load: Workload, kind: str) -> dict[str, Mom
     """
     if not load.validations:
         return {}
-    value = compute_bytes(load)
+    value, full = compute_bytes(load), load.method == "full"
     rounded = [2.0 * size for size in trained_parameters(shape, load)] if value == 2 else []
     vocabulary = float(shape.vocab * shape.hidden)
     decoded = {"prompts", "last tokens"} if load.validation_generates else set()
@@ -160,8 +159,8 @@ def validation_moments(shape: Shape, load: Workload, kind: str) -> dict[str, Mom
             "copies": rounded
             + _head_copy(shape, load)
             + [2.0 * vocabulary] * (name in decoded and kind == "cpu" and value == 2),
-            "gradients": [4.0 * vocabulary] * load.trains_whole("lm_head"),
-            "logits": _kept_logits(shape, load) + moment.get("logits", []),
+            "gradients": [4.0 * vocabulary] * full,
+            "logits": _kept_logits(shape, load, kind) + moment.get("logits", []),
         }
         for name, moment in evaluation_moments(shape, load, kind).items()
         if name in decoded | {"gold", "likelihood"}
@@ -171,17 +170,16 @@ def validation_moments(shape: Shape, load: Workload, kind: str) -> dict[str, Mom
 def weights(shape: Shape, load: Workload, *, trained: bool) -> list[float]:
     """Return the bytes of each weight tensor, while it is `trained` or when it is tested."""
     value = compute_bytes(load)
+    if load.method == "full":
+        return [
+            (4.0 if trained else value) * trained_parameter
+            for trained_parameter in trained_parameters(shape, load)
+        ]
     linear = NF4_BYTES if load.quantization else value
-    own = [
-        *(float(linear * size) for size in _linears(shape)),
-        *(float(value * other) for other in _other_parameters(shape)),
-    ]
-    if load.method == "full":  # masters are wider than the weights in whose place they are
-        masters = trained_parameters(shape, load) if trained else []
-        return [*own, *((4.0 - value) * size for size in masters)]
     adapters = [] if load.method == "none" else trained_parameters(shape, load)
     return [
-        *own,
+        *(linear * size for size in _linears(shape)),
+        *(float(value * other) for other in _other_parameters(shape)),
         *((4.0 if trained else value) * adapter for adapter in adapters),
         *((4.0 if trained else value) * adapter for adapter in adapters if load.lora_starts),
     ]
@@ -189,19 +187,17 @@ def weights(shape: Shape, load: Workload, *, trained: bool) -> list[float]:
 
 def trained_parameters(shape: Shape, load: Workload) -> list[int]:
     """Return the parameters of each tensor that is trained."""
-    if load.trains_all:
+    if load.method == "full":
         return [*_linears(shape), *_other_parameters(shape)]
     return [prod(size) for size in trained_sizes(shape, load)]
 
 
 def trained_sizes(shape: Shape, load: Workload) -> list[tuple[int, ...]]:
-    """Return the sizes of each tensor that is trained where not all are: adapters, whole ones."""
+    """Return the sizes of each tensor that LoRA trains: adapters, and modules trained whole."""
     layers = load.adapted_layers(shape)
     adapters = shape.adapter_sizes(load.lora_r, load.lora_targets, dora=load.dora)
-    sizes = shape.weights if load.whole else {}
-    if load.method == "full" and shape.tied:  # one tensor; peft would make a copy for each name
-        sizes.pop("lm_head.weight", None)
-    return [*adapters * layers, *(sizes[name] for name in load.whole if name in sizes)]
+    modules = shape.modules if load.saved_modules else {}
+    return [*adapters * layers, *(size for name in load.saved_modules for size in modules[name])]
 
 
 def _linears(shape: Shape) -> list[int]:
@@ -237,7 +233,7 @@ def _factored(shape: Shape, load: Workload) -> list[int]:
 
     Of norms and biases it keeps one for each weight.
     """
-    if not load.trains_all:
+    if load.method != "full":
         return [sum(size) for size in trained_sizes(shape, load)]
     layer = [wide + out for wide, out in shape.linears.values()]
     ends = [shape.vocab + shape.hidden] * (1 if shape.tied else 2)
@@ -248,16 +244,11 @@ def _copies(shape: Shape, load: Workload) -> list[float]:
     """Return the bytes of autocast's copies of trained linear weights."""
     if compute_bytes(load) == 4:
         return []
-    return [2.0 * size for size in _trained_matrices(shape, load)]
-
-
-def _trained_matrices(shape: Shape, load: Workload) -> list[int]:
-    """Return the parameters of each matrix that is trained, embedding and head left out."""
-    if load.trains_all:
-        return _linears(shape)
+    if load.method == "full":
+        return [2.0 * size for size in _linears(shape)]
     ends = (shape.vocab, shape.hidden)  # the head has a copy of its own, an embedding none
     sizes = [size for size in trained_sizes(shape, load) if len(size) == 2 and size != ends]
-    return list(map(prod, sizes))
+    return [2.0 * prod(size) for size in sizes]
 
 
 def _row_lengths(shape: Shape, load: Workload) -> list[float]:
@@ -299,7 +290,7 @@ def _replaced(shape: Shape, load: Workload) -> list[float]:
 
     The file's pages stay in memory until something else needs it.
     """
-    return [] if load.trains_all or load.quantization else [2.0 * w for w in _linears(shape)]
+    return [] if load.method == "full" or load.quantization else [2.0 * w for w in _linears(shape)]
 
 
 def _step(shape: Shape, load: Workload, kind: str) -> list[float]:
@@ -319,25 +310,27 @@ def _step(shape: Shape, load: Workload, kind: str) -> list[float]:
     embedding = shape.embedding_parameters * load.trains_whole("model.embed_tokens")
     largest = max(
         trained_parameter
-        for trained_parameter in [0, *trained_parameters(shape, load)]
+        for trained_parameter in trained_parameters(shape, load)
         if trained_parameter != embedding
     )
     return max([4.0 * embedding] * 3, [4.0 * largest] * 5, key=sum)
 
 
-def _likelihood(shape: Shape, load: Workload) -> list[float]:
+def _likelihood(shape: Shape, load: Workload, kind: str) -> list[float]:
     """Return a tile of logits in the compute dtype and in fp32, and its exponentials."""
-    size = float(min(ROWS, load.gold_targets) * min(TILE, shape.vocab))
+    rows, columns = loss_block(kind, shape.vocab)
+    size = float(min(rows, load.gold_targets) * columns)
     return [compute_bytes(load) * size, 4 * size, 4 * size]
 
 
-def _tile(shape: Shape, load: Workload) -> list[float]:
+def _tile(shape: Shape, load: Workload, kind: str) -> list[float]:
     """Return the loss's memory without the kept exponentials: a tile of fp32 logits.
 
     With a soft-cap its slope too; and the hidden states' gradient.
     """
-    rows = min(ROWS, load.train_targets)
-    logits = [4.0 * rows * min(TILE, shape.vocab)] * (1 + (shape.softcap is not None))
+    most, columns = loss_block(kind, shape.vocab)
+    rows = min(most, load.train_targets)
+    logits = [4.0 * rows * columns] * (1 + (shape.softcap is not None))
     return [*logits, 4.0 * rows * shape.hidden, float(compute_bytes(load)) * rows * shape.hidden]
 
 
@@ -350,13 +343,13 @@ def _freed(shape: Shape, load: Workload) -> list[float]:
     beside what they are added to.
     """
     again = load.method == "full" and load.accumulation > 1
-    gradients = [4.0 * size for size in _trained_matrices(shape, load)]
-    return [*_copies(shape, load), *(gradients if again else [])]
+    return [*_copies(shape, load), *([4.0 * linear for linear in _linears(shape)] if again else [])]
 
 
-def _kept_logits(shape: Shape, load: Workload) -> list[float]:
+def _kept_logits(shape: Shape, load: Workload, kind: str) -> list[float]:
     """Return the bytes of the loss's exponentials, whose memory stays from pass to pass."""
-    return [float(compute_bytes(load) * min(ROWS, load.train_targets) * shape.vocab)]
+    rows, _ = loss_block(kind, shape.vocab)
+    return [float(compute_bytes(load) * min(rows, load.train_targets) * shape.vocab)]
 
 
 def _head_copy(shape: Shape, load: Workload) -> list[float]:
@@ -365,7 +358,11 @@ def _head_copy(shape: Shape, load: Workload) -> list[float]:
     return [2.0 * shape.vocab * shape.hidden] if trained else []
 
 
-def _embedding_gradient(shape: Shape, load: Workload) -> list[float]:
-    """Return the gradients of one pass's embeddings, before they are added to the whole."""
+def _embedding_gradient(shape: Shape, load: Workload, kind: str) -> list[float]:
+    """Return the gradients of one pass's embeddings, before they are added to the whole.
+
+    On a GPU they are made for the whole vocabulary.
+    """
     trained = load.trains_whole("model.embed_tokens")
-    return [4.0 * load.pass_tokens * shape.hidden] if trained else []
+    rows = shape.vocab if kind == "cuda" else load.pass_tokens
+    return [4.0 * rows * shape.hidden] if trained else []
