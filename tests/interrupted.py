@@ -31,8 +31,10 @@ NEVER = 10**9
 
 def spec_of(model: Path, folder: Path, values: Mapping[str, Any]) -> RunSpec:
     """Return the first tuned run of a tiny experiment, or its baseline if `method` is none."""
+    method = str(values.get("method", "full"))
+    trains = ["full", "lora"] if method == "none" else [method]
     text = {
-        "name": "tiny", "model": str(model), "matrix": {"method": ["full", "lora"]},
+        "name": "tiny", "model": str(model), "matrix": {"method": trains},
         "data": {"train_size": 20, "test_size": 20, "max_number": 6},
         "prompt": {"max_tokens": 600},
         "training": {"batch_size": 4, "micro_batch": 4, "epochs": 1.2, "learning_rate": 1e-3,
@@ -41,7 +43,6 @@ def spec_of(model: Path, folder: Path, values: Mapping[str, Any]) -> RunSpec:
     }  # fmt: skip
     file = folder / "tiny.yaml"
     file.write_text(json.dumps(text))
-    method = str(values.get("method", "full"))
     changes = [f"{key}={json.dumps(value)}" for key, value in values.items() if key != "method"]
     runs = expand(load(file, changes)).runs
     return next(run for run in runs if run.config.method == method)

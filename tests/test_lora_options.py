@@ -109,18 +109,19 @@ def test_what_is_saved_and_loaded_is_the_same_to_the_bit(tiny, tmp_path, name, p
 def test_the_plan_counts_what_trains_and_what_a_pass_keeps(tiny, name, dropout, precision):
     model = ours(tiny, precision, dropout, **OPTIONS[name])
     shape, lora = shape_of(str(tiny), None), LoraConfig(r=4, **OPTIONS[name])
+    modules = saved_modules(lora.modules_to_save, shape.modules, lora.targets)
     asked = replace(
         LOAD, method="lora", precision=precision, steps=1, lora_r=4, lora_targets=lora.targets,
         lora_dropout=dropout, lora_layers=lora.layers_to_transform, dora=lora.use_dora,
         lora_starts=lora.starts_from_weights,
-        saved_modules=saved_modules(lora.modules_to_save, shape.modules, lora.targets),
+        whole=tuple(name for name in shape.weights if name.rpartition(".")[0] in modules),
         train_length=72, pass_tokens=3 * 72,
     )  # fmt: skip
     planned = estimate(shape, asked, device("h100-80gb"))
     assert (planned.trainable_parameters, planned.total_parameters) == count_parameters(model)
     moment = training_moments(shape, asked, "cuda")["loss"]
     saved = bytes_saved(model.train(), 3, 72, DTYPES[precision])
-    head = 2 * shape.vocab * shape.hidden * ("lm_head" in asked.saved_modules)
+    head = 2 * shape.vocab * shape.hidden * asked.trains_whole("lm_head")
     copy = head if precision == "bf16" else 0
     kept = sum(moment["activations"]) + sum(moment["copies"]) - copy
     # Over it where the first layers keep less: angles and keys that reach nothing that trains.

@@ -32,6 +32,7 @@ ARMS: dict[str, dict[str, Any]] = {
                         "lora.layers_to_transform": [1]},
     "PiSSA": {**LORA, "lora.init_lora_weights": "pissa"},
     "EVA": {**LORA, "lora.init_lora_weights": "eva"},
+    "partly trained": {**FULL, "training.train_only": ["lm_head", "layers[.]1[.]mlp"]},
     "recomputed": {**LORA, "training.checkpointing": True},
 }  # fmt: skip
 

@@ -294,6 +294,7 @@ def _idle_problems(
         for key, readers in _READERS.items()
         if value.get(f"training.{key}") is not None and optimizer not in readers
     )
+    lines += _pattern_problems(value, origins, arm)
     generated = value.get("task") == GENERATED
     if value.get("data.group_by") is not None and generated:
         lines.append(
@@ -338,6 +339,27 @@ def _idle_problems(
             f" {' and '.join(f'{key}=all' for key in endless)}; set numbers, such as"
             f" {' '.join(f'{key}=100' for key in endless)}"
         )
+    return lines
+
+
+def _pattern_problems(
+    value: Mapping[str, Any], origins: Mapping[str, Origin], arm: str
+) -> list[str]:
+    """Return what is wrong with the names of the weights that alone are to be trained."""
+    patterns = value.get("training.train_only") or ()
+    place = f"{find_origin('training.train_only', origins)}: {arm}training.train_only"
+    if patterns and value["method"] != "full":
+        return [
+            f"{place} says which weights method='full' trains, and the method is "
+            f"{value['method']!r}; set it in the arms of method: full, or to []"
+        ]
+    lines = []
+    for pattern in patterns:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            lines.append(f"{place}: {pattern!r} is no regular expression ({error}); "
+                         "write a dot of a name as \\.")  # fmt: skip
     return lines
 
 

@@ -42,6 +42,8 @@ LearningRate = Annotated[float, Field(gt=0, le=1e38)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 ArmName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._=-]{0,63}$")]
 """An arm of the matrix may be called `r=4`."""
+Pattern = Annotated[str, Field(min_length=1, max_length=200)]
+"""A regular expression."""
 ModuleName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*$", max_length=200)]
 Precision = Literal["bf16", "fp32"]
 Optimizer = Literal["adamw", "adamw_8bit", "lion_8bit", "adafactor", "sgd"]
@@ -222,6 +224,10 @@ class TrainingConfig:
     """AdamW by torch; AdamW or Lion with 8-bit states by bitsandbytes; transformers' Adafactor,
     without its own step sizes; or torch's SGD, without momentum. Each wants a learning rate of its
     own: the default one is AdamW's."""
+    train_only: tuple[Pattern, ...] = ()
+    """Partial fine-tuning, by `method: full`: regular expressions, and only weights in whose names
+    one is found are trained: `layers\\.1[0-7]\\.`, `lm_head`, `\\.bias$`. Others stay as they
+    are, in the compute dtype. A tied head and its embedding are one weight, which either names."""
     precision: Precision | Literal["auto"] = "auto"
     """Compute dtype. Trainable weights have an fp32 master in either. `auto`: bf16 where the device
     multiplies in it natively (NVIDIA from Ampere on, AMX, avx512_bf16, Arm's bf16), else fp32; the
@@ -350,6 +356,11 @@ class ArmConfig:
     lora: LoraConfig = field(default_factory=LoraConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+
+    @property
+    def trains_all(self) -> bool:
+        """Whether every weight of the model is trained."""
+        return self.method == "full" and not self.training.train_only
 
     @property
     def is_validated(self) -> bool:

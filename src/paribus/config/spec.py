@@ -61,6 +61,7 @@ _LATER_KEYS: dict[str, Callable[[ArmConfig], Any]] = {
     "training.beta1": lambda config: config.training.beta1,
     "training.beta2": lambda config: config.training.beta2,
     "training.epsilon": lambda config: config.training.epsilon,
+    "training.train_only": lambda config: config.training.train_only or None,
     "evaluation.at": lambda config: config.is_validated or None,
     "evaluation.at_generates": lambda config: (
         (config.is_validated and config.evaluation.at_generates) or None

@@ -1,11 +1,12 @@
 """Load weights, and make them trainable under one precision policy.
 
-| method      | trainable weights        | frozen weights             | compute |
-|-------------|--------------------------|----------------------------|---------|
-| full        | fp32 master              | none                       | bf16    |
-| lora        | fp32 master (adapters)   | bf16                       | bf16    |
-| lora + nf4  | fp32 master (adapters)   | nf4; norms, embedding bf16 | bf16    |
-| none        | none                     | bf16                       | bf16    |
+| method            | trainable weights        | frozen weights             | compute |
+|-------------------|--------------------------|----------------------------|---------|
+| full              | fp32 master              | none                       | bf16    |
+| full + train_only | fp32 master (those)      | bf16                       | bf16    |
+| lora              | fp32 master (adapters)   | bf16                       | bf16    |
+| lora + nf4        | fp32 master (adapters)   | nf4; norms, embedding bf16 | bf16    |
+| none              | none                     | bf16                       | bf16    |
 
 With `precision: fp32` whatever is not nf4 is fp32. The residual stream is bf16 in every row, so
 that the arms compute the same function from the same numbers at step 0; only rounding the base
@@ -13,7 +14,7 @@ to 4 bits changes it. Nothing is upcast for 4 bits: peft's own preparation would
 embedding fp32, another 1.05 GB for Gemma 2B (256,000 x 2,048 weights).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from math import prod
@@ -31,6 +32,7 @@ from paribus.models.device import is_out_of_memory
 from paribus.models.fast import attention, layers
 from paribus.models.fast.starts import make_plain
 from paribus.models.kernels import on_gpu
+from paribus.models.shapes import matching_weights
 from paribus.models.source import ModelSource, refuse_unsafe
 
 
@@ -87,11 +89,15 @@ def load_model(
 
 
 def make_trainable(
-    model: nn.Module, method: str, lora: LoraConfig, compute: torch.dtype
+    model: nn.Module,
+    method: str,
+    lora: LoraConfig,
+    compute: torch.dtype,
+    train_only: Sequence[str] = (),
 ) -> nn.Module:
     """Return `model` ready for `method` ("full" or "lora"), by the table above, in place.
 
-    Raises ConfigError for `full` on a 4-bit model, or adapters for no layer of the model.
+    Raises ConfigError for `full` on a 4-bit model, or for names of nothing in the model.
     """
     _fix_stream(model, compute)
     if method == "lora":
@@ -104,9 +110,21 @@ def make_trainable(
             f"method={method!r} cannot train weights of 4 bits (quantization='nf4')",
             "set method: lora, or quantization: null",
         )
-    model = model.float().requires_grad_(True)
+    if train_only:
+        _train_only(model, train_only)
+    else:
+        model = model.float().requires_grad_(True)
     _sparse_embedding(model)
     return model
+
+
+def _train_only(model: nn.Module, patterns: Sequence[str]) -> None:
+    """Freeze all weights but those that `patterns` are found in the names of."""
+    named = dict(model.named_parameters(remove_duplicate=False))  # a tied head by its name too
+    model.requires_grad_(False)
+    for name in matching_weights(patterns, named):
+        named[name].data = named[name].data.float()
+        named[name].requires_grad_(True)
 
 
 def for_inference(model: nn.Module, compute: torch.dtype) -> nn.Module:

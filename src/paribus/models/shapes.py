@@ -6,6 +6,7 @@ A config is looked for in the model's folder, in the built-in table for the pack
 Hub's local cache, in the table again, and last on the Hub itself.
 """
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -157,6 +158,15 @@ class Shape:
         return modules
 
     @property
+    def weights(self) -> dict[str, tuple[int, ...]]:
+        """Sizes of every weight by name; a tied head's under its own name too."""
+        return {
+            f"{module}.{kind}": size
+            for module, sizes in self.modules.items()
+            for kind, size in zip(("weight", "bias"), sizes, strict=False)
+        }
+
+    @property
     def _layer_modules(self) -> dict[str, tuple[tuple[int, ...], ...]]:
         """Sizes of the weights of each module of a decoder layer."""
         biased = {"q_proj", "k_proj", "v_proj"} if self.qkv_bias else set()
@@ -218,6 +228,21 @@ def saved_modules(
                 "take it out, or set quantization: null",
             )
     return tuple(name for name in modules if name.endswith(tuple(ends)))
+
+
+def matching_weights(patterns: Collection[str], names: Collection[str]) -> tuple[str, ...]:
+    """Return those of `names` in which one of the `patterns`, regular expressions, is found.
+
+    Raises ConfigError for a pattern that is found in none.
+    """
+    for pattern in patterns:
+        if not any(re.search(pattern, name) for name in names):
+            near = get_close_matches(pattern, names, n=3, cutoff=0.0)
+            raise ConfigError(
+                f"training.train_only: {pattern} is found in the name of no weight",
+                f"nearest: {', '.join(near)}",
+            )
+    return tuple(name for name in names if any(re.search(own, name) for own in patterns))
 
 
 def refuse_unknown_layers(numbers: Collection[int] | None, layers: int) -> None:

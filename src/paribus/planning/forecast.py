@@ -16,6 +16,7 @@ from typing import Any, Literal
 from paribus.config.schema import ArmConfig
 from paribus.models.shapes import (
     Shape,
+    matching_weights,
     refuse_unknown_layers,
     refuse_unknown_targets,
     saved_modules,
@@ -230,6 +231,7 @@ def alternatives(config: ArmConfig) -> Iterator[ArmConfig]:
                 config.training,
                 optimizer="adamw_8bit" if optimizer == "adamw_8bit" else "adamw",
                 checkpointing=checkpointing,
+                train_only=(),
             )
             yield replace(config, method=method, quantization=quantization, training=training)
 
@@ -252,6 +254,15 @@ def _validations(config: ArmConfig, steps: int, examples: int) -> int:
     return len(measured_steps(at, steps, num_examples=examples, batch_size=size))
 
 
+def trained_alone(patterns: Sequence[str], shape: Shape) -> tuple[str, ...]:
+    """Return the weights that `patterns` match; the head's name too where it is the embedding."""
+    names = {*matching_weights(patterns, shape.weights)}
+    ends = {"model.embed_tokens.weight", "lm_head.weight"}
+    if shape.tied and ends & names:
+        names |= ends
+    return tuple(name for name in shape.weights if name in names)
+
+
 def _workload(
     config: ArmConfig,
     shape: Shape,
@@ -261,13 +272,16 @@ def _workload(
     training, evaluation, lora = config.training, config.evaluation, config.lora
     trains = config.method != "none"
     targets = lora.target_names(shape.linears)
-    saved: tuple[str, ...] = ()
-    if config.method == "lora":
+    whole: tuple[str, ...] = ()
+    if config.method == "full" and training.train_only:
+        whole = trained_alone(training.train_only, shape)
+    elif config.method == "lora":
         refuse_unknown_targets(targets, shape.linears)
         refuse_unknown_layers(lora.layers_to_transform, shape.layers)
         modules = shape.modules
         packed = [name for name in modules if config.quantization and name.endswith("_proj")]
         saved = saved_modules(lora.modules_to_save, modules, targets, packed)
+        whole = tuple(name for name in shape.weights if name.rpartition(".")[0] in saved)
     size = training.pass_size if trains else 1  # a baseline has no passes to settle
     if passes is None:
         # As when all examples of a pass were half again as long as the mean, or one the longest.
@@ -292,7 +306,7 @@ def _workload(
         lora_layers=lora.layers_to_transform,
         dora=config.method == "lora" and lora.use_dora,
         lora_starts=config.method == "lora" and lora.starts_from_weights,
-        saved_modules=saved,
+        whole=whole,
         micro_batch=size,
         accumulation=training.batch_size // size,
         train_length=lengths.longest_example if trains else 0,

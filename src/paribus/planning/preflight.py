@@ -158,7 +158,8 @@ def refused_arms(violations: Sequence[Warned]) -> dict[str, str]:
 def disk_bytes(prospects: Sequence[Prospect], runs: Sequence[RunSpec]) -> int | None:
     """Return what the runs' weights will take on disk; None if a model's shape is not known.
 
-    Full SFT saves every weight in the compute dtype, LoRA its adapters only. Texts are small.
+    Full SFT saves every weight in the compute dtype, also those that were frozen; LoRA its adapters
+    only. Texts are small.
     """
     sizes: Mapping[str, Forecast | None] = {
         prospect.arm: prospect.forecast for prospect in prospects
@@ -168,11 +169,12 @@ def disk_bytes(prospects: Sequence[Prospect], runs: Sequence[RunSpec]) -> int | 
         forecast = sizes[run.arm]
         if forecast is None:
             return None
-        training = forecast.config.training
+        config, training = forecast.config, forecast.config.training
         if forecast.load.steps and training.save_weights:
             width = 2 if training.computes_in == "bf16" else 4
-            stored = forecast.memory.trainable_parameters * (1 + forecast.load.lora_starts)
-            total += width * stored
+            memory = forecast.memory
+            stored = memory.trainable_parameters * (1 + forecast.load.lora_starts)
+            total += width * (memory.total_parameters if config.method == "full" else stored)
     return total
 
 

@@ -72,6 +72,8 @@ def model_card(inputs: Inputs, config: ArmConfig) -> str:
     stop = inputs.prompt_sets[0].stop
     data, training = config.data, config.training
     method = "full fine-tuning (SFT)"
+    if training.train_only:
+        method += f" of the weights that match {', '.join(training.train_only)} alone"
     if config.method == "lora":
         method = _lora_in_words(config.lora)
     lines = [

@@ -83,7 +83,7 @@ def precision(config: ArmConfig) -> PrecisionUsed:
     return PrecisionUsed(
         compute=reduced,
         trainable="none" if config.method == "none" else "fp32",
-        frozen="none" if config.method == "full" else config.quantization or reduced,
+        frozen="none" if config.trains_all else config.quantization or reduced,
     )
 
 

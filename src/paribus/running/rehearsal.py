@@ -111,7 +111,8 @@ def _measure(spec: RunSpec, folder: Path) -> Rehearsal:
     trained: tuple[int, float, int] | tuple[None, None, None] = (None, None, None)
     if config.method != "none":
         torch.manual_seed(derive(spec.stream, "init"))
-        model = make_trainable(model, config.method, config.lora, compute)
+        chosen = config.training.train_only
+        model = make_trainable(model, config.method, config.lora, compute, chosen)
         trained = _train(model, inputs, spec, compute, device, folder)
     for_inference(model, compute)
     blocked.use(model)

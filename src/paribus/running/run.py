@@ -134,7 +134,8 @@ def _train_and_test(job: Job, planned: Planned | None, *, fork: bool) -> None:
     validated: dict[str, Any] = {}
     if config.method != "none":
         torch.manual_seed(derive(job.spec.stream, "init"))
-        model = make_trainable(model, config.method, config.lora, job.compute)
+        chosen = config.training.train_only
+        model = make_trainable(model, config.method, config.lora, job.compute, chosen)
         validating = Validating(model, job, pieces, saves)
         if point is None:
             if config.method == "lora" and config.lora.init_lora_weights == "eva":

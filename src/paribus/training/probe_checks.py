@@ -9,6 +9,7 @@ dtype. Adapters begin as zero, where a lost one would go unnoticed: they are cha
 model is left as it was.
 """
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -114,8 +115,7 @@ def weight_failures(
     frozen = [
         f"{name} is frozen, and method={config.method} trains it"
         for name, p in weights
-        if not p.requires_grad
-        and (config.method == "full" or ".lora_" in name or f".{SAVED}." in name)
+        if not p.requires_grad and _is_to_train(name, config)
     ]
     short = str(compute).removeprefix("torch.")
     allowed = {True: {"float32"}, False: {short, config.quantization or short}}
@@ -131,6 +131,13 @@ def weight_failures(
         for id, bad in [(Probe.GRADIENT, frozen), (Probe.PRECISION, wrong)]
         if bad
     )
+
+
+def _is_to_train(name: str, config: ArmConfig) -> bool:
+    """Return whether the weight `name` is one that trains, in a model made ready for `config`."""
+    if config.training.train_only:
+        return any(re.search(pattern, name) for pattern in config.training.train_only)
+    return config.method == "full" or ".lora_" in name or f".{SAVED}." in name
 
 
 def _dtype(parameter: nn.Parameter) -> str:

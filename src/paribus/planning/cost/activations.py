@@ -18,7 +18,7 @@ the text's length:
     inputs of q, k, v; gate, up; o; down    c·D, c·D, c·Q, c·I
     an adapter          the inner product c·r; with dropout its noise c·in and its result c·in
     with DoRA           c·2·out: both products, before they are scaled
-    a layer trained whole beside adapters   its input, c·in
+    a layer trained whole, others frozen   its input, c·in
 
 What a run asks of its device, in numbers: `planning/cost/memory` and `planning/cost/time` read it.
 """
@@ -44,7 +44,8 @@ class Workload:
         lora_layers: numbers of the decoder layers with adapters; None: all.
         dora: whether row lengths train apart from directions.
         lora_starts: whether adapters start from the weights, and keep where they started.
-        saved_modules: names in `Shape.modules` of those that train whole beside the adapters.
+        whole: names in `Shape.weights` of those that train whole: beside adapters, or alone
+            (`train_only`). Of full fine-tuning that trains all none is named.
         micro_batch: examples of one pass.
         accumulation: passes of one optimizer step.
         train_length: tokens of the longest training example.
@@ -94,11 +95,17 @@ class Workload:
     lora_layers: tuple[int, ...] | None = None
     dora: bool = False
     lora_starts: bool = False
-    saved_modules: tuple[str, ...] = ()
+    whole: tuple[str, ...] = ()
+
+    @property
+    def trains_all(self) -> bool:
+        """Whether every weight of the model is trained."""
+        return self.method == "full" and not self.whole
 
     def adapts(self, layer: int) -> bool:
         """Return whether decoder layer number `layer` has adapters."""
-        return self.lora_layers is None or layer in self.lora_layers
+        chosen = self.lora_layers is None or layer in self.lora_layers
+        return self.method == "lora" and chosen
 
     def adapted_layers(self, shape: Shape) -> int:
         """Return how many decoder layers have adapters."""
@@ -106,7 +113,7 @@ class Workload:
 
     def trains_whole(self, module: str) -> bool:
         """Return whether the embedding or the head, by its name, is trained."""
-        return self.method == "full" or module in self.saved_modules
+        return self.trains_all or f"{module}.weight" in self.whole
 
 
 def compute_bytes(load: Workload) -> int:
@@ -123,23 +130,23 @@ def layer_tensors(shape: Shape, load: Workload, index: int, *, first: bool = Fal
 
     `first`: whether nothing before it is trained, so that its norm and its dropouts keep nothing.
     """
-    value, wide, full = compute_bytes(load), shape.hidden, load.method == "full"
+    value, wide = compute_bytes(load), shape.hidden
     queries, keys = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
     tensors: list[float] = [value * wide, 4] * (shape.norms - first)
     if shape.qk_norm:
         tensors += [value * queries, value * keys, 4 * shape.heads, 4 * shape.kv_heads]
     tensors += _attention(shape, load, sliding=index < shape.sliding_layers)
     tensors += [value * shape.intermediate] * 3
-    if full:
+    if load.trains_all:
         return [*tensors, *[value * wide] * 2, value * queries, value * shape.intermediate]
-    saved = {name.rpartition(".")[2] for name in _saved_in(load, index)}
-    tensors += [value * _input(shape, group & saved) for group in _INPUTS if group & saved]
+    whole = {name.split(".")[-2] for name in _whole_in(load, index) if name.endswith("weight")}
+    tensors += [value * _input(shape, group & whole) for group in _INPUTS if group & whole]
     return [*tensors, *(_adapters(shape, load, first=first) if load.adapts(index) else [])]
 
 
-def _saved_in(load: Workload, index: int) -> list[str]:
-    """Return the modules of layer `index` that train whole beside the adapters."""
-    return [name for name in load.saved_modules if f".layers.{index}." in name]
+def _whole_in(load: Workload, index: int) -> list[str]:
+    """Return the weights of layer `index` that train whole."""
+    return [name for name in load.whole if f".layers.{index}." in name]
 
 
 def _input(shape: Shape, names: set[str]) -> int:
@@ -182,7 +189,7 @@ def _attention(shape: Shape, load: Workload, *, sliding: bool) -> list[float]:
 def kept(shape: Shape, load: Workload) -> list[float]:
     """Return the bytes of each tensor that one micro-batch keeps from all layers."""
     tokens = load.pass_tokens
-    start, bare = _first_trained(shape, load)
+    start, bare = first_trained(shape, load)
     if load.checkpointing:
         inputs = [float(compute_bytes(load) * shape.hidden * tokens)] * (shape.layers - start)
         return [*inputs, *_outside(shape, load)]
@@ -192,13 +199,16 @@ def kept(shape: Shape, load: Workload) -> list[float]:
     return [*(tokens * value for value in per_token), *_outside(shape, load)]
 
 
-def _first_trained(shape: Shape, load: Workload) -> tuple[int, bool]:
-    """Return the first layer that keeps something, and whether what enters it has no gradient."""
+def first_trained(shape: Shape, load: Workload) -> tuple[int, bool]:
+    """Return the first layer that keeps something, and whether what enters it has no gradient.
+
+    All tensors of that layer count, also where only its last weights are trained: a bound.
+    """
     if load.trains_whole("model.embed_tokens"):
         return 0, False
-    trained = [i for i in range(shape.layers) if load.adapts(i) or _saved_in(load, i)]
+    trained = [i for i in range(shape.layers) if load.adapts(i) or _whole_in(load, i)]
     start = trained[0] if trained else shape.layers
-    return start, not any(name.endswith("input_layernorm") for name in _saved_in(load, start))
+    return start, not any("input_layernorm" in name for name in _whole_in(load, start))
 
 
 def going_back(shape: Shape, load: Workload, kind: str) -> list[float]:
@@ -209,8 +219,9 @@ def going_back(shape: Shape, load: Workload, kind: str) -> list[float]:
     """
     tensors = [float(compute_bytes(load) * shape.intermediate * load.pass_tokens)] * 2
     if load.checkpointing:
-        adapted = load.lora_layers[0] if load.lora_layers else 0
-        again = [load.pass_tokens * n for n in layer_tensors(shape, load, adapted)]
+        lowest = min(first_trained(shape, load)[0], shape.layers - 1)
+        trained = load.lora_layers[0] if load.lora_layers else lowest
+        again = [load.pass_tokens * n for n in layer_tensors(shape, load, trained)]
         tensors += again * (2 if kind == "cpu" else 1)
     return tensors
 

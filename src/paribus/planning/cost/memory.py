@@ -95,9 +95,8 @@ def estimate(shape: Shape, load: Workload, device: Device) -> Estimate:
     training = training_moments(shape, load, device.kind) if load.method != "none" else {}
     training |= validation_moments(shape, load, device.kind)
     evaluation = evaluation_moments(shape, load, device.kind)
-    adapters = sum(trained_parameters(shape, load)) if load.method == "lora" else 0
-    total = shape.parameters + adapters
-    trained = {"full": shape.parameters, "lora": adapters, "none": 0}[load.method]
+    trained = sum(trained_parameters(shape, load)) if load.method != "none" else 0
+    total = shape.parameters + (trained if load.method == "lora" else 0)
     runtime = _runtime(shape, load, device)
     stages = [_largest(moments, runtime) for moments in (training, evaluation) if moments]
     return Estimate(

@@ -147,7 +147,7 @@ def validation_moments(shape: Shape, load: Workload, kind: str) -> dict[str, Mom
     """
     if not load.validations:
         return {}
-    value, full = compute_bytes(load), load.method == "full"
+    value = compute_bytes(load)
     rounded = [2.0 * size for size in trained_parameters(shape, load)] if value == 2 else []
     vocabulary = float(shape.vocab * shape.hidden)
     decoded = {"prompts", "last tokens"} if load.validation_generates else set()
@@ -159,7 +159,7 @@ def validation_moments(shape: Shape, load: Workload, kind: str) -> dict[str, Mom
             "copies": rounded
             + _head_copy(shape, load)
             + [2.0 * vocabulary] * (name in decoded and kind == "cpu" and value == 2),
-            "gradients": [4.0 * vocabulary] * full,
+            "gradients": [4.0 * vocabulary] * load.trains_whole("lm_head"),
             "logits": _kept_logits(shape, load, kind) + moment.get("logits", []),
         }
         for name, moment in evaluation_moments(shape, load, kind).items()
@@ -170,16 +170,17 @@ def validation_moments(shape: Shape, load: Workload, kind: str) -> dict[str, Mom
 def weights(shape: Shape, load: Workload, *, trained: bool) -> list[float]:
     """Return the bytes of each weight tensor, while it is `trained` or when it is tested."""
     value = compute_bytes(load)
-    if load.method == "full":
-        return [
-            (4.0 if trained else value) * trained_parameter
-            for trained_parameter in trained_parameters(shape, load)
-        ]
     linear = NF4_BYTES if load.quantization else value
+    own = [
+        *(float(linear * size) for size in _linears(shape)),
+        *(float(value * other) for other in _other_parameters(shape)),
+    ]
+    if load.method == "full":  # masters are wider than the weights in whose place they are
+        masters = trained_parameters(shape, load) if trained else []
+        return [*own, *((4.0 - value) * size for size in masters)]
     adapters = [] if load.method == "none" else trained_parameters(shape, load)
     return [
-        *(linear * size for size in _linears(shape)),
-        *(float(value * other) for other in _other_parameters(shape)),
+        *own,
         *((4.0 if trained else value) * adapter for adapter in adapters),
         *((4.0 if trained else value) * adapter for adapter in adapters if load.lora_starts),
     ]
@@ -187,17 +188,19 @@ def weights(shape: Shape, load: Workload, *, trained: bool) -> list[float]:
 
 def trained_parameters(shape: Shape, load: Workload) -> list[int]:
     """Return the parameters of each tensor that is trained."""
-    if load.method == "full":
+    if load.trains_all:
         return [*_linears(shape), *_other_parameters(shape)]
     return [prod(size) for size in trained_sizes(shape, load)]
 
 
 def trained_sizes(shape: Shape, load: Workload) -> list[tuple[int, ...]]:
-    """Return the sizes of each tensor that LoRA trains: adapters, and modules trained whole."""
+    """Return the sizes of each tensor that is trained where not all are: adapters, whole ones."""
     layers = load.adapted_layers(shape)
     adapters = shape.adapter_sizes(load.lora_r, load.lora_targets, dora=load.dora)
-    modules = shape.modules if load.saved_modules else {}
-    return [*adapters * layers, *(size for name in load.saved_modules for size in modules[name])]
+    sizes = shape.weights if load.whole else {}
+    if load.method == "full" and shape.tied:  # one tensor; peft would make a copy for each name
+        sizes.pop("lm_head.weight", None)
+    return [*adapters * layers, *(sizes[name] for name in load.whole if name in sizes)]
 
 
 def _linears(shape: Shape) -> list[int]:
@@ -233,7 +236,7 @@ def _factored(shape: Shape, load: Workload) -> list[int]:
 
     Of norms and biases it keeps one for each weight.
     """
-    if load.method != "full":
+    if not load.trains_all:
         return [sum(size) for size in trained_sizes(shape, load)]
     layer = [wide + out for wide, out in shape.linears.values()]
     ends = [shape.vocab + shape.hidden] * (1 if shape.tied else 2)
@@ -244,11 +247,16 @@ def _copies(shape: Shape, load: Workload) -> list[float]:
     """Return the bytes of autocast's copies of trained linear weights."""
     if compute_bytes(load) == 4:
         return []
-    if load.method == "full":
-        return [2.0 * size for size in _linears(shape)]
+    return [2.0 * size for size in _trained_matrices(shape, load)]
+
+
+def _trained_matrices(shape: Shape, load: Workload) -> list[int]:
+    """Return the parameters of each matrix that is trained, embedding and head left out."""
+    if load.trains_all:
+        return _linears(shape)
     ends = (shape.vocab, shape.hidden)  # the head has a copy of its own, an embedding none
     sizes = [size for size in trained_sizes(shape, load) if len(size) == 2 and size != ends]
-    return [2.0 * prod(size) for size in sizes]
+    return list(map(prod, sizes))
 
 
 def _row_lengths(shape: Shape, load: Workload) -> list[float]:
@@ -290,7 +298,7 @@ def _replaced(shape: Shape, load: Workload) -> list[float]:
 
     The file's pages stay in memory until something else needs it.
     """
-    return [] if load.method == "full" or load.quantization else [2.0 * w for w in _linears(shape)]
+    return [] if load.trains_all or load.quantization else [2.0 * w for w in _linears(shape)]
 
 
 def _step(shape: Shape, load: Workload, kind: str) -> list[float]:
@@ -310,7 +318,7 @@ def _step(shape: Shape, load: Workload, kind: str) -> list[float]:
     embedding = shape.embedding_parameters * load.trains_whole("model.embed_tokens")
     largest = max(
         trained_parameter
-        for trained_parameter in trained_parameters(shape, load)
+        for trained_parameter in [0, *trained_parameters(shape, load)]
         if trained_parameter != embedding
     )
     return max([4.0 * embedding] * 3, [4.0 * largest] * 5, key=sum)
@@ -343,7 +351,8 @@ def _freed(shape: Shape, load: Workload) -> list[float]:
     beside what they are added to.
     """
     again = load.method == "full" and load.accumulation > 1
-    return [*_copies(shape, load), *([4.0 * linear for linear in _linears(shape)] if again else [])]
+    gradients = [4.0 * size for size in _trained_matrices(shape, load)]
+    return [*_copies(shape, load), *(gradients if again else [])]
 
 
 def _kept_logits(shape: Shape, load: Workload, kind: str) -> list[float]:

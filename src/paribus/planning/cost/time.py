@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from math import ceil
 
 from paribus.models.shapes import Shape
+from paribus.planning.cost.activations import first_trained
 from paribus.planning.cost.memory import Workload
 from paribus.planning.cost.peaks import trained_parameters
 from paribus.planning.devices import Device
@@ -84,14 +85,17 @@ def training_operations(shape: Shape, load: Workload) -> float:
 
 def _example_operations(shape: Shape, load: Workload) -> tuple[float, float]:
     """Return the operations of an example: a forward pass without the head, and all else."""
-    full = load.method == "full"
-    trained = trained_parameters(shape, load)
     ends = shape.vocab * shape.hidden  # the embedding is no product, the head one of few tokens
-    adapters = 0 if full else sum(size for size in trained if size != ends)
-    adapters *= 1 + load.lora_starts
+    products = sum(size for size in trained_parameters(shape, load) if size != ends)
+    products *= 1 + load.lora_starts
+    adapters = products if load.method == "lora" else 0
     tokens, head = load.train_tokens, shape.vocab * shape.hidden * load.target_tokens
-    forward = 2 * (shape.linear_parameters + adapters) * tokens + _attention(shape, tokens)
-    backward = 2 * forward if full else forward + 2 * adapters * tokens + _attention(shape, tokens)
+    attention = _attention(shape, tokens)
+    forward = 2 * (shape.linear_parameters + adapters) * tokens + attention
+    backward = 2 * forward
+    if not load.trains_all:  # no gradient goes below the lowest layer that is trained
+        reached = 1 - first_trained(shape, load)[0] / shape.layers
+        backward = reached * (forward + attention) + 2 * products * tokens
     return forward, backward + head * (6 if load.trains_whole("lm_head") else 4)
 
 

@@ -65,7 +65,7 @@ def _rslora_at_same_alpha(facts: Facts) -> str | None:
 
 
 def _full_rate(facts: Facts) -> str | None:
-    if facts.config.method != "full" or _is_found(facts) or _of_other_rates(facts):
+    if not facts.config.trains_all or _is_found(facts) or _of_other_rates(facts):
         return None
     rate = facts.config.training.peak_rate
     if rate <= _HIGHEST_FULL_RATE:

@@ -52,7 +52,7 @@ def _belongs_to_its_base(facts: Facts) -> str | None:
 
 def _embedding_states(facts: Facts) -> str | None:
     embedding = _embedding_share(facts)
-    if facts.config.method != "full" or embedding is None or embedding[0] <= _NOTABLE:
+    if not facts.config.trains_all or embedding is None or embedding[0] <= _NOTABLE:
         return None
     training = facts.config.training
     if not training.has_8bit_states:
