@@ -20,6 +20,7 @@ from external_rows import (
     strict_json,
     write,
 )
+from paribus.analysis.elsewhere.asked import way_of
 from paribus.analysis.elsewhere.external import collect
 from paribus.analysis.summary import main_protocol
 from paribus.cli.main import main
@@ -244,11 +245,14 @@ def test_one_file_is_nothing_to_compare(tmp_path):
     assert stopped.value.code == 2
 
 
-def test_runs_of_a_task_file_are_compared_by_their_report(tmp_path):
+def test_runs_of_a_task_file_are_not_taken_for_numbers(tmp_path):
     run = ExperimentFolder(tmp_path / "runs" / "x").run("a", 0)
     identity = {"method": "full", "task": {"task": "intent"}, "replicate": 0}
     spec = {"fingerprint": "f", "arm": "a", "replicate": 0, "identity": identity}
     complete_run(run, generations({0: "refund"}), "one_shot", spec=spec)
     with pytest.raises(DataError, match="is of the task intent, a task file's") as caught:
         collect([str(run.path)])
+    assert "--task FILE" in caught.value.remedy
     assert "paribus report" in caught.value.remedy
+    found = collect([str(run.path)], way=way_of([], metric="exact_match"))
+    assert found.tables.scorers.main == "exact_match"

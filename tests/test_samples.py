@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from external_rows import FIRST, GOLD, QUESTIONS, RIGHT, asked, harness, own, plain, write
 from paribus.analysis.elsewhere.external import collect
+from paribus.analysis.elsewhere.ways import Numbers
 from paribus.errors import DataError
 from paribus.evaluation.scoring import score
 from paribus.records import Outcome, Stop, problem_id
@@ -119,11 +120,15 @@ def test_groups_say_which_problems_belong_together(tmp_path):
     rows = [{**row, "seed_question": f"s{n // 2}"} for n, row in enumerate(GOLD)]
     gold = write(tmp_path / "gold.jsonl", rows)
     file = write(tmp_path / "x.jsonl", plain(RIGHT))
-    made = collect([str(file)], gold=gold, group_by="seed_question").tables.runs[0].generations
+    made = (
+        collect([str(file)], gold=gold, way=Numbers(group_by="seed_question"))
+        .tables.runs[0]
+        .generations
+    )
     assert [each.group for each in made[:4]] == ["s0", "s0", "s1", "s1"]
     stated = write(tmp_path / "y.jsonl", harness(RIGHT))
     with pytest.raises(DataError, match=r"y.jsonl:1: there is no 'seed_question'"):
-        collect([str(stated)], group_by="seed_question")
+        collect([str(stated)], way=Numbers(group_by="seed_question"))
 
 
 TEXTS = st.dictionaries(

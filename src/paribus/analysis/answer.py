@@ -337,7 +337,7 @@ def _stated_otherwise(name: str, run: Run, judged: Mapping[str, Run]) -> Iterato
     """Yield where a file's own verdicts are not repeated: text by text, then the share."""
     for of_filter, verdicts in run.stated.items():
         scorer = _REPEATS.get(of_filter)
-        pairs = _pairs(verdicts, judged[scorer]) if scorer else []
+        pairs = _pairs(verdicts, judged.get(scorer, run)) if scorer else []
         if differ := sum(theirs is not other for theirs, other in pairs):
             yield (
                 f"{name}: its own exact_match ({of_filter}) differs from the {scorer} scorer on "

@@ -36,9 +36,26 @@ def add_external(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -
         for option, kind, value, meaning in (
             ("--gold", Path, "FILE", "the problems asked, in such a file: question and answer"),
             ("--group-by", str, "KEY", "gold's key that says which problems belong together"),
+            (
+                "--task",
+                str,
+                "TASK",
+                "score as this task does: its file, or gsm8k; gold is in the rows, in --gold, "
+                "or in the task's test rows",
+            ),
+            (
+                "--metric",
+                str,
+                "NAME",
+                "the task's metric; without --task a value that the rows state (acc_norm, score; "
+                "of several filters FILTER/NAME), else a metric: exact_match, f1, rougeL, math, "
+                "json_match, 'python: FILE.py:FUNCTION', ...",
+            ),
+            ("--loss", str, "KEY", "compare by a loss that the rows state, in nats per token"),
             ("--report", _page, "FILE", "write the report, one HTML page, here"),
         ):
-            one.add_argument(option, type=kind, metavar=value, help=meaning)
+            default = "" if kind is str and option != "--group-by" else None
+            one.add_argument(option, type=kind, metavar=value, default=default, help=meaning)
         one.add_argument(
             "--answer",
             choices=get_args(AnswerStyle),

@@ -13,12 +13,15 @@ from typing import Any
 
 from rich.markup import escape
 
+from paribus.analysis.elsewhere.asked import way_of
 from paribus.analysis.elsewhere.external import Collected, collect
 from paribus.analysis.elsewhere.repeats import ArmFlags
+from paribus.analysis.elsewhere.ways import Way
 from paribus.analysis.findings import conclude, payload
 from paribus.cli.console import PlainConsole
+from paribus.errors import UserError
 from paribus.files import write_text
-from paribus.records import AnswerStyle
+from paribus.records import Measure
 from paribus.report.target import check_target
 from paribus.report.terminal import remarks, summary_table
 from paribus.statistics.equivalence import margin_of
@@ -36,6 +39,8 @@ _CONTRAST = (
 
 def from_options(options: Namespace) -> int:
     """Run `paribus score` or `paribus compare`."""
+    if options.loss and options.margin is not None:
+        raise UserError("--margin is in points, which a loss has none of", "leave it out")
     flags = ArmFlags(
         untuned=tuple(options.untuned),
         seeds_are_runs=options.seeds_are_runs,
@@ -45,10 +50,16 @@ def from_options(options: Namespace) -> int:
     return score(
         [options.file, *options.others],
         gold=options.gold,
-        group_by=options.group_by,
         common=options.common,
         flags=flags,
-        style=options.answer,
+        way=way_of(
+            [options.file, *options.others],
+            task=options.task,
+            metric=options.metric,
+            loss=options.loss,
+            style=options.answer,
+            group_by=options.group_by,
+        ),
         page=options.report,
         as_json=options.json,
     )
@@ -58,10 +69,9 @@ def score(
     files: Sequence[str],
     *,
     gold: Path | None,
-    group_by: str | None,
     common: bool,
     flags: ArmFlags,
-    style: AnswerStyle,
+    way: Way,
     page: Path | None,
     as_json: bool,
 ) -> int:
@@ -72,9 +82,7 @@ def score(
     """
     if page is not None:
         check_target(page)
-    collected = collect(
-        files, gold=gold, group_by=group_by, common=common, flags=flags, style=style
-    )
+    collected = collect(files, gold=gold, common=common, flags=flags, way=way)
     gc.freeze()  # what was read stays: no collection is to look through a million objects
     analysis = conclude(collected.tables)
     analysis = replace(analysis, limits=[*analysis.limits, *collected.notes])
@@ -103,6 +111,8 @@ def _json(collected: Collected, findings: dict[str, Any]) -> dict[str, Any]:
     """The contract of `--json`: an entry for each run, with its `seed` where there are several."""
     runs = collected.tables.runs
     keys = (*_ARM, "seed") if len({run.seed for run in runs}) > 1 else _ARM
+    # What is compared is named where that is not problems solved.
+    measure = () if collected.tables.measure is Measure.SOLVED else ("measure",)
     record = {
         "arms": [
             {key: arm[key] for key in keys}
@@ -110,7 +120,8 @@ def _json(collected: Collected, findings: dict[str, Any]) -> dict[str, Any]:
             if run.complete
         ],
         "contrasts": [
-            {key: contrast[key] for key in _CONTRAST} for contrast in findings["contrasts"]
+            {key: contrast[key] for key in (*_CONTRAST, *measure)}
+            for contrast in findings["contrasts"]
         ],
         "answer": findings["answer"],
         "speaks_of": findings["speaks_of"],

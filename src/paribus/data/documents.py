@@ -31,6 +31,16 @@ def problems_in(
     if not rows:
         kept = f": there is no row for which where: {task.where} holds" if task.where else ""
         raise DataError(f"{source.named} is empty{kept}", "give a file with at least one problem")
+    return problems_of(rows, task, group_by)
+
+
+def problems_of(
+    rows: Sequence[Row], task: Task, group_by: str | None = None
+) -> tuple[list[Problem], Layout | None]:
+    """Return the problems in `rows`, at least one, and the layout by which they were read.
+
+    Raises DataError naming the row.
+    """
     layout = _layout(task, rows[0])
     problems = [
         problem

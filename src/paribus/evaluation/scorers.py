@@ -17,8 +17,10 @@ from pathlib import Path
 
 from paribus.config.task import LIKELIHOOD, Task
 from paribus.errors import ConfigError, DataError, UserError
+from paribus.evaluation.choice_metrics import Choice, Likeliest
 from paribus.evaluation.metrics import Metric, Own, metrics_of
 from paribus.evaluation.scoring import SCORERS, score
+from paribus.evaluation.text_metrics import ExactMatch
 from paribus.records import AnswerStyle, Generation, Measure, Outcome, Problem, Stop
 
 
@@ -68,12 +70,10 @@ class Scorers:
             metrics = tuple(by_name[other] for other in ordered) if self.metrics else ()
             return replace(self, metrics=metrics, order=self.order if metrics else ordered)
         if self.loss:
-            raise ConfigError(
-                f"--score {name!r:.60}: nothing was generated for this task", "leave it out"
-            )
+            raise ConfigError(f"{name!r:.60}: nothing was generated for this task", "leave it out")
         if self.numbers:
             raise ConfigError(
-                f"--score {name!r:.60}: there is no such scorer of numbers",
+                f"{name!r:.60}: there is no such scorer of numbers",
                 f"use one of: {', '.join(self.names)}",
             )
         until = self.metrics[0].until
@@ -120,7 +120,7 @@ class Scorers:
     @property
     def takes_labels(self) -> bool:
         """Whether the main metric compares a text, or the choice it names, with gold as a whole."""
-        return not self.numbers and self.main.rpartition("/")[2] in _OF_LABELS
+        return bool(self.metrics) and isinstance(self.metrics[0].scorer, _OF_LABELS)
 
     def label_of(self, generation: Generation, labels: Sequence[str]) -> str | None:
         """Return the one of `labels` for which `generation` would be correct, or None.
@@ -136,7 +136,7 @@ class Scorers:
         return next(metric for metric in self.metrics if metric.name == (scorer or self.main))
 
 
-_OF_LABELS = ("exact_match", "choice", "acc", "acc_norm")
+_OF_LABELS = (ExactMatch, Choice, Likeliest)
 """Metrics that compare the text, or the choice it names, with gold as a whole."""
 
 NUMBERS = Scorers()

@@ -205,7 +205,8 @@ class Heldout:
 def section(tables: Tables) -> Heldout | None:
     """Return the section, None if no likelihood was measured."""
     likelihoods = heldout.likelihoods(tables)
-    if not likelihoods:
+    # A file's own losses are of one token each: there is nothing to add to what stands above.
+    if all(row.tokens == 1 for of_run in likelihoods for row in of_run.run.heldout):
         return None
     first = first_runs(tables)
     # Where losses are what conclusions are drawn from, they are compared above.

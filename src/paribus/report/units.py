@@ -11,6 +11,7 @@ What is not known is "–", never 0.
 from collections.abc import Mapping
 
 from paribus.analysis import wording
+from paribus.analysis.elsewhere.by_column import Stated
 from paribus.analysis.measures import terms
 from paribus.analysis.wording import percent, percent_range, points_range, signed
 from paribus.evaluation.mistakes import Signal
@@ -181,8 +182,10 @@ def scorer_notes(scorers: Scorers) -> dict[str, str]:
     if scorers.loss:
         return {}
     notes = {
-        name: _METRIC_NOTES.get(name.rpartition("/")[2], "is the task's own function.")
-        for name in scorers.names
+        metric.name: "is the value that each file states."
+        if isinstance(metric.scorer, Stated)
+        else _METRIC_NOTES.get(metric.name.rpartition("/")[2], "is the task's own function.")
+        for metric in scorers.metrics
     }
     return notes | {scorers.main: f"{notes[scorers.main]} Conclusions are drawn from this one."}
 

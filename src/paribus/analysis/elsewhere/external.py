@@ -17,6 +17,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from paribus.analysis.elsewhere.by_column import of_value
 from paribus.analysis.elsewhere.gold import (
     WHICH,
     Gold,
@@ -25,8 +26,6 @@ from paribus.analysis.elsewhere.gold import (
     check_shared,
     notes_of,
     notes_with_prompts,
-    read_gold,
-    stated_problem,
 )
 from paribus.analysis.elsewhere.repeats import (
     NO_FLAGS,
@@ -42,10 +41,12 @@ from paribus.analysis.elsewhere.repeats import (
 )
 from paribus.analysis.elsewhere.samples import Sample
 from paribus.analysis.elsewhere.sources import Source, read_sources
+from paribus.analysis.elsewhere.ways import NUMBERS_WAY, Way
+from paribus.analysis.measures import terms
 from paribus.analysis.tables import FILE, Arm, Run, Tables, with_generations
 from paribus.errors import DataError
 from paribus.evaluation.scorers import Scorers
-from paribus.records import AnswerStyle, Generation, Problem
+from paribus.records import Generation, Likelihood, Measure, Problem
 from paribus.store.results import DataCounts
 
 _SHOWN = 3
@@ -80,7 +81,10 @@ class _Answers:
 
     def written(self, run: Run) -> Written:
         """Return what was written for each problem; `run` has what is compared, scored."""
-        texts = {key: sample.text.strip() for key, sample in self.samples.items()}
+        texts = {
+            key: sample.text.strip() if sample.value is None else repr(sample.value)
+            for key, sample in self.samples.items()
+        }
         return Written(source=self.source, texts=texts, run=run)
 
 
@@ -88,20 +92,18 @@ def collect(
     arguments: Sequence[str],
     *,
     gold: Path | None = None,
-    group_by: str | None = None,
     common: bool = False,
     flags: ArmFlags = NO_FLAGS,
-    style: AnswerStyle = "auto",
+    way: Way = NUMBERS_WAY,
 ) -> Collected:
     """Return the runs that `arguments` (`FILE` or `NAME=FILE`) name, scored and paired.
 
     Args:
         arguments: files and folders; see `sources`.
         gold: file of the problems asked; None if every row states its own.
-        group_by: key of the gold rows that says which problems belong together.
         common: compare on the problems that every file answers, whatever else they hold.
         flags: what files do not say of their arms.
-        style: what counts as a final answer.
+        way: what the files are read for.
 
     Raises:
         DataError: an unreadable line, a problem without gold, with two golds or two texts, gold
@@ -110,24 +112,24 @@ def collect(
             trained;
             flags that mean nothing for these files.
     """
-    sources = read_sources(arguments)
+    sources = read_sources(arguments, way)
+    samples = [sample for source in sources for sample in source.samples]
     flags = replace(flags, untuned=all_untuned(sources, flags.untuned))
-    known = None if gold is None else read_gold(gold, group_by)
+    known = way.gold(gold, samples)
     problems = {} if known is None else dict(known.problems)
-    answers = [
-        _answers(source, known, problems, group_by) for source in sources if source.run.complete
-    ]
+    answers = [_answers(source, known, problems, way) for source in sources if source.run.complete]
     left_out = tuple(_left_out(answer, problems) for answer in answers)
     shared = [key for key in problems if all(key in answer.samples for answer in answers)]
     asked = [problems[key] for key in shared]
-    study = _study(known, answers, asked).start()
+    scorers = way.scorers(samples)
+    study = _study(known, answers, asked, way).start()
     try:
         check_shared(left_out, shared, common=common)
     except DataError:
         study()  # wrong gold is the better reason
         raise
     settings = all(answer.source.identity for answer in answers)
-    runs = [_run(answer, asked, style, settings=settings) for answer in answers]
+    runs = [_run(answer, asked, scorers, settings=settings) for answer in answers]
     written = [answered.written(run) for answered, run in zip(answers, runs, strict=True)]
     refuse_copies(written)
     alike = pairs_of(written)
@@ -136,8 +138,7 @@ def collect(
     likely = tuple(likenesses(alike, flags.untuned))
     runs += [source.run for source in sources if not source.run.complete]
     arms = _arms(sources, answers, flags, settings=settings)
-    options = _options(arguments, gold, group_by, flags, style)
-    tables = _tables(arms, runs, options)
+    tables = _tables(arms, runs, _options(arguments, gold, flags, way))
     return Collected(
         tables=replace(
             tables,
@@ -148,17 +149,22 @@ def collect(
         ),
         left_out=left_out,
         notes=(
-            *notes_of(left_out, len(shared), settings=settings),
-            *notes_with_prompts(runs),
+            *notes_of(left_out, len(shared), settings=settings, texts=not way.values),
+            *(notes_with_prompts(runs) if way.of_numbers else ()),
             *notes_on(written, doubts, flags, likely),
         ),
     )
 
 
-def _study(known: Gold | None, answers: Sequence[_Answers], asked: Sequence[Problem]) -> Study:
+def _study(
+    known: Gold | None, answers: Sequence[_Answers], asked: Sequence[Problem], way: Way
+) -> Study:
+    own = [problem for answer in answers for problem in answer.problems]
+    if not way.of_numbers:
+        way.check(known.stated if known else own, asked)
+        return Study(stated=(), asked=asked)
     if known is not None:
         return Study(stated=known.stated, asked=asked)
-    own = [problem for answer in answers for problem in answer.problems]
     return Study(stated=own, asked=asked, which=WHICH)
 
 
@@ -180,27 +186,26 @@ def _arms(
 def _options(
     arguments: Sequence[str],
     gold: Path | None,
-    group_by: str | None,
     flags: ArmFlags,
-    style: AnswerStyle,
+    way: Way,
 ) -> dict[str, Any]:
     """Return what the command line stated, for the report's table of settings."""
     options = {
         # A file's name may hold bytes that are not text; the report is text.
         "files": [argument.encode(errors="replace").decode() for argument in arguments],
         "gold": gold and str(gold),
-        "group_by": group_by,
+        "group_by": way.group_by,
         "paired_seeds": flags.paired_seeds,
         "untuned": list(flags.untuned),
         "seeds_are_runs": flags.seeds_are_runs,
         "margin": flags.margin and 100 * flags.margin,
-        "answer": style if style != "auto" else None,
+        **way.options(),
     }
     return {name: value for name, value in options.items() if value}
 
 
 def _answers(
-    source: Source, known: Gold | None, problems: dict[str, Problem], group_by: str | None
+    source: Source, known: Gold | None, problems: dict[str, Problem], way: Way
 ) -> _Answers:
     """Match samples with problems; without a gold file the rows' own are added to `problems`."""
     if known is not None:
@@ -213,7 +218,7 @@ def _answers(
     repeated = 0
     conflicts = []
     for sample in source.samples:
-        problem = _stated(sample, problems, group_by) if known is None else known.find(sample)
+        problem = _stated(sample, problems, way) if known is None else known.find(sample)
         if problem is None:
             unknown.add(f"{sample.id} {sample.question}")
             continue
@@ -221,7 +226,7 @@ def _answers(
             own.append(problem)
         key = problem.id
         first = samples.setdefault(key, sample)
-        if first.text != sample.text:
+        if first.text != sample.text or first.value != sample.value:
             conflicts.append(f"{first.where} and {sample.where}: {problem.question[:60]!a}")
         # lm-eval writes each text once for every filter, which is no repetition.
         repeated += (key, sample.filter) in seen
@@ -244,13 +249,9 @@ def _answers(
     )
 
 
-def _stated(sample: Sample, problems: dict[str, Problem], group_by: str | None) -> Problem:
+def _stated(sample: Sample, problems: dict[str, Problem], way: Way) -> Problem:
     """The problem that the row itself states. What other rows know of it is put together."""
-    if sample.question is None:
-        raise DataError(
-            f"{sample.where}: names its problem by id alone", "give the gold file: --gold FILE"
-        )
-    problem = stated_problem(sample.stated, sample.where, group_by)
+    problem = way.problem(sample)
     known = problems.setdefault(problem.id, problem)
     if (problem.solution and not known.solution) or (problem.group and not known.group):
         solution, group = known.solution or problem.solution, known.group or problem.group
@@ -270,7 +271,7 @@ def _left_out(answers: _Answers, problems: dict[str, Problem]) -> LeftOut:
 
 
 def _run(
-    answers: _Answers, problems: Sequence[Problem], style: AnswerStyle, *, settings: bool
+    answers: _Answers, problems: Sequence[Problem], scorers: Scorers, *, settings: bool
 ) -> Run:
     """The run with its generations for `problems`.
 
@@ -278,10 +279,13 @@ def _run(
     report of settings that only some arms have would speak for all. What is known of problems
     that were trained on is kept: it speaks of its own arm.
     """
-    run = replace(answers.source.run, scorers=Scorers(style=style))
+    run = replace(answers.source.run, scorers=scorers)
     if not settings:
         run = replace(run, result=None, data=_overlaps(run), losses=())
-    generations = [_generation(problem, answers.samples[problem.id]) for problem in problems]
+    samples = [answers.samples[problem.id] for problem in problems]
+    if scorers.loss:
+        run = replace(run, heldout=tuple(map(_loss, problems, samples)))
+    generations = list(map(_generation, problems, samples))
     stated = {
         name: tuple(of_file.get(problem.id) for problem in problems)
         for name, of_file in answers.stated.items()
@@ -296,19 +300,32 @@ def _overlaps(run: Run) -> DataCounts | None:
     return DataCounts(overlap_exact=run.data.overlap_exact, overlap_13gram=run.data.overlap_13gram)
 
 
+def _loss(problem: Problem, sample: Sample) -> Likelihood:
+    """Return the loss that a row states, as that of one token."""
+    return Likelihood(problem_id=problem.id, nll=sample.value, tokens=1, group=problem.group)
+
+
 def _generation(problem: Problem, sample: Sample) -> Generation:
-    return Generation.of(
+    generation = Generation.of(
         problem,
         text=sample.text,
         stop=sample.stop,
         num_tokens=sample.num_tokens,
         prompt_sha256=sample.prompt_sha256,
     )
+    if sample.choice_nlls:
+        return replace(generation, choice_nlls=sample.choice_nlls)
+    return generation if sample.value is None else replace(generation, document=of_value(sample))
 
 
 def _tables(arms: Sequence[Arm], runs: Sequence[Run], stated: dict[str, Any]) -> Tables:
     names = [arm.name for arm in arms]
-    question = "Which solves more?" if len(names) > 1 else f"How much does {names[0]} solve?"
+    words = terms(runs[0].measure)
+    question = (
+        f"Which {words.more()}?" if len(names) > 1 else f"What is the {words.mean} of {names[0]}?"
+    )
+    if runs[0].measure is Measure.SOLVED and len(names) == 1:
+        question = f"How much does {names[0]} solve?"
     config = {"name": " and ".join(names[:_SHOWN]), "question": question, **stated}
     return Tables(
         config=config,

@@ -14,7 +14,7 @@ import gc
 import multiprocessing
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
@@ -27,6 +27,7 @@ from paribus.analysis.tables import Run
 from paribus.data import gsm8k
 from paribus.data.alike import about_alike
 from paribus.data.gold import FIX
+from paribus.data.rows import Row
 from paribus.errors import DataError
 from paribus.evaluation.final import holds_prompt
 from paribus.evaluation.scoring import check_gold
@@ -83,18 +84,25 @@ def check_shared(left_out: Sequence[LeftOut], shared: Sequence[str], *, common: 
         )
 
 
-def notes_of(left_out: Sequence[LeftOut], shared: int, *, settings: bool) -> list[str]:
-    """Say what is left out, how many problems are `shared`, and whether settings are known."""
+def notes_of(
+    left_out: Sequence[LeftOut], shared: int, *, settings: bool, texts: bool = True
+) -> list[str]:
+    """Say what is left out, how many problems are `shared`, and whether settings are known.
+
+    `texts`: whether these are scored, not values that the files state.
+    """
     notes = []
     if any(file.faulty for file in left_out):
         listed = "; ".join(str(file) for file in left_out if file.faulty)
         notes.append(f"Only problems that every file answers are used: {shared}. {listed}.")
     if not settings:
-        notes.append(
+        unknown = (
             "How these texts were made is not known here: another prompt, decoding or token limit "
-            "is part of every difference. A text that a limit cut counts as no answer unless "
-            "its file says that it was cut."
+            "is part of every difference."
         )
+        cut = "A text that a limit cut counts as no answer unless its file says that it was cut."
+        own = "The values are those that the files state: no text was scored here."
+        notes.append(f"{unknown} {cut if texts else own}")
     return notes
 
 
@@ -137,8 +145,11 @@ class Gold:
 
     def find(self, sample: Sample) -> Problem | None:
         """Return the problem that `sample` answers, None if it is not in the file."""
+        if sample.problem is not None and sample.problem.id in self.problems:
+            return self.problems[sample.problem.id]
         if sample.question is not None:
-            return self.problems.get(problem_id(sample.question))
+            asked = problem_id(sample.question)
+            return self.problems.get(asked) or self.problems.get(self.ids.get(asked, ""))
         return self.problems.get(self.ids.get(sample.id or "", ""))
 
     def check_ids(self, samples: list[Sample], path: Path) -> None:
@@ -158,27 +169,42 @@ def read_gold(path: Path, group_by: str | None) -> Gold:
     What the problems say together is left to `Study`. Raises DataError naming the line: no
     question, no gold number, or an id used twice.
     """
+    rows = list(read_objects(path))
+    return gold_of(path, rows, [stated_problem(row, where, group_by) for where, row in rows])
+
+
+def gold_of(path: Path, rows: Sequence[Row], stated: list[Problem]) -> Gold:
+    """Return the `stated` problems of these rows, one each. Raises DataError on faulty ids."""
     problems: dict[str, Problem] = {}
-    stated: list[Problem] = []
     named: dict[str, str] = {}
     own_ids = 0
-    for where, row in read_objects(path):
-        problem = stated_problem(row, where, group_by)
+    for place, ((where, row), problem) in enumerate(zip(rows, stated, strict=True)):
         problems.setdefault(problem.id, problem)
-        name = label_of(row, "id", where) if "id" in row else str(len(stated))
+        name = label_of(row, "id", where) if "id" in row else str(place)
         if named.setdefault(name, problem.id) != problem.id:
             raise DataError(f"{where}: id {name!a} is also another problem's", "make ids unique")
-        stated.append(problem)
         own_ids += "id" in row
-    rows = len(stated)
     if not rows:
         raise DataError(f"{path} holds no problem", "give a gold file with at least one problem")
-    if own_ids not in (0, rows):
+    if own_ids not in (0, len(rows)):
         raise DataError(
-            f"{path}: {own_ids} of {rows} lines have an 'id'", "give every line an 'id', or none"
+            f"{path}: {own_ids} of {len(rows)} lines have an 'id'",
+            "give every line an 'id', or none",
         )
-    ids = {problem: problem for problem in problems} | named
-    return Gold(path=path, problems=problems, stated=stated, ids=ids, rows=0 if own_ids else rows)
+    ids = {problem: problem for problem in problems} | _by_question(problems.values()) | named
+    return Gold(
+        path=path, problems=problems, stated=stated, ids=ids, rows=0 if own_ids else len(rows)
+    )
+
+
+def _by_question(problems: Iterable[Problem]) -> dict[str, str]:
+    """Return the hash of a question or a prompt -> the id of the one problem that asks it."""
+    named: dict[str, set[str]] = {}
+    for problem in problems:
+        if problem.key or problem.prompt:
+            for asked in filter(None, (problem.question, problem.prompt)):
+                named.setdefault(problem_id(asked), set()).add(problem.id)
+    return {asked: ids.pop() for asked, ids in named.items() if len(ids) == 1}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,7 +274,8 @@ def stated_problem(row: dict[str, Any], where: str, group_by: str | None) -> Pro
     if number is None:
         raise DataError(
             f"{where}: 'answer' is {str(answer)[:60]!a}, neither '... #### N' nor a number",
-            "give the gold file: --gold FILE, or fix the line",
+            "give the gold file: --gold FILE, or fix the line; if answers are no numbers, say what "
+            "they are compared by: --metric exact_match, or --task FILE",
         )
     return Problem(
         question=question,

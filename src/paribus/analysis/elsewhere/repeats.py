@@ -10,7 +10,9 @@
 A claim about a method needs separate training runs. Files do not say what they are: one model
 sampled three times looks like three seeds, and varies less. So the user must say it, except for
 paribus's own runs of one arm's settings and different replicates. All others are averaged as models
-that exist. Two files with the same text for every problem are one run. Two files with the same
+that exist. Two files with the same text for every problem are one run: of numbers, whose texts are
+long. Of other tasks they may be labels, so that two good models write the same; files are called
+alike only if all is the same, mistakes too. Two files with the same
 answer to every problem, wrong ones too, are not taken for two seeds: where both are right they
 agree in any case; where they are wrong, separate training runs seldom agree.
 """
@@ -51,7 +53,7 @@ class Written:
 
     Attributes:
         source: where it comes from.
-        texts: problem id -> text, without blanks around it.
+        texts: problem id -> text, without blanks around it; or the value that its file states.
         run: its generations for the problems that all runs share, scored.
     """
 
@@ -93,16 +95,28 @@ class Pair:
     @property
     def one_model(self) -> bool:
         """Whether all outcomes and answers are the same, wrong ones too."""
+        if not self.first.run.scorers.numbers:
+            return bool(self._same_mistakes)
         return self.wrong >= TELLING and self.answers == 1.0
+
+    @property
+    def copy(self) -> bool:
+        """Whether all texts are the same, and long enough to tell."""
+        return self.first.run.scorers.numbers and self.texts == 1.0
 
     @property
     def doubt(self) -> str:
         """What speaks against two separate training runs of one arm, or ""."""
+        if not self.first.run.scorers.numbers:
+            return self._same_mistakes
         return self._same_answers or self._same_texts(_ALIKE)
 
     @property
     def copied(self) -> str:
         """What speaks against two models under the names of two arms, or ""."""
+        if not self.first.run.scorers.numbers:
+            same = self._same_mistakes
+            return same and f"{same}: a copy, or a training that changed nothing"
         if same := self._same_texts(_COPIED):
             what = (
                 "a copy, or a training that changed nothing"
@@ -120,6 +134,19 @@ class Pair:
         if self.texts == 1.0:
             return f"{other} holds exactly the texts of {first}"
         return f"{other} has the text of {first} on {_whole(self.texts)} % of the problems"
+
+    @property
+    def _same_mistakes(self) -> str:
+        """Of answers that are no numbers: that all is the same, a few mistakes at least."""
+        runs = self.first.run, self.second.run
+        perfect = sum(
+            set(pair) <= {Outcome.CORRECT}
+            for pair in zip(*(run.judged for run in runs), strict=True)
+        )
+        if self.texts < 1.0 or len(runs[0].judged) - perfect < TELLING:
+            return ""
+        first, other = self._labels
+        return f"{other} holds exactly the answers of {first}, mistakes too"
 
     @property
     def _same_answers(self) -> str:
@@ -261,7 +288,7 @@ def refuse_copies(written: Sequence[Written]) -> None:
     """Raise DataError where two files of one arm hold the same texts."""
     for pair in pairs_of(written):
         source, other = pair.first.source, pair.second.source
-        if _of_one_arm(pair) and _unproven([source, other]) and pair.texts == 1.0:
+        if _of_one_arm(pair) and _unproven([source, other]) and pair.copy:
             raise DataError(
                 f"{pair.first.name}: {other.path} holds exactly the texts of {source.path}: "
                 "they are one run, given twice",

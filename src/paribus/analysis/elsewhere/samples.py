@@ -16,15 +16,16 @@ cut text without an answer is "no answer".
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from paribus.data.rows import MEND, Row, has_half_pair, read_rows
 from paribus.errors import DataError
-from paribus.records import Generation, Stop
+from paribus.records import Generation, Problem, Stop
 from paribus.store.runs import as_generation
 
 _LAYOUTS = (
@@ -60,6 +61,9 @@ class Sample:
         filter: lm-eval's filter; the same text comes once for each. "" elsewhere.
         exact_match: whether the row itself calls the text right; None where it does not say.
         stated: the object that may state gold: `answer`, `solution`, `group`.
+        choice_nlls: of each choice, where nothing was written; see `Generation`.
+        value: what the row itself says that the text scores, or its loss; None where not asked for.
+        problem: what a row states of its problem, where answers are no numbers.
     """
 
     where: str
@@ -72,6 +76,9 @@ class Sample:
     filter: str = ""
     exact_match: bool | None = None
     stated: dict[str, Any]
+    choice_nlls: tuple[float, ...] = ()
+    value: float | None = None
+    problem: Problem | None = None
 
 
 def read_samples(path: Path) -> list[Sample]:
@@ -80,18 +87,34 @@ def read_samples(path: Path) -> list[Sample]:
     Raises DataError naming the row: not JSON in UTF-8, an unknown layout, a completion that is
     not text, several completions for one prompt.
     """
-    rows = list(read_objects(path))
-    if not rows:
-        raise DataError(f"{path} holds no line", "give a file with at least one generation")
-    where, first = rows[0]
-    if {"problem_id", "text"} <= first.keys():
+    rows, first = read_first(path)
+    where, _ = rows[0]
+    if is_of_paribus(first):
         return [_of_paribus(row, where) for where, row in rows]
-    if {"doc", "resps"} <= first.keys():
+    if is_of_harness(first):
         return [_harness(row, where) for where, row in rows]
     if "completion" in first:
         return [_plain(row, where) for where, row in rows]
     keys = ", ".join(map(ascii, list(first)[:8])) or "none"
     raise DataError(f"{where}: not a known layout; its keys: {keys:.200}", _LAYOUTS)
+
+
+def read_first(path: Path, limit: int | None = None) -> tuple[list[Row], dict[str, Any]]:
+    """Return the rows of `path`, `limit` of them at most, and the first row. Raises DataError."""
+    rows = list(islice(read_objects(path), limit))
+    if not rows:
+        raise DataError(f"{path} holds no line", "give a file with at least one generation")
+    return rows, rows[0][1]
+
+
+def is_of_paribus(row: Mapping[str, Any]) -> bool:
+    """Return whether a row is of a file of generations that paribus wrote."""
+    return {"problem_id", "text"} <= row.keys()
+
+
+def is_of_harness(row: Mapping[str, Any]) -> bool:
+    """Return whether a row is of a file of samples that lm-eval wrote."""
+    return {"doc", "resps"} <= row.keys()
 
 
 def own_samples(generations: Sequence[Generation], where: str) -> list[Sample]:
@@ -111,7 +134,7 @@ def own_samples(generations: Sequence[Generation], where: str) -> list[Sample]:
     ]
 
 
-_KINDS: dict[type, str] = {
+KINDS: dict[type, str] = {
     type(None): "null",
     bool: "true or false",
     int: "a number",
@@ -146,7 +169,7 @@ def _no_text(row: dict[str, Any], key: str) -> str:
     if key not in row:
         return f"there is no {key!r}"
     value = row[key]
-    kind = _KINDS.get(type(value), type(value).__name__)
+    kind = KINDS.get(type(value), type(value).__name__)
     return f"{key!r} is {kind}, not text"
 
 
@@ -160,12 +183,67 @@ def label_of(row: dict[str, Any], key: str, where: str) -> str:
 
 def _harness(row: dict[str, Any], where: str) -> Sample:
     """A line of `--log_samples`: lm-eval 0.4.13, evaluator.py and loggers/evaluation_tracker.py."""
-    doc, prompt = row.get("doc"), row.get("prompt_hash")
+    doc, prompt = document_of(row, where), row.get("prompt_hash")
+    text = _one_text(row, where)
+    return Sample(
+        where=where,
+        id=None,
+        question=text_of(doc, "question", where),
+        text=text,
+        stop=stop_of(row),
+        prompt_sha256=prompt if isinstance(prompt, str) else "",
+        filter=str(row.get("filter", "")),
+        exact_match=_exact_match(row),
+        stated=doc,
+    )
+
+
+def document_of(row: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Return what lm-eval's row says of its problem. Raises DataError if it says nothing."""
+    doc = row.get("doc")
     if not isinstance(doc, dict):
         raise DataError(f"{where}: 'doc' is not an object", MEND)
+    return doc
+
+
+def asked_in(row: Mapping[str, Any]) -> str:
+    """Return what lm-eval's row asked: its question, or its whole prompt, or its place."""
+    match row:
+        case {"doc": {"question": str() as question}} if question.strip():
+            return question
+        case {"arguments": {"gen_args_0": {"arg_0": str() as prompt}}} if prompt.strip():
+            return prompt
+        case {"arguments": [[str() as prompt, *_], *_]} if prompt.strip():
+            return prompt
+    return f"doc_id {row.get('doc_id')}"
+
+
+def written_in(
+    row: Mapping[str, Any], choices: Sequence[str], where: str
+) -> tuple[str, tuple[float, ...]]:
+    """Return the text of lm-eval's row; of multiple choice the likeliest, and the loss of each.
+
+    Raises DataError if there is no text, several, or not one likelihood for each choice.
+    """
+    resps = row["resps"]
+    try:
+        pairs = [(float(log_likelihood), greedy) for ((log_likelihood, greedy),) in resps]
+    except (TypeError, ValueError):
+        return _one_text(row, where), ()
+    if len(pairs) != len(choices):
+        raise DataError(
+            f"{where}: 'resps' holds {len(pairs)} likelihoods; there are {len(choices)} choices",
+            "give the task that lm-eval asked, --task FILE, with doc_to_choice; or take lm-eval's "
+            "own values: --metric acc",
+        )
+    losses = tuple(-log_likelihood for log_likelihood, _ in pairs)
+    return choices[losses.index(min(losses))], losses
+
+
+def _one_text(row: Mapping[str, Any], where: str) -> str:
     match row.get("resps"):
         case [[str() as text]]:
-            pass
+            return text
         case [[str(), *others]]:
             raise DataError(
                 f"{where}: {1 + len(others)} completions of one problem; the limit is 1",
@@ -177,17 +255,6 @@ def _harness(row: dict[str, Any], where: str) -> Sample:
                 f"{where}: 'resps' is not one text, [[text]]",
                 "give the samples of a task that generates text (generate_until), such as gsm8k",
             )
-    return Sample(
-        where=where,
-        id=None,
-        question=text_of(doc, "question", where),
-        text=text,
-        stop=_stop(row),
-        prompt_sha256=prompt if isinstance(prompt, str) else "",
-        filter=str(row.get("filter", "")),
-        exact_match=_exact_match(row),
-        stated=doc,
-    )
 
 
 def _plain(row: dict[str, Any], where: str) -> Sample:
@@ -202,7 +269,7 @@ def _plain(row: dict[str, Any], where: str) -> Sample:
         id=None if asked else label_of(row, "id", where),
         question=text_of(row, "question", where) if asked else None,
         text=text_of(row, "completion", where),
-        stop=_stop(row),
+        stop=stop_of(row),
         exact_match=_exact_match(row),
         stated=row,
     )
@@ -214,7 +281,7 @@ def _exact_match(row: dict[str, Any]) -> bool | None:
     return bool(value) if isinstance(value, int | float) and value in (0, 1) else None
 
 
-def _stop(row: dict[str, Any]) -> Stop:
+def stop_of(row: Mapping[str, Any]) -> Stop:
     """Return why a text ended, as far as its row says."""
     parts = {_bare(value) for key in row if _key(key) in _ENDS for value in _within(row[key])}
     cut = {_bare(value) for key in row if _key(key) == "truncated" for value in _within(row[key])}
@@ -240,7 +307,8 @@ def _bare(name: Any) -> str:
     return re.sub(r"[\s_-]", "", member).lower()
 
 
-def _of_paribus(row: dict[str, Any], where: str) -> Sample:
+def generation_of(row: dict[str, Any], where: str) -> Generation:
+    """Return the generation in a row that paribus wrote. Raises DataError."""
     for key in ("problem_id", "question", "answer", "prompt_sha256", "text"):
         text_of(row, key, where)
     for key in {"solution", "group"} & row.keys():
@@ -248,7 +316,11 @@ def _of_paribus(row: dict[str, Any], where: str) -> Sample:
     if type(row.get("num_tokens")) is not int or row["num_tokens"] < 0:
         raise DataError(f"{where}: 'num_tokens' is not a whole number of 0 or more", MEND)
     try:
-        (sample,) = own_samples([as_generation(row)], where)
+        return as_generation(row)
     except (ValueError, TypeError, KeyError) as error:
         raise DataError(f"{where}: not a generation as paribus writes it: {error}", MEND) from error
+
+
+def _of_paribus(row: dict[str, Any], where: str) -> Sample:
+    (sample,) = own_samples([generation_of(row, where)], where)
     return replace(sample, where=where)

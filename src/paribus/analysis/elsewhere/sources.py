@@ -17,7 +17,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from paribus.analysis.elsewhere.samples import Sample, own_samples, read_samples
+from paribus.analysis.elsewhere.samples import Sample
+from paribus.analysis.elsewhere.ways import Way
 from paribus.analysis.reading import read_run
 from paribus.analysis.tables import Run
 from paribus.errors import DataError, StoreError
@@ -50,12 +51,12 @@ class Source:
     samples: list[Sample]
 
 
-def read_sources(arguments: Sequence[str]) -> list[Source]:
-    """Return the runs that `arguments` (`FILE` or `NAME=FILE`) name, in their order.
+def read_sources(arguments: Sequence[str], way: Way) -> list[Source]:
+    """Return the runs that `arguments` (`FILE` or `NAME=FILE`) name, in their order, read by `way`.
 
     Raises DataError: nothing readable there, a file given twice, an arm without a complete run.
     """
-    given = [(name, _samples_in(path)) for name, path in map(_split, arguments)]
+    given = paths_of(arguments)
     paths = [path for _, path in given]
     for path, times in Counter(path.resolve() for path in paths).items():
         if times > 1:
@@ -63,7 +64,7 @@ def read_sources(arguments: Sequence[str]) -> list[Source]:
     names = _names(given)
     sources: list[Source] = []
     for name, path in zip(names, paths, strict=True):
-        read = _read(path)
+        read = _read(path, way)
         if not any(source.run.complete for source in read):
             notes = "; ".join(source.run.note for source in read)
             raise DataError(f"{path} holds no complete run: {notes}", "finish the run first")
@@ -73,6 +74,11 @@ def read_sources(arguments: Sequence[str]) -> list[Source]:
             seed = source.run.seed if names.count(name) == 1 else earlier + number
             sources.append(replace(source, run=replace(source.run, arm=name, seed=seed)))
     return sources
+
+
+def paths_of(arguments: Sequence[str]) -> list[tuple[str | None, Path]]:
+    """Return the name, if one is given, and the path of each argument. Raises DataError."""
+    return [(name, _samples_in(path)) for name, path in map(_split, arguments)]
 
 
 def _split(argument: str) -> tuple[str | None, Path]:
@@ -140,13 +146,13 @@ def _printable(name: str) -> str:
     return "".join(character if character.isprintable() else "?" for character in name)
 
 
-def _read(path: Path) -> list[Source]:
+def _read(path: Path, way: Way) -> list[Source]:
     if not path.is_dir():
         run = Run(arm="", seed=0, state=RunState.COMPLETE)
-        return [Source(path=path, run=run, identity={}, samples=read_samples(path))]
+        return [Source(path=path, run=run, identity={}, samples=way.read(path))]
     whole = path.absolute()
     if _RUN_NAME.fullmatch(whole.name):
-        source = _read_folder(RunFolder(whole), path)
+        source = _read_folder(RunFolder(whole), path, way)
         return [replace(source, run=replace(source.run, seed=0))]
     folders = [RunFolder(folder) for folder in whole.iterdir() if _RUN_NAME.fullmatch(folder.name)]
     if not folders:
@@ -156,12 +162,13 @@ def _read(path: Path) -> list[Source]:
             "give a file of generations, a run's folder or an arm's; for a whole experiment: "
             f"paribus report {shlex.quote(str(path))}",
         )
-    return [_read_folder(folder, path) for folder in sorted(folders, key=lambda run: run.replicate)]
+    ordered = sorted(folders, key=lambda run: run.replicate)
+    return [_read_folder(folder, path, way) for folder in ordered]
 
 
-def _read_folder(folder: RunFolder, path: Path) -> Source:
+def _read_folder(folder: RunFolder, path: Path, way: Way) -> Source:
     refuse_links(folder.path)
-    run = read_run(folder)
+    run = read_run(folder, way.of_runs)
     if not run.complete:
         return Source(path=path, run=run, identity={}, samples=[])
     try:
@@ -170,11 +177,12 @@ def _read_folder(folder: RunFolder, path: Path) -> Source:
         raise StoreError(
             f"{folder.spec} cannot be read: {error!r}", "restore it, or name the generations file"
         ) from error
-    if "task" in identity:
+    if "task" in identity and way.of_numbers:
         raise DataError(
-            f"{folder.path} is of the task {identity['task'].get('task')}, a task file's: score "
-            "and compare read answers that are numbers",
-            "compare its arms by `paribus report`, which takes contrasts and --score",
+            f"{folder.path} is of the task {identity['task'].get('task')}, a task file's, and its "
+            "answers need not be numbers",
+            "give that file, --task FILE, or a metric, --metric NAME; or compare its arms by "
+            "`paribus report`",
         )
-    samples = own_samples(run.generations, str(folder.path))
+    samples = way.of_run(run, str(folder.path))
     return Source(path=path, run=run, identity=identity, samples=samples)
