@@ -170,7 +170,7 @@ def test_fewer_problems_judge_for_the_whole_experiment(experiment, folder):
         (["./tiny", "tiny", "./tiny", "--data", "wordproblems"], "./tiny is named twice"),
         (["./tiny", "--data", "wordproblems", "--protocols", "one_shot"], "is not a protocol"),
         (["./tiny", "--data", "wordproblems", "--protocols", ""], "'' is not a protocol"),
-        (["--data", "wordproblems", "--experiment", "e.yaml"], "--data wordproblems: e.yaml says"),
+        (["--data", "wordproblems", "--experiment", "e.yaml"], "each say which problems"),
         (["--experiment", "none.yaml"], "none.yaml"),
         (["no/such-model", "--data", "wordproblems"], "no model could be tested"),
     ],
@@ -190,3 +190,25 @@ def test_baseline_is_imported_without_torch():
     code = "import sys, paribus.cli.baseline; print('torch' in sys.modules)"
     made = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert made.stdout.strip() == "False"
+
+
+def test_any_task_under_every_protocol_that_fits_it(folder, capsys, monkeypatch):
+    """Two solved examples are stated, so few-shot does not fit; a raw answer has a beginning."""
+    monkeypatch.chdir(folder)
+    rows = [{"text": f"I want {n}", "label": "yes" if n % 2 else "no"} for n in range(40)]
+    for name, part in (("train", rows[30:]), ("test", rows[:30])):
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part))
+    (folder / "own.yaml").write_text(
+        "task: own\ntest: test.jsonl\ntrain: train.jsonl\ndoc_to_text: 'Say: {{text}}'\n"
+        "doc_to_target: label\ndoc_to_choice: ['yes', 'no']\noutput_type: multiple_choice\n"
+        "gen_prefix: 'Answer:'\n"
+        "fewshot_config: {samples: [{text: a, label: 'yes'}, {text: b, label: 'no'}]}\n"
+    )
+    words = ["baseline", "./tiny", "--task", "own.yaml", *VALUES[1:]]
+    assert main(words) == 0
+    shown = capsys.readouterr().out
+    assert "one_shot/raw" in shown
+    assert "not under few_shot/raw: the protocol few_shot/raw shows 5 solved examples" in shown
+    assert "not under zero_shot/chat: zero_shot/chat: the task own says how an answer" in shown
+    assert main([*words, "--data", "gsm8k"]) == 2
+    assert "each say which problems are asked" in capsys.readouterr().err

@@ -5,6 +5,7 @@
     │   ├── ConfigError          the experiment file or a dotlist value
     │   ├── DataError            a problem set that is missing, empty or malformed
     │   ├── PromptError          text that cannot be tokenised faithfully or is too long
+    │   │   └── DoesNotFit       a task has no texts for a protocol
     │   ├── ModelError           weights or a tokenizer: missing, damaged, unsafe or not supported
     │   ├── NotHere              what another machine may have: the Hub's files, a package
     │   └── StoreError           the run store: another spec, no room, no permission
@@ -54,6 +55,10 @@ class DataError(UserError):
 
 class PromptError(UserError):
     """A prompt or solution that cannot be tokenised faithfully, or does not fit."""
+
+
+class DoesNotFit(PromptError):
+    """A task has no texts for a protocol."""
 
 
 class ModelError(UserError):

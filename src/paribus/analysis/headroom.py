@@ -41,6 +41,7 @@ class ProtocolScore:
         cut: how many of these the token limit ended.
         interval: 95 % interval of the accuracy, or of the mean score.
         mean: mean score of a metric that is not binary.
+        numbers: whether answers are numbers, reached in steps.
     """
 
     protocol: str
@@ -50,6 +51,7 @@ class ProtocolScore:
     cut: int
     interval: Interval
     mean: float = 0.0
+    numbers: bool = True
 
     @property
     def accuracy(self) -> float:
@@ -131,6 +133,7 @@ def _tested(protocol: str, generations: Sequence[Generation], scorers: Scorers) 
         cut=outcomes[Outcome.TRUNCATED],
         interval=score.interval or share(mean * n, n),
         mean=mean,
+        numbers=scorers.numbers,
     )
 
 
@@ -164,8 +167,9 @@ def _floor(best: ProtocolScore, design: Design, difference: float, needed: int |
             f"{lacks}.{shown} Compare held-out loss. {best.unanswered} of {best.n} texts hold no "
             f"answer ({best.cut} cut by the token limit)."
         )
+    also = " and step accuracy" if best.numbers else ""
     return (
-        f"{lacks}.{shown} Compare held-out loss and step accuracy. {best.unanswered} of {misses} "
+        f"{lacks}.{shown} Compare held-out loss{also}. {best.unanswered} of {misses} "
         f"misses hold no final answer ({best.cut} cut by the token limit), {cause}."
     )
 

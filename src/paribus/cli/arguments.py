@@ -359,7 +359,13 @@ def _add_baseline(verbs: _Verbs) -> None:
     one.add_argument(
         "--data", metavar="SOURCE", help="gsm8k, wordproblems, gsm8k_swapped, or GSM8K's folder"
     )
-    one.add_argument("--problems", type=int, metavar="N", help="test problems (default: 200)")
+    one.add_argument("--task", metavar="TASK", help="instead: a task file, or a task of lm-eval's")
+    one.add_argument(
+        "--problems",
+        type=int,
+        metavar="N",
+        help="test problems (default: 200, or all of a task that has fewer)",
+    )
     one.add_argument(
         "--protocols", metavar="A,B", help="such as zero_shot/raw,one_shot/chat (default: all)"
     )

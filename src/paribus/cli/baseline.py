@@ -45,6 +45,7 @@ def from_options(options: Namespace) -> int:
         options.words,
         options.runs,
         data=options.data,
+        task=options.task,
         problems=options.problems,
         protocols=options.protocols,
         experiment=options.experiment,
@@ -57,6 +58,7 @@ def baseline(
     root: Path,
     *,
     data: str | None,
+    task: str | None,
     problems: int | None,
     protocols: str | None,
     experiment: Path | None,
@@ -65,23 +67,26 @@ def baseline(
     """Test the models among `words` (the others are `key=value`) and print what they leave to show.
 
     With `experiment` all values are that file's, and the models too if none is named; else `data`
-    names the problems. Raises UserError if no model could be tested, RunFailed if one could not.
+    or `task` names the problems. Raises UserError if no model could be tested, RunFailed if one
+    could not.
     """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     models = [word for word in words if "=" not in word]
     values = [word for word in words if "=" in word]
     size = [] if problems is None else [f"data.test_size={problems}"]
+    if sum(given is not None for given in (data, task, experiment)) > 1:
+        raise UserError(
+            "--data, --task and --experiment each say which problems are asked",
+            "give one of them; task=… changes what an experiment file says",
+        )
     if experiment is None:
         if not models:
             remedy = "add one to the command: gemma-3-270m, a folder or a Hub id"
             raise UserError("no model is named", remedy)
-        whole = tested = typed([*_source(data), *size, *values], BASELINES)
+        sized = size or any(value.startswith("data.test_size=") for value in values)
+        source = _source(data) if task is None else _of_task(task, values, sized=bool(sized))
+        whole = tested = typed([*source, *size, *values], BASELINES)
     else:
-        if data is not None:
-            raise UserError(
-                f"--data {data}: {experiment} says which problems are asked",
-                "leave --data out; task=… changes what the file says",
-            )
         whole, tested = load(experiment, values), load(experiment, [*values, *size])
     foreseen = _foresee(whole)
     read = _problems(tested.config).read  # what is wrong with them is no model's fault
@@ -125,10 +130,28 @@ def _source(data: str | None) -> list[str]:
     if data is None or not Path(data).is_dir():
         text = "--data is not given" if data is None else f"--data {data} is not a folder"
         raise UserError(
-            text, f"give {', '.join(SOURCES)}, or a folder with train.jsonl and test.jsonl"
+            text,
+            f"give {', '.join(SOURCES)}, or a folder with train.jsonl and test.jsonl; another task "
+            "by --task FILE",
         )
     path = f"data.path={json.dumps(data)}"
     return ["task=gsm8k", f"data.test_size={PROBLEMS}", path]
+
+
+def _of_task(task: str, values: Sequence[str], *, sized: bool) -> list[str]:
+    """Return the values that say which problems of `task` are asked.
+
+    Unless they are `sized`, `PROBLEMS` of them, or all if it has no more.
+    """
+    if task in SOURCES:
+        return _source(task)
+    named = f"task={json.dumps(task)}"
+    if sized:
+        return [named]
+    size = f"data.test_size={PROBLEMS}"
+    config = typed([named, size, *values], BASELINES).config
+    drawn = load_problems(task_of(config), config.data, config.seed, or_fewer=True).test
+    return [named, f"data.test_size={min(len(drawn), PROBLEMS)}"]
 
 
 def _foresee(whole: Loaded) -> Foresight:

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from paribus.config.schema import ArmConfig
 from paribus.config.task import Task
-from paribus.errors import PromptError
+from paribus.errors import DoesNotFit, PromptError
 from paribus.prompts.chat import Message, assistant_turn, chat_example, chat_prompt, message
 from paribus.records import Problem
 
@@ -71,7 +71,7 @@ def render_prompt(
     """
     if format == "raw":
         if frame.system:
-            raise PromptError(
+            raise DoesNotFit(
                 f"a raw prompt has no place for a system message: {frame.system[:60]!r}",
                 "set prompt.format=chat, or give its text as the task's description",
             )
@@ -178,11 +178,11 @@ class Protocol:
     def shown(self, shots: Sequence[Problem]) -> Sequence[Problem]:
         """Return those of the reserved shots that it puts before the question.
 
-        Raises PromptError if there are not as many.
+        Raises DoesNotFit if there are not as many.
         """
         count = _SHOWN[self.shots]
         if len(shots) < count:
-            raise PromptError(
+            raise DoesNotFit(
                 f"the protocol {self.name} shows {count} solved examples, and the task has "
                 f"{len(shots)}: fewshot_split or fewshot_config says which",
                 "set a protocol with fewer, or give more in the task file",

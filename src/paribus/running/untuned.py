@@ -21,7 +21,7 @@ from paribus.config.schema import ArmConfig, ExperimentConfig, Shots
 from paribus.config.spec import RunSpec
 from paribus.design.arms import Arm, name_of
 from paribus.design.matrix import Design, expand
-from paribus.errors import PromptError, UserError
+from paribus.errors import ConfigError, DoesNotFit, PromptError, UserError
 from paribus.files import sha256_of_json
 from paribus.models.source import context_length, find_model
 from paribus.planning import devices
@@ -79,7 +79,7 @@ def plan_models(loaded: Loaded, models: Sequence[str], protocols: Sequence[str])
     evaluation = replace(loaded.config.evaluation, also=tuple(also))
     shared = replace(loaded.config, training=training, evaluation=evaluation)
     return [
-        _candidate(model, known.get(_located(model), other), protocols or list(PROTOCOLS), shared)
+        _candidate(model, known.get(_located(model), other), protocols, shared)
         for model in models or known
     ]
 
@@ -127,12 +127,17 @@ def _candidate(
     try:
         source = find_model(_located(model), revision)
         tokenizer, context = tokenizer_of(source), context_length(source)
-        for name in dict.fromkeys(wanted):
+        for name in dict.fromkeys(wanted or PROTOCOLS):
             if name.endswith("/chat") and not tokenizer.chat_template:
                 skipped.append(f"{name}: its tokenizer has no chat template")
                 continue
             try:
                 runs.append(_run(_located(model), revision, name, shared, context))
+            except (DoesNotFit, ConfigError) as error:
+                if wanted:
+                    errors.append(f"{name}: {error}")
+                else:
+                    skipped.append(f"{name}: {error.message}")
             except PromptError as error:
                 errors.append(f"{name}: {error}")
     except UserError as error:
