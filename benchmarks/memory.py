@@ -5,11 +5,11 @@
     python benchmarks/memory.py --again --only x  # measure these again
 
 A row is a model, a method and sizes: ten optimizer steps, each over examples of its own, then a
-short evaluation, by the path that `paribus run` takes. Peaks are resident memory of
-the run's process as the kernel counts it. The models are Gemma 3 270M and random
-ones of other families that are written here. After each row `benchmarks/results/memory.json` is
-written again, so it may be stopped; every
-prediction in it is remade from the stored shape and workload at the end.
+short evaluation, by the path that `paribus run` takes. Peaks are resident memory of the run's
+process as the kernel counts it. The models are Gemma 3 270M and random ones of other families that
+are written here. After each row `benchmarks/results/memory.json` is written again, so it may be
+stopped; each row says when and on what machine it was measured. Every prediction in it is remade
+from the stored shape and workload at the end.
 """
 
 import argparse
@@ -79,6 +79,14 @@ def measure(row: Row, models: Path) -> dict[str, Any]:
         "seconds": {
             "training_step": rate and config.training.batch_size / rate,
             "decoding": evaluation.seconds,
+        },
+        "date": time.strftime("%Y-%m-%d"),
+        "machine": {
+            "cpu": processor("cpu"),
+            "cores": os.cpu_count(),
+            "memory_bytes": machine_memory(),
+            "python": platform.python_version(),
+            **{name: version(name) for name in PACKAGES},
         },
     }
 
@@ -151,20 +159,7 @@ def _stored(path: Path) -> dict[str, dict[str, Any]]:
 
 def _write(path: Path, found: dict[str, dict[str, Any]]) -> None:
     order = [row.name for row in (*rows(), *held_out())]
-    write_json(
-        path,
-        {
-            "date": time.strftime("%Y-%m-%d"),
-            "machine": {
-                "cpu": processor("cpu"),
-                "cores": os.cpu_count(),
-                "memory_bytes": machine_memory(),
-                "python": platform.python_version(),
-                **{name: version(name) for name in PACKAGES},
-            },
-            "rows": [found[name] for name in order if name in found],
-        },
-    )
+    write_json(path, {"rows": [found[name] for name in order if name in found]})
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """What `benchmarks/memory.py` measured beside what is predicted, for docs/memory.md."""
 
 import json
+from collections import Counter
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -21,21 +22,29 @@ def memory_blocks() -> dict[str, str]:
 
 
 def _measured(found: dict[str, Any]) -> list[str]:
-    rows, machine = found["rows"], found["machine"]
-    versions = ", ".join(
-        f"{name} {machine[name]}" for name in ("torch", "transformers", "peft", "bitsandbytes")
-    )
+    rows = found["rows"]
     return [
-        f"Measured on {found['date']}: {machine['cpu']}, {machine['cores']} cores, "
-        f"{machine['memory_bytes'] / 2**30:.1f} GiB, {versions}.",
-        "",
+        *(f"- {day}: {number} runs on {where}" for (day, where), number in _measured_on(rows)),
         f"- {_summary('all', rows)}",
         f"- {_summary('held out', [row for row in rows if row['held_out']])}",
         "",
-        "| run | training: predicted | measured | evaluation: predicted | measured | error |",
-        "|---|---|---|---|---|---|",
+        "| run | training: predicted | measured | evaluation: predicted | measured | error | on |",
+        "|---|---|---|---|---|---|---|",
         *map(_line, rows),
     ]
+
+
+def _measured_on(rows: list[dict[str, Any]]) -> list[tuple[tuple[str, str], int]]:
+    """Return each date and machine in words, and how many rows were measured there."""
+    return sorted(Counter((row["date"], _machine(row["machine"])) for row in rows).items())
+
+
+def _machine(machine: dict[str, Any]) -> str:
+    versions = ", ".join(
+        f"{name} {machine[name]}" for name in ("torch", "transformers", "peft", "bitsandbytes")
+    )
+    memory = machine["memory_bytes"] / 2**30
+    return f"{machine['cpu']}, {machine['cores']} cores, {memory:.1f} GiB, {versions}"
 
 
 def _summary(which: str, rows: list[dict[str, Any]]) -> str:
@@ -52,4 +61,4 @@ def _line(row: dict[str, Any]) -> str:
         for kind in ("predicted", "measured"):
             size = row[kind][stage]
             cells.append("–" if size is None else f"{size / MIB:,.0f}")
-    return f"| {' | '.join(cells)} | {100 * row['error']:+.1f} % |"
+    return f"| {' | '.join(cells)} | {100 * row['error']:+.1f} % | {row['date']} |"
