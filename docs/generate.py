@@ -18,6 +18,7 @@ from scoring import scoring_blocks
 from sequential import sequential_blocks
 from speed import speed_blocks
 from tasks import task_blocks
+from tuning import tuning_blocks
 
 from paribus.config import schema, task
 
@@ -111,6 +112,7 @@ PAGES = {
     "reliability.md": reliability_blocks,
     "scoring.md": scoring_blocks,
     "speed.md": speed_blocks,
+    "tuning.md": tuning_blocks,
 }
 
 

@@ -42,6 +42,18 @@ TYPICAL: dict[str, Any] = {
 }
 TUNED = {key: TYPICAL[key] for key in ("model", "data", "matrix")} | {"contrasts": "auto"}
 
+SEARCHED = {key: TYPICAL[key] for key in ("model", "data")} | {
+    "matrix": {"method": ["full", "lora"]},
+    "tune": {
+        "space": {
+            "training.learning_rate": {"low": 1e-6, "high": 1e-3, "log": True},
+            "lora.r": [4, 8],
+            "full": {"training.warmup": {"low": 0, "high": 0.1}},
+        },
+        "trials": 3,
+    },
+}
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -83,7 +95,9 @@ def test_spoiled_bytes(folder: Path, data: bytes) -> None:
 
 
 @fuzz
-@given(spoiled_values([TYPICAL, TUNED, *(yaml.safe_load(data) for data in FILES.values())]))
+@given(
+    spoiled_values([TYPICAL, TUNED, SEARCHED, *(yaml.safe_load(data) for data in FILES.values())])
+)
 def test_spoiled_values(folder: Path, values: Any) -> None:
     text = yaml.dump(values, Dumper=yaml.SafeDumper, allow_unicode=True, sort_keys=False)
     data = text.encode(errors="surrogatepass").replace(b"../configs/", b"")

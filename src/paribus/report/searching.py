@@ -132,7 +132,8 @@ def _confirmed_words(made: Sequence[Search]) -> str:
     few = [search.arm for search in made if search.confirmed and not search.confirmed.interval]
     line = (
         "The runs of an arm have random streams that no trial had: what was chosen is confirmed by "
-        "fresh seeds, on the test problems. The lowest loss of many trials is low by luck too."
+        "fresh seeds, on the test problems. The lowest loss of many trials is low by luck too. "
+        "Each arm was tuned once: a verdict is about the arms with the values that were found."
     )
     return f"{line} Too few seeds or problems for an interval: {join(few)}." if few else line
 

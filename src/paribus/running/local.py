@@ -20,7 +20,7 @@ from paribus.design.matrix import Design
 from paribus.errors import RunFailed, StoreError, UserError
 from paribus.planning import devices
 from paribus.planning.devices import timed
-from paribus.planning.forecast import Planned, forecast
+from paribus.planning.forecast import Forecast, Planned, forecast
 from paribus.planning.machine import here
 from paribus.planning.preflight import Warned, preflight, refuse, refused_arms
 from paribus.planning.stored import as_stored, check_inputs, check_open, pending, refuse_another
@@ -143,6 +143,7 @@ def _run_locked(
         operations = partial(_operations, prospects)
         design = run_searches(design, folder, execute, operations)
         design = with_chosen(design, choose_values(design, folder, operations))
+        planned |= _planned(prospects, design)
         _describe(loaded, design, folder)
     kept = len(_ready(design)) - len(pending(_ready(design), folder))
     no_run = [(spec, refused[spec.arm]) for spec in to_run if spec.arm in refused]
@@ -202,11 +203,24 @@ def _tested_on_more(design: Design, folder: ExperimentFolder) -> tuple[str, ...]
 
 def _operations(prospects: Sequence[Prospect], spec: RunSpec) -> float | None:
     """Return the operations of a run's training; None if the model's shape is not known."""
+    predicted = _forecast(prospects, spec)
+    return predicted.flops if predicted else None
+
+
+def _planned(prospects: Sequence[Prospect], design: Design) -> dict[str, Planned]:
+    """Return what is expected of arms now that a search has found their values."""
+    firsts = {run.arm: run for run in _ready(design) if run.arm in design.searches}
+    forecasts = {arm: _forecast(prospects, run) for arm, run in firsts.items()}
+    return {arm: predicted.planned for arm, predicted in forecasts.items() if predicted}
+
+
+def _forecast(prospects: Sequence[Prospect], spec: RunSpec) -> Forecast | None:
+    """Return what a run takes with the values it has; None if the model's shape is not known."""
     prospect = next(prospect for prospect in prospects if prospect.arm == spec.arm)
     if prospect.shape is None or prospect.forecast is None:
         return None
     device = prospect.forecast.device
-    return forecast(spec.config, prospect.inputs, spec.stream, prospect.shape, device).flops
+    return forecast(spec.config, prospect.inputs, spec.stream, prospect.shape, device)
 
 
 def _ready(design: Design) -> list[RunSpec]:
