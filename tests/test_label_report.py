@@ -15,6 +15,8 @@ from paribus.analysis.reading import read_experiment
 from paribus.analysis.tables import Tables
 from paribus.records import Generation
 from paribus.report.page import write_report
+from paribus.statistics.real.comparison import SAME
+from paribus.statistics.verdicts import Verdict
 from paribus.store.layout import ExperimentFolder
 from stores import EVIL, describe, finish
 
@@ -74,6 +76,27 @@ def test_confusion_recall_and_macro_f1_by_hand(tmp_path):
     f1 = [2 * 9 / (10 + 11), 2 * 10 / (12 + 12), 2 * 2 / (3 + 2)]
     assert full.macro_f1.value == pytest.approx(np.mean(f1))
     assert full.macro_f1.interval.low < full.macro_f1.value < full.macro_f1.interval.high
+
+
+def test_arms_are_compared_by_macro_f1(tmp_path):
+    tables = stored(tmp_path, {"full": [written(FULL)], "lora": [written(LORA)]})
+    (contrast,) = of(tables).contrasts
+    full, lora = of(tables).arms
+    assert contrast.difference == pytest.approx(full.macro_f1.value - lora.macro_f1.value)
+    assert contrast.interval.low < contrast.difference < contrast.interval.high
+    assert contrast.p_holm == contrast.p_value > 0.05
+    assert contrast.verdict is Verdict.NOT_SHOWN
+    (row,) = payload(conclude(tables))["classes"]["macro_f1_contrasts"]
+    assert (row["a"], row["b"], row["verdict"]) == ("full", "lora", "not_shown")
+    page = write_report(ExperimentFolder(tmp_path / "labels")).read_text()
+    assert "Macro-F1, arm against arm" in page
+
+
+def test_the_same_texts_have_no_test_of_macro_f1(tmp_path):
+    (contrast,) = of(stored(tmp_path, {"full": [written(FULL)], "lora": [written(FULL)]})).contrasts
+    assert contrast.difference == 0
+    assert contrast.reason == SAME
+    assert contrast.p_value is None
 
 
 def test_over_seeds_recall_and_macro_f1_are_means(tmp_path):

@@ -3,6 +3,7 @@
 import re
 from dataclasses import replace
 from math import log2
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,9 @@ import by_hand
 from paribus.analysis.findings import conclude, payload
 from paribus.analysis.scaling import scaling
 from paribus.analysis.tables import Arm, Run, Tables, with_generations
+from paribus.evaluation.metrics import metrics_of
+from paribus.evaluation.scorers import Scorers
+from paribus.records import Likelihood, Measure, Outcome
 from paribus.report.scaling import scaling_figure
 from paribus.store.results import DataCounts
 from paribus.store.runs import RunState
@@ -56,6 +60,62 @@ def test_the_trend_is_that_of_least_squares_and_is_carried_on_by_one_doubling(se
     error = np.sqrt(0.2 * 0.3 * 0.7 / PROBLEMS / seeds)
     assert error < curve.gain - curve.interval.low < 4 * error
     assert error < curve.interval.high - curve.gain < 4 * error
+
+
+LOSSES = {250: 2.0, 500: 1.7, 1000: 1.45, 2000: 1.1}
+
+
+def of_losses(seeds: int) -> Tables:
+    """The same arms by the loss of each problem, which falls with their size."""
+    runs = []
+    for given in tables(seeds).runs:
+        size = given.data.train_problems
+        rng = np.random.default_rng([size, given.seed])
+        nlls = LOSSES[size] + np.linspace(-0.5, 0.5, PROBLEMS) + rng.normal(0, 0.1, PROBLEMS)
+        heldout = tuple(
+            Likelihood(problem_id=str(number), nll=float(nll), tokens=1)
+            for number, nll in enumerate(nlls)
+        )
+        plain = Run(arm=given.arm, seed=given.seed, state=RunState.COMPLETE, data=given.data)
+        loss = replace(plain, scorers=Scorers(loss=True), heldout=heldout)
+        runs.append(with_generations(loss, []))
+    return replace(tables(seeds), runs=tuple(runs))
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_losses_have_a_trend_with_their_own_interval(seeds):
+    (curve,) = scaling(of_losses(seeds))
+    assert curve.measure is Measure.LOSS
+    assert curve.means == pytest.approx(list(LOSSES.values()), abs=0.03)
+    assert curve.gain == pytest.approx(np.polyfit(np.log2(list(LOSSES)), curve.means, 1)[0])
+    # Of independent errors of 0.1; the spread that all arms share cancels out.
+    error = np.sqrt(0.2 * 0.01 / PROBLEMS / seeds)
+    assert error < curve.gain - curve.interval.low < 8 * error
+    caption = scaling_figure(conclude(of_losses(seeds))).caption
+    assert re.search(r"2,000 more would bring −0\.\d{3} nats \[−0\.\d{3} to −0\.\d{3}\]", caption)
+    assert caption.startswith("Mean loss by the number of training problems")
+    assert payload(conclude(of_losses(seeds)))["scaling"][0]["measure"] == "loss"
+
+
+def test_scores_have_a_trend_in_points():
+    scored = [
+        replace(
+            run,
+            scorers=Scorers(metrics=metrics_of([{"metric": "f1"}], None, folder=Path())),
+            generations=tuple(
+                replace(text, text="x y" if right is Outcome.CORRECT else "x", answer="x y")
+                for text, right in zip(run.generations, run.judged, strict=True)
+            ),
+        )
+        for run in tables().runs
+    ]
+    runs = tuple(with_generations(run, run.generations) for run in scored)
+    (curve,) = scaling(replace(tables(), runs=runs))
+    (binary,) = scaling(tables())
+    assert curve.measure is Measure.SCORE
+    # A miss scores 2/3: a third of each difference is left.
+    assert curve.gain == pytest.approx(binary.gain / 3)
+    assert curve.interval.low == pytest.approx(binary.interval.low / 3, abs=0.01)
 
 
 def test_small_experiments_are_carried_on_no_further_than_twice_their_size():

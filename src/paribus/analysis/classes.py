@@ -4,23 +4,36 @@
     of_labels.labels                        # ("refund", "shipping", ...)
     of_labels.arms[1].confusion             # [labels, labels + 1]: gold in rows, "other" at the end
     of_labels.arms[1].macro_f1              # Mean(value=0.74, interval=0.68 to 0.80)
+    of_labels.contrasts[0].verdict          # of "full has a higher macro-F1 than lora"
 
 Labels are the choices of the task, else the gold answers. A text predicts the label that it would
 score 1 for, were it gold; "other" if there is none. The matrix is that of an arm's first seed,
-recall and macro-F1 are over all its seeds (`statistics/real/classes`).
+recall and macro-F1 are over all its seeds (`statistics/real/classes`). The declared contrasts are
+compared by macro-F1 too, as a family of their own.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from paribus.analysis.contrasts import comparable, pairs_seeds
 from paribus.analysis.pairing import align, keys_of
 from paribus.analysis.tables import Run, Tables
 from paribus.records import Generation
-from paribus.statistics.real.classes import Codes, coded, confusion, macro_f1, recalls
+from paribus.statistics.intervals import Interval
+from paribus.statistics.real.classes import (
+    Codes,
+    coded,
+    compare_f1,
+    confusion,
+    linear_f1,
+    macro_f1,
+    recalls,
+)
 from paribus.statistics.real.means import Mean
+from paribus.statistics.verdicts import Verdict, decide, holm
 
 MOST_LABELS = 20
 """More different answers than this are no labels."""
@@ -51,11 +64,39 @@ class ArmClasses:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class F1Contrast:
+    """Macro-F1 of arm a against that of arm b, on the problems both were tested on.
+
+    Attributes:
+        n: problems in common.
+        difference: macro-F1 of a minus that of b, means over seeds.
+        interval: 95 %; None where `reason` says why.
+        p_value: two-sided; None without a test.
+        p_holm: corrected for the macro-F1 of all declared contrasts.
+    """
+
+    a: str
+    b: str
+    n: int
+    difference: float
+    interval: Interval | None = None
+    p_value: float | None = None
+    p_holm: float | None = None
+    reason: str = ""
+
+    @property
+    def verdict(self) -> Verdict:
+        """Of "a has a higher macro-F1 than b"."""
+        return decide(self.p_holm, self.difference)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Classes:
-    """The labels of a task, and every arm that has results."""
+    """The labels of a task, every arm that has results, and how they differ in macro-F1."""
 
     labels: tuple[str, ...]
     arms: tuple[ArmClasses, ...]
+    contrasts: tuple[F1Contrast, ...] = ()
 
 
 def classes(tables: Tables) -> Classes | None:
@@ -67,7 +108,53 @@ def classes(tables: Tables) -> Classes | None:
         _of_arm([run for run in tables.complete if run.arm == arm.name], labels)
         for arm in tables.arms
     ]
-    return Classes(labels=labels, arms=tuple(arm for arm in arms if arm is not None))
+    compared = [
+        contrast
+        for a, b, _ in tables.declared
+        if (contrast := _contrast(tables, a, b, labels)) is not None
+    ]
+    corrected = holm([contrast.p_value for contrast in compared])
+    return Classes(
+        labels=labels,
+        arms=tuple(arm for arm in arms if arm is not None),
+        contrasts=tuple(
+            replace(contrast, p_holm=p) for contrast, p in zip(compared, corrected, strict=True)
+        ),
+    )
+
+
+def _contrast(tables: Tables, a: str, b: str, labels: tuple[str, ...]) -> F1Contrast | None:
+    """Return a against b by macro-F1; None where they share no problem or no seed."""
+    runs = comparable(tables, a, b)
+    if not all(runs):
+        return None
+    lined_up = align(runs)
+    if not lined_up.keys:
+        return None
+    gold = coded([text.answer for text in _shared(runs[0][0], lined_up.keys)], labels)
+    of_a, of_b = (
+        np.array([_predicted(run, _shared(run, lined_up.keys), labels) for run in of_arm])
+        for of_arm in runs
+    )
+    tested = compare_f1(
+        gold,
+        of_a,
+        of_b,
+        labels=len(labels),
+        groups=lined_up.groups,
+        paired=pairs_seeds(tables, runs),
+        existing=(tables.existing(a), tables.existing(b)),
+    )
+    means = [float(linear_f1(gold, found, labels=len(labels)).mean()) for found in (of_a, of_b)]
+    return F1Contrast(
+        a=a,
+        b=b,
+        n=len(lined_up.keys),
+        difference=means[0] - means[1],
+        interval=tested.interval,
+        p_value=tested.p_value,
+        reason=tested.reason,
+    )
 
 
 def _labels(tables: Tables) -> tuple[str, ...]:

@@ -197,7 +197,8 @@ def _scaling(curves: list[Scaling]) -> dict[str, Any]:
     """Return the curves; nothing where the experiment varies no number of problems."""
     rows = [
         {
-            **asdict(curve),
+            **{key: value for key, value in asdict(curve).items() if key != "measure"},
+            **_measure(curve.measure),
             "interval_per_doubling": ends(curve.interval_per_doubling),
             "interval": ends(curve.interval),
         }
@@ -211,7 +212,12 @@ def _classes(of_labels: Classes | None) -> dict[str, Any]:
     if of_labels is None:
         return {}
     rows = [_arm_classes(arm, of_labels.labels) for arm in of_labels.arms]
-    return {"classes": {"labels": list(of_labels.labels), "arms": rows}}
+    contrasts = [
+        {**asdict(contrast), "interval": ends(contrast.interval), "verdict": contrast.verdict.value}
+        for contrast in of_labels.contrasts
+    ]
+    labels = list(of_labels.labels)
+    return {"classes": {"labels": labels, "arms": rows, "macro_f1_contrasts": contrasts}}
 
 
 def _arm_classes(arm: ArmClasses, labels: Sequence[str]) -> dict[str, Any]:

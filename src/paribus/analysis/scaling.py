@@ -1,26 +1,30 @@
-"""How accuracy grows with the number of training problems, where an experiment varies that.
+"""How accuracy, mean score or loss changes with the number of training problems, where that varies.
 
     (line,) = scaling(tables)           # one for each combination of the other factors
     line.sizes, line.per_doubling       # (250, 500, 1000, 2000), 0.041
     line.gain, line.interval            # of `line.more` further training problems
 
 `data.train_size` draws nested sets, so arms that differ in it alone are a curve. The trend is a
-straight line over the logarithm of the size, fitted by least squares to the arms' accuracies: a
-weighted sum of them, whose interval is that of every other comparison (`statistics/crossed`). What
-more problems would bring goes on along that line; nobody has tested it there.
+straight line over the logarithm of the size, fitted by least squares to the arms' means: a weighted
+sum of them, whose interval is that of every other comparison (`statistics/crossed`; of scores and
+losses `statistics/real`). What more problems would bring goes on along that line; nobody has tested
+it there.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from math import log2
 from typing import Any
 
 import numpy as np
 
 from paribus.analysis.contrasts import of_shared_seeds, pairs_seeds
-from paribus.analysis.pairing import align
+from paribus.analysis.pairing import Aligned, align
 from paribus.analysis.tables import Arm, Run, Tables
+from paribus.records import Measure
 from paribus.statistics.crossed import components, estimate, too_uncertain
 from paribus.statistics.intervals import Interval
+from paribus.statistics.real.comparison import combine
 
 FACTOR = "data.train_size"
 LEAST = 3
@@ -37,9 +41,10 @@ class Scaling:
     Attributes:
         label: values of the other factors; "" if there is none.
         arms: names, the smallest first; sizes: training problems of each.
-        means: share solved by each, over its seeds.
+        measure: what means are of.
+        means: share solved, mean score or mean loss of each, over its seeds.
         more: further training problems asked about.
-        per_doubling: change of the share by twice as many training problems, of the fitted trend;
+        per_doubling: change of the mean by twice as many training problems, of the fitted trend;
             interval_per_doubling: 95 %. None if there is no interval for `reason`.
         gain: what `more` would bring beyond the largest arm; interval: 95 %.
     """
@@ -49,6 +54,7 @@ class Scaling:
     sizes: tuple[int, ...]
     means: tuple[float, ...]
     more: int
+    measure: Measure = Measure.SOLVED
     per_doubling: float | None = None
     interval_per_doubling: Interval | None = None
     gain: float | None = None
@@ -58,8 +64,6 @@ class Scaling:
 
 def scaling(tables: Tables) -> list[Scaling]:
     """Return a curve for each set of at least three tuned arms that differ in their size alone."""
-    if not tables.scorers.binary:
-        return []  # a mean of scores has other intervals
     groups: dict[str, list[Arm]] = {}
     for arm in tables.arms:
         if FACTOR in arm.factors and not arm.untuned:
@@ -92,27 +96,40 @@ def _curve(tables: Tables, label: str, arms: list[Arm]) -> Scaling | None:
     lined_up = align(of_arms)
     if not lined_up.keys or not all(of_arms):
         return None
-    parts = [components(solved) for solved in lined_up.solved]
     more = min(MORE, sizes[-1])
-    curve = Scaling(
+    means = tuple(float(table.mean()) for table in lined_up.compared)
+    weights = _slope_weights(sizes)
+    slope = sum(weight * mean for weight, mean in zip(weights, means, strict=True))
+    doublings = log2((sizes[-1] + more) / sizes[-1])
+    interval, reason = _of_slope(lined_up, weights, paired=paired)
+    return Scaling(
         label=label,
         arms=tuple(runs[0].arm for runs in of_arms),
         sizes=tuple(sizes),
-        means=tuple(part.mean for part in parts),
+        measure=lined_up.measure,
+        means=means,
         more=more,
+        per_doubling=slope,
+        interval_per_doubling=interval,
+        gain=slope * doublings,
+        interval=interval and Interval(interval.low * doublings, interval.high * doublings),
+        reason=reason,
     )
-    weights = _slope_weights(sizes)
-    slope = estimate(list(zip(weights, parts, strict=True)), lined_up.groups, paired=paired)
-    doublings = log2((sizes[-1] + more) / sizes[-1])
-    curve = replace(curve, per_doubling=slope.value, gain=slope.value * doublings)
+
+
+def _of_slope(
+    lined_up: Aligned, weights: Sequence[float], *, paired: bool
+) -> tuple[Interval | None, str]:
+    """Return the interval of the weighted sum of the arms' means, or why there is none."""
+    if lined_up.measure is not Measure.SOLVED:
+        weighted = list(zip(weights, lined_up.values, strict=True))
+        tested = combine(weighted, lined_up.groups, paired=paired)
+        return tested.interval, tested.reason
+    parts = [components(solved) for solved in lined_up.solved]
     if reason := too_uncertain(parts, lined_up.groups):
-        return replace(curve, reason=reason)
-    low, high = slope.interval.low, slope.interval.high
-    return replace(
-        curve,
-        interval_per_doubling=Interval(low, high),
-        interval=Interval(low * doublings, high * doublings),
-    )
+        return None, reason
+    weighted_parts = list(zip(weights, parts, strict=True))
+    return estimate(weighted_parts, lined_up.groups, paired=paired).interval, ""
 
 
 def _size(runs: list[Run]) -> int | None:

@@ -10,13 +10,14 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from paribus.analysis import wording
-from paribus.analysis.classes import OTHER, ArmClasses, Classes
+from paribus.analysis.classes import OTHER, ArmClasses, Classes, F1Contrast
 from paribus.analysis.findings import Analysis
 from paribus.report import drawing
 from paribus.report.drawing import Picture
 from paribus.report.rows import Table
-from paribus.report.units import UNKNOWN, accuracy_cell
+from paribus.report.units import UNKNOWN, accuracy_cell, points_cell
 from paribus.statistics.real.means import Mean
+from paribus.statistics.verdicts import Verdict
 
 MAX_NARROW = 8
 """With more labels than this a matrix is wide."""
@@ -32,6 +33,7 @@ class ClassesSection:
 
     matrices: list[Picture]
     recalls: Table
+    contrasts: Table
     notes: list[str]
 
 
@@ -45,6 +47,7 @@ def section(analysis: Analysis) -> ClassesSection | None:
             _matrix(of_labels.labels, arm, number) for number, arm in enumerate(of_labels.arms)
         ],
         recalls=_recalls(of_labels),
+        contrasts=_contrasts(of_labels),
         notes=_notes(of_labels),
     )
 
@@ -58,6 +61,31 @@ def _recalls(of_labels: Classes) -> Table:
     ]
     macro = ["macro-F1", str(sum(arms[0].counts)), *(_cell(arm.macro_f1) for arm in arms)]
     return Table(["label", "problems", *(arm.name for arm in arms)], [*rows, macro])
+
+
+def _contrasts(of_labels: Classes) -> Table:
+    rows = [
+        [
+            f"{contrast.a} − {contrast.b}",
+            points_cell(contrast.difference, contrast.interval),
+            wording.p_value(contrast.p_value),
+            wording.p_value(contrast.p_holm),
+            _shown(contrast),
+        ]
+        for contrast in of_labels.contrasts
+    ]
+    headings = ["A − B", "macro-F1, points [95 % interval]", "p", "p, Holm", "what it shows"]
+    return Table(headings, rows)
+
+
+def _shown(contrast: F1Contrast) -> str:
+    if contrast.reason:
+        return f"No verdict: {contrast.reason}."
+    if contrast.verdict is Verdict.NOT_SHOWN:
+        return "Not shown."
+    pair = (contrast.a, contrast.b)
+    higher, lower = pair if contrast.verdict is Verdict.SUPPORTED else pair[::-1]
+    return f"{higher} has a higher macro-F1 than {lower}."
 
 
 def _recall(arm: ArmClasses, row: int) -> str:
