@@ -30,12 +30,12 @@ def ready(folder: Path, method: str, precision: str = "fp32", quantization: Any 
 
 
 def look(model, examples, folder: Path, *, save: Any = None, reload: Any = None,
-         quantization: Any = None, **training: Any) -> Probed:  # fmt: skip
+         quantization: Any = None, method: str = "", **training: Any) -> Probed:  # fmt: skip
     """Probe `model` as a run would; `training` are further values of the arm."""
-    method = "lora" if hasattr(model, "peft_config") else "full"
+    method = method or ("lora" if hasattr(model, "peft_config") else "full")
     settings = TrainingConfig(**{"precision": "fp32", "learning_rate": 1e-4, **training})
     compute = DTYPES[settings.precision]
-    keep = {"save_embedding_layers": False} if method == "lora" else {}
+    keep = {} if method == "full" else {"save_embedding_layers": False}
     return probe(
         model,
         examples,

@@ -146,7 +146,7 @@ arms:
 contrasts: [[a]]
 """
 ALL_WRONG = """\
-command line: method='qlora' is not allowed; allowed: 'full', 'lora', 'none'
+command line: method must be 'full', 'lora', 'none' or {peft: NAME, KEY: VALUE}, got 'qlora'
 x.yaml:7: data.train_size must be a whole number ≥ 1 and ≤ 1,000,000 or 'all', got 0
 command line: lora.alpha must be a number > 0 and ≤ 1,000,000, got true
 x.yaml:4: training.epochs must be a number > 0 and ≤ 1,000,000, got 'three'

@@ -33,6 +33,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "PiSSA": {**LORA, "lora.init_lora_weights": "pissa"},
     "EVA": {**LORA, "lora.init_lora_weights": "eva"},
     "partly trained": {**FULL, "training.train_only": ["lm_head", "layers[.]1[.]mlp"]},
+    "VeRA": {"method": 'VERA {"r": 8}', "matrix": {"method": [{"peft": "VeRA", "r": 8}]}},
     "recomputed": {**LORA, "training.checkpointing": True},
 }  # fmt: skip
 

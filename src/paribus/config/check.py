@@ -25,6 +25,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from paribus.config.keys import SCHEMA, explain_fault, shown_key, unknown_key
 from paribus.config.nested import flatten, nest
+from paribus.config.peft_method import is_peft
 from paribus.config.read import Origin, find_origin
 from paribus.config.schema import ArmConfig, ExperimentConfig, LoraConfig, values_of
 from paribus.config.spec import SCORING
@@ -307,6 +308,18 @@ def _idle_problems(
             f"{find_origin('evaluation.engine', origins)}: {arm}evaluation.engine='vllm' does not "
             "test a base rounded here (quantization='nf4'); set evaluation.engine=paribus"
         )
+    method = value.get("method", "lora")
+    if is_peft(method):
+        clashes = {
+            "quantization": ("its base in 4 bits is tried with LoRA alone", "null"),
+            "evaluation.engine": ("vLLM loads LoRA adapters alone", "paribus"),
+        }
+        lines += [
+            f"{find_origin(key, origins)}: {arm}{key}={value[key]!r} with method={method}: {why}; "
+            f"set {key}={off}"
+            for key, (why, off) in clashes.items()
+            if value.get(key) in ("nf4", "vllm")
+        ]
     lora = [key for key in _NOT_IN_VLLM if value.get(key)]
     if value["method"] == "lora" and lora and value.get("evaluation.engine") == "vllm":
         lines.append(

@@ -85,6 +85,7 @@ def _types(schema: Mapping[str, Any]) -> Iterator[str]:
 _NAME = "1 to 64 letters, digits, dots, dashes and underscores, a letter or digit first"
 _SHAPES = {
     "name": _NAME,
+    "method": "'full', 'lora', 'none' or {peft: NAME, KEY: VALUE}",
     "lora.init_lora_weights": "gaussian, olora, eva, pissa, pissa_niter_N or null",
     "matrix": "a list of values, or a mapping of values to further keys",
     "arms": "a mapping of names to keys",

@@ -36,6 +36,7 @@ from paribus.config.check import (
 )
 from paribus.config.keys import shown_key
 from paribus.config.nested import flatten, nest
+from paribus.config.peft_method import canonical_method
 from paribus.config.read import Origin, find_origin, read_file, read_item, shown_path
 from paribus.config.schema import ExperimentConfig, values_of
 from paribus.config.task import PRESETS, Task
@@ -224,14 +225,38 @@ def _dotlist_layer(item: str) -> _Layer:
     if not equals or not _DOTLIST_KEY.fullmatch(key) or key == "base":
         message = f"{origin}: {item[:60]!r} does not set a key of the experiment"
         raise ConfigError(message, "write key=value, such as training.learning_rate=1e-4")
-    values = _canonical(read_item(item, origin), origin)
+    values = _canonical(_with_methods(read_item(item, origin), {"method": origin}), origin)
     return _Layer(values, dict.fromkeys(flatten(values), origin))
 
 
 def _read_layer(path: Path, said: str = "") -> _Layer:
     """Return the layer of one file."""
     raw, origins = read_file(path, said)
-    return _Layer(_canonical(raw, Origin("file", path)), origins)
+    return _Layer(_canonical(_with_methods(raw, origins), Origin("file", path)), origins)
+
+
+def _with_methods(raw: dict[Any, Any], origins: dict[str, Origin]) -> dict[Any, Any]:
+    """Return `raw` with every method of peft's, stated as a mapping, as one text."""
+
+    def text(value: Any, key: str) -> Any:
+        return canonical_method(value, str(find_origin(key, origins)))
+
+    values = {key: text(value, "method") if key == "method" else value
+              for key, value in raw.items()}  # fmt: skip
+    arms, matrix = raw.get("arms"), raw.get("matrix")
+    if isinstance(arms, dict):
+        values["arms"] = {
+            name: {**keys, "method": text(keys["method"], f"arms.{name}.method")}
+            if isinstance(keys, dict) and "method" in keys
+            else keys
+            for name, keys in arms.items()
+        }
+    if isinstance(matrix, dict) and isinstance(choices := matrix.get("method"), list):
+        values["matrix"] = {**matrix, "method": [text(one, "matrix.method") for one in choices]}
+    elif isinstance(matrix, dict) and isinstance(choices, dict):
+        named = {text(one, "matrix.method"): keys for one, keys in choices.items()}
+        values["matrix"] = {**matrix, "method": named}
+    return values
 
 
 def _canonical(raw: dict[Any, Any], origin: Origin) -> dict[str, Any]:

@@ -347,8 +347,10 @@ class ArmConfig:
     by its name: docs/tasks.md."""
     revision: str | None = None
     """Commit or tag of the model on the Hub; null: its newest."""
-    method: Literal["full", "lora", "none"] = "lora"
-    """Train all weights, low-rank adapters, or nothing."""
+    method: Annotated[str, Field(pattern=r"^(full|lora|none|[A-Z][A-Z0-9_]*( \{.*\})?)$")] = "lora"
+    """Train all weights (`full`), low-rank adapters (`lora`), or nothing (`none`); or another
+    method of peft's with its keys, `{peft: IA3}` or `{peft: VeRA, r: 64}`, at a learning rate that
+    is stated: docs/methods.md."""
     quantization: Literal["nf4"] | None = None
     """`nf4`: LoRA's frozen base in 4 bits (QLoRA, by bitsandbytes); null: as `precision` says."""
     data: DataConfig = field(default_factory=DataConfig)
@@ -366,6 +368,11 @@ class ArmConfig:
     def is_validated(self) -> bool:
         """Whether it is measured on the validation problems while it trains."""
         return bool(self.evaluation.at) and self.method != "none"
+
+    @property
+    def trains_beside(self) -> bool:
+        """Whether the base is frozen, and what trains is stored as an adapter of peft's."""
+        return self.method not in ("full", "none")
 
     @property
     def needs_bitsandbytes(self) -> bool:

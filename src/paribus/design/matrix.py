@@ -27,6 +27,7 @@ from typing import Any
 from paribus.config.check import ARM_DEFAULTS, build_arm
 from paribus.config.load import Loaded
 from paribus.config.nested import flatten
+from paribus.config.peft_method import is_peft
 from paribus.config.read import Origin, find_origin
 from paribus.config.schema import DEFAULT_RATES
 from paribus.config.spec import RunSpec
@@ -263,6 +264,11 @@ def _build(drafts: Sequence[_Draft], loaded: Loaded) -> list[Arm]:
         if by_default and method in DEFAULT_RATES:
             values[RATE] = DEFAULT_RATES[method]
             places[RATE] = _BY_METHOD[method]
+        if by_default and is_peft(method) and not _tuned(draft.name, loaded):
+            problems.append(
+                f"{find_origin('method', places)}: arm {draft.name}: method={method} has no "
+                "learning rate of its own here; set training.learning_rate, such as 1e-3"
+            )
         config, faults = build_arm(values, places, draft.name, loaded.read_task)
         problems += faults
         if config is not None:
@@ -276,6 +282,12 @@ def _build(drafts: Sequence[_Draft], loaded: Loaded) -> list[Arm]:
     if problems:
         raise ConfigError("\n".join(problems), "fix each line above")
     return arms
+
+
+def _tuned(arm: str, loaded: Loaded) -> bool:
+    """Return whether trials will find the arm's learning rate."""
+    tune = loaded.config.tune
+    return tune is not None and arm not in tune.fixed
 
 
 def _runs(baselines: Sequence[Arm], tuned: Sequence[Arm], loaded: Loaded) -> list[RunSpec]:

@@ -40,7 +40,14 @@ def plan_trials(tuned: Sequence[Arm], loaded: Loaded) -> list[RunSpec]:
         return []
     trying = [arm for arm in tuned if arm.name not in tune.fixed]
     grids: dict[str, tuple[float, ...]] = asdict(tune.learning_rates)
-    methods = sorted({str(arm.config.method) for arm in trying})
+    methods = sorted({arm.config.method for arm in trying})
+    if gridless := [arm for arm in trying if arm.config.method not in grids]:
+        arm = gridless[0]
+        raise ConfigError(
+            f"{find_origin('tune', loaded.origins)}: tune has no learning rates for "
+            f"method={arm.config.method} (arm {arm.name})",
+            f"state its rate and tune.fixed=[{arm.name}], or search with tune.space",
+        )
     used = {method: grids[method] for method in methods}
     keys = {arm.name: (RATE,) for arm in trying}
     refuse_faults(

@@ -5,6 +5,7 @@
 | full              | fp32 master              | none                       | bf16    |
 | full + train_only | fp32 master (those)      | bf16                       | bf16    |
 | lora              | fp32 master (adapters)   | bf16                       | bf16    |
+| by peft           | fp32 master (additions)  | bf16                       | bf16    |
 | lora + nf4        | fp32 master (adapters)   | nf4; norms, embedding bf16 | bf16    |
 | none              | none                     | bf16                       | bf16    |
 
@@ -25,6 +26,7 @@ from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoModelForCausalLM
 
+from paribus.config.peft_method import is_peft
 from paribus.config.schema import LoraConfig
 from paribus.errors import ConfigError, ModelError
 from paribus.files import read_json
@@ -33,6 +35,7 @@ from paribus.models.fast import attention, layers
 from paribus.models.fast.starts import make_plain
 from paribus.models.kernels import on_gpu
 from paribus.models.shapes import matching_weights
+from paribus.models.peft_methods import add_method, round_kept
 from paribus.models.source import ModelSource, refuse_unsafe
 
 
@@ -95,11 +98,13 @@ def make_trainable(
     compute: torch.dtype,
     train_only: Sequence[str] = (),
 ) -> nn.Module:
-    """Return `model` ready for `method` ("full" or "lora"), by the table above, in place.
+    """Return `model` ready for `method`, by the table above, in place.
 
     Raises ConfigError for `full` on a 4-bit model, or for names of nothing in the model.
     """
     _fix_stream(model, compute)
+    if is_peft(method):
+        return add_method(model, method, compute)
     if method == "lora":
         _, head, _ = decoder_and_head(model)
         adapted = layers.add_adapters(model, lora, head)
@@ -135,6 +140,7 @@ def for_inference(model: nn.Module, compute: torch.dtype) -> nn.Module:
     started from weights become plain ones.
     """
     make_plain(model)
+    round_kept(model, compute)
     for parameter in model.parameters():
         parameter.grad = None
         parameter.requires_grad_(False)

@@ -24,4 +24,4 @@ def quiet_libraries() -> None:
     bar.__init__ = partialmethod(bar.__init__, disable=True)
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
-    warnings.filterwarnings("ignore", "Model has `tie_word_embeddings", module="peft")
+    warnings.filterwarnings("ignore", category=UserWarning, module="peft")

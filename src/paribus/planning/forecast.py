@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from statistics import mean
 from typing import Any, Literal
 
+from paribus.config.peft_method import is_peft
 from paribus.config.schema import ArmConfig
 from paribus.models.shapes import (
     Shape,
@@ -273,7 +274,13 @@ def _workload(
     trains = config.method != "none"
     targets = lora.target_names(shape.linears)
     whole: tuple[str, ...] = ()
-    if config.method == "full" and training.train_only:
+    more: dict[str, Any] = {}
+    if is_peft(config.method):
+        from paribus.models.peft_methods import added  # peft takes seconds to import
+
+        own = added(shape, config.method)
+        targets, more = own.targets, {"peft_sizes": own.trained, "peft_frozen": own.frozen}
+    elif config.method == "full" and training.train_only:
         whole = trained_alone(training.train_only, shape)
     elif config.method == "lora":
         refuse_unknown_targets(targets, shape.linears)
@@ -307,6 +314,7 @@ def _workload(
         dora=config.method == "lora" and lora.use_dora,
         lora_starts=config.method == "lora" and lora.starts_from_weights,
         whole=whole,
+        **more,
         micro_batch=size,
         accumulation=training.batch_size // size,
         train_length=lengths.longest_example if trains else 0,

@@ -17,7 +17,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from paribus.config.read import Origin
+from paribus.config.peft_method import is_peft
+from paribus.config.read import Origin, find_origin
 from paribus.config.schema import ArmConfig, Precision
 from paribus.config.spec import RunSpec, made_alike
 from paribus.data.gold import normalized_question, refuse_two_golds
@@ -27,6 +28,7 @@ from paribus.design.spaces import Search
 from paribus.design.trials import with_values
 from paribus.errors import ConfigError, ModelError, NotHere, UserError
 from paribus.files import read_json
+from paribus.models.quiet import quiet_libraries
 from paribus.models.shapes import Shape, shape_of
 from paribus.models.source import find_model
 from paribus.planning.devices import Device, timed
@@ -229,6 +231,7 @@ def settle_design(design: Design, folder: ExperimentFolder, device: Callable[[],
     `device` is asked only if something is left to choose.
     """
     seed = design.runs[0].seed
+    refuse_wrong_methods(design)
 
     def inputs_of(arm: Arm) -> Inputs | None:
         try:
@@ -238,6 +241,21 @@ def settle_design(design: Design, folder: ExperimentFolder, device: Callable[[],
 
     design = fit(with_begun(design, folder), folder, device, inputs_of)
     return with_chosen(design, known_values(design, folder))
+
+
+def refuse_wrong_methods(design: Design) -> None:
+    """Raise ConfigError for a method of peft's whose keys are not those of its class."""
+    for arm in design.arms:
+        if not is_peft(arm.config.method):
+            continue
+        quiet_libraries()
+        from paribus.models.peft_methods import config_of  # peft takes seconds to import
+
+        try:
+            config_of(arm.config.method)
+        except ConfigError as error:
+            place = find_origin("method", arm.origins)
+            raise ConfigError(f"{place}: arm {arm.name}: {error.message}", error.remedy) from error
 
 
 def precisions(design: Design) -> set[str]:

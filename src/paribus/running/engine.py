@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from paribus.config.peft_method import is_peft
 from paribus.config.schema import ArmConfig, LoraConfig
 from paribus.errors import ModelError
 from paribus.evaluation.engine.vllm import Continued, Weights, serving
@@ -51,7 +52,8 @@ def save_model(model: Any, inputs: Inputs, config: ArmConfig, folder: Path) -> N
             adapter = model.peft_config["default"]
             adapter.base_model_name_or_path = config.model
             adapter.revision = inputs.source.commit
-            adapter.target_modules = sorted(adapter.target_modules)  # a set has no order to save
+            if isinstance(adapter.target_modules, set):  # which has no order to save
+                adapter.target_modules = sorted(adapter.target_modules)
             model.save_pretrained(folder, save_embedding_layers=False)
         else:
             model.config.use_cache = True  # the Trainer switches it off; whoever loads it decodes
@@ -74,7 +76,9 @@ def model_card(inputs: Inputs, config: ArmConfig) -> str:
     method = "full fine-tuning (SFT)"
     if training.train_only:
         method += f" of the weights that match {', '.join(training.train_only)} alone"
-    if config.method == "lora":
+    if is_peft(config.method):
+        method = f"{config.method}, by peft"
+    elif config.method == "lora":
         method = _lora_in_words(config.lora)
     lines = [
         f"- Base: {config.model} ({inputs.source.identity})",

@@ -196,6 +196,6 @@ def _load(job: Job) -> nn.Module:
     if config.method == "full":
         source = ModelSource(path=Path(weights), identity=source.identity)
     model = load_model(source, job.compute, job.device, config.quantization)
-    if config.method == "lora":
+    if config.trains_beside:
         model = load_adapter(model, weights)
     return for_inference(model, job.compute)

@@ -23,6 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from paribus.config.peft_method import is_peft
 from paribus.config.schema import ArmConfig
 from paribus.prompts.encode import Encoded
 from paribus.training.train import RECOMPUTING, arguments
@@ -106,7 +107,8 @@ class Steps:
         """`folder` is a temporary one, for files that the trainer writes."""
         first, second = choose_probed(examples)
         self.model: Any = model
-        self.adapters = config.method == "lora"
+        self.adapters = config.trains_beside
+        self.starts_at_zero = is_peft(config.method)
         self.compute, self.device, self.folder = compute, device, folder
         self.shortest = examples[first]
         self.loss = math.nan  # of the last pass, over the target tokens of its step
@@ -184,16 +186,18 @@ def loss_by_chance(examples: Sequence[Encoded]) -> float | None:
     return -math.fsum(n / total * math.log(n / total) for n in counts.values())
 
 
-def gradient_failures(gradients: Gradients) -> tuple[Failure, ...]:
+def gradient_failures(gradients: Gradients, *, zeros: bool = False) -> tuple[Failure, ...]:
     """Return a failure if weights have no gradient, or none that is a number.
 
-    At the start lora_B is zero, and so is the gradient of every lora_A.
+    At the start lora_B is zero, and so is the gradient of every lora_A. With `zeros` that may be
+    so for any weight but all: methods of peft's begin with other weights at zero.
     """
+    zeros = zeros and any(sketch is not None and sketch.norm for sketch in gradients.values())
     absent = [name for name, sketch in gradients.items() if sketch is None]
     absent += [
         name
         for name, sketch in gradients.items()
-        if sketch is not None and sketch.norm == 0 and ".lora_A." not in name
+        if sketch is not None and sketch.norm == 0 and ".lora_A." not in name and not zeros
     ]
     broken = [n for n, sketch in gradients.items() if sketch and not math.isfinite(sketch.norm)]
     return tuple(

@@ -121,7 +121,7 @@ def _step_failures(steps: Steps, ends: Ends, saving: Saving | None) -> tuple[Fai
         if "does not require grad" not in str(error):
             raise
         return (Failure(id=Probe.GRADIENT, found=f"the loss depends on no weight: {error}"),)
-    failures = gradient_failures(first)
+    failures = gradient_failures(first, zeros=steps.starts_at_zero)
     if failures:
         return failures
     failed = evaluation_failures(steps, saving)

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from peft.tuners.lora import LoraLayer
+from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
@@ -30,9 +32,20 @@ def use(model: nn.Module) -> None:
     """
     settle_row_lengths(model)
     stack, _, _ = decoder_and_head(model)
+    changed = {id(part) for module in stack.modules() if _is_by_peft(module)
+               for part in module.modules()}  # fmt: skip
     for name, module in stack.named_modules():
-        if type(module) is nn.Linear and "lora_" not in name and _gains(module.weight):
+        plain = type(module) is nn.Linear and "lora_" not in name and id(module) not in changed
+        if plain and _gains(module.weight):
             _use_blocks(module)
+
+
+def _is_by_peft(module: nn.Module) -> bool:
+    """Return whether peft's own code may read the weights of `module` otherwise than as a product.
+
+    That of LoRA's layers is ours.
+    """
+    return isinstance(module, BaseTunerLayer) and not isinstance(module, LoraLayer)
 
 
 def product(weight: Tensor, bias: Tensor | None) -> Product:

@@ -25,6 +25,7 @@ What a run asks of its device, in numbers: `planning/cost/memory` and `planning/
 
 from dataclasses import dataclass
 
+from paribus.config.peft_method import is_peft
 from paribus.models.shapes import Shape
 
 
@@ -33,17 +34,19 @@ class Workload:
     """What decides a run's memory and time, apart from the model's shape and the device.
 
     Attributes:
-        method: `full`, `lora` or `none`.
+        method: `full`, `lora`, `none`, or one of peft's.
         quantization: `nf4`, or None.
         optimizer: its name, as in `training.optimizer`.
         precision: `bf16` or `fp32`.
         checkpointing: whether activations are recomputed.
         lora_r: rank.
-        lora_targets: names of the linear layers with adapters.
+        lora_targets: names of the linear layers with adapters, or that a method of peft's changes.
         lora_dropout: share of an adapter's input that training drops.
         lora_layers: numbers of the decoder layers with adapters; None: all.
         dora: whether row lengths train apart from directions.
         lora_starts: whether adapters start from the weights, and keep where they started.
+        peft_sizes: the size of each tensor that a method of peft's trains.
+        peft_frozen: values that it keeps beside them, in fp32.
         whole: names in `Shape.weights` of those that train whole: beside adapters, or alone
             (`train_only`). Of full fine-tuning that trains all none is named.
         micro_batch: examples of one pass.
@@ -96,11 +99,18 @@ class Workload:
     dora: bool = False
     lora_starts: bool = False
     whole: tuple[str, ...] = ()
+    peft_sizes: tuple[tuple[int, ...], ...] = ()
+    peft_frozen: int = 0
 
     @property
     def trains_all(self) -> bool:
         """Whether every weight of the model is trained."""
         return self.method == "full" and not self.whole
+
+    @property
+    def by_peft(self) -> bool:
+        """Whether peft's own code trains the model, by another method than LoRA."""
+        return is_peft(self.method)
 
     def adapts(self, layer: int) -> bool:
         """Return whether decoder layer number `layer` has adapters."""
@@ -137,11 +147,22 @@ def layer_tensors(shape: Shape, load: Workload, index: int, *, first: bool = Fal
         tensors += [value * queries, value * keys, 4 * shape.heads, 4 * shape.kv_heads]
     tensors += _attention(shape, load, sliding=index < shape.sliding_layers)
     tensors += [value * shape.intermediate] * 3
+    inputs = [*[value * wide] * 2, value * queries, value * shape.intermediate]
     if load.trains_all:
-        return [*tensors, *[value * wide] * 2, value * queries, value * shape.intermediate]
+        return [*tensors, *inputs]
+    if load.by_peft:
+        return [*tensors, *inputs, *_changed(shape, load)]
     whole = {name.split(".")[-2] for name in _whole_in(load, index) if name.endswith("weight")}
     tensors += [value * _input(shape, group & whole) for group in _INPUTS if group & whole]
     return [*tensors, *(_adapters(shape, load, first=first) if load.adapts(index) else [])]
+
+
+def _changed(shape: Shape, load: Workload) -> list[float]:
+    """Return more than any method of peft's keeps of what enters and leaves the layers it changes.
+
+    Its own copies of both in fp32, before and after they are changed.
+    """
+    return [8.0 * sum(shape.linears[name]) for name in load.lora_targets]
 
 
 def _whole_in(load: Workload, index: int) -> list[str]:
@@ -204,7 +225,7 @@ def first_trained(shape: Shape, load: Workload) -> tuple[int, bool]:
 
     All tensors of that layer count, also where only its last weights are trained: a bound.
     """
-    if load.trains_whole("model.embed_tokens"):
+    if load.by_peft or load.trains_whole("model.embed_tokens"):
         return 0, False
     trained = [i for i in range(shape.layers) if load.adapts(i) or _whole_in(load, i)]
     start = trained[0] if trained else shape.layers

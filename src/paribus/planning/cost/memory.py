@@ -95,8 +95,8 @@ def estimate(shape: Shape, load: Workload, device: Device) -> Estimate:
     training = training_moments(shape, load, device.kind) if load.method != "none" else {}
     training |= validation_moments(shape, load, device.kind)
     evaluation = evaluation_moments(shape, load, device.kind)
-    trained = sum(trained_parameters(shape, load)) if load.method != "none" else 0
-    total = shape.parameters + (trained if load.method == "lora" else 0)
+    trained = 0 if load.method == "none" else sum(trained_parameters(shape, load))
+    total = shape.parameters + (0 if load.method == "full" else trained)
     runtime = _runtime(shape, load, device)
     stages = [_largest(moments, runtime) for moments in (training, evaluation) if moments]
     return Estimate(

@@ -183,6 +183,7 @@ def weights(shape: Shape, load: Workload, *, trained: bool) -> list[float]:
         *own,
         *((4.0 if trained else value) * adapter for adapter in adapters),
         *((4.0 if trained else value) * adapter for adapter in adapters if load.lora_starts),
+        *[4.0 * load.peft_frozen] * load.by_peft,
     ]
 
 
@@ -195,6 +196,8 @@ def trained_parameters(shape: Shape, load: Workload) -> list[int]:
 
 def trained_sizes(shape: Shape, load: Workload) -> list[tuple[int, ...]]:
     """Return the sizes of each tensor that is trained where not all are: adapters, whole ones."""
+    if load.by_peft:
+        return list(load.peft_sizes)
     layers = load.adapted_layers(shape)
     adapters = shape.adapter_sizes(load.lora_r, load.lora_targets, dora=load.dora)
     sizes = shape.weights if load.whole else {}
@@ -280,14 +283,18 @@ def _kept_weights(shape: Shape, load: Workload) -> list[float]:
     """Return the weights that adapters make of others and keep for the backward pass.
 
     DoRA keeps 4-bit weights in the compute dtype for their second product; adapters that started
-    from weights keep both halves of B in one, and a copy of A's start.
+    from weights keep both halves of B in one, and a copy of A's start. Methods of peft's make a
+    change of a weight's size, or turn the weight itself: four in fp32 are more than any was seen
+    to keep.
     """
     value, r, sizes = compute_bytes(load), load.lora_r, list[float]()
-    if not (load.dora or load.lora_starts):
+    if not (load.dora or load.lora_starts or load.by_peft):
         return sizes
     for wide, out in (shape.linears[name] for name in load.lora_targets):
         if load.dora and load.quantization and load.lora_dropout:
             sizes.append(float(value * wide * out))
+        if load.by_peft:
+            sizes += [4.0 * wide * out] * 4
         if load.lora_starts:
             sizes += [float(value * 2 * r * out), *[2.0 * r * wide] * (value == 2)]
     return sizes * (1 if load.checkpointing else load.adapted_layers(shape))

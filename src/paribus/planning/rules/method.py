@@ -42,7 +42,7 @@ def _rate_of_adamw(facts: Facts) -> str | None:
     method, training = facts.config.method, facts.config.training
     if method == "none" or _is_found(facts) or not _of_other_rates(facts):
         return None
-    if training.peak_rate != DEFAULT_RATES[method]:
+    if training.peak_rate != DEFAULT_RATES.get(method):
         return None
     return (
         f"training.optimizer={training.optimizer} at training.learning_rate="
