@@ -164,7 +164,8 @@ x.yaml:7: data.max_steps=2 must be at least data.min_steps=4; set a higher data.
 lower data.min_steps
 x.yaml:5: training.batch_size=12 must be a multiple of training.micro_batch=8; set \
 training.batch_size=16 or training.micro_batch=4
-x.yaml:10: matrix.method: method='loro' is not allowed; allowed: 'full', 'lora', 'none'
+x.yaml:10: matrix.method: method must be 'full', 'lora', 'none' or {peft: NAME, KEY: VALUE}, \
+got 'loro'
 x.yaml:12: matrix.training.learning_rate.1e-05: training.epoch is not a known key; nearest: \
 training.epochs
 x.yaml:13: matrix.lora.r: lora.r has no values; list some, or leave the factor out

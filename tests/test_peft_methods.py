@@ -180,7 +180,7 @@ def test_the_plan_counts_what_trains_and_no_less_than_a_pass_keeps(tiny, name, p
     asked = replace(
         LOAD, method=METHODS[name], precision=precision, steps=1, train_length=72,
         pass_tokens=3 * 72, lora_targets=own.targets, peft_sizes=own.trained,
-        peft_frozen=own.frozen,
+        peft_frozen=own.frozen, peft_kept=own.kept, peft_passing=own.passing,
     )  # fmt: skip
     planned = estimate(shape, asked, device("h100-80gb"))
     assert (planned.trainable_parameters, planned.total_parameters) == count_parameters(model)

@@ -34,8 +34,8 @@ from paribus.models.device import is_out_of_memory
 from paribus.models.fast import attention, layers
 from paribus.models.fast.starts import make_plain
 from paribus.models.kernels import on_gpu
-from paribus.models.shapes import matching_weights
 from paribus.models.peft_methods import add_method, round_kept
+from paribus.models.shapes import matching_weights
 from paribus.models.source import ModelSource, refuse_unsafe
 
 

@@ -279,7 +279,13 @@ def _workload(
         from paribus.models.peft_methods import added  # peft takes seconds to import
 
         own = added(shape, config.method)
-        targets, more = own.targets, {"peft_sizes": own.trained, "peft_frozen": own.frozen}
+        targets = own.targets
+        more = {
+            "peft_sizes": own.trained,
+            "peft_frozen": own.frozen,
+            "peft_kept": own.kept,
+            "peft_passing": own.passing,
+        }
     elif config.method == "full" and training.train_only:
         whole = trained_alone(training.train_only, shape)
     elif config.method == "lora":

@@ -47,6 +47,8 @@ class Workload:
         lora_starts: whether adapters start from the weights, and keep where they started.
         peft_sizes: the size of each tensor that a method of peft's trains.
         peft_frozen: values that it keeps beside them, in fp32.
+        peft_kept: values that a pass keeps of it, apart from its tokens'.
+        peft_passing: values that it takes for a moment.
         whole: names in `Shape.weights` of those that train whole: beside adapters, or alone
             (`train_only`). Of full fine-tuning that trains all none is named.
         micro_batch: examples of one pass.
@@ -101,6 +103,8 @@ class Workload:
     whole: tuple[str, ...] = ()
     peft_sizes: tuple[tuple[int, ...], ...] = ()
     peft_frozen: int = 0
+    peft_kept: int = 0
+    peft_passing: int = 0
 
     @property
     def trains_all(self) -> bool:

@@ -263,13 +263,13 @@ def _trained_matrices(shape: Shape, load: Workload) -> list[int]:
 
 
 def _row_lengths(shape: Shape, load: Workload) -> list[float]:
-    """Return what peft takes for the row lengths of DoRA's widest layer.
+    """Return what peft takes for a moment: for the row lengths of DoRA's widest layer, or as known.
 
     B · A is made by multiplying an identity matrix of the layer's width; then it is scaled, added
     to the weight, and that measured.
     """
     if not load.dora:
-        return []
+        return [4.0 * load.peft_passing]
     value = compute_bytes(load)
     widths = [shape.linears[name] for name in load.lora_targets]
     layers = [
@@ -283,18 +283,16 @@ def _kept_weights(shape: Shape, load: Workload) -> list[float]:
     """Return the weights that adapters make of others and keep for the backward pass.
 
     DoRA keeps 4-bit weights in the compute dtype for their second product; adapters that started
-    from weights keep both halves of B in one, and a copy of A's start. Methods of peft's make a
-    change of a weight's size, or turn the weight itself: four in fp32 are more than any was seen
-    to keep.
+    from weights keep both halves of B in one, and a copy of A's start.
     """
     value, r, sizes = compute_bytes(load), load.lora_r, list[float]()
-    if not (load.dora or load.lora_starts or load.by_peft):
+    if load.by_peft:
+        return [4.0 * load.peft_kept]
+    if not (load.dora or load.lora_starts):
         return sizes
     for wide, out in (shape.linears[name] for name in load.lora_targets):
         if load.dora and load.quantization and load.lora_dropout:
             sizes.append(float(value * wide * out))
-        if load.by_peft:
-            sizes += [4.0 * wide * out] * 4
         if load.lora_starts:
             sizes += [float(value * 2 * r * out), *[2.0 * r * wide] * (value == 2)]
     return sizes * (1 if load.checkpointing else load.adapted_layers(shape))
