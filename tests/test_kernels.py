@@ -31,7 +31,8 @@ VIEWS = {
     "slice", "split", "split_with_sizes", "squeeze", "t", "transpose", "unbind", "unsqueeze",
     "_unsafe_view", "view",
 }  # fmt: skip
-"""Operations that start no kernel."""
+"""Operations that start no kernel: views."""
+ALLOCATIONS = {"empty_like", "empty", "empty_strided", "new_empty"}
 STOPS = {"_local_scalar_dense", "nonzero", "is_nonzero", "_unique2", "masked_select"}
 """Operations whose results the process waits for."""
 
@@ -129,7 +130,7 @@ def as_gpu(monkeypatch):
     """The ways of a GPU, whatever computes."""
     monkeypatch.setattr(kernels, "varlen_attn", stand_in)
     monkeypatch.setattr(kernels, "on_gpu", lambda _: True)
-    for user in ("training.loss", "models.load"):
+    for user in ("training.loss", "models.load", "models.fast.layers"):
         monkeypatch.setattr(f"paribus.{user}.on_gpu", lambda _: True)
     monkeypatch.setattr(attention, "takes_varlen", lambda query, dropout: True)
 
@@ -158,8 +159,8 @@ def loss_and_gradients(model: nn.Module, batch: list[Encoded]) -> tuple[Tensor, 
     }
 
 
-@pytest.mark.parametrize("method", ["full", "lora"])
-def test_a_gpus_ways_give_a_cpus_losses_and_gradients(tiny, method, request):
+@pytest.mark.parametrize(("method", "dropout"), [("full", 0.0), ("lora", 0.0), ("lora", 0.3)])
+def test_a_gpus_ways_give_a_cpus_losses_and_gradients(tiny, method, dropout, request):
     """Sliding windows, keys that heads share and several texts of a pass among them."""
     found = []
     for ways in ("cpu", "gpu"):
@@ -169,11 +170,12 @@ def test_a_gpus_ways_give_a_cpus_losses_and_gradients(tiny, method, request):
         model = AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.float32)
         attention.use(model)
         layers.use_fast_norms(model)
-        model = make_trainable(model, method, LoraConfig(dropout=0.0), torch.float32).eval()
+        model = make_trainable(model, method, LoraConfig(dropout=dropout), torch.float32)
         for name, parameter in model.named_parameters():
             if "lora_B" in name:
                 parameter.data.normal_(generator=torch.Generator().manual_seed(len(name)))
         rows = model.get_input_embeddings().weight.shape[0]
+        torch.manual_seed(1)  # the same is dropped
         found.append(loss_and_gradients(model, examples(rows, 5, (3, 40))))
     (loss, gradients), (other, others) = found
     torch.testing.assert_close(other, loss, rtol=1e-5, atol=1e-6)
@@ -201,7 +203,7 @@ def test_windows_and_scalings_mean_the_same_to_both(as_gpu, window, scaling):
 
 
 def kernels_and_stops(names: Counter[str]) -> tuple[int, int]:
-    started = sum(count for name, count in names.items() if name not in VIEWS | STOPS)
+    started = sum(count for name, count in names.items() if name not in VIEWS | ALLOCATIONS | STOPS)
     return started, sum(names[name] for name in STOPS)
 
 
@@ -229,7 +231,7 @@ def a_step(method: str, folder: Path) -> Counter[str]:
     return counted.laps[1]
 
 
-MOST = [("full", 2600, 2), ("lora", 4200, 2)]
+MOST = [("full", 2600, 2), ("lora", 3000, 2)]
 """Kernels and stops of a step; before texts were attended to at once: 7,020 and 8,282, and 25."""
 
 

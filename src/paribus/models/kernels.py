@@ -9,6 +9,7 @@ has neither cost, and caches that a large tensor does not fit.
 """
 
 import inspect
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -75,13 +76,14 @@ def varlen(
         more["enable_gqa"] = True
     elif shared < heads:
         key, value = (each.repeat_interleave(heads // shared, dim=1) for each in (key, value))
+    relative = 1.0 if scaling is None else scaling * query.shape[-1] ** 0.5
     if scaling is not None and "scale" in known:
         more["scale"] = scaling
-    elif scaling is not None:
-        query = query * (scaling * query.shape[-1] ** 0.5)
-    texts = [each[0].transpose(0, 1) for each in (query, key, value)]
+    elif not math.isclose(relative, 1.0):
+        query = query * relative
+    texts = [each.squeeze(0).transpose(0, 1) for each in (query, key, value)]
     attended: Tensor = varlen_attn(*texts, bounds, bounds, longest, longest, **more)
-    return attended[None]
+    return attended.unsqueeze(0)
 
 
 def _parameters(function: Callable[..., Any]) -> frozenset[str]:

@@ -41,7 +41,7 @@ def packed(texts: Sequence[Sequence[int]]) -> dict[str, Any]:
     lengths = [len(text) for text in texts]
     return {
         "input_ids": torch.tensor([[token for text in texts for token in text]]),
-        "position_ids": torch.cat([torch.arange(length) for length in lengths])[None],
+        "position_ids": torch.tensor([[at for length in lengths for at in range(length)]]),
         "cu_seq_lens_q": torch.tensor([0, *lengths]).cumsum(0, dtype=torch.int32),
         "text_lengths": tuple(lengths),
         "attention_mask": torch.zeros(1, 1, 0, 0),

@@ -28,6 +28,7 @@ LoRA layers add their product as it is computed, and scale on the narrow side:
 Shapes: [..., in] to [..., out], A is [r, in], B is [out, r].
 """
 
+from functools import lru_cache
 from pathlib import Path
 from types import MethodType
 from typing import Any
@@ -42,7 +43,9 @@ from torch.nn.functional import linear
 
 from paribus.config.schema import LoraConfig
 from paribus.errors import ModelError
+from paribus.models.fast.adapters import Copies, low_rank
 from paribus.models.fast.starts import ADAPTER, start_from_weights, start_of
+from paribus.models.kernels import on_gpu
 from paribus.models.shapes import refuse_unknown_layers, refuse_unknown_targets, saved_modules
 
 
@@ -98,11 +101,17 @@ class _Norm(torch.autograd.Function):
         width, grad32 = x.shape[-1], grad.float()
         wanted = [True, ctx.needs_input_grad[1], False]
         grad_x, grad_D, _ = torch.ops.aten.native_layer_norm_backward(
-            grad32, x.float(), [width], torch.zeros_like(r), r, gain_D, None, wanted
+            grad32, x.float(), [width], _zeros(r.shape, r.device), r, gain_D, None, wanted
         )
         means = torch.mv(grad32.reshape(-1, width), gain_D).view(r.shape)
         grad_x.addcmul_(means, r, value=1 / width)
         return grad_x.to(x.dtype), grad_D, None, None
+
+
+@lru_cache(maxsize=2)
+def _zeros(shape: torch.Size, device: torch.device) -> Tensor:
+    """Return zeros that nobody writes to, for all norms of a pass."""
+    return torch.zeros(shape, device=device)
 
 
 def refuse_outside(labels_N: Tensor, vocabulary: int) -> None:
@@ -195,9 +204,10 @@ def load_adapter(model: nn.Module, folder: Path) -> nn.Module:
 
 def use_fast_adapters(model: nn.Module) -> None:
     """Let every linear LoRA layer of `model` compute by `_adapted`; those with DoRA by peft."""
-    for module in model.modules():
-        if isinstance(module, LoraLayer) and len(module.lora_A):
-            _use_fast_adapter(module)
+    adapted = [m for m in model.modules() if isinstance(m, LoraLayer) and len(m.lora_A)]
+    copies = Copies(adapted)
+    for place, layer in enumerate(adapted):
+        _use_fast_adapter(layer, copies, place)
 
 
 def settle_row_lengths(model: nn.Module) -> None:
@@ -229,7 +239,7 @@ def _settle_row_length(layer: Any) -> None:
     layer.forward = forward
 
 
-def _use_fast_adapter(layer: Any) -> None:
+def _use_fast_adapter(layer: Any, copies: Copies, place: int) -> None:
     usual, variants = layer.forward, layer.lora_variant
     # Autocast rounds what enters an adapter; peft would first make it fp32, for nothing.
     layer.cast_input_dtype_enabled = False
@@ -239,16 +249,18 @@ def _use_fast_adapter(layer: Any) -> None:
         if layer.disable_adapters or layer.merged or len(active) != 1 or active[0] in variants:
             tensor: Tensor = usual(x)
             return tensor
-        return _adapted(layer, active[0], x)
+        return _adapted(layer, active[0], x, copies, place)
 
     layer.forward = forward
 
 
-def _adapted(layer: Any, adapter: str, x: Tensor) -> Tensor:
+def _adapted(layer: Any, adapter: str, x: Tensor, copies: Copies, place: int) -> Tensor:
     base: Tensor = layer.base_layer(x)
+    start = start_of(layer) if adapter == ADAPTER else None
+    if start is None and on_gpu(x.device) and torch.is_grad_enabled() and x.dtype is base.dtype:
+        return low_rank(layer, adapter, base, x, copies.of(place, adapter, x.dtype))
     inner = layer.lora_A[adapter](layer.lora_dropout[adapter](x)) * layer.scaling[adapter]
     outer_OR: Tensor = layer.lora_B[adapter].weight
-    start = start_of(layer) if adapter == ADAPTER else None
     if start is not None:
         start_A, start_B = start
         inner = torch.cat([inner, linear(x, start_A) * layer.scaling[adapter]], dim=-1)
