@@ -202,13 +202,15 @@ def test_weights_that_do_not_match_the_config_are_refused(tiny, tmp_path, change
         loaded(copied(tiny, tmp_path, **changes))
 
 
-def test_the_whole_path(tiny, tmp_path):
+def test_full_fine_tuning_against_qlora_on_a_cpu(tiny, tmp_path):
     experiment = {
         "model": str(tiny),
         "data": {"train_size": 16, "test_size": 2, "max_steps": 1},
         "training": {"batch_size": 2, "micro_batch": 2, "learning_rate": 0.02},
         "evaluation": {"max_new_tokens": 8},
-        "arms": {"qlora": {"method": "lora", "quantization": "nf4"}, "lora": {"method": "lora"}},
+        "matrix": {
+            "method": {"full": {"training.learning_rate": 1e-3}, "lora": {"quantization": "nf4"}}
+        },
         "baseline": None,
     }
     (tmp_path / "four.yaml").write_text(yaml.safe_dump(experiment))
@@ -217,16 +219,19 @@ def test_the_whole_path(tiny, tmp_path):
     assert "gemm_4bit" not in done.stdout + done.stderr  # bitsandbytes's own advice
     assert done.stderr == ""
 
-    run, other = (tmp_path / "runs" / "four" / arm / "seed-0" for arm in ("qlora", "lora"))
+    run, other = (tmp_path / "runs" / "four" / arm / "seed-0" for arm in ("lora", "full"))
     result, plain = (json.loads((one / "result.json").read_text()) for one in (run, other))
     # Before the first step the arms differ by the rounding of the base and by nothing else.
     assert 0 < abs(result["training"]["first_loss"] - plain["training"]["first_loss"]) < 0.1
     compute = plain["precision"]["compute"]  # as this processor multiplies natively
     assert compute in {"bf16", "fp32"}
-    assert plain["precision"] == {"compute": compute, "trainable": "fp32", "frozen": compute}
+    assert plain["precision"] == {"compute": compute, "trainable": "fp32", "frozen": "none"}
     assert result["precision"] == {"compute": compute, "trainable": "fp32", "frozen": "nf4"}
     assert result["training"]["final_loss"] < result["training"]["first_loss"] - 0.2
-    assert result["training"]["total_parameters"] == plain["training"]["total_parameters"]
+    adapters = result["training"]["trainable_parameters"]
+    assert result["training"]["total_parameters"] == 91_200 + adapters
+    assert plain["training"]["trainable_parameters"] == 91_200
+    assert "full − lora" in done.stdout
     texts = (run / "generations" / "zero_shot-raw.jsonl").read_text().splitlines()
     assert [bool(json.loads(line)["text"]) for line in texts] == [True] * 2
     assert load_adapter(loaded(tiny), run / "weights").peft_config["default"].r == 16

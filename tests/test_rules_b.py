@@ -9,19 +9,21 @@ from pathlib import Path
 
 import pytest
 
-from facts import TOKENS, facts
+from facts import CPU, TOKENS, facts
 from paribus.config.load import load
 from paribus.config.schema import ArmConfig, ExperimentConfig
 from paribus.design.matrix import expand
-from paribus.planning.rules import design, families, schedules, texts, tuning
+from paribus.planning.rules import design, families, optimizers, schedules, texts, tuning
 from paribus.planning.rules.card import Facts, Rule, Severity
 
-MODULES = (texts, families, schedules, design, tuning)
+MODULES = (texts, families, schedules, design, tuning, optimizers)
 RULES: dict[str, Rule] = {rule.id: rule for module in MODULES for rule in module.RULES}
 BASELINE = {"method": "none"}
 CHAT = {"prompt.format": "chat"}
 TUNED_FOR_CHAT = {"instruction_tuned": True}
 FULL = {"method": "full"}
+RATE, OPTIMIZER = "training.learning_rate", "training.optimizer"
+NOISE = "training.neftune_noise_alpha"
 SPACE = {"space": {"lora.r": [4, 8]}}
 
 Case = tuple[Facts, Facts, str]
@@ -164,6 +166,36 @@ CASES: dict[str, Case] = {
         facts(CHAT, tokens={"unused": "\n"}),
         "prompts leave out '<think>\\n', with which google/gemma-2b is asked",
     ),
+    "PB080": (
+        facts({**FULL, RATE: 2e-5, "training.train_only": ["norm"]}),
+        facts({**FULL, RATE: 2e-4, "training.train_only": ["norm"]}),
+        "training.learning_rate=2e-05 is the default for all weights",
+    ),
+    "PB081": (
+        facts({NOISE: 5}, arms={"plain": {}}),
+        facts({NOISE: 5}, arms={"more": {NOISE: 15}}),
+        "training.neftune_noise_alpha=5 here, none in plain",
+    ),
+    "PB082": (
+        facts({OPTIMIZER: "paged_adamw_8bit"}, device=CPU),
+        facts({OPTIMIZER: "paged_adamw_8bit"}),
+        "training.optimizer=paged_adamw_8bit on ",
+    ),
+    "PB083": (
+        facts({OPTIMIZER: "muon"}),
+        facts({**BASELINE, OPTIMIZER: "muon"}),
+        "training.optimizer=muon with method=lora",
+    ),
+    "PB084": (
+        facts({"lora.loraplus_lr_ratio": 16}, arms={"plain": {}}),
+        facts({"lora.loraplus_lr_ratio": 16, RATE: 1e-4}, arms={"plain": {}}),
+        "lora.loraplus_lr_ratio=16 at training.learning_rate=0.0002, which plain has too",
+    ),
+    "PB085": (
+        facts({OPTIMIZER: "lion"}, arms={"plain": {}}),
+        facts({OPTIMIZER: "lion"}, arms={"small": {OPTIMIZER: "paged_lion_8bit"}}),
+        "training.optimizer=lion at training.learning_rate=0.0002, as adamw in plain",
+    ),
     "PB086": (
         facts({**CHOSEN, "data.validation_size": 49}),
         facts({**CHOSEN, "data.validation_size": 50}),
@@ -260,8 +292,7 @@ def test_every_rule_has_a_case_and_every_id_is_taken_once() -> None:
         "PB066",
         "PB070",
         "PB071",
-        "PB086",
-        "PB087",
+        *(f"PB{number:03d}" for number in range(80, 88)),
         "PB089",
         "PB090",
     ]

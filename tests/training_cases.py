@@ -38,13 +38,15 @@ def trainable(folder: Path, method: str, precision: str = "fp32", *, lora: Any =
     return make_trainable(model, method, adapters, DTYPES[precision])
 
 
-def fit(model, examples, *, seed: int = 0, method: str = "full", **changes: Any):
+def fit(model, examples, *, seed: int = 0, method: str = "full", loraplus: Any = None,
+        **changes: Any):  # fmt: skip
     """Train in place and return the step records and the cost."""
     settings = {"epochs": 99.0, "max_steps": 8, "batch_size": 4, "micro_batch": 4,
                 "learning_rate": RATES[method], "precision": "fp32", **changes}  # fmt: skip
     config = TrainingConfig(**settings)
     records: list[Any] = []
     with TemporaryDirectory() as folder:  # of trackers; there are none
-        where = {"folder": Path(folder), "compute": DTYPES[config.precision]}
+        where = {"folder": Path(folder), "compute": DTYPES[config.precision],
+                 "loraplus_lr_ratio": loraplus}  # fmt: skip
         cost = train(model, examples, config, seed=seed, on_step=records.append, **where)
     return records, cost

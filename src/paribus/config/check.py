@@ -256,8 +256,9 @@ def _path_problems(
     ]
 
 
-_ADAMW = ("adamw", "adamw_8bit")
-_READERS = {"beta1": (*_ADAMW, "lion_8bit"), "beta2": (*_ADAMW, "lion_8bit"), "epsilon": _ADAMW}
+_ADAMW = ("adamw", "adamw_8bit", "paged_adamw_8bit", "paged_adamw_32bit", "muon")
+_LION = ("lion", "lion_8bit", "paged_lion_8bit")
+_READERS = {"beta1": (*_ADAMW, *_LION), "beta2": (*_ADAMW, *_LION), "epsilon": _ADAMW}
 """Optimizers that read a key of `training`."""
 
 
@@ -295,6 +296,12 @@ def _idle_problems(
         for key, readers in _READERS.items()
         if value.get(f"training.{key}") is not None and optimizer not in readers
     )
+    if optimizer == "muon" and value["method"] == "lora" and value.get("lora.loraplus_lr_ratio"):
+        lines.append(
+            f"{find_origin('lora.loraplus_lr_ratio', origins)}: {arm}lora.loraplus_lr_ratio gives "
+            "B a rate of its own, and training.optimizer='muon' has one for all matrices; set "
+            "lora.loraplus_lr_ratio=null"
+        )
     lines += _pattern_problems(value, origins, arm)
     generated = value.get("task") == GENERATED
     if value.get("data.group_by") is not None and generated:

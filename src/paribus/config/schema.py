@@ -46,7 +46,10 @@ Pattern = Annotated[str, Field(min_length=1, max_length=200)]
 """A regular expression."""
 ModuleName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*$", max_length=200)]
 Precision = Literal["bf16", "fp32"]
-Optimizer = Literal["adamw", "adamw_8bit", "lion_8bit", "adafactor", "sgd"]
+Optimizer = Literal[
+    "adamw", "adamw_8bit", "paged_adamw_8bit", "paged_adamw_32bit", "lion", "lion_8bit",
+    "paged_lion_8bit", "muon", "adafactor", "adagrad", "rmsprop", "sgd",
+]  # fmt: skip
 Shots = Literal["zero_shot", "one_shot", "few_shot"]
 ProtocolName = Literal[
     "zero_shot/raw", "zero_shot/raw+calculator", "zero_shot/chat", "zero_shot/chat+calculator",
@@ -154,6 +157,9 @@ class LoraConfig:
     2024, arXiv:2404.02948) or QR (K. Büyükakyüz 2024, arXiv:2406.01775), and `pissa_niter_4` faster
     with 4 iterations. All but the first two are the same for every seed. The stored adapter of
     `pissa` and `olora` has rank 2 r, for the untouched model."""
+    loraplus_lr_ratio: Annotated[float, Field(ge=1, le=1000)] | None = None
+    """LoRA+ (S. Hayou et al. 2024, arXiv:2402.12354): B's learning rate as a multiple of A's, which
+    is `training.learning_rate` and what is logged; null: the same for both."""
     targets: tuple[str, ...] | Literal["all-linear"] = (
         "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj",
     )  # fmt: skip
@@ -211,7 +217,8 @@ class TrainingConfig:
     warmup: Fraction = 0.03
     """Share of the steps over which the learning rate rises from zero."""
     weight_decay: NonNegative = 0.01
-    """Decoupled weight decay, for SGD added to the gradient; not on norms and biases."""
+    """Decoupled weight decay, for SGD, RMSprop and Adagrad added to the gradient; not on norms and
+    biases."""
     max_grad_norm: Positive = 1.0
     """Gradients are scaled down to this norm."""
     beta1: Fraction | None = None
@@ -221,9 +228,14 @@ class TrainingConfig:
     epsilon: Annotated[float, Field(gt=0, lt=1)] | None = None
     """What AdamW adds to its denominator; null: 1e-8."""
     optimizer: Optimizer = "adamw"
-    """AdamW by torch; AdamW or Lion with 8-bit states by bitsandbytes; transformers' Adafactor,
-    without its own step sizes; or torch's SGD, without momentum. Each wants a learning rate of its
-    own: the default one is AdamW's."""
+    """`adamw`, `adagrad`, `rmsprop`, and `sgd` without momentum, by torch; `lion` and what is 8-bit
+    or paged (states move to the CPU's memory where a GPU's is full) by bitsandbytes; transformers'
+    `adafactor`, without its own step sizes; or torch's `muon` for matrices, scaled to steps of
+    AdamW's size, which trains all else. The default learning rate is AdamW's: state another's."""
+    neftune_noise_alpha: Positive | None = None
+    """NEFTune (N. Jain et al. 2023, arXiv:2310.05914): in training each text's embeddings get
+    uniform noise of up to alpha / sqrt(L · d), with L its own tokens and d the model's width; null:
+    none. The authors tried 5, 10 and 15."""
     train_only: tuple[Pattern, ...] = ()
     """Partial fine-tuning, by `method: full`: regular expressions, and only weights in whose names
     one is found are trained: `layers\\.1[0-7]\\.`, `lm_head`, `\\.bias$`. Others stay as they
@@ -249,6 +261,11 @@ class TrainingConfig:
         if self.micro_batch == "auto":
             raise ValueError("training.micro_batch is not settled yet")
         return self.micro_batch
+
+    @property
+    def has_states_of_bitsandbytes(self) -> bool:
+        """Whether bitsandbytes updates the weights."""
+        return self.has_8bit_states or self.optimizer.startswith(("lion", "paged"))
 
     @property
     def has_8bit_states(self) -> bool:
@@ -376,9 +393,9 @@ class ArmConfig:
 
     @property
     def needs_bitsandbytes(self) -> bool:
-        """Whether the base is in 4 bits, or the optimizer's states are in 8."""
-        trains_in_8bit = self.method != "none" and self.training.has_8bit_states
-        return self.quantization is not None or trains_in_8bit
+        """Whether the base is in 4 bits, or the optimizer is bitsandbytes' own."""
+        trains = self.method != "none" and self.training.has_states_of_bitsandbytes
+        return self.quantization is not None or trains
 
 
 @dataclass(config=_STRICT, frozen=True, kw_only=True)

@@ -61,6 +61,8 @@ _LATER_KEYS: dict[str, Callable[[ArmConfig], Any]] = {
     "training.beta1": lambda config: config.training.beta1,
     "training.beta2": lambda config: config.training.beta2,
     "training.epsilon": lambda config: config.training.epsilon,
+    "lora.loraplus_lr_ratio": lambda config: config.lora.loraplus_lr_ratio,
+    "training.neftune_noise_alpha": lambda config: config.training.neftune_noise_alpha,
     "training.train_only": lambda config: config.training.train_only or None,
     "evaluation.at": lambda config: config.is_validated or None,
     "evaluation.at_generates": lambda config: (

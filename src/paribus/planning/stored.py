@@ -50,7 +50,7 @@ from paribus.training.batching import order_seed, training_length
 _STATE = (
     "method", "quantization", "training.optimizer", "lora.r", "lora.targets", "lora.use_dora",
     "lora.modules_to_save", "lora.layers_to_transform", "lora.init_lora_weights",
-    "training.train_only", "inputs.model",
+    "lora.loraplus_lr_ratio", "training.train_only", "inputs.model",
 )  # fmt: skip
 """What a checkpoint's weights and optimizer belong to: no fork can change it."""
 

@@ -151,6 +151,7 @@ def _train_and_test(job: Job, planned: Planned | None, *, fork: bool) -> None:
             on_step=_step_reporter(job),
             checkpoints=saves,
             validate=validating,
+            loraplus_lr_ratio=config.lora.loraplus_lr_ratio if config.method == "lora" else None,
         )
         append_event(folder, {"event": "trained", **training.record()})
         validated = validating.conclude()

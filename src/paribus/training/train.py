@@ -22,9 +22,10 @@ from paribus.prompts.encode import Encoded
 from paribus.seeds import derive
 from paribus.stopping import asked, at_a_step
 from paribus.store.results import TrainingCost
+from paribus.training import optimizers
 from paribus.training.batching import order_seed, plan_training
 from paribus.training.checkpointing import Checkpoints
-from paribus.training.trainer import CompletionTrainer
+from paribus.training.trainer import Additions, CompletionTrainer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,13 +153,6 @@ _SCHEDULES = {
 }
 USUAL_DECAY, USUAL_BETAS, USUAL_EPSILON = 0.2, (0.9, 0.999), 1e-8
 """What `training.decay`, `beta1`, `beta2`, `epsilon` are where the experiment states nothing."""
-_OPTIMIZERS = {
-    "adamw": "adamw_torch_fused",
-    "adamw_8bit": "adamw_bnb_8bit",
-    "lion_8bit": "lion_8bit",
-    "adafactor": "adafactor",
-    "sgd": "sgd",
-}
 
 
 def train(  # noqa: PLR0913  # what a training needs to know
@@ -172,6 +166,7 @@ def train(  # noqa: PLR0913  # what a training needs to know
     on_step: Callable[[StepRecord], None],
     checkpoints: Checkpoints | None = None,
     validate: Callable[[Sequence[StepRecord]], dict[str, float]] = lambda _: {},
+    loraplus_lr_ratio: float | None = None,
 ) -> TrainingCost:
     """Train `model` in place and return the measured cost.
 
@@ -179,6 +174,7 @@ def train(  # noqa: PLR0913  # what a training needs to know
     `checkpoints` training resumes from their `point`, and the trained weights are saved at the end.
     `validate` is called after each step with all steps so far: it may measure the model, which it
     leaves as it was. Its time is none of training's; trackers get what it returns.
+    `loraplus_lr_ratio` is LoRA's key.
     Raises RunFailed if loss or gradient norm is not finite, StoreError if a checkpoint cannot be
     written, Stopped if that was asked for.
     """
@@ -215,6 +211,11 @@ def train(  # noqa: PLR0913  # what a training needs to know
         compute=compute,
         on_step=record,
         checkpoints=checkpoints,
+        additions=Additions(
+            muon=config.optimizer == "muon",
+            loraplus_lr_ratio=loraplus_lr_ratio,
+            neftune_noise_alpha=config.neftune_noise_alpha,
+        ),
     )
     started = time.perf_counter()
     with at_a_step() if checkpoints else nullcontext():
@@ -265,7 +266,7 @@ def arguments(
         warmup_steps=warmup_steps(config, num_steps),
         weight_decay=config.weight_decay,
         max_grad_norm=config.max_grad_norm,
-        optim=_OPTIMIZERS[config.optimizer],
+        optim=optimizers.NAMES[config.optimizer],
         adam_beta1=USUAL_BETAS[0] if config.beta1 is None else config.beta1,
         adam_beta2=USUAL_BETAS[1] if config.beta2 is None else config.beta2,
         adam_epsilon=USUAL_EPSILON if config.epsilon is None else config.epsilon,

@@ -9,9 +9,11 @@ A pass, its examples end to end, T tokens in all:
     labels_1T      -100 … -100  a  a  eos | -100 …    a  eos
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from math import isfinite
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +35,7 @@ from paribus.prompts.encode import Encoded
 from paribus.stopping import Stopped, asked
 from paribus.training.checkpointing import NAN_REMEDY, Checkpoints
 from paribus.training.loss import CompletionLoss
+from paribus.training.optimizers import muon_with_adamw, raise_rate_of_b
 
 OnStep = Callable[[int, dict[str, float]], dict[str, float]]
 """From a step's number and its loss, gradient norm and learning rate to further figures."""
@@ -65,6 +68,46 @@ def collate(examples: Sequence[Encoded]) -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Additions:
+    """What a training has that the Trainer lacks, or does otherwise.
+
+    Attributes:
+        muon: whether matrices are trained by Muon.
+        loraplus_lr_ratio: LoRA's key.
+        neftune_noise_alpha: as in `training`. The Trainer would take a pass for one text.
+    """
+
+    muon: bool = False
+    loraplus_lr_ratio: float | None = None
+    neftune_noise_alpha: float | None = None
+
+
+@contextmanager
+def noisy(embedding: nn.Module, alpha: float | None, cu_seq_lens: Tensor) -> Iterator[None]:
+    """Add uniform noise of up to alpha / sqrt(L · d) to what `embedding` returns, [1, T, d].
+
+    `cu_seq_lens` says where each text begins; L is the number of its own tokens. It is drawn from
+    torch's generator of the device. With None as `alpha` nothing is added.
+    """
+    if alpha is None:
+        yield
+        return
+    lengths_N = cu_seq_lens.diff().long()
+    lengths_T = lengths_N.repeat_interleave(lengths_N)
+
+    def add(_module: nn.Module, _inputs: Any, embedded_1TD: Tensor) -> Tensor:
+        most_T1 = alpha * (lengths_T * embedded_1TD.shape[-1]).rsqrt()[:, None]
+        noise_1TD = torch.empty_like(embedded_1TD, dtype=torch.float32).uniform_(-1, 1) * most_T1
+        return embedded_1TD + noise_1TD.to(embedded_1TD.dtype)
+
+    hook = embedding.register_forward_hook(add)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
 class CompletionTrainer(Trainer):
     """Trains on planned micro-batches by `CompletionLoss`."""
 
@@ -78,6 +121,7 @@ class CompletionTrainer(Trainer):
         compute: torch.dtype,
         on_step: OnStep,
         checkpoints: Checkpoints | None = None,
+        additions: Additions = Additions(),  # noqa: B008  # frozen
     ) -> None:
         super().__init__(model=model, args=args, train_dataset=examples)
         self.remove_callback(PrinterCallback)  # the steps go to `on_step`, not to the terminal
@@ -85,6 +129,7 @@ class CompletionTrainer(Trainer):
         if checkpoints is not None:
             self.add_callback(_Saving(checkpoints))
         self.on_step = on_step
+        self.additions = additions
         self.examples = examples
         self.micro_batches = micro_batches
         self.compute = compute
@@ -103,6 +148,18 @@ class CompletionTrainer(Trainer):
             collate_fn=collate,
         )
 
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """Return the optimizer; with Muon or LoRA+ made of the one that the Trainer makes."""
+        made, trained = self.optimizer is None, cast("nn.Module", self.model)
+        optimizer: torch.optim.Optimizer = super().create_optimizer(model)
+        if made and self.additions.muon:
+            groups = [{k: g[k] for k in ("params", "weight_decay")} for g in optimizer.param_groups]
+            settings = {key: optimizer.defaults[key] for key in ("lr", "betas", "eps")}
+            optimizer = self.optimizer = muon_with_adamw(trained, groups, **settings)
+        elif made and self.additions.loraplus_lr_ratio is not None:
+            raise_rate_of_b(optimizer, trained, self.additions.loraplus_lr_ratio)
+        return optimizer
+
     def compute_loss(
         self,
         model: nn.Module,
@@ -115,8 +172,13 @@ class CompletionTrainer(Trainer):
         assert num_items_in_batch is not None
         labels_1T, places_N = inputs.pop("labels"), inputs.pop("places")
         device = inputs["input_ids"].device.type
-        with torch.autocast(device, self.compute, enabled=self.compute is not torch.float32):
-            hidden_1TD = self.decoder(**inputs, use_cache=False).last_hidden_state
+        noise = self.additions.neftune_noise_alpha
+        decoder: Any = self.decoder
+        with (
+            noisy(decoder.get_input_embeddings(), noise, inputs["cu_seq_lens_q"]),
+            torch.autocast(device, self.compute, enabled=self.compute is not torch.float32),
+        ):
+            hidden_1TD = decoder(**inputs, use_cache=False).last_hidden_state
         hidden_ND = hidden_1TD[0].index_select(0, places_N).to(self.compute)
         labels_N = labels_1T[0].index_select(0, places_N + 1)
         with torch.autocast(device, enabled=False):

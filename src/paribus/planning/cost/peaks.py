@@ -216,21 +216,29 @@ def _other_parameters(shape: Shape) -> list[int]:
     return [shape.embedding_parameters, *head, shape.other_parameters]
 
 
+_STATES = {
+    "adamw": 2, "paged_adamw": 2, "lion": 1, "paged_lion": 1, "adagrad": 1, "rmsprop": 1, "sgd": 0,
+}  # fmt: skip
+"""How many values an optimizer keeps of a weight. Paged ones count where they are on a GPU."""
+
+
 def _states(shape: Shape, load: Workload) -> list[float]:
     """Return the bytes of the optimizer's states."""
     trained = trained_parameters(shape, load)
-    if load.optimizer == "adamw":
-        return [4.0 * size for size in trained for _ in range(2)]
     if load.optimizer == "adafactor":
         return [4.0 * size for size in _factored(shape, load)]
-    if load.optimizer == "sgd":
-        return []
+    if load.optimizer == "muon":  # one of each matrix, AdamW's two of what is none
+        matrices = _trained_matrices(shape, load)
+        return [*(4.0 * size for size in matrices), 8.0 * (sum(trained) - sum(matrices))]
+    count = _STATES[load.optimizer.removesuffix("_8bit").removesuffix("_32bit")]
+    if not load.optimizer.endswith("_8bit"):
+        return [4.0 * size for size in trained for _ in range(count)]
     # bitsandbytes keeps embeddings in 32 bits, and tensors under 4,096 weights.
     embedding = shape.embedding_parameters * load.trains_whole("model.embed_tokens")
     return [
         (4.0 if size == embedding or size < 4096 else 1 + 4 / 256) * size
         for size in trained
-        for _ in range(1 if load.optimizer == "lion_8bit" else 2)
+        for _ in range(count)
     ]
 
 
@@ -311,13 +319,18 @@ def _step(shape: Shape, load: Workload, kind: str) -> list[float]:
 
     bitsandbytes is written in torch on a CPU: a scaled gradient, a root and a quotient; for 8-bit
     states these too in fp32. Adafactor holds two tensors of the gradient's size. SGD adds weight
-    decay to a copy of the gradient: on a GPU of all gradients at once.
+    decay to a copy of the gradient: on a GPU of all gradients at once. Adagrad and RMSprop also
+    take a root. Muon holds a step in fp32, and three of it in bf16 while it is made orthogonal.
     """
     sizes = [4.0 * size for size in trained_parameters(shape, load)]
     if load.optimizer == "adafactor":
         return [max(sizes)] * 2
-    if load.optimizer == "sgd":
-        return sizes if kind == "cuda" else [max(sizes)]
+    if load.optimizer in ("sgd", "adagrad", "rmsprop"):
+        copies = sizes if kind == "cuda" else [max(sizes)]
+        return copies if load.optimizer == "sgd" else copies * 2
+    if load.optimizer == "muon":
+        widest = float(max(_trained_matrices(shape, load), default=0))
+        return [4 * widest, *[2 * widest] * 3]
     if load.optimizer == "adamw" or kind == "cuda":
         return []
     embedding = shape.embedding_parameters * load.trains_whole("model.embed_tokens")

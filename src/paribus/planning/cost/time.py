@@ -33,9 +33,14 @@ LAYER_SECONDS = {"cpu": 4e-4, "cuda": 1e-3}
 """Least time of one layer's forward pass, however few the tokens and fast the device: Python and
 the start of kernels. A backward pass is taken to need as much. Assumed."""
 
-_STEP_BYTES = {"adamw": 28, "adamw_8bit": 18, "lion_8bit": 14, "adafactor": 88, "sgd": 24}
+_STEP_BYTES = {
+    "adamw": 28, "adamw_8bit": 18, "paged_adamw_32bit": 28, "paged_adamw_8bit": 18, "lion": 20,
+    "lion_8bit": 14, "paged_lion_8bit": 14, "muon": 60, "adafactor": 88, "adagrad": 36,
+    "rmsprop": 36, "sgd": 24,
+}  # fmt: skip
 """Read and written per trained weight and step: weight, gradient, states, and what is computed in
-between by optimizers that are not one kernel."""
+between by optimizers that are not one kernel. Muon's products are not counted, nor that paged
+states may have to come from the CPU's memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

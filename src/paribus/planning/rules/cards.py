@@ -13,6 +13,7 @@ from paribus.planning.rules import (
     environment,
     families,
     method,
+    optimizers,
     precision,
     probes,
     schedules,
@@ -25,6 +26,7 @@ RULES: tuple[Rule, ...] = tuple(
     sorted(
         (
             *method.RULES,
+            *optimizers.RULES,
             *precision.RULES,
             *environment.RULES,
             *texts.RULES,

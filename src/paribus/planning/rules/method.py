@@ -16,11 +16,12 @@ _LORA_RATES = (5e-5, 2e-3)
 _HIGHEST_FULL_RATE = 1e-4
 _SCALES = (1 / 16, 32)
 _ATTENTION = frozenset({"q_proj", "k_proj", "v_proj", "o_proj"})
+_OTHER_RATES = ("lion", "lion_8bit", "paged_lion_8bit", "muon", "adagrad", "sgd")
 _HEADS = frozenset({"lm_head", "embed_out"})
 
 
 def _lora_rate(facts: Facts) -> str | None:
-    if facts.config.method != "lora" or _is_found(facts) or _of_other_rates(facts):
+    if facts.config.method != "lora" or is_found(facts) or _of_other_rates(facts):
         return None
     rate, (low, high) = facts.config.training.peak_rate, _LORA_RATES
     if low <= rate <= high:
@@ -28,19 +29,19 @@ def _lora_rate(facts: Facts) -> str | None:
     return f"training.learning_rate={rate:g} with method=lora; what works is {low:g} to {high:g}"
 
 
-def _is_found(facts: Facts) -> bool:
+def is_found(facts: Facts) -> bool:
     """Return whether trials will find the arm's learning rate: what it states is not used."""
     return finds_rate(facts.experiment.tune, facts.arm, facts.config.method)
 
 
 def _of_other_rates(facts: Facts) -> bool:
     """Return whether the arm's optimizer wants other learning rates than AdamW."""
-    return facts.config.training.optimizer in ("lion_8bit", "sgd")
+    return facts.config.training.optimizer in _OTHER_RATES
 
 
 def _rate_of_adamw(facts: Facts) -> str | None:
     method, training = facts.config.method, facts.config.training
-    if method == "none" or _is_found(facts) or not _of_other_rates(facts):
+    if method == "none" or is_found(facts) or not _of_other_rates(facts):
         return None
     if training.peak_rate != DEFAULT_RATES.get(method):
         return None
@@ -65,7 +66,7 @@ def _rslora_at_same_alpha(facts: Facts) -> str | None:
 
 
 def _full_rate(facts: Facts) -> str | None:
-    if not facts.config.trains_all or _is_found(facts) or _of_other_rates(facts):
+    if not facts.config.trains_all or is_found(facts) or _of_other_rates(facts):
         return None
     rate = facts.config.training.peak_rate
     if rate <= _HIGHEST_FULL_RATE:
@@ -296,8 +297,8 @@ RULES: tuple[Rule, ...] = (
         id="PB072",
         title="Another optimizer at AdamW's learning rate",
         severity=Severity.WARNING,
-        what="SGD hardly moves the weights, and Lion may move them too far. The arm loses for its "
-        "rate, not for its optimizer.",
+        what="SGD and Adagrad hardly move the weights, Lion may move them too far, and what suits "
+        "Muon is not known. The arm loses for its rate, not for its optimizer.",
         why="A step of AdamW moves every weight by about the learning rate, however small its "
         "gradient. SGD moves it by the rate times the gradient, which is far smaller than 1. Lion "
         "moves every weight by the whole rate in each step, also where AdamW's mean is small.",

@@ -58,7 +58,7 @@ def _embedding_states(facts: Facts) -> str | None:
     if not training.has_8bit_states:
         return None
     share, weights = embedding
-    states = 1 if training.optimizer == "lion_8bit" else 2
+    states = 1 if "lion" in training.optimizer else 2
     return (
         f"{training.optimizer}: {share:.0%} of the weights are embedding: "
         f"{4 * states * weights / GB:.1f} GB of 32-bit states"
