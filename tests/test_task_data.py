@@ -164,6 +164,13 @@ def test_turns_of_a_conversation_that_is_tested_are_not_trained_on(tmp_path):
     assert not {problem.group for problem in found.test} & {problem.group for problem in trained}
     tested = len({problem.group for problem in found.test})
     assert len(trained) == 3 * (12 - tested)
+    # Nor those of one that an arm is chosen by.
+    chosen = load_problems(task, DataConfig(test_size=4, validation_size=3), seed=0)
+    asked = {problem.group for problem in chosen.validation}
+    assert chosen.test == found.test
+    assert not asked & {problem.group for problem in chosen.train}
+    with pytest.raises(DataError, match="turns of validation conversations"):
+        load_problems(task, DataConfig(test_size=4, validation_size=3, train_size=20), seed=0)
 
 
 @pytest.mark.parametrize(

@@ -111,7 +111,9 @@ def load_problems(task: Task, data: DataConfig, seed: int, *, or_fewer: bool = F
     _check_golds(task, pools.read, pools.test)
     tests = _draw(distinct_tests, data.test_size, or_fewer=or_fewer)
     pool = _without_tests(distinct, tests, task)
-    train, validation, shots = _divide(pool, data, len(distinct), own_shots)
+    train, validation, shots = _divide(
+        pool, data, len(distinct), own_shots, apart=task.turns == "every"
+    )
     return ProblemSet(
         train=tuple(train),
         test=tuple(tests),
@@ -327,25 +329,32 @@ def _with_solutions(
 
 
 def _divide(
-    pool: list[Problem], data: DataConfig, read: int, own_shots: list[Problem]
+    pool: list[Problem], data: DataConfig, read: int, own_shots: list[Problem], *, apart: bool
 ) -> tuple[list[Problem], list[Problem], list[Problem]]:
-    """Return train, validation and shots. Raises DataError if the pool, of all `read`, is small."""
+    """Return train, validation and shots. Raises DataError if the pool, of all `read`, is small.
+
+    With `apart` no conversation that a validation problem is of is trained on.
+    """
     size = 1 if data.train_size == "all" else data.train_size
     reserved = 0 if own_shots else FEW_SHOTS
+    shots, rest = own_shots, pool
+    if not own_shots:
+        shots, rest = [*pool[:1], *reversed(pool[1:][1 - FEW_SHOTS :])], pool[1 : 1 - FEW_SHOTS]
+    end = max(0, len(rest) - data.validation_size)
+    told = {p.group for p in rest[end:] if p.group and apart}
+    train = [problem for problem in rest[:end] if problem.group not in told]
+    there = len(pool) - (end - len(train))
     needed = size + reserved + data.validation_size
-    if needed > len(pool):
+    if needed > there:
         tests = f": {read - len(pool)} of {read} are test problems" if len(pool) < read else ""
+        turns = f"; {len(pool) - there} are turns of validation conversations" if told else ""
         raise DataError(
             f"data.train_size: {needed} distinct problems are needed ({size} to train on, "
             f"{reserved} as solved examples, {data.validation_size} for data.validation_size) "
-            f"and {len(pool)} are there{tests}",
+            f"and {there} are there{tests}{turns}",
             "lower data.train_size or data.validation_size, or give more training problems",
         )
-    shots, rest = own_shots, pool
-    if not own_shots:
-        shots, rest = [pool[0], *reversed(pool[1 - FEW_SHOTS :])], pool[1 : 1 - FEW_SHOTS]
-    end = len(rest) - data.validation_size
-    return rest[: end if data.train_size == "all" else size], rest[end:], shots
+    return train if data.train_size == "all" else train[:size], rest[end:], shots
 
 
 def _distinct(problems: Iterable[Problem]) -> list[Problem]:
