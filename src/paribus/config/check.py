@@ -289,19 +289,7 @@ def _idle_problems(
             f"{find_origin('training.warmup', origins)}: {arm}training.schedule='inverse_sqrt' "
             "falls from the end of the warm-up, and training.warmup is 0; set training.warmup=0.03"
         )
-    optimizer = value.get("training.optimizer")
-    lines.extend(
-        f"{find_origin(f'training.{key}', origins)}: {arm}training.{key} is not read by "
-        f"training.optimizer={optimizer!r}; set training.{key}=null"
-        for key, readers in _READERS.items()
-        if value.get(f"training.{key}") is not None and optimizer not in readers
-    )
-    if optimizer == "muon" and value["method"] == "lora" and value.get("lora.loraplus_lr_ratio"):
-        lines.append(
-            f"{find_origin('lora.loraplus_lr_ratio', origins)}: {arm}lora.loraplus_lr_ratio gives "
-            "B a rate of its own, and training.optimizer='muon' has one for all matrices; set "
-            "lora.loraplus_lr_ratio=null"
-        )
+    lines += _optimizer_problems(value, origins, arm)
     lines += _pattern_problems(value, origins, arm)
     generated = value.get("task") == GENERATED
     if value.get("data.group_by") is not None and generated:
@@ -358,6 +346,26 @@ def _idle_problems(
             f"{place}: {arm}task={GENERATED!r} has no end, so it has no"
             f" {' and '.join(f'{key}=all' for key in endless)}; set numbers, such as"
             f" {' '.join(f'{key}=100' for key in endless)}"
+        )
+    return lines
+
+
+def _optimizer_problems(
+    value: Mapping[str, Any], origins: Mapping[str, Origin], arm: str
+) -> list[str]:
+    """Return what is wrong with keys that the optimizer does not read, or cannot act on."""
+    optimizer = value.get("training.optimizer")
+    lines = [
+        f"{find_origin(f'training.{key}', origins)}: {arm}training.{key} is not read by "
+        f"training.optimizer={optimizer!r}; set training.{key}=null"
+        for key, readers in _READERS.items()
+        if value.get(f"training.{key}") is not None and optimizer not in readers
+    ]
+    if optimizer == "muon" and value["method"] == "lora" and value.get("lora.loraplus_lr_ratio"):
+        lines.append(
+            f"{find_origin('lora.loraplus_lr_ratio', origins)}: {arm}lora.loraplus_lr_ratio gives "
+            "B a rate of its own, and training.optimizer='muon' has one for all matrices; set "
+            "lora.loraplus_lr_ratio=null"
         )
     return lines
 
