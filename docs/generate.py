@@ -47,7 +47,7 @@ def config_blocks() -> dict[str, str]:
 def task_key_blocks() -> dict[str, str]:
     """Return the reference of every key of a task file; its place is no key."""
     lines = _keys("", _classes(task)["Task"])
-    place = ("| `folder`", "| `source`", "| `code`")
+    place = ("| `folder`", "| `source`", "| `code`", "| `by_lm_eval`")
     return {"keys": "\n".join(line for line in lines if not line.startswith(place))}
 
 

@@ -23,6 +23,7 @@ from typing import Any, TypeGuard
 
 from pydantic import TypeAdapter, ValidationError
 
+from paribus.config.by_lm_eval import PREFIX
 from paribus.config.keys import SCHEMA, explain_fault, shown_key, unknown_key
 from paribus.config.nested import flatten, nest
 from paribus.config.peft_method import is_peft
@@ -131,6 +132,8 @@ def absolute_paths(flat: Mapping[str, Any], origins: Mapping[str, Origin]) -> di
 
 
 def _absolute(value: str, origin: Origin) -> str:
+    if value.startswith(PREFIX):
+        return f"{PREFIX}{_absolute(value.removeprefix(PREFIX), origin)}"
     folder = origin.file.parent if origin.file else Path.cwd()
     # Path.expanduser raises for an unknown user; here the folder is missing later.
     home = os.path.expanduser(value)  # noqa: PTH111
@@ -416,6 +419,9 @@ def _validation_problems(
 
 def _variant_problems(config: ArmConfig, origins: Mapping[str, Origin], arm: str) -> list[str]:
     """Return what is wrong with the variant that is asked of the task."""
+    if config.task.by_lm_eval:
+        return [f"{find_origin('task', origins)}: {arm}task={config.task.source!r}: what lm-eval's "
+                f"own code asks is not trained on; name it in {_TASKS}"]  # fmt: skip
     try:
         config.task.of(config.data.variant)
     except ConfigError as error:

@@ -129,6 +129,8 @@ class Task:
     """Where its file lies; `train`, `test` and functions are looked for from there."""
     source: str = field(default="", compare=False)
     """What an experiment's `task` says: a preset's name, or the path of its file."""
+    by_lm_eval: dict[str, str] = field(default_factory=dict)
+    """lm-eval's version, and the hash of its task, where its own code asks and scores."""
     code: dict[str, str] = field(default_factory=dict)
     """File of a function → SHA-256 of its source."""
 

@@ -36,7 +36,8 @@ UNSUPPORTED = {
 TRUST = "the experiment says trust_task_code: true"
 _NAMED = re.compile(rf'"{FUNCTION} ([^"]*)"')
 """A value that names a function, in JSON."""
-_KEYS = tuple(f.name for f in fields(Task) if f.name not in ("folder", "source", "code"))
+_SET_HERE = ("folder", "source", "by_lm_eval", "code")
+_KEYS = tuple(f.name for f in fields(Task) if f.name not in _SET_HERE)
 
 
 def faults_of_values(values: Mapping[Any, Any], trusted: bool) -> list[Fault]:

@@ -16,6 +16,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from paribus.config.by_lm_eval import PREFIX, task_by_lm_eval
 from paribus.config.installed import alike, task_place, tasks_folder
 from paribus.config.read import Origin, find_origin, read_file, shown_path
 from paribus.config.schema import ArmConfig, Shots
@@ -57,12 +58,18 @@ def read_task(name: str, *, trusted: bool = False) -> Task:
         return preset(name)
     path = place_of(name)
     values, origins = _included(path)
+    if name.startswith(PREFIX):
+        return replace(task_by_lm_eval(path, values, trusted=trusted), source=name)
     return replace(_checked(values, origins, path, trusted), source=name)
 
 
 def place_of(name: str) -> Path:
-    """Return the file of the task `name`, which is none of PRESETS. Raises ConfigError."""
-    place = Path(name) if is_task_file(name) else task_place(name)
+    """Return the file of the task `name`, which is none of PRESETS. Raises ConfigError.
+
+    `lm_eval/` before a name or path says that lm-eval's own code asks and scores it.
+    """
+    own = name.removeprefix(PREFIX)
+    place = Path(own) if is_task_file(own) else task_place(own)
     if place is not None:
         return place
     theirs = "a task of lm-eval, which is not installed"

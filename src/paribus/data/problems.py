@@ -176,15 +176,27 @@ def load_tests(task: Task, data: DataConfig, seed: int, *, or_fewer: bool) -> Pr
     shots = _own_shots(base, data, seed, ())
     asked = _shuffled(_without(shots, distinct), derive(seed, "test"))
     drawn = _draw(asked, data.test_size, or_fewer=or_fewer)
-    return ProblemSet(
-        train=(),
-        test=tuple(drawn),
-        validation=(),
+    return replace(
+        tests_alone(drawn),
         shots=tuple(shots),
         test_variant=data.variant,
         layout=layout,
-        train_duplicates=0,
         test_duplicates=len(tests) - len(distinct),
+        read=tuple(tests),
+    )
+
+
+def tests_alone(tests: Sequence[Problem]) -> ProblemSet:
+    """Return the set of an arm that is asked `tests` and knows nothing else."""
+    return ProblemSet(
+        train=(),
+        test=tuple(tests),
+        validation=(),
+        shots=(),
+        test_variant="main",
+        layout="",
+        train_duplicates=0,
+        test_duplicates=0,
         overlap=0,
         read=tuple(tests),
     )

@@ -41,6 +41,7 @@ from typing import Any, ClassVar
 from pydantic import Field, PrivateAttr
 
 from paribus import numerals
+from paribus.config.by_lm_eval import METRIC as LM_EVAL
 from paribus.errors import ConfigError, DataError, NotHere
 from paribus.evaluation import choice_metrics, text_metrics
 from paribus.evaluation.filters import Filter, filtered, part_of, pipelines_of
@@ -189,6 +190,33 @@ class Own(Scorer):
         return self._function(text, document)
 
 
+class Given(Scorer):
+    """What lm-eval's own code gave a document by one of its metrics, stored with the text."""
+
+    binary: bool
+    _key: str = PrivateAttr()
+
+    @classmethod
+    def named(cls, name: str, options: Mapping[str, Any]) -> "Given":
+        """Return the metric `lm_eval:KEY`."""
+        given = part_of(f"metric {name}", cls, options)
+        given._key = name.removeprefix(LM_EVAL)
+        return given
+
+    def is_binary(self) -> bool:  # noqa: D102
+        return self.binary
+
+    def score(self, text: str, generation: Generation) -> float | None:  # noqa: D102
+        value = (generation.document or {}).get("values", {}).get(self._key)
+        if not isinstance(value, bool | int | float) or not 0 <= value <= 1:
+            raise DataError(
+                f"lm-eval's metric {self._key} gave {value!r:.60}, which is no number from 0 to 1: "
+                f"{generation.question[:60]!r}",
+                "leave the task out of evaluation.tasks",
+            )
+        return float(value)
+
+
 METRICS: dict[str, type[Scorer]] = {
     "number": Number,
     "exact_match": text_metrics.ExactMatch,
@@ -267,6 +295,8 @@ def _scorer(item: Mapping[str, Any], folder: Path) -> tuple[str, Scorer]:
     if name.startswith("python:"):
         stated = name.partition(":")[2].strip().removeprefix("./")
         return f"python:{stated}", Own.named(name, folder, options)
+    if name.startswith(LM_EVAL):
+        return name.removeprefix(LM_EVAL), Given.named(name, options)
     if name not in METRICS:
         raise ConfigError(f"metric {name!r:.60} is not supported", f"use one of: {_known()}")
     return name, part_of(f"metric {name}", METRICS[name], options)

@@ -16,6 +16,7 @@ from statistics import median
 from typing import Any
 
 from paribus.config.schema import ArmConfig
+from paribus.config.task import Task
 from paribus.data.problems import ProblemSet, hash_of_tests
 from paribus.errors import ModelError, PromptError
 from paribus.files import sha256_of_json
@@ -114,6 +115,7 @@ class Inputs:
         validation: what it is measured on while it trains; None without `evaluation.at`.
         max_new_tokens: the most tokens of an answer.
         task: the name of a further task, "" for the one that the arm is trained on.
+        by_lm_eval: the task, if lm-eval's own code asks and scores it.
         further: what it is tested on of each further task.
     """
 
@@ -129,6 +131,7 @@ class Inputs:
     validation: Validation | None = None
     max_new_tokens: int
     task: str = ""
+    by_lm_eval: Task | None = None
     further: tuple["Inputs", ...] = ()
 
     @property

@@ -15,8 +15,9 @@ from paribus.config.schema import ArmConfig, DataConfig, TestedTask
 from paribus.config.task import Task
 from paribus.config.task_file import shots_of, task_of
 from paribus.data.layouts import delimiter_of
-from paribus.data.problems import ProblemSet, load_problems, load_tests
+from paribus.data.problems import ProblemSet, load_problems, load_tests, tests_alone
 from paribus.errors import ConfigError, DataError, NotHere, PromptError, UserError
+from paribus.evaluation.engine.by_lm_eval import questions_of
 from paribus.evaluation.scorers import check_functions, check_scored, scorers_of
 from paribus.evaluation.scoring import check_correct
 from paribus.models.source import ModelSource, find_model
@@ -30,6 +31,8 @@ from paribus.planning.inputs import (
 )
 from paribus.prompts.encode import Encoded, Prompt
 from paribus.prompts.formats import (
+    PLAIN,
+    SHOWN,
     Frame,
     Protocol,
     frame_of,
@@ -113,6 +116,8 @@ def _tests(task: Task, problems: ProblemSet, config: ArmConfig, asked: "_Asked")
 def _further(entry: TestedTask, config: ArmConfig, seed: int) -> Inputs:
     """Return what an arm is tested on of a further task. Raises UserError as `prepare` does."""
     task = entry.task
+    if task.by_lm_eval:
+        return _asked_by_lm_eval(entry, config)
     try:
         asked_as = config_of(entry, task, config)
         problems = load_tests(task, asked_as.data, seed, or_fewer=entry.test_size is None)
@@ -135,6 +140,27 @@ def _further(entry: TestedTask, config: ArmConfig, seed: int) -> Inputs:
         what = f"evaluation.tasks, {task.task}: {error.message}"
         raise type(error)(what, error.remedy) from error
     return inputs
+
+
+def _asked_by_lm_eval(entry: TestedTask, config: ArmConfig) -> Inputs:
+    """Return what lm-eval's own code asks of a further task. Raises UserError."""
+    shots = entry.protocol or shots_of(entry.task) or "zero_shot"
+    size = config.data.test_size if entry.test_size is None else entry.test_size
+    problems = questions_of(entry.task, shots=SHOWN[shots], limit=None if size == "all" else size)
+    source = _source(config.model, config.revision)
+    asked = _Asked(problems, (), source, PLAIN).alone(Protocol(shots="zero_shot", format="raw"))
+    return Inputs(
+        problems=tests_alone(problems),
+        trial=False,
+        source=source,
+        examples=(),
+        dropped=0,
+        prompt_sets=(replace(asked, protocol=Protocol(shots=shots, format="raw")),),
+        gold=(),
+        max_new_tokens=config.evaluation.max_new_tokens,
+        task=entry.task.task,
+        by_lm_eval=entry.task,
+    )
 
 
 def config_of(entry: TestedTask, task: Task, config: ArmConfig) -> ArmConfig:

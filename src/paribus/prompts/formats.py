@@ -145,7 +145,8 @@ def _end_of_text(tokenizer: Any) -> int:
     return end
 
 
-_SHOWN: Final = {"zero_shot": 0, "one_shot": 1, "few_shot": 5}
+SHOWN: Final = {"zero_shot": 0, "one_shot": 1, "few_shot": 5}
+"""How many solved examples a protocol shows."""
 _CALCULATOR = "+calculator"
 
 
@@ -180,7 +181,7 @@ class Protocol:
 
         Raises DoesNotFit if there are not as many.
         """
-        count = _SHOWN[self.shots]
+        count = SHOWN[self.shots]
         if len(shots) < count:
             raise DoesNotFit(
                 f"the protocol {self.name} shows {count} solved examples, and the task has "

@@ -12,13 +12,16 @@ from typing import Any
 from torch import nn
 
 from paribus.config.spec import RunSpec
+from paribus.config.task import Task
 from paribus.data.alike import contained_13gram, contained_exactly, overlaps
 from paribus.data.problems import hash_of_tests
+from paribus.evaluation.engine.by_lm_eval import ask, left_out_of
 from paribus.evaluation.engine.generate import generate, measure, total_cost
 from paribus.evaluation.engine.likelihood import choose, likelihoods, measure_likelihoods
 from paribus.evaluation.engine.vllm import Continued, generate_by_vllm
 from paribus.models.device import peak_memory_bytes
 from paribus.planning.inputs import Inputs, PromptSet
+from paribus.prompts.formats import SHOWN
 from paribus.records import Generation, Likelihood, Problem
 from paribus.running.job import Job
 from paribus.running.progress import Progress, Stage, pace
@@ -94,7 +97,11 @@ def measure_all(
     tasks = {}
     for inputs in job.inputs.further:
         known = kept.tasks.get(inputs.task, Kept())
-        of_task = _measure(model, replace(job, inputs=inputs), pieces, vllm, known)
+        own = replace(job, inputs=inputs)
+        if inputs.by_lm_eval:
+            of_task = _measure_by_lm_eval(model, own, pieces, inputs.by_lm_eval, known)
+        else:
+            of_task = _measure(model, own, pieces, vllm, known)
         tasks[inputs.task] = TaskResult(
             evaluation=of_task.evaluation,
             heldout=of_task.heldout,
@@ -151,6 +158,40 @@ def _measure(
     return Measured(evaluation=evaluation, also=figures, heldout=heldout)
 
 
+def _measure_by_lm_eval(
+    model: nn.Module, job: Job, pieces: Pieces, task: Task, kept: Kept
+) -> Measured:
+    """Let lm-eval's own code test `model` on one task: all of it, or nothing if that is `kept`."""
+    inputs = job.inputs
+    (asked,) = inputs.prompt_sets
+    name, folder = asked.protocol.name, pieces.folder.of_task(inputs.task)
+    reading = reading_of(inputs.task, name)
+    texts = list(kept.texts.get(name, {}).values())
+    cost = kept.costs.get(name)
+    if cost is None or len(texts) != len(asked.prompts):
+        _enter(reading, inputs.tested, job.spec, pieces)
+        report = reporter("testing", len(asked.prompts), job)
+        report(0)
+        run = partial(
+            ask,
+            model,
+            inputs.tokenizer,
+            task,
+            asked.prompts,
+            shots=SHOWN[asked.protocol.shots],
+            batch_size=job.config.evaluation.batch_size,
+        )
+        texts, cost = _as_piece(reading, pieces, partial(measure, run, job.device))
+        report(len(asked.prompts))
+    left_out = sorted({key for text in texts for key in left_out_of(task, text)})
+    if left_out:
+        job.note(f"{inputs.task}: left out, as no figure of each document: {', '.join(left_out)}")
+    cost = cost.model_copy(update={"protocol": name})
+    append_event(pieces.folder, {**_event("tested", inputs), **cost.record()})
+    write_generations(folder, name, texts)
+    return Measured(evaluation=cost, also={}, heldout=None)
+
+
 def _losses_alone(model: nn.Module, job: Job, pieces: Pieces, kept: Kept) -> Measured:
     """Measure the losses of gold solutions; no text is generated, and none is stored."""
     name = job.inputs.prompt_sets[0].protocol.name
@@ -179,18 +220,27 @@ def _by_piece(
     generations: list[Generation] = []
     costs: list[EvaluationCost] = []
     for start in range(0, len(asked.prompts), size):
-        name = f"{file_name(reading)}-{start:06d}"
-        piece = pieces.read(name)
-        if piece is None:
-            found, cost = decode(slice(start, start + size))
-            piece = {
-                "generations": [generation_row(generation) for generation in found],
-                "cost": cost.record(),
-            }
-            pieces.write(name, piece)
-        generations += [as_generation(row) for row in piece["generations"]]
-        costs.append(EvaluationCost(**piece["cost"]))
+        name = f"{reading}-{start:06d}"
+        found, cost = _as_piece(name, pieces, partial(decode, slice(start, start + size)))
+        generations += found
+        costs.append(cost)
     return generations, total_cost(costs)
+
+
+def _as_piece(
+    name: str, pieces: Pieces, decode: Callable[[], tuple[list[Generation], EvaluationCost]]
+) -> tuple[list[Generation], EvaluationCost]:
+    """Return the generations of one piece and their cost: as it was stored, or stored now."""
+    piece = pieces.read(file_name(name))
+    if piece is None:
+        found, cost = decode()
+        piece = {
+            "generations": [generation_row(generation) for generation in found],
+            "cost": cost.record(),
+        }
+        pieces.write(file_name(name), piece)
+    generations = [as_generation(row) for row in piece["generations"]]
+    return generations, EvaluationCost(**piece["cost"])
 
 
 def _measure_heldout(model: nn.Module, job: Job, pieces: Pieces, kept: Kept) -> LikelihoodSummary:
