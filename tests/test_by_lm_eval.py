@@ -16,6 +16,7 @@ from paribus.errors import ConfigError, DataError
 from paribus.evaluation.engine.by_lm_eval import ask, left_out_of, questions_of
 from paribus.evaluation.scorers import scorers_of
 from paribus.files import read_json
+from paribus.planning.prepare import prepare
 from paribus.prompts.encode import Prompt
 from paribus.records import Outcome
 
@@ -197,11 +198,21 @@ def test_every_arm_is_asked_by_lm_eval_too_with_verdicts_by_paribus(home, tiny):
     read = [row["protocol"] for row in ledger if row.get("arm") == "full"]
     assert read[2:] == ["lm_eval-of_choices: zero_shot/raw", "lm_eval-written: zero_shot/raw"]
     findings = read_json(home / "runs/x/report/findings.json")
-    assert [each["name"] for each in findings["tasks"]] == ["lm_eval-of_choices", "lm_eval-written"]
+    names = [task["name"] for task in findings["tasks"]]
+    assert names == ["lm_eval-of_choices", "lm_eval-written"]
     solved = [row["document"]["values"]["acc"] for row in rows]
     assert findings["tasks"][0]["arms"][1]["accuracy"] == sum(solved) / 8
-    assert findings["answer"][-1].startswith("On lm_eval-of_choices, which was not trained on: full")
+    assert "On lm_eval-of_choices, which was not trained on: full" in findings["answer"]
     assert paribus("verify", "runs/x", cwd=home).returncode == 0
+
+
+def test_a_folder_for_what_lm_eval_reads_is_refused(home, tiny):
+    entry = {"task": "lm_eval/choice.yaml", "path": "."}
+    values = {**SHARED, "model": str(tiny), "evaluation": {"tasks": [entry]}}
+    (home / "x.yaml").write_text(json.dumps(values))
+    (arm, *_) = expand(load(home / "x.yaml")).arms
+    with pytest.raises(ConfigError, match="lm-eval's own code reads what its file names"):
+        prepare(arm.config, 0)
 
 
 def test_nothing_is_trained_on_what_lm_eval_asks(home):

@@ -301,7 +301,8 @@ class TestedTask:
     __test__ = False  # not a test for pytest, whatever its name
 
     task: NamedTask
-    """As the experiment's own `task`."""
+    """As the experiment's own `task`; or `lm_eval/NAME`, which lm-eval's own code asks and scores:
+    docs/tasks.md."""
     path: str | None = None
     """Folder of its files; null: the task file's own folder, or the Hub."""
     test_size: Size | None = None

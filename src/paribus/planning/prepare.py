@@ -144,6 +144,12 @@ def _further(entry: TestedTask, config: ArmConfig, seed: int) -> Inputs:
 
 def _asked_by_lm_eval(entry: TestedTask, config: ArmConfig) -> Inputs:
     """Return what lm-eval's own code asks of a further task. Raises UserError."""
+    if entry.path is not None:
+        raise ConfigError(
+            f"evaluation.tasks, {entry.task.source}: path={entry.path!r}: lm-eval's own code reads "
+            "what its file names",
+            "leave path out",
+        )
     shots = entry.protocol or shots_of(entry.task) or "zero_shot"
     size = config.data.test_size if entry.test_size is None else entry.test_size
     problems = questions_of(entry.task, shots=SHOWN[shots], limit=None if size == "all" else size)
