@@ -12,6 +12,7 @@ import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -27,20 +28,26 @@ _SEED = 1234
 """Of lm-eval's draw of solved examples: its own default."""
 
 
-def questions_of(task: Task, *, shots: int, limit: int | None) -> list[Problem]:
+def questions_of(task: Task, *, shots: int, limit: int | None) -> tuple[Problem, ...]:
     """Return what lm-eval will ask, in its order: a problem for each document, its prompt whole.
 
     `limit` counts documents from the first; None for all. Raises DataError if lm-eval cannot load
     the task or its data.
     """
+    return _questions(task.source, task.by_lm_eval["sha256"], shots, limit)
+
+
+@lru_cache(maxsize=4)
+def _questions(source: str, _sha256: str, shots: int, limit: int | None) -> tuple[Problem, ...]:
+    """Return the questions of a task, made once for all arms."""
     with _quiet():
-        inner = _load(task, shots)
+        inner = _load(source, shots)
         try:
             inner.build_all_requests(limit=limit, rank=0, world_size=1)
         except Exception as error:  # of its own code, and of the task's
-            raise _fault(task, "ask", error) from error
+            raise _fault(source, "ask", error) from error
     first = {instance.doc_id: instance for instance in reversed(inner.instances)}
-    return [_problem(task, inner, first[place]) for place in sorted(first)]
+    return tuple(_problem(inner, first[place]) for place in sorted(first))
 
 
 def ask(
@@ -60,7 +67,7 @@ def ask(
     from lm_eval.models.huggingface import HFLM
 
     with _quiet():
-        inner = _load(task, shots)
+        inner = _load(task.source, shots)
         try:
             results = evaluate(
                 lm=HFLM(
@@ -75,7 +82,7 @@ def ask(
                 log_samples=True,
             )
         except Exception as error:  # of its own code, and of the task's
-            raise _fault(task, "evaluate", error) from error
+            raise _fault(task.source, "evaluate", error) from error
     samples: dict[int, list[dict[str, Any]]] = {}
     for sample in (results or {})["samples"][inner.task_name]:
         samples.setdefault(sample["doc_id"], []).append(sample)
@@ -90,25 +97,25 @@ def left_out_of(task: Task, generation: Generation) -> set[str]:
     return set(values) - {str(item["metric"]).removeprefix(METRIC) for item in task.metrics}
 
 
-def _load(task: Task, shots: int) -> Any:
+def _load(source: str, shots: int) -> Any:
     """Return lm-eval's own task. Raises DataError."""
     hub.settle()  # before this import: it copies whether the Hub may be asked
     from lm_eval.tasks import TaskManager
 
-    path = place_of(task.source.removeprefix(PREFIX))
+    path = place_of(source.removeprefix(PREFIX))
     try:
         loaded = TaskManager(include_defaults=False).load([str(path)])
     except Exception as error:  # of its own code, and of the task's
-        raise _fault(task, "load", error) from error
+        raise _fault(source, "load", error) from error
     (inner,) = loaded["tasks"].values()
     inner.set_config(key="num_fewshot", value=shots)
     inner.set_fewshot_seed(seed=_SEED)
     return inner
 
 
-def _fault(task: Task, what: str, error: Exception) -> DataError:
+def _fault(source: str, what: str, error: Exception) -> DataError:
     return DataError(
-        f"lm-eval cannot {what} {task.source}: {type(error).__name__}: {str(error)[:200]}",
+        f"lm-eval cannot {what} {source}: {type(error).__name__}: {str(error)[:200]}",
         "see that lm-eval itself can run it here, or leave it out of evaluation.tasks",
     )
 
@@ -125,7 +132,7 @@ def _quiet() -> Iterator[None]:
         logging.getLogger("lm_eval").setLevel(level)
 
 
-def _problem(task: Task, inner: Any, instance: Any) -> Problem:
+def _problem(inner: Any, instance: Any) -> Problem:
     prompt = str(instance.args[0])
     target = inner.doc_to_target(instance.doc)
     if isinstance(target, int) and inner.config.doc_to_choice is not None:
@@ -136,7 +143,7 @@ def _problem(task: Task, inner: Any, instance: Any) -> Problem:
         key=f"{instance.doc_id}: {json.dumps(instance.doc, default=str)}",
         solution=str(target),
         answer=str(target),
-        where=f"{task.task}, document {instance.doc_id}",
+        where=f"{inner.task_name}, document {instance.doc_id}",
     )
 
 
