@@ -169,7 +169,7 @@ CASES: dict[str, Case] = {
     "PB080": (
         facts({**FULL, RATE: 2e-5, "training.train_only": ["norm"]}),
         facts({**FULL, RATE: 2e-4, "training.train_only": ["norm"]}),
-        "training.learning_rate=2e-05 is the default for all weights",
+        "trains 0.78% of the weights at training.learning_rate=2e-05, the default for all",
     ),
     "PB081": (
         facts({NOISE: 5}, arms={"plain": {}}),

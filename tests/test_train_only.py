@@ -153,6 +153,9 @@ def test_a_pattern_that_matches_nothing_is_refused_with_the_nearest_names(tiny):
             refuse(("norm", r"layers\.0\.mlp\.up_prj"))
         assert caught.value.message == message
         assert caught.value.remedy.startswith("nearest: model.layers.0.mlp.up_proj.weight, ")
+        with pytest.raises(ConfigError) as caught:
+            refuse((r"mpl\.",))
+        assert caught.value.remedy.startswith("nearest: mlp, ")
 
 
 def experiment(folder, model, *arms: str) -> Any:

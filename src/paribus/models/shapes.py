@@ -237,7 +237,9 @@ def matching_weights(patterns: Collection[str], names: Collection[str]) -> tuple
     """
     for pattern in patterns:
         if not any(re.search(pattern, name) for name in names):
-            near = get_close_matches(pattern, names, n=3, cutoff=0.0)
+            parts = {part for name in names for part in name.split(".")}
+            plain = re.sub(r"[^\w.]", "", pattern).strip(".")
+            near = get_close_matches(plain, sorted({*parts, *names}), n=3, cutoff=0.0)
             raise ConfigError(
                 f"training.train_only: {pattern} is found in the name of no weight",
                 f"nearest: {', '.join(near)}",

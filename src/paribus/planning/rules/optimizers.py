@@ -9,6 +9,9 @@ from paribus.config.schema import DEFAULT_RATES, ArmConfig
 from paribus.planning.rules.card import Facts, Rule, Severity
 from paribus.planning.rules.method import is_found
 
+_FEW = 0.1
+"""Share of the weights."""
+
 
 def _other(facts: Facts, differs: Callable[[ArmConfig], bool]) -> str | None:
     """Return the name of an arm that is trained and differs as is asked, or None."""
@@ -17,14 +20,15 @@ def _other(facts: Facts, differs: Callable[[ArmConfig], bool]) -> str | None:
 
 
 def _few_weights(facts: Facts) -> str | None:
-    training = facts.config.training
-    if not training.train_only or facts.config.method != "full" or is_found(facts):
+    training, estimate = facts.config.training, facts.estimate
+    if not training.train_only or estimate is None or is_found(facts):
         return None
-    if training.peak_rate != DEFAULT_RATES["full"]:
+    share = estimate.trainable_parameters / estimate.total_parameters
+    if share > _FEW or training.peak_rate != DEFAULT_RATES["full"]:
         return None
     return (
-        f"training.train_only has {len(training.train_only)} patterns, and training.learning_rate="
-        f"{training.peak_rate:g} is the default for all weights"
+        f"training.train_only trains {share:.2%} of the weights at training.learning_rate="
+        f"{training.peak_rate:g}, the default for all of them"
     )
 
 
@@ -81,6 +85,7 @@ def _one_rate(facts: Facts) -> str | None:
         facts,
         lambda arm: (
             arm.method == own.method
+            and arm.training.train_only == own.training.train_only
             and arm.training.learning_rate == rate
             and _kind(arm) != _kind(own)
         ),
@@ -94,7 +99,7 @@ def _one_rate(facts: Facts) -> str | None:
 RULES: tuple[Rule, ...] = (
     Rule(
         id="PB080",
-        title="Some weights alone are trained at the rate for all of them",
+        title="Few weights are trained at the learning rate for all of them",
         severity=Severity.WARNING,
         what="Few weights hardly move the model at a rate that suits all of them: the arm loses "
         "for its rate, not for what it trains.",
