@@ -40,6 +40,17 @@ def test_an_example_is_planned_run_and_reported(name, tiny, tmp_path):
     assert [(arm["name"], arm["n"]) for arm in findings["arms"]] == [(a, 4) for a in ARMS[name]]
 
 
+def test_a_plan_says_which_rows_are_left_out(tiny, tmp_path):
+    shutil.copytree(EXAMPLES, tmp_path / "own")
+    train = tmp_path / "own" / "data" / "intent_train.csv"
+    first = train.read_text().splitlines()[1]
+    train.write_text(f"{train.read_text()}{first}\n{first.rpartition(',')[0]},thanks\n")
+    words = ("own/intent.yaml", f"model={tiny}", *SMALL)
+    planned = paribus("plan", *words, cwd=tmp_path)
+    said = "2 training problems that repeat another, 1 of them with another gold answer."
+    assert f"Left out: {said}" in planned.stdout
+
+
 def test_arms_with_other_training_rows_are_planned(tiny, tmp_path):
     """Labels are no numbers: nothing looks for one between the arms' rows."""
     words = (f"model={tiny}", *SMALL[1:], "matrix={data.train_size: [8, 12]}")

@@ -436,6 +436,16 @@ def test_a_folder_laid_out_as_on_the_hub_is_read_by_datasets(tmp_path):
     assert [p.question for p in found] == [row["text"] for row in PAIRS]
 
 
+def test_training_problems_that_come_again_are_left_out_and_counted(tmp_path):
+    rows = "".join(f"text {n},a\n" for n in range(9))
+    (tmp_path / "t.csv").write_text(f"text,label\n{rows}text 3,a\ntext 4,b\ntest,a\n")
+    (tmp_path / "test.csv").write_text("text,label\ntest,a\n")
+    task = Task(task="own", train="t.csv", test="test.csv", folder=str(tmp_path))
+    found = load_problems(task, DataConfig(), seed=0)
+    assert (found.train_duplicates, found.other_gold, found.overlap) == (2, 1, 1)
+    assert {p.solution for p in (*found.train, *found.shots)} == {"a"}
+
+
 def test_a_test_problem_with_two_golds_is_refused_and_the_same_twice_is_not(tmp_path):
     torn = "text,label\nsame,a\n" + "".join(f"text {n},b\n" for n in range(9))
     (tmp_path / "t.csv").write_text(CSV)

@@ -195,6 +195,7 @@ _NAMES = {
     "test_problems": "test problems",
     "validation_problems": "validation problems",
     "train_duplicates": "repeated questions left out of the training problems",
+    "other_gold": "of these, with another gold answer",
     "test_duplicates": "repeated questions left out of the test problems",
     "overlap": "test questions left out of the training problems",
     "test_variant": "how the test problems' gold solutions are written",

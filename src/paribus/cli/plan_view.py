@@ -19,6 +19,7 @@ from rich.table import Table
 from paribus.analysis.wording import join
 from paribus.cli.console import captioned, table_of
 from paribus.cli.plan_memory import probed, show_memory
+from paribus.cli.plan_texts import left_out, tokens_table
 from paribus.cli.warnings import violation_lines
 from paribus.config.load import Loaded
 from paribus.config.nested import flatten
@@ -41,7 +42,7 @@ def show_details(plan: Plan, console: Console) -> None:
     console.print(_arms_table(plan))
     if any(arm.tokens for arm in plan.arms):
         console.print()
-        console.print(_tokens(plan))
+        console.print(tokens_table(plan))
     show_memory(plan, console)
     if plan.not_compared:
         console.print()
@@ -73,35 +74,6 @@ def rate_of(arm: PlannedArm) -> str:
         return f"{rate:g}, best of {tried}"
     by_default = (arm.learning_rate_from or "").startswith("default")
     return f"{rate:g} (default)" if by_default else f"{rate:g}"
-
-
-def _tokens(plan: Plan) -> Table:
-    """Return what each arm reads: problems and tokens, and what had to be left out."""
-    table = table_of(
-        ["arm"], ["steps", "examples", "too long", "targets", "planned", "tests", "longest"]
-    )
-    for arm in plan.arms:
-        tokens = arm.tokens
-        if tokens is None:
-            table.add_row(arm.name, *["?"] * 7)
-            continue
-        longest = max(tokens.longest_example, tokens.longest_prompt)
-        table.add_row(
-            arm.name,
-            "" if arm.steps is None else str(arm.steps),
-            f"{tokens.train_examples:,}",
-            f"{tokens.train_dropped_too_long:,}",
-            f"{tokens.target_tokens:,}",
-            "" if arm.steps is None else f"{arm.planned_target_tokens:,}",
-            f"{tokens.test_prompts:,}",
-            f"{longest:,}",
-        )
-    return captioned(
-        table,
-        "too long: training examples over prompt.max_tokens, left out. targets: tokens with "
-        "loss per epoch; planned: in all steps. longest: tokens of the longest training example "
-        "or test prompt.",
-    )
 
 
 def _apart_table(plan: Plan) -> Table:
@@ -242,6 +214,7 @@ def _needs(plan: Plan) -> list[str]:
     if named := [layout for layout in layouts if layout]:
         text = f"{join(named)}, recognised by their columns"
         lines.append(f"[bold]Rows[/]: {text}; the task does not say how they become text.")
+    lines += left_out(plan)
     notes = [arm.estimate.assumed_lengths for arm in plan.arms if arm.estimate]
     based = [f"lengths of texts are assumed: {note}" for note in dict.fromkeys(notes) if note]
     based.append(f"speed of the device: {device.assumed}")

@@ -48,6 +48,12 @@ def refuse_two_golds(
         )
 
 
+def other_golds(problems: Iterable[Problem]) -> int:
+    """Return how many problems come again with other gold than the first of their id."""
+    first: dict[str, Problem] = {}
+    return sum(_golds(first.setdefault(p.id, p)) != _golds(p) for p in problems)
+
+
 def _golds(problem: Problem) -> set[str]:
     return {problem.answer, *problem.answers}
 

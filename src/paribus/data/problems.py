@@ -18,7 +18,7 @@ from paribus.config.schema import DataConfig
 from paribus.config.task import GENERATED, SHOT_KEYS, Task, preset
 from paribus.data import wordproblems
 from paribus.data.documents import problems_in
-from paribus.data.gold import FIX, normalized_question, refuse_two_golds, text_asked
+from paribus.data.gold import FIX, normalized_question, other_golds, refuse_two_golds, text_asked
 from paribus.data.gsm8k import with_number
 from paribus.data.sources import exists, source_of
 from paribus.data.templates import render
@@ -44,6 +44,7 @@ class ProblemSet:
         test_variant: the arm's variant, or the task's first where the tests have no other.
         layout: by which rows became text; "" where the task says how.
         train_duplicates: questions that occurred again in the training pool and were left out.
+        other_gold: how many of these had another gold answer.
         test_duplicates: the same in the test pool.
         overlap: test questions, or prompts, that occurred in the training pool and were left out.
         read: every problem that the files hold, drawn or not, as it was read.
@@ -56,6 +57,7 @@ class ProblemSet:
     test_variant: str
     layout: str
     train_duplicates: int
+    other_gold: int
     test_duplicates: int
     overlap: int
     read: tuple[Problem, ...] = field(default=(), compare=False, repr=False)
@@ -122,7 +124,8 @@ def load_problems(task: Task, data: DataConfig, seed: int, *, or_fewer: bool = F
         test_variant=pools.written,
         layout=pools.layout,
         train_duplicates=train_duplicates,
-        test_duplicates=test_duplicates,
+        other_gold=other_golds(pools.train),
+        test_duplicates=0 if pools.held_out else test_duplicates,
         overlap=0 if pools.held_out else len(distinct) - len(pool),
         read=tuple(pools.read),
     )
@@ -196,6 +199,7 @@ def tests_alone(tests: Sequence[Problem]) -> ProblemSet:
         test_variant="main",
         layout="",
         train_duplicates=0,
+        other_gold=0,
         test_duplicates=0,
         overlap=0,
         read=tuple(tests),

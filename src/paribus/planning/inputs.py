@@ -81,6 +81,8 @@ class TokenCounts:
         test_prompts: problems under the main protocol.
         longest_prompt: tokens, under any protocol, of any task.
         train_duplicates: questions that occurred twice in the training pool.
+        other_gold: how many of these had another gold answer.
+        test_duplicates: questions that occurred twice in the test pool.
         train_test_overlap: test questions that occurred in it.
         layout: by which rows became text; "" where the task says how.
     """
@@ -94,6 +96,8 @@ class TokenCounts:
     test_prompts: int
     longest_prompt: int
     train_duplicates: int
+    other_gold: int
+    test_duplicates: int
     train_test_overlap: int
     layout: str = ""
 
@@ -195,6 +199,8 @@ class Inputs:
             test_prompts=len(self.tested),
             longest_prompt=max(len(prompt.ids) for prompt in prompts),
             train_duplicates=self.problems.train_duplicates,
+            other_gold=self.problems.other_gold,
+            test_duplicates=self.problems.test_duplicates,
             train_test_overlap=self.problems.overlap,
             layout=self.problems.layout,
         )

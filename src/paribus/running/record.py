@@ -101,6 +101,7 @@ def _data(inputs: Inputs) -> DataCounts:
         test_problems=len(problems.test),
         validation_problems=len(problems.validation),
         train_duplicates=problems.train_duplicates,
+        other_gold=problems.other_gold or None,
         test_duplicates=problems.test_duplicates,
         overlap=problems.overlap,
         overlap_exact=overlaps(*sets, contained_exactly),

@@ -153,6 +153,7 @@ class DataCounts(Recorded):
         test_problems: problems tested.
         validation_problems: problems that learning rates or checkpoints are chosen on.
         train_duplicates: repeated questions left out of the training problems.
+        other_gold: how many of these had another gold answer; None for none.
         test_duplicates: repeated questions left out of the test problems.
         overlap: test questions left out of the training problems.
         overlap_exact: pair of sets, as `test_in_train` -> problems that occur whole.
@@ -165,6 +166,7 @@ class DataCounts(Recorded):
     test_problems: int | None = None
     validation_problems: int | None = None
     train_duplicates: int | None = None
+    other_gold: int | None = None
     test_duplicates: int | None = None
     overlap: int | None = None
     overlap_exact: dict[str, int] | None = None
