@@ -5,12 +5,15 @@ import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from inside import paribus
 from paribus.cli.main import main
 from paribus.statistics.equivalence import problems_for_equivalence
 from paribus.statistics.power import Design, detectable, problems_needed
+from paribus.statistics.real.power import Spread
+from paribus.statistics.real.power import problems_needed as needed_by_scores
 
 ISSUE = ["--baseline", "0.31", "--difference", "0.05"]
 
@@ -241,3 +244,63 @@ def test_power_does_without_torch():
     )
     made = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
     assert made.returncode == 0, made.stderr
+
+
+def pilot(folder, runs=1):
+    """Two arms whose scores differ by 0.1, with a standard deviation of their difference of 0.2."""
+    rng = np.random.default_rng(3)
+    scores = {"a": 0.6 + 0.1 * rng.standard_normal((runs, 100)),
+              "b": 0.5 + 0.173 * rng.standard_normal((runs, 100))}  # fmt: skip
+    files = []
+    for arm, table in scores.items():
+        for seed, row in enumerate(table.clip(0, 1)):
+            path = folder / f"{arm}{seed}.jsonl"
+            path.write_text(
+                "".join(json.dumps({"id": n, "s": float(s)}) + "\n" for n, s in enumerate(row))
+            )
+            files.append(f"{arm}={path}")
+    return files
+
+
+def test_a_pilot_says_how_much_scores_vary(tmp_path, capsys):
+    words = ["--pilot", *pilot(tmp_path), "--metric", "s", "--difference", "0.05"]
+    record = parsed(capsys, *words)
+    spread = record["pilot"]["spread"]["problems"]
+    assert spread == pytest.approx(0.2, abs=0.03)
+    assert record["problems"] == needed_by_scores(Spread(problems=spread), 0.05)
+    assert [row["problems"] for row in record["by_seeds"][1:]] == [None, None, None]
+    assert "how far seeds scatter is not known" in record["by_seeds"][1]["reason"]
+    assert main(["power", *words]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("Pilot: a − b is +")
+    assert "To show +5 points, 8 times in 10 at the 5 % level:" in shown
+
+
+def test_a_pilot_of_several_runs_answers_for_methods(tmp_path, capsys):
+    words = ["--pilot", *pilot(tmp_path, runs=4), "--metric", "s", "--difference", "0.05"]
+    record = parsed(capsys, *words, "--seeds", "3")
+    assert record["pilot"]["runs"] == [4, 4]
+    spread = Spread(**record["pilot"]["spread"])
+    assert record["problems"] == needed_by_scores(spread, 0.05, seeds=3)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--difference", "0"], "a difference of 0 cannot be shown"),
+        (["--margin", "2"], "--margin is answered by --baseline alone"),
+        (["--difference", "0.1", "--correlation", "0.4"], "--correlation is what the pilot shows"),
+        (["--difference", "0.1", "--seeds", "0"], "choose 1 to 1,000 seeds"),
+    ],
+)
+def test_a_pilot_does_not_take_everything(tmp_path, capsys, words, said):
+    assert main(["power", "--pilot", *pilot(tmp_path), "--metric", "s", *words]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_one_arm_is_no_pilot(tmp_path, capsys):
+    first, _ = pilot(tmp_path)
+    assert main(["power", "--pilot", first, "--metric", "s", "--difference", "0.1"]) == 2
+    assert "a pilot is two arms, and the files are 1: a" in capsys.readouterr().err
+    assert main(["power", *ISSUE, "--metric", "s"]) == 2
+    assert "--metric says how a pilot is read" in capsys.readouterr().err

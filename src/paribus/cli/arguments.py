@@ -312,9 +312,19 @@ def _add_clean(verbs: _Verbs) -> None:
 def _add_power(verbs: _Verbs) -> None:
     summary = "how many problems and seeds a difference takes, before anything is run"
     one = verbs.add_parser("power", help=summary, description=summary)
-    one.add_argument("--baseline", type=float, required=True, help="accuracy to compare with, 0..1")
+    known = one.add_mutually_exclusive_group(required=True)
+    known.add_argument("--baseline", type=float, help="accuracy to compare with, 0..1")
+    known.add_argument(
+        "--pilot",
+        nargs="+",
+        metavar="FILE",
+        help="instead, for scores and losses: two arms of a pilot, as compare takes them, whose "
+        "scores say how much these vary",
+    )
     sought = one.add_mutually_exclusive_group(required=True)
-    sought.add_argument("--difference", type=float, help="to be shown, a share: 0.05 is 5 points")
+    sought.add_argument(
+        "--difference", type=float, help="to be shown, a share: 0.05 is 5 points; of a loss nats"
+    )
     sought.add_argument(
         "--margin",
         type=float,
@@ -325,8 +335,8 @@ def _add_power(verbs: _Verbs) -> None:
     one.add_argument(
         "--seed-spread",
         type=float,
-        default=0.01,
-        help="standard deviation of accuracy among seeds, a share (default: 0.01)",
+        help="standard deviation of accuracy or scores among seeds, a share (default: 0.01, or the "
+        "pilot's)",
     )
     one.add_argument(
         "--correlation",
@@ -344,6 +354,13 @@ def _add_power(verbs: _Verbs) -> None:
         default=1,
         help="number of comparisons, corrected by Holm's method",
     )
+    for option, meaning in (
+        ("--task", "of a pilot, as compare takes it"),
+        ("--metric", "likewise"),
+        ("--loss", "likewise"),
+    ):
+        one.add_argument(option, default="", help=meaning)
+    one.add_argument("--gold", type=Path, metavar="FILE", help="likewise")
     one.add_argument("--json", action="store_true", help="print JSON")
 
 

@@ -33,13 +33,20 @@ SPREADS = (0.005, 0.01, 0.02, 0.03)
 
 def from_options(options: Namespace) -> int:
     """Run `paribus power`."""
+    if options.pilot is not None:
+        from paribus.cli.power_pilot import power_of_pilot  # reads files, which nothing else does
+
+        return power_of_pilot(options)
+    for name in ("task", "metric", "loss", "gold"):
+        if getattr(options, name):
+            raise UserError(f"--{name} says how a pilot is read", "give --pilot, or leave it out")
     design = design_of(
         options.baseline,
         options.difference or 0.0,
         seeds=options.seeds,
         correlation=options.correlation,
         seed_correlation=options.seed_correlation,
-        seed_spread=options.seed_spread,
+        seed_spread=Design(n=0).spread if options.seed_spread is None else options.seed_spread,
         comparisons=options.comparisons,
     )
     if options.margin is not None:
