@@ -16,6 +16,7 @@ from paribus.analysis.findings import conclude, payload
 from paribus.analysis.reading import read_experiment
 from paribus.analysis.tables import Tables
 from paribus.analysis.wording import verdict_sentence
+from paribus.cli.main import main
 from paribus.config.task import stored_task
 from paribus.config.task_file import read_task
 from paribus.errors import ConfigError
@@ -49,7 +50,9 @@ def stored(folder: Path, arms: dict[str, Sequence[Losses]], **config: object) ->
         for seed, losses in enumerate(seeds):
             enter(made, arm, LIKELIHOOD, seed)
             run = made.run(arm, seed)
-            runs.begin(run, {"fingerprint": "f", "arm": arm, "replicate": seed})
+            identity = {"method": arm, "replicate": seed, "task": {"task": "chats"}}
+            spec = {"fingerprint": "f", "arm": arm, "replicate": seed, "identity": identity}
+            runs.begin(run, spec)
             rows = [
                 Likelihood(
                     problem_id=f"{number:016x}",
@@ -65,6 +68,16 @@ def stored(folder: Path, arms: dict[str, Sequence[Losses]], **config: object) ->
             result = {"evaluation": evaluation, "heldout": heldout}
             runs.finish(run, RunResult.model_validate(result))
     return read_experiment(made)
+
+
+def test_stored_losses_are_compared_by_the_verb_too(tmp_path, capsys):
+    stored(tmp_path, {"full": [FULL], "lora": [LORA]})
+    arms = [str(tmp_path / "chats" / name) for name in ("full", "lora")]
+    assert main(["compare", *arms, "--json"]) == 0
+    (contrast,) = json.loads(capsys.readouterr().out)["contrasts"]
+    assert (contrast["a"], contrast["measure"], contrast["n"]) == ("lora", "loss", 12)
+    assert contrast["difference"] == pytest.approx(np.mean(LORA) - np.mean(FULL))
+    assert contrast["only_a"] == 10
 
 
 def test_losses_are_compared_as_scipy_does_and_less_is_better(tmp_path):

@@ -55,7 +55,10 @@ def scaling_figure(analysis: Analysis) -> Picture | None:
                 linestyle=dash(analysis.tables, curve.arms[-1]),
                 lw=1.2,
             )
-            ends.append((across[-1], words.scale * _trend(curve, across[-1]), curve.label, paint))
+            if curve.label:
+                ends.append(
+                    (across[-1], words.scale * _trend(curve, across[-1]), curve.label, paint)
+                )
         axes.set_xscale("log", base=2)
         sizes = sorted({size for curve in analysis.scaling for size in curve.sizes})
         axes.set_xticks(sizes, labels=[count(size) for size in sizes])

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from paribus.analysis.elsewhere.by_column import ByColumn, column_of
 from paribus.analysis.elsewhere.by_task import by_metric, by_task
-from paribus.analysis.elsewhere.sources import paths_of
+from paribus.analysis.elsewhere.sources import paths_of, task_of_run
 from paribus.analysis.elsewhere.ways import Numbers, Way
 from paribus.config.task_file import read_task
 from paribus.errors import UserError
@@ -29,7 +29,7 @@ def way_of(
 
     Args:
         files: `FILE` or `NAME=FILE`.
-        task: a preset, or a task file.
+        task: a preset, or a task file; "" for that of the first run of paribus, if one is given.
         metric: of the task; without one a key of the rows, or a metric by its name.
         loss: a key of the rows that holds a loss.
         style: what counts as a final answer that is a number.
@@ -67,6 +67,9 @@ def _way(
     if columns and all(columns):
         named, key = columns[0] or ("", metric)
         return ByColumn(key=key, filter=named, group_by=group_by)
+    for _, path in paths_of(files):
+        if (stored := task_of_run(path)) is not None:
+            return by_task(stored, main=metric, style=style, group_by=group_by)
     if metric in ("", "number", *SCORERS):
         return Numbers(style=style, main="" if metric == "number" else metric, group_by=group_by)
     return by_metric(metric, style=style, group_by=group_by)

@@ -41,7 +41,7 @@ from paribus.data.templates import holds
 from paribus.errors import DataError, UserError
 from paribus.evaluation.scorers import Scorers, check_scored, scorers_of
 from paribus.evaluation.scoring import check_gold
-from paribus.records import AnswerStyle, Generation, Problem, problem_id
+from paribus.records import AnswerStyle, Generation, Likelihood, Problem, Stop, problem_id
 
 _WRITTEN = ("completion",)
 """Keys of a row that hold what the model wrote, never gold."""
@@ -65,15 +65,19 @@ class ByTask(Way):
         return task | {"metric": self.scored_by.main}
 
     @property
+    def values(self) -> bool:  # noqa: D102
+        return self.scored_by.loss
+
+    @property
     def of_runs(self) -> Scorers:  # noqa: D102
-        if self.scored_by.loss:
-            raise DataError(
-                f"the task {self.task.task} measures losses: no text is there to be scored",
-                "compare its arms by `paribus report`, or files by --loss KEY",
-            )
         return self.scored_by
 
     def read(self, path: Path) -> list[Sample]:  # noqa: D102
+        if self.scored_by.loss:
+            raise DataError(
+                f"{path}: the task {self.task.task} measures losses: no text is scored",
+                "give runs of paribus, or files with a loss of each problem: --loss KEY",
+            )
         rows, first = read_first(path)
         where, _ = rows[0]
         if is_of_paribus(first):
@@ -85,6 +89,8 @@ class ByTask(Way):
         return [self._plain(row, where, refused) for where, row in rows]
 
     def of_run(self, run: Run, where: str) -> list[Sample]:  # noqa: D102
+        if self.scored_by.loss:
+            return [_loss(row, where) for row in run.heldout]
         return self._own(run.generations, where)
 
     def gold(self, path: Path | None, samples: Sequence[Sample]) -> Gold | None:  # noqa: D102
@@ -109,6 +115,8 @@ class ByTask(Way):
         return self.scored_by
 
     def check(self, stated: Sequence[Problem], asked: Sequence[Problem]) -> None:  # noqa: D102
+        if self.scored_by.loss:
+            return
         if self.scored_by.numbers:
             check_gold(stated)
             return
@@ -210,6 +218,20 @@ class ByTask(Way):
         ]
 
 
+def _loss(row: Likelihood, where: str) -> Sample:
+    """Return the loss per token of a gold solution, which is known for every problem."""
+    return Sample(
+        where=where,
+        id=None,
+        question=None,
+        text="",
+        stop=Stop.STOP_TOKEN,
+        value=(row.nll or 0.0) / row.tokens,
+        stated={},
+        problem=Problem(question=row.problem_id, solution="", answer="", group=row.group),
+    )
+
+
 def _asked(generation: Generation) -> Problem:
     """Return the problem that a text of paribus was written for."""
     by_question = problem_id(generation.question) == generation.problem_id
@@ -228,7 +250,7 @@ def _asked(generation: Generation) -> Problem:
 def by_task(task: Task, *, main: str, style: AnswerStyle, group_by: str | None) -> ByTask:
     """Return the way of `task`; `main` is the metric that conclusions are drawn from.
 
-    Raises ConfigError on a metric that is not supported, DataError if the task has no texts.
+    Raises ConfigError on a metric that is not supported.
     """
     way = ByTask(task=task.base, scored_by=scorers_of(task, style).led_by(main), group_by=group_by)
     way.of_runs  # noqa: B018  # refuses what has no texts

@@ -21,9 +21,10 @@ from paribus.analysis.elsewhere.samples import Sample
 from paribus.analysis.elsewhere.ways import Way
 from paribus.analysis.reading import read_run
 from paribus.analysis.tables import Run
+from paribus.config.task import Task, stored_task
 from paribus.errors import DataError, StoreError
 from paribus.files import UNREADABLE, path_fault, read_json
-from paribus.store.experiments import refuse_links
+from paribus.store.experiments import read_description, refuse_links
 from paribus.store.layout import RunFolder
 from paribus.store.runs import RunState
 
@@ -79,6 +80,20 @@ def read_sources(arguments: Sequence[str], way: Way) -> list[Source]:
 def paths_of(arguments: Sequence[str]) -> list[tuple[str | None, Path]]:
     """Return the name, if one is given, and the path of each argument. Raises DataError."""
     return [(name, _samples_in(path)) for name, path in map(_split, arguments)]
+
+
+def task_of_run(path: Path) -> Task | None:
+    """Return the task of a run or an arm of paribus; None for GSM8K's presets, and for a file.
+
+    It is that of the experiment around it. Raises StoreError if that cannot be read.
+    """
+    whole = path.absolute()
+    folder = RunFolder(whole if _RUN_NAME.fullmatch(whole.name) else whole / "seed-0")
+    if not whole.is_dir() or not folder.experiment.description.is_file():
+        return None
+    arms = {arm.name: arm.task for arm in read_description(folder.experiment).arms}
+    record = arms.get(folder.arm)
+    return None if record is None else stored_task(record)
 
 
 def _split(argument: str) -> tuple[str | None, Path]:
