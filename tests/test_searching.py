@@ -12,6 +12,7 @@ import yaml
 
 pytest.importorskip("optuna", reason="optuna is not installed: paribus[tune]")
 
+from inside import paribus
 from paribus.cli.run import describe_tuning
 from paribus.config.load import load
 from paribus.design.matrix import Design, expand
@@ -190,9 +191,21 @@ def test_a_failed_trial_is_not_repeated_and_is_never_chosen(folder):
 
 
 def test_every_arm_gets_the_same_operations(folder):
-    """LoRA's passes cost less than full SFT's, so the same operations pay for more of them."""
+    """How many trials that pays for is known at the end, so `status` looks for them until then."""
+
+    def stop(spec, progress):
+        if spec.title == "full trial 2" and progress.stage == "complete":
+            raise KeyboardInterrupt
+
     cost = read_tuning(ExperimentFolder(folder / "runs" / "x"))["full"].trials[0].flops
     words = ["name=paid", "tune.trials=null", f"tune.flops={2.9 * cost}"]
+    with pytest.raises(KeyboardInterrupt):
+        run(folder, *words, on_progress=stop)
+    shown = json.loads(paribus("status", "runs/paid", "--json", cwd=folder).stdout)
+    assert [(row["arm"], row["trial"]) for row in shown if row["trial"]] == [
+        ("full", 1),
+        ("full", 2),
+    ]
     _, store = run(folder, *words)
     rows = read_tuning(store)
     assert len(rows["full"].trials) == 2

@@ -20,11 +20,11 @@ from paribus.cli.arguments import command
 from paribus.cli.console import PlainConsole, captioned, table_of
 from paribus.cli.folders import experiment_folder
 from paribus.errors import StoreError
-from paribus.store.experiments import read_description
+from paribus.store.experiments import DescribedTrial, Description, read_description
 from paribus.store.layout import ExperimentFolder, RunFolder
 from paribus.store.ledger import about_further, read_looks, still_to_test, stopped_at
 from paribus.store.runs import RunState
-from paribus.store.status import RunStatus, experiments_in, run_status
+from paribus.store.status import RunStatus, experiments_in, is_trial, run_status
 
 
 def from_options(options: Namespace) -> int:
@@ -75,7 +75,7 @@ def _rows(folder: ExperimentFolder) -> list[dict[str, Any]]:
     stopped = stopped_at(read_looks(folder.ledger)) if description.config.get("looks") else {}
     trials = [
         _row(folder, folder.trial(trial.arm, trial.name), trial.model_dump())
-        for trial in description.trials
+        for trial in (*description.trials, *_beyond(folder, description))
     ]
     return trials + [
         _row(
@@ -87,6 +87,21 @@ def _rows(folder: ExperimentFolder) -> list[dict[str, Any]]:
         for replicate in range(
             1 if arm.untuned else min(description.seeds, stopped.get(arm.name, description.seeds))
         )
+    ]
+
+
+def _beyond(folder: ExperimentFolder, description: Description) -> list[DescribedTrial]:
+    """Return the trials that were begun under a budget, which does not say how many there are."""
+    described = {(trial.arm, trial.number) for trial in description.trials}
+    begun = [
+        (path.parent.name, int(path.name.removeprefix("trial-")))
+        for path in folder.path.glob("tuning/*/trial-*")
+        if is_trial(path)
+    ]
+    return [
+        DescribedTrial(arm=arm, number=number)
+        for arm, number in sorted(begun)
+        if (arm, number) not in described
     ]
 
 
