@@ -77,8 +77,7 @@ class Display:
         """Return `trial 2 of 10`, or `run 1 of 5`; `trial 2` if nobody knows how many there are."""
         kind, titles = ("trial", self.trials) if spec.trial else ("run", self.runs)
         if spec.title not in titles:
-            titles.append(spec.title)
-            return f"{kind} {len(titles)}"
+            return f"{kind} {spec.number}"
         return f"{kind} {titles.index(spec.title) + 1} of {len(titles)}"
 
     def _checking(self) -> RenderableType:
