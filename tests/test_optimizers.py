@@ -11,6 +11,7 @@ from peft import get_peft_model
 from peft.optimizers import create_loraplus_optimizer
 from torch import nn
 from torch.testing import assert_close
+from torch.utils.flop_counter import FlopCounterMode
 from transformers.integrations.neftune import neftune_post_forward_hook
 
 from bare import take_steps, untouched
@@ -23,6 +24,7 @@ from paribus.models.load import load_model, make_trainable
 from paribus.models.shapes import shape_of
 from paribus.models.source import find_model
 from paribus.planning.cost.peaks import training_moments
+from paribus.planning.cost.time import training_operations, update_operations
 from paribus.training.checkpointing import state_bytes
 from paribus.training.optimizers import NAMES, muon_with_adamw
 from paribus.training.trainer import CompletionTrainer, noisy
@@ -155,6 +157,21 @@ def test_planned_states_are_those_that_train(tiny, examples, name):
     planned = training_moments(shape_of(str(tiny), None), replace(LOAD, optimizer=name), "cpu")
     steps = 4 * 30  # a number for each tensor, at most
     assert 0 <= held - sum(planned["loss"]["optimizer"]) <= steps
+
+
+def test_the_operations_of_muon_are_those_that_torch_counts(tiny):
+    model = trainable(tiny, "full")
+    groups = [{"params": list(model.parameters()), "weight_decay": 0.0}]
+    muon = muon_with_adamw(model, groups, lr=1e-3, betas=(0.9, 0.999), eps=1e-8)
+    for weight in model.parameters():
+        weight.grad = torch.ones_like(weight)
+    with FlopCounterMode(display=False) as counter:
+        muon.step()
+    load = replace(LOAD, optimizer="muon", steps=7)
+    shape = shape_of(str(tiny), None)
+    assert update_operations(shape, load) == counter.get_total_flops() > 0
+    plain = training_operations(shape, replace(load, optimizer="adamw"))
+    assert training_operations(shape, load) == plain + 7 * counter.get_total_flops()
 
 
 NOISE = [(5.0, 4, 64, 0.3125), (5.0, 16, 64, 0.15625), (15.0, 9, 100, 0.5), (10.0, 1, 25, 2.0)]

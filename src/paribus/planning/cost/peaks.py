@@ -228,7 +228,7 @@ def _states(shape: Shape, load: Workload) -> list[float]:
     if load.optimizer == "adafactor":
         return [4.0 * size for size in _factored(shape, load)]
     if load.optimizer == "muon":  # one of each matrix, AdamW's two of what is none
-        matrices = _trained_matrices(shape, load)
+        matrices = [prod(size) for size in trained_matrices(shape, load)]
         return [*(4.0 * size for size in matrices), 8.0 * (sum(trained) - sum(matrices))]
     count = _STATES[load.optimizer.removesuffix("_8bit").removesuffix("_32bit")]
     if not load.optimizer.endswith("_8bit"):
@@ -258,16 +258,15 @@ def _copies(shape: Shape, load: Workload) -> list[float]:
     """Return the bytes of autocast's copies of trained linear weights."""
     if compute_bytes(load) == 4:
         return []
-    return [2.0 * size for size in _trained_matrices(shape, load)]
+    return [2.0 * prod(size) for size in trained_matrices(shape, load)]
 
 
-def _trained_matrices(shape: Shape, load: Workload) -> list[int]:
-    """Return the parameters of each matrix that is trained, embedding and head left out."""
+def trained_matrices(shape: Shape, load: Workload) -> list[tuple[int, ...]]:
+    """Return the sizes of each matrix that is trained, embedding and head left out."""
     if load.trains_all:
-        return _linears(shape)
+        return [*shape.linears.values()] * shape.layers
     ends = (shape.vocab, shape.hidden)  # the head has a copy of its own, an embedding none
-    sizes = [size for size in trained_sizes(shape, load) if len(size) == 2 and size != ends]
-    return list(map(prod, sizes))
+    return [size for size in trained_sizes(shape, load) if len(size) == 2 and size != ends]
 
 
 def _row_lengths(shape: Shape, load: Workload) -> list[float]:
@@ -329,7 +328,7 @@ def _step(shape: Shape, load: Workload, kind: str) -> list[float]:
         copies = sizes if kind == "cuda" else [max(sizes)]
         return copies if load.optimizer == "sgd" else copies * 2
     if load.optimizer == "muon":
-        widest = float(max(_trained_matrices(shape, load), default=0))
+        widest = float(max(map(prod, trained_matrices(shape, load)), default=0))
         return [4 * widest, *[2 * widest] * 3]
     if load.optimizer == "adamw" or kind == "cuda":
         return []
@@ -369,7 +368,7 @@ def _freed(shape: Shape, load: Workload) -> list[float]:
     beside what they are added to.
     """
     again = load.method == "full" and load.accumulation > 1
-    gradients = [4.0 * size for size in _trained_matrices(shape, load)]
+    gradients = [4.0 * prod(size) for size in trained_matrices(shape, load)]
     return [*_copies(shape, load), *(gradients if again else [])]
 
 

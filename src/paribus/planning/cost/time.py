@@ -17,7 +17,7 @@ from math import ceil
 from paribus.models.shapes import Shape
 from paribus.planning.cost.activations import first_trained
 from paribus.planning.cost.memory import Workload
-from paribus.planning.cost.peaks import trained_parameters
+from paribus.planning.cost.peaks import trained_matrices, trained_parameters
 from paribus.planning.devices import Device
 
 EFFICIENCY = {"cpu": 1.0, "cuda": 0.35}
@@ -39,8 +39,8 @@ _STEP_BYTES = {
     "rmsprop": 36, "sgd": 24,
 }  # fmt: skip
 """Read and written per trained weight and step: weight, gradient, states, and what is computed in
-between by optimizers that are not one kernel. Muon's products are not counted, nor that paged
-states may have to come from the CPU's memory."""
+between by optimizers that are not one kernel. That paged states may have to come from the
+CPU's memory is not counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +85,20 @@ def training_operations(shape: Shape, load: Workload) -> float:
         return 0.0
     products = load.micro_batch * sum(_example_operations(shape, load))
     extra = _dora_operations(shape, load, load.train_tokens)
-    return load.steps * load.accumulation * (products + extra)
+    one_step = load.accumulation * (products + extra) + update_operations(shape, load)
+    return load.steps * one_step
+
+
+def update_operations(shape: Shape, load: Workload) -> float:
+    """Return the operations of the products in one update of the weights, which Muon alone has.
+
+    Five times of each matrix of n columns by m rows, fewer of these: its Gram matrix, the square
+    of that, and their product with the matrix.
+    """
+    if load.optimizer != "muon":
+        return 0.0
+    sides = [sorted(size) for size in trained_matrices(shape, load)]
+    return float(sum(5 * (4 * m * m * n + 2 * m**3) for m, n in sides))
 
 
 def _example_operations(shape: Shape, load: Workload) -> tuple[float, float]:
@@ -117,6 +130,7 @@ def _step_seconds(shape: Shape, load: Workload, device: Device) -> float:
         shape.layers * LAYER_SECONDS[device.kind] * (times + 1),
     )
     update = sum(trained) * _STEP_BYTES[load.optimizer] / device.bandwidth
+    update += update_operations(shape, load) / _flops(device, load)
     return load.accumulation * one_pass + update
 
 
