@@ -175,8 +175,8 @@ def test_vllm_is_refused_for_what_it_does_not_load(tiny, tmp_path):
     with pytest.raises(ConfigError) as refused:
         expand(load(file))
     assert refused.value.message.splitlines() == [
-        f"{file}:2: arm a: evaluation.engine='vllm' loads plain LoRA adapters, and lora.use_dora "
-        "makes another kind; set evaluation.engine=paribus"
+        f"{file}:2: arm a: evaluation.engine='vllm' with method=lora: vLLM loads plain LoRA "
+        "adapters, and lora.use_dora makes another kind; set evaluation.engine=paribus"
     ]
 
 
@@ -190,3 +190,13 @@ def test_an_identity_holds_the_options_only_where_they_are_set():
     assert lora(use_dora=True)["use_dora"] is True
     assert lora(modules_to_save=("lm_head",))["modules_to_save"] == ["lm_head"]
     assert lora(layers_to_transform=(0,))["layers_to_transform"] == [0]
+
+
+def test_of_a_tied_pair_the_module_that_is_not_named_stays_as_it_was(tiny):
+    model = ours(tiny, modules_to_save=("embed_tokens",))
+    passed(model)
+    torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1).step()
+    untuned = base(tiny).get_output_embeddings().weight
+    causal = model.get_base_model()
+    assert torch.equal(causal.get_output_embeddings().weight, untuned)
+    assert not torch.equal(causal.get_input_embeddings().weight, untuned)

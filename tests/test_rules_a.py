@@ -10,7 +10,7 @@ import pytest
 
 from facts import CPU, EMULATING, ESTIMATE, GB, GPU, OLD_GPU, VERSIONS, facts
 from paribus.planning.cost.memory import Parts
-from paribus.planning.rules import environment, method, precision
+from paribus.planning.rules import adapters, environment, method, precision
 from paribus.planning.rules.card import Facts
 from rule_cases import BASELINE, EIGHT_BIT, FULL, RATE, RULES, variables
 
@@ -160,6 +160,36 @@ CASES: dict[str, Case] = {
         facts({"lora.use_rslora": True, "lora.alpha": 8}, arms={"plain": {}}),
         "lora.alpha=32 and lora.r=16 here and in plain: the scale is 8 here, 2 there",
     ),
+    "PB074": (
+        facts({"lora.use_dora": True}),
+        facts({"lora.use_dora": True, "lora.dropout": 0.0}),
+        "lora.use_dora=true with lora.dropout=0.05",
+    ),
+    "PB075": (
+        facts({"lora.modules_to_save": ["lm_head"]}, arms={"plain": {}}),
+        facts({"lora.modules_to_save": ["model.norm"]}, arms={"plain": {}}),
+        "trains 524,288,000 weights beside 19,611,648 of adapters; plain does not train them",
+    ),
+    "PB076": (
+        facts({"lora.modules_to_save": ["embed_tokens"]}),
+        facts({"lora.modules_to_save": ["embed_tokens"]}, shape={"tied": False}),
+        "lora.modules_to_save=[embed_tokens] of a model whose head is its embedding",
+    ),
+    "PB077": (
+        facts({"lora.init_lora_weights": "pissa"}, arms={"plain": {}}),
+        facts({"lora.init_lora_weights": "pissa", RATE: 5e-5}, arms={"plain": {}}),
+        "lora.init_lora_weights=pissa and plain LoRA (plain) share training.learning_rate=0.0002",
+    ),
+    "PB078": (
+        facts({"method": "IA3"}),
+        facts({"method": "IA3"}, estimate=None),
+        "method=IA3",
+    ),
+    "PB079": (
+        facts({"method": "IA3"}, arms={"plain": {}}),
+        facts({"method": "IA3", RATE: 3e-3}, arms={"plain": {}}),
+        "method=IA3 and plain share training.learning_rate=0.0002",
+    ),
 }
 
 
@@ -168,9 +198,12 @@ def found(id: str, facts: Facts) -> str | None:
 
 
 def test_every_rule_has_a_case_and_every_id_is_taken_once() -> None:
-    modules = (method, precision, environment)
+    modules = (method, precision, environment, adapters)
     given = [rule.id for module in modules for rule in module.RULES]
-    assert sorted(given) == [*(f"PB{number:03d}" for number in range(1, 25)), "PB072", "PB073"]
+    assert sorted(given) == [
+        *(f"PB{number:03d}" for number in range(1, 25)),
+        *(f"PB{number:03d}" for number in range(72, 80)),
+    ]
     assert list(CASES) == sorted(given)
 
 

@@ -181,7 +181,7 @@ def test_a_rank_over_a_layers_width_is_refused(tiny):
     ("keys", "words"),
     [
         ("lora.use_dora: true", "DoRA's row lengths; set lora.use_dora=false"),
-        ("quantization: nf4", "weights in 4 bits but by rounding; set quantization=null"),
+        ("quantization: nf4", "4 bits give back only rounded; set quantization=null"),
     ],
 )
 def test_what_peft_cannot_give_back_is_refused(tiny, tmp_path, keys, words):

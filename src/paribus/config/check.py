@@ -306,41 +306,7 @@ def _idle_problems(
             f"{find_origin('evaluation.engine', origins)}: {arm}evaluation.engine='vllm' does not "
             "test a base rounded here (quantization='nf4'); set evaluation.engine=paribus"
         )
-    method = value.get("method", "lora")
-    if is_peft(method):
-        clashes = {
-            "quantization": ("its base in 4 bits is tried with LoRA alone", "null"),
-            "evaluation.engine": ("vLLM loads LoRA adapters alone", "paribus"),
-        }
-        lines += [
-            f"{find_origin(key, origins)}: {arm}{key}={value[key]!r} with method={method}: {why}; "
-            f"set {key}={off}"
-            for key, (why, off) in clashes.items()
-            if value.get(key) in ("nf4", "vllm")
-        ]
-    lora = [key for key in _NOT_IN_VLLM if value.get(key)]
-    if value["method"] == "lora" and lora and value.get("evaluation.engine") == "vllm":
-        lines.append(
-            f"{find_origin('evaluation.engine', origins)}: {arm}evaluation.engine='vllm' loads "
-            f"plain LoRA adapters, and {' and '.join(lora)} makes another kind; set "
-            "evaluation.engine=paribus"
-        )
-    init = value.get("lora.init_lora_weights")
-    if (
-        value["method"] == "lora"
-        and init
-        and LoraConfig(init_lora_weights=init).starts_from_weights
-    ):
-        clashes = {
-            "lora.use_dora": ("peft cannot give back beside DoRA's row lengths", "false"),
-            "quantization": ("is not to be had from weights in 4 bits but by rounding", "null"),
-        }
-        lines += [
-            f"{find_origin('lora.init_lora_weights', origins)}: {arm}lora.init_lora_weights={init} "
-            f"starts adapters from a part of the weights, which {why}; set {key}={off}"
-            for key, (why, off) in clashes.items()
-            if value.get(key)
-        ]
+    lines += _adapter_problems(value, origins, arm)
     endless = [key for key in _SIZES if value.get(key) == "all"]
     if endless and generated:
         places = [find_origin(key, origins) for key in (*endless, "task")]
@@ -371,6 +337,38 @@ def _optimizer_problems(
             "lora.loraplus_lr_ratio=null"
         )
     return lines
+
+
+def _adapter_problems(
+    value: Mapping[str, Any], origins: Mapping[str, Origin], arm: str
+) -> list[str]:
+    """Return the problems of keys that do not go with how an arm trains beside a frozen base."""
+    method, vllm = value.get("method", "full"), value.get("evaluation.engine") == "vllm"
+    clashes: list[tuple[str, str, str]] = []  # key, what is wrong, value that is right
+    if is_peft(method):
+        if value.get("quantization"):
+            clashes.append(("quantization", "a base in 4 bits is tried with LoRA alone", "null"))
+        if vllm:
+            clashes.append(("evaluation.engine", "vLLM loads LoRA adapters alone", "paribus"))
+    elif method == "lora":
+        others = [key for key in _NOT_IN_VLLM if value.get(key)]
+        if vllm and others:
+            why = f"vLLM loads plain LoRA adapters, and {' and '.join(others)} makes another kind"
+            clashes.append(("evaluation.engine", why, "paribus"))
+        if LoraConfig(init_lora_weights=value.get("lora.init_lora_weights")).starts_from_weights:
+            start = f"lora.init_lora_weights={value['lora.init_lora_weights']} starts from a part "
+            start += "of the weights, which "
+            if value.get("lora.use_dora"):
+                why = f"{start}peft cannot give back beside DoRA's row lengths"
+                clashes.append(("lora.use_dora", why, "false"))
+            if value.get("quantization"):
+                why = f"{start}4 bits give back only rounded"
+                clashes.append(("quantization", why, "null"))
+    return [
+        f"{find_origin(key, origins)}: {arm}{key}={value[key]!r} with method={method}: {why}; "
+        f"set {key}={right}"
+        for key, why, right in clashes
+    ]
 
 
 def _pattern_problems(

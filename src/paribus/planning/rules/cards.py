@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from paribus.config.keys import nearest
 from paribus.errors import UserError
 from paribus.planning.rules import (
+    adapters,
     design,
     environment,
     families,
@@ -26,6 +27,7 @@ RULES: tuple[Rule, ...] = tuple(
     sorted(
         (
             *method.RULES,
+            *adapters.RULES,
             *optimizers.RULES,
             *precision.RULES,
             *environment.RULES,
