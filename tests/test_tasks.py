@@ -9,7 +9,7 @@ import yaml
 
 from paribus.analysis.reading import scorers_in
 from paribus.config.load import Loaded, load
-from paribus.config.schema import ArmConfig, DataConfig, PromptConfig
+from paribus.config.schema import ArmConfig, DataConfig, EvaluationConfig, PromptConfig
 from paribus.config.task import PRESETS, Task, stored_task
 from paribus.config.task_file import read_task, task_of
 from paribus.data.problems import load_problems
@@ -260,6 +260,15 @@ def test_a_template_that_a_chat_does_not_show_is_refused(tmp_path):
     prompt = PromptConfig(template="Sort this: {{text}}", format="chat")
     with pytest.raises(ConfigError, match="has no effect with prompt.format=chat"):
         task_of(ArmConfig(task=read_task(str(tmp_path / "own.yaml")), prompt=prompt))
+    raw = ArmConfig(
+        task=read_task(str(tmp_path / "own.yaml")),
+        prompt=replace(prompt, format="raw"),
+        evaluation=EvaluationConfig(also=("zero_shot/chat",)),
+    )
+    with pytest.raises(
+        ConfigError, match=r"has no effect with evaluation.also=\['zero_shot/chat'\]"
+    ):
+        task_of(raw)
 
 
 def test_tasks_are_a_factor_and_each_has_its_baseline(tmp_path):

@@ -95,14 +95,24 @@ def task_of(config: ArmConfig) -> Task:
         task = replace(task, system=prompt.system)
     if prompt.template is None:
         return task
-    if prompt.format == "chat" and task.question is not None:
+    chat = _chat_in(config)
+    if chat and task.question is not None:
         raise ConfigError(
-            f"prompt.template={prompt.template[:60]!r} has no effect with prompt.format=chat: the "
-            f"user's turn is the question of the task {task.task}, {task.question[:60]!r}",
-            "set prompt.format=raw, or leave prompt.template out and state `question` in the task",
+            f"prompt.template={prompt.template[:60]!r} has no effect with {chat}: the user's turn "
+            f"is the question of the task {task.task}, {task.question[:60]!r}",
+            "ask by raw prompts alone, or leave prompt.template out and state `question` in the "
+            "task",
         )
     own = task.doc_to_text if task.question is None else None
     return replace(task, doc_to_text=prompt.template, id=task.id or own)
+
+
+def _chat_in(config: ArmConfig) -> str:
+    """Return the key by which an arm is asked in a chat, with its value; "" if none is."""
+    if config.prompt.format == "chat":
+        return "prompt.format=chat"
+    also = [name for name in config.evaluation.also if name.partition("/")[2].startswith("chat")]
+    return f"evaluation.also={also}" if also else ""
 
 
 def _included(path: Path, chain: tuple[Path, ...] = ()) -> tuple[dict[Any, Any], dict[str, Origin]]:
