@@ -316,6 +316,22 @@ def test_metrics_that_the_task_lists_later_are_asked_of_the_stored_texts(tmp_pat
     assert ask(stored, described(tmp_path, "metric_list: [{metric: exact_match}]\n")[1]) is stored
 
 
+def test_metrics_listed_later_are_asked_of_arms_with_other_prompts_too(tmp_path):
+    file = tmp_path / "x.yaml"
+    templates = "['Sort: {{text}}', 'Label {{text}}']"
+    file.write_text(
+        f"task: own.yaml\ndata: {{test_size: 4}}\nmatrix: {{prompt.template: {templates}}}\n"
+    )
+    (tmp_path / "own.yaml").write_text(OWN + "metric_list: [{metric: exact_match}]\n")
+    before = load(file)
+    stored = description(before, expand(before))
+    (tmp_path / "own.yaml").write_text(OWN + "metric_list: [{metric: choice}, {metric: f1}]\n")
+    asked = ask(stored, load(file))
+    assert {scorers_in(asked, arm).names for arm in asked.arms} == {("choice", "f1")}
+    own = [(arm.task or {}).get("doc_to_text") for arm in asked.arms]
+    assert own == [(arm.task or {}).get("doc_to_text") for arm in stored.arms]
+
+
 def test_another_prompt_is_another_task_and_no_report_of_these_runs(tmp_path):
     stored, _ = described(tmp_path, "")
     _, later = described(tmp_path, "description: Be brief.\n")

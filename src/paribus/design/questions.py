@@ -11,7 +11,7 @@ the report says that it asks differently.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -99,10 +99,7 @@ def _scored_anew(description: Description, loaded: Loaded) -> tuple[list[Describ
         return description.arms, []
     task = task_of(loaded.config)
     _refuse_other_task(description, task)
-    arms = [
-        arm.model_copy(update={"task": task.record()}) if _same_but_scoring(arm, task) else arm
-        for arm in description.arms
-    ]
+    arms = [_rescored(arm, task) for arm in description.arms]
     if arms == description.arms:
         return arms, []
     return arms, [
@@ -132,12 +129,18 @@ def _refuse_other_task(description: Description, task: Task) -> None:
             )
 
 
-def _same_but_scoring(arm: DescribedArm, task: Task) -> bool:
-    """Return whether an arm's stored task differs from `task` in nothing but how texts are read."""
+def _rescored(arm: DescribedArm, task: Task) -> DescribedArm:
+    """Return an arm of the task of that name with how `task` reads texts; any other as it is.
+
+    What arms differ in, such as their prompt, stays.
+    """
     if arm.task is None:
-        return False
+        return arm
     stored = stored_task(arm.task)
-    return stored.identity() == task.identity() and stored.scoring() != task.scoring()
+    if stored.task != task.task or stored.scoring() == task.scoring():
+        return arm
+    read = replace(stored, **task.scoring(), folder=task.folder)
+    return arm.model_copy(update={"task": read.record()})
 
 
 def _with(config: dict[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
