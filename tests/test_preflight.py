@@ -68,7 +68,8 @@ def a_plan(arms, prospects) -> Plan:
         experiment="e", question="", device=replace(device("rtx-4090"), name="here"),
         arms=tuple(arms), alternatives=other_ways(prospects), disk_bytes=None,
         checkpoint_bytes=None, seconds=None, violations=(), foresight=None, trials=(), runs=(),
-        stored=(), contrasts=(), not_compared=(), seconds_left=None, looks=None, verdict="",
+        searches=(), tasks=(), stored=(), contrasts=(), not_compared=(), seconds_left=None,
+        looks=None, verdict="",
     )  # fmt: skip
 
 
