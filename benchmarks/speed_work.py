@@ -134,7 +134,9 @@ class Work:
         found = read_json(path)
         found["examples"] = [(ids, length) for ids, length in found["examples"]]
         found["training"] = {
-            method: TrainingConfig(**values | {"trackers": tuple(values["trackers"])})
+            method: TrainingConfig(
+                **{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+            )
             for method, values in found["training"].items()
         }
         return cls(**found | {"asked": Asked(**found["asked"])})

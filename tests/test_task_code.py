@@ -118,7 +118,8 @@ def test_the_source_is_part_of_the_identity_and_its_place_is_not(tmp_path):
     ],
 )
 def test_faults_name_the_function(tmp_path, monkeypatch, key, message):
-    monkeypatch.setattr("paribus.data.task_code.SECONDS", 2.0)
+    if "hangs" in key:  # the others end by themselves, however slow the machine
+        monkeypatch.setattr("paribus.data.task_code.SECONDS", 2.0)
     task = trusted(
         tmp_path,
         f"train: rows.jsonl\ndoc_to_text: text\ndoc_to_target: text\n{key}\n"

@@ -205,7 +205,8 @@ def test_identity(tiny, tmp_path):
         "data.validation_size: (absent) → 7",
         "evaluation.at: None → [2]",
     ]
-    design = expand(load(tmp_path / "on" / "tiny.yaml", ["evaluation.at=[2]", typed(ON)[0]]))
+    both = ["evaluation.at=[2]", typed(ON)[0], "matrix.method=[full, lora]"]
+    design = expand(load(tmp_path / "on" / "tiny.yaml", both))
     factors = {(pair.a, pair.b): pair.factor for pair in design.contrasts}
     assert factors[("full", "baseline")] == "tuning"
     assert factors[("full", "lora")] == "method"

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from paribus.analysis.elsewhere.sources import read_sources
+from paribus.analysis.elsewhere.ways import Numbers
 from paribus.cli.main import main
 from paribus.config.load import load
 from paribus.config.read import MAX_BYTES
@@ -205,8 +206,8 @@ def test_a_link_in_a_run_is_refused_and_the_store_itself_may_be_one(
     spec = {"fingerprint": "f", "arm": "full-main", "replicate": 0, "identity": {}}
     (run / "spec.json").write_text(json.dumps(spec))
     write_manifest(RunFolder(run))
-    assert len(read_sources([str(run)])) == 1
+    assert len(read_sources([str(run)], Numbers())) == 1
     (run / "result.json").rename(tmp_path / "result.json")
     (run / "result.json").symlink_to(tmp_path / "result.json")
     with pytest.raises(StoreError, match="is a symbolic link"):
-        read_sources([str(run)])
+        read_sources([str(run)], Numbers())

@@ -33,6 +33,9 @@ def main() -> None:
         answer(engine.continued(**json.loads(line)))
 
 
+_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+
+
 class _Engine:
     def __init__(  # noqa: PLR0913  # one for each setting of a run
         self,
@@ -61,7 +64,8 @@ class _Engine:
             enforce_eager=share is None,
             **({"gpu_memory_utilization": share} if share else {}),
             enable_lora=adapter is not None,
-            max_lora_rank=max(8, rank),
+            # It has kernels for these alone.
+            max_lora_rank=next((size for size in _RANKS if size >= rank), rank),
             max_loras=1,
             seed=0,
         )
