@@ -104,6 +104,11 @@ class Asked:
         )
 
 
+def _with_tuples(values: dict[str, Any]) -> dict[str, Any]:
+    """Return `values` as a config has them: JSON knows lists alone."""
+    return {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
     """The work itself, in what JSON can hold.
@@ -134,9 +139,7 @@ class Work:
         found = read_json(path)
         found["examples"] = [(ids, length) for ids, length in found["examples"]]
         found["training"] = {
-            method: TrainingConfig(
-                **{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
-            )
+            method: TrainingConfig(**_with_tuples(values))
             for method, values in found["training"].items()
         }
         return cls(**found | {"asked": Asked(**found["asked"])})
