@@ -12,14 +12,18 @@ from inside import paribus
 from paribus.analysis.findings import conclude, payload
 from paribus.analysis.other_tasks import Kept, other_tasks
 from paribus.analysis.tables import Tables
-from paribus.config.load import load
+from paribus.config.load import load, typed
 from paribus.config.spec import RunSpec
 from paribus.design.matrix import expand
+from paribus.design.questions import ask
 from paribus.errors import ConfigError
 from paribus.files import read_json
 from paribus.planning.foresight import foresee_task
 from paribus.report.page import render
+from paribus.store.experiments import read_description
+from paribus.store.layout import ExperimentFolder
 from paribus.store.results import DataCounts, RunResult
+from stores import describe
 
 OURS = """\
 task: ours
@@ -94,6 +98,19 @@ def test_an_experiment_without_further_tasks_is_what_it_was(home):
     assert "tasks" not in spec.identity()["evaluation"]
     other = first_run(experiment(home, guard={}))
     assert other.fingerprint == spec.fingerprint
+
+
+def test_a_guard_is_asked_later(tmp_path):
+    """Of a store alone, by what is typed; guards of other tasks stay."""
+    folder = ExperimentFolder(tmp_path / "runs" / "small")
+    describe(folder, guard={"more": 2.0}, evaluation={"tasks": [{"task": "other"}]})
+    description = read_description(folder)
+    description = description.model_copy(update={"tasks": {"other": None, "more": None}})
+    asked = ask(description, typed(["guard.other=1"], "small"), ["guard.other"])
+    assert asked.config["guard"] == {"more": 2.0, "other": 1.0}
+    assert "Asked after the runs (command line): guard." in asked.asked[0]
+    with pytest.raises(ConfigError, match="guard.nix is not the name of a task in evaluation"):
+        ask(description, typed(["guard.nix=1"], "small"), ["guard.nix"])
 
 
 def test_a_guard_and_a_folder_change_no_run_and_another_task_does(home):

@@ -175,9 +175,9 @@ def check_experiment(
 
 
 def _further_problems(config: ExperimentConfig, origins: Mapping[str, Origin]) -> list[str]:
-    """Return what is wrong with the further tasks, and with what is guarded of them."""
+    """Return what is wrong with the further tasks."""
     at, lines = find_origin(_TASKS, origins), list[str]()
-    measured: dict[str, bool] = {}
+    seen: set[str] = set()
     for task in (entry.task for entry in config.evaluation.tasks):
         if not _NAME.fullmatch(task.task):
             lines.append(f"{at}: {_TASKS}: {task.task!r:.60} cannot name a folder; a task's name "
@@ -185,21 +185,29 @@ def _further_problems(config: ExperimentConfig, origins: Mapping[str, Origin]) -
         if task.task == config.task.task:
             lines.append(f"{at}: {_TASKS}: {task.task} is the experiment's own task, which is "
                          "tested anyway; leave it out")  # fmt: skip
-        if task.task in measured:
+        if task.task in seen:
             lines.append(f"{at}: {_TASKS}: two tasks are called {task.task}; give one another name "
                          "by `task:` in its file")  # fmt: skip
-        measured[task.task] = task.measures_loss
-    for name in config.guard:
+        seen.add(task.task)
+    return lines
+
+
+def guard_problems(
+    guard: Mapping[str, float], tasks: Mapping[str, Task | None], origins: Mapping[str, Origin]
+) -> list[str]:
+    """Return what is wrong with the names of guarded tasks.
+
+    `tasks` are the further tasks by name; None of one that scores numbers.
+    """
+    lines = []
+    for name in guard:
         place = f"{find_origin(f'guard.{name}', origins)}: guard.{name}"
-        if name not in measured:
-            known = ", ".join(measured) or "none"
+        if name not in tasks:
+            known = ", ".join(tasks) or "none"
             lines.append(f"{place} is not the name of a task in {_TASKS}, which are: {known}")
-        elif measured[name]:
+        elif (task := tasks[name]) and task.measures_loss:
             lines.append(f"{place}: a margin is in points, and the task {name} has the metric "
                          f"{LIKELIHOOD}, in nats; leave it out")  # fmt: skip
-    if config.guard and config.baseline is None:
-        lines.append(f"{find_origin('guard', origins)}: guard compares each arm with its untuned "
-                     "model, and there is none; leave baseline: null out")  # fmt: skip
     return lines
 
 

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
-from paribus.config.check import ARM_DEFAULTS, build_arm
+from paribus.config.check import ARM_DEFAULTS, build_arm, guard_problems
 from paribus.config.load import Loaded
 from paribus.config.nested import flatten
 from paribus.config.peft_method import is_peft
@@ -130,6 +130,7 @@ def expand(loaded: Loaded, stored: Collection[str] = ()) -> Design:
     `tune` does not fit the arms, a contrast names no arm or is refused by `strict`, or there are
     more than `MAX_ARMS` arms in the matrix or more than `MAX_RUNS` runs.
     """
+    _refuse_guards(loaded)
     drafts = _matrix_drafts(loaded, stored) + _named_drafts(loaded)
     tuned = _build(drafts or [_single_draft(loaded)], loaded)
     baseline_of = find_baselines(tuned, loaded)
@@ -166,6 +167,21 @@ def expand(loaded: Loaded, stored: Collection[str] = ()) -> Design:
     }
     effects = len(planned_effects(factors))
     return replace(design, contrasts=contrasts, apart=apart, effects=effects)
+
+
+def _refuse_guards(loaded: Loaded) -> None:
+    """Raise ConfigError if a task is guarded that no arm is tested on, or has no baseline."""
+    config = loaded.config
+    tasks = {entry.task.task: entry.task for entry in config.evaluation.tasks}
+    faults = guard_problems(config.guard, tasks, loaded.origins)
+    if config.guard and config.baseline is None:
+        place = find_origin("guard", loaded.origins)
+        faults.append(
+            f"{place}: guard compares each arm with its untuned model, and there is none; leave "
+            "baseline: null out"
+        )
+    if faults:
+        raise ConfigError("\n".join(faults), "fix each line above, or leave guard out")
 
 
 def _matrix_drafts(loaded: Loaded, stored: Collection[str]) -> list[_Draft]:

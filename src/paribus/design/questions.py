@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from paribus.config.check import guard_problems
 from paribus.config.keys import named_key
 from paribus.config.load import Loaded
 from paribus.config.nested import flatten
@@ -26,7 +27,7 @@ from paribus.config.task import Task, stored_task
 from paribus.config.task_file import task_of
 from paribus.design.arms import set_by_method
 from paribus.design.pairs import Contrast, auto_contrasts, listed, listed_contrasts
-from paribus.errors import UserError
+from paribus.errors import ConfigError, UserError
 from paribus.store.experiments import DescribedArm, DescribedContrast, Description
 
 FREE = (
@@ -54,6 +55,8 @@ def ask(description: Description, loaded: Loaded, keys: Sequence[str] | None = N
     would have to change; ConfigError if contrasts name no arm.
     """
     old, new = _values(description.config), _values(values_of(loaded.config))
+    if keys:  # a guard that is typed leaves those of other tasks
+        new["guard"] = {**old["guard"], **new["guard"]}
     changed = [
         key
         for key in sorted(old.keys() | new.keys())
@@ -67,6 +70,8 @@ def ask(description: Description, loaded: Loaded, keys: Sequence[str] | None = N
     if not changed and not less and not scored:
         return description
     places = {key: find_origin(key, loaded.origins) for key in changed}
+    if "guard" in changed:
+        _refuse_guards(description, new["guard"], loaded)
     contrasts = description.contrasts
     if "contrasts" in changed:
         compared = _contrasts(new["contrasts"], description, places["contrasts"])
@@ -80,6 +85,17 @@ def ask(description: Description, loaded: Loaded, keys: Sequence[str] | None = N
         tasks=description.tasks,
         asked=[*(_told(key, old.get(key), places[key]) for key in changed), *less, *scored],
     )
+
+
+def _refuse_guards(description: Description, guard: Mapping[str, float], loaded: Loaded) -> None:
+    """Raise ConfigError if a task is guarded that the runs were not tested on."""
+    tasks = {
+        name: None if record is None else stored_task(record)
+        for name, record in description.tasks.items()
+    }
+    faults = guard_problems(guard, tasks, loaded.origins)
+    if faults:
+        raise ConfigError("\n".join(faults), "run the experiment with these tasks first")
 
 
 def ask_for_scorer(description: Description, scorer: str) -> Description:
