@@ -60,6 +60,15 @@ def test_recall_in_groups_needs_ten_of_them():
     assert grouped.low > alone.low
 
 
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_macro_f1_of_arms_that_get_nothing_right_is_zero_with_an_interval(seeds):
+    gold = np.array([0, 1] * 12)
+    found = macro_f1(gold, np.array([1 - gold] * seeds), labels=2)
+    assert found.value == 0.0
+    assert found.interval is not None
+    assert 0 <= found.interval.low <= found.interval.high < 1
+
+
 def test_macro_f1_by_hand():
     found = macro_f1(GOLD, FOUND[None], labels=3)
     assert found.value == pytest.approx(sum(F1) / 3)

@@ -72,7 +72,7 @@ def task_of_rows(folder: Path, rows: list[dict[str, Any]]) -> dict[str, Any]:
         ),
         (
             [{"text": t, "label": "" if i == 5 else LABELS[i % 3]} for i, t in enumerate(texts())],
-            {"where": "label", "doc_to_choice": sorted(LABELS)},
+            {"where": "label not in (none, '')", "doc_to_choice": sorted(LABELS)},
         ),
         (
             [{"question": t, "answer": f"{i}.5"} for i, t in enumerate(texts())],

@@ -17,8 +17,10 @@ from paribus.config.spec import RunSpec
 from paribus.design.matrix import expand
 from paribus.design.questions import ask
 from paribus.errors import ConfigError
+from paribus.evaluation.scorers import NUMBERS
 from paribus.files import read_json
 from paribus.planning.foresight import foresee_task
+from paribus.planning.prepare import prepare
 from paribus.report.page import render
 from paribus.store.experiments import read_description
 from paribus.store.layout import ExperimentFolder
@@ -81,6 +83,7 @@ REFUSED = [
     (["evaluation.tasks=gsm8k"], "evaluation.tasks must be a list of tasks, each a name, a task "),
     (["evaluation.tasks=[{tsk: gsm8k}]"], "evaluation.tasks must be a list of tasks, each a name"),
     (["evaluation.tasks=[{task: gsm8k, test_size: 0}]"], "evaluation.tasks must be a list of "),
+    (["matrix={task: [wordproblems, gsm8k]}", "evaluation.tasks=[gsm8k]"], "gsm8k is what arm gsm"),
     (["matrix={evaluation.tasks: [[gsm8k], []]}"], "belongs to the whole experiment, not to an "),
 ]
 
@@ -181,6 +184,72 @@ def test_a_run_that_is_killed_on_a_further_task_ends_in_the_same_bytes(home, tin
     assert content(folder) == content(whole)
 
 
+def test_a_changed_task_is_refused_and_a_dropped_one_is_kept(home, tiny):
+    """What was tested stays: fewer problems, or fewer tasks, are no reason to test again."""
+    both = {"model": str(tiny), "matrix": {"method": ["full"]}}
+    experiment(home, evaluation={"tasks": ["ours.yaml", "asked.yaml"], "max_new_tokens": 6}, **both)
+    assert paribus("run", "x.yaml", cwd=home).returncode == 0
+    result = home / "runs/x/full/seed-0/result.json"
+    written = texts(home / "runs")
+    experiment(
+        home,
+        evaluation={"tasks": ["ours.yaml", "more.yaml"], "max_new_tokens": 6},
+        **both,
+    )
+    (home / "more.yaml").write_text(OURS.replace("task: ours", "task: more"))
+    added = paribus("run", "x.yaml", cwd=home)
+    assert added.returncode == 0, added.stderr
+    assert set(read_json(result)["tasks"]) == {"ours", "asked", "more"}
+    assert texts(home / "runs").items() > written.items()
+    for fewer in (["asked.yaml"], [{"task": "ours.yaml", "test_size": 2}]):
+        experiment(home, evaluation={"tasks": fewer, "max_new_tokens": 6}, **both)
+        again = paribus("run", "x.yaml", cwd=home)
+        assert again.returncode == 0, again.stderr
+        assert "testing" not in again.stdout
+    assert paribus("verify", "runs/x", cwd=home).returncode == 0
+    (home / "ours.yaml").write_text(OURS.replace("Say", "Tell"))
+    experiment(home, evaluation={"tasks": ["ours.yaml"], "max_new_tokens": 6}, **both)
+    changed = paribus("run", "x.yaml", cwd=home)
+    assert changed.returncode == 2
+    assert "→ ours, with another file" in changed.stderr
+    experiment(home, evaluation={"tasks": ["asked.yaml"], "max_new_tokens": 6}, **both)
+    assert paribus("report", "x.yaml", cwd=home).returncode == 0
+    (home / "asked.yaml").write_text(ONLY_TESTS.replace("Which", "What"))
+    reported = paribus("report", "x.yaml", cwd=home)
+    assert "the runs were tested on another task asked: doc_to_text: " in reported.stderr
+
+
+@pytest.mark.parametrize(
+    ("main", "stated", "most"),
+    [("ours.yaml", {}, 512), ("ours.yaml", {"max_new_tokens": 9}, 9), ("wordproblems", {}, 512)],
+)
+def test_a_further_task_does_not_end_where_the_arms_own_does(home, tiny, main, stated, most):
+    (home / "long.yaml").write_text(OURS.replace(", max_gen_toks: 6", "").replace("ours", "long"))
+    values = {"task": main, "model": str(tiny), "prompt": {"max_tokens": 600}}
+    path = experiment(home, evaluation={"tasks": ["long.yaml"], **stated}, data={}, **values)
+    data = {"train_size": 1, "test_size": 2} if main == "wordproblems" else {"train_size": 1}
+    items = [f"data.{key}={value}" for key, value in data.items()]
+    config = first_run(path, *items).config
+    (further,) = prepare(config, 0).further
+    assert further.max_new_tokens == most
+
+
+def test_a_guarded_task_is_compared_whatever_the_contrasts_are():
+    declared = on_task(ALIKE, WORSE)
+    turned = replace(declared, declared=(("untuned", "full", "x"),))
+    for experiment in (turned, replace(declared, declared=())):
+        (results,) = other_tasks(experiment)
+        assert [row.kept for row in results.rows] == [None, Kept.LOST]
+
+
+def test_texts_without_an_answer_are_told_of():
+    (results,) = other_tasks(on_task("c" * 10, "1" * 10))
+    assert (
+        "On other most texts hold no answer that the scorer recognises: untuned 10 of 10, 10 of "
+        "them cut by the token limit. Read some of them."
+    ) in results.warnings
+
+
 def on_task(untuned: str, *full: str, margin: float = 0.05) -> Tables:
     """An experiment on ten problems of its own, and these on another task."""
     own = tables({"untuned": ["0" * 10], "full": ["1" * 10] * len(full)}, [("full", "untuned")])
@@ -189,7 +258,7 @@ def on_task(untuned: str, *full: str, margin: float = 0.05) -> Tables:
     rows = {"untuned": [untuned], "full": list(full)}
     return replace(
         own,
-        tasks=("other",),
+        tasks={"other": NUMBERS},
         guards={"other": margin},
         runs=tuple(
             replace(

@@ -8,6 +8,7 @@
 The contrasts of a task are a family of their own: each asks a question of its own data.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -17,6 +18,7 @@ from paribus.analysis.family import judged
 from paribus.analysis.summary import ArmSummary, main_protocol, summaries, summary
 from paribus.analysis.tables import Tables
 from paribus.analysis.wording import Finding, ends
+from paribus.records import Outcome
 from paribus.statistics.verdicts import Verdict
 
 
@@ -26,6 +28,9 @@ class Kept(StrEnum):
     SHOWN = "kept"
     LOST = "lost"
     NOT_SHOWN = "not_shown"
+
+
+_SILENT = (Outcome.NO_ANSWER, Outcome.TRUNCATED, Outcome.FAILED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +49,7 @@ class TaskRow:
     def kept(self) -> Kept | None:
         """Whether it loses less than the margin; None where that was not asked."""
         contrast = self.against
-        if contrast is None or contrast.margin is None:
+        if contrast is None or contrast.margin is None or not contrast.n:
             return None
         if contrast.a in contrast.not_worse:
             return Kept.SHOWN
@@ -102,10 +107,30 @@ class TaskResults:
                 f"On {self.name} {name} reaches {has}, not more than the margin of {within}: "
                 "there is nothing to lose, and nothing is guarded."
             )
+        if silent := self._without_answers():
+            found.append(silent)
         whole, shared = self.trained_on
         if whole or shared:
             found.append(self._overlap(whole, shared))
         return found
+
+    def _without_answers(self) -> str:
+        """Say of which arms most texts hold no answer: what they know is not measured."""
+        counts: dict[str, Counter[Outcome]] = {}
+        for run in self.tables.complete:
+            counts.setdefault(run.arm, Counter()).update(run.judged)
+        parts = [
+            f"{arm} {sum(of_arm[outcome] for outcome in _SILENT)} of {of_arm.total()}, "
+            f"{of_arm[Outcome.TRUNCATED]} of them cut by the token limit"
+            for arm, of_arm in counts.items()
+            if sum(of_arm[outcome] for outcome in _SILENT) > of_arm.total() / 2
+        ]
+        if not parts:
+            return ""
+        return (
+            f"On {self.name} most texts hold no answer that the scorer recognises: "
+            f"{'; '.join(parts)}. Read some of them."
+        )
 
     def _overlap(self, whole: int, shared: int) -> str:
         return (

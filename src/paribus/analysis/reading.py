@@ -162,7 +162,7 @@ def read_experiment(folder: ExperimentFolder, description: Description | None = 
         },
         asked=tuple(description.asked),
         looks=looks,
-        tasks=tuple(further),
+        tasks=further,
         guards={task: points / 100 for task, points in (config.get("guard") or {}).items()},
     )
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from paribus.config.nested import flatten
 from paribus.evaluation.scorers import NUMBERS, Scorers
 from paribus.evaluation.scoring import style_seen
 from paribus.records import Generation, Likelihood, Measure, Outcome
@@ -191,8 +192,9 @@ class Tables:
         asked: one sentence for each question that was asked after the runs.
         looks: every look at the verdicts, this one too, oldest first.
         not_entered: why this look is not in the ledger, or "".
-        tasks: names of the further tasks; guards: of those that must not get worse -> the largest
-            loss that would not matter, as a share.
+        tasks: name of a further task -> what its texts are scored by.
+        guards: name of one that must not get worse -> the largest loss that would not matter, as a
+            share.
     """
 
     config: dict[str, Any]
@@ -210,29 +212,40 @@ class Tables:
     asked: tuple[str, ...] = ()
     looks: tuple[Look, ...] = ()
     not_entered: str = ""
-    tasks: tuple[str, ...] = ()
+    tasks: dict[str, Scorers] = field(default_factory=dict)
     guards: dict[str, float] = field(default_factory=dict)
 
     def on(self, task: str) -> "Tables":
         """Return the experiment as tested on a further task, with its guard for a margin.
 
-        Between each arm and its untuned model; no other contrast has one there.
+        Where it is guarded each arm is compared with its untuned model, declared or not. No other
+        contrast has a margin there.
         """
         margin = self.guards.get(task)
-        own = [(a, b) for a, b, _ in self.declared if self._untuned(b) and not self._untuned(a)]
+        own = self._against_untuned() if margin else []
+        turned = {(b, a) for a, b in own}
+        declared = [pair for pair in self.declared if pair[:2] not in turned]
+        there = {pair[:2] for pair in declared}
+        missing = [(a, b, "tuning") for a, b in own if (a, b) not in there]
         return replace(
             self,
-            runs=tuple(_on(run, task) for run in self.runs),
+            declared=(*declared, *missing),
+            runs=tuple(_on(run, task, self.tasks[task]) for run in self.runs),
             margins=dict.fromkeys(own, margin) if margin else {},
             tuning={},
             alike=None,
-            tasks=(),
+            tasks={},
             guards={},
         )
 
-    def _untuned(self, name: str) -> bool:
-        arm = self.arm(name)
-        return arm is not None and arm.untuned
+    def _against_untuned(self) -> list[tuple[str, str]]:
+        """Return each trained arm with the untuned one of its model and prompt format."""
+        untuned = {_kind(arm): arm.name for arm in self.arms if arm.untuned}
+        return [
+            (arm.name, untuned[_kind(arm)])
+            for arm in self.arms
+            if not arm.untuned and _kind(arm) in untuned
+        ]
 
     @property
     def scorers(self) -> Scorers:
@@ -269,11 +282,19 @@ class Tables:
         return [f"{run.arm}, seed {run.seed}: {run.note}" for run in self.runs if not run.complete]
 
 
-def _on(run: Run, task: str) -> Run:
+def _kind(arm: Arm) -> tuple[Any, ...]:
+    """Return what an arm shares with the untuned arm that it is compared with."""
+    settings = flatten(arm.identity)
+    shared = ("model", "revision", "prompt.format", "data.source", "task.task")
+    return tuple(settings.get(key) for key in shared)
+
+
+def _on(run: Run, task: str, scorers: Scorers) -> Run:
     """Return `run` as tested on a further task; without scores where it was not."""
     if run.complete and task not in run.tasks:
-        return Run(arm=run.arm, seed=run.seed, state=RunState.TESTED_LESS, note=f"no {task} yet.")
-    return run.tasks.get(task, run)
+        note, state = f"no {task} yet.", RunState.TESTED_LESS
+        return Run(arm=run.arm, seed=run.seed, state=state, note=note, scorers=scorers)
+    return run.tasks.get(task, replace(run, scorers=scorers))
 
 
 def score_all(generations: Sequence[Generation], scorers: Scorers) -> Score:

@@ -115,6 +115,8 @@ def _settled(path: Path, layers: Sequence[_Layer], dotlist: Sequence[str]) -> Lo
     with_paths = {*ARM_FIELDS, "labels"}
     shared = flatten({key: value for key, value in values.items() if key in with_paths})
     values |= nest(absolute_paths(shared, origins))
+    if isinstance(values.get("guard"), dict):
+        values["guard"] = flatten(values["guard"])  # a task's name may have dots
     read = cache(partial(read_task, trusted=values.get("trust_task_code") is True))
     _take_from_task(values, origins, read)
     _refuse_secrets(values, origins)

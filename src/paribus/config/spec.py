@@ -12,7 +12,7 @@ counts by its name alone, as it may move: the store keeps its content's hash bes
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -197,9 +197,12 @@ def _unread(config: ArmConfig, *, trial: bool) -> list[str]:
     return keys
 
 
-_UNSAID = {"training.precision": "bf16", "evaluation.engine": "paribus"} | dict.fromkeys(
-    _LATER_KEYS
-)
+_UNSAID = {
+    **dict.fromkeys(_LATER_KEYS),
+    "training.precision": "bf16",
+    "evaluation.engine": "paribus",
+    "evaluation.checkpoint": "last",
+}
 """Values that an identity leaves out: earlier versions had no such keys."""
 
 
@@ -225,6 +228,17 @@ def differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
 def made_alike(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
     """Return whether two identities differ in nothing but how finished weights are tested."""
     return set(differing(a, b)) <= set(TESTING)
+
+
+def _shown_tasks(tasks: Sequence[Mapping[str, Any]], others: Sequence[Mapping[str, Any]]) -> str:
+    """Return further tasks in words; of one that reads as another does, that its file differs."""
+    spelled = {_shown_task(task): task for task in others}
+    parts = [
+        text if spelled.get(text, task) == task else f"{text}, with another file"
+        for task in tasks
+        for text in [_shown_task(task)]
+    ]
+    return ", ".join(parts) or "none"
 
 
 def has_more_tasks(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> bool:
@@ -253,8 +267,33 @@ def covers(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> bool:
     longest = [each["evaluation.max_new_tokens"] for each in (stored, asked)]
     alike = stored["evaluation.protocol"] == asked["evaluation.protocol"]
     more = set(stored["evaluation.also"]) >= set(asked["evaluation.also"])
-    tasks = all(task in stored.get(_FURTHER, []) for task in asked.get(_FURTHER, []))
+    tasks = further_within(asked, stored)
     return bool(alike and had >= wanted and longest[0] >= longest[1] and more and tasks)
+
+
+def further_within(less: Mapping[str, Any], more: Mapping[str, Any]) -> bool:
+    """Return whether all further tasks of `less`, flat, are in `more`, on as many problems or more.
+
+    A task is another if its file's content or its protocol is.
+    """
+    there = {name_in(task): task for task in more.get(_FURTHER, [])}
+    return all(
+        (other := there.get(name_in(task))) is not None
+        and same_but_size(task, other)
+        and _size(task, less) <= _size(other, more)
+        for task in less.get(_FURTHER, [])
+    )
+
+
+def same_but_size(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Return whether two further tasks differ by the number of problems at most."""
+    return {**one, "test_size": None} == {**other, "test_size": None}
+
+
+def _size(task: Mapping[str, Any], whole: Mapping[str, Any]) -> float:
+    """Return how many problems of a further task are tested at most, by its flat identity."""
+    size = whole["data.test_size"] if task["test_size"] is None else task["test_size"]
+    return math.inf if size == "all" else size
 
 
 def overrides(values: Mapping[str, Any]) -> str:
@@ -262,6 +301,7 @@ def overrides(values: Mapping[str, Any]) -> str:
     return " ".join(
         f"{key}={value if isinstance(value, str) else json.dumps(value, default=str)}"
         for key, value in values.items()
+        if key != _FURTHER  # an identity has what is in the files, which nobody types
     )
 
 
@@ -272,7 +312,7 @@ def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
     def shown(values: dict[str, Any], key: str) -> Any:
         value = values.get(key, _UNSAID.get(key, "(absent)"))
         if key == _FURTHER:
-            return ", ".join(map(_shown_task, value or [])) or "none"
+            return _shown_tasks(value or [], left.get(key) or [])
         return repr(value) if isinstance(value, str) and not value.isprintable() else value
 
     return [f"{key}: {shown(left, key)} → {shown(right, key)}" for key in differing(a, b)]

@@ -248,7 +248,8 @@ def _frame(columns: _Columns, rows: Sequence[Row]) -> dict[str, Any]:
 def _gaps(columns: Iterable[str], rows: Sequence[Row]) -> dict[str, Any]:
     """Return the condition that leaves out rows in which one of `columns` is empty."""
     gaps = [c for c in columns if any(row.get(c) in (None, "") for _, row in rows)]
-    return {"where": " and ".join(map(_value, gaps))} if gaps else {}
+    there = [f"{_value(column)} not in (none, '')" for column in gaps]
+    return {"where": " and ".join(there)} if there else {}
 
 
 def _title(column: str) -> str:

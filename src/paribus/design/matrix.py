@@ -133,6 +133,7 @@ def expand(loaded: Loaded, stored: Collection[str] = ()) -> Design:
     _refuse_guards(loaded)
     drafts = _matrix_drafts(loaded, stored) + _named_drafts(loaded)
     tuned = _build(drafts or [_single_draft(loaded)], loaded)
+    _refuse_trained_tasks(tuned, loaded)
     baseline_of = find_baselines(tuned, loaded)
     baselines = list({arm.name: arm for arm in baseline_of.values()}.values())
     refuse_names(loaded.config.name, baselines + tuned)
@@ -182,6 +183,19 @@ def _refuse_guards(loaded: Loaded) -> None:
         )
     if faults:
         raise ConfigError("\n".join(faults), "fix each line above, or leave guard out")
+
+
+def _refuse_trained_tasks(tuned: Sequence[Arm], loaded: Loaded) -> None:
+    """Raise ConfigError if an arm is trained on what others are tested on as a further task."""
+    further = {entry.task.task for entry in loaded.config.evaluation.tasks}
+    for arm in tuned:
+        if arm.config.task.task in further:
+            place = find_origin("evaluation.tasks", loaded.origins)
+            raise ConfigError(
+                f"{place}: evaluation.tasks: {arm.config.task.task} is what arm {arm.name} is "
+                "trained on: there it would forget nothing",
+                "leave it out: each arm is tested on its own task anyway",
+            )
 
 
 def _matrix_drafts(loaded: Loaded, stored: Collection[str]) -> list[_Draft]:

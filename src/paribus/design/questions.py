@@ -64,6 +64,8 @@ def ask(description: Description, loaded: Loaded, keys: Sequence[str] | None = N
         and (_is_among(key, keys) if keys else _is_chosen(key, old, description, loaded))
     ]
     arms, scored = _scored_anew(description, loaded)
+    tasks, scored_further = ({}, []) if keys else _further_anew(description, loaded)
+    scored += scored_further
     less = _tested_on_more(changed, old, new)
     changed = [key for key in changed if key not in TESTING or not less]
     _refuse_runs(changed, old, new)
@@ -82,7 +84,7 @@ def ask(description: Description, loaded: Loaded, keys: Sequence[str] | None = N
         arms=arms,
         contrasts=contrasts,
         trials=description.trials,
-        tasks=description.tasks,
+        tasks={**description.tasks, **tasks},
         asked=[*(_told(key, old.get(key), places[key]) for key in changed), *less, *scored],
     )
 
@@ -122,6 +124,34 @@ def _scored_anew(description: Description, loaded: Loaded) -> tuple[list[Describ
         f"Asked after the runs ({shown_path(Path(task.source))}): metric_list, filter_list "
         "or answer of the task."
     ]
+
+
+def _further_anew(
+    description: Description, loaded: Loaded
+) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """Return the further tasks whose metrics are others by now, and what is to be said.
+
+    Raises UserError if other keys of one's file are others.
+    """
+    anew, told = {}, []
+    for task in (entry.task for entry in loaded.config.evaluation.tasks):
+        record = description.tasks.get(task.task)
+        if record is None or task.preset:
+            continue
+        stored = stored_task(record)
+        if stored.identity() != task.identity():
+            lines = "; ".join(differences(stored.identity(), task.identity()))
+            raise UserError(
+                f"the runs were tested on another task {task.task}: {lines:.300}",
+                "change its file back to report them, or give it another name by `task:` and run",
+            )
+        if stored.scoring() != task.scoring():
+            anew[task.task] = task.record()
+            told.append(
+                f"Asked after the runs ({task.source}): metric_list, filter_list or answer of the "
+                f"task {task.task}."
+            )
+    return anew, told
 
 
 def _refuse_other_task(description: Description, task: Task) -> None:

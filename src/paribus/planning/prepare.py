@@ -11,7 +11,7 @@ from functools import lru_cache
 from itertools import islice
 from typing import Any
 
-from paribus.config.schema import ArmConfig, DataConfig, TestedTask
+from paribus.config.schema import ArmConfig, DataConfig, EvaluationConfig, TestedTask
 from paribus.config.task import Task
 from paribus.config.task_file import shots_of, task_of
 from paribus.data.layouts import delimiter_of
@@ -172,7 +172,10 @@ def _asked_by_lm_eval(entry: TestedTask, config: ArmConfig) -> Inputs:
 def config_of(entry: TestedTask, task: Task, config: ArmConfig) -> ArmConfig:
     """Return the config of an arm that trains nothing and is tested on a further task alone."""
     size = config.data.test_size if entry.test_size is None else entry.test_size
-    longest = task.max_new_tokens or config.evaluation.max_new_tokens
+    usual = config.evaluation.max_new_tokens
+    if usual == config.task.max_new_tokens:  # said by the arm's own task, of its own answers
+        usual = EvaluationConfig().max_new_tokens
+    longest = task.max_new_tokens or usual
     generated = config.data if task.generated else DataConfig()
     return replace(
         config,

@@ -23,15 +23,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from paribus.config.schema import ArmConfig
+from paribus.config.schema import ArmConfig, TestedTask
 from paribus.config.spec import (
     RunSpec,
     covers,
     differences,
+    further_within,
     has_more_tasks,
     identity_of,
     made_alike,
+    name_in,
     overrides,
+    same_but_size,
     testing,
 )
 from paribus.design.matrix import Design
@@ -237,7 +240,12 @@ def goes_further(spec: RunSpec, stored: Mapping[str, Any]) -> bool:
     sizes = [settings["data"]["test_size"] for settings in (stored, now)]
     old, new = (math.inf if size == "all" else size for size in sizes)
     longest = [settings["evaluation"]["max_new_tokens"] for settings in (stored, now)]
-    return bool(old <= new and longest[0] <= longest[1])
+    # Of those asked for by now: tasks that nobody asks for any more are left as they are.
+    names = {name_in(task) for task in now["evaluation"].get("tasks", [])}
+    before = testing(stored)
+    kept = [task for task in before["evaluation.tasks"] if name_in(task) in names]
+    same = further_within({**before, "evaluation.tasks": kept}, testing(now))
+    return bool(old <= new and longest[0] <= longest[1] and same)
 
 
 def as_tested(config: ArmConfig, stored: Mapping[str, Any]) -> ArmConfig:
@@ -247,15 +255,21 @@ def as_tested(config: ArmConfig, stored: Mapping[str, Any]) -> ArmConfig:
         config.evaluation,
         protocol=asked["protocol"],
         also=tuple(asked["also"]),
-        tasks=tuple(
-            entry
-            for entry in config.evaluation.tasks
-            if identity_of(entry) in asked.get("tasks", [])
-        ),
+        tasks=tuple(_tasks_as_tested(config, asked.get("tasks", []))),
         max_new_tokens=asked["max_new_tokens"],
     )
     data = replace(config.data, test_size=stored["data"]["test_size"])
     return replace(config, evaluation=evaluation, data=data)
+
+
+def _tasks_as_tested(config: ArmConfig, stored: Sequence[Mapping[str, Any]]) -> list[TestedTask]:
+    """Return those further tasks that were tested, each with as many problems as it was."""
+    tested = []
+    for entry in config.evaluation.tasks:
+        for task in stored:
+            if same_but_size(task, identity_of(entry)):
+                tested.append(replace(entry, test_size=task["test_size"]))
+    return tested
 
 
 def as_stored(design: Design, folder: ExperimentFolder) -> Design:
@@ -380,7 +394,10 @@ def _differs(run: RunFolder, stored: Mapping[str, Any], asked: Mapping[str, Any]
     if made_alike(stored, asked):
         had, now = testing(stored), testing(asked)
         words = overrides({key: value for key, value in had.items() if now.get(key) != value})
-        error.remedy = f"ask for what it was tested on, or for more: {words}; or {_ELSEWHERE}"
+        typed = f"{words}; " if words else ""
+        if had["evaluation.tasks"] != now["evaluation.tasks"]:
+            typed += "give a further task that differs another name (`task:` in its file); "
+        error.remedy = f"ask for what it was tested on, or for more: {typed}or {_ELSEWHERE}"
     return error
 
 

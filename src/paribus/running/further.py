@@ -15,9 +15,9 @@ from typing import Any
 
 from torch import nn
 
-from paribus.config.spec import RunSpec, differences, name_in
+from paribus.config.spec import RunSpec, differences, name_in, same_but_size
 from paribus.errors import StoreError
-from paribus.files import read_json
+from paribus.files import read_json, sha256_of_json
 from paribus.models.fast import blocked
 from paribus.models.fast.layers import load_adapter
 from paribus.models.load import for_inference, load_model
@@ -95,7 +95,7 @@ def go_further(before: Before, job: Job) -> None:
     versions or on another machine: its texts and the new ones could not be mixed.
     """
     spec, inputs, folder = job.spec, job.inputs, job.folder
-    record = spec_record(job)
+    record = _with_tasks_before(spec_record(job), before.spec)
     _refuse_others(before, record, folder)
     new = folder.further
     begin(new, record, events=folder.events)
@@ -113,12 +113,33 @@ def go_further(before: Before, job: Job) -> None:
         "evaluation": result.evaluation,
         "also": result.also,
         "heldout": result.heldout,
-        **({"tasks": result.tasks} if result.tasks else {}),
+        **({"tasks": {**before.result.tasks, **result.tasks}} if result.tasks else {}),
         "data": result.data,
         "tested_further": before.steps(lines, counts),
     }
     finish(new, before.result.model_copy(update=tested))
     put_in_place(folder)
+
+
+def _with_tasks_before(record: dict[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `record` with the further tasks, too, that were tested and are not asked for now.
+
+    Their texts stay, and serve whoever asks for them again.
+    """
+    evaluation = record["identity"]["evaluation"]
+    now = evaluation.get("tasks", [])
+    names = {name_in(task) for task in now}
+    kept = [t for t in before["identity"]["evaluation"].get("tasks", []) if name_in(t) not in names]
+    if not kept:
+        return record
+    identity = {**record["identity"], "evaluation": {**evaluation, "tasks": [*now, *kept]}}
+    inputs = {key: value for key, value in before["inputs"].items() if key.startswith("task ")}
+    return {
+        **record,
+        "identity": identity,
+        "fingerprint": sha256_of_json(identity),
+        "inputs": {**inputs, **record["inputs"]},
+    }
 
 
 def _refuse_others(before: Before, record: Mapping[str, Any], folder: RunFolder) -> None:
@@ -147,17 +168,12 @@ def _kept(before: Before, spec: RunSpec, inputs: Inputs, folder: RunFolder) -> K
     tasks = {}
     for task in inputs.further:
         known = result.tasks.get(task.task)
-        if known and _same_texts(tested.get(task.task), now[task.task]):
+        if known and task.task in tested and same_but_size(tested[task.task], now[task.task]):
             main = (known.evaluation.protocol, known.heldout)
             costs = {known.evaluation.protocol: known.evaluation}
             place = folder.of_task(task.task)
             tasks[task.task] = _kept_of(costs, main, task, place, longer=longer)
     return replace(own, tasks=tasks)
-
-
-def _same_texts(stored: Mapping[str, Any] | None, now: Mapping[str, Any]) -> bool:
-    """Return whether a further task differs by the number of problems at most."""
-    return stored is not None and {**stored, "test_size": None} == {**now, "test_size": None}
 
 
 def _kept_of(

@@ -323,6 +323,6 @@ def still_to_test(run: RunFolder, identity: Mapping[str, Any]) -> Further:
 def about_further(further: Further) -> str:
     """Return what is still to be tested, and how to continue."""
     old, new = ({key: pair[at] for key, pair in further.items()} for at in (0, 1))
-    words = overrides({key: value for key, value in new.items() if key != "evaluation.tasks"})
+    words = overrides(new)
     resumes = f"`paribus run`{words and f' with {words}'} resumes"
     return f"still to be tested further ({', '.join(differences(old, new))}): {resumes}"

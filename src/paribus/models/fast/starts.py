@@ -34,7 +34,8 @@ def start_from_weights(model: nn.Module, init: str) -> None:
 
     Raises ConfigError where a weight is in 4 bits, or has fewer singular values than the rank.
     """
-    for name, layer in _adapted(model):
+    # The narrowest first: what it cannot have is what the others must do without.
+    for name, layer in sorted(_adapted(model), key=_narrow):
         weight = layer.base_layer.weight
         _refuse(name, layer, weight, init)
         original = weight.data
@@ -78,6 +79,10 @@ def _adapted(model: nn.Module) -> Iterator[tuple[str, Any]]:
     for name, module in model.named_modules():
         if isinstance(module, LoraLayer) and ADAPTER in module.lora_A:
             yield name, module
+
+
+def _narrow(named: tuple[str, Any]) -> int:
+    return min(named[1].base_layer.weight.shape)
 
 
 def _refuse(name: str, layer: Any, weight: Any, init: str) -> None:

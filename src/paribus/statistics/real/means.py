@@ -161,7 +161,7 @@ def over_seeds(
     value = float(sum(weight * table.mean() for weight, table in arms))
     over = np.sum([weight * table.mean(axis=0) for weight, table in arms], axis=0)
     largest = max(float(np.abs(table).max()) for _, table in arms)
-    unit = largest if constant(over) else float(over.std())
+    unit = (largest or 1.0) if constant(over) else float(over.std())
     parts = [(weight, _standard(table, unit)) for weight, table in arms]
     standard = estimate(parts, groups, paired=paired)
     return scaled(standard, unit, value)
