@@ -200,3 +200,29 @@ def test_of_a_tied_pair_the_module_that_is_not_named_stays_as_it_was(tiny):
     causal = model.get_base_model()
     assert torch.equal(causal.get_output_embeddings().weight, untuned)
     assert not torch.equal(causal.get_input_embeddings().weight, untuned)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "lora: {target_modules: all-linear}\n",
+        "lora.target_modules: all-linear\n",
+        "matrix: {lora.target_modules: [all-linear]}\n",
+        "arms: {one: {lora: {target_modules: all-linear}}}\n",
+        "matrix: {method: {lora: {lora.target_modules: all-linear}}}\n",
+    ],
+)
+def test_peft_s_name_of_the_targets_is_read_everywhere(tmp_path, text):
+    (tmp_path / "x.yaml").write_text("data: {train_size: 8, test_size: 8}\n" + text)
+    arms = expand(load(tmp_path / "x.yaml")).arms
+    assert [arm.config.lora.targets for arm in arms if arm.config.method == "lora"] == [
+        "all-linear"
+    ]
+    typed = load(tmp_path / "x.yaml", ["matrix={}", "arms={}", "lora.target_modules=[q_proj]"])
+    assert typed.config.lora.targets == ("q_proj",)
+
+
+def test_both_names_of_the_targets_are_refused(tmp_path):
+    (tmp_path / "x.yaml").write_text("lora: {targets: all-linear, target_modules: [q_proj]}\n")
+    with pytest.raises(ConfigError, match="target_modules and targets are one key"):
+        load(tmp_path / "x.yaml")

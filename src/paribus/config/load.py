@@ -227,14 +227,34 @@ def _dotlist_layer(item: str) -> _Layer:
     if not equals or not _DOTLIST_KEY.fullmatch(key) or key == "base":
         message = f"{origin}: {item[:60]!r} does not set a key of the experiment"
         raise ConfigError(message, "write key=value, such as training.learning_rate=1e-4")
-    values = _canonical(_with_methods(read_item(item, origin), {"method": origin}), origin)
+    raw = _by_our_names(read_item(item, origin), origin)
+    values = _canonical(_with_methods(raw, {"method": origin}), origin)
     return _Layer(values, dict.fromkeys(flatten(values), origin))
 
 
 def _read_layer(path: Path, said: str = "") -> _Layer:
     """Return the layer of one file."""
-    raw, origins = read_file(path, said)
+    raw, places = read_file(path, said)
+    origins = {key.replace(*_PEFTS_NAME): place for key, place in places.items()}
+    raw = _by_our_names(raw, Origin("file", path))
     return _Layer(_canonical(_with_methods(raw, origins), Origin("file", path)), origins)
+
+
+_PEFTS_NAME = ("lora.target_modules", "lora.targets")
+"""What peft calls a key, and what it is called here."""
+
+
+def _by_our_names(raw: dict[Any, Any], origin: Origin, section: str = "") -> dict[Any, Any]:
+    """Return `raw` with peft's name of a key replaced by ours, at any depth."""
+    named: dict[Any, Any] = {}
+    for key, value in raw.items():
+        theirs = key == _PEFTS_NAME[0] or (section == "lora" and key == "target_modules")
+        name = key.replace("target_modules", "targets") if theirs else key
+        if name in named:
+            raise ConfigError(f"{origin}: {key} and {name} are one key", "state the key once")
+        inner = isinstance(value, dict)
+        named[name] = _by_our_names(value, origin, str(key)) if inner else value
+    return named
 
 
 def _with_methods(raw: dict[Any, Any], origins: dict[str, Origin]) -> dict[Any, Any]:

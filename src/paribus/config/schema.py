@@ -163,7 +163,8 @@ class LoraConfig:
     targets: tuple[str, ...] | Literal["all-linear"] = (
         "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj",
     )  # fmt: skip
-    """Names of the linear layers that get an adapter; `all-linear`: every one but the head."""
+    """Names of the linear layers that get an adapter; `all-linear`: every one but the head. peft's
+    name for it, `target_modules`, is read too."""
     use_dora: bool = False
     """Train each adapted layer's row lengths too, apart from their directions (DoRA, S.-Y. Liu et
     al. 2024, arXiv:2402.09353): peft's layers, slower than LoRA's."""
