@@ -10,12 +10,15 @@ from peft.tuners.lora import LoraLayer
 from torch.testing import assert_close
 
 from paribus.config.load import load
-from paribus.config.schema import LoraConfig
+from paribus.config.schema import ArmConfig, DataConfig, LoraConfig, TrainingConfig
 from paribus.design.matrix import expand
 from paribus.errors import ConfigError
 from paribus.models.fast.layers import load_adapter
 from paribus.models.load import as_tested, for_inference, load_model, make_trainable
+from paribus.models.shapes import shape_of
 from paribus.models.source import find_model
+from paribus.planning.devices import device
+from paribus.planning.forecast import forecast
 from paribus.training.eva import start_from_inputs
 from paribus.training.trainer import collate
 from probed import look
@@ -192,3 +195,14 @@ def test_what_peft_cannot_give_back_is_refused(tiny, tmp_path, keys, words):
     )
     with pytest.raises(ConfigError, match=words):
         expand(load(file))
+
+
+def test_a_plan_refuses_a_rank_that_no_layer_has():
+    """Before anything is loaded: by the shape of Gemma 3 270M alone."""
+    config = ArmConfig(
+        lora=LoraConfig(r=300, init_lora_weights="pissa"),
+        training=TrainingConfig(micro_batch=8, precision="fp32", checkpointing=False),
+        data=DataConfig(train_size=8, test_size=8),
+    )
+    with pytest.raises(ConfigError, match="300 directions .lora.r., and k_proj has 256"):
+        forecast(config, None, 0, shape_of("gemma-3-270m", None), device("h100"))

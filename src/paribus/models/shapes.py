@@ -268,6 +268,20 @@ def refuse_unknown_targets(targets: Collection[str], linears: Collection[str]) -
         )
 
 
+def refuse_rank(rank: int, init: str, widths: Mapping[str, tuple[int, ...]]) -> None:
+    """Raise ConfigError if an adapter cannot start from so many directions of a layer's weights.
+
+    `widths` are the layers' sizes, by name; the narrowest is named.
+    """
+    name, narrow = min(((name, min(sizes)) for name, sizes in widths.items()), key=lambda w: w[1])
+    if rank > narrow:
+        raise ConfigError(
+            f"lora.init_lora_weights={init!r} starts from {rank} directions (lora.r), and {name} "
+            f"has {narrow}",
+            f"set lora.r={narrow} or less, or lora.init_lora_weights: null",
+        )
+
+
 def shape_of(model: str, revision: str | None) -> Shape:
     """Return the shape of `model`: a packaged name, an absolute folder or a Hub id.
 

@@ -18,6 +18,7 @@ from paribus.config.schema import ArmConfig
 from paribus.models.shapes import (
     Shape,
     matching_weights,
+    refuse_rank,
     refuse_unknown_layers,
     refuse_unknown_targets,
     saved_modules,
@@ -291,6 +292,9 @@ def _workload(
     elif config.method == "lora":
         refuse_unknown_targets(targets, shape.linears)
         refuse_unknown_layers(lora.layers_to_transform, shape.layers)
+        if lora.starts_from_weights:
+            widths = {name: shape.linears[name] for name in targets}
+            refuse_rank(lora.r, str(lora.init_lora_weights), widths)
         modules = shape.modules
         packed = [name for name in modules if config.quantization and name.endswith("_proj")]
         saved = saved_modules(lora.modules_to_save, modules, targets, packed)

@@ -24,6 +24,7 @@ from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 
 from paribus.errors import ConfigError
+from paribus.models.shapes import refuse_rank
 
 ADAPTER = "default"
 """What peft calls the adapter in training."""
@@ -34,10 +35,13 @@ def start_from_weights(model: nn.Module, init: str) -> None:
 
     Raises ConfigError where a weight is in 4 bits, or has fewer singular values than the rank.
     """
-    # The narrowest first: what it cannot have is what the others must do without.
-    for name, layer in sorted(_adapted(model), key=_narrow):
+    adapted = dict(_adapted(model))
+    for name, layer in adapted.items():
+        _refuse_packed(name, layer.base_layer.weight, init)
+    rank = max(layer.r[ADAPTER] for layer in adapted.values())
+    refuse_rank(rank, init, {n: tuple(m.base_layer.weight.shape) for n, m in adapted.items()})
+    for layer in adapted.values():
         weight = layer.base_layer.weight
-        _refuse(name, layer, weight, init)
         original = weight.data
         weight.data = original.clone()  # peft subtracts in place
         if init == "olora":
@@ -81,23 +85,12 @@ def _adapted(model: nn.Module) -> Iterator[tuple[str, Any]]:
             yield name, module
 
 
-def _narrow(named: tuple[str, Any]) -> int:
-    return min(named[1].base_layer.weight.shape)
-
-
-def _refuse(name: str, layer: Any, weight: Any, init: str) -> None:
+def _refuse_packed(name: str, weight: Any, init: str) -> None:
     if hasattr(weight, "quant_state"):
         raise ConfigError(
             f"lora.init_lora_weights={init!r} takes its start out of the weights, and {name} is in "
             "4 bits (quantization='nf4'): peft's residual would be rounded again",
             "set quantization: null, or lora.init_lora_weights: null",
-        )
-    rank, narrow = layer.r[ADAPTER], min(weight.shape)
-    if rank > narrow:
-        raise ConfigError(
-            f"lora.init_lora_weights={init!r} starts from {rank} directions (lora.r), and {name} "
-            f"has {narrow}",
-            f"set lora.r={narrow} or less, or lora.init_lora_weights: null",
         )
 
 
