@@ -74,8 +74,8 @@ def test_a_method_is_one_text(stated, text, parsed):
         ({"peft": "prompt tuning"}, r"x.yaml:3: method: .* puts virtual tokens before each text"),
         ({"peft": "AdaLoRA"}, "x.yaml:3: .*moves ranks between layers at every step"),
         ({"peft": "LoRA"}, "x.yaml:3: .*is `method: lora`, with its keys under lora:"),
-        ({"peft": "Sideways"}, "x.yaml:3: method has peft='Sideways', which is no method"),
-        ({"r": 4}, "x.yaml:3: method has no peft, but r, which"),
+        ({"peft": "Sideways"}, "x.yaml:3: method has peft='Sideways', which was not tried"),
+        ({"r": 4}, "x.yaml:3: method={'r': 4} names no method of peft's"),
     ],
 )
 def test_a_method_that_cannot_be_run_is_refused_with_the_reason(stated, words):

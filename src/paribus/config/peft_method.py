@@ -56,9 +56,11 @@ def canonical_method(value: Any, place: str) -> Any:
             "use method: lora or full, or one of " + ", ".join(SUPPORTED),
         )
     if name not in SUPPORTED:
-        stated = f"peft={value['peft']!r}" if "peft" in value else f"no peft, but {', '.join(keys)}"
+        stated = f"method={value!r:.60} names no method of peft's"
+        if "peft" in value:
+            stated = f"method has peft={value['peft']!r:.60}, which was not tried here"
         raise ConfigError(
-            f"{place}: method has {stated:.80}, which is no method of peft's that was tried here",
+            f"{place}: {stated}",
             "write {peft: NAME, KEY: VALUE}, with one of " + ", ".join(SUPPORTED),
         )
     return f"{name} {json.dumps(keys)}" if keys else name
