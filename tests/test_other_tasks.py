@@ -206,6 +206,7 @@ def test_a_changed_task_is_refused_and_a_dropped_one_is_kept(home, tiny):
         again = paribus("run", "x.yaml", cwd=home)
         assert again.returncode == 0, again.stderr
         assert "testing" not in again.stdout
+        assert "still to be tested" not in again.stdout
     assert paribus("verify", "runs/x", cwd=home).returncode == 0
     (home / "ours.yaml").write_text(OURS.replace("Say", "Tell"))
     experiment(home, evaluation={"tasks": ["ours.yaml"], "max_new_tokens": 6}, **both)

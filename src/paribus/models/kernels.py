@@ -11,6 +11,7 @@ has neither cost, and caches that a large tensor does not fit.
 import inspect
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -86,5 +87,6 @@ def varlen(
     return attended.unsqueeze(0)
 
 
+@lru_cache(maxsize=2)  # asked by every layer of every pass
 def _parameters(function: Callable[..., Any]) -> frozenset[str]:
     return frozenset(inspect.signature(function).parameters)

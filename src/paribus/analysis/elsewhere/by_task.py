@@ -23,6 +23,7 @@ from paribus.analysis.elsewhere.samples import (
     is_of_harness,
     is_of_paribus,
     label_of,
+    own_samples,
     read_first,
     stop_of,
     text_of,
@@ -202,19 +203,13 @@ class ByTask(Way):
 
     def _own(self, generations: Sequence[Generation], where: str) -> list[Sample]:
         return [
-            Sample(
-                where=f"{where}: {number}",
-                id=None,
-                question=generation.question,
-                text=generation.text,
-                stop=generation.stop,
-                num_tokens=generation.num_tokens,
-                prompt_sha256=generation.prompt_sha256,
+            replace(
+                sample,
                 choice_nlls=generation.choice_nlls,
                 stated={},
                 problem=_asked(generation),
             )
-            for number, generation in enumerate(generations, 1)
+            for sample, generation in zip(own_samples(generations, where), generations, strict=True)
         ]
 
 
