@@ -119,7 +119,7 @@ def _further(entry: TestedTask, config: ArmConfig, seed: int) -> Inputs:
     if task.by_lm_eval:
         return _asked_by_lm_eval(entry, config)
     try:
-        asked_as = config_of(entry, task, config)
+        asked_as = _config_on(entry, task, config)
         problems = load_tests(task, asked_as.data, seed, or_fewer=entry.test_size is None)
         shots = entry.protocol or shots_of(task) or ("one_shot" if problems.shots else "zero_shot")
         evaluation = replace(asked_as.evaluation, protocol=shots)
@@ -169,7 +169,7 @@ def _asked_by_lm_eval(entry: TestedTask, config: ArmConfig) -> Inputs:
     )
 
 
-def config_of(entry: TestedTask, task: Task, config: ArmConfig) -> ArmConfig:
+def _config_on(entry: TestedTask, task: Task, config: ArmConfig) -> ArmConfig:
     """Return the config of an arm that trains nothing and is tested on a further task alone."""
     size = config.data.test_size if entry.test_size is None else entry.test_size
     usual = config.evaluation.max_new_tokens
