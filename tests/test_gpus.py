@@ -1,5 +1,9 @@
 """Memory and random numbers of GPUs. What only a GPU shows is skipped without one, and says so."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -50,3 +54,21 @@ def test_freed_memory_goes_back_to_the_gpu():
     kept = torch.cuda.memory_reserved(GPU)
     return_freed(GPU)
     assert torch.cuda.memory_reserved(GPU) <= kept - 2**28
+
+
+SETTINGS = "import os, paribus, torch; print(torch._C._accelerator_getAllocatorSettings())"
+
+
+@pytest.mark.parametrize(
+    ("own", "read"),
+    [
+        ({}, "expandable_segments:True"),
+        ({"PYTORCH_ALLOC_CONF": ""}, ""),
+        ({"PYTORCH_CUDA_ALLOC_CONF": "max_split_size_mb:64"}, "max_split_size_mb:64"),
+    ],
+)
+def test_segments_grow_unless_the_user_says_how_torch_allocates(own, read):
+    others = {name: value for name, value in os.environ.items() if "ALLOC_CONF" not in name}
+    command = [sys.executable, "-c", SETTINGS]
+    done = subprocess.run(command, env={**others, **own}, capture_output=True, text=True)
+    assert done.stdout.strip() == read, done.stderr
