@@ -202,6 +202,16 @@ def test_windows_and_scalings_mean_the_same_to_both(as_gpu, window, scaling):
     torch.testing.assert_close(at_once, one_by_one, rtol=1e-4, atol=1e-5)
 
 
+def test_cudnns_attention_which_plans_for_every_shape_is_left_out(tiny):
+    """Of whatever still calls `scaled_dot_product_attention`: it is one switch of the process."""
+    model = AutoModelForCausalLM.from_pretrained(tiny)
+    torch.backends.cuda.enable_cudnn_sdp(True)
+    attention.use(model)
+    assert not torch.backends.cuda.cudnn_sdp_enabled()
+    assert torch.backends.cuda.flash_sdp_enabled()
+    assert torch.backends.cuda.mem_efficient_sdp_enabled()
+
+
 def kernels_and_stops(names: Counter[str]) -> tuple[int, int]:
     started = sum(count for name, count in names.items() if name not in VIEWS | ALLOCATIONS | STOPS)
     return started, sum(names[name] for name in STOPS)

@@ -26,6 +26,15 @@ def on_gpu(device: torch.device) -> bool:
     return device.type == "cuda"
 
 
+def leave_out_cudnn() -> None:
+    """Keep cuDNN's attention out of `scaled_dot_product_attention`, in this process.
+
+    torch prefers it on newer GPUs, and it plans anew for every shape, while each text of a pass and
+    each step of decoding has a length of its own: 2.2 s of a step on an H100 (docs/speed.md).
+    """
+    torch.backends.cuda.enable_cudnn_sdp(False)
+
+
 def _torchs_varlen() -> Callable[..., Any] | None:
     """Return torch's attention over texts of different lengths; None before torch 2.10."""
     try:

@@ -25,7 +25,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from paribus.errors import ModelError
-from paribus.models.kernels import takes_varlen, varlen
+from paribus.models.kernels import leave_out_cudnn, takes_varlen, varlen
 
 _NAME = "paribus"
 
@@ -56,6 +56,7 @@ def use(model: Any) -> None:
             "attend to each other",
             "choose a model whose attention transformers can replace (attn_implementation)",
         )
+    leave_out_cudnn()
     AttentionInterface.register(_NAME, attend)
     AttentionMaskInterface.register(_NAME, sdpa_mask)
     model.set_attn_implementation(_NAME)
