@@ -148,6 +148,7 @@ def parser() -> argparse.ArgumentParser:
     _add_clean(verbs)
     add_external(verbs)
     _add_power(verbs)
+    _add_audit(verbs)
     _add_baseline(verbs)
     _add_explain(verbs)
     _add_doctor(verbs)
@@ -361,6 +362,32 @@ def _add_power(verbs: _Verbs) -> None:
     ):
         one.add_argument(option, default="", help=meaning)
     one.add_argument("--gold", type=Path, metavar="FILE", help="likewise")
+    one.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _add_audit(verbs: _Verbs) -> None:
+    summary = "what a published table of accuracies shows, and what it would have taken"
+    one = verbs.add_parser("audit", help=summary, description=summary)
+    one.add_argument(
+        "counts",
+        nargs="+",
+        metavar="NAME=SOLVED/PROBLEMS",
+        help="an arm as it was published: full=31/100, or full=25.0%%/512. Arms with as many "
+        "problems answered the same ones",
+    )
+    one.add_argument(
+        "--compare",
+        action="append",
+        default=[],
+        metavar="A:B",
+        help="compare these arms; again for each pair (default: every pair)",
+    )
+    one.add_argument(
+        "--seed-spread",
+        type=float,
+        default=0.01,
+        help="standard deviation of accuracy among seeds, a share (default: 0.01)",
+    )
     one.add_argument("--json", action="store_true", help="print JSON")
 
 

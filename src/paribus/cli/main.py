@@ -12,6 +12,7 @@ paribus clean  [PATH or FILE]        remove what can be made again
 paribus score  FILE                  what generations made elsewhere solve
 paribus compare FILE FILE …          how they differ, problem by problem
 paribus power  --baseline --difference   how many problems and seeds that takes
+paribus audit  NAME=31/100 …        what a published table shows
 paribus baseline MODEL …             what models solve before any tuning
 paribus explain [PB014]              a rule card: what goes wrong, why, what to do instead
 paribus doctor                       what this machine is, and what will not work here
