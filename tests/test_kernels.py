@@ -23,8 +23,9 @@ from paribus.models.fast import attention, layers
 from paribus.models.load import decoder_and_head, make_trainable
 from paribus.prompts.encode import Encoded
 from paribus.training.loss import CompletionLoss
+from paribus.training.passes import collate
 from paribus.training.train import arguments
-from paribus.training.trainer import CompletionTrainer, collate
+from paribus.training.trainer import CompletionTrainer
 
 VIEWS = {
     "alias", "as_strided", "detach", "expand", "lift_fresh", "permute", "reshape", "select",

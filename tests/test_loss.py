@@ -101,6 +101,21 @@ def test_the_loss_of_a_head_that_trains_cannot_be_scaled_afterwards():
         (found / 2).backward()
 
 
+@pytest.mark.parametrize("softcap", [None, 1.0])
+def test_a_gradient_by_autograd_reaches_whoever_waits_for_it_and_may_be_scaled(softcap):
+    """As DistributedDataParallel does, which sums the gradients of all ranks."""
+    hidden, head, labels = inputs(3 * ROWS + 2)
+    waiting: list[torch.Tensor] = []
+    head.register_post_accumulate_grad_hook(lambda weight: waiting.append(weight.grad.clone()))
+    loss = CompletionLoss(head, torch.float32, softcap, by_autograd=True)
+    for _ in range(2):
+        (loss(hidden, labels, 5.0) * 3).backward()
+    _, hidden_grad, head_grad = exact(hidden, head, labels, softcap, divisor=5.0)
+    assert_gradient(waiting[0], 3 * head_grad)
+    assert_gradient(waiting[1], 6 * head_grad)
+    assert_gradient(hidden.grad, 6 * hidden_grad)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
 def test_what_is_given_is_left_as_it_was(dtype):
     """The hidden states are the decoder's: its backward pass may need them."""

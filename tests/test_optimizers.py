@@ -27,7 +27,8 @@ from paribus.planning.cost.peaks import training_moments
 from paribus.planning.cost.time import training_operations, update_operations
 from paribus.training.checkpointing import state_bytes
 from paribus.training.optimizers import NAMES, muon_with_adamw
-from paribus.training.trainer import CompletionTrainer, noisy
+from paribus.training.passes import noisy
+from paribus.training.trainer import CompletionTrainer
 from training_cases import CPU, fit, trainable, word_problems
 
 STEADY = {"schedule": "constant", "warmup": 0.0, "weight_decay": 0.0, "max_steps": 3}

@@ -20,7 +20,7 @@ from paribus.models.source import find_model
 from paribus.planning.devices import device
 from paribus.planning.forecast import forecast
 from paribus.training.eva import start_from_inputs
-from paribus.training.trainer import collate
+from paribus.training.passes import collate
 from probed import look
 from test_memory import DTYPES
 from training_cases import word_problems

@@ -11,7 +11,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, Gemma3ForCausalLM
 from paribus.prompts.encode import Encoded
 from paribus.testing.tiny import write_tiny_model
 from paribus.training.loss import CompletionLoss
-from paribus.training.trainer import IGNORED, collate
+from paribus.training.passes import IGNORED, collate
 from training_cases import fit, trainable, word_problems
 
 

@@ -19,7 +19,7 @@ from paribus.errors import ConfigError
 from paribus.models.fast.starts import ADAPTER
 from paribus.models.load import decoder_and_head
 from paribus.prompts.encode import Encoded
-from paribus.training.trainer import IGNORED, collate
+from paribus.training.passes import IGNORED, collate
 
 _TIMES = 4
 """Positions with loss that a pass has at least, as a multiple of the rank: fewer than the rank

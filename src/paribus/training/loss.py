@@ -33,9 +33,20 @@ class CompletionLoss:
     Allocating them anew would cost a CPU more time than the products.
     """
 
-    def __init__(self, head_VD: Tensor, compute: torch.dtype, softcap: float | None = None) -> None:
-        """`head_VD` is the output embedding, `compute` the dtype of matrix products."""
+    def __init__(
+        self,
+        head_VD: Tensor,
+        compute: torch.dtype,
+        softcap: float | None = None,
+        *,
+        by_autograd: bool = False,
+    ) -> None:
+        """`head_VD` is the output embedding, `compute` the dtype of matrix products.
+
+        With `by_autograd` the gradient of the head goes through autograd, as wrappers expect.
+        """
         self.head_VD, self.compute, self.softcap = head_VD, compute, softcap
+        self.by_autograd = by_autograd
         self.gpu = on_gpu(head_VD.device)
         self.rows, self.columns = loss_block("cuda" if self.gpu else "cpu", len(head_VD))
         self._copy_VD: Tensor | None = None
@@ -58,7 +69,8 @@ class CompletionLoss:
         Raises ModelError for labels outside of that.
 
         If the head is trained, its gradient is in `head_VD.grad` when this returns: `backward` must
-        begin at this value. Everything but the matrix products is fp32.
+        begin at this value, unless the gradient goes `by_autograd`. Everything but the matrix
+        products is fp32.
         """
         if not self.gpu:  # it would be stopped for that; `CompletionTrainer` has looked before
             refuse_outside(labels_N, len(self.head_VD))
@@ -72,24 +84,30 @@ class CompletionLoss:
         labels_N: Tensor,
         divisor: Tensor | float,
         trains: tuple[bool, bool],
-    ) -> tuple[Tensor, Tensor | None]:
-        """Return the loss, and its gradient for the hidden states; add to that of the head.
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Return the loss, and its gradients for the hidden states and for the head.
 
-        `trains` says which of the two is wanted.
+        `trains` says which of the two is wanted. That of the head is added to what is there, and
+        None is returned, unless it goes `by_autograd`.
         """
         head_VD = self._weight()
         total = hidden_ND.new_zeros((), dtype=torch.float32)
         grad_ND = torch.empty_like(hidden_ND) if trains[0] else None
+        grad_VD = None
+        if trains[1] and self.by_autograd:
+            grad_VD = torch.zeros_like(self.head_VD, dtype=torch.float32, requires_grad=False)
         for start in range(0, len(hidden_ND), self.rows):
             rows = slice(start, start + self.rows)
             block = self._block(hidden_ND[rows], head_VD, labels_N[rows])
             total += block.loss
             if grad_ND is not None:
                 grad_ND[rows] = block.hidden_gradient(head_VD).div_(divisor)
-            if trains[1]:
+            if grad_VD is not None:
+                block.add_head_gradient(grad_VD, divisor, fresh=False)
+            elif trains[1]:
                 fresh = self.head_VD.grad is None
                 block.add_head_gradient(self._target(), divisor, fresh=fresh)
-        return total / divisor, grad_ND
+        return total / divisor, grad_ND, grad_VD
 
     def _weight(self) -> Tensor:
         """Return the head in the compute dtype."""
@@ -207,14 +225,20 @@ class _Loss(torch.autograd.Function):
     @staticmethod
     def forward(ctx, hidden_ND, head_VD, labels_N, divisor, loss):  # type: ignore[no-untyped-def]
         trains = ctx.needs_input_grad[:2]
-        value, grad_ND = loss.evaluate(hidden_ND.detach(), labels_N, divisor, trains)
-        ctx.save_for_backward(grad_ND)
-        ctx.checked = trains[1] and not loss.gpu  # to look at the factor would stop a GPU
+        value, grad_ND, grad_VD = loss.evaluate(hidden_ND.detach(), labels_N, divisor, trains)
+        ctx.save_for_backward(grad_ND, grad_VD)
+        ctx.head = head_VD.dtype
+        # To look at the factor would stop a GPU.
+        ctx.checked = trains[1] and grad_VD is None and not loss.gpu
         return value
 
     @staticmethod
     def backward(ctx, grad):  # type: ignore[no-untyped-def]
         if ctx.checked and grad != 1:
             raise RuntimeError(f"the loss was scaled by {grad.item()} after its gradient was taken")
-        (grad_ND,) = ctx.saved_tensors
-        return None if grad_ND is None else grad_ND * grad.to(grad_ND.dtype), None, None, None, None
+        grad_ND, grad_VD = ctx.saved_tensors
+        if grad_ND is not None:
+            grad_ND = grad_ND * grad.to(grad_ND.dtype)
+        if grad_VD is not None:
+            grad_VD = grad_VD.mul_(grad).to(ctx.head)
+        return grad_ND, grad_VD, None, None, None

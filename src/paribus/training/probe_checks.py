@@ -27,8 +27,8 @@ from paribus.models.fast.layers import SAVED
 from paribus.models.load import as_tested, decoder_and_head, for_inference
 from paribus.prompts.encode import begins_once
 from paribus.records import LAUNCHERS
+from paribus.training.passes import IGNORED, collate
 from paribus.training.probe_steps import Failure, Probe, Steps
-from paribus.training.trainer import IGNORED, collate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

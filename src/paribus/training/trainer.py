@@ -3,14 +3,9 @@
 Overridden: the data loader (batches are planned, not sampled), the loss (completion tokens from
 hidden states), the log (our figures reach the trackers too), and how a checkpoint is written and
 read (whole, verified, no pickles); when there is to be one, `_Saving` says.
-A pass, its examples end to end, T tokens in all:
-
-    input_ids_1T   bos q  q  q  a  a  eos | bos q  q  a  eos
-    labels_1T      -100 … -100  a  a  eos | -100 …    a  eos
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any, cast
@@ -28,44 +23,18 @@ from transformers import (
 )
 
 from paribus.errors import RunFailed
-from paribus.models.fast.attention import packed
 from paribus.models.fast.layers import refuse_outside
-from paribus.models.load import decoder_and_head
 from paribus.prompts.encode import Encoded
 from paribus.stopping import Stopped, asked
 from paribus.training.checkpointing import NAN_REMEDY, Checkpoints
-from paribus.training.loss import CompletionLoss
 from paribus.training.optimizers import muon_with_adamw, raise_rate_of_b
+from paribus.training.passes import PassLoss, collate
 
 OnStep = Callable[[int, dict[str, float]], dict[str, float]]
 """From a step's number and its loss, gradient norm and learning rate to further figures."""
 
 STATE = "trainer_state.json"
 """The Trainer's own account of how far it is; it wants it by this name."""
-
-IGNORED = -100
-"""Label of positions without loss: the convention the Trainer counts target tokens by."""
-
-
-def collate(examples: Sequence[Encoded]) -> dict[str, Any]:
-    """Return one pass: what `packed` makes of the examples, `labels`, int64 [1, T], and `places`.
-
-    `places`, int64 [N], are the tokens that predict a label. They are found here, where labels are
-    in the process's own memory: to index by a condition would stop a GPU until it is counted.
-    Nothing is padded, so where the padding token equals the stop token, stopping is still learnt.
-    """
-    labels = [
-        token if place >= example.prompt_length else IGNORED
-        for example in examples
-        for place, token in enumerate(example.ids)
-    ]
-    # A text's first token is never a target, so no token predicts another text's.
-    places = [place for place, label in enumerate(labels[1:]) if label != IGNORED]
-    return {
-        **packed([example.ids for example in examples]),
-        "labels": torch.tensor([labels]),
-        "places": torch.tensor(places),
-    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,31 +50,6 @@ class Additions:
     muon: bool = False
     loraplus_lr_ratio: float | None = None
     neftune_noise_alpha: float | None = None
-
-
-@contextmanager
-def noisy(embedding: nn.Module, alpha: float | None, cu_seq_lens: Tensor) -> Iterator[None]:
-    """Add uniform noise of up to alpha / sqrt(L · d) to what `embedding` returns, [1, T, d].
-
-    `cu_seq_lens` says where each text begins; L is the number of its own tokens. It is drawn from
-    torch's generator of the device. With None as `alpha` nothing is added.
-    """
-    if alpha is None:
-        yield
-        return
-    lengths_N = cu_seq_lens.diff().long()
-    lengths_T = lengths_N.repeat_interleave(lengths_N)
-
-    def add(_module: nn.Module, _inputs: Any, embedded_1TD: Tensor) -> Tensor:
-        most_T1 = alpha * (lengths_T * embedded_1TD.shape[-1]).rsqrt()[:, None]
-        noise_1TD = torch.empty_like(embedded_1TD, dtype=torch.float32).uniform_(-1, 1) * most_T1
-        return embedded_1TD + noise_1TD.to(embedded_1TD.dtype)
-
-    hook = embedding.register_forward_hook(add)
-    try:
-        yield
-    finally:
-        hook.remove()
 
 
 class CompletionTrainer(Trainer):
@@ -132,12 +76,11 @@ class CompletionTrainer(Trainer):
         self.additions = additions
         self.examples = examples
         self.micro_batches = micro_batches
-        self.compute = compute
-        self.decoder, head, softcap = decoder_and_head(model)
-        self.loss = CompletionLoss(head.weight, compute, softcap)
-        if self.loss.gpu:  # once, on the CPU: the loss itself does not look
+        self.passing = PassLoss(model, compute, additions.neftune_noise_alpha)
+        loss = self.passing.loss
+        if loss.gpu:  # once, on the CPU: the loss itself does not look
             targets = [token for e in examples for token in e.ids[e.prompt_length :]]
-            refuse_outside(torch.tensor(targets), len(head.weight))
+            refuse_outside(torch.tensor(targets), len(loss.head_VD))
         self.model_accepts_loss_kwargs = True  # the loss is divided by the whole step's tokens
 
     def get_train_dataloader(self) -> DataLoader[Any]:
@@ -170,19 +113,8 @@ class CompletionTrainer(Trainer):
         """Return the micro-batch's loss over the target tokens of its whole optimizer step."""
         assert not return_outputs
         assert num_items_in_batch is not None
-        labels_1T, places_N = inputs.pop("labels"), inputs.pop("places")
-        device = inputs["input_ids"].device.type
-        noise = self.additions.neftune_noise_alpha
-        decoder: Any = self.decoder
-        with (
-            noisy(decoder.get_input_embeddings(), noise, inputs["cu_seq_lens_q"]),
-            torch.autocast(device, self.compute, enabled=self.compute is not torch.float32),
-        ):
-            hidden_1TD = decoder(**inputs, use_cache=False).last_hidden_state
-        hidden_ND = hidden_1TD[0].index_select(0, places_N).to(self.compute)
-        labels_N = labels_1T[0].index_select(0, places_N + 1)
-        with torch.autocast(device, enabled=False):
-            return self.loss(hidden_ND, labels_N, num_items_in_batch)
+        loss: Tensor = self.passing(inputs, num_items_in_batch)
+        return loss
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Hand a step's figures to `on_step`, and with what it adds to the trackers.
