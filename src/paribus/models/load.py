@@ -139,6 +139,7 @@ def for_inference(model: nn.Module, compute: torch.dtype) -> nn.Module:
     are packed two to an integer: what is tested is the base that was trained on. Adapters that
     started from weights become plain ones.
     """
+    layers.forget_copies(model)
     make_plain(model)
     round_kept(model, compute)
     for parameter in model.parameters():

@@ -99,7 +99,7 @@ def _work(spec: RunSpec, send: Callable[[Rehearsal], None]) -> None:
 def _measure(spec: RunSpec, folder: Path) -> Rehearsal:
     import torch
 
-    from paribus.models.device import compute_dtype, default_device
+    from paribus.models.device import compute_dtype, default_device, return_freed
     from paribus.models.fast import blocked
     from paribus.models.load import for_inference, load_model, make_trainable
     from paribus.seeds import derive
@@ -115,6 +115,7 @@ def _measure(spec: RunSpec, folder: Path) -> Rehearsal:
         model = make_trainable(model, config.method, config.lora, compute, chosen)
         trained = _train(model, inputs, spec, compute, device, folder)
     for_inference(model, compute)
+    return_freed(device)
     blocked.use(model)
     peak, prompt_seconds, decode_seconds = _evaluate(model, inputs, spec)
     return Rehearsal(

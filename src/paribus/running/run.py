@@ -5,6 +5,7 @@
 The model is probed before its first step.
 """
 
+import gc
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
@@ -156,6 +157,7 @@ def _train_and_test(job: Job, planned: Planned | None, *, fork: bool) -> None:
         append_event(folder, {"event": "trained", **training.record()})
         validated = validating.conclude()
     for_inference(model, job.compute)
+    gc.collect()  # a library's objects may hold each other, and with them what training took
     return_freed(job.device)
     if training is not None and config.training.save_weights:
         save_weights(model, job.inputs, config, folder.weights)

@@ -210,6 +210,13 @@ def use_fast_adapters(model: nn.Module) -> None:
         _use_fast_adapter(layer, copies, place)
 
 
+def forget_copies(model: nn.Module) -> None:
+    """Free the copies of adapters that a GPU trains with; the next step makes them anew."""
+    for module in model.modules():
+        if isinstance(module, LoraLayer) and hasattr(module, "copies"):
+            module.copies.made.clear()
+
+
 def settle_row_lengths(model: nn.Module) -> None:
     """Compute DoRA's scales once: the weights no longer change, and only products read them.
 
@@ -243,6 +250,7 @@ def _use_fast_adapter(layer: Any, copies: Copies, place: int) -> None:
     usual, variants = layer.forward, layer.lora_variant
     # Autocast rounds what enters an adapter; peft would first make it fp32, for nothing.
     layer.cast_input_dtype_enabled = False
+    layer.copies = copies
 
     def forward(x: Tensor) -> Tensor:
         active = layer.active_adapters
