@@ -2,6 +2,7 @@
 
     on_gpu(query.device)                              # whether the ways of a GPU are taken
     varlen(query, key, value, bounds, 279, …)         # attention over all texts of a pass at once
+    sent([[2, 10], [2, 20]], device)                  # numbers of this process, as a tensor there
 
 A GPU is fed by its process, one kernel at a time: there the number of calls counts, and each
 question whose answer the process needs (`tensor.item()`, a boolean index) stops the feeding. A CPU
@@ -10,7 +11,7 @@ has neither cost, and caches that a large tensor does not fit.
 
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -33,6 +34,14 @@ def leave_out_cudnn() -> None:
     each step of decoding has a length of its own: 2.2 s of a step on an H100 (docs/speed.md).
     """
     torch.backends.cuda.enable_cudnn_sdp(False)
+
+
+def sent(numbers: Sequence[Any], device: torch.device) -> Tensor:
+    """Return `numbers`, integers in lists of one length, as a tensor on `device`.
+
+    Of memory that cannot be swapped out a GPU takes a copy while this process goes on.
+    """
+    return torch.tensor(numbers, pin_memory=device.type == "cuda").to(device, non_blocking=True)
 
 
 def _torchs_varlen() -> Callable[..., Any] | None:

@@ -26,6 +26,7 @@ import torch
 from paribus.evaluation.calculator import MAX_EXPRESSION, complete
 from paribus.evaluation.final import is_over
 from paribus.evaluation.scoring import NEXT_QUESTION
+from paribus.models.kernels import on_gpu
 from paribus.models.tiles import GUESSES
 from paribus.prompts.encode import Prompt
 from paribus.records import Generation, Stop
@@ -99,7 +100,7 @@ class Luck:
 def free_tokens(device: torch.device, dtype: torch.dtype) -> int:
     """Return `FREE` of products in `dtype` on `device`."""
     tiles = dtype is torch.bfloat16 and torch.cpu._is_amx_tile_supported()
-    return FREE if device.type == "cuda" or tiles else FREE_WITHOUT_TILES
+    return FREE if on_gpu(device) or tiles else FREE_WITHOUT_TILES
 
 
 _TAIL = 24

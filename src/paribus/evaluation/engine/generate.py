@@ -57,7 +57,8 @@ def generate(  # noqa: PLR0913  # what an engine needs to know
     rows = [OpenText(prompt) for prompt in prompts]
     # The longest first: they take longest, and memory is at its peak early.
     waiting = sorted(rows, key=lambda row: len(row.prompt.ids))
-    decoder = Decoder(model, min(batch_size, len(rows)))
+    longest = max(len(row.prompt.ids) for row in rows) + max_new_tokens
+    decoder = Decoder(model, min(batch_size, len(rows)), longest)
     with torch.inference_mode():
         decoder.share(prompts[0].ids[: shared_length([prompt.ids for prompt in prompts])])
         places: list[OpenText | None] = [None] * decoder.rows
@@ -116,8 +117,7 @@ def _fill(decoder: Decoder, places: list[OpenText | None], waiting: list[OpenTex
 def _shrink(decoder: Decoder, places: list[OpenText | None]) -> list[OpenText | None]:
     """Leave out free places, where the batch then gets smaller by a worthwhile amount."""
     at_work = [place for place, row in enumerate(places) if row is not None]
-    # 1, 2, 4, 8, 16, 24, …: kernels are kept for each size, and a row less saves nothing.
-    size = next((few for few in (1, 2, 4) if len(at_work) <= few), -(-len(at_work) // 8) * 8)
+    size = decoder.places(len(at_work))
     if size >= len(places):
         return places
     free = [place for place, row in enumerate(places) if row is None]

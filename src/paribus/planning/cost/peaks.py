@@ -13,8 +13,11 @@ from paribus.models.tiles import (
     CACHE_SLOTS,
     DECODED_TILE,
     GOLD_TOKENS,
+    GPU_PROMPT_TOKENS,
+    GPU_VISIBLE_SLOTS,
     GUESSES,
     PROMPT_TOKENS,
+    decoded_rows,
     loss_block,
     round_up,
 )
@@ -95,6 +98,7 @@ def evaluation_moments(shape: Shape, load: Workload, kind: str) -> dict[str, Mom
     head = [2.0 * shape.vocab * shape.hidden] * blocked
     stored = {"weights": weights(shape, load, trained=False), "copies": replaced}
     per_token = shape.kv_bytes_per_token(value) / (2 * shape.layers)
+    on_gpu = kind == "cuda"
 
     def cache(length: int) -> list[float]:
         # one tensor more: while the cache grows or shrinks, a layer's old one beside its new one
@@ -102,7 +106,13 @@ def evaluation_moments(shape: Shape, load: Workload, kind: str) -> dict[str, Mom
 
     own = round_up(max(1, load.prompt_length - load.shared_prefix - 1), ALIGN)
     length = load.prompt_length + load.new_tokens
+    if on_gpu:  # which has no longer a cache later, and reads it in larger pieces
+        length = round_up(length + max(GUESSES), GPU_VISIBLE_SLOTS)
+    at_once = GPU_PROMPT_TOKENS if on_gpu else PROMPT_TOKENS
     read = max(GUESSES) + 1  # tokens of a row that a step of decoding reads at most
+    logits = [float(rows * read * min(DECODED_TILE, shape.vocab) * value)] * 3
+    if on_gpu:
+        logits = [float(min(rows * read, decoded_rows(shape.vocab)) * shape.vocab * value)]
     tokens = min(rows * load.gold_length, max(GOLD_TOKENS, load.gold_length))
     # All texts of a pass in the MLP, or one in attention where that is written out.
     texts = passing(shape, load, 1, tokens, 0)
@@ -111,12 +121,12 @@ def evaluation_moments(shape: Shape, load: Workload, kind: str) -> dict[str, Mom
         "prompts": {
             **stored,
             "copies": replaced + head,
-            "kv_cache": cache(load.prompt_length),
+            "kv_cache": cache(length if on_gpu else load.prompt_length),
             "activations": passing(
                 shape,
                 load,
-                max(1, PROMPT_TOKENS // own),
-                min(own, PROMPT_TOKENS),
+                max(1, min(rows, at_once // own)),
+                min(own, at_once),
                 load.prompt_length,
             ),
         },
@@ -125,7 +135,7 @@ def evaluation_moments(shape: Shape, load: Workload, kind: str) -> dict[str, Mom
             "kv_cache": cache(length),
             "copies": replaced + head,
             "activations": passing(shape, load, rows, read, length),
-            "logits": [float(rows * read * min(DECODED_TILE, shape.vocab) * value)] * 3,
+            "logits": logits,
         },
         "gold": {
             **stored,
