@@ -24,8 +24,8 @@ from paribus.config import schema, task
 
 DOCS = Path(__file__).parent
 VERBS = (
-    "init", "plan", "run", "status", "report", "verify", "adopt", "clean", "score", "compare",
-    "power", "audit", "baseline", "explain", "doctor",
+    "init", "plan", "run", "status", "report", "verify", "merge", "adopt", "clean", "score",
+    "compare", "power", "audit", "baseline", "explain", "doctor",
 )  # fmt: skip
 
 

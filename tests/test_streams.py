@@ -20,7 +20,8 @@ WORDS = {0: "#### 1 − “Straße” → 日本 \ud800 \x1b[2J", 1: "7 €"}
 VERBS = [
     "status", "verify", "clean", "explain", "explain PB001", "explain --json", "score in.jsonl",
     "score in.jsonl --json", "compare in.jsonl −=in2.jsonl", "plan x.yaml --explain", "score −",
-    "report €", "verify 日", "init --train −", "power --baseline 2 --difference 0.05",
+    "report €", "verify 日", "merge − --into 日", "init --train −",
+    "power --baseline 2 --difference 0.05",
 ]  # fmt: skip
 EXPERIMENT = """
 question: Ist “−” → größer?

@@ -144,6 +144,7 @@ def parser() -> argparse.ArgumentParser:
     _add_init(verbs)
     _add_experiment(verbs)
     _add_verify(verbs)
+    _add_merge(verbs)
     _add_adopt(verbs)
     _add_clean(verbs)
     add_external(verbs)
@@ -274,6 +275,43 @@ def _add_verify(verbs: _Verbs) -> None:
         "--json",
         action="store_true",
         help="print JSON: runs, unfinished, files, bytes, in_use, differences (file, what)",
+    )
+
+
+def _add_merge(verbs: _Verbs) -> None:
+    summary = "join stores of one experiment, filled on several machines, in one"
+    one = verbs.add_parser(
+        "merge",
+        help=summary,
+        description=f"{summary}. Experiments must be the same, every complete run as it was "
+        "written, and a run that two stores hold the same byte for byte; else nothing is written "
+        "and all that is wrong is named. Ledgers are joined line by line. Unfinished runs stay "
+        "where they are. After an interruption give the same command again",
+    )
+    one.add_argument(
+        "stores", type=Path, nargs="+", metavar="STORE", help="an experiment's folder of runs"
+    )
+    one.add_argument(
+        "--into",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="the joined experiment's folder: a new one, or one that is joined with them",
+    )
+    one.add_argument(
+        "--leave-out",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="RUN",
+        help="folders of runs or arms in these stores that are not taken; what they read of the "
+        "test split stays on record",
+    )
+    one.add_argument(
+        "--json",
+        action="store_true",
+        help="print JSON: into, copied, kept, agreeing, left_out (folder, why), bytes, readings, "
+        "machines",
     )
 
 

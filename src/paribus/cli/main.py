@@ -7,6 +7,7 @@ paribus run    FILE [key=value …]    run what is not complete yet, then report
 paribus status [FILE [key=value …]]  how far every run has come
 paribus report FILE [key=value …]    draw the conclusions from the store
 paribus verify [PATH …]              whether everything is as it was written
+paribus merge  A B … --into C        join stores of one experiment, from several machines
 paribus adopt  RUN                   enter a run from another store into the ledger
 paribus clean  [PATH or FILE]        remove what can be made again
 paribus score  FILE                  what generations made elsewhere solve
@@ -57,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             errors.print(f"  → {_plain(error.remedy)}")
         return error.exit_code
     except KeyboardInterrupt as stop:
-        if options.verb in ("run", "baseline"):
+        if options.verb in ("run", "baseline", "merge"):
             where = getattr(stop, "text", "")
             errors.print(f"\nstopped. Finished runs are kept{_plain(where)}; resume with:")
             errors.print(f"  {_plain(shlex.join(['paribus', *words]))}")

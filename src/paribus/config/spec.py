@@ -28,6 +28,9 @@ SPEC_FORMAT = 1
 RATE_KEYS = ("training.learning_rate", "training.min_learning_rate")
 """Keys that a method brings with it: full SFT and LoRA want rates of their own."""
 
+OPEN = "tuned"
+"""Stands in an identity for a value that trials are still to find."""
+
 EXECUTION = (
     "data.path",
     "training.trackers",

@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from paribus.config.check import guard_problems
-from paribus.config.keys import named_key
 from paribus.config.load import Loaded
 from paribus.config.nested import flatten
+from paribus.config.portable import portable
 from paribus.config.read import Origin, find_origin, shown_path
 from paribus.config.schema import values_of
 from paribus.config.space import keys_of
-from paribus.config.spec import EXECUTION, RATE_KEYS, SCORING, TESTING, covers, differences
+from paribus.config.spec import RATE_KEYS, SCORING, TESTING, covers, differences
 from paribus.config.task import Task, stored_task
 from paribus.config.task_file import task_of
 from paribus.design.arms import set_by_method
@@ -54,7 +54,7 @@ def ask(description: Description, loaded: Loaded, keys: Sequence[str] | None = N
     With `keys` all others are as in the store. Raises UserError, which names the keys, if runs
     would have to change; ConfigError if contrasts name no arm.
     """
-    old, new = _values(description.config), _values(values_of(loaded.config))
+    old, new = portable(description.config), portable(values_of(loaded.config))
     if keys:  # a guard that is typed leaves those of other tasks
         new["guard"] = {**old["guard"], **new["guard"]}
     changed = [
@@ -196,37 +196,6 @@ def _with(config: dict[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
         inside = {**config.get(section, {}), name: value} if section else {}
         config = {**config, **({section: inside} if section else {key: value})}
     return config
-
-
-def _values(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a config by dotted key, without what changes nothing: folders, trackers."""
-    flat = flatten(json.loads(json.dumps(config)))
-    if "data.source" in flat:  # what the task was called in earlier versions
-        flat["task"] = flat.pop("data.source")
-    # One value: a guard may be there for the first time.
-    flat = {key: value for key, value in flat.items() if not key.startswith("guard.")}
-    flat["guard"] = config.get("guard") or {}
-    if isinstance(entries := flat.get("evaluation.tasks"), list):
-        flat["evaluation.tasks"] = [_unmoved_entry(entry) for entry in entries]
-    return {
-        key: _unmoved(value) if named_key(key) in ("model", "task") else value
-        for key, value in flat.items()
-        if named_key(key) not in EXECUTION
-    }
-
-
-def _unmoved_entry(entry: Any) -> Any:
-    """Return an entry of `evaluation.tasks` without folders, its settings stated."""
-    stated = entry if isinstance(entry, dict) else {"task": entry}
-    return {"test_size": None, "protocol": None, **stated, "task": _unmoved(stated.get("task")),
-            "path": None}  # fmt: skip
-
-
-def _unmoved(model: Any) -> Any:
-    """Return a model's folder by its name alone: a store may come from another machine."""
-    if isinstance(model, list):
-        return [_unmoved(item) for item in model]
-    return Path(model).name if isinstance(model, str) and Path(model).is_absolute() else model
 
 
 def _is_among(key: str, keys: Sequence[str]) -> bool:

@@ -20,13 +20,12 @@ from paribus.config.load import Loaded
 from paribus.config.nested import flatten
 from paribus.config.read import Origin, find_origin
 from paribus.config.schema import ArmConfig, values_of
-from paribus.config.spec import RATE_KEYS, RunSpec, differing, made_alike
+from paribus.config.spec import OPEN, RATE_KEYS, RunSpec, differing, made_alike
 from paribus.design.arms import Arm
 from paribus.errors import ConfigError
 
 MAX_RATES = 50
 RATE, _LOWEST = RATE_KEYS
-_TUNED = "tuned"
 _REMEDY = "fix each line above, or set tune=null"
 
 
@@ -113,7 +112,7 @@ def open_identity(identity: Mapping[str, Any], keys: Collection[str]) -> dict[st
     """Return the identity of a run whose values of `keys` are not found yet: it says "tuned"."""
     opened = dict(identity)
     for section, _, name in (key.partition(".") for key in keys):
-        opened[section] = {**opened[section], name: _TUNED}
+        opened[section] = {**opened[section], name: OPEN}
     return opened
 
 

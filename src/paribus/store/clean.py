@@ -137,6 +137,7 @@ def _in_experiment(folder: ExperimentFolder) -> list[Leftover]:
     places = [place for place in (folder.path, folder.report.parent) if place.is_dir()]
     paths = [path for place in places for path in sorted(place.iterdir())]
     left = [path for path in paths if is_temporary(path) and path.name[1:-9] in names]
+    left += sorted(folder.path.glob(folder.arriving().name))
     return [_leftover("half-written files", _KILLED, left)] if left else []
 
 

@@ -21,6 +21,7 @@ runs/<experiment>/
     checkpoints/                 only until then: where training resumes from
     pieces/                      only until then: what was tested so far
   lock                           held by `paribus run`
+  .run.<8 hex digits>/           a run on its way here from another store (`paribus merge`)
   report/index.html  findings.json
     manifest.json                written last: hashes of the two
 """
@@ -224,6 +225,10 @@ class ExperimentFolder:
         if spec.trial:
             return self.trial(spec.arm, spec.trial)
         return self.run(spec.arm, spec.replicate)
+
+    def arriving(self, token: str = "*") -> Path:
+        """Where a run that is copied from another store lies until it is whole."""
+        return self.path / f".run.{token}"
 
     def arms(self) -> set[str]:
         """Return the names of all arms that have begun a run or a trial."""

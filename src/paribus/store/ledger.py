@@ -23,10 +23,12 @@ import fcntl
 import itertools
 import json
 import os
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from io import BufferedRandom
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +36,7 @@ from pydantic import TypeAdapter
 
 from paribus.config.spec import differences, further_within, overrides, testing
 from paribus.errors import DamagedError, StoreError
-from paribus.files import UNREADABLE, json_line, read_bytes, read_json, sha256_of_json
+from paribus.files import UNREADABLE, json_line, read_bytes, read_json, sha256_of_json, write_bytes
 from paribus.records import Settled
 from paribus.store.layout import ExperimentFolder, RunFolder
 from paribus.store.manifest import read_sealed
@@ -152,20 +154,44 @@ def _append(path: Path, row: dict[str, Any]) -> None:
     One process at a time: what another is in the middle of writing looks like a line cut short.
     """
     line = json_line({**row, "sha256": sha256_of_json(row)}).encode()
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with writing(path), _held(path) as file:
+        content = file.read()
+        tail = content.rpartition(b"\n")[2]
+        if tail and _is_cut(tail):
+            # It stood for what never began: it would have waited for this line.
+            file.truncate(len(content) - len(tail))
+            tail = b""
+        file.write(b"\n" * bool(tail) + line)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[BufferedRandom]:
+    """Yield the ledger's file, made if need be, which no other process writes meanwhile."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    while True:
         with path.open("a+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX)  # ends with the file, or with the process
-            file.seek(0)
-            content = file.read()
-            tail = content.rpartition(b"\n")[2]
-            if tail and _is_cut(tail):
-                # It stood for what never began: it would have waited for this line.
-                file.truncate(len(content) - len(tail))
-                tail = b""
-            file.write(b"\n" * bool(tail) + line)
-            file.flush()
-            os.fsync(file.fileno())
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):  # else it was replaced
+                file.seek(0)
+                yield file
+                return
+
+
+def join_ledgers(path: Path, others: Sequence[Path]) -> None:
+    """Add to the ledger `path` the lines of `others` that it lacks, by time.
+
+    Every line stays as it was written, with its own hash. Raises DamagedError as `read_ledger`
+    does, StoreError if it cannot be written.
+    """
+    with writing(path), _held(path):
+        lines: dict[str, tuple[str, bytes]] = {}
+        for ledger in (path, *others):
+            for line, entry in zip(_lines(ledger), _entries(ledger), strict=True):
+                lines.setdefault(_content(entry), (entry.time, line))
+        by_time = sorted(lines.values(), key=itemgetter(0))
+        write_bytes(path, b"".join(line + b"\n" for _, line in by_time))
 
 
 def read_ledger(path: Path) -> list[TestRead]:
@@ -183,6 +209,12 @@ def read_looks(path: Path) -> list[Look]:
 
 
 def _entries(path: Path) -> list[TestRead | Look]:
+    lines = _lines(path)
+    return [_entry_of(line, f"{path}, line {number},") for number, line in enumerate(lines, 1)]
+
+
+def _lines(path: Path) -> list[bytes]:
+    """Return the lines as they were written, without one that was cut short."""
     try:
         *lines, tail = read_bytes(path).split(b"\n")
     except FileNotFoundError:
@@ -191,9 +223,12 @@ def _entries(path: Path) -> list[TestRead | Look]:
         raise DamagedError(
             f"{path} cannot be read: {error.strerror}", "restore the file"
         ) from error
-    if tail and not _is_cut(tail):
-        lines.append(tail)
-    return [_entry_of(line, f"{path}, line {number},") for number, line in enumerate(lines, 1)]
+    return [*lines, tail] if tail and not _is_cut(tail) else lines
+
+
+def _content(entry: TestRead | Look) -> str:
+    """Return a hash that is equal for equal lines."""
+    return sha256_of_json(asdict(entry))
 
 
 def is_cut_short(path: Path) -> bool:
@@ -208,7 +243,7 @@ def repeated_lines(path: Path) -> list[tuple[int, int]]:
     Raises DamagedError as `read_ledger` does.
     """
     firsts: dict[str, int] = {}
-    keys = [sha256_of_json(asdict(entry)) for entry in _entries(path)]
+    keys = [_content(entry) for entry in _entries(path)]
     repeats = [(at, firsts.setdefault(key, at)) for at, key in enumerate(keys, 1)]
     return [(at, first) for at, first in repeats if first < at]
 

@@ -253,7 +253,9 @@ def _check_experiment(folder: ExperimentFolder, checked: Checked) -> None:
     with checked.reading(folder.tuning):
         read_tuning(folder)
     with checked.reading(folder.ledger):
-        _check_ledger(folder, checked)
+        check_ledger(folder, checked)
+        if folder.ledger.exists() and is_cut_short(folder.ledger):
+            checked.add(folder.ledger, "ends within a line, which counts no reading")
     report = (folder.findings, folder.report, folder.report_manifest)
     for line in check_conclusions(folder):
         checked.add_line(line, report, folder.report)
@@ -262,8 +264,14 @@ def _check_experiment(folder: ExperimentFolder, checked: Checked) -> None:
     for path in files_under(folder.path, leave_out={run.path for run in runs_of(folder)}):
         if path.is_symlink():
             checked.add(path, "is a link; paribus makes none and follows none")
-        elif path not in (*known, folder.lock) and not is_temporary(path):
+        elif path not in (*known, folder.lock) and not _passing(path, folder):
             checked.add(path, "was added: paribus did not write it")
+
+
+def _passing(path: Path, folder: ExperimentFolder) -> bool:
+    """Return whether `path` was being written, or copied here, when its process was killed."""
+    first = path.relative_to(folder.path).parts[0]
+    return is_temporary(path) or Path(first).match(folder.arriving().name)
 
 
 def _check_rates(folder: ExperimentFolder, description: Description, checked: Checked) -> None:
@@ -274,11 +282,9 @@ def _check_rates(folder: ExperimentFolder, description: Description, checked: Ch
         checked.add(folder.tuning, f"is missing, though {min(tuned & done)} ran with a chosen rate")
 
 
-def _check_ledger(folder: ExperimentFolder, checked: Checked) -> None:
+def check_ledger(folder: ExperimentFolder, checked: Checked) -> None:
     """Check the lines, and that every reading is among them of which anything is stored."""
     missing = unrecorded_readings(folder)
-    if folder.ledger.exists() and is_cut_short(folder.ledger):
-        checked.add(folder.ledger, "ends within a line, which counts no reading")
     for number, first in repeated_lines(folder.ledger):
         checked.add(folder.ledger, f"line {number} repeats line {first}, as paribus never writes")
     if look := missing_look(folder.ledger):
