@@ -26,9 +26,9 @@ class Progress:
         done: optimizer steps, or problems tested, so far.
         total: how many there are.
         loss: training loss of the last step, in nats per target token.
-        examples_per_second: of the last step, or of the test so far; None before there is one.
+        examples_per_second: of the last step, or of the test so far; None while that says nothing.
         memory_bytes: peak of this stage.
-        seconds_left: of this stage, at the pace so far; None before there is one.
+        seconds_left: of this stage, at the pace so far; None while that says nothing.
         task: the further task that is tested; "" for the arm's own.
         note: what the user must be told once, whatever the stage.
     """
@@ -52,10 +52,46 @@ class Progress:
 OnProgress = Callable[[Progress], None]
 
 
-def pace(done: int, of: int, seconds: float, *, at_once: int) -> float | None:
-    """Return the problems done a second, or None while too few are done to mean anything.
+Count = tuple[int, float]
+"""Problems done so far, and the seconds that they took."""
 
-    `at_once` problems are decoded side by side, so until as many are done, or half of all, most of
-    the work that was done is in texts that have not ended.
+
+@dataclass(slots=True)
+class Pace:
+    """How many problems, or steps, are done a second, by what was done so far.
+
+    Until the first one is done kernels are compiled and memory is asked for. Until as many are done
+    as are worked on at once, most of the work is in texts that have not ended: it is counted only
+    where half of all problems are done by then.
+
+    Attributes:
+        at_once: problems that are worked on side by side.
+        count: so far.
+        first: the count when the first were done.
+        full: the count when `at_once` were done.
     """
-    return done / seconds if done and done >= min(at_once, of / 2) else None
+
+    at_once: int
+    count: Count = (0, 0.0)
+    first: Count | None = None
+    full: Count | None = None
+
+    def rate(self, done: int, seconds: float, left: int) -> float | None:
+        """Return it after `done` more in as many `seconds`, `left` to do; None while too few are.
+
+        Time between two parts of a test, in which no problem is worked on, is not to be given.
+        """
+        so_far = self.count[0] + done
+        self.count = so_far, self.count[1] + seconds
+        if self.first is None and so_far:
+            self.first = self.count
+        if self.full is None and so_far >= self.at_once:
+            self.full = self.count
+        if self.full and 2 * (so_far - self.full[0]) >= self.at_once:
+            return self._since(self.full)
+        if self.first and so_far > self.first[0] and so_far >= left:
+            return self._since(self.first)
+        return None
+
+    def _since(self, before: Count) -> float:
+        return (self.count[0] - before[0]) / (self.count[1] - before[1])

@@ -29,7 +29,7 @@ from paribus.prompts.encode import leading_bos
 from paribus.running.engine import engine, save_model, save_weights
 from paribus.running.further import go_further, stored_before
 from paribus.running.job import Job
-from paribus.running.progress import OnProgress, Progress
+from paribus.running.progress import OnProgress, Pace, Progress
 from paribus.running.record import result_record, spec_record
 from paribus.running.reuse import reuse
 from paribus.running.testing import measure_all
@@ -179,21 +179,21 @@ def _probe(model: nn.Module, job: Job) -> None:
 
 
 def _step_reporter(job: Job) -> Callable[[StepRecord], None]:
-    spent: list[float] = []
+    pace = Pace(at_once=1)  # whose first one warms up
 
     def report(record: StepRecord) -> None:
         append_event(job.folder, event(record))
-        spent.append(record.seconds)
-        timed = spent[1:] or spent
+        left = record.num_steps - record.step
+        steps_a_second = pace.rate(1, record.seconds, left)
         job.on_progress(
             Progress(
                 stage="training",
                 done=record.step,
                 total=record.num_steps,
                 loss=record.loss,
-                examples_per_second=record.examples / record.seconds,
+                examples_per_second=record.examples_per_second,
                 memory_bytes=record.peak_memory_bytes,
-                seconds_left=(record.num_steps - record.step) * sum(timed) / len(timed),
+                seconds_left=left / steps_a_second if steps_a_second else None,
             )
         )
 

@@ -18,13 +18,13 @@ from paribus.data.problems import hash_of_tests
 from paribus.evaluation.engine.by_lm_eval import ask, left_out_of
 from paribus.evaluation.engine.generate import generate, measure, total_cost
 from paribus.evaluation.engine.likelihood import choose, likelihoods, measure_likelihoods
-from paribus.evaluation.engine.vllm import Continued, generate_by_vllm
+from paribus.evaluation.engine.vllm import BATCHES_AT_ONCE, Continued, generate_by_vllm
 from paribus.models.device import peak_memory_bytes
 from paribus.planning.inputs import Inputs, PromptSet
 from paribus.prompts.formats import SHOWN
 from paribus.records import Generation, Likelihood, Problem
 from paribus.running.job import Job
-from paribus.running.progress import Progress, Stage, pace
+from paribus.running.progress import Pace, Progress, Stage
 from paribus.store.checkpoints import Pieces
 from paribus.store.layout import file_name, reading_of
 from paribus.store.ledger import TestRead, append_read, now
@@ -139,7 +139,8 @@ def _measure(
         if left.prompts:
             reading = reading_of(inputs.task, name)
             _enter(reading, [prompt.problem for prompt in left.prompts], spec, pieces)
-            decode = partial(write, model, job, left, vllm)
+            at_once = spec.config.evaluation.batch_size * (BATCHES_AT_ONCE if vllm else 1)
+            decode = partial(write, model, job, left, vllm, pace=Pace(at_once=at_once))
             generations, cost = _by_piece(left, reading, spec, pieces, decode)
             costs.append(cost)
             texts = {
@@ -306,10 +307,14 @@ def write(
     part: slice,
     *,
     stage: Stage = "testing",
+    pace: Pace | None = None,
 ) -> tuple[list[Generation], EvaluationCost]:
-    """Decode some of the problems; return what was written, and what it cost."""
+    """Decode some of the problems; return what was written, and what it cost.
+
+    What is decoded part by part goes on at one `pace`.
+    """
     inputs, evaluation = job.inputs, job.config.evaluation
-    report = reporter(stage, len(asked.prompts), job, part.start)
+    report = reporter(stage, len(asked.prompts), job, part.start, pace)
     report(0)
     decode = partial(generate, model) if vllm is None else partial(generate_by_vllm, vllm)
     if asked.choices:
@@ -336,12 +341,21 @@ def write(
     return measure(run, job.device)
 
 
-def reporter(stage: Stage, total: int, job: Job, before: int = 0) -> Callable[[int], None]:
-    """Return a function that reports how many of `total` problems are done, `before` of them."""
-    started, at_once = time.perf_counter(), job.config.evaluation.batch_size
+def reporter(
+    stage: Stage, total: int, job: Job, before: int = 0, pace: Pace | None = None
+) -> Callable[[int], None]:
+    """Return a function that reports how many of `total` problems are done, `before` of them.
 
-    def report(done: int) -> None:
-        a_second = pace(done, total - before, time.perf_counter() - started, at_once=at_once)
+    Parts of one test share a `pace`.
+    """
+    pace = pace or Pace(at_once=job.config.evaluation.batch_size)
+    done, at = 0, time.perf_counter()
+
+    def report(so_far: int) -> None:
+        nonlocal done, at
+        now, left = time.perf_counter(), total - before - so_far
+        a_second = pace.rate(so_far - done, now - at, left)
+        done, at = so_far, now
         job.on_progress(
             Progress(
                 stage=stage,
@@ -350,7 +364,7 @@ def reporter(stage: Stage, total: int, job: Job, before: int = 0) -> Callable[[i
                 total=total,
                 examples_per_second=a_second,
                 memory_bytes=peak_memory_bytes(job.device),
-                seconds_left=(total - before - done) / a_second if a_second else None,
+                seconds_left=left / a_second if a_second else None,
             )
         )
 
