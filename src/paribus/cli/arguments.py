@@ -148,6 +148,7 @@ def parser() -> argparse.ArgumentParser:
     _add_adopt(verbs)
     _add_clean(verbs)
     add_external(verbs)
+    _add_publish(verbs)
     _add_power(verbs)
     _add_audit(verbs)
     _add_baseline(verbs)
@@ -346,6 +347,25 @@ def _add_clean(verbs: _Verbs) -> None:
     one.add_argument(
         "--cache", action="store_true", help="also models and encoded texts in paribus's own cache"
     )
+
+
+def _add_publish(verbs: _Verbs) -> None:
+    summary = "write an experiment without its weights as a folder to publish"
+    one = verbs.add_parser(
+        "publish",
+        help=summary,
+        description=f"{summary}: a page, the report, its figures, findings, and every text and "
+        "outcome as Parquet",
+    )
+    one.add_argument("file", type=Path, help="experiment file, or its folder of runs")
+    into = "folder to write; what it holds beside is kept, prose in its README.md too"
+    one.add_argument("--into", type=Path, required=True, metavar="DIR", help=into)
+    one.add_argument("--runs", type=Path, default=_RUNS, help="where runs are kept (default: runs)")
+    summary = "make the runs of a published experiment again, to the byte, without weights"
+    one = verbs.add_parser("unpack", help=summary, description=summary)
+    one.add_argument("folder", type=Path, metavar="DIR", help="what `paribus publish` wrote")
+    into = "folder to make, such as runs/NAME"
+    one.add_argument("--into", type=Path, required=True, metavar="DIR", help=into)
 
 
 def _add_power(verbs: _Verbs) -> None:

@@ -10,6 +10,8 @@ paribus verify [PATH …]              whether everything is as it was written
 paribus merge  A B … --into C        join stores of one experiment, from several machines
 paribus adopt  RUN                   enter a run from another store into the ledger
 paribus clean  [PATH or FILE]        remove what can be made again
+paribus publish FILE --into DIR      an experiment as a folder to publish
+paribus unpack DIR --into DIR        such a folder as runs again
 paribus score  FILE                  what generations made elsewhere solve
 paribus compare FILE FILE …          how they differ, problem by problem
 paribus power  --baseline --difference   how many problems and seeds that takes
@@ -153,7 +155,7 @@ def _refuse_paths(options: argparse.Namespace) -> None:
             raise UserError(f"{named} is a pipe, a socket or a device", remedy)
 
 
-_MODULES = {"compare": "score"}
+_MODULES = {"compare": "score", "unpack": "publish"}
 """The module of a verb that has none of its own name in `paribus.cli`."""
 
 
