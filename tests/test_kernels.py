@@ -3,22 +3,18 @@
 The ways of a GPU are taken on a CPU, with a stand-in for the one operator that only a GPU has.
 """
 
-import random
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
-from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoModelForCausalLM, GemmaConfig, GemmaForCausalLM
 
+import gpu_ways
+from gpu_ways import Counted, examples, kernels_and_stops
 from paribus.config.schema import LoraConfig, TrainingConfig
 from paribus.errors import ModelError
-from paribus.models import kernels
 from paribus.models.fast import attention, layers
 from paribus.models.load import decoder_and_head, make_trainable
 from paribus.prompts.encode import Encoded
@@ -27,121 +23,10 @@ from paribus.training.passes import collate
 from paribus.training.train import arguments
 from paribus.training.trainer import CompletionTrainer
 
-VIEWS = {
-    "alias", "as_strided", "detach", "expand", "lift_fresh", "permute", "reshape", "select",
-    "slice", "split", "split_with_sizes", "squeeze", "t", "transpose", "unbind", "unsqueeze",
-    "_unsafe_view", "view",
-}  # fmt: skip
-"""Operations that start no kernel: views."""
-ALLOCATIONS = {"empty_like", "empty", "empty_strided", "new_empty"}
-STOPS = {"_local_scalar_dense", "nonzero", "is_nonzero", "_unique2", "masked_select"}
-"""Operations whose results the process waits for."""
-
-
-def _texts(query: Tensor, key: Tensor, value: Tensor, bounds: list[int], window: int) -> Tensor:
-    """Each text's attention to itself, [T, heads, dim]."""
-    parts = []
-    for start, stop in zip(bounds, bounds[1:], strict=False):
-        q, k, v = (x[start:stop].transpose(0, 1)[None] for x in (query, key, value))
-        back = torch.arange(stop - start)[:, None] - torch.arange(stop - start)
-        seen = (back >= 0) & (back <= (window if window >= 0 else stop))
-        part = scaled_dot_product_attention(q, k, v, seen, enable_gqa=True)
-        parts.append(part[0].transpose(0, 1))
-    return torch.cat(parts)
-
-
-class Counted(TorchDispatchMode):
-    """Operations by name; `lap` begins anew."""
-
-    active: "Counted | None" = None
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.names: Counter[str] = Counter()
-        self.laps: list[Counter[str]] = []
-        self.silent = False
-
-    def __enter__(self):
-        Counted.active = self
-        return super().__enter__()
-
-    def __exit__(self, *raised):
-        Counted.active = None
-        return super().__exit__(*raised)
-
-    @classmethod
-    @contextmanager
-    def as_one(cls, name: str) -> Iterator[None]:
-        """Count what happens inside as one operation."""
-        counting = cls.active
-        if counting is None:
-            yield
-            return
-        counting.names[name] += 1
-        counting.silent = True
-        try:
-            yield
-        finally:
-            counting.silent = False
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        if not self.silent:
-            _, name, *_ = str(func).split(".")
-            masks = [x for x in args[1] if x is not None] if name == "index" else []
-            stops = any(mask.dtype in (torch.bool, torch.uint8) for mask in masks)
-            self.names["nonzero" if stops else name] += 1
-        return func(*args, **(kwargs or {}))
-
-    def lap(self, *_: object) -> dict[str, float]:
-        self.laps.append(self.names.copy())
-        self.names.clear()
-        return {}
-
-
-class _Varlen(torch.autograd.Function):
-    """What is one kernel on a GPU, forward and backward."""
-
-    @staticmethod
-    def forward(ctx, query, key, value, bounds, window):
-        ctx.save_for_backward(query, key, value)
-        ctx.how = bounds.tolist(), window
-        with Counted.as_one("varlen"):
-            return _texts(query, key, value, *ctx.how)
-
-    @staticmethod
-    def backward(ctx, grad):
-        inputs = [x.detach().requires_grad_() for x in ctx.saved_tensors]
-        with Counted.as_one("varlen_backward"), torch.enable_grad():
-            return *torch.autograd.grad(_texts(*inputs, *ctx.how), inputs, grad), None, None
-
-
-def stand_in(  # noqa: PLR0913  # torch's interface
-    query, key, value, cu_seq_q, cu_seq_k, max_q, max_k, *, window_size=(-1, -1), enable_gqa=False
-):
-    """torch's `varlen_attn`, as one operation; without `scale`, as its first version."""
-    assert enable_gqa or query.shape[1] == key.shape[1]
-    assert type(max_q) is int
-    assert window_size[1] == 0
-    attended: Tensor = _Varlen.apply(query, key, value, cu_seq_q, window_size[0])
-    return attended
-
 
 @pytest.fixture
 def as_gpu(monkeypatch):
-    """The ways of a GPU, whatever computes."""
-    monkeypatch.setattr(kernels, "varlen_attn", stand_in)
-    monkeypatch.setattr(kernels, "on_gpu", lambda _: True)
-    for user in ("training.loss", "models.load", "models.fast.layers"):
-        monkeypatch.setattr(f"paribus.{user}.on_gpu", lambda _: True)
-    monkeypatch.setattr(attention, "takes_varlen", lambda query, dropout: True)
-
-
-def examples(vocabulary: int, count: int, lengths: tuple[int, int]) -> list[Encoded]:
-    draw = random.Random(0)
-    sizes = [draw.randrange(*lengths) for _ in range(count)]
-    return [
-        Encoded(tuple(draw.randrange(vocabulary) for _ in range(size)), size // 3) for size in sizes
-    ]
+    gpu_ways.take(monkeypatch)
 
 
 def loss_and_gradients(model: nn.Module, batch: list[Encoded]) -> tuple[Tensor, dict[str, Tensor]]:
@@ -185,6 +70,41 @@ def test_a_gpus_ways_give_a_cpus_losses_and_gradients(tiny, method, dropout, req
         torch.testing.assert_close(others[name], gradient, rtol=1e-3, atol=1e-5, msg=name)
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_a_gpus_ways_learn_what_a_cpus_do(tiny, tmp_path, method, optimizer, request):
+    """Three steps of two passes: each computes with the weights that the last one left."""
+    found = []
+    for ways in ("cpu", "gpu"):
+        if ways == "gpu":
+            request.getfixturevalue("as_gpu")
+        torch.manual_seed(0)
+        model = AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.float32)
+        attention.use(model)
+        layers.use_fast_norms(model)
+        model = make_trainable(model, method, LoraConfig(dropout=0.0), torch.float32)
+        rows = model.get_input_embeddings().weight.shape[0]
+        how = {"learning_rate": 0.02, "precision": "fp32", "warmup": 0.0, "optimizer": optimizer}
+        losses: list[float] = []
+        CompletionTrainer(
+            model,
+            arguments(
+                TrainingConfig(batch_size=4, micro_batch=2, **how),
+                3,
+                0,
+                torch.device("cpu"),
+                tmp_path,
+            ),
+            examples=examples(rows, 4, (3, 20)),
+            micro_batches=[[0, 1], [2, 3]] * 3,
+            compute=torch.float32,
+            on_step=lambda _, figures, losses=losses: losses.append(figures["loss"]) or {},
+        ).train()
+        found.append(losses)
+    assert found[1] == pytest.approx(found[0], rel=1e-4)
+    assert len({*found[0]}) == 3
+
+
 @pytest.mark.parametrize("window", [None, 1, 3, 50])
 @pytest.mark.parametrize("scaling", [None, 0.3])
 def test_windows_and_scalings_mean_the_same_to_both(as_gpu, window, scaling):
@@ -211,11 +131,6 @@ def test_cudnns_attention_which_plans_for_every_shape_is_left_out(tiny):
     assert not torch.backends.cuda.cudnn_sdp_enabled()
     assert torch.backends.cuda.flash_sdp_enabled()
     assert torch.backends.cuda.mem_efficient_sdp_enabled()
-
-
-def kernels_and_stops(names: Counter[str]) -> tuple[int, int]:
-    started = sum(count for name, count in names.items() if name not in VIEWS | ALLOCATIONS | STOPS)
-    return started, sum(names[name] for name in STOPS)
 
 
 def a_step(method: str, folder: Path) -> Counter[str]:

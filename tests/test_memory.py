@@ -112,6 +112,24 @@ def test_what_a_forward_pass_keeps_is_what_autograd_saves(
     assert predicted == pytest.approx(saved, rel=0.01)
 
 
+@pytest.mark.parametrize(
+    ("kind", "changes", "held"),
+    [
+        ("cuda", {}, True),
+        ("cuda", {"accumulation": 1}, False),
+        ("cuda", {"checkpointing": True}, False),
+        ("cuda", {"precision": "fp32"}, False),
+        ("cpu", {}, False),
+    ],
+)
+def test_a_gpu_holds_copies_of_masters_while_passes_of_a_step_follow(kind, changes, held):
+    moments = training_moments(GEMMA_2B, replace(LOAD, **changes), kind)
+    layers = 2 * sum(wide * out for wide, out in GEMMA_2B.linears.values()) * GEMMA_2B.layers
+    head = 2 * GEMMA_2B.vocab * GEMMA_2B.hidden * ("precision" not in changes)
+    assert sum(moments["backward"]["copies"]) == head + held * layers
+    assert sum(moments["step"]["copies"]) == head
+
+
 @pytest.mark.parametrize("method", ["full", "lora"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_parameters_are_those_of_the_model(family: str, method: str) -> None:

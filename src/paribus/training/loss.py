@@ -22,6 +22,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from paribus.models.fast.copies import Copies
 from paribus.models.fast.layers import at_labels, refuse_outside
 from paribus.models.kernels import on_gpu
 from paribus.models.tiles import loss_block
@@ -49,7 +50,7 @@ class CompletionLoss:
         self.by_autograd = by_autograd
         self.gpu = on_gpu(head_VD.device)
         self.rows, self.columns = loss_block("cuda" if self.gpu else "cpu", len(head_VD))
-        self._copy_VD: Tensor | None = None
+        self._copies = Copies([head_VD], compute)
         self._gradient_VD: Tensor | None = None
         self._kept = torch.empty(0, dtype=compute, device=head_VD.device)
         self._tile = torch.empty(0, dtype=torch.float32, device=head_VD.device)
@@ -111,12 +112,9 @@ class CompletionLoss:
 
     def _weight(self) -> Tensor:
         """Return the head in the compute dtype."""
-        head_VD = self.head_VD.detach()
-        if head_VD.dtype is self.compute:
-            return head_VD
-        if self._copy_VD is None:
-            self._copy_VD = torch.empty_like(head_VD, dtype=self.compute)
-        return self._copy_VD.copy_(head_VD)
+        if self.head_VD.dtype is self.compute:
+            return self.head_VD.detach()
+        return self._copies.of(0)
 
     def _target(self) -> Tensor:
         """Return the head's gradient; where there is none yet, memory for it."""

@@ -26,8 +26,8 @@ from torch import Tensor, nn
 from paribus.config.peft_method import is_peft
 from paribus.config.schema import ArmConfig
 from paribus.prompts.encode import Encoded
-from paribus.training.train import RECOMPUTING, arguments
-from paribus.training.trainer import CompletionTrainer
+from paribus.training.train import arguments
+from paribus.training.trainer import RECOMPUTING, CompletionTrainer
 
 BOTH = 2
 """The batch of both examples; 0 and 1 are those of one."""

@@ -25,7 +25,7 @@ from paribus.store.results import TrainingCost
 from paribus.training import optimizers
 from paribus.training.batching import order_seed, plan_training
 from paribus.training.checkpointing import Checkpoints
-from paribus.training.trainer import Additions, CompletionTrainer
+from paribus.training.trainer import RECOMPUTING, Additions, CompletionTrainer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,13 +136,6 @@ def from_event(row: dict[str, Any]) -> StepRecord:
     """Return what `event` made a line of."""
     return StepRecord(**{name: value for name, value in row.items() if name != "event"})
 
-
-RECOMPUTING = (
-    "activation_checkpointing"
-    if hasattr(TrainingArguments, "activation_checkpointing")
-    else "gradient_checkpointing"
-)
-"""What transformers calls it: the second up to 5.19, which vLLM 0.32 still asks for."""
 
 _SCHEDULES = {
     "cosine": "cosine_with_min_lr",

@@ -23,7 +23,9 @@ from transformers import (
 )
 
 from paribus.errors import RunFailed
+from paribus.models.fast import copies
 from paribus.models.fast.layers import refuse_outside
+from paribus.models.load import decoder_and_head
 from paribus.prompts.encode import Encoded
 from paribus.stopping import Stopped, asked
 from paribus.training.checkpointing import NAN_REMEDY, Checkpoints
@@ -35,6 +37,13 @@ OnStep = Callable[[int, dict[str, float]], dict[str, float]]
 
 STATE = "trainer_state.json"
 """The Trainer's own account of how far it is; it wants it by this name."""
+
+RECOMPUTING = (
+    "activation_checkpointing"
+    if hasattr(TrainingArguments, "activation_checkpointing")
+    else "gradient_checkpointing"
+)
+"""What transformers calls it: the second up to 5.19, which vLLM 0.32 still asks for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +90,10 @@ class CompletionTrainer(Trainer):
         if loss.gpu:  # once, on the CPU: the loss itself does not look
             targets = [token for e in examples for token in e.ids[e.prompt_length :]]
             refuse_outside(torch.tensor(targets), len(loss.head_VD))
+        self.copies: copies.Copies | None = None
+        # Recomputation is there to save memory: autocast holds the copies of one layer at a time.
+        if loss.gpu and compute is not torch.float32 and not getattr(args, RECOMPUTING):
+            self.copies = copies.use(decoder_and_head(model)[0], compute)
         self.model_accepts_loss_kwargs = True  # the loss is divided by the whole step's tokens
 
     def get_train_dataloader(self) -> DataLoader[Any]:
@@ -101,6 +114,8 @@ class CompletionTrainer(Trainer):
             optimizer = self.optimizer = muon_with_adamw(trained, groups, **settings)
         elif made and self.additions.loraplus_lr_ratio is not None:
             raise_rate_of_b(optimizer, trained, self.additions.loraplus_lr_ratio)
+        if made:
+            copies.note_steps(optimizer)
         return optimizer
 
     def compute_loss(
@@ -114,6 +129,8 @@ class CompletionTrainer(Trainer):
         assert not return_outputs
         assert num_items_in_batch is not None
         loss: Tensor = self.passing(inputs, num_items_in_batch)
+        if self.copies is not None and self.accelerator.sync_gradients:
+            self.copies.free()  # this was the last pass before the weights change
         return loss
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:

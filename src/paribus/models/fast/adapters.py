@@ -2,7 +2,7 @@
 
     y = base(x) + B (s · A dropout(x))
 
-    copies = Copies(layers)                                  # of all adapters of a model
+    copies = AdapterCopies(layers)                              # of all adapters of a model
     low_rank(layer, "default", base, x, copies.of(0, "default", x.dtype))
 
 Copies of A and B in the compute dtype are made for all layers at once, after each step.
@@ -15,45 +15,33 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from paribus.models.fast.copies import Copies
 
-class Copies:
+
+class AdapterCopies:
     """Adapters of LoRA layers in the compute dtype, the inner one times its scale."""
 
     def __init__(self, layers: Sequence[Any]) -> None:
         """Make none yet: they are made when one is first asked for."""
         self.layers = layers
-        self.made: dict[tuple[str, torch.dtype], _Made] = {}
+        self.made: dict[tuple[str, torch.dtype], tuple[Copies, dict[int, int]]] = {}
 
     def of(self, place: int, adapter: str, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Return s · A and B of the layer at `place`, as they are by now."""
-        made = self.made.get((adapter, dtype))
-        if made is None:
-            having = [layer for layer in self.layers if adapter in layer.lora_A]
-            made = self.made[adapter, dtype] = _Made(having, adapter, dtype)
-        return made.of(self.layers[place].lora_A[adapter].weight)
+        if (adapter, dtype) not in self.made:
+            self.made[adapter, dtype] = self._copies(adapter, dtype)
+        copies, places = self.made[adapter, dtype]
+        return copies.of(places[place]), copies.of(len(places) + places[place])
 
-
-class _Made:
-    """The copies of one adapter, made anew when torch counts that a weight was changed."""
-
-    def __init__(self, layers: Sequence[Any], adapter: str, dtype: torch.dtype) -> None:
-        self.inner = [layer.lora_A[adapter].weight for layer in layers]
-        self.masters = [*self.inner, *(layer.lora_B[adapter].weight for layer in layers)]
-        self.scalings = [layer.scaling[adapter] for layer in layers]
-        self.places = {id(weight): place for place, weight in enumerate(self.inner)}
-        self.copies = [torch.empty_like(w, dtype=dtype) for w in self.masters]
-        self.versions: list[int] = []
-
-    @torch.no_grad()
-    def of(self, inner: Tensor) -> tuple[Tensor, Tensor]:
-        first = self.places[id(inner)]
-        second = len(self.inner) + first
-        known = [self.versions[at] for at in (first, second)] if self.versions else []
-        if known != [self.masters[at]._version for at in (first, second)]:
-            torch._foreach_copy_(self.copies, self.masters)
-            torch._foreach_mul_(self.copies[: len(self.inner)], self.scalings)
-            self.versions = [master._version for master in self.masters]
-        return self.copies[first], self.copies[second]
+    def _copies(self, adapter: str, dtype: torch.dtype) -> tuple[Copies, dict[int, int]]:
+        """Return copies of all A, then all B; and where among them each layer's are."""
+        having = [at for at, layer in enumerate(self.layers) if adapter in layer.lora_A]
+        layers = [self.layers[at] for at in having]
+        inner = [layer.lora_A[adapter].weight for layer in layers]
+        outer = [layer.lora_B[adapter].weight for layer in layers]
+        scalings = [layer.scaling[adapter] for layer in layers]
+        places = {place: at for at, place in enumerate(having)}
+        return Copies([*inner, *outer], dtype, scalings), places
 
 
 def low_rank(

@@ -43,7 +43,7 @@ from torch.nn.functional import linear
 
 from paribus.config.schema import LoraConfig
 from paribus.errors import ModelError
-from paribus.models.fast.adapters import Copies, low_rank
+from paribus.models.fast.adapters import AdapterCopies, low_rank
 from paribus.models.fast.starts import ADAPTER, start_from_weights, start_of
 from paribus.models.kernels import on_gpu
 from paribus.models.shapes import refuse_unknown_layers, refuse_unknown_targets, saved_modules
@@ -205,7 +205,7 @@ def load_adapter(model: nn.Module, folder: Path) -> nn.Module:
 def use_fast_adapters(model: nn.Module) -> None:
     """Let every linear LoRA layer of `model` compute by `_adapted`; those with DoRA by peft."""
     adapted = [m for m in model.modules() if isinstance(m, LoraLayer) and len(m.lora_A)]
-    copies = Copies(adapted)
+    copies = AdapterCopies(adapted)
     for place, layer in enumerate(adapted):
         _use_fast_adapter(layer, copies, place)
 
@@ -246,7 +246,7 @@ def _settle_row_length(layer: Any) -> None:
     layer.forward = forward
 
 
-def _use_fast_adapter(layer: Any, copies: Copies, place: int) -> None:
+def _use_fast_adapter(layer: Any, copies: AdapterCopies, place: int) -> None:
     usual, variants = layer.forward, layer.lora_variant
     # Autocast rounds what enters an adapter; peft would first make it fp32, for nothing.
     layer.cast_input_dtype_enabled = False
@@ -262,7 +262,7 @@ def _use_fast_adapter(layer: Any, copies: Copies, place: int) -> None:
     layer.forward = forward
 
 
-def _adapted(layer: Any, adapter: str, x: Tensor, copies: Copies, place: int) -> Tensor:
+def _adapted(layer: Any, adapter: str, x: Tensor, copies: AdapterCopies, place: int) -> Tensor:
     base: Tensor = layer.base_layer(x)
     start = start_of(layer) if adapter == ADAPTER else None
     if start is None and on_gpu(x.device) and torch.is_grad_enabled() and x.dtype is base.dtype:

@@ -45,6 +45,7 @@ def training_moments(shape: Shape, load: Workload, kind: str) -> dict[str, Momen
     }
     copies, copy = _copies(shape, load), _head_copy(shape, load)
     kept_logits = _kept_logits(shape, load, kind)
+    held = _held_copies(shape, load, kind)
     saved = kept(shape, load) + _kept_weights(shape, load)
     back = going_back(shape, load, kind)
     holes = [HOLES * sum(saved + back)] * (kind == "cpu")
@@ -73,7 +74,7 @@ def training_moments(shape: Shape, load: Workload, kind: str) -> dict[str, Momen
         },
         "backward": {
             **state,
-            "copies": copy,
+            "copies": copy + held,
             "gradients": gradients,
             "activations": freed + _embedding_gradient(shape, load, kind),
             "logits": kept_logits,
@@ -269,6 +270,12 @@ def _copies(shape: Shape, load: Workload) -> list[float]:
     if compute_bytes(load) == 4:
         return []
     return [2.0 * prod(size) for size in trained_matrices(shape, load)]
+
+
+def _held_copies(shape: Shape, load: Workload, kind: str) -> list[float]:
+    """Return the bytes of copies that a GPU keeps for the next pass of a step."""
+    again = kind == "cuda" and load.accumulation > 1 and not load.checkpointing
+    return _copies(shape, load) if again else []
 
 
 def trained_matrices(shape: Shape, load: Workload) -> list[tuple[int, ...]]:
