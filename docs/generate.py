@@ -25,7 +25,7 @@ from paribus.config import schema, task
 DOCS = Path(__file__).parent
 VERBS = (
     "init", "plan", "run", "status", "report", "verify", "merge", "adopt", "clean", "score",
-    "compare", "publish", "unpack", "power", "audit", "baseline", "explain", "doctor",
+    "compare", "publish", "unpack", "replay", "power", "audit", "baseline", "explain", "doctor",
 )  # fmt: skip
 
 

@@ -149,6 +149,7 @@ def parser() -> argparse.ArgumentParser:
     _add_clean(verbs)
     add_external(verbs)
     _add_publish(verbs)
+    _add_replay(verbs)
     _add_power(verbs)
     _add_audit(verbs)
     _add_baseline(verbs)
@@ -366,6 +367,25 @@ def _add_publish(verbs: _Verbs) -> None:
     one.add_argument("folder", type=Path, metavar="DIR", help="what `paribus publish` wrote")
     into = "folder to make, such as runs/NAME"
     one.add_argument("--into", type=Path, required=True, metavar="DIR", help=into)
+
+
+def _add_replay(verbs: _Verbs) -> None:
+    summary = "what a smaller experiment would have concluded, drawn from this one's results"
+    one = verbs.add_parser("replay", help=summary, description=summary)
+    one.add_argument("file", type=Path, help="experiment file, or its folder of runs")
+    one.add_argument("--problems", type=int, required=True, metavar="N", help="of each replay")
+    one.add_argument("--times", type=int, default=10_000, metavar="N", help="replays: 10,000")
+    one.add_argument(
+        "--claim",
+        action="append",
+        default=[],
+        metavar="A:B:POINTS",
+        help="say how often A is ahead of B by so many points; of several also how often all are",
+    )
+    one.add_argument("--figure", type=Path, metavar="FILE", help="draw the differences (SVG)")
+    one.add_argument("--score", metavar="NAME", default="", help="count by this scorer or metric")
+    one.add_argument("--runs", type=Path, default=_RUNS, help="where runs are kept (default: runs)")
+    one.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _add_power(verbs: _Verbs) -> None:

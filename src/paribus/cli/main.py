@@ -14,6 +14,7 @@ paribus publish FILE --into DIR      an experiment as a folder to publish
 paribus unpack DIR --into DIR        such a folder as runs again
 paribus score  FILE                  what generations made elsewhere solve
 paribus compare FILE FILE …          how they differ, problem by problem
+paribus replay FILE --problems N     what a smaller experiment would have said
 paribus power  --baseline --difference   how many problems and seeds that takes
 paribus audit  NAME=31/100 …        what a published table shows
 paribus baseline MODEL …             what models solve before any tuning

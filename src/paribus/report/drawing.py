@@ -98,6 +98,12 @@ def to_svg(figure: Figure, name: str, description: str) -> str:
     return re.sub(r"'DejaVu Sans'[^;\"]*", "system-ui, sans-serif", drawn)
 
 
+def standalone(svg: str) -> str:
+    """Return an element that `to_svg` made as the content of a file."""
+    spaces = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+    return svg.replace("<svg ", f"<svg {spaces} ", 1) + "\n"
+
+
 def short(name: str) -> str:
     """Return an arm's name as it fits beside an axis."""
     return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"

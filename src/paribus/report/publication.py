@@ -23,7 +23,7 @@ from paribus.analysis.reading import read_experiment
 from paribus.analysis.tables import Run, Tables
 from paribus.files import read_bytes, remove, write_bytes, write_text
 from paribus.report import accuracy, figures, rows
-from paribus.report.drawing import Picture
+from paribus.report.drawing import Picture, standalone
 from paribus.report.page import write_report
 from paribus.report.rows import Table
 from paribus.report.scaling import scaling_figure
@@ -35,7 +35,6 @@ from paribus.untrusted import printable
 
 BEGIN, END = "<!-- paribus -->", "<!-- end of paribus -->"
 """What paribus writes in a README stands between these lines."""
-_SVG = '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
 _PACKAGES = ("paribus", "torch", "transformers", "peft", "python")
 
 
@@ -59,8 +58,7 @@ def publish(folder: ExperimentFolder, into: Path) -> None:
         remove(into / "figures")
         (into / "figures").mkdir()
         for picture in pictures:
-            drawn = picture.svg.replace("<svg ", _SVG, 1)
-            write_text(into / "figures" / f"{picture.name}.svg", drawn + "\n")
+            write_text(into / "figures" / f"{picture.name}.svg", standalone(picture.svg))
         write_text(into / "README.md", readme(analysis, pictures, _before(into / "README.md")))
 
 
