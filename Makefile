@@ -8,7 +8,8 @@
 # make bench-quickstart the quickstart beside scripts that do the same with TRL and lm-eval
 # make test-vllm        vLLM as the engine, in its own environment (3.4 GB)
 # make faults           every fault there is a test for, counted: docs/reliability.md (an hour)
-# make bench-gpu        the first on a GPU: MODEL is a folder of weights, PYTHON has the packages
+# make bench-gpu        all peers that PYTHON has, on a GPU, in ten minutes; OUT is the folder of the results
+# make bench-gpu-small  the same on a CPU with a tiny shape: a rehearsal
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
@@ -20,7 +21,9 @@ BENCH  := .venv-bench
 VLLM   := .venv-vllm
 # Folder with GSM8K's files (train.jsonl, test.jsonl); without, problems are generated
 DATA   ?=
-MODEL  ?= gemma-3-270m
+# Of make bench-gpu
+SHAPE  ?= google/gemma-2b-it
+OUT    ?= benchmarks/results
 
 # Of make test and make fast: each holds PyTorch, 1 GB. Kept in order, for the long modules come first.
 WORKERS ?= 2
@@ -28,7 +31,8 @@ SHARE  ?= 0/1
 # Where the environment forbids compiled modules, pytest rewrites 170 of them at every start.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test fast slow check docs install test-vllm faults bench bench-growth bench-quickstart bench-gpu
+.PHONY: demo test fast slow check docs install test-vllm faults bench bench-growth bench-quickstart bench-gpu \
+	bench-gpu-small
 
 demo: install
 	$(BIN)/paribus run experiments/quickstart.yaml $(DEMO)
@@ -69,10 +73,10 @@ bench-quickstart: $(BENCH)/.installed
 
 # Nothing is installed: no network is needed.
 bench-gpu:
-	PYTHONPATH=src $(PYTHON) benchmarks/speed.py --device cuda --model $(MODEL) \
-		--shape google/gemma-2b-it --only full lora --steps 8 --trl-steps 8 $(if $(DATA),--data $(DATA))
-	PYTHONPATH=src $(PYTHON) benchmarks/speed.py --device cuda --model $(MODEL) \
-		--steps 8 --trl-steps 8 --problems 64 --eval-batch 64 $(if $(DATA),--data $(DATA))
+	PYTHONPATH=src $(PYTHON) benchmarks/speed_gpu.py --shape $(SHAPE) --out $(OUT)
+
+bench-gpu-small:
+	PYTHONPATH=src $(PYTHON) benchmarks/speed_gpu.py --small --device cpu --out $(OUT)
 
 install: $(VENV)/.installed
 

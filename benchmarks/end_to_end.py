@@ -96,7 +96,7 @@ def _arm(spec: RunSpec, work: Work, setting: str, folder: Path) -> dict[str, Any
         found["training_process_seconds"] = time.perf_counter() - started
         found["training_seconds"] = sum(trained["seconds"])
     started = time.perf_counter()
-    tested = part("evaluation/lm-eval", file, out, *([saved] if work.training else []))
+    tested = part("evaluation/lm-eval", file, out, saved if work.training else None)
     if "error" in tested:
         return found | {"error": tested["error"]}
     return found | {

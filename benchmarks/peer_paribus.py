@@ -1,35 +1,43 @@
-"""paribus' part of benchmarks/speed.py: what `paribus run` does between loading and storing.
+"""paribus' parts: what `paribus run` does between loading and storing.
 
 train_work(work, "full", folder)      # {"losses": […], "seconds": […], "peak_memory_bytes": …}
 """
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from peer_steps import Steps
+from speed_model import own, tokenizer
 from speed_work import Work, lora
 
 from paribus.evaluation.engine.generate import generate
 from paribus.models.device import compute_dtype, peak_memory_bytes, reset_peak_memory, return_freed
 from paribus.models.fast import blocked
-from paribus.models.load import for_inference, load_model, make_trainable
-from paribus.models.source import find_model, load_tokenizer
+from paribus.models.load import for_inference, make_trainable
 from paribus.prompts.encode import Prompt
-from paribus.records import Problem
-from paribus.training.train import train
+from paribus.records import Generation, Problem
+from paribus.training.train import StepRecord, train
 
 
-def train_work(work: Work, method: str, folder: Path) -> dict[str, Any]:
+def train_work(
+    work: Work, method: str, folder: Path, on_step: Callable[[], None] = lambda: None
+) -> dict[str, Any]:
     """Train on `work` and return what was measured."""
     device = torch.device(work.asked.device)
     compute = compute_dtype(work.asked.precision, device)
-    model = load_model(find_model(work.asked.model, None), compute, device)
+    model = own(work.asked, compute, device)
     torch.manual_seed(work.seed)
-    model = make_trainable(model, method, lora(), compute)
+    model = make_trainable(model, method, lora(work.asked.dropout), compute)
     steps = Steps(work.asked.device)
     steps.begin()
+
+    def note(record: StepRecord) -> None:
+        steps.mark(record.loss)
+        on_step()
+
     train(
         model,
         work.encoded(),
@@ -37,40 +45,43 @@ def train_work(work: Work, method: str, folder: Path) -> dict[str, Any]:
         seed=work.seed,
         compute=compute,
         folder=folder,
-        on_step=lambda record: steps.mark(record.loss),
+        on_step=note,
     )
     return steps.figures()
 
 
-def evaluate_work(work: Work) -> dict[str, Any]:
-    """Decode `work`'s prompts and return texts, seconds and peak memory."""
+def decoder(work: Work) -> Callable[[list[dict[str, Any]], int, int], list[Generation]]:
+    """Return what decodes prompts: up to so many tokens each, so many texts at once."""
     device = torch.device(work.asked.device)
     compute = compute_dtype(work.asked.precision, device)
-    source = find_model(work.asked.model, None)
-    model = for_inference(load_model(source, compute, device), compute)
+    model = for_inference(own(work.asked, compute, device), compute)
     blocked.use(model)
-    tokenizer = load_tokenizer(source)
-    prompts = [_prompt(prompt) for prompt in work.prompts]
+    encoding = tokenizer(work.asked)
 
-    def decode(chosen: list[Prompt], new_tokens: int) -> list[str]:
-        found = generate(
+    def decode(chosen: list[dict[str, Any]], new_tokens: int, rows: int) -> list[Generation]:
+        return generate(
             model,
-            tokenizer,
-            chosen,
+            encoding,
+            [_prompt(prompt) for prompt in chosen],
             stop_ids=frozenset(work.stop_ids),
             max_new_tokens=new_tokens,
-            batch_size=work.asked.eval_batch,
+            batch_size=rows,
             on_batch=lambda _: None,
         )
-        return [generation.text for generation in found]
 
-    decode(prompts[:1], 4)
+    return decode
+
+
+def evaluate_work(work: Work) -> dict[str, Any]:
+    """Decode `work`'s prompts and return texts, seconds and peak memory."""
+    device, decode = torch.device(work.asked.device), decoder(work)
+    decode(work.prompts[:1], 4, work.asked.eval_batch)
     return_freed(device)
     reset_peak_memory(device)
     started = time.perf_counter()
-    texts = decode(prompts, work.asked.new_tokens)
+    texts = decode(work.prompts, work.asked.new_tokens, work.asked.eval_batch)
     return {
-        "texts": texts,
+        "texts": [generation.text for generation in texts],
         "seconds": time.perf_counter() - started,
         "peak_memory_bytes": peak_memory_bytes(device),
     }

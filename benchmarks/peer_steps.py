@@ -6,14 +6,14 @@
     steps.figures()       # {"losses": […], "seconds": […], "peak_memory_bytes": …}
 
 Peak memory is counted from the moment before the first step, weights included: the high-water mark
-of resident memory on a CPU, what torch's allocator gave out on a GPU.
+of resident memory on a CPU, what torch's allocator gave out on a GPU. Of a GPU also what that
+allocator held at most, and what the card held in the end, by all its processes and the driver.
 """
 
 import time
 from typing import Any
 
 import torch
-from peft import LoraConfig, get_peft_model
 from speed_work import Work, lora
 from transformers import TrainerCallback
 
@@ -37,6 +37,7 @@ class Steps:
 
     def mark(self, loss: float) -> None:
         """Note that a step has ended."""
+        wait(self.device)
         now = time.perf_counter()
         self.losses.append(float(loss))
         self.seconds.append(now - self._last)
@@ -48,11 +49,26 @@ class Steps:
 
     def figures(self) -> dict[str, Any]:
         """Return what was measured."""
-        return {
-            "losses": self.losses,
-            "seconds": self.seconds,
-            "peak_memory_bytes": peak_memory_bytes(self.device),
-        }
+        return {"losses": self.losses, "seconds": self.seconds, **memory(self.device)}
+
+
+def wait(device: torch.device) -> None:
+    """Wait until a GPU has done all that it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def memory(device: torch.device) -> dict[str, int]:
+    """Return peak memory in bytes since it was reset, and what a GPU holds beside it."""
+    found = {"peak_memory_bytes": peak_memory_bytes(device)}
+    if device.type != "cuda":
+        return found
+    free, total = torch.cuda.mem_get_info(device)
+    return {
+        **found,
+        "reserved_bytes": torch.cuda.max_memory_reserved(device),
+        "card_bytes": total - free,
+    }
 
 
 class _Marks(TrainerCallback):
@@ -101,7 +117,9 @@ def labelled(work: Work) -> list[dict[str, list[int]]]:
 
 def adapted(model: Any, work: Work) -> Any:
     """Return `model` with paribus' adapters by peft, from the same random numbers."""
-    chosen = lora()
+    from peft import LoraConfig, get_peft_model
+
+    chosen = lora(work.asked.dropout)
     torch.manual_seed(work.seed)
     return get_peft_model(
         model,

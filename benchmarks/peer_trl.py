@@ -1,12 +1,13 @@
-"""TRL's part of benchmarks/speed.py: SFTTrainer as it comes, and in settings that may be faster.
+"""TRL's parts: SFTTrainer as it comes, and in settings that may be faster.
 
 train_work(work, "full", folder, setting="defaults")
 
-| setting  | weights | activations | on a GPU, where installed         |
-|----------|---------|-------------|-----------------------------------|
-| defaults | fp32    | recomputed  |                                   |
-| kept     | fp32    | kept        |                                   |
-| bf16     | bf16    | kept        | Liger's kernels, FlashAttention 2 without padding |
+| setting  | weights | activations | on a GPU                                      |
+|----------|---------|-------------|-----------------------------------------------|
+| defaults | fp32    | recomputed  |                                               |
+| kept     | fp32    | kept        | no padding, FlashAttention 2 where installed  |
+| bf16     | bf16    | kept        | the same                                      |
+| liger    | bf16    | kept        | the same, with Liger's kernels                |
 
 All compute under bf16 autocast, which is the default. Which is fastest depends on the machine.
 Its loss is its own: tiles of logits, on a GPU at target tokens only; on a CPU, for which it has no
@@ -20,8 +21,8 @@ from typing import Any
 import torch
 from datasets import Dataset
 from peer_steps import Steps, adapted, arguments, labelled
+from speed_model import tokenizer, weights
 from speed_work import Work
-from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import SFTConfig, SFTTrainer
 
 
@@ -34,15 +35,15 @@ def train_work(
     loading: dict[str, Any] = {}
     if setting != "defaults":
         chosen["gradient_checkpointing"] = False
-    if setting == "bf16":
-        if work.asked.device == "cuda" and find_spec("liger_kernel"):
-            chosen["use_liger_kernel"] = True
-        if work.asked.device == "cuda" and find_spec("flash_attn"):
-            chosen |= {"padding_free": True, "max_length": None}
+    if setting != "defaults" and work.asked.device == "cuda":
+        chosen |= {"padding_free": True, "max_length": None}
+        if find_spec("flash_attn"):
             loading["attn_implementation"] = "flash_attention_2"
-    model: Any = AutoModelForCausalLM.from_pretrained(
-        work.asked.model,
-        dtype=torch.bfloat16 if setting == "bf16" and reduced else torch.float32,
+    if setting == "liger":
+        chosen["use_liger_kernel"] = True
+    model = weights(
+        work.asked,
+        torch.bfloat16 if setting in ("bf16", "liger") and reduced else torch.float32,
         **loading,
     )
     steps = Steps(work.asked.device)
@@ -50,7 +51,7 @@ def train_work(
         model=adapted(model, work) if method == "lora" else model,
         args=SFTConfig(**arguments(work, method, str(folder)), **chosen),
         train_dataset=Dataset.from_list(labelled(work)),
-        processing_class=AutoTokenizer.from_pretrained(work.asked.model),
+        processing_class=tokenizer(work.asked),
         callbacks=[steps.callback()],
     )
     trainer.train()

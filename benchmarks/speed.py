@@ -3,7 +3,6 @@
     python benchmarks/speed.py --data ../gsm8k                  # all parts, three rounds
     python benchmarks/speed.py --only full --rounds 1           # parts whose name contains a word
     python benchmarks/speed.py --precision fp32                 # all texts must be identical
-    python benchmarks/speed.py --device cuda --model FOLDER --shape google/gemma-2b
 
 Training: paribus, TRL's SFTTrainer in three settings, and a plain Trainer, full and LoRA.
 Evaluation: paribus and lm-eval's `hf`. Each part runs in its own process on the same token
@@ -12,27 +11,28 @@ multiplies in it, else fp32, which is slower and gets less work. A round does ea
 second round goes backwards; none begins that would not end within `--minutes`. TRL does fewer
 steps than the others, and its slowest settings the first round only; ratios are of the steps that
 both did. Writes `benchmarks/results/speed-<date>-<machine>.json`, or `…-fp32.json`.
-Exits 1 if a part failed, losses differ by more than rounding, or in fp32 a text differs.
+Exits 1 if a part failed, losses differ by more than rounding, or in fp32 a text differs. On a GPU
+speed_gpu.py compares more peers on random work, in ten minutes.
 """
 
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from peer import NAMES, NEEDS
+from peer import missing
 from rich.console import Console
 from rich.table import Table
 from speed_machine import cores, machine, settled, slug, useful_flops
-from speed_model import random_model
 from speed_summary import rate, summarise, worth_repeating
 from speed_work import Asked, Work, make_work
 
@@ -44,6 +44,13 @@ from paribus.models.shapes import shape_of
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
+TRAINING = ("paribus", "trl-defaults", "trl-kept", "trl-bf16", "trainer")
+NAMES = (
+    *(f"{method}/{who}" for method in ("full", "lora") for who in TRAINING),
+    "evaluation/paribus",
+    "evaluation/lm-eval",
+)
+"""All parts, in the order in which a round does them."""
 SIZES: Mapping[Precision, Mapping[str, int]] = {
     "bf16": {"steps": 4, "batch": 8, "problems": 64, "eval_batch": 32},
     "fp32": {"steps": 3, "batch": 4, "problems": 16, "eval_batch": 8},
@@ -77,7 +84,7 @@ def measure(
     }
     return {
         "date": time.strftime("%Y-%m-%d"),
-        "machine": machine(work.asked.device),
+        "machine": machine("cpu"),
         "asked": asdict(work.asked) | {"model": Path(work.asked.model).name, "data": work.source},
         "seconds": time.perf_counter() - started,
         "lengths": _lengths(work),
@@ -100,20 +107,52 @@ def rounds_of(
         yield number
 
 
-def part(name: str, work: Path, out: Path, *saved: Path) -> dict[str, Any]:
-    """Run one part in its own process and return what it wrote, or its error."""
+def part(
+    name: str, work: Path, out: Path, folder: Path | None = None, limit: float | None = None
+) -> dict[str, Any]:
+    """Run one part in its own process and return what it wrote, or its error, or both.
+
+    After `limit` seconds it is killed, with the processes that it has started.
+    """
     out.unlink(missing_ok=True)
-    command = [sys.executable, *map(str, (HERE / "peer.py", work, out, name, *saved))]
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True)
-    if done.returncode or not out.exists():
-        said = [line for line in done.stderr.splitlines() if line.strip()][-3:]
-        return {"error": f"exit {done.returncode}: {' / '.join(said)}"}
-    found: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
-    return found
+    command = [
+        sys.executable,
+        *map(str, (HERE / "peer.py", work, out, name, *[folder] * bool(folder))),
+    ]
+    with subprocess.Popen(
+        command,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            _, said = process.communicate(timeout=limit)
+            error = _error(process.returncode, said)
+        except subprocess.TimeoutExpired:
+            error = f"stopped after {limit:.0f} s"
+        finally:
+            _end(process)
+    found: dict[str, Any] = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {}
+    if not found and not error:
+        error = "it wrote nothing"
+    return found | ({"error": error} if error else {})
+
+
+def _error(code: int, said: str) -> str:
+    last = [line for line in said.splitlines() if line.strip()][-3:]
+    return f"exit {code}: {' / '.join(last)}" if code else ""
+
+
+def _end(process: "subprocess.Popen[str]") -> None:
+    """Kill what is left of a part: itself where it was stopped, and what it has started."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _limits(asked: Asked) -> dict[str, Any]:
-    command = [sys.executable, str(HERE / "speed_machine.py"), asked.device, asked.precision]
+    command = [sys.executable, str(HERE / "speed_machine.py"), "cpu", asked.precision]
     done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=True)
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
@@ -186,57 +225,48 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     os.environ["HF_HUB_OFFLINE"] = "1"
     quiet_libraries()
-    precision = settled(options.precision, options.device)
+    precision = settled(options.precision, "cpu")
     names = [
         name
         for name in NAMES
         if any(word in name for word in options.only)
         and (precision == "bf16" or not name.endswith("/trl-bf16"))  # in fp32 it is trl-kept
     ]
-    missing = sorted(
-        {NEEDS[n.split("/")[1]] for n in names if not find_spec(NEEDS[n.split("/")[1]])}
-    )
-    if missing or not names:
+    absent = sorted({package for name in names for package in missing(name)})
+    if absent or not names:
         what = (
-            f"not installed: {', '.join(missing)}"
-            if missing
-            else f"no part is named {options.only}"
+            f"not installed: {', '.join(absent)}" if absent else f"no part is named {options.only}"
         )
         print(f"{what}; pip install -c constraints.txt -e '.[bench]'; parts: {', '.join(NAMES)}")
         return 2
     with tempfile.TemporaryDirectory(prefix="paribus-speed-") as scratch:
         folder = Path(scratch)
         try:
-            work = make_work(_asked(options, precision, folder))
+            work = make_work(_asked(options, precision))
         except UserError as error:
             print(error)
             return 2
         results = measure(work, names, options.rounds, options.minutes, folder)
-    shape = f"-{Path(options.shape).name}" if options.shape else ""
-    name = f"speed-{results['date']}-{slug(options.device, precision)}{shape}.json"
-    out = options.out or RESULTS / name
+    out = options.out or RESULTS / f"speed-{results['date']}-{slug('cpu', precision)}.json"
     write_json(out, results)
     Console(width=150).print(table(results))
     print(f"written to {out}")
     return 1 if results["failures"] or not all(c["ok"] for c in results["checks"]) else 0
 
 
-def _asked(options: argparse.Namespace, precision: Precision, folder: Path) -> Asked:
-    sizes = {
+def _asked(options: argparse.Namespace, precision: Precision) -> Asked:
+    sizes: dict[str, Any] = {
         key: default if getattr(options, key) is None else getattr(options, key)
         for key, default in SIZES[precision].items()
     }
     model = options.model
     if Path(model).is_dir():
         model = str(Path(model).resolve())
-    if options.shape:
-        model = str(random_model(options.shape, model, folder / Path(options.shape).name))
     return Asked(
         model=model,
         data=options.data and str(Path(options.data).resolve()),
         trl_steps=min(options.trl_steps, sizes["steps"]),
         new_tokens=options.new_tokens,
-        device=options.device,
         precision=precision,
         **sizes,
     )
@@ -255,8 +285,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", nargs="+", default=[""], help="words in names: full, lora/trl, …")
     parser.add_argument("--data", help="folder with GSM8K's files; without: generated problems")
     parser.add_argument("--model", default="gemma-3-270m", help="name or folder")
-    parser.add_argument("--shape", help="random weights of this model's widths, with the tokenizer")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--precision", choices=("auto", "bf16", "fp32"), default="auto")
     parser.add_argument("--out", type=Path, help="file of the results")
     return parser

@@ -31,7 +31,10 @@ PRODUCTS_SECONDS, LARGEST = 2.0, 8192
 COPIED = 10**9
 HELD = ("ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY")
 """Variables that keep oneDNN, and torch's own kernels, from a processor's newer instructions."""
-PACKAGES = ("torch", "transformers", "peft", "accelerate", "trl", "lm_eval", "liger_kernel")
+PACKAGES = (
+    "torch", "transformers", "peft", "accelerate", "trl", "lm_eval", "liger_kernel", "flash_attn",
+    "unsloth", "vllm",
+)  # fmt: skip
 
 
 def useful_flops(
@@ -83,6 +86,12 @@ def measure_limits(device: str, precision: Precision) -> dict[str, Any]:
         "matrix_flops": time_products(dtype, place, PRODUCTS_SECONDS, LARGEST),
         "copy_bytes": 2 * COPIED / _seconds(partial(target.copy_, source), device),
     }
+
+
+def published_flops(device: str, precision: Precision) -> float | None:
+    """Return what a GPU's maker says it does, FLOP/s; None of a CPU and of an unknown GPU."""
+    found = devices.device_here() if device == "cuda" else None
+    return found.flops[precision] if found and found.assumed == devices.PUBLISHED else None
 
 
 def _seconds(work: Callable[[], Any], device: str, repeats: int = 7) -> float:

@@ -1,35 +1,61 @@
-"""Models whose weights are random, for measurements that do not depend on them.
+"""The models that benchmarks are measured on: stored ones, and those whose weights are random.
 
-random_model("google/gemma-2b-it", "gemma-3-270m", folder)    # a known model's widths
-vocabulary_model(65_536, folder)                              # a small one with 65,536 tokens
+    weights(asked, torch.bfloat16)        # transformers' own: a folder's, or random ones of a shape
+    own(asked, torch.bfloat16, device)    # the same, as paribus computes it
+    vocabulary_model(65_536, folder)      # a small one with 65,536 tokens, written to a folder
+
+`asked.model` is an absolute folder, or a Hub id that `paribus plan` knows offline. Speed does not
+depend on the weights: those of a shape are made on the device, and its tokenizer is the tiny one.
 """
 
 from pathlib import Path
 from typing import Any
 
-from paribus.models.configs import CONFIGS
-from paribus.models.source import find_model, load_tokenizer
+import torch
+from speed_work import Asked, shape_values
+
+from paribus.models.load import load_model, use_own_layers
+from paribus.models.source import find_model
 from paribus.testing.tiny import tiny_tokenizer
 
 
-def random_model(shape: str, model: str, folder: Path) -> Path:
-    """Write random bf16 weights of a known model's widths with `model`'s tokenizer to `folder`.
-
-    `shape` is a Hub id that `paribus plan` knows offline. Speed does not depend on the weights. The
-    vocabulary is the tokenizer's.
-    """
-    import torch
+def weights(asked: Asked, dtype: torch.dtype, **loading: Any) -> Any:
+    """Return the model in `dtype`; random weights are the same rounded to bf16 in any dtype."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    tokenizer = load_tokenizer(find_model(model, None))
-    values = {**CONFIGS[shape], "vocab_size": len(tokenizer)}
-    kind = str(values.pop("model_type"))
-    config = AutoConfig.for_model(kind, **values)
-    torch.manual_seed(0)
     auto: Any = AutoModelForCausalLM
-    made = auto.from_config(config, dtype=torch.bfloat16)
-    made.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    if Path(asked.model).is_absolute():
+        return auto.from_pretrained(asked.model, dtype=dtype, **loading)
+    values = shape_values(asked.model)
+    config = AutoConfig.for_model(str(values.pop("model_type")), **values)
+    torch.manual_seed(0)
+    with torch.device(asked.device):
+        return auto.from_config(config, dtype=torch.bfloat16, **loading).to(dtype)
+
+
+def own(asked: Asked, dtype: torch.dtype, device: torch.device) -> Any:
+    """Return the model as `paribus run` has it after loading."""
+    if Path(asked.model).is_absolute():
+        return load_model(find_model(asked.model, None), dtype, device)
+    return use_own_layers(weights(asked, dtype))
+
+
+def tokenizer(asked: Asked) -> Any:
+    """Return the model's tokenizer, padding at the end; of a shape the tiny one."""
+    from transformers import AutoTokenizer
+
+    if Path(asked.model).is_absolute():
+        return AutoTokenizer.from_pretrained(asked.model, padding_side="right")
+    found = tiny_tokenizer()
+    found.padding_side = "right"
+    return found
+
+
+def written(asked: Asked, folder: Path) -> Path:
+    """Write a shape's weights and tokenizer to `folder`, for who reads only folders."""
+    if not (folder / "tokenizer.json").exists():
+        weights(asked, torch.bfloat16).save_pretrained(folder)
+        tokenizer(asked).save_pretrained(folder)
     return folder
 
 
@@ -38,7 +64,6 @@ def vocabulary_model(size: int, folder: Path) -> Path:
 
     Its tokenizer knows the first 262 of them: texts are a token a byte.
     """
-    import torch
     from transformers import Gemma3ForCausalLM, Gemma3TextConfig
 
     tokenizer = tiny_tokenizer()

@@ -1,13 +1,16 @@
-"""The work that every peer of benchmarks/speed.py does: made once, written to a file, read by all.
+"""The work that every peer does: made once, written to a file, read by all.
 
-    work = make_work(Asked(model="gemma-3-270m", steps=4))
+    work = make_work(Asked(model="gemma-3-270m", steps=4))              # of benchmarks/speed.py
+    work = random_work(Asked(model="google/gemma-2b-it", …), (120, 280))    # of speed_gpu.py
     work.write(Path("work.json"))            # Work.read(Path("work.json")) == work
 
 Token ids, the batches in their order, the prompts and when a text ends are paribus' own, so that
-nobody tokenises, shuffles or stops in their own way. The first batch, which warms up and is
-not counted, has the shortest examples: a step of a slow peer takes most of a minute.
+nobody tokenises, shuffles or stops in their own way. Of real texts the first batch, which warms up
+and is not counted, has the shortest: a step of a slow peer takes most of a minute.
 """
 
+import random
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,9 +27,12 @@ from paribus.config.schema import (
 from paribus.config.spec import RunSpec
 from paribus.config.task import preset
 from paribus.files import read_json, write_json
+from paribus.models.configs import CONFIGS
+from paribus.models.shapes import Shape, read_shape, shape_of
 from paribus.planning.inputs import Inputs, PromptSet
 from paribus.planning.prepare import prepare
 from paribus.prompts.encode import Encoded
+from paribus.testing.tiny import tiny_tokenizer
 from paribus.training.batching import order_seed, plan_training
 
 RATES = {"full": 1e-5, "lora": 1e-4}
@@ -34,6 +40,15 @@ RATES = {"full": 1e-5, "lora": 1e-4}
 
 DRAWN = 256
 """Problems, at least, among which the shortest are looked for."""
+
+SMALL: Mapping[str, Any] = {
+    "model_type": "gemma", "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
+    "num_attention_heads": 4, "num_key_value_heads": 1, "head_dim": 16, "vocab_size": 512,
+    "max_position_embeddings": 2048, "tie_word_embeddings": True,
+}  # fmt: skip
+"""The shape called `small`: Gemma's, for a rehearsal on a CPU."""
+
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 Examples = list[tuple[list[int], int]]
 """Token ids, and how many of them are the prompt."""
@@ -44,7 +59,8 @@ class Asked:
     """What the command line asks for.
 
     Attributes:
-        model: a name, an absolute folder or a Hub id.
+        model: a name, an absolute folder or a Hub id; for `random_work` the id of a known shape, or
+            `small`.
         data: folder of GSM8K's files; None: generated problems of 4 to 5 steps, about as long.
         steps: optimizer steps, the first of which warms up.
         trl_steps: how many of them TRL does, which is slow.
@@ -54,6 +70,8 @@ class Asked:
         new_tokens: longest text.
         device: `cpu` or `cuda`.
         precision: of matrix products.
+        dropout: of adapters; above 0 only the first losses of peers are alike.
+        rows: texts decoded at once, each number by itself; in place of `eval_batch`.
     """
 
     model: str
@@ -66,6 +84,8 @@ class Asked:
     new_tokens: int = 256
     device: str = "cpu"
     precision: Precision = "bf16"
+    dropout: float = 0.0
+    rows: tuple[int, ...] = ()
 
     def config(self) -> ArmConfig:
         """Return the arm whose inputs are the work."""
@@ -142,7 +162,7 @@ class Work:
             method: TrainingConfig(**_with_tuples(values))
             for method, values in found["training"].items()
         }
-        return cls(**found | {"asked": Asked(**found["asked"])})
+        return cls(**found | {"asked": Asked(**_with_tuples(found["asked"]))})
 
     def write(self, path: Path) -> None:
         """Write it to the file `path`."""
@@ -166,9 +186,52 @@ class Work:
         return replace(self, batches=self.batches[:steps])
 
 
-def lora() -> LoraConfig:
-    """Return the adapters: rank 16, all linear layers; without dropout, or losses would differ."""
-    return LoraConfig(r=16, alpha=32.0, dropout=0.0)
+def lora(dropout: float = 0.0) -> LoraConfig:
+    """Return the adapters: rank 16, all linear layers; with dropout later losses would differ."""
+    return LoraConfig(r=16, alpha=32.0, dropout=dropout)
+
+
+def shape_values(name: str) -> dict[str, Any]:
+    """Return the config of the shape `name`, which is a Hub id or `small`."""
+    return dict(SMALL if name == "small" else CONFIGS[name])
+
+
+def work_shape(work: "Work") -> Shape:
+    """Return the shape of the work's model."""
+    if Path(work.asked.model).is_absolute():
+        return shape_of(work.asked.model, None)
+    return read_shape(shape_values(work.asked.model), "table")
+
+
+def random_work(asked: Asked, lengths: tuple[int, int], prompt: tuple[int, int]) -> Work:
+    """Return work of random tokens for a model of which only the shape is known.
+
+    Examples have from `lengths[0]` to `lengths[1] - 1` tokens, a third of which are the prompt.
+    Decoded are letters, of which the tiny tokenizer makes a token each: `prompt[0]` tokens that
+    all prompts begin with, then `prompt[1]` of each one's own. There are twice as many prompts as
+    `asked.rows` at most: the others are to warm up with.
+    """
+    draw = random.Random(0)
+    vocabulary = shape_values(asked.model)["vocab_size"]
+    sizes = [draw.randrange(*lengths) for _ in range(asked.steps * asked.batch)]
+    examples = [([draw.randrange(10, vocabulary) for _ in range(n)], n // 3) for n in sizes]
+    training = {method: asked.training(method) for method in RATES}
+    encode, shared = tiny_tokenizer(), "".join(draw.choices(LETTERS, k=prompt[0] - 1))
+    many = 2 * max(asked.rows)
+    texts = [shared + "".join(draw.choices(LETTERS, k=prompt[1])) for _ in range(many)]
+    return Work(
+        asked=asked,
+        source="random",
+        seed=0,
+        examples=examples,
+        batches=_plan(examples, training["full"], 0),
+        prompts=[
+            {"question": text, "answer": "", "text": text, "ids": encode(text)["input_ids"]}
+            for text in texts
+        ],
+        stop_ids=[encode.eos_token_id],
+        training=training,
+    )
 
 
 def make_work(asked: Asked) -> Work:

@@ -1,9 +1,11 @@
-"""What `benchmarks/speed.py` measured, for docs/speed.md: the newest results of each machine."""
+"""What the benchmarks of speed measured, for docs/speed.md: the newest results of each machine."""
 
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from gpu import gpu_block
 
 RESULTS = Path(__file__).parent.parent / "benchmarks" / "results"
 
@@ -23,10 +25,11 @@ _STAGES = {
 
 
 def speed_blocks() -> dict[str, str]:
-    """Return the tables of a whole experiment, of growth, and of each machine."""
+    """Return the tables of a whole experiment, of GPUs, of growth, and of each machine."""
     growth = _read(RESULTS / "growth.json")
     return {
         "whole": _each(_whole, "end-to-end"),
+        "gpu": gpu_block(RESULTS),
         "growth": "\n".join(_growth(growth)),
         "machines": _each(_machine, "speed"),
     }

@@ -172,10 +172,10 @@ def test_results_of_another_precision_or_of_fewer_instructions_are_another_file(
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_fp32_gets_less_work_and_what_is_asked_for_stands(precision, tmp_path):
+def test_fp32_gets_less_work_and_what_is_asked_for_stands(precision):
     from speed import SIZES, _asked, _parser
 
-    asked = _asked(_parser().parse_args(["--batch", "3", "--steps", "1"]), precision, tmp_path)
+    asked = _asked(_parser().parse_args(["--batch", "3", "--steps", "1"]), precision)
     assert (asked.batch, asked.steps, asked.trl_steps, asked.precision) == (3, 1, 1, precision)
     assert asked.problems == SIZES[precision]["problems"]
     assert all(SIZES["fp32"][size] < SIZES["bf16"][size] for size in SIZES["fp32"])

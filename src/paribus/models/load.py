@@ -86,9 +86,17 @@ def load_model(
         )
     placed: nn.Module = model.to(device)
     _keep_layout(placed)
-    attention.use(placed)
-    layers.use_fast_norms(placed)
-    return placed
+    return use_own_layers(placed)
+
+
+def use_own_layers(model: nn.Module) -> nn.Module:
+    """Let paribus' attention and norms take the place of transformers' own, in place.
+
+    Raises ModelError if the model's attention cannot be replaced.
+    """
+    attention.use(model)
+    layers.use_fast_norms(model)
+    return model
 
 
 def make_trainable(

@@ -144,7 +144,7 @@ _CPU = re.compile(r"cpu-([1-9][0-9]{0,3})gb")
 
 # What two cores of a Xeon with AMX were measured to reach; the bandwidth is a guess.
 _CPU_FLOPS, _CPU_BANDWIDTH = {"bf16": 4e11, "fp32": 9e10}, 2e10
-_PUBLISHED = "not timed; as its data sheet has it"
+PUBLISHED = "not timed; as its data sheet has it"
 _UNPUBLISHED = "not timed; it is not in the table of devices and taken to be as fast as an L4"
 
 
@@ -206,7 +206,7 @@ DEVICES: dict[str, Device] = {
         flops={"bf16": (bf16 or fp32) * 1e12, "fp32": fp32 * 1e12},
         bandwidth=giga * 1e9,
         bf16=bf16 is not None,
-        assumed=_PUBLISHED,
+        assumed=PUBLISHED,
     )
     for name, title, memory, bf16, fp32, giga in _GPUS
 }
@@ -315,7 +315,7 @@ def _gpu_here() -> Device:
         title=properties.name,
         memory_bytes=properties.total_memory,
         bf16=torch.cuda.is_bf16_supported(including_emulation=False),
-        assumed=_PUBLISHED if known else _UNPUBLISHED,
+        assumed=PUBLISHED if known else _UNPUBLISHED,
     )
 
 
