@@ -16,8 +16,9 @@ and a comparison if the flexible scorer, which takes any last number, no longer 
 it.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import numpy as np
 
 from paribus.analysis import wording
 from paribus.analysis.caveats import LENIENT, Caveats
@@ -25,7 +26,7 @@ from paribus.analysis.contrasts import Contrast, untuned
 from paribus.analysis.measures import terms
 from paribus.analysis.robustness import Shift, Variation
 from paribus.analysis.summary import main_protocol, summary
-from paribus.analysis.tables import FILE, Run, Tables
+from paribus.analysis.tables import FILE, OUTCOME_NUMBERS, Run, Tables
 from paribus.analysis.wording import join, points, points_range
 from paribus.records import Outcome
 from paribus.statistics.intervals import Interval, mcnemar
@@ -290,8 +291,10 @@ def _resting_on_form(shifted: Sequence[Shift]) -> Iterator[str]:
 
 def _unrecognised(tables: Tables, loosely: Sequence[Run]) -> Iterator[str]:
     """Yield a warning for each arm that is to be named, or for those of its runs that are."""
-    for arm in dict.fromkeys(run.arm for run in tables.complete):
-        both = [pair for pair in zip(tables.complete, loosely, strict=True) if pair[0].arm == arm]
+    pairs: dict[str, list[tuple[Run, Run]]] = {}
+    for pair in zip(tables.complete, loosely, strict=True):
+        pairs.setdefault(pair[0].arm, []).append(pair)
+    for arm, both in pairs.items():
         whole = _without_answer(arm, both)
         ones = [] if whole else [_without_answer(_name(tables, run[0]), [run]) for run in both]
         yield from filter(None, [whole, *ones])
@@ -299,16 +302,14 @@ def _unrecognised(tables: Tables, loosely: Sequence[Run]) -> Iterator[str]:
 
 def _without_answer(name: str, runs: Sequence[tuple[Run, Run]]) -> str:
     """Return the warning on these runs, judged by both scorers; "" if there is none."""
-    texts = [
-        outcomes
-        for run, loosely in runs
-        for outcomes in zip(run.judged, loosely.judged, strict=True)
-    ]
-    counts = Counter(outcome for outcome, _ in texts)
-    missed = sum(
-        outcome is not Outcome.CORRECT and loosely is Outcome.CORRECT for outcome, loosely in texts
+    texts, loosely = (
+        np.concatenate([run.outcome_numbers for run in by_one])
+        for by_one in zip(*runs, strict=True)
     )
-    without = sum(counts[outcome] for outcome in _WITHOUT)
+    correct = OUTCOME_NUMBERS[Outcome.CORRECT]
+    counts = {each: int((texts == OUTCOME_NUMBERS[each]).sum()) for each in _WITHOUT}
+    missed = int(((texts != correct) & (loosely == correct)).sum())
+    without = sum(counts.values())
     if without <= MOST * len(texts) and (not missed or missed < MISSED * len(texts)):
         return ""
     how = [f"{counts[outcome]} {words}" for outcome, words in _WITHOUT.items() if counts[outcome]]

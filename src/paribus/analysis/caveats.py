@@ -193,7 +193,7 @@ def _among_answered(answered: Answered, n: int, by: str, measure: Measure) -> st
 
 def unbalanced(tables: Tables, weights: Mapping[str, float]) -> tuple[str, ...]:
     """Return the caveats on outcomes of a weighted sum of arms, such as a factor's effect."""
-    runs = [[run for run in tables.complete if run.arm == name] for name in weights]
+    runs = [tables.complete_of(name) for name in weights]
     return tuple(_unbalanced(weights, align(runs)))
 
 
@@ -246,7 +246,7 @@ def _seen(tables: Tables, name: str, key: str) -> tuple[int, int] | None:
     """Return the most that a run of the arm has of an overlap; None where that is not known."""
     if key == "test_in_train" and untuned(tables, name):
         return (0, 0)
-    runs = [run for run in tables.complete if run.arm == name]
+    runs = tables.complete_of(name)
     return max((overlap_counts(run)[key] for run in runs if overlap_counts(run)), default=None)
 
 

@@ -104,10 +104,7 @@ def classes(tables: Tables) -> Classes | None:
     labels = _labels(tables)
     if not labels:
         return None
-    arms = [
-        _of_arm([run for run in tables.complete if run.arm == arm.name], labels)
-        for arm in tables.arms
-    ]
+    arms = [_of_arm(tables.complete_of(arm.name), labels) for arm in tables.arms]
     compared = [
         contrast
         for a, b, _ in tables.declared

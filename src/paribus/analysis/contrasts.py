@@ -205,7 +205,7 @@ def pairs_seeds(tables: Tables, runs: Sequence[Sequence[Run]]) -> bool:
     return bool(tables.config.get("paired_seeds")) and several
 
 
-def of_shared_seeds(runs: Sequence[Sequence[Run]]) -> list[list[Run]]:
+def of_shared_seeds(runs: Sequence[Sequence[Run]]) -> list[Sequence[Run]]:
     """Return of each arm the runs whose seeds all arms have, in one order."""
     shared = set.intersection(*({run.seed for run in of_arm} for of_arm in runs))
     return [
@@ -214,9 +214,9 @@ def of_shared_seeds(runs: Sequence[Sequence[Run]]) -> list[list[Run]]:
     ]
 
 
-def comparable(tables: Tables, a: str, b: str) -> tuple[list[Run], list[Run]]:
+def comparable(tables: Tables, a: str, b: str) -> tuple[Sequence[Run], Sequence[Run]]:
     """Return the runs of a and of b that are compared: all complete ones, or those of one seed."""
-    runs = [[run for run in tables.complete if run.arm == name] for name in (a, b)]
+    runs: list[Sequence[Run]] = [tables.complete_of(name) for name in (a, b)]
     runs = of_shared_seeds(runs) if pairs_seeds(tables, runs) else runs
     return runs[0], runs[1]
 

@@ -72,9 +72,7 @@ class Curve:
 def curves(tables: Tables) -> list[Curve]:
     """Return the curve of each arm that was measured while it trained."""
     return [
-        curve
-        for arm in tables.arms
-        if (curve := _curve([run for run in tables.complete if run.arm == arm.name])) is not None
+        curve for arm in tables.arms if (curve := _curve(tables.complete_of(arm.name))) is not None
     ]
 
 

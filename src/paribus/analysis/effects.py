@@ -13,7 +13,7 @@ first value of the second. `family` corrects them together with the contrasts.
     effect_sentence(effect)     # "As methods, those with full solve 7 points more on average ..."
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from math import prod
@@ -22,7 +22,7 @@ from paribus.analysis.contrasts import of_shared_seeds, pairs_seeds
 from paribus.analysis.looks import at_looks, two_sided
 from paribus.analysis.measures import terms
 from paribus.analysis.pairing import Aligned, align
-from paribus.analysis.tables import Arm, Tables
+from paribus.analysis.tables import Arm, Run, Tables
 from paribus.analysis.wording import detectable_sentence, points, points_range
 from paribus.records import Measure
 from paribus.statistics.crossed import components, estimate, too_uncertain
@@ -98,7 +98,7 @@ def measured(tables: Tables, effect: Effect, *, family: int | None = 1) -> Effec
 
 
 def _measured(tables: Tables, effect: Effect, family: float | None) -> Effect:
-    runs = [[run for run in tables.complete if run.arm == name] for name in effect.weights]
+    runs: list[Sequence[Run]] = [tables.complete_of(name) for name in effect.weights]
     if not all(runs):
         return replace(effect, reason="not all of its arms have results")
     existing = [tables.existing(name) for name in effect.weights]

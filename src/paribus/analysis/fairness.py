@@ -80,7 +80,7 @@ def table(tables: Tables, contrast: Contrast) -> list[FairnessRow]:
     # Against an untuned arm every training setting is new: `method` says it in one row.
     parts = [key for key in changed if contrast.factor != TUNING or not key.startswith(_TRAINED)]
     settings = [_setting(key, a, b, contrast.factor, declared) for key in parts]
-    runs = [[run for run in tables.complete if run.arm == arm.name] for arm in (a, b)]
+    runs = [tables.complete_of(arm.name) for arm in (a, b)]
     if not all(runs):
         return settings
     causes = [*parts, contrast.factor]

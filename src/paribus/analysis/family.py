@@ -145,8 +145,8 @@ def format_and_skill(tables: Tables, a: str, b: str) -> Gain | None:
     """
     if not tables.scorers.numbers or untuned(tables, a) or not untuned(tables, b):
         return None
-    runs_a = [run for run in tables.complete if run.arm == a]
-    runs_b = [run for run in tables.complete if run.arm == b]
+    runs_a = tables.complete_of(a)
+    runs_b = tables.complete_of(b)
     if not runs_a or not runs_b:
         return None
     gain = align([runs_a, runs_b])

@@ -13,12 +13,13 @@ question asked twice is two problems: (id, 0) and (id, 1).
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from paribus.analysis.tables import Run
+from paribus.analysis.tables import OUTCOME_NUMBERS, Run
 from paribus.records import Measure, Outcome
 from paribus.statistics.groups import Groups, numbered
 
@@ -27,10 +28,8 @@ T = TypeVar("T")
 Key = tuple[str, int]
 """Problem id, and how often it came before in the same run."""
 
-_NUMBERS = {outcome: number for number, outcome in enumerate(Outcome)}
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Aligned:
     """Arms over the problems that all their runs share, in a fixed order.
 
@@ -51,7 +50,7 @@ class Aligned:
     values: tuple[NDArray[np.float64], ...] = ()
     measure: Measure = Measure.SOLVED
 
-    @property
+    @cached_property
     def scores(self) -> tuple[NDArray[np.float64], ...]:
         """By arm, [R, n]: each run's score of each problem, 1 or 0 where it is solved or not."""
         return self.values or tuple(solved.astype(np.float64) for solved in self.solved)
@@ -61,22 +60,23 @@ class Aligned:
         """By arm, [R, n]: what arms are compared by, `solved` or `values`."""
         return self.values or self.solved
 
-    @property
+    @cached_property
     def solved(self) -> tuple[NDArray[np.bool_], ...]:
         """By arm, [R, n]: whether each run solved each problem."""
-        return self.are(Outcome.CORRECT)
+        correct = OUTCOME_NUMBERS[Outcome.CORRECT]
+        return tuple(table == correct for table in self.outcomes)
 
     def are(self, *outcomes: Outcome) -> tuple[NDArray[np.bool_], ...]:
         """By arm, [R, n]: whether each run's outcome of each problem is one of these."""
-        numbers = [_NUMBERS[outcome] for outcome in outcomes]
+        numbers = [OUTCOME_NUMBERS[outcome] for outcome in outcomes]
         return tuple(np.isin(table, numbers) for table in self.outcomes)
 
 
 def align(arms: Sequence[Sequence[Run]]) -> Aligned:
     """Return the runs of each arm over the problems they share. Every arm has a run at least."""
     runs = [run for of_arm in arms for run in of_arm]
-    ids = _ids(runs[0])
-    if all(_ids(run) == ids for run in runs[1:]):  # as nearly all are
+    ids = runs[0].problem_ids
+    if all(run.problem_ids == ids for run in runs[1:]):  # as nearly all are
         return _aligned(arms, tuple(keys(ids)), left_out=0, in_order=True)
     sets = [set(keys_of(run)) for run in runs]
     common, every = set.intersection(*sets), set.union(*sets)
@@ -92,7 +92,7 @@ def _aligned(
     runs = [run for of_arm in arms for run in of_arm]
     measures = {run.measure for run in runs} - {Measure.SOLVED}
 
-    def tables(column: Callable[[Run], Sequence[T]], dtype: type) -> tuple[NDArray[Any], ...]:
+    def tables(column: Callable[[Run], Any], dtype: type) -> tuple[NDArray[Any], ...]:
         return tuple(
             np.array(
                 [column(run) if in_order else _shared(run, column(run), shared) for run in of_arm],
@@ -103,16 +103,12 @@ def _aligned(
 
     return Aligned(
         keys=shared,
-        outcomes=tables(_numbers, np.int8),
+        outcomes=tables(lambda run: run.outcome_numbers, np.int8),
         groups=_groups(runs, shared),
         left_out=left_out,
         values=tables(_values, np.float64) if measures else (),
         measure=max(measures, default=Measure.SOLVED),
     )
-
-
-def _numbers(run: Run) -> list[int]:
-    return [_NUMBERS[outcome] for outcome in run.judged]
 
 
 def _values(run: Run) -> Sequence[float]:
@@ -130,11 +126,7 @@ def _shared(run: Run, values: Sequence[T], shared: Sequence[Key]) -> list[T]:
 
 def keys_of(run: Run) -> list[Key]:
     """Return the key of each problem of `run`, in its order."""
-    return keys(_ids(run))
-
-
-def _ids(run: Run) -> list[str]:
-    return [row.problem_id for row in run.tested]
+    return keys(run.problem_ids)
 
 
 def keys(ids: Sequence[str]) -> list[Key]:
@@ -151,7 +143,7 @@ def keys(ids: Sequence[str]) -> list[Key]:
 
 def _groups(runs: Sequence[Run], shared: Sequence[Key]) -> Groups | None:
     """Return the groups of the shared problems, by whichever run knows them."""
-    if not any(row.group for run in runs for row in run.tested):
+    if not any(run.has_groups for run in runs):
         return None
     named: dict[Key, str] = {}
     for run in runs:

@@ -84,13 +84,12 @@ def _curve(tables: Tables, label: str, arms: list[Arm]) -> Scaling | None:
     by_size = {
         size: runs
         for arm in arms
-        if (runs := [run for run in tables.complete if run.arm == arm.name])
-        and (size := _size(runs)) is not None
+        if (runs := tables.complete_of(arm.name)) and (size := _size(runs)) is not None
     }
     sizes = sorted(by_size)
     if len(sizes) < LEAST:
         return None
-    of_arms = [by_size[size] for size in sizes]
+    of_arms: list[Sequence[Run]] = [by_size[size] for size in sizes]
     paired = pairs_seeds(tables, of_arms)
     of_arms = of_shared_seeds(of_arms) if paired else of_arms
     lined_up = align(of_arms)
@@ -132,7 +131,7 @@ def _of_slope(
     return estimate(weighted_parts, lined_up.groups, paired=paired).interval, ""
 
 
-def _size(runs: list[Run]) -> int | None:
+def _size(runs: Sequence[Run]) -> int | None:
     return next((run.data.train_problems for run in runs if run.data), None)
 
 

@@ -256,7 +256,7 @@ def bad_seeds(tables: Tables) -> list[BadSeed]:
         bad_seed
         for arm in tables.arms
         if not arm.untuned
-        for bad_seed in _of_arm([run for run in tables.complete if run.arm == arm.name])
+        for bad_seed in _of_arm(tables.complete_of(arm.name))
     ]
 
 

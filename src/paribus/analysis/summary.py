@@ -67,7 +67,7 @@ def summaries(tables: Tables) -> list[ArmSummary]:
 
 def summary(tables: Tables, name: str) -> ArmSummary:
     """Return the summary of the arm called `name`."""
-    runs = [run for run in tables.complete if run.arm == name]
+    runs = tables.complete_of(name)
     if not runs:
         return ArmSummary(name=name, seeds=0, reason="not run")
     lined_up = align([runs])

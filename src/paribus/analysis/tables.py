@@ -11,7 +11,11 @@ tables from a store, `elsewhere.external` from generations that other tools made
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from paribus.config.nested import flatten
 from paribus.evaluation.scorers import NUMBERS, Scorers
@@ -80,9 +84,12 @@ class Arm:
         return self.method == "none"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+OUTCOME_NUMBERS = {outcome: number for number, outcome in enumerate(Outcome)}
+
+
+@dataclass(frozen=True, kw_only=True)
 class Run:
-    """One arm with one seed.
+    """One arm with one seed. What each comparison of it asks again is found once.
 
     Attributes:
         state: only a complete run has scores.
@@ -150,6 +157,21 @@ class Run:
         """What there is of each problem: its text, or the likelihood of its gold solution."""
         return self.heldout if self.scorers.loss else self.generations
 
+    @cached_property
+    def problem_ids(self) -> tuple[str, ...]:
+        """The problem of each text or likelihood, in their order."""
+        return tuple(row.problem_id for row in self.tested)
+
+    @cached_property
+    def has_groups(self) -> bool:
+        """Whether any of its problems belongs to a group."""
+        return any(row.group for row in self.tested)
+
+    @cached_property
+    def outcome_numbers(self) -> NDArray[np.int8]:
+        """`judged` as places in `Outcome`, [n]."""
+        return np.array([OUTCOME_NUMBERS[outcome] for outcome in self.judged], dtype=np.int8)
+
     @property
     def outcomes(self) -> dict[str, int]:
         """Problems by the main scorer's outcome, every outcome it has named. Sums to n."""
@@ -173,7 +195,7 @@ class Run:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Tables:
     """An experiment, run or not.
 
@@ -263,18 +285,33 @@ class Tables:
 
     def arm(self, name: str) -> Arm | None:
         """Return the arm called `name`, or None."""
-        return next((arm for arm in self.arms if arm.name == name), None)
+        return self._arms.get(name)
+
+    @cached_property
+    def _arms(self) -> dict[str, Arm]:
+        return {arm.name: arm for arm in self.arms}
 
     def existing(self, name: str) -> bool:
         """Whether an arm's complete runs stand for models that exist, not for a method's seeds."""
         arm = self.arm(name)
-        single = sum(run.arm == name for run in self.complete) < 2
+        single = len(self.complete_of(name)) < 2
         return single or name in self.repeats or (arm is not None and arm.untuned)
 
-    @property
-    def complete(self) -> list[Run]:
+    @cached_property
+    def complete(self) -> tuple[Run, ...]:
         """The runs with scores."""
-        return [run for run in self.runs if run.complete]
+        return tuple(run for run in self.runs if run.complete)
+
+    def complete_of(self, arm: str) -> tuple[Run, ...]:
+        """Return the runs of `arm` with scores, in the order of the experiment."""
+        return self._complete_of.get(arm, ())
+
+    @cached_property
+    def _complete_of(self) -> dict[str, tuple[Run, ...]]:
+        by_arm: dict[str, list[Run]] = {}
+        for run in self.complete:
+            by_arm.setdefault(run.arm, []).append(run)
+        return {arm: tuple(runs) for arm, runs in by_arm.items()}
 
     @property
     def missing(self) -> list[str]:

@@ -90,7 +90,7 @@ def pilot_of(tables: Tables) -> Pilot:
             f"a pilot is two arms, and the files are {len(names)}: {', '.join(names)}",
             "give the files of two arms: --pilot a.jsonl b.jsonl",
         )
-    of_arms = [[run for run in tables.complete if run.arm == name] for name in names]
+    of_arms = [tables.complete_of(name) for name in names]
     lined_up = align(of_arms)
     a, b = (_by_group(table, lined_up.groups) for table in lined_up.scores)
     several = [name for name, runs in zip(names, of_arms, strict=True) if len(runs) > 1]

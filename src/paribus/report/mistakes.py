@@ -50,6 +50,8 @@ from paribus.report.units import (
 )
 from paribus.statistics.intervals import Interval
 
+MAX_CHARACTERS = 20_000_000
+"""Of the texts that the page holds: a browser opens it in seconds, on a phone too."""
 MAX_LINES = 7
 """More arms than this in one figure cannot be told apart; the table has them all."""
 _APART = 0.06
@@ -234,13 +236,15 @@ def browser(tables: Tables) -> Browser | None:
     data = flips_data(tables, tables.declared)
     if len(data["runs"]) < 2:
         return None
+    shown, written = len(data["runs"]), sum(bool(run.generations) for run in tables.complete)
+    left_out = _LEFT_OUT.format(shown=shown, written=written) if shown < written else ""
     script = (files("paribus.report") / "templates" / "flips.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return Browser(
         data=Markup(script_json(data)),  # noqa: S704 - script_json leaves no markup
         script=Markup(script),  # noqa: S704 - our own file
         script_source=f"'sha256-{digest}'",
-        about=_ABOUT[tables.measure],
+        about=_ABOUT[tables.measure] + left_out,
         tabs=list(zip(_GROUPS, _TABS[tables.measure], strict=True)),
     )
 
@@ -249,6 +253,10 @@ _ABOUT = {
     Measure.SOLVED: "Which problems one run solved and another did not, and what both wrote.",
     Measure.SCORE: "On which problems one run scored higher than another, and what both wrote.",
 }
+_LEFT_OUT = (
+    " To keep the page small it holds the texts of {shown:,} of {written:,} runs, those with the "
+    "lowest seeds; the others are in the folders of their runs."
+)
 _GROUPS = ("only_a", "only_b", "both", "neither")
 _TABS = {
     Measure.SOLVED: ("only A solved", "only B solved", "both", "neither"),
@@ -257,7 +265,7 @@ _TABS = {
 
 
 def flips_data(tables: Tables, contrasts: Sequence[tuple[str, str, str]]) -> dict[str, Any]:
-    """Return the complete runs of `tables`, column by column, and the `contrasts` (a, b, factor).
+    """Return the runs that the page holds, column by column, and the `contrasts` (a, b, factor).
 
     The columns of a run are parallel to `problems`; null: nothing to say, or not tested on it.
 
@@ -270,7 +278,7 @@ def flips_data(tables: Tables, contrasts: Sequence[tuple[str, str, str]]) -> dic
     | `contrasts`  | label; a, b: indices into `runs`; one for each seed                        |
     | `outcomes`, `signals`, `stops` | plain words                                             |
     """
-    runs = [run for run in tables.complete if run.generations]
+    runs = _inlined(tables)
     problems: dict[Key, dict[str, Any]] = {}
     for run in runs:
         for key, generation in zip(keys_of(run), run.generations, strict=True):
@@ -292,6 +300,22 @@ def flips_data(tables: Tables, contrasts: Sequence[tuple[str, str, str]]) -> dic
         "signals": list(SIGNALS.values()),
         "stops": list(STOPS.values()),
     }
+
+
+def _inlined(tables: Tables) -> list[Run]:
+    """Return the runs whose texts the page holds: seed by seed while they fit, two at least."""
+    written = [run for run in tables.complete if run.generations]
+    chosen: list[Run] = []
+    size = 0
+    for run in sorted(written, key=lambda run: run.seed):
+        size += sum(len(generation.text) for generation in run.generations)
+        if size > MAX_CHARACTERS and len(chosen) >= 2:
+            break
+        chosen.append(run)
+    if len(chosen) == len(written):
+        return written
+    places = {(run.arm, run.seed) for run in chosen}
+    return [run for run in written if (run.arm, run.seed) in places]
 
 
 def script_json(value: Any) -> str:
