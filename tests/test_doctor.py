@@ -98,7 +98,7 @@ def test_a_cpu_without_bf16(tmp_path):
 
 
 def test_a_driver_whose_gpu_torch_does_not_see(tmp_path, monkeypatch):
-    monkeypatch.setattr(health, "_DRIVER", tmp_path)
+    monkeypatch.setattr(health, "NVIDIA_DRIVER", tmp_path)
     [problem] = found_on(replace(GOOD, device=CPU), tmp_path)
     assert "an NVIDIA driver, and torch 2.13.0 sees no GPU" in problem.what
 

@@ -111,7 +111,7 @@ def test_compare_prints_the_contract(tmp_path, gold, capsys):
         *("a", "b", "seeds", "scope", "n", "only_a", "only_b", "difference", "interval"),
         *("p_value", "p_holm", "detectable", "detectable_range", "split", "verdict"),
         *("equivalence", "reason", "sentence", "explained_by"),
-        *("caveats", "answered"),
+        *("caveats", "machines", "answered"),
     }
     assert found["speaks_of"] == "Verdicts are of these models (one seed)."
     assert found["answer"].startswith("Of these models, a difference between model and first (")

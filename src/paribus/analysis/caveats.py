@@ -7,6 +7,7 @@
 | caveat                | said where                                                              |
 |-----------------------|-------------------------------------------------------------------------|
 | a setting, a figure   | it differs and nothing declared explains it (`fairness`)                |
+| machines, versions    | runs come from different ones (`machines`)                              |
 | bf16                  | full SFT against LoRA: training in it may cost full SFT more            |
 | no answer, cut        | more problems than chance explains: a sign test over them gives p < 0.05|
 | failed                | one arm has more: a failure is a fault, not an answer                   |
@@ -36,6 +37,7 @@ from paribus.analysis.conditions import (
 )
 from paribus.analysis.contrasts import Contrast, comparable, compare_tables, untuned
 from paribus.analysis.fairness import FairnessRow, unexplained
+from paribus.analysis.machines import Crossing, crossing
 from paribus.analysis.pairing import Aligned, align
 from paribus.analysis.robustness import Shift
 from paribus.analysis.signals import BadSeed
@@ -84,6 +86,7 @@ class Caveats:
     """
 
     unlike: tuple[str, ...] = ()
+    machines: Crossing | None = None
     outcomes: tuple[str, ...] = ()
     answered: Answered | None = None
     explains: str = ""
@@ -109,14 +112,19 @@ def caveats(
     """
     if not contrast.n:
         return Caveats()
-    lined_up = align(comparable(tables, contrast.a, contrast.b))
+    compared = comparable(tables, contrast.a, contrast.b)
+    lined_up = align(compared)
     shown, silent = contrast.verdict is not Verdict.NOT_SHOWN, _lower_is_silent(contrast, lined_up)
     existing = tables.existing(contrast.a), tables.existing(contrast.b)
     answered = _answered(lined_up, existing, paired=contrast.paired)
+    crossed = crossing(tables, dict(zip((contrast.a, contrast.b), compared, strict=True)))
     outcomes = list(_unbalanced({contrast.a: 1, contrast.b: -1}, lined_up))
     bf16 = _bf16(tables, contrast)
     parts = [*bf16, *outcomes, *_overlap(tables, contrast), *_form(contrast, shifted)]
     parts += [bad_seed.caveat for bad_seed in bad if bad_seed.arm in (contrast.a, contrast.b)]
+    unlike = list(map(_differs, unexplained(tables, contrast)))
+    if crossed:
+        (parts if crossed.alike else unlike).append(crossed.sentence)
     parts += [what for arms, what in tables.likely if arms <= {contrast.a, contrast.b}]
     if alike:
         parts.append(
@@ -126,7 +134,8 @@ def caveats(
         by = _by_whom(lined_up)
         parts.append(_among_answered(answered, contrast.n, by, contrast.measure))
     return Caveats(
-        unlike=tuple(map(_differs, unexplained(tables, contrast))),
+        unlike=tuple(unlike),
+        machines=crossed,
         outcomes=tuple(parts),
         answered=answered,
         explains=_explains(outcomes, answered) if shown and silent else "",

@@ -35,6 +35,7 @@ from paribus.analysis.contrasts import Contrast, untuned
 from paribus.analysis.effects import Effect, effect_sentence
 from paribus.analysis.family import Cost, Gain, costs, frontier
 from paribus.analysis.losses import of_losses
+from paribus.analysis.machines import about_machines
 from paribus.analysis.measures import explained_terms, terms
 from paribus.analysis.robustness import Shift, of_shifts
 from paribus.analysis.tables import Tables
@@ -153,7 +154,7 @@ def _of_effect(tables: Tables, effect: Effect) -> Finding:
             "detectable": effect.detectable,
             "detectable_range": effect.detectable_range and list(effect.detectable_range),
         },
-        caveats=unbalanced(tables, effect.weights),
+        caveats=(*unbalanced(tables, effect.weights), *about_machines(tables, effect.weights)),
     )
 
 

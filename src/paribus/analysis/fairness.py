@@ -19,6 +19,7 @@ from typing import Any
 
 from paribus.analysis.conditions import NOT_SETTINGS, forked, text
 from paribus.analysis.contrasts import Contrast
+from paribus.analysis.machines import by_value
 from paribus.analysis.tables import Arm, Run, Tables
 from paribus.config.nested import flatten
 from paribus.config.spec import RATE_KEYS, WHILE_TRAINING, differing
@@ -53,12 +54,13 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FairnessRow:
-    """One setting or figure of both arms, as text."""
+    """One setting or figure of both arms, as text; a `circumstance` is of machine and versions."""
 
     name: str
     a: str
     b: str
     status: Status
+    circumstance: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +86,27 @@ def table(tables: Tables, contrast: Contrast) -> list[FairnessRow]:
     if not all(runs):
         return settings
     causes = [*parts, contrast.factor]
-    return settings + [_measured(figure, runs[0], runs[1], causes) for figure in _FIGURES]
+    figures = [_measured(figure, runs[0], runs[1], causes) for figure in _FIGURES]
+    return settings + figures + _circumstances(runs[0], runs[1])
 
 
 def unexplained(tables: Tables, contrast: Contrast) -> list[FairnessRow]:
-    """Return the rows that differ and should not."""
-    return [row for row in table(tables, contrast) if row.status is Status.DIFFERS]
+    """Return the rows that differ and should not, but for machines: `machines` says those."""
+    rows = [row for row in table(tables, contrast) if not row.circumstance]
+    return [row for row in rows if row.status is Status.DIFFERS]
+
+
+def _circumstances(a: Sequence[Run], b: Sequence[Run]) -> list[FairnessRow]:
+    """Return a row for each fact of machine and versions that a run recorded."""
+    recorded = [name for run in (*a, *b) if run.result for name in run.result.environment]
+    rows = []
+    for name in dict.fromkeys([*_CIRCUMSTANCES, *recorded]):
+        values = [by_value(runs, name, ABSENT) for runs in (a, b)]
+        status = Status.SAME if values[0] == values[1] else Status.DIFFERS
+        rows.append(
+            FairnessRow(name=name, a=values[0], b=values[1], status=status, circumstance=True)
+        )
+    return rows
 
 
 def _declared(tables: Tables, factor: str) -> frozenset[str]:
@@ -159,10 +176,6 @@ def _precision(fact: Callable[[PrecisionUsed], str | None]) -> Callable[[Sequenc
     return _each(lambda result: fact(result.precision) if result.precision else None)
 
 
-def _environment(name: str) -> Callable[[Sequence[Run]], str]:
-    return _each(lambda result: result.environment.get(name))
-
-
 def _problems(runs: Sequence[Run]) -> str:
     return _hash(sorted(generation.problem_id for generation in runs[0].generations))
 
@@ -220,11 +233,7 @@ _FIGURES = (
     ),
     _Figure("where training began", _begun, ()),
     _Figure("complete seeds", _replicates, (TUNING,)),
-    _Figure("paribus", _environment("paribus"), ()),
-    _Figure("torch", _environment("torch"), ()),
-    _Figure("transformers", _environment("transformers"), ()),
-    _Figure("peft", _environment("peft"), ()),
-    _Figure("machine", _environment("machine"), ()),
-    _Figure("processor", _environment("processor"), ()),
 )
 """What is compared beside the settings. An untuned arm has no training: that follows."""
+_CIRCUMSTANCES = ("paribus", "torch", "transformers", "peft", "machine", "processor")
+"""Rows that are always there; further facts have one where a run recorded them."""

@@ -22,6 +22,7 @@ from paribus.analysis.curves import Curve, curves
 from paribus.analysis.effects import Effect, effect_sentence
 from paribus.analysis.family import judged
 from paribus.analysis.looks import look_warnings
+from paribus.analysis.machines import Crossing, about_machines
 from paribus.analysis.other_tasks import TaskResults, other_tasks
 from paribus.analysis.reading import unrecorded_reads
 from paribus.analysis.robustness import Shift, Variation, shifts, variations
@@ -158,6 +159,7 @@ def _task(task: TaskResults) -> dict[str, Any]:
                 "against": row.against
                 and {
                     "arm": row.against.b,
+                    "caveats": list(about_machines(task.tables, (row.arm.name, row.against.b))),
                     "difference": row.against.difference,
                     "interval": ends(row.against.interval),
                 },
@@ -166,7 +168,11 @@ def _task(task: TaskResults) -> dict[str, Any]:
             for row in task.rows
         ],
         "contrasts": [
-            {**_contrast(contrast), "sentence": wording.verdict_sentence(contrast)}
+            {
+                **_contrast(contrast),
+                "caveats": list(about_machines(task.tables, (contrast.a, contrast.b))),
+                "sentence": wording.verdict_sentence(contrast),
+            }
             for contrast in task.contrasts
         ],
         "missing": task.tables.missing,
@@ -343,6 +349,7 @@ def _beside(contrast: Contrast, caveats: Caveats) -> dict[str, Any]:
     return {
         "caveats": list(caveats.all),
         "unlike": list(caveats.unlike),
+        "machines": _machines(caveats.machines),
         "sentence": wording.verdict_sentence(contrast, caveats.explains),
         "why_not": "" if shown else wording.why_not(contrast),
         "explained_by": caveats.explains or None,
@@ -353,6 +360,21 @@ def _beside(contrast: Contrast, caveats: Caveats) -> dict[str, Any]:
             "interval": ends(answered.interval),
             "reason": answered.reason,
         },
+    }
+
+
+def _machines(crossed: Crossing | None) -> dict[str, Any] | None:
+    """Which machines a contrast's runs come from; None if they are of one."""
+    if crossed is None:
+        return None
+    return {
+        "facts": list(crossed.facts),
+        "apart": list(crossed.apart),
+        "alike": crossed.alike,
+        "places": [
+            {**asdict(place), "seeds": {arm: list(ran) for arm, ran in place.seeds.items()}}
+            for place in crossed.places
+        ],
     }
 
 

@@ -21,6 +21,7 @@ from math import sqrt
 import numpy as np
 from scipy.special import stdtr
 
+from paribus.analysis.machines import crossing
 from paribus.analysis.pairing import Key, keys
 from paribus.analysis.tables import Run, Tables
 from paribus.records import Likelihood
@@ -60,6 +61,7 @@ class Comparison:
             nothing to compare.
         p_holm: corrected for all declared contrasts.
         unlike: arms that were trained on solutions of another variant than those judged here.
+        machines: that the two ran on different ones; "" if they did not.
     """
 
     a: str
@@ -68,6 +70,7 @@ class Comparison:
     mean: Mean
     p_holm: float | None = None
     unlike: tuple[str, ...] = ()
+    machines: str = ""
 
     @property
     def verdict(self) -> Verdict:
@@ -149,6 +152,7 @@ def _compare(tables: Tables, a: str, b: str, factor: str) -> Comparison:
     if not shared:
         reason = "the arms were tested on different problems"
         return Comparison(a=a, b=b, factor=factor, mean=Mean(n=0, reason=reason))
+    crossed = crossing(tables, {a: [run_a], b: [run_b]})
     differences = [_difference(rows_a[key], rows_b[key]) for key in shared]
     return Comparison(
         a=a,
@@ -156,6 +160,7 @@ def _compare(tables: Tables, a: str, b: str, factor: str) -> Comparison:
         factor=factor,
         mean=ratio(differences, [1] * len(shared), _groups(run_a, shared)),
         unlike=tuple(name for name in (a, b) if _trained_on(tables, name) not in ("", variants[0])),
+        machines=crossed.sentence if crossed else "",
     )
 
 

@@ -15,6 +15,7 @@ from enum import StrEnum
 from paribus.analysis import wording
 from paribus.analysis.contrasts import Contrast, untuned
 from paribus.analysis.family import judged
+from paribus.analysis.machines import about_machines
 from paribus.analysis.summary import ArmSummary, main_protocol, summaries, summary
 from paribus.analysis.tables import Tables
 from paribus.analysis.wording import Finding, ends
@@ -86,7 +87,7 @@ class TaskResults:
     @property
     def findings(self) -> list[Finding]:
         """One for each arm that is guarded."""
-        return [_finding(self.name, row) for row in self.rows if row.kept is not None]
+        return [_finding(self, row) for row in self.rows if row.kept is not None]
 
     @property
     def warnings(self) -> list[str]:
@@ -199,8 +200,8 @@ _VERDICTS = {
 }
 
 
-def _finding(task: str, row: TaskRow) -> Finding:
-    contrast, kept = row.against, row.kept
+def _finding(results: TaskResults, row: TaskRow) -> Finding:
+    task, contrast, kept = results.name, row.against, row.kept
     assert contrast is not None
     assert kept is not None
     within = wording.points(contrast.margin).lstrip("+")
@@ -223,5 +224,5 @@ def _finding(task: str, row: TaskRow) -> Finding:
             "p_not_worse": contrast.p_not_worse[0],
             "p_worse": contrast.p_worse[0],
         },
-        caveats=(),
+        caveats=about_machines(results.tables, (contrast.a, contrast.b)),
     )

@@ -32,7 +32,7 @@ _CONTRAST = (
     *("a", "b", "seeds", "scope", "n", "only_a", "only_b", "difference", "interval"),
     *("p_value", "p_holm", "detectable", "detectable_range", "split", "verdict"),
     *("equivalence", "reason", "sentence", "explained_by"),
-    *("caveats", "answered"),
+    *("caveats", "machines", "answered"),
 )
 """Of the values in findings.json, those that `--json` prints."""
 

@@ -45,6 +45,19 @@ _SMALLEST, _LARGEST = 128, 2048
 """Rows of the matrices that are timed. The largest exceed a processor's caches, as a model's do."""
 
 
+NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
+"""What the kernel says of NVIDIA's driver; there is no such file without it."""
+
+
+def driver_version(said: Path = NVIDIA_DRIVER) -> str | None:
+    """Return the version of NVIDIA's driver, `570.86.15`; None where it does not say one."""
+    try:
+        found = re.search(r"Kernel Module.*?\s(\d+(?:\.\d+)+)\s", said.read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found[1] if found else None
+
+
 def cpu_name() -> str:
     """Return the processor's name as its maker gives it, or its architecture."""
     return _cpu_info("model name") or platform.processor() or platform.machine()

@@ -9,14 +9,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from paribus.planning.devices import GB
+from paribus.planning.devices import GB, NVIDIA_DRIVER
 from paribus.planning.machine import Machine, packages
 from paribus.planning.rules import environment
 from paribus.planning.rules.card import Rule, Severity
 from paribus.planning.rules.environment import OVER_DISK
 from paribus.planning.rules.precision import without_bf16
 
-_DRIVER = Path("/proc/driver/nvidia/version")
 _GEMMA_2B_BYTES = 2 * 2_506_172_416
 """In bf16: what fetching it takes, and what one run of full SFT on it keeps."""
 _USES = {
@@ -106,7 +105,7 @@ def _of_packages(machine: Machine) -> Iterator[Fault]:
 
 def _of_device(machine: Machine) -> Iterator[Fault]:
     on_gpu = machine.device.kind == "cuda"
-    if not on_gpu and _DRIVER.exists():
+    if not on_gpu and NVIDIA_DRIVER.exists():
         yield Fault(
             what=f"there is an NVIDIA driver, and torch {machine.versions.get('torch')} sees no "
             "GPU: everything runs on the CPU",

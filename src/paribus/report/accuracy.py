@@ -30,7 +30,7 @@ from paribus.report.drawing import (
     style,
     to_svg,
 )
-from paribus.report.rows import MAY_BREAK, Table
+from paribus.report.rows import MAY_BREAK, Table, but
 from paribus.report.units import UNKNOWN, count, mean_cell, mean_heading, nats, signed_nats
 from paribus.statistics.verdicts import Verdict
 
@@ -245,7 +245,7 @@ def _comparisons(compared: Sequence[Comparison]) -> Table:
             _mean(comparison.mean, signed_nats),
             wording.p_value(comparison.mean.p_value) if comparison.mean.n else UNKNOWN,
             wording.p_value(comparison.p_holm) if comparison.mean.n else UNKNOWN,
-            _shown(comparison),
+            _shown(comparison) + but([comparison.machines]),
         ]
         for comparison in compared
     ]

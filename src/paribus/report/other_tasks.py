@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from paribus.analysis import wording
 from paribus.analysis.findings import Analysis
+from paribus.analysis.machines import about_machines
 from paribus.analysis.measures import terms
 from paribus.analysis.other_tasks import Kept, TaskResults, TaskRow
-from paribus.report.rows import Table
+from paribus.report.rows import Table, but
 from paribus.report.units import UNKNOWN, mean_cell, mean_heading, points_cell, protocol_words
 
 _KEPT = {Kept.SHOWN: "yes", Kept.LOST: "no, more is lost", Kept.NOT_SHOWN: "not shown"}
@@ -85,7 +86,8 @@ def _comparisons(task: TaskResults) -> Table:
             f"{contrast.a} − {contrast.b}",
             points_cell(contrast.difference, contrast.interval, measure),
             wording.p_value(contrast.p_holm) if contrast.n else UNKNOWN,
-            wording.verdict_sentence(contrast),
+            wording.verdict_sentence(contrast)
+            + but(about_machines(task.tables, (contrast.a, contrast.b))),
         ]
         for contrast in task.contrasts
     ]

@@ -6,15 +6,15 @@
 Figures are formatted, never computed. What is not known is "–", never 0.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from paribus.analysis import wording
-from paribus.analysis.caveats import Caveats
 from paribus.analysis.conditions import circumstances, differing_settings, shared_settings, text
 from paribus.analysis.contrasts import Contrast
 from paribus.analysis.effects import effect_name, effect_sentence
 from paribus.analysis.findings import Analysis
+from paribus.analysis.machines import about_machines
 from paribus.analysis.measures import terms
 from paribus.analysis.tables import Score, Tables
 from paribus.config.nested import flatten
@@ -84,7 +84,7 @@ def contrasts(analysis: Analysis) -> Table:
                 wording.p_value(contrast.p_value) if contrast.n else UNKNOWN,
                 wording.p_value(contrast.p_holm) if contrast.n else UNKNOWN,
                 wording.could_see(contrast.detectable, contrast.detectable_range, contrast.measure),
-                wording.verdict_sentence(contrast, caveats.explains) + _but(caveats),
+                wording.verdict_sentence(contrast, caveats.explains) + but(caveats.all),
             ]
         )
     return Table(
@@ -118,8 +118,10 @@ def _counts(contrast: Contrast) -> tuple[int, ...]:
     return contrast.both, only_a, only_b, contrast.neither
 
 
-def _but(caveats: Caveats) -> str:
-    return f" But: {'; '.join(caveats.all)}." if caveats.all else ""
+def but(caveats: Iterable[str]) -> str:
+    """Return what is to be said beside a figure, led by a blank; "" if that is nothing."""
+    said = "; ".join(filter(None, caveats))
+    return f" But: {said}." if said else ""
 
 
 _OF_ONE_SEED = {
@@ -190,7 +192,7 @@ def effects(analysis: Analysis) -> Table:
             wording.p_value(effect.p_value) if effect.n else UNKNOWN,
             wording.p_value(effect.p_holm) if effect.n else UNKNOWN,
             wording.could_see(effect.detectable, effect.detectable_range, effect.measure),
-            effect_sentence(effect),
+            effect_sentence(effect) + but(about_machines(analysis.tables, effect.weights)),
         ]
         for effect in analysis.effects
     ]

@@ -55,6 +55,11 @@ def remarks(findings: dict[str, Any]) -> list[Text]:
     for contrast in findings["contrasts"]:
         for text in _notes(contrast):
             named.setdefault(text, []).append(f"{contrast['a']} − {contrast['b']}")
+    for task in findings.get("tasks", ()):
+        for arm in (arm for arm in task["arms"] if arm["against"]):
+            for text in arm["against"]["caveats"]:
+                pair = f"{arm['name']} − {arm['against']['arm']} on {task['name']}"
+                named.setdefault(text, []).append(pair)
     lines = [findings["speaks_of"]] if findings["speaks_of"] else []
     lines += [f"{_first_pairs(pairs)}: {text}" for text, pairs in named.items()]
     warnings = [

@@ -10,7 +10,7 @@ from paribus.config.schema import ArmConfig
 from paribus.config.spec import RunSpec
 from paribus.data.alike import contained_13gram, contained_exactly, overlaps
 from paribus.models.device import describe
-from paribus.planning.devices import cpu_name
+from paribus.planning.devices import cpu_name, driver_version
 from paribus.planning.forecast import Planned
 from paribus.planning.inputs import Inputs
 from paribus.running.job import Job
@@ -36,11 +36,13 @@ def spec_record(job: Job) -> dict[str, Any]:
 def environment(spec: RunSpec, device: torch.device) -> dict[str, str]:
     """Return versions and machine. On others the same run may end in other bits."""
     config = spec.config
+    driver = driver_version() if device.type == "cuda" else None
     names = ["paribus", "torch", "transformers", "peft", "accelerate"]
     if config.needs_bitsandbytes:
         names.append("bitsandbytes")
     return {
         **{name: version(name) for name in names},
+        **({"driver": driver} if driver else {}),
         **({"vllm": _vllm()} if config.evaluation.engine == "vllm" else {}),
         "python": platform.python_version(),
         "device": device.type,
