@@ -27,7 +27,7 @@ from paribus.config.load import load
 from paribus.design.matrix import Design, expand
 from paribus.records import Generation
 from paribus.report.page import write_report
-from paribus.running.local import description
+from paribus.running.describing import description
 from paribus.store import runs
 from paribus.store.checkpoints import Pieces, make_room, publish
 from paribus.store.experiments import Description, write_description

@@ -15,8 +15,8 @@ from paribus.records import Likelihood
 from paribus.store import runs
 from paribus.store.layout import ExperimentFolder, RunFolder
 from paribus.store.ledger import read_ledger
+from paribus.store.locks import locked
 from paribus.store.manifest import write_manifest
-from paribus.store.runs import locked
 from stores import answers, complete_run, describe, enter
 
 INPUTS = {"model": "sha256:m", "test_sha256": "t", "tokens": "k"}

@@ -15,7 +15,7 @@ from inside import paribus
 from paribus.store.checkpoints import make_room, publish
 from paribus.store.clean import cache_place, places_in
 from paribus.store.layout import ExperimentFolder
-from paribus.store.runs import locked
+from paribus.store.locks import locked
 from stores import SPEC, answers, describe, failed, finish, stopped
 
 

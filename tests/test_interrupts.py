@@ -179,7 +179,7 @@ def test_a_child_whose_parent_is_gone_ends_without_a_word(capfd):
     before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
     try:
         with pytest.raises(SystemExit) as ended:
-            isolated._child(fail, sender)
+            isolated._child(fail, sender, {})
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -9,8 +9,8 @@ import sys
 import pytest
 
 from paribus.errors import StoreError
-from paribus.store import runs
-from paribus.store.runs import held, locked
+from paribus.store import locks
+from paribus.store.locks import held, locked
 
 
 def test_the_file_says_who_has_it_and_goes_if_nothing_came_of_it(tmp_path):
@@ -59,15 +59,15 @@ def test_a_pipe_is_no_lock_and_is_not_waited_for(tmp_path):
 
 def test_what_its_last_owner_removed_locks_nothing(tmp_path, monkeypatch):
     """Between opening and locking the one before goes, and its file with it."""
-    path, take, tries = tmp_path / "lock", runs._take, []
+    path, take, tries = tmp_path / "lock", locks._take, []
 
-    def take_late(descriptor: int) -> None:
+    def take_late(descriptor: int, kind: int) -> None:
         if not tries:
             path.unlink()
         tries.append(descriptor)
-        take(descriptor)
+        take(descriptor, kind)
 
-    monkeypatch.setattr(runs, "_take", take_late)
+    monkeypatch.setattr(locks, "_take", take_late)
     with locked(path):
         assert len(tries) == 2
         with path.open() as file, pytest.raises(BlockingIOError):
@@ -90,7 +90,7 @@ def test_a_dead_owner_holds_nothing(tmp_path):
     source = f"""
 import os, signal
 from pathlib import Path
-from paribus.store.runs import locked
+from paribus.store.locks import locked
 with locked(Path({str(path)!r})):
     Path({str(tmp_path / "begun")!r}).touch()
     os.kill(os.getpid(), signal.SIGKILL)

@@ -26,8 +26,8 @@ from paribus.store import runs
 from paribus.store.experiments import ArmTuning, Tried, write_tuning
 from paribus.store.layout import ExperimentFolder, RunFolder
 from paribus.store.ledger import Look, TestRead, append_look, append_read, read_ledger, read_looks
+from paribus.store.locks import locked
 from paribus.store.manifest import write_manifest
-from paribus.store.runs import locked
 from stores import answers, complete_run, describe, enter, failed, flipped, stopped
 
 BOTH = {"full": "full", "lora": "lora"}

@@ -19,12 +19,14 @@ from paribus.design.matrix import expand
 from paribus.errors import ConfigError, DamagedError, PromptError, StoreError
 from paribus.planning.prepare import prepare
 from paribus.prompts.formats import Protocol, main_protocol, protocols
-from paribus.running.local import run_experiment
+from paribus.running.local import Execution, run_experiment
+from paribus.running.processes import Here
 from paribus.store.layout import ExperimentFolder, RunFolder
 from paribus.store.ledger import append_read, read_ledger
 from paribus.store.runs import read_generations
 from stores import read
 
+HERE = Execution(executor=Here)
 ALSO = ["zero_shot/raw", "few_shot/raw", "zero_shot/chat", "one_shot/raw+calculator"]
 EXPERIMENT = {
     "data": {"train_size": 4, "test_size": 3, "max_steps": 1},
@@ -159,7 +161,12 @@ def store(tiny, tmp_path_factory) -> ExperimentFolder:
     )
     loaded = load(folder / "x.yaml")
     outcome = run_experiment(
-        loaded, expand(loaded), folder, lambda *_: None, lambda *_: None, isolate=False
+        loaded,
+        expand(loaded),
+        folder,
+        lambda *_: None,
+        lambda *_: None,
+        how=HERE,
     )
     assert outcome.failed == ()
     return ExperimentFolder(folder / "x")
@@ -283,7 +290,12 @@ def test_a_deleted_run_stays_in_the_ledger(store):
     shutil.rmtree(store.run("baseline", 0).path)
     loaded = load(store.path.parent / "x.yaml")
     run_experiment(
-        loaded, expand(loaded), store.path.parent, lambda *_: None, lambda *_: None, isolate=False
+        loaded,
+        expand(loaded),
+        store.path.parent,
+        lambda *_: None,
+        lambda *_: None,
+        how=HERE,
     )
     after = read_ledger(store.ledger)
     assert after[: len(before)] == before
@@ -303,7 +315,7 @@ def test_rows_that_were_edited_after_the_runs_are_noticed(tiny, tmp_path):
 
     def run() -> int:
         return run_experiment(
-            loaded, expand(loaded), tmp_path / "runs", lambda *_: None, isolate=False
+            loaded, expand(loaded), tmp_path / "runs", lambda *_: None, how=HERE
         ).ran
 
     assert (run(), run()) == (2, 0)

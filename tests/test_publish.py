@@ -16,8 +16,9 @@ from paribus.records import Generation, Likelihood, Stop
 from paribus.report.publication import BEGIN, END, outcome_rows
 from paribus.store import packed
 from paribus.store.layout import ExperimentFolder
+from paribus.store.locks import locked
 from paribus.store.manifest import read_sealed, write_sealed
-from paribus.store.runs import locked, write_generations, write_heldout
+from paribus.store.runs import write_generations, write_heldout
 from stores import complete, describe_trained
 
 LEFT_BEHIND = {"weights", "trackers", "lock", "report"}

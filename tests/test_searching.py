@@ -18,11 +18,13 @@ from paribus.config.load import load
 from paribus.design.matrix import Design, expand
 from paribus.errors import ConfigError, StoreError, UserError
 from paribus.planning.search import Study
-from paribus.running.local import run_experiment
+from paribus.running.local import Execution, run_experiment
+from paribus.running.processes import Here
 from paribus.store.experiments import ArmTuning, read_description, read_tuning
 from paribus.store.layout import ExperimentFolder
 from paribus.store.runs import RunState, state
 
+HERE = Execution(executor=Here)
 RATES = {"low": 1e-4, "high": 1e-2, "log": True}
 EXPERIMENT = {
     "data": {"train_size": 16, "test_size": 4, "validation_size": 3, "max_steps": 1},
@@ -99,7 +101,7 @@ def test_values_that_do_not_fit_together_are_not_tried(tmp_path):
 def run(folder: Path, *words: str, on_progress=lambda spec, progress: None):
     loaded = load(folder / "x.yaml", words)
     root = folder / "runs"
-    outcome = run_experiment(loaded, expand(loaded), root, on_progress, isolate=False)
+    outcome = run_experiment(loaded, expand(loaded), root, on_progress, how=HERE)
     return outcome, ExperimentFolder(root / loaded.config.name)
 
 

@@ -11,7 +11,8 @@ from inside import paribus
 from paribus.cli.main import main
 from paribus.store import runs
 from paribus.store.layout import ExperimentFolder
-from paribus.store.runs import RunState, locked
+from paribus.store.locks import locked
+from paribus.store.runs import RunState
 from paribus.store.status import run_status
 from stores import SPEC, answers, describe, failed, finish, stopped
 

@@ -89,21 +89,23 @@ def test_a_second_request_stops_at_once_and_nothing_is_damaged(place):
 
 
 @pytest.mark.slow
-def test_two_commands_on_one_experiment(place):
+def test_what_another_command_works_on_is_waited_for_and_done_if_it_dies(place):
     first = started(cwd=place)
     until(lambda: len(steps(place)) >= 1, first)
-    second = paribus("run", "e.yaml", cwd=place)
-    assert second.returncode == 2
-    lines = second.stderr.splitlines()
-    assert lines[0].startswith("error: runs/e is in use by process ")
-    assert str(first.pid) in lines[0]
-    assert "wait until it is done, or stop it" in lines[1]
-    # A dead owner holds nothing.
-    os.killpg(first.pid, signal.SIGKILL)
+    other = paribus("run", "e.yaml", "question=Another?", cwd=place)
+    assert other.returncode == 2
+    assert f"is in use by process {first.pid} on " in other.stderr
+    assert "question: " in other.stderr
+    second = started(cwd=place)
+    assert second.stdout is not None
+    assert any(" in the hands of process " in line for line in second.stdout)
+    os.killpg(first.pid, signal.SIGKILL)  # a dead owner holds nothing
     first.communicate()
     (place / LOG).unlink()  # so that the next lines are seen to be new
-    with meanwhile(lambda: len(steps(place)) >= 2, ctrl_c):
-        assert "in use" not in paribus("run", "e.yaml", cwd=place).stderr
+    until(lambda: len(steps(place)) >= 2, second)
+    second.send_signal(signal.SIGINT)
+    _, errors = second.communicate()
+    assert (second.returncode, "resumes from step" in errors) == (130, True)
 
 
 @pytest.mark.slow

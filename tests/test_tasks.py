@@ -17,7 +17,7 @@ from paribus.design.matrix import expand
 from paribus.design.questions import ask, ask_for_scorer
 from paribus.errors import ConfigError, UserError
 from paribus.evaluation.scorers import NUMBERS
-from paribus.running.local import description
+from paribus.running.describing import description
 from paribus.store.experiments import Description
 
 OF_LM_EVAL = """\

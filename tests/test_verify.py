@@ -12,7 +12,7 @@ import pytest
 from inside import paribus
 from paribus.cli.main import main
 from paribus.store.layout import ExperimentFolder
-from paribus.store.runs import held, locked
+from paribus.store.locks import held, locked
 from paribus.store.verify import Checked, verify
 from stores import flipped, instead, killed
 

@@ -9,7 +9,8 @@
     │   ├── ModelError           weights or a tokenizer: missing, damaged, unsafe or not supported
     │   ├── NotHere              what another machine may have: the Hub's files, a package
     │   └── StoreError           the run store: another spec, no room, no permission
-    │       └── DamagedError     a file of it is not what was written
+    │       ├── DamagedError     a file of it is not what was written
+    │       └── InUse            another process works on it
     └── RunFailed                a run stopped half-way; exit code 1
         └── OutOfMemory          it needed more memory than the device has
 
@@ -75,6 +76,10 @@ class StoreError(UserError):
 
 class DamagedError(StoreError):
     """A file of the run store is not what was written."""
+
+
+class InUse(StoreError):
+    """Another process works on a run, or on an experiment."""
 
 
 class RunFailed(ParibusError):

@@ -49,7 +49,7 @@ def hear() -> None:
 
 
 @contextmanager
-def passing_on(ask: Callable[[], None]) -> Iterator[Callable[[], Stopped | None]]:
+def passing_on(ask: Callable[[Stopped], None]) -> Iterator[Callable[[], Stopped | None]]:
     """Call `ask` at the first signal to stop while the block runs; at the second raise Stopped.
 
     What the block gets says whether there was a first. Other threads than the main one hear none.
@@ -63,7 +63,7 @@ def passing_on(ask: Callable[[], None]) -> Iterator[Callable[[], Stopped | None]
         heard.append(Stopped(number=number))
         if len(heard) > 1:
             raise heard[-1]
-        ask()
+        ask(heard[0])
 
     if threading.current_thread() is not threading.main_thread():
         yield lambda: None

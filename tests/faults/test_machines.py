@@ -22,8 +22,8 @@ from paribus.files import read_json
 from paribus.running.isolated import Send, in_child, run_here
 from paribus.store.checkpoints import newest
 from paribus.store.layout import RunFolder
+from paribus.store.locks import locked
 from paribus.store.manifest import check
-from paribus.store.runs import locked
 
 FULL = {"method": "full"}
 

@@ -64,7 +64,7 @@ class Display:
         self.doing = progress.doing
         if fresh and progress.stage == "loading":
             self.run_started = now
-        if progress.stage in ("complete", "failed"):
+        if progress.stage in ("complete", "kept", "failed"):
             took = _clock(now - self.run_started)
             self.console.print(f"{spec.title}: {progress.stage} after {took} ({self._place(spec)})")
         elif self.console.is_terminal:

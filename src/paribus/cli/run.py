@@ -35,11 +35,12 @@ from paribus.errors import RunFailed, StoreError
 from paribus.planning.preflight import Warned
 from paribus.planning.rules.card import Severity
 from paribus.records import Settled
-from paribus.running.local import ExperimentOutcome, run_experiment
+from paribus.running.local import Execution, ExperimentOutcome, run_experiment
 from paribus.stopping import enduring
 from paribus.store.experiments import ArmTuning, Searched, read_tuning
 from paribus.store.layout import ExperimentFolder
 from paribus.store.ledger import Decided, Look, append_look, read_looks, stopped_at
+from paribus.store.locks import briefly
 
 
 def refuse_another_plan(config: ExperimentConfig, looks: Sequence[Look]) -> None:
@@ -65,11 +66,12 @@ def look_at(folder: ExperimentFolder, seeds: int) -> Look:
 
     What a look decided is never decided again. Raises StoreError.
     """
-    for look in read_looks(folder.ledger):
-        if look.planned and look.seeds == seeds:
-            return look
-    look = judge(read_experiment(folder), seeds)
-    append_look(folder.ledger, look)
+    with briefly(folder.files_lock):  # of several commands that get here, one decides
+        for look in read_looks(folder.ledger):
+            if look.planned and look.seeds == seeds:
+                return look
+        look = judge(read_experiment(folder), seeds)
+        append_look(folder.ledger, look)
     return look
 
 
@@ -151,7 +153,11 @@ def run(loaded: Loaded, design: Design, root: Path, *, fork: bool) -> int:
                 console.print(escape(line))
             return taken.goes_on
 
-        outcome = run_experiment(loaded, design, root, display, tell, look, fork=fork)
+        def wait_for(owner: str) -> None:
+            console.print(escape(f"waiting for {owner}, which checks this experiment just now"))
+
+        how = Execution(fork=fork, on_wait=wait_for)
+        outcome = run_experiment(loaded, design, root, display, tell, look, how)
     _print_outcome(outcome, design, folder, console)
     show_report(folder, console)
     if outcome.failed:

@@ -46,6 +46,7 @@ from paribus.planning.prepare import prepare
 from paribus.planning.search import require_optuna
 from paribus.store.checkpoints import Checkpoint, glance, newest, relabel
 from paribus.store.layout import ExperimentFolder, RunFolder
+from paribus.store.locks import held
 from paribus.store.manifest import check
 from paribus.store.runs import RunState, state, writing
 from paribus.training.batching import order_seed, training_length
@@ -196,7 +197,10 @@ def pending(specs: Sequence[RunSpec], folder: ExperimentFolder) -> list[RunSpec]
             if not is_complete(spec, folder):
                 run_specs.append(spec)
         except StoreError as error:
-            wrong.append(error)
+            if held(folder.of(spec).lock):  # another command is just putting files in place
+                run_specs.append(spec)
+            else:
+                wrong.append(error)
     if wrong:
         lines = "\n  ".join(error.message for error in wrong)
         raise StoreError(lines, "\n  → ".join(dict.fromkeys(error.remedy for error in wrong)))

@@ -41,6 +41,7 @@ from paribus.report.scaling import scaling_figure
 from paribus.store.experiments import Description, write_conclusions
 from paribus.store.layout import ExperimentFolder
 from paribus.store.ledger import append_look
+from paribus.store.locks import briefly
 from paribus.untrusted import printable
 
 NO_BREAK = "\u00a0"
@@ -54,9 +55,10 @@ def write_report(folder: ExperimentFolder, description: Description | None = Non
     With a `description` its questions are answered instead of the store's own.
     Raises StoreError if a file of the experiment is damaged or the report cannot be written.
     """
-    analysis = conclude(entered(read_experiment(folder, description), folder))
-    page = render(analysis)
-    write_conclusions(folder, page, payload(analysis))
+    with briefly(folder.files_lock):  # several commands may end, and report, at once
+        analysis = conclude(entered(read_experiment(folder, description), folder))
+        page = render(analysis)
+        write_conclusions(folder, page, payload(analysis))
     return folder.report
 
 

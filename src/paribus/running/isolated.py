@@ -13,8 +13,8 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import fields
 from functools import partial
 from multiprocessing import forkserver, resource_tracker
@@ -26,10 +26,12 @@ from paribus.config.spec import RunSpec
 from paribus.errors import OutOfMemory, ParibusError, RunFailed, StoreError
 from paribus.planning.devices import GB
 from paribus.planning.forecast import PLANNED, Planned
+from paribus.planning.stored import is_complete
 from paribus.running.progress import Progress
 from paribus.stopping import Stopped, enduring, hear, passing_on
 from paribus.store.layout import RunFolder
-from paribus.store.runs import RunState, fail, locked, read_events, state
+from paribus.store.locks import locked
+from paribus.store.runs import RunState, fail, read_events, state
 
 Send = Callable[[Any], None]
 
@@ -55,6 +57,68 @@ def get_ready() -> None:
         _ignoring_signals(forkserver.ensure_running)
 
 
+class Child:
+    """A process that does one piece of work, from its start to its end.
+
+    Attributes:
+        receiver: becomes readable when the child says something, or ends.
+    """
+
+    def __init__(self, work: Callable[[Send], None], environment: Mapping[str, str]) -> None:
+        """Start a process that calls `work`, which must be picklable.
+
+        `environment` holds variables that it is started with, beside this process's own.
+        """
+        _settle()
+        forked = not _may_have_gpu()
+        context: Any = multiprocessing.get_context("forkserver" if forked else "spawn")
+        self.receiver, sender = context.Pipe(duplex=False)
+        self._killed_before = _kills()
+        self._process = context.Process(
+            target=_child, args=(work, sender, dict(environment)), daemon=True
+        )
+        self._said: ParibusError | Stopped | None = None
+        try:
+            with _set(environment):
+                _start(self._process, forked)
+        except BaseException:
+            self.close()
+            raise
+        sender.close()
+
+    def hear(self, on_message: Callable[[Any], None]) -> bool:
+        """Hand on the next message, waiting for it; return False once there are no more."""
+        try:
+            message = self.receiver.recv()
+        except EOFError:
+            return False
+        if isinstance(message, ParibusError | Stopped):
+            self._said = message
+            return False
+        on_message(message)
+        return True
+
+    def ask(self) -> None:
+        """Ask the child to stop as soon as what it has done is safe."""
+        self._process.terminate()
+
+    def end(self) -> ParibusError | Stopped | Died | None:
+        """Wait for the end of a child that has no more to say; return why it ended, if not well."""
+        self._process.join()
+        if self._said is not None or self._process.exitcode == 0:
+            return self._said
+        # The counter is the machine's: it rises for other programs too.
+        starved = _kills() > self._killed_before and self._process.exitcode == -signal.SIGKILL
+        return Died(self._process.exitcode, out_of_memory=starved)
+
+    def close(self) -> None:
+        """Kill the child if it is alive."""
+        self.receiver.close()
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+
+
 def in_child(
     work: Callable[[Send], None],
     on_message: Callable[[Any], None],
@@ -66,37 +130,39 @@ def in_child(
     the child, which may finish a step, and `on_asked` is called; then Stopped is raised. A second
     one kills the child.
     """
-    _settle()
-    forked = not _may_have_gpu()
-    context: Any = multiprocessing.get_context("forkserver" if forked else "spawn")
-    receiver, sender = context.Pipe(duplex=False)
-    killed_before = _kills()
-    child = context.Process(target=_child, args=(work, sender), daemon=True)
+    child = Child(work, {})
+
+    def ask(_: Stopped) -> None:
+        child.ask()
+        on_asked()
+
     try:
-        _start(child, forked)
-        sender.close()
-
-        def ask() -> None:
-            child.terminate()
-            on_asked()
-
         with passing_on(ask) as stopped:
-            failure = _listen(receiver, on_message)
-            child.join()
+            while child.hear(on_message):
+                pass
+            failure = child.end()
     finally:
-        receiver.close()
-        if child.is_alive():
-            child.kill()
-            child.join()
+        child.close()
     asked = stopped()
     if asked is not None:
-        raise Stopped(_last_words(failure), asked.number)
+        raise Stopped(last_words(failure), asked.number)
     if failure is not None:
         raise failure
-    if child.exitcode != 0:
-        # The counter is the machine's: it rises for other programs too.
-        starved = _kills() > killed_before and child.exitcode == -signal.SIGKILL
-        raise Died(child.exitcode, out_of_memory=starved)
+
+
+@contextmanager
+def _set(environment: Mapping[str, str]) -> Iterator[None]:
+    """Let this process, and what it starts meanwhile, have these variables while the block runs."""
+    before = {name: os.environ.get(name) for name in environment}
+    os.environ.update(environment)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _settle() -> None:
@@ -152,28 +218,17 @@ def _kills() -> int:
     return sum(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))
 
 
-def _listen(
-    receiver: Connection, on_message: Callable[[Any], None]
-) -> ParibusError | Stopped | None:
-    """Pass messages on until the child closes the pipe; return its reason, if it sent one."""
-    while True:
-        try:
-            message = receiver.recv()
-        except EOFError:
-            return None
-        if isinstance(message, ParibusError | Stopped):
-            return message
-        on_message(message)
-
-
-def _last_words(failure: ParibusError | Stopped | None) -> str:
+def last_words(failure: BaseException | None) -> str:
     """Return what to say of a child that was asked to stop: where it resumes, or why it failed."""
     if isinstance(failure, ParibusError):
         return f", and this run failed meanwhile: {failure.message}"
-    return failure.text if failure else ""
+    return failure.text if isinstance(failure, Stopped) else ""
 
 
-def _child(work: Callable[[Send], None], sender: Connection) -> None:
+def _child(
+    work: Callable[[Send], None], sender: Connection, environment: Mapping[str, str]
+) -> None:
+    os.environ.update(environment)  # a forked one has its server's
     hear()  # the parent decides, and passes it on
     # A library prints what it likes, and who read it may have left.
     sys.stdout, sys.stderr = enduring(sys.stdout), enduring(sys.stderr)
@@ -220,19 +275,24 @@ def run_isolated(
     try:
         in_child(partial(run_here, spec, folder, planned=planned, fork=fork), on_progress, tell)
     except Died as died:
-        failure: RunFailed
-        if died.out_of_memory:
-            failure = _out_of_memory(spec, folder, "the kernel killed it to free memory")
-        else:
-            failure = RunFailed(
-                f"the process of {spec.title} ended with code {died.code}",
-                f"{_LESS} (code -9 is most often the kernel's out-of-memory killer)"
-                if died.code == -9
-                else "give the same command again; if it ends so again, look in the kernel's log",
-            )
-        with locked(folder.lock):
-            _record(folder, failure, "")
-        raise failure from died
+        raise why_it_died(died, spec, folder) from died
+
+
+def why_it_died(died: Died, spec: RunSpec, folder: RunFolder) -> RunFailed:
+    """Return, and record in the run's folder, what the end of its process means."""
+    failure: RunFailed
+    if died.out_of_memory:
+        failure = _out_of_memory(spec, folder, "the kernel killed it to free memory")
+    else:
+        failure = RunFailed(
+            f"the process of {spec.title} ended with code {died.code}",
+            f"{_LESS} (code -9 is most often the kernel's out-of-memory killer)"
+            if died.code == -9
+            else "give the same command again; if it ends so again, look in the kernel's log",
+        )
+    with locked(folder.lock):
+        _record(folder, failure, "")
+    return failure
 
 
 def run_here(
@@ -243,9 +303,15 @@ def run_here(
     *,
     fork: bool = False,
 ) -> None:
-    """Run `spec` in this process. A failure is recorded in the run's folder and raised."""
+    """Run `spec` in this process. A failure is recorded in the run's folder and raised.
+
+    Nothing is done if another process has completed it by now. Raises InUse if one works on it.
+    """
     with locked(folder.lock):
-        _run_locked(spec, folder, on_progress, planned, fork=fork)
+        if folder.manifest.exists() and is_complete(spec, folder.experiment):
+            on_progress(Progress(stage="kept"))
+        else:
+            _run_locked(spec, folder, on_progress, planned, fork=fork)
 
 
 def _run_locked(

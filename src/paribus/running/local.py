@@ -1,23 +1,22 @@
-"""Run an experiment on this machine, one run after the other.
+"""Run an experiment: everything is checked, what is missing is run, what is complete is kept.
 
-Everything is checked first. Trials find the learning rates or other values that are open, then the
-arms run.
-Finished runs are kept; a failed run does not stop the others. Where looks are declared, the seeds
-up to the next look are run, and whoever judges them says which arms continue.
+    run_experiment(loaded, design, Path("runs"), on_run, executor=partial(on_this_machine, 4))
+
+Trials find the learning rates or other values that are open, then the arms run. Where looks are
+declared, the seeds up to the next look are run, and whoever judges them says which arms continue.
+Several commands may run one experiment: the first checks and describes it alone, then all share it.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from paribus.config.load import Loaded
-from paribus.config.schema import ArmConfig, values_of
 from paribus.config.spec import RunSpec, differences
-from paribus.config.task_file import task_of
 from paribus.design.matrix import Design
-from paribus.errors import RunFailed, StoreError, UserError
+from paribus.errors import InUse, RunFailed
 from paribus.planning import devices
 from paribus.planning.devices import timed
 from paribus.planning.forecast import Forecast, Planned, forecast
@@ -26,24 +25,34 @@ from paribus.planning.preflight import Warned, preflight, refuse, refused_arms
 from paribus.planning.stored import as_stored, check_inputs, check_open, pending, refuse_another
 from paribus.planning.survey import Prospect, precisions, settle_design, survey
 from paribus.planning.tuning import choose_values, with_chosen
-from paribus.running.isolated import get_ready, run_here, run_isolated
+from paribus.running.describing import describe, task_records
+from paribus.running.describing import refuse_another as refuse_another_experiment
+from paribus.running.executing import Executor, OnRun, Request, Results, carry_out
+from paribus.running.processes import on_this_machine
 from paribus.running.progress import Progress
 from paribus.running.searching import run_searches
-from paribus.store.experiments import (
-    DescribedArm,
-    DescribedContrast,
-    DescribedTrial,
-    Description,
-    read_description,
-    write_description,
-)
-from paribus.store.layout import ExperimentFolder, RunFolder
-from paribus.store.runs import RunState, fail, locked, put_in_place, state
+from paribus.store.layout import ExperimentFolder
+from paribus.store.locks import Joining, briefly, joined, locked
+from paribus.store.runs import RunState, fail, put_in_place, state
 
-OnRun = Callable[[RunSpec, Progress], None]
 OnLook = Callable[[int], Collection[str]]
 """Judges the runs at a declared look, given its number of seeds; returns the arms that continue."""
-Execute = Callable[[RunSpec, RunFolder, Callable[[Progress], None], Planned | None], None]
+Execute = Callable[[Sequence[RunSpec]], Results]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Execution:
+    """How runs are done, beside what the experiment's file says.
+
+    Attributes:
+        executor: gives what does them; asked for once something is to be done.
+        fork: whether unfinished runs resume even where they were begun with other settings.
+        on_wait: told who else is checking the experiment, and waited for.
+    """
+
+    executor: Callable[[], Executor] = on_this_machine
+    fork: bool = False
+    on_wait: Callable[[str], None] = lambda _: None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +61,7 @@ class ExperimentOutcome:
 
     Attributes:
         ran: runs finished now.
-        kept: runs that were complete before.
+        kept: runs that were complete before, or that another command completed meanwhile.
         failed: each run that failed, and why.
         more: in what the runs were tested on more than was asked: nothing was done then.
     """
@@ -70,45 +79,39 @@ def run_experiment(
     on_progress: OnRun,
     on_checked: Callable[[Design, Sequence[Warned]], None] = lambda *_: None,
     on_look: OnLook = lambda _: (),
-    *,
-    isolate: bool = True,
-    fork: bool = False,
+    how: Execution = Execution(),  # noqa: B008 - it is frozen
 ) -> ExperimentOutcome:
     """Run what is not complete yet under `root`, and return how it went.
 
     `on_checked` is called with the settled design and what the rules found, before the first run;
-    `on_look` is asked at each declared look, once all runs up to it are complete.
-    With `fork` unfinished runs resume even where they were begun with other settings. Failures of
+    `on_look` is asked at each declared look, once all runs up to it are complete. Failures of
     single runs are in the result; what a failed trial tried can only not be chosen.
 
     Raises UserError before any compute is spent if something cannot work or an unfinished run was
     begun with other settings; in an independent design what cannot work fails alone. Raises
-    StoreError if a complete run there was made from another spec, another process works there, or
-    nothing can be written.
+    StoreError if a complete run there was made from another spec, another process runs another
+    experiment there, or nothing can be written.
     """
     folder = ExperimentFolder(root / loaded.config.name)
-    with locked(folder.lock):
-        return _run_locked(
-            loaded, design, folder, on_progress, on_checked, on_look, isolate=isolate, fork=fork
-        )
+    with joined(folder.lock, how.on_wait) as joining:
+        return _run_joined(loaded, design, folder, joining, on_progress, on_checked, on_look, how)
 
 
-def _run_locked(
+def _run_joined(
     loaded: Loaded,
     design: Design,
     folder: ExperimentFolder,
+    joining: Joining,
     on_progress: OnRun,
     on_checked: Callable[[Design, Sequence[Warned]], None],
     on_look: OnLook,
-    *,
-    isolate: bool,
-    fork: bool,
+    how: Execution,
 ) -> ExperimentOutcome:
     root = folder.path.parent
-    run: Execute = partial(run_isolated if isolate else run_here, fork=fork)
-    for spec in design.runs:
-        put_in_place(folder.of(spec))
+    _put_in_place(design, folder)
     design = settle_design(design, folder, devices.device_here)
+    if not (joining.alone or design.independent):
+        refuse_another_experiment(loaded, design, folder)
     if more := _tested_on_more(design, folder):
         return ExperimentOutcome(ran=0, kept=len(design.runs), failed=(), more=more)
     planned: dict[str, Planned] = {}
@@ -120,11 +123,10 @@ def _run_locked(
     if design.open or to_run:
         machine = here(root)
         device = timed(machine.device, precisions(design))  # before anything else is busy
-        if isolate:
-            get_ready()
+        executor = how.executor()
         inputs = check_inputs(design, folder)
         for spec in to_run:
-            refuse_another(spec, inputs[spec.arm], folder.of(spec), fork=fork)
+            refuse_another(spec, inputs[spec.arm], folder.of(spec), fork=how.fork)
         prospects = survey(design, device, lambda arm: inputs[arm.name])
         to_do = [run for run in design.runs if run.arm in design.open or run in to_run]
         violations = preflight(prospects, replace(design, runs=to_do), loaded.config, machine)
@@ -134,58 +136,102 @@ def _run_locked(
             refuse(violations)
         on_checked(design, violations)
         planned = {p.arm: p.forecast.planned for p in prospects if p.forecast}
-    elif not all(spec.config.task.preset for spec in design.runs) or any(_tasks(loaded).values()):
+    elif _has_own_rows(loaded, design):
         check_inputs(design, folder)  # rows of one's own are edited: old results are not theirs
-    _describe(loaded, design, folder)
-    execute = partial(_execute, folder, on_progress, run, planned)
+    _share(joining, loaded, design, folder)
+
+    def execute(specs: Sequence[RunSpec]) -> Results:
+        requests = [
+            Request(spec=spec, folder=folder.of(spec), planned=planned.get(spec.arm), fork=how.fork)
+            for spec in specs
+        ]
+        return carry_out(requests, executor, on_progress) if requests else Results()
+
     if design.open:
         execute([trial for trial in trials if trial.arm not in design.searches])
-        operations = partial(_operations, prospects)
-        design = run_searches(design, folder, execute, operations)
-        design = with_chosen(design, choose_values(design, folder, operations))
+        design = _choose(loaded, design, folder, execute, prospects)
         planned |= _planned(prospects, design)
-        _describe(loaded, design, folder)
     kept = len(_ready(design)) - len(pending(_ready(design), folder))
     no_run = [(spec, refused[spec.arm]) for spec in to_run if spec.arm in refused]
     for spec, _ in no_run:
         on_progress(spec, Progress(stage="failed"))
     design = replace(design, runs=[spec for spec in design.runs if spec.arm not in refused])
-    ran, failed = _run_to_looks(design, folder, loaded.config.looks, execute, on_look)
+    done = _run_to_looks(design, folder, loaded.config.looks, execute, on_look)
     return ExperimentOutcome(
-        ran=ran, kept=kept, failed=(*no_run, *_fail_open(design, folder), *failed)
+        ran=done.ran,
+        kept=kept + done.kept,
+        failed=(*no_run, *_fail_open(design, folder), *done.failed),
     )
+
+
+def _has_own_rows(loaded: Loaded, design: Design) -> bool:
+    own = any(not spec.config.task.preset for spec in design.runs)
+    return own or any(task_records(loaded).values())
+
+
+def _choose(
+    loaded: Loaded,
+    design: Design,
+    folder: ExperimentFolder,
+    execute: Execute,
+    prospects: Sequence[Prospect],
+) -> Design:
+    """Return the design with what trials found; all searches are run, and what is chosen kept."""
+    operations = partial(_operations, prospects)
+    design = run_searches(design, folder, execute, operations)
+    with briefly(folder.files_lock):
+        design = with_chosen(design, choose_values(design, folder, operations))
+        describe(loaded, design, folder)
+    return design
+
+
+def _put_in_place(design: Design, folder: ExperimentFolder) -> None:
+    """Finish what other commands were stopped in; one that works on a run does that itself."""
+    for run in map(folder.of, design.runs):
+        if run.further.manifest.exists():
+            with suppress(InUse), locked(run.lock):
+                put_in_place(run)
+
+
+def _share(joining: Joining, loaded: Loaded, design: Design, folder: ExperimentFolder) -> None:
+    """Describe the experiment and let others join, or join those who run it. Raises StoreError."""
+    if design.independent:  # arms of several commands stand side by side
+        with briefly(folder.files_lock):
+            describe(loaded, design, folder)
+        joining.share()
+        return
+    if joining.alone:
+        describe(loaded, design, folder)
+        joining.share()
+    refuse_another_experiment(loaded, design, folder)
 
 
 def _run_to_looks(
     design: Design,
     folder: ExperimentFolder,
     looks: Sequence[int] | None,
-    execute: Callable[[Sequence[RunSpec]], list[tuple[RunSpec, str]]],
+    execute: Execute,
     on_look: OnLook,
-) -> tuple[int, list[tuple[RunSpec, str]]]:
-    """Run what is missing, all at once or from look to look; return how many were, and failures.
+) -> Results:
+    """Run what is missing, all at once or from look to look; return how that went.
 
     Nothing is looked at while a run of it is missing.
     """
     ready = _ready(design)
     if not looks:
-        to_run = pending(ready, folder)
-        failed = execute(to_run)
-        return len(to_run) - len(failed), failed
-    ran, going = 0, {spec.arm for spec in ready}
+        return execute(pending(ready, folder))
+    done, going = Results(), {spec.arm for spec in ready}
     for seeds in looks:
         to_run = [
             run_spec for run_spec in ready if run_spec.arm in going and run_spec.replicate < seeds
         ]
-        to_run = pending(to_run, folder)
-        failed = execute(to_run)
-        ran += len(to_run) - len(failed)
-        if failed or design.open:
-            return ran, failed
+        done.add(execute(pending(to_run, folder)))
+        if done.failed or design.open:
+            break
         going = set(on_look(seeds))
         if not going:
             break
-    return ran, []
+    return done
 
 
 def _tested_on_more(design: Design, folder: ExperimentFolder) -> tuple[str, ...]:
@@ -228,31 +274,6 @@ def _ready(design: Design) -> list[RunSpec]:
     return [spec for spec in design.runs if spec.arm not in design.open]
 
 
-def _execute(
-    folder: ExperimentFolder,
-    on_progress: OnRun,
-    run: Execute,
-    planned: Mapping[str, Planned],
-    specs: Sequence[RunSpec],
-) -> list[tuple[RunSpec, str]]:
-    """Run `specs` one after the other; return each that failed, and why.
-
-    `planned` is what is expected of each arm. Raises StoreError if the store cannot be used.
-    """
-    failed: list[tuple[RunSpec, str]] = []
-    for spec in specs:
-        try:
-            run(spec, folder.of(spec), partial(on_progress, spec), planned.get(spec.arm))
-        except StoreError:  # the disk: the next run would fail as this one did
-            raise
-        except (RunFailed, UserError) as error:
-            failed.append((spec, str(error)))
-            on_progress(spec, Progress(stage="failed"))
-        else:
-            on_progress(spec, Progress(stage="complete"))
-    return failed
-
-
 def _fail_open(design: Design, folder: ExperimentFolder) -> list[tuple[RunSpec, str]]:
     """Record that the runs of arms whose trials all failed cannot be done."""
     failed = []
@@ -268,58 +289,3 @@ def _fail_open(design: Design, folder: ExperimentFolder) -> list[tuple[RunSpec, 
             fail(folder.of(spec), str(error), "")
             failed.append((spec, str(error)))
     return failed
-
-
-def _describe(loaded: Loaded, design: Design, folder: ExperimentFolder) -> None:
-    """Write `experiment.yaml`. Raises StoreError if independent arms would replace trained ones."""
-    content = description(loaded, design)
-    if design.independent and folder.description.exists():
-        before = read_description(folder).arms
-        if not all(arm.untuned for arm in before):
-            raise StoreError(
-                f"{folder.path} holds an experiment that trains, where baselines would be written",
-                "give that experiment another name, or put baselines elsewhere with --runs DIR",
-            )
-        now = {arm.name for arm in content.arms}
-        arms = [*(arm for arm in before if arm.name not in now), *content.arms]
-        content = content.model_copy(update={"arms": arms})
-    write_description(folder, content)
-
-
-def _record(config: ArmConfig) -> dict[str, Any] | None:
-    task = task_of(config)
-    return None if task.preset else task.record()
-
-
-def _tasks(loaded: Loaded) -> dict[str, dict[str, Any] | None]:
-    """Return the records of the further tasks, by name; None of one that came with paribus."""
-    tasks = [entry.task for entry in loaded.config.evaluation.tasks]
-    return {task.task: None if task.preset else task.record() for task in tasks}
-
-
-def description(loaded: Loaded, design: Design) -> Description:
-    """Return the content of `experiment.yaml`."""
-    identities = {spec.arm: design.identity(spec) for spec in reversed(design.runs)}
-    return Description(
-        config=values_of(loaded.config),
-        origins={key: str(origin) for key, origin in loaded.origins.items()},
-        arms=[
-            DescribedArm(
-                name=arm.name,
-                factors=dict(arm.factors),
-                identity=identities[arm.name],
-                task=_record(arm.config),
-            )
-            for arm in design.arms
-        ],
-        contrasts=[DescribedContrast(**asdict(contrast)) for contrast in design.contrasts],
-        trials=[
-            DescribedTrial(
-                arm=trial.arm,
-                learning_rate=None if trial.number else trial.config.training.peak_rate,
-                number=trial.number,
-            )
-            for trial in (*design.trials, *design.trials_to_come())
-        ],
-        tasks=_tasks(loaded),
-    )

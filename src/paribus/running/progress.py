@@ -13,6 +13,8 @@ Stage = Literal[
     "likelihood",
     "stopping",
     "complete",
+    "kept",
+    "elsewhere",
     "failed",
 ]
 
@@ -22,7 +24,8 @@ class Progress:
     """One moment of a run.
 
     Attributes:
-        stage: what it is doing.
+        stage: what it is doing; `kept`: another process had completed it; `elsewhere`: one works
+            on it.
         done: optimizer steps, or problems tested, so far.
         total: how many there are.
         loss: training loss of the last step, in nats per target token.

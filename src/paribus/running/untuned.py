@@ -28,7 +28,8 @@ from paribus.planning import devices
 from paribus.planning.encodings import tokenizer_of
 from paribus.planning.prepare import prepare
 from paribus.planning.survey import native_precision
-from paribus.running.local import OnRun, run_experiment
+from paribus.running.executing import OnRun
+from paribus.running.local import run_experiment
 
 _Format = Literal["raw", "chat"]
 

@@ -14,8 +14,9 @@ from paribus.files import UNREADABLE, read_json
 from paribus.store.experiments import Description, read_description
 from paribus.store.layout import RunFolder, is_replicate
 from paribus.store.ledger import Reading, TestRead, append_read, now, unrecorded_readings
+from paribus.store.locks import locked
 from paribus.store.results import read_result
-from paribus.store.runs import RunState, locked, state
+from paribus.store.runs import RunState, state
 from paribus.store.status import is_trial
 from paribus.store.verify import Checked, check_run
 

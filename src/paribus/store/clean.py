@@ -17,7 +17,8 @@ from pathlib import Path
 
 from paribus.files import remove
 from paribus.store.layout import ExperimentFolder, RunFolder
-from paribus.store.runs import RunState, held, locked, state, writing
+from paribus.store.locks import held, locked
+from paribus.store.runs import RunState, state, writing
 from paribus.store.status import (
     RunStatus,
     find_stores,
@@ -64,7 +65,7 @@ class Place:
 
     def in_use(self) -> bool:
         """Return whether a process is at work there."""
-        return any(held(lock) for lock in self.locks)
+        return any(held(lock, shared=True) for lock in self.locks)
 
     def remove(self, shown: Sequence[Leftover]) -> list[Leftover]:
         """Remove what was `shown`; return what is not as it was shown any more, and stays.

@@ -20,7 +20,8 @@ runs/<experiment>/
     trackers/                    what TensorBoard reads, if it is asked for
     checkpoints/                 only until then: where training resumes from
     pieces/                      only until then: what was tested so far
-  lock                           held by `paribus run`
+  lock                           shared by every `paribus run` of the experiment
+  files.lock                     held while a file of the experiment is written
   .run.<8 hex digits>/           a run on its way here from another store (`paribus merge`)
   report/index.html  findings.json
     manifest.json                written last: hashes of the two
@@ -33,10 +34,10 @@ from pathlib import Path
 from paribus.config.spec import RunSpec
 
 _REPLICATE = re.compile(r"seed-\d+")
-_FURTHER, _TASKS = "further", "tasks"
+_FURTHER, _TASKS, _TUNING = "further", "tasks", "tuning"
 _GENERATIONS = "generations"
 _OF_THE_EXPERIMENT = frozenset(
-    {"experiment.yaml", "ledger.jsonl", "tuning.json", "tuning", "report", "lock"}
+    {"experiment.yaml", "ledger.jsonl", "tuning.json", _TUNING, "report", "lock", "files.lock"}
 )
 
 
@@ -156,9 +157,10 @@ class RunFolder:
 
     @property
     def experiment(self) -> "ExperimentFolder":
-        """The experiment this run belongs to. Not for trials, which lie deeper."""
+        """The experiment this run or trial belongs to."""
         run = self.path.parents[1] if self.path.name == _FURTHER else self.path
-        return ExperimentFolder(run.parent.parent)
+        above = run.parents[1]
+        return ExperimentFolder(above.parent if above.name == _TUNING else above)
 
     @property
     def arm(self) -> str:
@@ -189,8 +191,13 @@ class ExperimentFolder:
 
     @property
     def lock(self) -> Path:
-        """Held by the command that runs the experiment."""
+        """Shared by the commands that run the experiment."""
         return self.path / "lock"
+
+    @property
+    def files_lock(self) -> Path:
+        """Held, for an instant, by whoever writes what several commands may write."""
+        return self.path / "files.lock"
 
     @property
     def tuning(self) -> Path:
@@ -218,7 +225,7 @@ class ExperimentFolder:
 
     def trial(self, arm: str, name: str) -> RunFolder:
         """The folder of the trial `name` of `arm`: `lr-2e-05`, or `trial-3`."""
-        return RunFolder(self.path / "tuning" / arm / name)
+        return RunFolder(self.path / _TUNING / arm / name)
 
     def of(self, spec: RunSpec) -> RunFolder:
         """The folder of a run or of a trial."""

@@ -35,10 +35,11 @@ from paribus.store.experiments import (
 )
 from paribus.store.layout import ExperimentFolder, RunFolder
 from paribus.store.ledger import join_ledgers, read_ledger
+from paribus.store.locks import held, locked
 from paribus.store.manifest import check, read_manifest
 from paribus.store.parts import joined_description, joined_tuning, refuse_other_decisions
 from paribus.store.results import read_result
-from paribus.store.runs import RunState, held, locked, writing
+from paribus.store.runs import RunState, writing
 from paribus.store.status import (
     experiments_in,
     is_trial,

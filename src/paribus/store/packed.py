@@ -23,12 +23,12 @@ from paribus.errors import DamagedError, StoreError
 from paribus.files import json_line, read_bytes, sha256_of_file, write_bytes
 from paribus.records import Generation, Likelihood
 from paribus.store.layout import ExperimentFolder, RunFolder
+from paribus.store.locks import held
 from paribus.store.manifest import read_sealed, write_sealed
 from paribus.store.runs import (
     as_generation,
     as_likelihood,
     generation_row,
-    held,
     likelihood_row,
     read_generations,
     read_heldout,

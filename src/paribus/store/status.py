@@ -25,8 +25,9 @@ from paribus.files import UNREADABLE, open_file, read_json
 from paribus.store.checkpoints import newest_step
 from paribus.store.experiments import is_sealed
 from paribus.store.layout import ExperimentFolder, RunFolder, is_replicate
+from paribus.store.locks import held
 from paribus.store.manifest import changed_files, read_sealed
-from paribus.store.runs import RunState, held, state
+from paribus.store.runs import RunState, state
 
 _TRIAL = re.compile(r"lr-.+|trial-\d+")
 _TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}")

@@ -26,9 +26,10 @@ from paribus.store.ledger import (
     repeated_lines,
     unrecorded_readings,
 )
+from paribus.store.locks import held
 from paribus.store.manifest import changed_files, read_manifest, read_sealed
 from paribus.store.results import LIKELIHOOD, read_result
-from paribus.store.runs import RunState, held, read_generations, read_heldout, state
+from paribus.store.runs import RunState, read_generations, read_heldout, state
 from paribus.store.status import files_under, find_stores, is_temporary, misplaced, runs_of
 
 
@@ -264,7 +265,7 @@ def _check_experiment(folder: ExperimentFolder, checked: Checked) -> None:
     for path in files_under(folder.path, leave_out={run.path for run in runs_of(folder)}):
         if path.is_symlink():
             checked.add(path, "is a link; paribus makes none and follows none")
-        elif path not in (*known, folder.lock) and not _passing(path, folder):
+        elif path not in (*known, folder.lock, folder.files_lock) and not _passing(path, folder):
             checked.add(path, "was added: paribus did not write it")
 
 
