@@ -231,7 +231,8 @@ class _Driver:
     def _end(self, request: Request, failure: ParibusError | Stopped | None) -> None:
         words = last_words(failure)
         alone = not (self.running or self.words)
-        self.words.append(words if alone else words.replace("this one", request.spec.title))
+        if words:
+            self.words.append(words if alone else words.replace("this one", request.spec.title))
         if isinstance(failure, InUse):
             self._leave(request)
         elif isinstance(failure, StoreError | Stopped):  # the disk: the next would fail likewise

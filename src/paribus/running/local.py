@@ -202,7 +202,7 @@ def _share(joining: Joining, loaded: Loaded, design: Design, folder: ExperimentF
         return
     if joining.alone:
         describe(loaded, design, folder)
-        joining.share()
+    joining.share()
     refuse_another_experiment(loaded, design, folder)
 
 

@@ -80,9 +80,11 @@ class Joining:
         self._descriptor, self.alone = descriptor, alone
 
     def share(self) -> None:
-        """Let others join. One may have held the lock alone for an instant in between."""
-        fcntl.flock(self._descriptor, fcntl.LOCK_SH)
-        self.alone = False
+        """Stay, and let others join. One may have held the lock alone for an instant in between."""
+        if self.alone:
+            fcntl.flock(self._descriptor, fcntl.LOCK_SH)
+            self.alone = False
+        _sign(self._descriptor)
 
 
 @contextmanager
@@ -105,11 +107,14 @@ def joined(path: Path, on_wait: Callable[[str], None]) -> Iterator[Joining]:
             time.sleep(_AGAIN)
     joining = Joining(descriptor, alone=alone is not None)
     try:
-        _sign(descriptor)
+        if joining.alone:
+            _sign(descriptor)
         yield joining
     finally:
         if joining.alone:
             _leave_no_trace(path, missing)
+        elif os.pread(descriptor, 200, 0) == _signature():
+            os.ftruncate(descriptor, 0)  # those who stay are others
         os.close(descriptor)
 
 
@@ -155,7 +160,11 @@ def _missing(path: Path) -> list[Path]:
 def _sign(descriptor: int) -> None:
     with suppress(OSError):  # who has it is for messages alone; the disk may be full
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+        os.pwrite(descriptor, _signature(), 0)
+
+
+def _signature() -> bytes:
+    return f"process {os.getpid()} on {socket.gethostname()}\n".encode()
 
 
 def _leave_no_trace(path: Path, missing: list[Path]) -> None:
