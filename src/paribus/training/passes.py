@@ -56,9 +56,10 @@ def noisy(embedding: nn.Module, alpha: float | None, cu_seq_lens: Tensor) -> Ite
         yield
         return
     lengths_N = cu_seq_lens.diff().long()
-    lengths_T = lengths_N.repeat_interleave(lengths_N)
 
     def add(_module: nn.Module, _inputs: Any, embedded_1TD: Tensor) -> Tensor:
+        # Their sum is stated, or a GPU would be stopped for it.
+        lengths_T = lengths_N.repeat_interleave(lengths_N, output_size=embedded_1TD.shape[1])
         most_T1 = alpha * (lengths_T * embedded_1TD.shape[-1]).rsqrt()[:, None]
         noise_1TD = torch.empty_like(embedded_1TD, dtype=torch.float32).uniform_(-1, 1) * most_T1
         return embedded_1TD + noise_1TD.to(embedded_1TD.dtype)
