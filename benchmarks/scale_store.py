@@ -23,7 +23,7 @@ from paribus.design.matrix import Design, expand
 from paribus.evaluation.mistakes import annotated_steps
 from paribus.files import json_line, write_text
 from paribus.records import Generation, Likelihood, Problem, Stop
-from paribus.running.local import description
+from paribus.running.describing import description
 from paribus.seeds import derive
 from paribus.store.experiments import write_description
 from paribus.store.layout import ExperimentFolder
