@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from interrupted import spec_of
-from paribus.running import run
+from paribus.running import run, trained
 from paribus.running.isolated import run_here
 from paribus.store.layout import RunFolder
 from test_kernels import as_gpu  # noqa: F401  # a fixture
@@ -34,7 +34,7 @@ class AtTests:
         self.trained: set[int] = set()
         self.left: list[torch.Tensor] = []
         self.gradients = 0
-        train, engine = run.train, run.engine
+        train, engine = trained.train, run.engine
 
         def training(model, *args, **kwargs):
             self.trained = {p.numel() for p in model.parameters() if p.requires_grad}
@@ -50,7 +50,7 @@ class AtTests:
             ]
             return engine(model, job)
 
-        monkeypatch.setattr(run, "train", training)
+        monkeypatch.setattr(trained, "train", training)
         monkeypatch.setattr(run, "engine", testing)
 
 

@@ -49,6 +49,29 @@ def hear() -> None:
 
 
 @contextmanager
+def hearing() -> Iterator[None]:
+    """Take every signal to stop as a request while the block runs, and the second at its word.
+
+    For a run that has no process of its own.
+    """
+    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+
+    def request(number: int, frame: FrameType | None) -> None:
+        if _asked:
+            raise Stopped(number=number)
+        _on_request(number, frame)
+
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, request)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
 def passing_on(ask: Callable[[Stopped], None]) -> Iterator[Callable[[], Stopped | None]]:
     """Call `ask` at the first signal to stop while the block runs; at the second raise Stopped.
 

@@ -126,6 +126,13 @@ def command(verb: str, file: Path, values: Sequence[str], root: Path, *options: 
     return shlex.join(["paribus", verb, _typed(file), *values, *where, *options])
 
 
+def _ranks(text: str) -> int:
+    """Return how many ranks are planned for. Raises ArgumentTypeError if that is no number."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of 1 or more")
+    return int(text)
+
+
 def _typed(path: Path) -> str:
     """Return a path as it can be typed where what begins with "-" is an option."""
     text = str(path)
@@ -253,6 +260,14 @@ def _add_plan(one: argparse.ArgumentParser) -> None:
         "--probe",
         action="store_true",
         help="run two real steps and one evaluation batch of each arm, and correct the estimates",
+    )
+    one.add_argument(
+        "--ranks",
+        type=_ranks,
+        default=1,
+        metavar="N",
+        help="plan for runs of N processes on as many devices: torchrun --nproc-per-node N -m "
+        "paribus run (default: 1)",
     )
 
 

@@ -38,6 +38,7 @@ from paribus.cli.arguments import parser
 from paribus.cli.console import PlainConsole, settle_streams
 from paribus.errors import ParibusError, UserError
 from paribus.files import is_special, path_fault
+from paribus.models import ranks
 from paribus.stopping import ending_on_signals, enduring, silence
 
 if TYPE_CHECKING:
@@ -120,6 +121,8 @@ def _refuse_pairs(options: argparse.Namespace) -> None:
         for other in others:
             if getattr(options, option) and getattr(options, other):
                 options.parser.error(f"argument --{option}: not allowed with argument --{other}")
+    if options.probe and options.ranks > 1:
+        options.parser.error("argument --probe: not allowed with argument --ranks: it measures one")
 
 
 _NAMES = {
@@ -161,6 +164,27 @@ _MODULES = {"compare": "score", "unpack": "publish"}
 
 
 def _run_verb(options: argparse.Namespace) -> int:
+    """Run the verb, where a launcher started several processes on all of them together."""
+    if not ranks.launched():
+        return _run_here(options)
+    if options.verb != "run":
+        raise UserError(
+            f"paribus {options.verb} was started as one of several processes",
+            "start it without a launcher: `paribus run` alone computes on several ranks",
+        )
+    ranks.join()
+    import paribus.running.preload  # noqa: F401  # quiet libraries, as a run's own process has them
+    from paribus.running.ranks import dismiss, follow
+
+    if ranks.rank():
+        return follow()
+    try:
+        return _run_here(options)
+    finally:
+        dismiss()
+
+
+def _run_here(options: argparse.Namespace) -> int:
     """Import the verb's module, as `--help` must not wait for it, and run the verb."""
     # What is wrong with an experiment file is reported before the slow imports.
     experiment = _experiment(options) if options.verb in {"plan", "run"} else ()

@@ -26,7 +26,7 @@ from paribus.errors import DamagedError, NotHere, ParibusError, UserError, joine
 from paribus.evaluation.scorers import scorers_of
 from paribus.planning.devices import Device, device
 from paribus.planning.foresight import Foresight, TaskForesight, foresee, foresee_task
-from paribus.planning.machine import here
+from paribus.planning.machine import Machine, here
 from paribus.planning.plan import (
     Plan,
     PlannedArm,
@@ -58,7 +58,7 @@ def from_options(options: Namespace, loaded: Loaded, design: Design) -> int:
         loaded,
         design,
         options.runs,
-        on=options.device,
+        on=_Place(device=options.device, ranks=options.ranks),
         probing=options.probe,
         explain=options.explain,
         details=options.details,
@@ -71,13 +71,13 @@ def plan(
     design: Design,
     root: Path,
     *,
-    on: str | None,
+    on: "_Place",
     probing: bool,
     explain: bool,
     details: bool,
     as_json: bool,
 ) -> int:
-    """Print the plan of an experiment for the device `on`, or for this machine.
+    """Print the plan of an experiment for the device `on`, or for this machine: of each rank.
 
     Raises UserError, after the plan is printed, if a rule refuses the experiment or what an arm
     reads cannot be had. What only the Hub has may be missing where another device is planned for.
@@ -85,8 +85,8 @@ def plan(
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     if loaded.config.labels:
         read_labels(Path(loaded.config.labels))  # report a fault before anything is spent
-    elsewhere = device(on) if on is not None else None
-    machine = cache(partial(here, root))  # it imports torch: only if asked
+    elsewhere = on.elsewhere()
+    machine = cache(partial(on.here, root))  # it imports torch: only if asked
     folder = ExperimentFolder(root / loaded.config.name)
     looks = read_looks(folder.ledger)
     design = design.up_to(stopped_at(looks))
@@ -119,13 +119,34 @@ def plan(
     if as_json:
         print(json.dumps(planned.as_json(), indent=2))
     else:
-        where = [] if on is None else ["--device", on]
-        more = command("plan", loaded.path, loaded.overrides, root, *where, "--details")
+        more = command("plan", loaded.path, loaded.overrides, root, *on.words(), "--details")
         raised = frozenset(violation.rule.id for violation in wrong if violation.refuses)
         show(planned, console, raised, more, details=details)
     if stops:
         raise joined(stops)
     return 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Place:
+    """What is planned for: a device by its name, or what is here, and how many compute a run."""
+
+    device: str | None
+    ranks: int
+
+    def elsewhere(self) -> Device | None:
+        """Return the named device; None if it is this machine's."""
+        return None if self.device is None else device(self.device).together(self.ranks)
+
+    def here(self, root: Path) -> Machine:
+        """Return this machine, as each rank has it."""
+        machine = here(root)
+        return replace(machine, device=machine.device.together(self.ranks))
+
+    def words(self) -> list[str]:
+        """Return the options that name it."""
+        words = [] if self.device is None else ["--device", self.device]
+        return words + ([] if self.ranks == 1 else ["--ranks", str(self.ranks)])
 
 
 def _plan(

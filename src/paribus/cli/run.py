@@ -12,7 +12,7 @@ At a declared look it prints what was decided:
 import os
 import sys
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +32,13 @@ from paribus.config.schema import ExperimentConfig
 from paribus.config.spec import RunSpec
 from paribus.design.matrix import Design
 from paribus.errors import RunFailed, StoreError
+from paribus.models import ranks
 from paribus.planning.preflight import Warned
 from paribus.planning.rules.card import Severity
 from paribus.records import Settled
+from paribus.running.executing import Executor
 from paribus.running.local import Execution, ExperimentOutcome, run_experiment
+from paribus.running.processes import on_this_machine
 from paribus.stopping import enduring
 from paribus.store.experiments import ArmTuning, Searched, read_tuning
 from paribus.store.layout import ExperimentFolder
@@ -156,7 +159,7 @@ def run(loaded: Loaded, design: Design, root: Path, *, fork: bool) -> int:
         def wait_for(owner: str) -> None:
             console.print(escape(f"waiting for {owner}, which checks this experiment just now"))
 
-        how = Execution(fork=fork, on_wait=wait_for)
+        how = Execution(executor=_executor(), fork=fork, on_wait=wait_for)
         outcome = run_experiment(loaded, design, root, display, tell, look, how)
     _print_outcome(outcome, design, folder, console)
     show_report(folder, console)
@@ -166,6 +169,15 @@ def run(loaded: Loaded, design: Design, root: Path, *, fork: bool) -> int:
             "fix the cause named above and run it again: what is complete is kept",
         )
     return 0
+
+
+def _executor() -> Callable[[], Executor]:
+    """Return what gives the executor: of the ranks that this process leads, or of this machine."""
+    if ranks.count() == 1:
+        return on_this_machine
+    from paribus.running.ranks import OnRanks  # it imports what a run needs
+
+    return OnRanks
 
 
 def _specs(design: Design) -> list[RunSpec]:

@@ -9,6 +9,9 @@ import torch
 
 from paribus.config.schema import Precision
 from paribus.errors import UserError
+from paribus.models import ranks
+
+CPU = torch.device("cpu")
 
 _NO_MEMORY = (
     "can't allocate memory",
@@ -33,8 +36,8 @@ _NO_MEMORY = (
 
 
 def default_device() -> torch.device:
-    """Return the first CUDA device, or the CPU."""
-    return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+    """Return the CUDA device of this rank, without others the first, or the CPU."""
+    return torch.device("cuda", ranks.local_rank()) if torch.cuda.is_available() else CPU
 
 
 def compute_dtype(precision: Precision, device: torch.device) -> torch.dtype:

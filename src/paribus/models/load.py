@@ -30,6 +30,7 @@ from paribus.config.peft_method import is_peft
 from paribus.config.schema import LoraConfig
 from paribus.errors import ConfigError, ModelError
 from paribus.files import read_json
+from paribus.models import ranks
 from paribus.models.device import is_out_of_memory
 from paribus.models.fast import attention, layers
 from paribus.models.fast.starts import make_plain
@@ -281,7 +282,8 @@ def _sparse_embedding(model: Any) -> None:
     embedding = model.get_input_embeddings()
     if hasattr(embedding, layers.SAVED):
         embedding = embedding.modules_to_save.default
-    if not embedding.weight.requires_grad or on_gpu(embedding.weight.device):
+    alone = ranks.count() == 1  # else gradients are reduced, which sparse ones cannot be
+    if not embedding.weight.requires_grad or on_gpu(embedding.weight.device) or not alone:
         return
     embedding.sparse = True
     embedding.weight.register_post_accumulate_grad_hook(densify)

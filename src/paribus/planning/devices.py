@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Literal
 
 from paribus.errors import UserError
 from paribus.files import read_json, write_json
+from paribus.models import ranks
 from paribus.models.source import cache_folder
 
 if TYPE_CHECKING:
@@ -175,6 +176,7 @@ class Device:
         bandwidth: bytes per second of its memory, as published or assumed.
         bf16: whether it multiplies in bf16 itself; what does not may emulate it, slowly.
         assumed: where its speed comes from, in words.
+        ranks: how many of them compute one run together; all else is of each.
     """
 
     name: str
@@ -185,6 +187,19 @@ class Device:
     bandwidth: float
     bf16: bool
     assumed: str
+    ranks: int = 1
+
+    def together(self, ranks: int) -> "Device":
+        """Return what each of `ranks` has that compute one run; on a CPU they share its memory."""
+        if ranks == 1:
+            return self
+        shared = ranks if self.kind == "cpu" else 1
+        return replace(
+            self,
+            ranks=ranks,
+            title=f"each of {ranks} ranks on {self.title}",
+            memory_bytes=self.memory_bytes // shared,
+        )
 
 
 # name, title, GB, TFLOP/s in bf16 (None: it has none) and fp32, GB/s
@@ -266,12 +281,14 @@ def _matching(wanted: str) -> list[str]:
 
 
 def device_here() -> Device:
-    """Return this machine's first CUDA device, or its CPU, whose speed is not timed yet."""
+    """Return what a rank has here: a CUDA device, or of the CPU, whose speed is not timed yet."""
     import torch
 
-    if torch.cuda.is_available():
-        return _gpu_here()
-    threads = torch.get_num_threads()
+    here = _gpu_here() if torch.cuda.is_available() else _cpu_here(torch.get_num_threads())
+    return here.together(ranks.count())
+
+
+def _cpu_here(threads: int) -> Device:
     return Device(
         name="here",
         title=f"this machine's CPU, {threads} thread{'s' * (threads != 1)}",

@@ -199,8 +199,10 @@ def forecast(
     model has not.
     """
     lengths = count_lengths(inputs) if inputs else assumed_lengths(config)
-    passes = _passes(config, inputs, stream) if inputs else None
-    load = _workload(config, shape, lengths, passes)
+    # A batch that cannot be divided is refused; meanwhile it is planned for as one process has it.
+    ranks = device.ranks if config.training.batch_size % device.ranks == 0 else 1
+    passes = _passes(config, inputs, stream, ranks) if inputs else None
+    load = _workload(config, shape, lengths, passes, ranks)
     return Forecast(
         config=config,
         device=device,
@@ -238,12 +240,12 @@ def alternatives(config: ArmConfig) -> Iterator[ArmConfig]:
             yield replace(config, method=method, quantization=quantization, training=training)
 
 
-def _passes(config: ArmConfig, inputs: Inputs, stream: int) -> tuple[int, int, int]:
+def _passes(config: ArmConfig, inputs: Inputs, stream: int, ranks: int) -> tuple[int, int, int]:
     """Return steps, and the most tokens and targets of a pass; zeros for a baseline."""
     if config.method == "none":
         return 0, 0, 0
     lengths = [(len(example.ids), example.target_length) for example in inputs.examples]
-    return fullest_passes(lengths, config.training, order_seed(stream))
+    return fullest_passes(lengths, config.training, order_seed(stream), ranks)
 
 
 def _validations(config: ArmConfig, steps: int, examples: int) -> int:
@@ -270,6 +272,7 @@ def _workload(
     shape: Shape,
     lengths: Lengths,
     passes: tuple[int, int, int] | None,
+    ranks: int,
 ) -> Workload:
     training, evaluation, lora = config.training, config.evaluation, config.lora
     trains = config.method != "none"
@@ -299,7 +302,8 @@ def _workload(
         packed = [name for name in modules if config.quantization and name.endswith("_proj")]
         saved = saved_modules(lora.modules_to_save, modules, targets, packed)
         whole = tuple(name for name in shape.weights if name.rpartition(".")[0] in saved)
-    size = training.pass_size if trains else 1  # a baseline has no passes to settle
+    share = training.batch_size // ranks
+    size = min(training.pass_size, share) if trains else 1  # a baseline has no passes to settle
     if passes is None:
         # As when all examples of a pass were half again as long as the mean, or one the longest.
         longest = max(lengths.longest_example, round(1.5 * size * lengths.mean_example))
@@ -326,15 +330,15 @@ def _workload(
         whole=whole,
         **more,
         micro_batch=size,
-        accumulation=training.batch_size // size,
+        accumulation=-(-share // size),
         train_length=lengths.longest_example if trains else 0,
         pass_tokens=pass_tokens,
         train_targets=train_targets,
         train_tokens=lengths.mean_example,
         target_tokens=lengths.mean_target,
         steps=steps if trains else 0,
-        eval_batch=min(evaluation.batch_size, lengths.problems),
-        eval_problems=lengths.problems,
+        eval_batch=min(evaluation.batch_size, -(-lengths.problems // ranks)),
+        eval_problems=-(-lengths.problems // ranks),
         prompt_length=lengths.longest_prompt,
         shared_prefix=lengths.shared_prefix,
         gold_length=lengths.longest_gold,
@@ -343,4 +347,5 @@ def _workload(
         validations=_validations(config, steps, lengths.examples) if config.is_validated else 0,
         validation_problems=config.data.validation_size if config.is_validated else 0,
         validation_generates=config.is_validated and evaluation.at_generates,
+        ranks=ranks,
     )

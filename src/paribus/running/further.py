@@ -27,6 +27,7 @@ from paribus.planning.stored import goes_further
 from paribus.records import Generation, Stop
 from paribus.running.engine import engine
 from paribus.running.job import Job
+from paribus.running.ranks import Hold, together
 from paribus.running.record import result_record, spec_record
 from paribus.running.testing import Kept, measure_all
 from paribus.store.checkpoints import Pieces
@@ -104,7 +105,8 @@ def go_further(before: Before, job: Job) -> None:
     counts = {name: len(texts) for name, texts in kept.texts.items()}
     append_event(new, {"event": "further", "differences": lines, "kept": counts})
     pieces = Pieces(folder=new, run=record, on_damaged=job.note)
-    model = _load(job)
+    with together(Hold.of(job, _load)):
+        model = _load(job)
     with engine(model, job) as vllm:
         blocked.use(model)
         measured = measure_all(model, job, pieces, vllm, kept)

@@ -9,6 +9,7 @@ import torch
 from paribus.config.schema import ArmConfig
 from paribus.config.spec import RunSpec
 from paribus.data.alike import contained_13gram, contained_exactly, overlaps
+from paribus.models import ranks
 from paribus.models.device import describe
 from paribus.planning.devices import cpu_name, driver_version
 from paribus.planning.forecast import Planned
@@ -44,6 +45,7 @@ def environment(spec: RunSpec, device: torch.device) -> dict[str, str]:
         **{name: version(name) for name in names},
         **({"driver": driver} if driver else {}),
         **({"vllm": _vllm()} if config.evaluation.engine == "vllm" else {}),
+        **({"ranks": str(ranks.count())} if ranks.count() > 1 else {}),
         "python": platform.python_version(),
         "device": device.type,
         "machine": f"{describe(device)}, {platform.system()} {platform.machine()}",

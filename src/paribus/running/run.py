@@ -12,14 +12,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from paribus.config.spec import RunSpec
 from paribus.errors import RunFailed
 from paribus.models.device import compute_dtype, default_device, return_freed
 from paribus.models.fast import blocked
-from paribus.models.load import for_inference, load_model, make_trainable
+from paribus.models.load import for_inference, load_model
 from paribus.models.source import ModelSource
 from paribus.planning.forecast import Planned
 from paribus.planning.prepare import prepare
@@ -30,19 +29,19 @@ from paribus.running.engine import engine, save_model, save_weights
 from paribus.running.further import go_further, stored_before
 from paribus.running.job import Job
 from paribus.running.progress import OnProgress, Pace, Progress
+from paribus.running.ranks import Hold, Ready, Train, together
 from paribus.running.record import result_record, spec_record
 from paribus.running.reuse import reuse
 from paribus.running.testing import measure_all
+from paribus.running.trained import train_job, trainable, untuned
 from paribus.running.validating import Validating
-from paribus.seeds import derive
 from paribus.store.checkpoints import Pieces
 from paribus.store.layout import RunFolder
 from paribus.store.runs import append_event, begin, finish
 from paribus.training.checkpointing import Checkpoints
-from paribus.training.eva import start_from_inputs
 from paribus.training.probe_checks import Ends, Saving
 from paribus.training.probes import probe
-from paribus.training.train import StepRecord, event, train
+from paribus.training.train import StepRecord, event
 
 
 def probe_model(model: nn.Module, job: Job) -> dict[str, Any]:
@@ -127,36 +126,25 @@ def _train_and_test(job: Job, planned: Planned | None, *, fork: bool) -> None:
         append_event(folder, {"event": "resumed", "step": point.step})
     elif planned:
         append_event(folder, planned.event())
-    model: nn.Module = load_model(job.inputs.source, job.compute, job.device, config.quantization)
     training = None
     minutes = config.training.checkpoint_minutes
     saves = Checkpoints(folder=folder, run=record, minutes=minutes, point=point)
     pieces = Pieces(folder=folder, run=record, on_damaged=job.note)
     validated: dict[str, Any] = {}
-    if config.method != "none":
-        torch.manual_seed(derive(job.spec.stream, "init"))
-        chosen = config.training.train_only
-        model = make_trainable(model, config.method, config.lora, job.compute, chosen)
+    if config.method == "none":
+        with together(Hold.of(job, untuned)):
+            model = untuned(job)
+    else:
+        model = trainable(job, point)
         validating = Validating(model, job, pieces, saves)
         if point is None:
-            if config.method == "lora" and config.lora.init_lora_weights == "eva":
-                start_from_inputs(model, job.inputs.examples, job.compute)
             _probe(model, job)
-        training = train(
-            model,
-            job.inputs.examples,
-            config.training,
-            seed=job.spec.stream,
-            compute=job.compute,
-            folder=folder.trackers,
-            on_step=_step_reporter(job),
-            checkpoints=saves,
-            validate=validating,
-            loraplus_lr_ratio=config.lora.loraplus_lr_ratio if config.method == "lora" else None,
-        )
+        with together(Train.of(job, point)):
+            training = train_job(model, job, saves, _step_reporter(job), validating)
         append_event(folder, {"event": "trained", **training.record()})
         validated = validating.conclude()
-    for_inference(model, job.compute)
+        with together(Ready(best=validating.best)):
+            for_inference(model, job.compute)
     gc.collect()  # a library's objects may hold each other, and with them what training took
     return_freed(job.device)
     if training is not None and config.training.save_weights:

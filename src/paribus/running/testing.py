@@ -5,7 +5,7 @@ Before any of it reads the test split, a line in the experiment's ledger says so
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
 from typing import Any
 
@@ -16,15 +16,17 @@ from paribus.config.task import Task
 from paribus.data.alike import contained_13gram, contained_exactly, overlaps
 from paribus.data.problems import hash_of_tests
 from paribus.evaluation.engine.by_lm_eval import ask, left_out_of
-from paribus.evaluation.engine.generate import generate, measure, total_cost
-from paribus.evaluation.engine.likelihood import choose, likelihoods, measure_likelihoods
+from paribus.evaluation.engine.generate import measure, total_cost
+from paribus.evaluation.engine.likelihood import measure_likelihoods
 from paribus.evaluation.engine.vllm import BATCHES_AT_ONCE, Continued, generate_by_vllm
+from paribus.models import ranks
 from paribus.models.device import peak_memory_bytes
 from paribus.planning.inputs import Inputs, PromptSet
 from paribus.prompts.formats import SHOWN
 from paribus.records import Generation, Likelihood, Problem
 from paribus.running.job import Job
 from paribus.running.progress import Pace, Progress, Stage
+from paribus.running.shares import Choose, Decode, Rate, Test, shared
 from paribus.store.checkpoints import Pieces
 from paribus.store.layout import file_name, reading_of
 from paribus.store.ledger import TestRead, append_read, now
@@ -139,7 +141,9 @@ def _measure(
         if left.prompts:
             reading = reading_of(inputs.task, name)
             _enter(reading, [prompt.problem for prompt in left.prompts], spec, pieces)
-            at_once = spec.config.evaluation.batch_size * (BATCHES_AT_ONCE if vllm else 1)
+            at_once = spec.config.evaluation.batch_size * (
+                BATCHES_AT_ONCE if vllm else ranks.count()
+            )
             decode = partial(write, model, job, left, vllm, pace=Pace(at_once=at_once))
             generations, cost = _by_piece(left, reading, spec, pieces, decode)
             costs.append(cost)
@@ -217,7 +221,7 @@ def _by_piece(
     decode: Callable[[slice], tuple[list[Generation], EvaluationCost]],
 ) -> tuple[list[Generation], EvaluationCost]:
     """Return all generations under one protocol and their cost, a piece at a time."""
-    size = PIECE * spec.config.evaluation.batch_size
+    size = PIECE * spec.config.evaluation.batch_size * ranks.count()
     generations: list[Generation] = []
     costs: list[EvaluationCost] = []
     for start in range(0, len(asked.prompts), size):
@@ -258,12 +262,12 @@ def _measure_heldout(model: nn.Module, job: Job, pieces: Pieces, kept: Kept) -> 
     piece = pieces.read(file_name(reading))
     if piece is None:
         found, figures = measure_likelihoods(
-            lambda: likelihoods(
+            lambda: shared(
+                Rate(batch_size=size),
+                list(zip(inputs.gold, [problem.id for problem in inputs.tested], strict=True)),
                 model,
-                inputs.gold,
-                [problem.id for problem in inputs.tested],
-                batch_size=size,
-                on_batch=report,
+                inputs.tokenizer,
+                report,
             )
         )
         if not inputs.generates:
@@ -311,33 +315,37 @@ def write(
 ) -> tuple[list[Generation], EvaluationCost]:
     """Decode some of the problems; return what was written, and what it cost.
 
-    What is decoded part by part goes on at one `pace`.
+    What is decoded part by part goes on at one `pace`. All ranks take part, but for a model that
+    still trains: rank 0 measures it alone.
     """
     inputs, evaluation = job.inputs, job.config.evaluation
     report = reporter(stage, len(asked.prompts), job, part.start, pace)
     report(0)
-    decode = partial(generate, model) if vllm is None else partial(generate_by_vllm, vllm)
-    if asked.choices:
-        rate = partial(
-            choose,
-            model,
-            asked.prompts[part],
-            asked.choices[part],
-            batch_size=evaluation.batch_size,
-            on_batch=report,
-        )
-        return measure(rate, job.device)
-    run = partial(
-        decode,
-        inputs.tokenizer,
-        asked.prompts[part],
+    prompts = asked.prompts[part]
+    decode = Decode(
         stop_ids=_stop_ids(model, inputs, asked),
         max_new_tokens=inputs.max_new_tokens,
         batch_size=evaluation.batch_size,
-        on_batch=report,
         calculator=asked.protocol.calculator,
         until=inputs.until,
     )
+    if vllm is not None and not asked.choices:
+        settings = {f.name: getattr(decode, f.name) for f in fields(decode)}
+        return measure(
+            partial(generate_by_vllm, vllm, inputs.tokenizer, prompts, on_batch=report, **settings),
+            job.device,
+        )
+    test: Test = decode
+    problems: Sequence[Any] = prompts
+    if asked.choices:
+        test, problems = (
+            Choose(batch_size=evaluation.batch_size),
+            list(zip(prompts, asked.choices[part], strict=True)),
+        )
+    if stage == "testing":
+        run = partial(shared, test, problems, model, inputs.tokenizer, report)
+    else:
+        run = partial(test, model, inputs.tokenizer, problems, report)
     return measure(run, job.device)
 
 

@@ -12,6 +12,7 @@ interrupted does not make it again. No text is kept, only what the main scorer s
 from collections import Counter
 from collections.abc import Sequence
 from math import fsum
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -42,6 +43,7 @@ class Validating:
     def __init__(self, model: nn.Module, job: Job, pieces: Pieces, saves: Checkpoints) -> None:
         self.model, self.job, self.pieces, self.saves = model, job, pieces, saves
         self.steps = steps_of(job)
+        self.best: Path | None = None  # where the weights to be tested lie, if not the last
 
     @property
     def measured(self) -> list[Validated]:
@@ -77,7 +79,7 @@ class Validating:
             return {}
         best = self._best_step() if self._chooses else None
         if best is not None and best != max(self.steps):
-            self.saves.restore_best(best, self.model)
+            self.best = self.saves.restore_best(best, self.model)
         chosen = {} if best is None else {"tested_step": best}
         return {"validated": self.measured, **chosen}
 

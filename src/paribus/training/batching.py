@@ -74,17 +74,19 @@ def training_length(
 
 
 def fullest_passes(
-    lengths: Sequence[tuple[int, int]], config: TrainingConfig, seed: int
+    lengths: Sequence[tuple[int, int]], config: TrainingConfig, seed: int, ranks: int = 1
 ) -> tuple[int, int, int]:
     """Return the steps of a whole training, and the most tokens and targets of any one pass.
 
     `lengths` are each example's tokens and tokens with loss, `seed` the one of `order_seed`. The
-    same as `plan_training` gives, without its lists.
+    same as `plan_training` gives and `share_of` makes of it, without their lists.
     """
     steps, _ = training_length([targets for _, targets in lengths], config, seed)
     order = _order(len(lengths), seed, steps * config.batch_size)
-    passes = np.asarray(lengths)[order].reshape(-1, config.pass_size, 2).sum(axis=1)
-    tokens, targets = passes.max(axis=0)
+    shares = np.asarray(lengths)[order].reshape(-1, config.batch_size // ranks, 2)
+    starts = range(0, shares.shape[1], config.pass_size)
+    passes = [shares[:, start : start + config.pass_size].sum(axis=1) for start in starts]
+    tokens, targets = np.max(passes, axis=(0, 1))
     return steps, int(tokens), int(targets)
 
 
@@ -141,6 +143,23 @@ def plan_training(
         micro_batch=config.pass_size,
         seed=seed,
     )
+
+
+def share_of(
+    step: Sequence[Sequence[int]], rank: int, ranks: int, micro_batch: int
+) -> list[list[int]]:
+    """Return the micro-batches of one rank's share of a step, as many as every other's.
+
+    share_of([[3, 1, 4], [1, 5, 9]], rank=1, ranks=2, micro_batch=2) -> [[1, 5], [9]]
+
+    Raises ValueError if the step's examples cannot be divided evenly.
+    """
+    examples = [index for batch in step for index in batch]
+    size, left = divmod(len(examples), ranks)
+    if left:
+        raise ValueError(f"{len(examples)} examples cannot be divided over {ranks} ranks")
+    own = examples[rank * size : (rank + 1) * size]
+    return [own[start : start + micro_batch] for start in range(0, size, micro_batch)]
 
 
 def plan_batches(

@@ -31,7 +31,8 @@ from torch import Tensor, nn
 
 from paribus.errors import RunFailed, StoreError
 from paribus.files import read_json, write_json
-from paribus.models.device import is_out_of_memory
+from paribus.models import ranks
+from paribus.models.device import CPU, is_out_of_memory
 from paribus.stopping import asked
 from paribus.store.checkpoints import Checkpoint, find_best, keep_best, make_room, publish
 from paribus.store.layout import RunFolder
@@ -65,10 +66,17 @@ def state_bytes(model: nn.Module, optimizer: Any) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
 
 
-def save(folder: Path, model: nn.Module, optimizer: Any, schedule: Any) -> None:
+def save(
+    folder: Path,
+    model: nn.Module,
+    optimizer: Any,
+    schedule: Any,
+    streams: dict[str, Tensor] | None = None,
+) -> None:
     """Write all of it into `folder`. Raises OSError, SafetensorError.
 
-    Without `optimizer` and `schedule` the training is over: only the weights are written.
+    Without `optimizer` and `schedule` the training is over: only the weights are written. `streams`
+    are the states of random generators; None: those of this process.
     """
     save_file(
         {k: v.contiguous() for k, v in trained(model).items()}, folder / "weights.safetensors"
@@ -78,7 +86,9 @@ def save(folder: Path, model: nn.Module, optimizer: Any, schedule: Any) -> None:
     tensors: dict[str, Tensor] = {}
     plain = _take_out(optimizer.state_dict(), "", tensors)
     save_file(_unshared(tensors), folder / "optimizer.safetensors")
-    save_file(_generators(next(model.parameters()).device), folder / "random.safetensors")
+    if streams is None:
+        streams = _generators(next(model.parameters()).device)
+    save_file(streams, folder / "random.safetensors")
     rest = {"optimizer": plain, "schedule": schedule.state_dict()}
     write_json(folder / "state.json", rest)
 
@@ -116,24 +126,28 @@ def restore_random(folder: Path, device: torch.device) -> None:
     """Put back the generators that a training on `device` draws from.
 
     Those of other GPUs are left out: earlier versions saved one of every GPU that was visible, and
-    fewer may be now. A GPU that has none resumes from its seed: a fork of a training on a CPU.
+    fewer may be now. A GPU or a rank that has none resumes from its seed: a fork of a training on a
+    CPU, or on fewer ranks.
     """
     stored = load_file(folder / "random.safetensors")
-    torch.set_rng_state(stored["cpu"])
+    if not ranks.rank() or _name(CPU) in stored:
+        torch.set_rng_state(stored[_name(CPU)])
     if device.type == "cuda" and _name(device) in stored:
         torch.cuda.set_rng_state(stored[_name(device)], device)
 
 
 def _generators(device: torch.device) -> dict[str, Tensor]:
     """Return the states of the generators that a training on `device` draws from."""
-    states = {"cpu": torch.get_rng_state()}
+    states = {_name(CPU): torch.get_rng_state()}
     if device.type == "cuda":
         states[_name(device)] = torch.cuda.get_rng_state(device)
     return states
 
 
 def _name(device: torch.device) -> str:
-    return f"cuda-{device.index or 0}"
+    """Return what the generator of `device` is called: `cpu`, `cuda-0`, `cpu of rank 1`."""
+    name = "cpu" if device.type == "cpu" else f"cuda-{device.index or 0}"
+    return f"{name} of rank {ranks.rank()}" if ranks.rank() else name
 
 
 def _take_out(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
@@ -190,12 +204,16 @@ class Checkpoints:
         run: what the run is, as in `spec.json`.
         minutes: between two checkpoints; 0: after every step; None: only when asked to stop.
         point: the checkpoint to resume from, if there is one.
+        stopping: whether the run was asked to stop when `due` was last called.
+
+    Of several ranks all have one and call the same methods; rank 0 decides, and writes.
     """
 
     folder: RunFolder
     run: Mapping[str, Any]
     minutes: float | None
     point: Checkpoint | None = None
+    stopping: bool = False
     _last: float = field(default_factory=time.monotonic)
     _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(max_workers=1))
     _pending: "Future[Checkpoint] | None" = None
@@ -206,10 +224,10 @@ class Checkpoints:
         return self.point.forked_from if self.point else None
 
     def due(self) -> bool:
-        """Return whether the step that just ended is to be saved."""
-        if asked():
-            return True
-        return self.minutes is not None and time.monotonic() - self._last >= 60 * self.minutes
+        """Return whether the step that just ended is to be saved. Collective."""
+        late = self.minutes is not None and time.monotonic() - self._last >= 60 * self.minutes
+        self.stopping, late = ranks.from_first((asked(), late))
+        return self.stopping or late
 
     def save(
         self,
@@ -221,8 +239,9 @@ class Checkpoints:
     ) -> None:
         """Save the training as it is after `step`; once it is over, without an optimizer.
 
-        `write_more` may add files. Raises RunFailed if a weight is NaN or infinite; StoreError: no
-        room, not writable, or the checkpoint before is damaged. Verified checkpoints stay.
+        Collective. `write_more` may add files. Raises RunFailed if a weight is NaN or infinite;
+        StoreError: no room, not writable, or the checkpoint before is damaged. Verified checkpoints
+        stay.
         """
         self.wait()
         spoiled = not_finite(model)
@@ -230,9 +249,13 @@ class Checkpoints:
             raise RunFailed(
                 f"step {step} left a weight that is NaN or infinite: {spoiled}", NAN_REMEDY
             )
+        device = next(model.parameters()).device
+        streams = {k: v for own in ranks.gathered(_generators(device)) for k, v in own.items()}
+        if ranks.rank():
+            return
         self._check_room(state_bytes(model, optimizer))
         with self._new(step) as temporary:
-            save(temporary, model, optimizer, schedule)
+            save(temporary, model, optimizer, schedule, streams)
             write_more(temporary)
             shutil.copyfile(self.folder.events, temporary / self.folder.events.name)
         self._pending = self._pool.submit(publish, temporary, step, self.run, self.forked_from)
@@ -249,8 +272,11 @@ class Checkpoints:
                 save(temporary, model, None, None)
             keep_best(temporary, step, self.run)
 
-    def restore_best(self, step: int, model: nn.Module) -> None:
-        """Put the weights that were kept at `step` into `model`. Raises StoreError."""
+    def restore_best(self, step: int, model: nn.Module) -> Path:
+        """Put the weights that were kept at `step` into `model`, and return where they lie.
+
+        Raises StoreError.
+        """
         best = find_best(self.folder.checkpoints, step, self.run)
         if best is None:
             raise StoreError(
@@ -259,6 +285,7 @@ class Checkpoints:
                 f"start over: paribus clean {self.folder.path}",
             )
         restore_weights(best.path, model)
+        return best.path
 
     @contextmanager
     def _new(self, step: int) -> Iterator[Path]:

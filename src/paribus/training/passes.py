@@ -78,11 +78,18 @@ class PassLoss(nn.Module):
     `noise` is its alpha.
     """
 
-    def __init__(self, model: nn.Module, compute: torch.dtype, noise: float | None = None) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        compute: torch.dtype,
+        noise: float | None = None,
+        *,
+        by_autograd: bool = False,
+    ) -> None:
         super().__init__()
         self.model, self.compute, self.noise = model, compute, noise
         _, head, softcap = decoder_and_head(model)
-        self.loss = CompletionLoss(head.weight, compute, softcap)
+        self.loss = CompletionLoss(head.weight, compute, softcap, by_autograd=by_autograd)
 
     def forward(self, batch: dict[str, Any], divisor: Tensor | float) -> Tensor:
         """Return the loss of what `collate` made over `divisor` target tokens, a scalar in fp32."""

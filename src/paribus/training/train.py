@@ -16,6 +16,7 @@ from torch import nn
 from transformers import TrainingArguments
 
 from paribus.config.schema import TrainingConfig
+from paribus.models import ranks
 from paribus.models.device import peak_memory_bytes, reset_peak_memory
 from paribus.models.load import count_parameters
 from paribus.prompts.encode import Encoded
@@ -23,7 +24,7 @@ from paribus.seeds import derive
 from paribus.stopping import asked, at_a_step
 from paribus.store.results import TrainingCost
 from paribus.training import optimizers
-from paribus.training.batching import order_seed, plan_training
+from paribus.training.batching import order_seed, plan_training, share_of
 from paribus.training.checkpointing import Checkpoints
 from paribus.training.trainer import RECOMPUTING, Additions, CompletionTrainer
 
@@ -167,13 +168,15 @@ def train(  # noqa: PLR0913  # what a training needs to know
     `checkpoints` training resumes from their `point`, and the trained weights are saved at the end.
     `validate` is called after each step with all steps so far: it may measure the model, which it
     leaves as it was. Its time is none of training's; trackers get what it returns.
-    `loraplus_lr_ratio` is LoRA's key.
+    `loraplus_lr_ratio` is LoRA's key. Where there are several ranks all call it, each with the same
+    model: the steps are those of one process, and every rank computes its share of each.
     Raises RunFailed if loss or gradient norm is not finite, StoreError if a checkpoint cannot be
     written, Stopped if that was asked for.
     """
     device = next(model.parameters()).device
     steps = plan_training(examples, config, order_seed(seed))
-    num_steps = len(steps)
+    num_steps, rank = len(steps), ranks.rank()
+    own = [share_of(step, rank, ranks.count(), config.pass_size) for step in steps]
     point = checkpoints.point if checkpoints else None
     records = [from_event(row) for row in checkpoints.events()] if checkpoints else []
     if checkpoints and point and point.step >= num_steps:
@@ -198,9 +201,9 @@ def train(  # noqa: PLR0913  # what a training needs to know
     reset_peak_memory(device)
     trainer = CompletionTrainer(
         model,
-        arguments(config, num_steps, derive(seed, "dropout"), device, folder),
+        arguments(config, num_steps, _dropout_seed(seed, rank), device, folder, len(own[0])),
         examples=examples,
-        micro_batches=[batch for step in steps for batch in step],
+        micro_batches=[batch for step in own for batch in step],
         compute=compute,
         on_step=record,
         checkpoints=checkpoints,
@@ -208,6 +211,7 @@ def train(  # noqa: PLR0913  # what a training needs to know
             muon=config.optimizer == "muon",
             loraplus_lr_ratio=loraplus_lr_ratio,
             neftune_noise_alpha=config.neftune_noise_alpha,
+            together=ranks.count() > 1,
         ),
     )
     started = time.perf_counter()
@@ -218,6 +222,11 @@ def train(  # noqa: PLR0913  # what a training needs to know
             if asked():
                 checkpoints.wait()
     return cost(records, *count_parameters(model))
+
+
+def _dropout_seed(seed: int, rank: int) -> int:
+    """Return the seed of what a rank drops: that of rank 0 is that of one process."""
+    return derive(seed, "dropout", rank) if rank else derive(seed, "dropout")
 
 
 def _shape(config: TrainingConfig, num_steps: int) -> dict[str, Any]:
@@ -241,9 +250,17 @@ def warmup_steps(config: TrainingConfig, num_steps: int) -> int:
 
 
 def arguments(
-    config: TrainingConfig, num_steps: int, seed: int, device: torch.device, folder: Path
+    config: TrainingConfig,
+    num_steps: int,
+    seed: int,
+    device: torch.device,
+    folder: Path,
+    passes: int | None = None,
 ) -> TrainingArguments:
-    """Return what `config` means to the Trainer: every value stated, none left to its defaults."""
+    """Return what `config` means to the Trainer: every value stated, none left to its defaults.
+
+    `passes` are those of a step on this rank; None: all.
+    """
     recomputing: dict[str, Any] = {
         RECOMPUTING: config.recomputes,
         f"{RECOMPUTING}_kwargs": {"use_reentrant": False} if config.recomputes else None,
@@ -252,7 +269,7 @@ def arguments(
         output_dir=str(folder),
         max_steps=num_steps,
         per_device_train_batch_size=config.pass_size,
-        gradient_accumulation_steps=config.batch_size // config.pass_size,
+        gradient_accumulation_steps=passes or config.batch_size // config.pass_size,
         learning_rate=config.peak_rate,
         lr_scheduler_type=_SCHEDULES[config.schedule],
         lr_scheduler_kwargs=_shape(config, num_steps),

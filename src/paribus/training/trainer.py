@@ -5,7 +5,7 @@ hidden states), the log (our figures reach the trackers too), and how a checkpoi
 read (whole, verified, no pickles); when there is to be one, `_Saving` says.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any, cast
@@ -23,13 +23,15 @@ from transformers import (
 )
 
 from paribus.errors import RunFailed
+from paribus.models import ranks
 from paribus.models.fast import copies
 from paribus.models.fast.layers import refuse_outside
 from paribus.models.load import decoder_and_head
 from paribus.prompts.encode import Encoded
-from paribus.stopping import Stopped, asked
+from paribus.stopping import Stopped
 from paribus.training.checkpointing import NAN_REMEDY, Checkpoints
 from paribus.training.optimizers import muon_with_adamw, raise_rate_of_b
+from paribus.training.parallel import Replicated
 from paribus.training.passes import PassLoss, collate
 
 OnStep = Callable[[int, dict[str, float]], dict[str, float]]
@@ -54,11 +56,13 @@ class Additions:
         muon: whether matrices are trained by Muon.
         loraplus_lr_ratio: LoRA's key.
         neftune_noise_alpha: as in `training`. The Trainer would take a pass for one text.
+        together: whether all ranks train one model. The Trainer is told of none.
     """
 
     muon: bool = False
     loraplus_lr_ratio: float | None = None
     neftune_noise_alpha: float | None = None
+    together: bool = False
 
 
 class CompletionTrainer(Trainer):
@@ -76,6 +80,7 @@ class CompletionTrainer(Trainer):
         checkpoints: Checkpoints | None = None,
         additions: Additions = Additions(),  # noqa: B008  # frozen
     ) -> None:
+        """`micro_batches` are those of this rank."""
         super().__init__(model=model, args=args, train_dataset=examples)
         self.remove_callback(PrinterCallback)  # the steps go to `on_step`, not to the terminal
         self.checkpoints = checkpoints
@@ -85,7 +90,9 @@ class CompletionTrainer(Trainer):
         self.additions = additions
         self.examples = examples
         self.micro_batches = micro_batches
-        self.passing = PassLoss(model, compute, additions.neftune_noise_alpha)
+        noise, together = additions.neftune_noise_alpha, additions.together
+        self.passing = PassLoss(model, compute, noise, by_autograd=together)
+        self.parallel = Replicated(self.passing) if together else None
         loss = self.passing.loss
         if loss.gpu:  # once, on the CPU: the loss itself does not look
             targets = [token for e in examples for token in e.ids[e.prompt_length :]]
@@ -118,6 +125,27 @@ class CompletionTrainer(Trainer):
             copies.note_steps(optimizer)
         return optimizer
 
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
+    ) -> tuple[list[Any], Tensor | int | None]:
+        """Return a step's micro-batches, and the number of its target tokens on all ranks."""
+        batches, items = super().get_batch_samples(epoch_iterator, num_batches, device)
+        if self.parallel is not None and items is not None:
+            items = round(ranks.total(int(items)))
+        return batches, items
+
+    def training_step(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Tensor:
+        """Add a pass to the gradient, which is that of all ranks after a step's last pass."""
+        if self.parallel is None:
+            return super().training_step(model, inputs, num_items_in_batch)
+        with self.parallel.accumulating(last=self.accelerator.sync_gradients):
+            return super().training_step(model, inputs, num_items_in_batch)
+
     def compute_loss(
         self,
         model: nn.Module,
@@ -128,7 +156,8 @@ class CompletionTrainer(Trainer):
         """Return the micro-batch's loss over the target tokens of its whole optimizer step."""
         assert not return_outputs
         assert num_items_in_batch is not None
-        loss: Tensor = self.passing(inputs, num_items_in_batch)
+        compute = self.parallel or self.passing
+        loss: Tensor = compute(inputs, num_items_in_batch)
         if self.copies is not None and self.accelerator.sync_gradients:
             self.copies.free()  # this was the last pass before the weights change
         return loss
@@ -140,6 +169,8 @@ class CompletionTrainer(Trainer):
         first figure that is not finite.
         """
         if "loss" in logs:
+            if self.parallel is not None:
+                logs["loss"] = ranks.total(logs["loss"]) / ranks.count()
             figures = {key: float(logs[key]) for key in ("loss", "grad_norm", "learning_rate")}
             bad = [f"{key} is {value}" for key, value in figures.items() if not isfinite(value)]
             if bad:
@@ -158,7 +189,7 @@ class CompletionTrainer(Trainer):
             self.lr_scheduler,
             lambda folder: self.state.save_to_json(str(folder / STATE)),
         )
-        if asked():
+        if self.checkpoints.stopping:
             self.checkpoints.wait()
             raise Stopped(f", this one resumes from step {step} of {self.state.max_steps}")
 

@@ -69,6 +69,7 @@ class Workload:
         validations: how often the model is measured while it trains.
         validation_problems: on how many problems each time.
         validation_generates: whether texts are generated for them.
+        ranks: how many compute the run together; passes and problems are those of one.
     """
 
     method: str
@@ -105,6 +106,7 @@ class Workload:
     peft_frozen: int = 0
     peft_kept: int = 0
     peft_passing: int = 0
+    ranks: int = 1
 
     @property
     def trains_all(self) -> bool:

@@ -38,7 +38,10 @@ def training_moments(shape: Shape, load: Workload, kind: str) -> dict[str, Momen
     gradients = [4.0 * trained_parameter for trained_parameter in trained_parameters(shape, load)]
     # The head's gradient is made in the loss, into memory that stays; the others come and go.
     head = [4.0 * shape.vocab * shape.hidden] * load.trains_whole("lm_head")
-    added = gradients if load.accumulation > 1 else head
+    own = head if load.ranks > 1 else []
+    # Of several ranks all gradients lie in memory that stays, to be reduced there; a pass has its
+    # head's own until it is added.
+    added = gradients + own if load.ranks > 1 else gradients if load.accumulation > 1 else head
     state = {
         "weights": weights(shape, load, trained=True),
         "optimizer": _states(shape, load) if load.steps > 1 else [],
@@ -75,7 +78,7 @@ def training_moments(shape: Shape, load: Workload, kind: str) -> dict[str, Momen
         "backward": {
             **state,
             "copies": copy + held,
-            "gradients": gradients,
+            "gradients": gradients + own,
             "activations": freed + _embedding_gradient(shape, load, kind),
             "logits": kept_logits,
         },
@@ -170,7 +173,9 @@ def validation_moments(shape: Shape, load: Workload, kind: str) -> dict[str, Mom
             "copies": rounded
             + _head_copy(shape, load)
             + [2.0 * vocabulary] * (name in decoded and kind == "cpu" and value == 2),
-            "gradients": [4.0 * vocabulary] * load.trains_whole("lm_head"),
+            "gradients": [4.0 * size for size in trained_parameters(shape, load)]
+            if load.ranks > 1
+            else [4.0 * vocabulary] * load.trains_whole("lm_head"),
             "logits": _kept_logits(shape, load, kind) + moment.get("logits", []),
         }
         for name, moment in evaluation_moments(shape, load, kind).items()
@@ -404,8 +409,8 @@ def _head_copy(shape: Shape, load: Workload) -> list[float]:
 def _embedding_gradient(shape: Shape, load: Workload, kind: str) -> list[float]:
     """Return the gradients of one pass's embeddings, before they are added to the whole.
 
-    On a GPU they are made for the whole vocabulary.
+    On a GPU and on several ranks they are made for the whole vocabulary.
     """
     trained = load.trains_whole("model.embed_tokens")
-    rows = shape.vocab if kind == "cuda" else load.pass_tokens
+    rows = shape.vocab if kind == "cuda" or load.ranks > 1 else load.pass_tokens
     return [4.0 * rows * shape.hidden] if trained else []

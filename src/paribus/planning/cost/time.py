@@ -72,7 +72,7 @@ def speed(shape: Shape, load: Workload, device: Device) -> Speed:
     batch = load.micro_batch * load.accumulation
     train = load.steps * _step_seconds(shape, load, device)
     return Speed(
-        train_examples_per_second=load.steps * batch / train if train else 0.0,
+        train_examples_per_second=load.ranks * load.steps * batch / train if train else 0.0,
         train_seconds=train,
         validation_seconds=load.validations * _validation_seconds(shape, load, device),
         eval_seconds=_decode_seconds(shape, load, device) + _gold_seconds(shape, load, device),
@@ -85,7 +85,8 @@ def training_operations(shape: Shape, load: Workload) -> float:
         return 0.0
     products = load.micro_batch * sum(_example_operations(shape, load))
     extra = _dora_operations(shape, load, load.train_tokens)
-    one_step = load.accumulation * (products + extra) + update_operations(shape, load)
+    passes = load.ranks * load.accumulation
+    one_step = passes * (products + extra) + update_operations(shape, load)
     return load.steps * one_step
 
 

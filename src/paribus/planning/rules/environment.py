@@ -199,7 +199,9 @@ def _behind_the_file(machine: Machine) -> str | None:
 
 
 def _idle_gpus(facts: Facts) -> str | None:
-    if facts.machine is None or facts.device.kind != "cuda" or len(facts.machine.gpus) < 2:
+    if facts.machine is None or facts.device.kind != "cuda":
+        return None
+    if len(facts.machine.gpus) < 2 or facts.device.ranks > 1:
         return None
     return f"{len(facts.machine.gpus)} GPUs are visible; runs use the first"
 
@@ -235,20 +237,23 @@ def _set(machine: Machine, names: tuple[str, ...]) -> str | None:
 RULES: tuple[Rule, ...] = (
     Rule(
         id="PB019",
-        title="Started by a launcher of several processes",
+        title="Started by a launcher that paribus does not follow",
         severity=Severity.ERROR,
         what="The run would wait forever for processes that do not come, or stop at its first "
         "step; with as many copies of paribus as processes all would write into the same folders.",
-        why="paribus is one process on one device. WORLD_SIZE, LOCAL_RANK and their likes, which "
-        "torchrun, accelerate launch and mpirun set, make accelerate join a group of processes "
-        "and wrap the model, whatever the experiment file says.",
+        why="`paribus run` follows torchrun, and accelerate launch where that starts the same "
+        "processes: both say RANK, WORLD_SIZE, LOCAL_RANK and MASTER_ADDR. mpirun says other "
+        "variables, and some of the four alone are left over from another job. They make "
+        "accelerate join a group of processes and wrap the model, whatever the experiment file "
+        "says.",
         evidence=(
             "Re-run here on a CPU: accelerate 1.15.0, transformers 5.23.0: WORLD_SIZE=2 alone "
             "stops; with a rank and an address it waits until it is killed; torchrun's variables "
             "for one process (WORLD_SIZE=1, LOCAL_RANK=0) stop at the first step, because the "
             "model is wrapped in DistributedDataParallel.",
         ),
-        instead="Start `paribus run` plainly; `unset WORLD_SIZE RANK LOCAL_RANK` if a shell or "
+        instead="One run on several devices: `torchrun --nproc-per-node N -m paribus run FILE`. "
+        "Otherwise start `paribus run` plainly; `unset WORLD_SIZE RANK LOCAL_RANK` if a shell or "
         "job script has set them.",
         check_machine=_launched,
     ),
@@ -266,7 +271,7 @@ RULES: tuple[Rule, ...] = (
             "_GRADIENT_ACCUMULATION_STEPS and _USE_PARALLELISM_CONFIG change nothing: the trained "
             "weights are the same to the bit.",
         ),
-        instead="Unset the variable; start `paribus run` plainly, not by `accelerate launch`.",
+        instead="Unset the variable; start `paribus run` plainly or by torchrun.",
         check_machine=_other_trainer,
     ),
     Rule(

@@ -151,13 +151,14 @@ PROCESSES = Rule(
     severity=Severity.ERROR,
     what="Several processes would write into the same run's folder; a process that waits for "
     "others that never come would wait forever.",
-    why="Launchers such as torchrun and mpirun say by environment variables how many processes "
-    "there are, and the training library acts on them. paribus plans batches for one process.",
+    why="Launchers say by environment variables how many processes there are, and the training "
+    "library acts on them. Those of torchrun are taken away when `paribus run` joins its ranks; "
+    "what is left is another's.",
     evidence=(
         "measured: accelerate 1.15, two processes of torchrun on a CPU join into one distributed "
         "training; with WORLD_SIZE=2 and no second process, the first hangs",
     ),
-    instead="Start `paribus run` itself, without a launcher; unset WORLD_SIZE.",
+    instead="Start `paribus run` without a launcher or by torchrun; unset WORLD_SIZE.",
 )
 
 CHANCE = Rule(
