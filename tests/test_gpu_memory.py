@@ -121,6 +121,8 @@ def test_a_step_takes_nothing_of_the_cpus_memory(on_meta, tmp_path, method, lora
     # Two layers, four passes, and once more each where they are recomputed: torch's own operator.
     assert watched.done["_varlen_attn"] == 8 * (1 + recomputes)
     assert watched.done["_varlen_attn_backward"] == 8
+    groups = [group for group in training.optimizer.param_groups if group["params"]]
+    assert watched.done["_fused_adamw_"] == 2 * len(groups)
 
 
 @pytest.mark.parametrize("family", ["gemma", "gemma2", "llama", "qwen3"])

@@ -3,6 +3,7 @@
 The ways of a GPU are taken on a CPU, with a stand-in for the one operator that only a GPU has.
 """
 
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import gpu_ways
 from gpu_ways import Counted, examples, kernels_and_stops
 from paribus.config.schema import LoraConfig, TrainingConfig
 from paribus.errors import ModelError
+from paribus.models import kernels
 from paribus.models.fast import attention, layers
 from paribus.models.load import decoder_and_head, make_trainable
 from paribus.prompts.encode import Encoded
@@ -166,6 +168,25 @@ def test_a_step_starts_few_kernels_and_waits_for_none(as_gpu, tmp_path, method, 
     started, waited = kernels_and_stops(a_step(method, tmp_path))
     assert started <= most
     assert waited <= stops
+
+
+ASKING = re.compile(r"\.type\s*(==|!=|in\b)|is_cuda\b")
+OTHER_THAN_KERNELS = {
+    "models/kernels", "models/device", "planning/devices",  # the seam; memory; what there is
+    "training/checkpointing", "training/probes", "running/validating",  # random streams
+    "running/record", "evaluation/engine/vllm",  # a driver's version; another engine's share
+}  # fmt: skip
+
+
+def test_no_module_but_the_seam_asks_what_kind_of_device_computes():
+    package = Path(kernels.__file__).parents[1]
+    asking = {
+        path.relative_to(package).with_suffix("").as_posix()
+        for path in package.rglob("*.py")
+        if ASKING.search(path.read_text())
+    }
+    assert asking <= OTHER_THAN_KERNELS
+    assert "models/kernels" in asking
 
 
 def test_labels_outside_of_the_vocabulary_are_refused_before_a_step(as_gpu, tmp_path):

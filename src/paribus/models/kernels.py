@@ -27,6 +27,11 @@ def on_gpu(device: torch.device) -> bool:
     return device.type == "cuda"
 
 
+def kind(device: torch.device) -> str:
+    """Return what plans call the device: `models/tiles` has sizes for each kind."""
+    return "cuda" if on_gpu(device) else "cpu"
+
+
 def leave_out_cudnn() -> None:
     """Keep cuDNN's attention out of `scaled_dot_product_attention`, in this process.
 

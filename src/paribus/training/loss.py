@@ -24,7 +24,7 @@ from torch import Tensor
 
 from paribus.models.fast.copies import Copies
 from paribus.models.fast.layers import at_labels, refuse_outside
-from paribus.models.kernels import on_gpu
+from paribus.models.kernels import kind, on_gpu
 from paribus.models.tiles import loss_block
 
 
@@ -49,7 +49,7 @@ class CompletionLoss:
         self.head_VD, self.compute, self.softcap = head_VD, compute, softcap
         self.by_autograd = by_autograd
         self.gpu = on_gpu(head_VD.device)
-        self.rows, self.columns = loss_block("cuda" if self.gpu else "cpu", len(head_VD))
+        self.rows, self.columns = loss_block(kind(head_VD.device), len(head_VD))
         self._copies = Copies([head_VD], compute)
         self._gradient_VD: Tensor | None = None
         self._kept = torch.empty(0, dtype=compute, device=head_VD.device)

@@ -18,6 +18,7 @@ from transformers import TrainingArguments
 from paribus.config.schema import TrainingConfig
 from paribus.models import ranks
 from paribus.models.device import peak_memory_bytes, reset_peak_memory
+from paribus.models.kernels import on_gpu
 from paribus.models.load import count_parameters
 from paribus.prompts.encode import Encoded
 from paribus.seeds import derive
@@ -282,7 +283,7 @@ def arguments(
         adam_epsilon=USUAL_EPSILON if config.epsilon is None else config.epsilon,
         **recomputing,
         bf16=False,  # autocast is applied where the loss is computed, for every arm alike
-        use_cpu=device.type == "cpu",
+        use_cpu=not on_gpu(device),
         seed=seed % 2**32,
         logging_steps=1,
         logging_nan_inf_filter=False,
@@ -290,7 +291,7 @@ def arguments(
         report_to=list(config.trackers) or "none",
         disable_tqdm=True,
         remove_unused_columns=False,
-        dataloader_pin_memory=device.type == "cuda",
+        dataloader_pin_memory=on_gpu(device),
     )
     # Where several GPUs are visible the Trainer would split batches over them by DataParallel.
     stated._n_gpu = min(stated.n_gpu, 1)

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from paribus.models.device import return_freed
 from paribus.models.fast.attention import packed
 from paribus.models.fast.layers import at_labels, refuse_outside
+from paribus.models.kernels import kind
 from paribus.models.load import decoder_and_head
 from paribus.models.tiles import GOLD_TOKENS, loss_block
 from paribus.prompts.encode import Encoded, Prompt
@@ -159,7 +160,7 @@ def _losses(hidden_ND: Tensor, head_VD: Tensor, labels_N: Tensor, softcap: float
     """Return each label's negative log-likelihood, in fp32 [N]."""
     refuse_outside(labels_N, len(head_VD))
     losses = []
-    rows, columns = loss_block(head_VD.device.type, len(head_VD))
+    rows, columns = loss_block(kind(head_VD.device), len(head_VD))
     for hidden_RD, labels_R in zip(hidden_ND.split(rows), labels_N.split(rows), strict=True):
         normalizer_R = hidden_RD.new_full((len(hidden_RD),), -torch.inf, dtype=torch.float32)
         chosen_R = torch.zeros_like(normalizer_R)

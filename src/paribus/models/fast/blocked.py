@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from paribus.models.fast.layers import settle_row_lengths
+from paribus.models.kernels import on_gpu
 from paribus.models.load import decoder_and_head
 
 Product = Callable[[Tensor], Tensor]
@@ -73,7 +74,7 @@ def _blocked(blocks: Tensor, bias: Tensor | None) -> Product:
 def _gains(weight: Tensor) -> bool:
     """Return whether kernels for the weight's blocks exist: fp32 has others, which need none."""
     return (
-        weight.device.type == "cpu"
+        not on_gpu(weight.device)
         and weight.dtype is torch.bfloat16
         and not weight.is_mkldnn
         and torch.ops.mkldnn._is_mkldnn_bf16_supported()
