@@ -133,7 +133,16 @@ def test_a_look_that_is_not_as_it_was_written_is_an_error(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("numbers", "missing"), [([], None), ([1, 2], None), ([1, 3], 2), ([2], 1), ([10**15], 1)]
+    ("numbers", "missing"),
+    [
+        ([], None),
+        ([1, 2], None),
+        ([1, 3], 2),
+        ([2], 1),
+        ([10**15], 1),
+        ([1, 1, 2, 3], None),
+        ([1, 1, 4], 3),
+    ],
 )
 def test_a_look_that_was_taken_out_leaves_a_gap(tmp_path, numbers, missing):
     path = tmp_path / "ledger.jsonl"

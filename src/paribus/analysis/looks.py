@@ -189,7 +189,7 @@ def _sizes(looks: Sequence[Look]) -> str:
 
 def _declared(tables: Tables) -> str:
     looks = declared_looks(tables)
-    taken = [look for look in tables.looks if look.planned]
+    taken = {look.seeds for look in tables.looks if look.planned}
     parts = ", ".join(f"{100 * part:.0f} %" for part in sequential.shares(looks))
     return (
         f"Looks were declared at {', '.join(map(str, looks))} seeds, and {len(taken)} of them were "

@@ -128,7 +128,7 @@ def _value(facts: Mapping[str, str], name: str) -> str:
 
 def about_machines(tables: Tables, names: Iterable[str]) -> tuple[str, ...]:
     """Return the caveat on the machines of all complete runs of these arms; () without one."""
-    arms = {name: [run for run in tables.complete if run.arm == name] for name in names}
+    arms = {name: tables.complete_of(name) for name in names}
     crossed = crossing(tables, arms)
     return (crossed.sentence,) if crossed else ()
 

@@ -65,7 +65,10 @@ def reads_by_run(tables: Tables) -> list[RunReads]:
     }
     for read in tables.reads:
         counts = by_run.setdefault((read.arm, read.seed), {})
-        counts[read.protocol] = counts.get(read.protocol, 0) + 1
+        if not read.adopted:
+            counts[read.protocol] = counts.get(read.protocol, 0) + 1
+    for read in (read for read in tables.reads if read.adopted):
+        by_run[read.arm, read.seed].setdefault(read.protocol, 1)  # else its own line is here too
     return [RunReads(arm=arm, seed=seed, counts=counts) for (arm, seed), counts in by_run.items()]
 
 
@@ -128,7 +131,10 @@ def read_experiment(folder: ExperimentFolder, description: Description | None = 
         (contrast.a, contrast.b): contrast.margin or config.get("margin")
         for contrast in description.contrasts
     }
-    looks = tuple(read_looks(folder.ledger))
+    looks = tuple(
+        replace(look, look=max(look.look, at))  # of joined ledgers each has a first
+        for at, look in enumerate(read_looks(folder.ledger), 1)
+    )
     seeds, stopped = description.seeds, stopped_at(looks) if config.get("looks") else {}
     scored_by = {arm.name: scorers_in(description, arm) for arm in description.arms}
     further = {

@@ -20,7 +20,6 @@ are found by comparison with the runs' own files:
 """
 
 import fcntl
-import itertools
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -250,9 +249,8 @@ def repeated_lines(path: Path) -> list[tuple[int, int]]:
 
 def missing_look(path: Path) -> int | None:
     """Return the number of the first look without a line, where a later one has one; else None."""
-    there = {look.look for look in read_looks(path)}
-    first = next(number for number in itertools.count(1) if number not in there)
-    return first if any(number > first for number in there) else None
+    numbers = sorted(look.look for look in read_looks(path))  # joined ledgers may have two of one
+    return next((at for at, number in enumerate(numbers, 1) if number > at), None)
 
 
 def stopped_at(looks: Sequence[Look]) -> dict[str, int]:

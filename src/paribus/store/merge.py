@@ -156,7 +156,7 @@ def _refuse_places(sources: Sequence[Path], into: Path) -> None:
     if into.exists() and not into.is_dir():
         raise StoreError(f"{into} is not a folder", "name a new folder, or an experiment's")
     for path in (*sources, into):
-        around = store_of(path)
+        around = store_of(path.resolve())
         if around is not None:
             raise StoreError(
                 f"{path} lies in {around}, which is a store itself", "name a place outside of it"
@@ -176,7 +176,8 @@ def _clear(target: ExperimentFolder) -> None:
     for path in target.path.glob(target.arriving().name):
         with writing(path):
             remove(path)
-    others = [path for path in sorted(target.path.iterdir()) if path != target.lock]
+    locks = (target.lock, target.files_lock)
+    others = [path for path in sorted(target.path.iterdir()) if path not in locks]
     if others and not target.description.is_file():
         raise StoreError(
             f"{target.path} holds {others[0].name}, and no experiment",
@@ -348,7 +349,7 @@ def _damaged(found: _Found, stores: Sequence[ExperimentFolder], on_step: OnStep)
     faults: list[UserError] = [
         DamagedError(
             f"{difference.file}: {difference.what}",
-            "restore what is damaged, or leave its run out: --leave-out RUN",
+            "restore what is damaged, remove what was added, or leave the run out: --leave-out RUN",
         )
         for difference in checked.differences
     ]
