@@ -14,6 +14,7 @@ from paribus.errors import ModelError
 from paribus.models.fast import attention
 from paribus.models.fast.attention import attend, packed
 from paribus.models.load import decoder_and_head
+from paribus.training.trainer import RECOMPUTING
 
 LENGTHS = [5, 1, 23, 8]
 DIM = 16
@@ -183,7 +184,7 @@ def test_gradients_are_those_of_each_text_alone(family: str) -> None:
     for how in (alone, together, "recomputed"):
         model.zero_grad()
         if how == "recomputed":
-            model.activation_checkpointing_enable({"use_reentrant": False})
+            getattr(model, f"{RECOMPUTING}_enable")({"use_reentrant": False})
             model.train()
         if how is not alone:
             attention.use(model)

@@ -219,7 +219,7 @@ def test_a_cache_that_grows_is_written_where_it_lies_now(tiny, as_gpu, recorded,
     assert expected[:5] == expected[5:]
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.gpu
 def test_graphs_of_a_gpu_write_the_texts_of_single_kernels(tiny, tokenizer, monkeypatch):
     captured = []
     capture = graphs.capture

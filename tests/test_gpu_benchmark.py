@@ -217,10 +217,13 @@ def test_the_page_says_not_run_until_there_is_a_result(work, tmp_path):
     assert "full: 19 kernels, 9 of them launched one by one, 1 graphs, 2 stops" in page
 
 
-@pytest.mark.slow
-def test_the_whole_rehearsal_runs_without_a_gpu(tmp_path):
+@pytest.mark.parametrize(
+    "device",
+    [pytest.param("cpu", marks=pytest.mark.slow), pytest.param("cuda", marks=pytest.mark.gpu)],
+)
+def test_the_whole_benchmark_runs_on_a_tiny_shape(device, tmp_path):
     """All parts for which this environment has what they need, each in its process."""
-    command = ["benchmarks/speed_gpu.py", "--small", "--device", "cpu", "--rounds", "1"]
+    command = ["benchmarks/speed_gpu.py", "--small", "--device", device, "--rounds", "1"]
     done = subprocess.run([sys.executable, *command, "--out", tmp_path], cwd=ROOT, check=False)
     assert done.returncode == 0
     (file,) = tmp_path.glob("gpu-*-small.json")
