@@ -31,9 +31,7 @@ def word_problems():
     return encode_examples(prompts, solutions, tokenizer.eos_token_id, tokenizer)
 
 
-def trainable(
-    folder: Path, method: str, precision: str = "fp32", *, lora: Any = None, device=CPU
-):
+def trainable(folder: Path, method: str, precision: str = "fp32", *, lora: Any = None, device=CPU):
     torch.manual_seed(0)
     model = load_model(find_model(str(folder), None), DTYPES[precision], device)
     adapters = LoraConfig(**(lora or {"dropout": 0.0}))
