@@ -74,7 +74,7 @@ def _work(spec: RunSpec) -> Work:
     asked = Asked(
         model=config.model,
         batch=config.training.batch_size,
-        eval_batch=config.evaluation.batch_size,
+        eval_batch=config.evaluation.at_once,
         new_tokens=config.evaluation.max_new_tokens,
         precision=config.training.computes_in,
     )

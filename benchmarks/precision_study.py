@@ -154,7 +154,7 @@ def tested(
             model,
             inputs.gold[:LIKELIHOODS],
             [problem.id for problem in inputs.tested[:LIKELIHOODS]],
-            batch_size=spec.config.evaluation.batch_size,
+            batch_size=spec.config.evaluation.at_once,
             on_batch=lambda done: None,
         )
         blocked.use(model)
@@ -164,7 +164,7 @@ def tested(
             asked.prompts,
             stop_ids=testing._stop_ids(model, inputs, asked),  # noqa: SLF001,
             max_new_tokens=spec.config.evaluation.max_new_tokens,
-            batch_size=spec.config.evaluation.batch_size,
+            batch_size=spec.config.evaluation.at_once,
             on_batch=lambda done: None,
         )
     return {

@@ -57,7 +57,8 @@ def _memory(plan: Plan) -> Table:
 
 def _times(plan: Plan) -> Table:
     """Return what each arm trains, in which batches, and how long that takes."""
-    table = table_of(["arm"], ["parameters", "trained", "batch", "examples/s", "train", "test"])
+    figures = ["parameters", "trained", "batch", "examples/s", "train", "at once", "test"]
+    table = table_of(["arm"], figures)
     for arm in plan.arms:
         row = arm.estimate
         if row is None:
@@ -71,11 +72,13 @@ def _times(plan: Plan) -> Table:
                 rounded(row.examples_per_second),
                 duration(row.train_seconds),
             ]
-        table.add_row(arm.name, _count(row.parameters), *trained, duration(row.eval_seconds))
+        at_once = f"{row.eval_batch}{', vLLM' if row.engine == 'vllm' else ''}"
+        tests = [at_once, duration(row.eval_seconds)]
+        table.add_row(arm.name, _count(row.parameters), *trained, *tests)
     return captioned(
         table,
-        "batch: examples of a pass × passes of a step, r: activations recomputed. Times of one "
-        "run, loading left out.",
+        "batch: examples of a pass × passes of a step, r: activations recomputed. at once: test "
+        "problems decoded together. Times of one run, loading left out.",
     )
 
 

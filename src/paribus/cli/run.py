@@ -221,7 +221,11 @@ def chosen_lines(design: Design) -> list[str]:
             "training.micro_batch": training.micro_batch,
             "training.checkpointing": str(training.checkpointing).lower(),
         }
-        for values in ({"training.precision": training.precision}, passes):
+        tests = {
+            "evaluation.batch_size": arm.config.evaluation.batch_size,
+            "evaluation.engine": arm.config.evaluation.engine,
+        }
+        for values in ({"training.precision": training.precision}, passes, tests):
             chosen = [f"{key}={value}" for key, value in values.items()
                       if arm.origins[key].kind == "auto"]  # fmt: skip
             if chosen:

@@ -336,10 +336,13 @@ class EvaluationConfig:
     `{task: gsm8k, path: DIR, test_size: 200, protocol: one_shot}`. Nothing is trained on them."""
     max_new_tokens: Count = 512
     """Longest solution a model may write, in tokens; reaching it is counted as truncated."""
-    batch_size: BatchSize = 32
-    """Problems decoded at once."""
-    engine: Literal["paribus", "vllm"] = "paribus"
-    """What decodes: paribus itself, or vLLM, where it is installed: same prompts and stop rules."""
+    batch_size: BatchSize | Literal["auto"] = 32
+    """Problems decoded at once. `auto`: as many as make tests faster, by the plan, and leave a
+    tenth of the device's memory free; the same for all arms, and as stored runs have it."""
+    engine: Literal["paribus", "vllm", "auto"] = "paribus"
+    """What decodes: paribus itself, or vLLM, where it is installed: same prompts and stop rules.
+    `auto`: vLLM where it is installed, can load every arm, and a GPU would test a run for ten
+    minutes or more, by the plan; the same for all arms, and as stored runs have it."""
     answer: AnswerStyle = "auto"
     """What counts as a final answer, for all arms: `marked` (`#### N`), `phrase` (The answer is N),
     `boxed` (`\\boxed{N}`), `last_line` (N alone), or any of these: `auto`. No run changes."""
@@ -352,6 +355,13 @@ class EvaluationConfig:
     checkpoint: Literal["last", "best_loss"] = "last"
     """Which weights are tested: those after the last step, or of the moment in `at` with the lowest
     validation loss."""
+
+    @property
+    def at_once(self) -> int:
+        """`batch_size` once it is settled. Raises ValueError while it is "auto"."""
+        if self.batch_size == "auto":
+            raise ValueError("evaluation.batch_size is not settled yet")
+        return self.batch_size
 
 
 @dataclass(config=_STRICT, frozen=True, kw_only=True)

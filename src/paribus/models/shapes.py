@@ -316,8 +316,8 @@ def read_shape(config: Mapping[str, Any], origin: str, where: str = "config.json
         raise ModelError(
             f"{where}: a model of type {named!r} has no known shape; known are "
             f"{', '.join(sorted([*MODEL_FAMILIES, 'gemma3']))}",
-            "set training.micro_batch and training.checkpointing instead of auto: a run then needs "
-            "no shape; its memory and time cannot be planned",
+            "set training.micro_batch, training.checkpointing and evaluation.batch_size instead of "
+            "auto: a run then needs no shape; its memory and time cannot be planned",
         )
     architecture = (top.words("architectures") or [kind.architecture])[0]
     hidden, layers = text.size("hidden_size"), text.size("num_hidden_layers")

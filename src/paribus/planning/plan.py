@@ -32,6 +32,8 @@ class RunEstimate:
         checkpointing: whether activations are recomputed; None for a baseline.
         training: memory by part at the peak of training; None for a baseline.
         evaluation: memory by part at the peak of testing.
+        eval_batch: problems decoded at once.
+        engine: what decodes them.
         kv_cache_bytes: keys and values at the last token of a test batch.
         peak_bytes: the larger of both peaks.
         fits: whether that is within the device's memory.
@@ -50,6 +52,8 @@ class RunEstimate:
     checkpointing: bool | None
     training: Parts | None
     evaluation: Parts
+    eval_batch: int
+    engine: str
     kv_cache_bytes: int
     peak_bytes: int
     fits: bool
@@ -73,6 +77,8 @@ class RunEstimate:
             checkpointing=load.checkpointing if trains else None,
             training=memory.training,
             evaluation=memory.evaluation,
+            eval_batch=load.eval_batch,
+            engine=forecast.config.evaluation.engine,
             kv_cache_bytes=forecast.kv_cache_bytes,
             peak_bytes=memory.peak_bytes,
             fits=forecast.fits,

@@ -5,20 +5,21 @@
 `plan` continues where something is not available (no network, a gated model) and says what is
 missing; `run` stops. Both use this module.
 
-`auto` is settled for precision, micro-batch and recomputation. The effective batch is fixed: only
-divisors of `batch_size` are tried. The choice is part of the run's identity, so a choice that a
-stored run was made with is kept on any machine. All arms that leave the precision open share one.
+`auto` is settled for precision, micro-batch and recomputation, and by `settle` for how is tested.
+The effective batch is fixed: only divisors of `batch_size` are tried. The choice is part of the
+run's identity, so a choice that a stored run was made with is kept on any machine. All arms that
+leave the precision open share one.
 """
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from paribus.config.peft_method import is_peft
-from paribus.config.read import Origin, find_origin
+from paribus.config.read import find_origin
 from paribus.config.schema import ArmConfig, Precision
 from paribus.config.spec import RunSpec, made_alike
 from paribus.data.gold import normalized_question, refuse_two_golds
@@ -36,11 +37,11 @@ from paribus.planning.forecast import Forecast, forecast
 from paribus.planning.inputs import Inputs
 from paribus.planning.prepare import prepare
 from paribus.planning.search import require_optuna
+from paribus.planning.settle import Change, settle_tests, with_changes
 from paribus.planning.tuning import known_values, with_begun, with_chosen
 from paribus.store.layout import ExperimentFolder
 
 _SIZES = ("micro_batch", "checkpointing")
-_AUTO = ("precision", *_SIZES)
 
 
 def is_open(config: ArmConfig) -> bool:
@@ -62,7 +63,8 @@ def fit(
     lengths are assumed. Raises ModelError if a model's shape is not known.
     """
     design = _with_precision(design, folder, device)
-    chosen: dict[str, ArmConfig] = {}
+    design = settle_tests(design, folder, device, inputs_of)
+    changes: dict[str, Change] = {}
     for arm in (candidate for candidate in design.arms if is_open(candidate.config)):
         specs = [spec for spec in (*design.trials, *design.runs) if spec.arm == arm.name]
         stored = _stored(specs, folder)
@@ -71,8 +73,8 @@ def fit(
             stream = next(spec.stream for spec in specs if not spec.trial)
             target = timed(device(), {arm.config.training.computes_in})
             stored = choose(arm.config, inputs_of(arm), stream, shape, target)
-        chosen[arm.name] = stored
-    return _with_settings(design, chosen) if chosen else design
+        changes[arm.name] = partial(_settled, like=stored)
+    return with_changes(design, changes)
 
 
 def native_precision(device: Device) -> Precision:
@@ -84,18 +86,16 @@ def _with_precision(
     design: Design, folder: ExperimentFolder, device: Callable[[], Device]
 ) -> Design:
     """Return the design with one precision for all arms that leave it open."""
-    arms = {arm.name: arm.config for arm in design.arms if arm.config.training.precision == "auto"}
+    arms = {arm.name for arm in design.arms if arm.config.training.precision == "auto"}
     if not arms:
         return design
     specs = [spec for spec in (*design.runs, *design.trials) if spec.arm in arms]
     precision = _stored_precision(specs, folder) or native_precision(device())
-    return _with_settings(
-        design,
-        {
-            name: replace(config, training=replace(config.training, precision=precision))
-            for name, config in arms.items()
-        },
-    )
+
+    def settle(config: ArmConfig) -> ArmConfig:
+        return replace(config, training=replace(config.training, precision=precision))
+
+    return with_changes(design, dict.fromkeys(arms, settle))
 
 
 def _stored_precision(specs: list[RunSpec], folder: ExperimentFolder) -> Precision | None:
@@ -144,8 +144,7 @@ def _settings(config: ArmConfig) -> list[ArmConfig]:
 
 
 def _stored(specs: list[RunSpec], folder: ExperimentFolder) -> ArmConfig | None:
-    """Return the arm's config as a run in the store has settled it, if only that differs."""
-    arm = next(spec.config for spec in specs if not spec.trial)
+    """Return a config of the arm as a run in the store has settled it, if only that differs."""
     for spec in specs:
         path = folder.of(spec).spec
         if not path.exists():
@@ -153,52 +152,17 @@ def _stored(specs: list[RunSpec], folder: ExperimentFolder) -> ArmConfig | None:
         stored = read_json(path)
         for setting in _settings(spec.config):
             if made_alike(replace(spec, config=setting).identity(), stored["identity"]):
-                return _settled(arm, setting)
+                return setting
     return None
 
 
 def _settled(config: ArmConfig, like: ArmConfig) -> ArmConfig:
     training = replace(
         config.training,
-        precision=like.training.precision,
         micro_batch=like.training.micro_batch,
         checkpointing=like.training.checkpointing,
     )
     return replace(config, training=training)
-
-
-def _with_settings(design: Design, chosen: Mapping[str, ArmConfig]) -> Design:
-    """Return the design with the chosen settings in its arms, runs and trials."""
-
-    def settle(spec: RunSpec) -> RunSpec:
-        return (
-            replace(spec, config=_settled(spec.config, chosen[spec.arm]))
-            if spec.arm in chosen
-            else spec
-        )
-
-    arms = [
-        replace(
-            arm,
-            config=chosen[arm.name],
-            origins={**arm.origins, **{f"training.{key}": Origin("auto") for key in _AUTO
-                                       if getattr(arm.config.training, key)
-                                       != getattr(chosen[arm.name].training, key)}},
-        )
-        if arm.name in chosen
-        else arm
-        for arm in design.arms
-    ]  # fmt: skip
-    return replace(
-        design,
-        arms=arms,
-        runs=[settle(run) for run in design.runs],
-        trials=[settle(trial) for trial in design.trials],
-        searches={
-            name: replace(search, template=settle(search.template))
-            for name, search in design.searches.items()
-        },
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,11 +197,15 @@ def settle_design(design: Design, folder: ExperimentFolder, device: Callable[[],
     seed = design.runs[0].seed
     refuse_wrong_methods(design)
 
+    known: dict[str, Inputs | None] = {}
+
     def inputs_of(arm: Arm) -> Inputs | None:
-        try:
-            return prepare(arm.config, seed)
-        except UserError:  # lengths are assumed; whoever runs the arm is told when it is surveyed
-            return None
+        if arm.name not in known:
+            try:
+                known[arm.name] = prepare(arm.config, seed)
+            except UserError:  # lengths are assumed; whoever runs it is told when it is surveyed
+                known[arm.name] = None
+        return known[arm.name]
 
     design = fit(with_begun(design, folder), folder, device, inputs_of)
     return with_chosen(design, known_values(design, folder))

@@ -121,7 +121,7 @@ def engine(model: nn.Module, job: Job) -> Iterator[Continued | None]:
         return
     tests = (inputs, *inputs.further)
     longest = inputs.tokens().longest_prompt + max(own.max_new_tokens for own in tests)
-    rows = min(evaluation.batch_size, max(len(own.tested) for own in tests))
+    rows = min(evaluation.at_once, max(len(own.tested) for own in tests))
     with (
         tempfile.TemporaryDirectory(prefix="paribus-") as scratch,
         serving(

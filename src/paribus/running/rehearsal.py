@@ -166,7 +166,7 @@ def _evaluate(model: "nn.Module", inputs: Inputs, spec: RunSpec) -> tuple[int, f
     asked = max(
         inputs.prompt_sets, key=lambda prompt_set: max(len(p.ids) for p in prompt_set.prompts)
     )
-    size = spec.config.evaluation.batch_size
+    size = spec.config.evaluation.at_once
     prompts = sorted(asked.prompts, key=lambda prompt: len(prompt.ids))[-size:]
     device = next(model.parameters()).device
     reset_peak_memory(device)

@@ -141,7 +141,7 @@ def _measure(
         if left.prompts:
             reading = reading_of(inputs.task, name)
             _enter(reading, [prompt.problem for prompt in left.prompts], spec, pieces)
-            at_once = spec.config.evaluation.batch_size * (
+            at_once = spec.config.evaluation.at_once * (
                 BATCHES_AT_ONCE if vllm else ranks.count()
             )
             decode = partial(write, model, job, left, vllm, pace=Pace(at_once=at_once))
@@ -184,7 +184,7 @@ def _measure_by_lm_eval(
             task,
             asked.prompts,
             shots=SHOWN[asked.protocol.shots],
-            batch_size=job.config.evaluation.batch_size,
+            batch_size=job.config.evaluation.at_once,
         )
         texts, cost = _as_piece(reading, pieces, partial(measure, run, job.device))
         report(len(asked.prompts))
@@ -221,7 +221,7 @@ def _by_piece(
     decode: Callable[[slice], tuple[list[Generation], EvaluationCost]],
 ) -> tuple[list[Generation], EvaluationCost]:
     """Return all generations under one protocol and their cost, a piece at a time."""
-    size = PIECE * spec.config.evaluation.batch_size * ranks.count()
+    size = PIECE * spec.config.evaluation.at_once * ranks.count()
     generations: list[Generation] = []
     costs: list[EvaluationCost] = []
     for start in range(0, len(asked.prompts), size):
@@ -257,7 +257,7 @@ def _measure_heldout(model: nn.Module, job: Job, pieces: Pieces, kept: Kept) -> 
         return summary
     reading = reading_of(inputs.task, LIKELIHOOD)
     _enter(reading, inputs.tested, spec, pieces)
-    size = spec.config.evaluation.batch_size
+    size = spec.config.evaluation.at_once
     report = reporter("likelihood", len(inputs.gold), job)
     piece = pieces.read(file_name(reading))
     if piece is None:
@@ -325,7 +325,7 @@ def write(
     decode = Decode(
         stop_ids=_stop_ids(model, inputs, asked),
         max_new_tokens=inputs.max_new_tokens,
-        batch_size=evaluation.batch_size,
+        batch_size=evaluation.at_once,
         calculator=asked.protocol.calculator,
         until=inputs.until,
     )
@@ -339,7 +339,7 @@ def write(
     problems: Sequence[Any] = prompts
     if asked.choices:
         test, problems = (
-            Choose(batch_size=evaluation.batch_size),
+            Choose(batch_size=evaluation.at_once),
             list(zip(prompts, asked.choices[part], strict=True)),
         )
     if stage == "testing":
@@ -356,7 +356,7 @@ def reporter(
 
     Parts of one test share a `pace`.
     """
-    pace = pace or Pace(at_once=job.config.evaluation.batch_size)
+    pace = pace or Pace(at_once=job.config.evaluation.at_once)
     done, at = 0, time.perf_counter()
 
     def report(so_far: int) -> None:

@@ -27,6 +27,7 @@ from paribus.models.source import context_length, find_model
 from paribus.planning import devices
 from paribus.planning.encodings import tokenizer_of
 from paribus.planning.prepare import prepare
+from paribus.planning.settle import settle_alone
 from paribus.planning.survey import native_precision
 from paribus.running.executing import OnRun
 from paribus.running.local import run_experiment
@@ -173,11 +174,12 @@ def _run(
         training=shared.training,
         evaluation=replace(evaluation, protocol=shots, also=also),
     )
+    inputs = prepare(config, shared.seed)
+    config = settle_alone(config, inputs, devices.device_here)
     draft = RunSpec(experiment=BASELINES, arm="", replicate=0, seed=shared.seed, config=config)
     # The fingerprint knows no content of folders, and no precision of an arm that trains nothing.
-    inputs = prepare(config, shared.seed).identity()
-    settings = sha256_of_json([draft.fingerprint, inputs, config.training.computes_in])[:8]
-    return replace(draft, arm=name_of([model, shots, format, settings]))
+    parts = [draft.fingerprint, inputs.identity(), config.training.computes_in]
+    return replace(draft, arm=name_of([model, shots, format, sha256_of_json(parts)[:8]]))
 
 
 def _config(loaded: Loaded) -> ExperimentConfig:

@@ -122,7 +122,7 @@ class Validating:
                 self.model,
                 validation.gold,
                 [problem.id for problem in problems],
-                batch_size=job.config.evaluation.batch_size,
+                batch_size=job.config.evaluation.at_once,
                 on_batch=reporter("validating", len(problems), job),
             )
         )

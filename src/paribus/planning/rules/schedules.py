@@ -66,7 +66,7 @@ def _decoding_batches(facts: Facts) -> str | None:
         return None
     tests = [arm.evaluation for arm in facts.arms.values() if arm.model == config.model]
     choices: dict[str, list[str]] = {
-        "batch_size": [str(size) for size in sorted({test.batch_size for test in tests})],
+        "batch_size": [str(size) for size in sorted({test.at_once for test in tests})],
         "engine": sorted({test.engine for test in tests}),
     }
     differ = [
