@@ -315,6 +315,8 @@ def _workload(
         )
         passes = steps, longest, round(1.5 * size * lengths.mean_target)
     steps, pass_tokens, train_targets = passes
+    problems = -(-lengths.problems // ranks)
+    at_once = min(evaluation.at_once, problems)
     return Workload(
         method=config.method,
         quantization=config.quantization,
@@ -337,12 +339,12 @@ def _workload(
         train_tokens=lengths.mean_example,
         target_tokens=lengths.mean_target,
         steps=steps if trains else 0,
-        eval_batch=min(evaluation.at_once, -(-lengths.problems // ranks)),
-        eval_problems=-(-lengths.problems // ranks),
+        eval_batch=at_once,
+        eval_problems=problems,
         prompt_length=lengths.longest_prompt,
         shared_prefix=lengths.shared_prefix,
         gold_length=lengths.longest_gold,
-        gold_targets=round(min(evaluation.at_once, lengths.problems) * lengths.mean_gold),
+        gold_targets=round(at_once * lengths.mean_gold),
         new_tokens=lengths.new_tokens,
         validations=_validations(config, steps, lengths.examples) if config.is_validated else 0,
         validation_problems=config.data.validation_size if config.is_validated else 0,
