@@ -141,9 +141,7 @@ def _measure(
         if left.prompts:
             reading = reading_of(inputs.task, name)
             _enter(reading, [prompt.problem for prompt in left.prompts], spec, pieces)
-            at_once = spec.config.evaluation.at_once * (
-                BATCHES_AT_ONCE if vllm else ranks.count()
-            )
+            at_once = spec.config.evaluation.at_once * (BATCHES_AT_ONCE if vllm else ranks.count())
             decode = partial(write, model, job, left, vllm, pace=Pace(at_once=at_once))
             generations, cost = _by_piece(left, reading, spec, pieces, decode)
             costs.append(cost)
