@@ -1,15 +1,24 @@
 """Large stores: what the generator of benchmarks/ makes, and what reports of many runs hold."""
 
 import json
+import os
+import signal
 import sys
 from pathlib import Path
 
 import pytest
 
 from by_hand import tables
+from paribus.analysis import several
+from paribus.analysis.findings import conclude
+from paribus.analysis.reading import read_experiment
+from paribus.analysis.several import read_all
+from paribus.analysis.tables import Run
 from paribus.cli.main import main
+from paribus.errors import UserError
 from paribus.report import mistakes
 from paribus.report.mistakes import browser
+from paribus.store.runs import RunState
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 from scale_store import make_store
@@ -41,3 +50,42 @@ def test_the_page_holds_as_many_texts_as_open_quickly(monkeypatch):
     assert "the texts of 4 of 6 runs" in browser(made).about
     monkeypatch.setattr(mistakes, "MAX_CHARACTERS", 0)
     assert shown(browser(made)) == ["full, seed 0", "lora, seed 0"]
+
+
+def test_runs_read_by_several_processes_are_the_runs_that_one_reads(tmp_path, monkeypatch):
+    made = make_store(tmp_path, runs=8, problems=30)
+    alone = read_experiment(made)
+    monkeypatch.setattr(several, "FROM_BYTES", 0)
+    monkeypatch.setattr(several, "_processors", lambda: 3)
+    together = read_experiment(made)
+    assert together == alone
+    first, second = together.complete[1:3]
+    assert first.generations[0].question is second.generations[0].question
+    assert [run.signals for run in together.runs] == [run.signals for run in alone.runs]
+    assert conclude(together).answer == conclude(alone).answer
+
+
+def test_what_keeps_a_run_from_being_read_in_a_process_is_said_as_by_one(monkeypatch):
+    monkeypatch.setattr(several, "FROM_BYTES", 0)
+    monkeypatch.setattr(several, "_processors", lambda: 2)
+
+    def read(at):
+        if at in (3, 4):
+            raise UserError(f"run {at} cannot be scored", "mend the metric")
+        return Run(arm="full", seed=at, state=RunState.MISSING)
+
+    with pytest.raises(UserError, match="run 3 cannot be scored"):
+        read_all(read, [1] * 6)
+
+
+def test_a_process_that_is_killed_leaves_its_runs_to_the_others(monkeypatch):
+    monkeypatch.setattr(several, "FROM_BYTES", 0)
+    monkeypatch.setattr(several, "_processors", lambda: 2)
+    here = os.getpid()
+
+    def read(at):
+        if at == 3 and os.getpid() != here:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return Run(arm="full", seed=at, state=RunState.MISSING)
+
+    assert [run.seed for run in read_all(read, [1] * 6)] == list(range(6))

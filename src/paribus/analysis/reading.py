@@ -15,6 +15,7 @@ from math import ceil
 from typing import Any, get_args
 
 from paribus.analysis import wording
+from paribus.analysis.several import read_all
 from paribus.analysis.tables import Arm, LossPoint, Run, Tables, with_generations
 from paribus.config.task import stored_task
 from paribus.errors import DamagedError, StoreError, UserError
@@ -141,17 +142,22 @@ def read_experiment(folder: ExperimentFolder, description: Description | None = 
         name: NUMBERS if record is None else scorers_of(stored_task(record))
         for name, record in description.tasks.items()
     }
-    runs = tuple(
-        read_run(folder.run(arm.name, seed), scored_by[arm.name], further)
+    folders = [
+        (arm, folder.run(arm.name, seed))
         for arm in arms
         for seed in range(1 if arm.untuned else min(seeds, stopped.get(arm.name, seeds)))
-    )
+    ]
     open_tests = {
-        (run.arm, run.seed): still_to_test(folder.run(run.arm, run.seed), arm.identity)
-        for arm in arms
-        for run in runs
-        if run.arm == arm.name
+        (run.arm, run.replicate): still_to_test(run, arm.identity) for arm, run in folders
     }
+
+    def read(at: int) -> Run:
+        arm, run = folders[at]
+        scored = read_run(run, scored_by[arm.name], further)
+        scored.ask_all()
+        return scored
+
+    runs = read_all(read, [run.size_of_texts() for _, run in folders])
     return Tables(
         config=config,
         origins=description.origins,

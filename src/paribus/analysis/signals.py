@@ -29,7 +29,7 @@ from paribus.analysis.measures import terms
 from paribus.analysis.pairing import align
 from paribus.analysis.tables import Run, Tables
 from paribus.evaluation import mistakes
-from paribus.evaluation.mistakes import Signal, count_gold_steps, signal
+from paribus.evaluation.mistakes import Signal, count_gold_steps
 from paribus.records import Generation, Measure, Outcome
 from paribus.statistics.crossed import MIN_SEEDS
 from paribus.statistics.intervals import Interval, share
@@ -94,10 +94,7 @@ class StepAccuracy:
 
 def signal_table(run: Run) -> SignalTable:
     """Return how often each signal fires in `run`, with its interval."""
-    counts = Counter(
-        signal(generation, outcome, run.scorers.style)
-        for generation, outcome in zip(run.generations, run.judged, strict=True)
-    )
+    counts = Counter(run.signals)
     n = len(run.generations)
     rows = tuple(
         SignalRow(

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from paribus.config.nested import flatten
+from paribus.evaluation.mistakes import Signal, signal
 from paribus.evaluation.scorers import NUMBERS, Scorers
 from paribus.evaluation.scoring import style_seen
 from paribus.records import Generation, Likelihood, Measure, Outcome
@@ -180,7 +181,17 @@ class Run:
         counts = Counter(self.judged)
         return {outcome.value: counts[outcome] for outcome in Outcome if outcome not in never}
 
-    @property
+    @cached_property
+    def signals(self) -> tuple[Signal | None, ...]:
+        """What went wrong in each text; None where nothing did. Empty if answers are no numbers."""
+        if not self.scorers.numbers:
+            return ()
+        return tuple(
+            signal(generation, outcome, self.scorers.style)
+            for generation, outcome in zip(self.generations, self.judged, strict=True)
+        )
+
+    @cached_property
     def styles(self) -> dict[str, int]:
         """Texts by the style of their final answer, the most frequent first; "none" has none.
 
@@ -193,6 +204,11 @@ class Run:
                 style_seen(generation, self.scorers.style) for generation in self.generations
             ).most_common()
         )
+
+    def ask_all(self) -> None:
+        """Find now what is kept and takes long: it may be found in another process."""
+        for run in (self, *self.tasks.values()):
+            _ = run.problem_ids, run.has_groups, run.outcome_numbers, run.signals, run.styles
 
 
 @dataclass(frozen=True, kw_only=True)

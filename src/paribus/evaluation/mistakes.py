@@ -112,6 +112,10 @@ def steps(text: str) -> tuple[Step, ...]:
     return annotated_steps(text) or tuple(step for step in read if step.value is not None)
 
 
+_gold_steps = lru_cache(maxsize=2**13)(annotated_steps)
+"""Kept: every run answers the same problems."""
+
+
 def count_gold_steps(solution: str) -> int:
     """Return the number of annotations; 0 if `solution` is unknown or has none."""
     return sum(1 for _ in _ANNOTATION.finditer(solution))
@@ -124,7 +128,7 @@ def step_accuracy(generation: Generation) -> float | None:
     6, 12, 12 against written 12, 6, 5 is 2 of 3. A partial score for models whose accuracy is
     near 0. None if the gold solution has no annotations.
     """
-    gold = annotated_steps(generation.solution)
+    gold = _gold_steps(generation.solution)
     if not gold:
         return None
     wrote = steps(own_part(generation.text, generation.question))
@@ -223,12 +227,10 @@ class Signal(StrEnum):
     SAME_STEPS_WRONG_RELATION = "same_steps_wrong_relation"
 
 
-@lru_cache(maxsize=2**20)
 def signal(generation: Generation, outcome: Outcome, style: AnswerStyle = "auto") -> Signal | None:
     """Return the first signal that fires, None for a correct generation.
 
-    `outcome` is the canonical scorer's under `style`. Kept: findings, table and browser of one
-    report all ask.
+    `outcome` is the canonical scorer's under `style`.
     """
     if outcome is Outcome.CORRECT:
         return None
@@ -257,12 +259,12 @@ def mentions(text: str, answer: str) -> bool:
 
 def _of_wrong(generation: Generation, style: AnswerStyle) -> Signal:
     """Return the signal of a text whose final answer is wrong."""
-    gold = annotated_steps(generation.solution)
+    gold = _gold_steps(generation.solution)
     wrote = steps(own_part(generation.text, generation.question))
     answer = answer_of(generation, style)
     if not wrote:
         return Signal.NO_STEPS
-    if answer in {step.written for step in gold}:
+    if any(answer == step.written for step in gold):
         return Signal.STOPPED_EARLY
     if any(step.consistent is False for step in wrote):
         return Signal.ARITHMETIC_SLIP
@@ -300,21 +302,24 @@ def _loops(text: str) -> bool:
 
 def _has_ungrounded(wrote: tuple[Step, ...], question: str) -> bool:
     """Return whether an operand is not from the question, a constant or an earlier result."""
-    known: set[Fraction | None] = {*_CONSTANTS, *_grounded(question)}
+    given, found = _grounded(question), set[Fraction | None]()
     for step in wrote:
-        if not known.issuperset(step.operands):
+        if not all(operand in given or operand in found for operand in step.operands):
             return True
-        known |= {step.value, step.written}
+        found |= {step.value, step.written}
     return False
 
 
-def _grounded(question: str) -> set[Fraction]:
-    """Return the numbers a question gives: digits, words, fractions, and each as a percentage."""
+@lru_cache(maxsize=2**13)
+def _grounded(question: str) -> frozenset[Fraction]:
+    """Return the numbers a question gives, and constants: digits, words, fractions, and each as a
+    percentage. Kept: every run answers the same problems."""
     whole = {*numbers(question), *_spelled_out(question)}
     shares = {n / 100 for n in whole}
     parts = {Fraction(int(a), int(b)) for a, b in _FRACTION.findall(question)}
     changes = {1 - share for share in shares} | {1 + share for share in shares}
-    return whole | parts | shares | changes | {100 * change for change in changes}
+    percentages = {100 * change for change in changes}
+    return _CONSTANTS | whole | parts | shares | changes | percentages
 
 
 def _spelled_out(question: str) -> set[Fraction]:

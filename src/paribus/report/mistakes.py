@@ -34,8 +34,8 @@ from paribus.analysis.signals import (
     signal_table,
 )
 from paribus.analysis.tables import Run, Tables
-from paribus.evaluation.mistakes import Signal, signal
-from paribus.records import Generation, Measure, Outcome
+from paribus.evaluation.mistakes import Signal
+from paribus.records import Measure
 from paribus.report import drawing
 from paribus.report.drawing import Picture, colour, dash, first_runs, further_runs, run_name
 from paribus.report.rows import Table
@@ -326,24 +326,20 @@ def script_json(value: Any) -> str:
     return text
 
 
-def _signal_of(run: Run, generation: Generation, outcome: Outcome) -> int | None:
-    """Return the signal's number; None without one, and where answers are not numbers."""
-    if not run.scorers.numbers:
-        return None
-    return _SIGNAL.get(signal(generation, outcome, run.scorers.style))
-
-
 def _columns(run: Run, keys: Sequence[Key], texts: dict[str, int]) -> dict[str, list[Any]]:
     """Return the run's columns in the order of `keys`; texts new to `texts` are added to it."""
+    signals = run.signals or [None] * len(run.generations)
     by_problem = {
         key: {
             "texts": texts.setdefault(generation.text, len(texts)),
             "outcomes": _OUTCOME.get(outcome),
-            "signals": _signal_of(run, generation, outcome),
+            "signals": _SIGNAL.get(signal),
             # Generations made elsewhere have no result, and nobody knows why they ended.
             "stops": _STOP.get(generation.stop) if run.result else None,
         }
-        for key, generation, outcome in zip(keys_of(run), run.generations, run.judged, strict=True)
+        for key, generation, outcome, signal in zip(
+            keys_of(run), run.generations, run.judged, signals, strict=True
+        )
     }
     names = ("texts", "outcomes", "signals", "stops")
     columns: dict[str, list[Any]] = {

@@ -130,6 +130,10 @@ class RunFolder:
         """Where generations and likelihoods of a further task lie; of the arm's own, "", here."""
         return RunFolder(self.path / _TASKS / task) if task else self
 
+    def size_of_texts(self) -> int:
+        """Return the bytes of all generations, of further tasks too; 0 of a run without any."""
+        return sum(path.stat().st_size for path in self.path.glob(f"**/{_GENERATIONS}/*.jsonl"))
+
     @property
     def trackers(self) -> Path:
         """Folder of what trackers such as TensorBoard write."""

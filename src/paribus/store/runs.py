@@ -17,6 +17,7 @@ from dataclasses import asdict
 from enum import StrEnum
 from math import isfinite
 from pathlib import Path
+from sys import intern
 from typing import Any, TypeVar
 
 from paribus.errors import StoreError
@@ -186,12 +187,16 @@ def generation_row(generation: Generation) -> dict[str, Any]:
 
 def as_generation(row: dict[str, Any]) -> Generation:
     """Return the generation in a row of JSON. Raises TypeError, ValueError or KeyError."""
+    values: dict[str, Any] = {}
     for name, value in row.items():
         kind = _KINDS.get(name, str)
         if not isinstance(value, kind) or isinstance(value, bool):
             raise TypeError(f"{name} is {value!r}, which is not of type {kind.__name__}")
-    lists = {name: tuple(row[name]) for name in _OPTIONAL[:3] if name in row}
-    return Generation(**{**row, **lists, "stop": Stop(row["stop"])})
+        if kind is str and name != "text":  # every run has the same problems
+            value = intern(str(value))
+        values[name] = tuple(value) if kind is list else value
+    values["stop"] = Stop(values["stop"])
+    return Generation(**values)
 
 
 def as_likelihood(row: dict[str, Any]) -> Likelihood:
