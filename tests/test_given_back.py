@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 import torch
 
+import gpu_ways
 from interrupted import spec_of
 from paribus.running import run, trained
 from paribus.running.isolated import run_here
 from paribus.store.layout import RunFolder
-from test_kernels import as_gpu  # noqa: F401  # a fixture
 
 FULL: dict[str, Any] = {"method": "full", "training.save_weights": False}
 LORA = {"method": "lora", "lora.dropout": 0.1, "lora.r": 4, "training.micro_batch": 2}
@@ -68,10 +68,10 @@ CASES = [  # an arm, as on a GPU, interrupted
 
 @pytest.mark.parametrize(("values", "on_a_gpu", "interrupted"), CASES)
 def test_neither_states_nor_gradients_nor_copies_outlive_training(
-    tiny, tmp_path, monkeypatch, request, values, on_a_gpu, interrupted
+    tiny, tmp_path, monkeypatch, values, on_a_gpu, interrupted
 ):
     if on_a_gpu:
-        request.getfixturevalue("as_gpu")
+        gpu_ways.take(monkeypatch)
     spec = spec_of(tiny, tmp_path, {**VALIDATED, **values})
     folder = RunFolder(tmp_path / "runs" / "tiny" / spec.arm / "seed-0")
     seen = AtTests(monkeypatch)

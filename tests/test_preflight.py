@@ -139,7 +139,6 @@ def test_what_stops_one_probe_stops_no_other(known, monkeypatch, capsys):
     assert "lora: not probed: PB060" in text
     assert "baseline: the weights are gone" in text
     assert "→ fetch them" in text
-    assert "measured are tensors only" in text
     assert "Predicted, whatever a probe measured." in text
 
 

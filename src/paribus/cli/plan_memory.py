@@ -50,8 +50,8 @@ def _memory(plan: Plan) -> Table:
     return captioned(
         table,
         "GB at the peak of training by part, and all of them; then the keys and values of a test "
-        "batch, and the peak of testing. other: working copies of weights, libraries, CUDA "
-        "context. ! does not fit.",
+        "batch, and the peak of testing. other: working copies of weights, libraries; of a GPU "
+        "what torch holds beyond tensors, and the context. ! does not fit.",
     )
 
 
@@ -98,21 +98,19 @@ def probed(plan: Plan) -> Table:
         measured, trained = probe.measured, ["", "", ""]
         if estimate.training and measured.training_peak_bytes:
             trained = [
-                _peak(measured.training_peak_bytes, plan),
+                _peak(measured.training_held_bytes, plan),
                 f"{estimate.training.total / GB:.1f}",
                 f"{measured.step_seconds:.1f}",
             ]
         table.add_row(
             arm.name,
             *trained[:2],
-            _peak(measured.evaluation_peak_bytes, plan),
+            _peak(measured.evaluation_held_bytes, plan),
             f"{estimate.evaluation.total / GB:.1f}",
             trained[2],
             duration(estimate.seconds),
         )
     words = "two steps at the longest batch and one evaluation batch of each arm."
-    if plan.device.kind == "cuda":
-        words += " GB measured are tensors only; predictions have the CUDA context, too."
     return captioned(table, "\n".join([words, *map(escape, stopped)]))
 
 

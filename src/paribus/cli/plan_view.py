@@ -201,11 +201,8 @@ def _needs(plan: Plan) -> list[str]:
         lines = [f"[bold]Time[/]: about {duration(left)} are left of {duration(whole)}."]
     else:
         lines = [f"[bold]Time[/]: about {duration(whole)}."]
-    peaks = {arm.name: arm.estimate.peak_bytes for arm in plan.arms if arm.estimate}
     there = f"{size(device.memory_bytes)} of {device.title}"
-    highest = max(peaks, key=lambda name: peaks[name], default=None)
-    peak = "not known" if highest is None else f"{size(peaks[highest])} at the peak ({highest})"
-    lines.append(f"[bold]Memory[/]: {escape(f'{peak}; there are {there}')}.")
+    lines.append(f"[bold]Memory[/]: {escape(f'{_highest(plan)}; there are {there}')}.")
     disk, passing = plan.disk_bytes, plan.checkpoint_bytes
     if disk is not None and passing is not None:
         weights, kept = size(disk), size(passing)
@@ -219,6 +216,18 @@ def _needs(plan: Plan) -> list[str]:
     based = [f"lengths of texts are assumed: {note}" for note in dict.fromkeys(notes) if note]
     based.append(f"speed of the device: {device.assumed}")
     return lines + [f"{escape(text[0].upper() + text[1:])}." for text in based]
+
+
+def _highest(plan: Plan) -> str:
+    """Return the highest peak of memory in words, with its arm."""
+    known = [(arm.name, arm.estimate) for arm in plan.arms if arm.estimate]
+    if not known:
+        return "not known"
+    name, highest = max(known, key=lambda pair: pair[1].peak_bytes)
+    peak = f"{size(highest.peak_bytes)} at the peak ({name})"
+    if highest.tensor_bytes is None:
+        return peak
+    return f"{peak}, of which tensors take {size(highest.tensor_bytes)}"
 
 
 def _searches(plan: Plan) -> list[str]:

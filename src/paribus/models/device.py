@@ -4,6 +4,7 @@ import ctypes
 import errno
 import re
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -92,6 +93,23 @@ def peak_memory_bytes(device: torch.device) -> int:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def peaks(device: torch.device) -> dict[str, Any]:
+    """Return the peaks in bytes, by the names of `store/results`; on a GPU what torch held, too."""
+    allocated = {"peak_memory_bytes": peak_memory_bytes(device)}
+    if device.type != "cuda":
+        return allocated  # a process's resident memory is all of it
+    return {**allocated, "peak_reserved_bytes": torch.cuda.max_memory_reserved(device)}
+
+
+def beside_torch(device: torch.device) -> int:
+    """Return the bytes of a GPU that are in use and not torch's: this process's context, others.
+
+    The driver does not say whose they are. Of a part of a GPU (MIG) it counts that part alone.
+    """
+    free, total = torch.cuda.mem_get_info(device)
+    return total - free - torch.cuda.memory_reserved(device)
 
 
 def is_out_of_memory(error: Exception) -> bool:

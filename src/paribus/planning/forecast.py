@@ -26,7 +26,7 @@ from paribus.models.shapes import (
 from paribus.planning.cost.activations import Workload
 from paribus.planning.cost.memory import Estimate, estimate
 from paribus.planning.cost.time import Speed, speed, training_operations
-from paribus.planning.devices import Device
+from paribus.planning.devices import GB, Device
 from paribus.planning.inputs import Inputs
 from paribus.planning.rules.environment import room
 from paribus.prompts.encode import shared_length
@@ -131,7 +131,7 @@ class Planned:
     """What a run was predicted to take, stored with what it took.
 
     Attributes:
-        peak_bytes: the predicted peak of memory.
+        peak_bytes: the predicted peak of memory: what the device must hold.
         device: what it was planned for.
         device_bytes: memory of that.
     """
@@ -143,6 +143,17 @@ class Planned:
     def event(self) -> dict[str, Any]:
         """Return the line of `events.jsonl`."""
         return {"event": PLANNED, **asdict(self)}
+
+    def beside(self, taken: int) -> str:
+        """Return what to tell where other programs hold `taken` bytes; "" if both have room."""
+        if taken + self.peak_bytes <= self.device_bytes:
+            return ""
+        return (
+            f"other programs hold {taken / GB:.1f} GB of {self.device}, which has "
+            f"{self.device_bytes / GB:.1f}; this run is planned for {self.peak_bytes / GB:.1f}. "
+            "If it runs out of memory, wait for them, or set a smaller training.micro_batch or "
+            "evaluation.batch_size"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,7 +35,8 @@ class RunEstimate:
         eval_batch: problems decoded at once.
         engine: what decodes them.
         kv_cache_bytes: keys and values at the last token of a test batch.
-        peak_bytes: the larger of both peaks.
+        peak_bytes: the larger of both peaks: what the device must hold.
+        tensor_bytes: the most that tensors take of it, on a GPU; None on a CPU.
         fits: whether that is within the device's memory.
         fits_with_a_tenth_to_spare: whether it would fit if the prediction were a tenth too low.
         examples_per_second: of training; None for a baseline.
@@ -56,6 +57,7 @@ class RunEstimate:
     engine: str
     kv_cache_bytes: int
     peak_bytes: int
+    tensor_bytes: int | None
     fits: bool
     fits_with_a_tenth_to_spare: bool
     examples_per_second: float | None
@@ -81,6 +83,7 @@ class RunEstimate:
             engine=forecast.config.evaluation.engine,
             kv_cache_bytes=forecast.kv_cache_bytes,
             peak_bytes=memory.peak_bytes,
+            tensor_bytes=memory.tensor_bytes if forecast.device.kind == "cuda" else None,
             fits=forecast.fits,
             fits_with_a_tenth_to_spare=forecast.fits_easily,
             examples_per_second=speed.train_examples_per_second if trains else None,
@@ -116,6 +119,9 @@ class Rehearsal:
             gold solutions' likelihoods.
         decode_seconds: of one further token for the whole batch.
         prompt_seconds: of the batch's prompts.
+        training_reserved_bytes: what torch held of a GPU, tensors or not, as the next one.
+        evaluation_reserved_bytes: None on a CPU.
+        context_bytes: what the GPU held for the process besides; 0 on a CPU.
     """
 
     training_peak_bytes: int | None
@@ -124,6 +130,20 @@ class Rehearsal:
     evaluation_peak_bytes: int
     decode_seconds: float
     prompt_seconds: float
+    training_reserved_bytes: int | None = None
+    evaluation_reserved_bytes: int | None = None
+    context_bytes: int = 0
+
+    @property
+    def training_held_bytes(self) -> int:
+        """What the device must hold for the steps; 0 for a baseline."""
+        taken = self.training_reserved_bytes or self.training_peak_bytes
+        return taken + self.context_bytes if taken else 0
+
+    @property
+    def evaluation_held_bytes(self) -> int:
+        """What it must hold for the batch."""
+        return (self.evaluation_reserved_bytes or self.evaluation_peak_bytes) + self.context_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

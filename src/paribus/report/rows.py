@@ -6,7 +6,7 @@
 Figures are formatted, never computed. What is not known is "–", never 0.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from paribus.analysis import wording
@@ -31,7 +31,7 @@ from paribus.report.units import (
     points_cell,
     rounded,
 )
-from paribus.store.results import EvaluationCost, TrainingCost
+from paribus.store.results import EvaluationCost, RunResult, TrainingCost
 
 MAY_BREAK = ".\u200b"
 """A dotted key may go over two lines after its dots."""
@@ -223,22 +223,38 @@ def scorers(tables: Tables) -> Table:
 
 def training(tables: Tables) -> Table:
     """What training took and how it went, for each run that trained."""
-    rows = [
-        [run_name(tables, run), *(spell(run.training) for spell in _TRAINING.values())]
-        for run in tables.complete
-        if run.training
-    ]
-    return Table(["arm", *_TRAINING], rows)
+    rows, held = [], []
+    for run in tables.complete:
+        if run.training:
+            cells = (spell(run.training) for spell in _TRAINING.values())
+            rows.append([run_name(tables, run), *cells])
+            held.append(_held(run.training, run.result))
+    return _with_held(Table(["arm", *_TRAINING], rows), held)
 
 
 def evaluation(tables: Tables) -> Table:
     """What generating took, for each run; empty where nothing was."""
-    rows = [
-        [run_name(tables, run), *(spell(run.result.evaluation) for spell in _EVALUATION.values())]
-        for run in tables.complete
-        if run.result and not run.scorers.loss
-    ]
-    return Table(["arm", *_EVALUATION], rows)
+    rows, held = [], []
+    for run in tables.complete:
+        if run.result and not run.scorers.loss:
+            cells = (spell(run.result.evaluation) for spell in _EVALUATION.values())
+            rows.append([run_name(tables, run), *cells])
+            held.append(_held(run.result.evaluation, run.result))
+    return _with_held(Table(["arm", *_EVALUATION], rows), held)
+
+
+def _held(cost: TrainingCost | EvaluationCost, result: RunResult | None) -> int | None:
+    """Return what a GPU had to hold at the peak, in bytes; None if there was none."""
+    reserved = cost.peak_reserved_bytes
+    return reserved and reserved + ((result and result.context_bytes) or 0)
+
+
+def _with_held(table: Table, held: Sequence[int | None]) -> Table:
+    """Return `table` with what a GPU held in each row, where there was one."""
+    if not any(held):
+        return table
+    rows = [[*row, gb(each)] for row, each in zip(table.rows, held, strict=True)]
+    return Table([*table.headings, "held by the GPU, GB"], rows)
 
 
 def _accuracy(score: Score) -> str:

@@ -10,7 +10,8 @@ from paribus.config.schema import ArmConfig
 from paribus.config.spec import RunSpec
 from paribus.data.alike import contained_13gram, contained_exactly, overlaps
 from paribus.models import ranks
-from paribus.models.device import describe
+from paribus.models.device import beside_torch, describe
+from paribus.planning.cost.memory import CUDA_CONTEXT, MOST_CONTEXT
 from paribus.planning.devices import cpu_name, driver_version
 from paribus.planning.forecast import Planned
 from paribus.planning.inputs import Inputs
@@ -77,8 +78,20 @@ def result_record(
         weights_note=inputs.source.note,
         environment=environment(spec, job.device),
     )
-    # Without further tasks the record is as earlier versions wrote it.
-    return result.model_copy(update={"tasks": measured.tasks}) if measured.tasks else result
+    # Without further tasks, and on a CPU, the record is as earlier versions wrote it.
+    more: dict[str, Any] = {"tasks": measured.tasks} if measured.tasks else {}
+    if job.device.type == "cuda":
+        more["context_bytes"] = context_bytes(job.device)
+    return result.model_copy(update=more)
+
+
+def context_bytes(device: torch.device) -> int:
+    """Return what a GPU holds for this process beside torch's memory: its context and libraries.
+
+    Where other programs use the GPU too, it is what is usual.
+    """
+    beside = beside_torch(device)
+    return beside if beside <= MOST_CONTEXT else CUDA_CONTEXT
 
 
 def precision(config: ArmConfig) -> PrecisionUsed:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from paribus.config.spec import RunSpec
 from paribus.errors import OutOfMemory, ParibusError, RunFailed
-from paribus.planning.cost.memory import CUDA_CONTEXT
 from paribus.planning.forecast import cache_bytes
 from paribus.planning.inputs import Inputs
 from paribus.planning.plan import Rehearsal, RunEstimate
@@ -27,6 +26,8 @@ if TYPE_CHECKING:  # `plan` must not wait for torch
     import torch
     from torch import nn
 
+    from paribus.training.train import StepRecord
+
 DECODED = 16
 """New tokens of the evaluation batch; cache and time for the others are extrapolated."""
 
@@ -34,18 +35,17 @@ DECODED = 16
 def correct(prospect: Prospect, measured: Rehearsal) -> RunEstimate:
     """Return what an arm's first run takes, with what was measured in place of what was predicted.
 
-    Peaks have the cache of all new tokens and a GPU's context; all steps take the measured time per
-    token; solutions are taken to be as long as the mean gold one, and likelihoods take no time.
-    The arm must have a forecast.
+    Peaks have the cache of all new tokens; all steps take the measured time per token; solutions
+    are taken to be as long as the mean gold one, and likelihoods take no time. The arm must have a
+    forecast.
     """
     forecast, shape = prospect.forecast, prospect.shape
     assert forecast is not None
     assert shape is not None
     load, device = forecast.load, forecast.device
-    rest = max(0, load.new_tokens - DECODED)
-    testing = measured.evaluation_peak_bytes + cache_bytes(shape, load, rest)
-    context = CUDA_CONTEXT if device.kind == "cuda" else 0  # torch counts its own tensors only
-    peak = max(measured.training_peak_bytes or 0, testing) + context
+    rest = cache_bytes(shape, load, max(0, load.new_tokens - DECODED))
+    peak = max(measured.training_held_bytes, measured.evaluation_held_bytes + rest)
+    tensors = max(measured.training_peak_bytes or 0, measured.evaluation_peak_bytes + rest)
     rate, train = None, 0.0
     if measured.step_seconds is not None and measured.step_tokens is not None:
         batch = load.micro_batch * load.accumulation
@@ -57,6 +57,7 @@ def correct(prospect: Prospect, measured: Rehearsal) -> RunEstimate:
     return replace(
         RunEstimate.of(forecast),
         peak_bytes=peak,
+        tensor_bytes=tensors if device.kind == "cuda" else None,
         fits=peak <= device.memory_bytes,
         fits_with_a_tenth_to_spare=peak <= room(device),
         examples_per_second=rate,
@@ -102,27 +103,31 @@ def _measure(spec: RunSpec, folder: Path) -> Rehearsal:
     from paribus.models.device import compute_dtype, default_device, return_freed
     from paribus.models.fast import blocked
     from paribus.models.load import for_inference, load_model, make_trainable
+    from paribus.running.record import context_bytes
     from paribus.seeds import derive
 
     config, device = spec.config, default_device()
     compute = compute_dtype(config.training.computes_in, device)
     inputs = prepare(config, spec.seed)
     model = load_model(inputs.source, compute, device, config.quantization)
-    trained: tuple[int, float, int] | tuple[None, None, None] = (None, None, None)
+    second = None
     if config.method != "none":
         torch.manual_seed(derive(spec.stream, "init"))
         chosen = config.training.train_only
         model = make_trainable(model, config.method, config.lora, compute, chosen)
-        trained = _train(model, inputs, spec, compute, device, folder)
+        second = _train(model, inputs, spec, compute, device, folder)
     for_inference(model, compute)
     return_freed(device)
     blocked.use(model)
-    peak, prompt_seconds, decode_seconds = _evaluate(model, inputs, spec)
+    tested, prompt_seconds, decode_seconds = _evaluate(model, inputs, spec)
     return Rehearsal(
-        training_peak_bytes=trained[0],
-        step_seconds=trained[1],
-        step_tokens=trained[2],
-        evaluation_peak_bytes=peak,
+        training_peak_bytes=second.peak_memory_bytes if second else None,
+        training_reserved_bytes=second.peak_reserved_bytes if second else None,
+        step_seconds=second.seconds if second else None,
+        step_tokens=second.tokens if second else None,
+        evaluation_peak_bytes=tested["peak_memory_bytes"],
+        evaluation_reserved_bytes=tested.get("peak_reserved_bytes"),
+        context_bytes=context_bytes(device) if device.type == "cuda" else 0,
         prompt_seconds=prompt_seconds,
         decode_seconds=decode_seconds,
     )
@@ -135,10 +140,10 @@ def _train(
     compute: "torch.dtype",
     device: "torch.device",
     folder: Path,
-) -> tuple[int, float, int]:
-    """Return peak, seconds and tokens of the second of two steps at the longest batch."""
+) -> "StepRecord":
+    """Return the second of two steps at the longest batch."""
     from paribus.training.batching import order_seed, plan_training
-    from paribus.training.train import StepRecord, train
+    from paribus.training.train import train
 
     examples, config = inputs.examples, spec.config.training
     steps = plan_training(examples, config, order_seed(spec.stream))
@@ -153,15 +158,16 @@ def _train(
         folder=folder,
         on_step=records.append,
     )
-    second = records[-1]
-    return second.peak_memory_bytes, second.seconds, second.tokens
+    return records[-1]
 
 
-def _evaluate(model: "nn.Module", inputs: Inputs, spec: RunSpec) -> tuple[int, float, float]:
-    """Return peak, seconds of the prompts and seconds per further token of the longest batch."""
+def _evaluate(
+    model: "nn.Module", inputs: Inputs, spec: RunSpec
+) -> tuple[dict[str, int], float, float]:
+    """Return peaks, seconds of the prompts and seconds per further token of the longest batch."""
     from paribus.evaluation.engine.generate import generate
     from paribus.evaluation.engine.likelihood import likelihoods
-    from paribus.models.device import peak_memory_bytes, reset_peak_memory
+    from paribus.models.device import peaks, reset_peak_memory
 
     asked = max(
         inputs.prompt_sets, key=lambda prompt_set: max(len(p.ids) for p in prompt_set.prompts)
@@ -187,4 +193,4 @@ def _evaluate(model: "nn.Module", inputs: Inputs, spec: RunSpec) -> tuple[int, f
     first, several = seconds(1), seconds(DECODED)
     longest = sorted(inputs.gold, key=lambda example: len(example.ids))[-size:]
     likelihoods(model, longest, [""] * len(longest), batch_size=size, on_batch=lambda _done: None)
-    return peak_memory_bytes(device), first, max(0.0, several - first) / (DECODED - 1)
+    return peaks(device), first, max(0.0, several - first) / (DECODED - 1)

@@ -16,10 +16,11 @@ from torch import nn
 
 from paribus.config.spec import RunSpec
 from paribus.errors import RunFailed
-from paribus.models.device import compute_dtype, default_device, return_freed
+from paribus.models.device import beside_torch, compute_dtype, default_device, return_freed
 from paribus.models.fast import blocked
 from paribus.models.load import for_inference, load_model
 from paribus.models.source import ModelSource
+from paribus.planning.cost.memory import CUDA_CONTEXT
 from paribus.planning.forecast import Planned
 from paribus.planning.prepare import prepare
 from paribus.planning.rules.cards import card
@@ -126,6 +127,8 @@ def _train_and_test(job: Job, planned: Planned | None, *, fork: bool) -> None:
         append_event(folder, {"event": "resumed", "step": point.step})
     elif planned:
         append_event(folder, planned.event())
+    if planned and job.device.type == "cuda":
+        tell_of_others(planned, job)
     training = None
     minutes = config.training.checkpoint_minutes
     saves = Checkpoints(folder=folder, run=record, minutes=minutes, point=point)
@@ -156,6 +159,13 @@ def _train_and_test(job: Job, planned: Planned | None, *, fork: bool) -> None:
     saves.wait()
     result = result_record(job, training, measured, planned, saves.forked_from)
     finish(folder, result.model_copy(update=validated))
+
+
+def tell_of_others(planned: Planned, job: Job) -> None:
+    """Say so if what other programs hold of the GPU leaves less than was planned for."""
+    text = planned.beside(max(0, beside_torch(job.device) - CUDA_CONTEXT))
+    if text:
+        job.note(text)
 
 
 def _probe(model: nn.Module, job: Job) -> None:

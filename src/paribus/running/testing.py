@@ -151,7 +151,8 @@ def _measure(
             }
         known: dict[str, Any] = {"protocol": name, "problems": len(asked.prompts)}
         if vllm is not None:
-            known["peak_memory_bytes"] = None  # what was measured is not the process that decoded
+            # What was measured is not the process that decoded.
+            known |= dict.fromkeys(("peak_memory_bytes", "peak_reserved_bytes"))
         figures[name] = total_cost(costs).model_copy(update=known)
         append_event(pieces.folder, {**_event("tested", inputs), **figures[name].record()})
         write_generations(folder, name, [texts[prompt.sha256] for prompt in asked.prompts])

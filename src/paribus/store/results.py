@@ -9,6 +9,7 @@ kept. Scores are not stored: they are computed from the generations.
 """
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,8 @@ class TrainingCost(Recorded):
         target_tokens: tokens with loss, over all epochs.
         first_loss: of the first step, in nats per target token.
         final_loss: median of the last four steps, in nats per target token.
-        peak_memory_bytes: of the process or the GPU, while it trained.
+        peak_memory_bytes: of the process, or of tensors on the GPU, while it trained.
+        peak_reserved_bytes: what torch held of the GPU meanwhile, tensors or not; None on a CPU.
         trainable_parameters: how many numbers the optimizer updates.
         total_parameters: of the whole model.
         train_examples: different examples.
@@ -62,6 +64,7 @@ class TrainingCost(Recorded):
     first_loss: float | None = None
     final_loss: float | None = None
     peak_memory_bytes: int | None = None
+    peak_reserved_bytes: int | None = None
     trainable_parameters: int | None = None
     total_parameters: int | None = None
     train_examples: int | None = None
@@ -77,7 +80,9 @@ class EvaluationCost(Recorded):
         seconds: of all of them.
         problems_per_second: the mean rate.
         generated_tokens: stop tokens included.
-        peak_memory_bytes: of the process or the GPU; None if vLLM decoded, which does not say.
+        peak_memory_bytes: of the process, or of tensors on the GPU; None if vLLM decoded, which
+            does not say.
+        peak_reserved_bytes: what torch held of the GPU, tensors or not; None on a CPU.
     """
 
     protocol: str = ""
@@ -86,6 +91,13 @@ class EvaluationCost(Recorded):
     problems_per_second: float | None = None
     generated_tokens: int | None = None
     peak_memory_bytes: int | None = None
+    peak_reserved_bytes: int | None = None
+
+
+def most_reserved(peaks: Iterable[int | None]) -> dict[str, Any]:
+    """Return the highest `peak_reserved_bytes` by this name; nothing where none is known."""
+    known = [peak for peak in peaks if peak is not None]
+    return {"peak_reserved_bytes": max(known)} if known else {}
 
 
 class LikelihoodSummary(Recorded):
@@ -249,6 +261,7 @@ class RunResult(Recorded):
         data: counts of the problems.
         precision: number formats.
         predicted_peak_bytes: the peak of memory that was planned for; None if nothing was.
+        context_bytes: what the GPU held for the process beside torch's memory; None on a CPU.
         forked_from: the other run's checkpoint that the run resumed from.
         weights_note: where the weights come from, if that needs saying; else "".
         environment: name of a package, or `python`, `device`, `machine`, `processor` -> its
@@ -267,6 +280,7 @@ class RunResult(Recorded):
     data: DataCounts | None = None
     precision: PrecisionUsed | None = None
     predicted_peak_bytes: int | None = None
+    context_bytes: int | None = None
     forked_from: Fork | None = None
     weights_note: str | None = None
     environment: dict[str, str] = {}

@@ -4,7 +4,7 @@ plan batches -> Trainer -> one record per optimizer step -> TrainingCost
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,13 +17,13 @@ from transformers import TrainingArguments
 
 from paribus.config.schema import TrainingConfig
 from paribus.models import ranks
-from paribus.models.device import peak_memory_bytes, reset_peak_memory
+from paribus.models.device import peaks, reset_peak_memory
 from paribus.models.kernels import on_gpu
 from paribus.models.load import count_parameters
 from paribus.prompts.encode import Encoded
 from paribus.seeds import derive
 from paribus.stopping import asked, at_a_step
-from paribus.store.results import TrainingCost
+from paribus.store.results import TrainingCost, most_reserved
 from paribus.training import optimizers
 from paribus.training.batching import order_seed, plan_training, share_of
 from paribus.training.checkpointing import Checkpoints
@@ -47,6 +47,7 @@ class StepRecord:
         examples_per_second: None for the first step of a process, which warms up.
         tokens_per_second: of `tokens`; None where that is.
         peak_memory_bytes: since training began, or the model was last measured.
+        peak_reserved_bytes: what torch held of a GPU meanwhile; None on a CPU.
     """
 
     step: int
@@ -61,6 +62,7 @@ class StepRecord:
     examples_per_second: float | None
     tokens_per_second: float | None
     peak_memory_bytes: int
+    peak_reserved_bytes: int | None = None
 
 
 def step_record(
@@ -69,7 +71,7 @@ def step_record(
     figures: dict[str, float],
     micro_batches: Sequence[Sequence[Encoded]],
     seconds: float,
-    peak: int,
+    peaks: Mapping[str, int],
     *,
     warm: bool,
 ) -> StepRecord:
@@ -85,7 +87,7 @@ def step_record(
         **counts,
         examples_per_second=counts["examples"] / seconds if warm else None,
         tokens_per_second=counts["tokens"] / seconds if warm else None,
-        peak_memory_bytes=peak,
+        **peaks,
     )
 
 
@@ -124,6 +126,7 @@ def cost(records: Sequence[StepRecord], trainable: int, total: int) -> TrainingC
         first_loss=records[0].loss,
         final_loss=median(record.loss for record in records[-4:]),
         peak_memory_bytes=max(record.peak_memory_bytes for record in records),
+        **most_reserved(record.peak_reserved_bytes for record in records),
         trainable_parameters=trainable,
         total_parameters=total,
     )
@@ -131,7 +134,10 @@ def cost(records: Sequence[StepRecord], trainable: int, total: int) -> TrainingC
 
 def event(record: StepRecord) -> dict[str, Any]:
     """Return the record as a line of `events.jsonl`."""
-    return {"event": "step", **asdict(record)}
+    row = {"event": "step", **asdict(record)}
+    if record.peak_reserved_bytes is None:  # as on a CPU
+        del row["peak_reserved_bytes"]
+    return row
 
 
 def from_event(row: dict[str, Any]) -> StepRecord:
@@ -190,8 +196,9 @@ def train(  # noqa: PLR0913  # what a training needs to know
         seconds, started = time.perf_counter() - started, time.perf_counter()
         micro_batches = [[examples[i] for i in batch] for batch in steps[step - 1]]
         warm = step > 1 + (point.step if point else 0)
-        peak = peak_memory_bytes(device)
-        row = step_record(step, num_steps, figures, micro_batches, seconds, peak, warm=warm)
+        row = step_record(
+            step, num_steps, figures, micro_batches, seconds, peaks(device), warm=warm
+        )
         records.append(row)
         on_step(row)
         before = time.perf_counter()

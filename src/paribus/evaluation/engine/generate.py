@@ -20,10 +20,10 @@ from torch import nn
 
 from paribus.evaluation.engine.decoder import Decoder
 from paribus.evaluation.engine.decoding import Luck, OpenText, Rules, free_tokens
-from paribus.models.device import peak_memory_bytes, reset_peak_memory
+from paribus.models.device import peaks, reset_peak_memory
 from paribus.prompts.encode import Prompt, shared_length
 from paribus.records import Generation, Stop
-from paribus.store.results import EvaluationCost
+from paribus.store.results import EvaluationCost, most_reserved
 
 _REFILL = 8
 """An eighth of the rows is refilled at once: a pass over few tokens costs as much as over many."""
@@ -86,7 +86,7 @@ def measure(
         seconds=seconds,
         problems_per_second=len(generations) / seconds,
         generated_tokens=sum(generation.num_tokens for generation in generations),
-        peak_memory_bytes=peak_memory_bytes(device),
+        **peaks(device),
     )
 
 
@@ -100,6 +100,7 @@ def total_cost(costs: Sequence[EvaluationCost]) -> EvaluationCost:
         problems_per_second=problems / seconds,
         generated_tokens=sum(cost.generated_tokens or 0 for cost in costs),
         peak_memory_bytes=max(cost.peak_memory_bytes or 0 for cost in costs),
+        **most_reserved(cost.peak_reserved_bytes for cost in costs),
     )
 
 

@@ -33,13 +33,19 @@ TRAINER = 150 * 2**20
 TOKENIZER_BYTES = 1284
 """Resident memory of a tokenizer per token of its vocabulary: measured with Gemma 3's."""
 
-CUDA_CONTEXT = 600 * 10**6
-"""What a process takes on a GPU before its first tensor: usual, not measured here."""
+CUDA_CONTEXT, MOST_CONTEXT = 600 * 10**6, 2 * 10**9
+"""What a process takes on a GPU before its first tensor, and what none takes: usual, not measured
+here."""
+
+UNUSED = 0.6
+"""What torch holds of a GPU beyond its tensors, as a share of those that come and go in a step: all
+but weights and the optimizer's states. Measured: 0.54 to 0.62 (docs/memory.md), before segments
+grew in place."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """Bytes at the peak of one stage, by what they are for. On a CPU `runtime` is the libraries.
+    """Bytes at the peak of one stage, by what they are for. Their sum is what a GPU must hold.
 
     Attributes:
         weights: model weights as stored in memory, adapters and quantisation constants included;
@@ -50,6 +56,7 @@ class Parts:
         activations: kept for the backward pass, or of the largest layer without one.
         logits: logits and what the loss makes of them.
         kv_cache: keys and values, while decoding.
+        unused: what torch holds of a GPU and no tensor takes.
         runtime: CUDA context, or the process with its libraries.
     """
 
@@ -60,12 +67,18 @@ class Parts:
     activations: int = 0
     logits: int = 0
     kv_cache: int = 0
+    unused: int = 0
     runtime: int = 0
 
     @property
     def total(self) -> int:
         """All of it."""
         return sum(asdict(self).values())
+
+    @property
+    def tensors(self) -> int:
+        """What a GPU reports as allocated."""
+        return self.total - self.unused - self.runtime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,8 +99,13 @@ class Estimate:
 
     @property
     def peak_bytes(self) -> int:
-        """The larger of the two peaks."""
+        """The larger of the two peaks: what the device must hold."""
         return max(self.training.total if self.training else 0, self.evaluation.total)
+
+    @property
+    def tensor_bytes(self) -> int:
+        """The most that tensors take."""
+        return max(self.training.tensors if self.training else 0, self.evaluation.tensors)
 
 
 def estimate(shape: Shape, load: Workload, device: Device) -> Estimate:
@@ -98,7 +116,8 @@ def estimate(shape: Shape, load: Workload, device: Device) -> Estimate:
     trained = 0 if load.method == "none" else sum(trained_parameters(shape, load))
     total = shape.parameters + (0 if load.method == "full" else trained)
     runtime = _runtime(shape, load, device)
-    stages = [_largest(moments, runtime) for moments in (training, evaluation) if moments]
+    unused = UNUSED * (device.kind == "cuda")
+    stages = [_largest(moments, runtime, unused) for moments in (training, evaluation) if moments]
     return Estimate(
         total_parameters=total,
         trainable_parameters=trained,
@@ -117,7 +136,11 @@ def _runtime(shape: Shape, load: Workload, device: Device) -> int:
     return LIBRARIES + trainer + TOKENIZER_BYTES * shape.vocab + mapped
 
 
-def _largest(moments: Mapping[str, Moment], runtime: int) -> Parts:
-    """Return the parts of the moment with most bytes."""
-    worst = max(moments.values(), key=lambda moment: sum(map(sum, moment.values())))
-    return Parts(runtime=runtime, **{part: round(sum(of)) for part, of in worst.items()})
+def _largest(moments: Mapping[str, Moment], runtime: int, unused: float) -> Parts:
+    """Return the parts of the moment with most bytes; `unused` is a share, as `UNUSED`."""
+    stages = []
+    for moment in moments.values():
+        parts = {part: round(sum(of)) for part, of in moment.items()}
+        passing = sum(parts.values()) - parts["weights"] - parts.get("optimizer", 0)
+        stages.append(Parts(**parts, unused=round(unused * passing), runtime=runtime))
+    return max(stages, key=lambda stage: stage.total)
