@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from facts import CPU, facts
+from facts import CPU, GEMMA_2B, facts
 from outside import hear_all, paribus, until
 from paribus.config.schema import TrainingConfig
+from paribus.planning.forecast import forecast
 from paribus.planning.rules.cards import card
 from paribus.store.checkpoints import newest_step
 from paribus.testing.tiny import write_tiny_model
@@ -81,65 +82,90 @@ def assert_same(one: Path, other: Path) -> None:
     assert losses(one) == pytest.approx(losses(other), rel=1e-5)
 
 
-def test_two_ranks_train_and_answer_as_one_process(tmp_path):
-    """Full SFT with recomputed activations, LoRA, two passes of each rank in a step."""
-    file = experiment(tmp_path, {"full": {"training.checkpointing": True}, "lora": {}}, epochs=1)
-    alone = paribus("run", str(file), "--runs", "one", cwd=tmp_path)
-    assert alone.returncode == 0, alone.stderr
-    both = run_on(2, "run", str(file), "--runs", "two", cwd=tmp_path)
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory) -> Path:
+    """A folder with an experiment, run by one process into the store `one`.
+
+    Full SFT recomputes activations; four passes make a step.
+    """
+    folder = tmp_path_factory.mktemp("alone")
+    file = experiment(folder, {"full": {"training.checkpointing": True}, "lora": {}}, epochs=1)
+    run = paribus("run", str(file), "--runs", "one", cwd=folder)
+    assert run.returncode == 0, run.stderr
+    return folder
+
+
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+def test_two_ranks_train_and_answer_as_one_process(alone, parallel):
+    file = str(alone / "tiny.yaml")
+    both = run_on(2, "run", file, "--runs", parallel, "--parallel", parallel, cwd=alone)
     assert both.returncode == 0, both.stderr
     assert both.stdout.count("lora seed 0: complete") == 1  # one of the two speaks
+    one, two = (alone / store / "tiny" for store in ("one", parallel))
     for arm in ("full", "lora"):
-        assert_same(tmp_path / "one/tiny" / arm / "seed-0", tmp_path / "two/tiny" / arm / "seed-0")
-    untuned = [tmp_path / store / "tiny/baseline/seed-0" for store in ("one", "two")]
-    assert texts(untuned[0]) == texts(untuned[1])
-    results = [json.loads((run / "result.json").read_text()) for run in untuned]
-    assert [result["environment"].get("ranks") for result in results] == [None, "2"]
-    checked = paribus("verify", "two", cwd=tmp_path)
+        assert_same(one / arm / "seed-0", two / arm / "seed-0")
+    assert texts(one / "baseline/seed-0") == texts(two / "baseline/seed-0")
+    specs = [json.loads((run / "lora/seed-0/spec.json").read_text()) for run in (one, two)]
+    found = [spec["environment"].get("ranks") for spec in specs]
+    assert found == [None, "2" if parallel == "ddp" else "2, sharded"]
+    assert specs[0]["fingerprint"] == specs[1]["fingerprint"]
+    checked = paribus("verify", parallel, cwd=alone)
     assert checked.returncode == 0, checked.stdout
 
 
 @pytest.mark.slow
-def test_a_rank_that_is_killed_stops_all_and_the_run_resumes_as_if_undisturbed(tmp_path):
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+def test_a_rank_that_is_killed_stops_all_and_the_run_resumes_as_if_undisturbed(parallel, tmp_path):
     file = experiment(tmp_path, {"full": {}}, epochs=8)
     run = tmp_path / "killed/tiny/full/seed-0"
-    words = ("run", str(file), "--runs", "killed")
-    running = on_ranks(2, *words, cwd=tmp_path)
+    words = ("run", str(file), "--parallel", parallel, "--runs")
+    running = on_ranks(2, *words, "killed", cwd=tmp_path)
     until(lambda: (newest_step(run / "checkpoints") or 0) >= 3, running)
     os.kill(_process_of(1, running.pid), signal.SIGKILL)
     _, errors = running.communicate()
     assert running.returncode != 0
     assert "resume with:" in errors
-    done = newest_step(run / "checkpoints")
-    assert done is not None
     assert not (run / "failure.json").exists()
-    again = run_on(2, *words, cwd=tmp_path)
+    done = newest_step(run / "checkpoints")
+    again = run_on(2, *words, "killed", cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     assert f'"resumed", "step": {done}' in (run / "events.jsonl").read_text()
-    undisturbed = run_on(2, "run", str(file), "--runs", "whole", cwd=tmp_path)
+    undisturbed = run_on(2, *words, "whole", cwd=tmp_path)
     assert undisturbed.returncode == 0, undisturbed.stderr
     assert_same(run, tmp_path / "whole/tiny/full/seed-0")
 
 
+RESUMED = [  # ranks and how they train, before and after
+    ((2, "ddp"), (1, "auto")),
+    ((1, "auto"), (2, "ddp")),
+    ((2, "fsdp"), (1, "auto")),
+    ((2, "ddp"), (2, "fsdp")),
+]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2)])
-def test_another_number_of_ranks_is_refused_by_name_and_forks(before, after, tmp_path):
+@pytest.mark.parametrize(("before", "after"), RESUMED)
+def test_other_ranks_are_refused_by_name_and_fork(before, after, tmp_path):
     file = experiment(tmp_path, {"full": {}}, epochs=4)
     run = tmp_path / "runs/tiny/full/seed-0"
-    words = ("run", str(file))
-    running = on_ranks(before, *words, cwd=tmp_path)
+    running = on_ranks(before[0], "run", str(file), *_how(before), cwd=tmp_path)
     until(lambda: (newest_step(run / "checkpoints") or 0) >= 3, running)
     os.kill(_process_of(0, running.pid), signal.SIGTERM)
     running.communicate()
     assert not (run / "result.json").exists()
-    refused = run_on(after, *words, cwd=tmp_path)
+    again = ("run", str(file), *_how(after))
+    refused = run_on(after[0], *again, cwd=tmp_path)
     assert refused.returncode != 0
     assert "ranks: " in refused.stdout + refused.stderr
-    forked = run_on(after, *words, "--fork", cwd=tmp_path)
+    forked = run_on(after[0], *again, "--fork", cwd=tmp_path)
     assert forked.returncode == 0, forked.stderr
     whole = paribus("run", str(file), "--runs", "whole", cwd=tmp_path)
     assert whole.returncode == 0, whole.stderr
     assert_same(run, tmp_path / "whole/tiny/full/seed-0")
+
+
+def _how(ranks: tuple[int, str]) -> list[str]:
+    return [] if ranks[0] == 1 else ["--parallel", ranks[1]]
 
 
 def _process_of(rank: int, launcher: int) -> int:
@@ -183,6 +209,28 @@ def test_a_step_that_cannot_be_divided_is_none():
         share_of([[3, 1, 4], [1, 5, 9]], 0, 4, 1)
 
 
+def test_a_rank_is_predicted_what_it_holds():
+    """Full SFT of Gemma 2B in bf16, one text a pass: 16 bytes of each weight, whole or in parts."""
+    alone = facts({"method": "full"}, steps=100).config
+    alone = replace(alone, training=replace(alone.training, batch_size=8, micro_batch=1))
+    gpu = replace(CPU, kind="cuda", memory_bytes=10**12)
+    kinds = ((1, "auto"), (4, "ddp"), (4, "fsdp"))
+    one, ddp, fsdp = (
+        forecast(alone, None, 0, GEMMA_2B, gpu.together(ranks, how)) for ranks, how in kinds
+    )
+    assert (one.load.accumulation, ddp.load.accumulation, fsdp.load.accumulation) == (8, 2, 2)
+    assert ddp.flops == pytest.approx(one.flops)
+    whole, same, part = (each.memory.training for each in (one, ddp, fsdp))
+    assert (same.weights, same.optimizer) == (whole.weights, whole.optimizer)
+    for kept in ("weights", "optimizer", "gradients"):
+        assert getattr(part, kept) == pytest.approx(getattr(same, kept) / 4, rel=0.01)
+    assert part.total < same.total / 2
+    assert fsdp.memory.evaluation == ddp.memory.evaluation
+    small = replace(gpu, memory_bytes=part.total * 2)  # no room for the whole model
+    assert forecast(alone, None, 0, GEMMA_2B, small.together(4)).planned.sharded
+    assert not forecast(alone, None, 0, GEMMA_2B, gpu.together(4)).planned.sharded
+
+
 RANKS = {"device": replace(CPU, ranks=4)}
 RULES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "PB091": (
@@ -197,6 +245,16 @@ RULES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     ),
     "PB093": ({"lora.dropout": 0.05}, {"lora.dropout": 0.0}, "lora.dropout=0.05 on 4 ranks"),
 }
+
+
+def test_what_sharded_weights_are_not_trained_by():
+    sharding = {"device": replace(CPU, ranks=4, parallel="fsdp")}
+    asked = facts({"training.optimizer": "adafactor", "lora.use_dora": True}, **sharding)
+    assert card("PB092").found(asked) == (
+        "training.optimizer=adafactor with --parallel fsdp and lora.use_dora=true with "
+        "--parallel fsdp on 4 ranks"
+    )
+    assert card("PB092").found(facts(**sharding)) is None
 
 
 @pytest.mark.parametrize("id", RULES)

@@ -232,6 +232,14 @@ def _add_experiment(verbs: _Verbs) -> None:
             )
         if verb == "plan":
             _add_plan(one)
+        if verb in {"plan", "run"}:
+            one.add_argument(
+                "--parallel",
+                choices=["auto", "ddp", "fsdp"],
+                default="auto",
+                help="how several ranks train: each with the whole model (ddp), each with a part "
+                "of every weight (fsdp); auto: the first where it fits",
+            )
         if verb == "run":
             one.add_argument(
                 "--fork",

@@ -166,20 +166,20 @@ _MODULES = {"compare": "score", "unpack": "publish"}
 def _run_verb(options: argparse.Namespace) -> int:
     """Run the verb, where a launcher started several processes on all of them together."""
     if not ranks.launched():
+        if options.verb == "run" and options.parallel != "auto":
+            options.parser.error("argument --parallel: for processes that torchrun started")
         return _run_here(options)
     if options.verb != "run":
         raise UserError(
             f"paribus {options.verb} was started as one of several processes",
             "start it without a launcher: `paribus run` alone computes on several ranks",
         )
-    ranks.join()
+    ranks.join(options.parallel)
     import paribus.running.preload  # noqa: F401  # quiet libraries, as a run's own process has them
     from paribus.running.ranks import dismiss, follow
 
-    if ranks.rank():
-        return follow()
     try:
-        return _run_here(options)
+        return follow() if ranks.rank() else _run_here(options)
     finally:
         dismiss()
 

@@ -24,6 +24,7 @@ from paribus.design.matrix import Design
 from paribus.design.trials import RATE
 from paribus.errors import DamagedError, NotHere, ParibusError, UserError, joined
 from paribus.evaluation.scorers import scorers_of
+from paribus.models.ranks import Parallel
 from paribus.planning.devices import Device, device
 from paribus.planning.foresight import Foresight, TaskForesight, foresee, foresee_task
 from paribus.planning.machine import Machine, here
@@ -58,7 +59,7 @@ def from_options(options: Namespace, loaded: Loaded, design: Design) -> int:
         loaded,
         design,
         options.runs,
-        on=_Place(device=options.device, ranks=options.ranks),
+        on=_Place(device=options.device, ranks=options.ranks, parallel=options.parallel),
         probing=options.probe,
         explain=options.explain,
         details=options.details,
@@ -133,20 +134,24 @@ class _Place:
 
     device: str | None
     ranks: int
+    parallel: Parallel
 
     def elsewhere(self) -> Device | None:
         """Return the named device; None if it is this machine's."""
-        return None if self.device is None else device(self.device).together(self.ranks)
+        return (
+            None if self.device is None else device(self.device).together(self.ranks, self.parallel)
+        )
 
     def here(self, root: Path) -> Machine:
         """Return this machine, as each rank has it."""
         machine = here(root)
-        return replace(machine, device=machine.device.together(self.ranks))
+        return replace(machine, device=machine.device.together(self.ranks, self.parallel))
 
     def words(self) -> list[str]:
         """Return the options that name it."""
         words = [] if self.device is None else ["--device", self.device]
-        return words + ([] if self.ranks == 1 else ["--ranks", str(self.ranks)])
+        words += [] if self.ranks == 1 else ["--ranks", str(self.ranks)]
+        return words + ([] if self.parallel == "auto" else ["--parallel", self.parallel])
 
 
 def _plan(

@@ -55,6 +55,12 @@ def _memory(plan: Plan) -> Table:
     )
 
 
+_OF_RANKS = (
+    " Passes are those of a rank, s: each holds a part of every weight. What ranks tell each other "
+    "takes time that is not counted."
+)
+
+
 def _times(plan: Plan) -> Table:
     """Return what each arm trains, in which batches, and how long that takes."""
     figures = ["parameters", "trained", "batch", "examples/s", "train", "at once", "test"]
@@ -65,10 +71,10 @@ def _times(plan: Plan) -> Table:
             continue
         trained = ["", "", "", ""]
         if row.training is not None:
-            recomputed = "r" if row.checkpointing else ""
+            ways = "r" * bool(row.checkpointing) + "s" * row.sharded
             trained = [
                 _count(row.trainable_parameters),
-                f"{row.micro_batch}×{row.accumulation}{recomputed}",
+                f"{row.micro_batch}×{row.accumulation}{ways}",
                 rounded(row.examples_per_second),
                 duration(row.train_seconds),
             ]
@@ -78,7 +84,8 @@ def _times(plan: Plan) -> Table:
     return captioned(
         table,
         "batch: examples of a pass × passes of a step, r: activations recomputed. at once: test "
-        "problems decoded together. Times of one run, loading left out.",
+        "problems decoded together. Times of one run, loading left out."
+        + (_OF_RANKS if plan.device.ranks > 1 else ""),
     )
 
 

@@ -14,7 +14,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from paribus.errors import UserError
 
@@ -27,7 +27,11 @@ _PATIENCE = timedelta(days=7)
 """A rank may wait for another that loads or measures a model: no limit of seconds is meant. Where a
 process dies its launcher ends the others."""
 
+Parallel: TypeAlias = Literal["auto", "ddp", "fsdp"]
+"""How ranks train: each with the whole model, each with a part of every weight, or as it fits."""
+
 _local = 0
+_parallel: Parallel = "auto"
 
 
 def launched() -> bool:
@@ -36,12 +40,13 @@ def launched() -> bool:
     return all(value.isdecimal() for value in values) and "MASTER_ADDR" in os.environ
 
 
-def join() -> None:
-    """Join the others. Afterwards no variable says that there are any: libraries act on them.
+def join(parallel: Parallel) -> None:
+    """Join the others, to train as `parallel` says.
 
-    Raises UserError if a rank has no GPU of its own on a machine with GPUs.
+    Afterwards no variable says that there are any: libraries act on them. Raises UserError if a
+    rank has no GPU of its own on a machine with GPUs.
     """
-    global _local
+    global _local, _parallel
     import torch
     from torch import distributed
 
@@ -56,9 +61,17 @@ def join() -> None:
             torch.cuda.set_device(local)
         backend = "cpu:gloo,cuda:nccl" if gpus else "gloo"
         distributed.init_process_group(backend, timeout=_PATIENCE)
-        _local = local
+        _local, _parallel = local, parallel
     for name in _VARIABLES:
         del os.environ[name]
+
+
+def leave() -> None:
+    """Part from the others, at the end: what listens to them must not outlive this process."""
+    from torch import distributed
+
+    if count() > 1:
+        distributed.destroy_process_group()
 
 
 def count() -> int:
@@ -79,6 +92,11 @@ def rank() -> int:
 def local_rank() -> int:
     """Return which one of its machine's this is: the number of its GPU."""
     return _local
+
+
+def parallel() -> Parallel:
+    """Return how the ranks were asked to train."""
+    return _parallel
 
 
 def from_first(value: Value) -> Value:

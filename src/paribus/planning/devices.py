@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Literal
 from paribus.errors import UserError
 from paribus.files import read_json, write_json
 from paribus.models import ranks
+from paribus.models.ranks import Parallel
 from paribus.models.source import cache_folder
 
 if TYPE_CHECKING:
@@ -177,6 +178,8 @@ class Device:
         bf16: whether it multiplies in bf16 itself; what does not may emulate it, slowly.
         assumed: where its speed comes from, in words.
         ranks: how many of them compute one run together; all else is of each.
+        parallel: how they do: each with the whole model (`ddp`), or with a part of every weight
+            (`fsdp`); `auto` is the first where it has room.
     """
 
     name: str
@@ -188,8 +191,9 @@ class Device:
     bf16: bool
     assumed: str
     ranks: int = 1
+    parallel: Parallel = "auto"
 
-    def together(self, ranks: int) -> "Device":
+    def together(self, ranks: int, parallel: Parallel = "auto") -> "Device":
         """Return what each of `ranks` has that compute one run; on a CPU they share its memory."""
         if ranks == 1:
             return self
@@ -197,6 +201,7 @@ class Device:
         return replace(
             self,
             ranks=ranks,
+            parallel=parallel,
             title=f"each of {ranks} ranks on {self.title}",
             memory_bytes=self.memory_bytes // shared,
         )
@@ -285,7 +290,7 @@ def device_here() -> Device:
     import torch
 
     here = _gpu_here() if torch.cuda.is_available() else _cpu_here(torch.get_num_threads())
-    return here.together(ranks.count())
+    return here.together(ranks.count(), ranks.parallel())
 
 
 def _cpu_here(threads: int) -> Device:

@@ -29,6 +29,7 @@ from paribus.planning.cost.time import Speed, speed, training_operations
 from paribus.planning.devices import GB, Device
 from paribus.planning.inputs import Inputs
 from paribus.planning.rules.environment import room
+from paribus.planning.rules.ranks import unsharded
 from paribus.prompts.encode import shared_length
 from paribus.prompts.formats import protocols
 from paribus.training.batching import count_steps, fullest_passes, measured_steps, order_seed
@@ -134,11 +135,13 @@ class Planned:
         peak_bytes: the predicted peak of memory: what the device must hold.
         device: what it was planned for.
         device_bytes: memory of that.
+        sharded: whether each of several ranks holds a part of every weight while it trains.
     """
 
     peak_bytes: int
     device: str
     device_bytes: int
+    sharded: bool = False
 
     def event(self) -> dict[str, Any]:
         """Return the line of `events.jsonl`."""
@@ -188,6 +191,7 @@ class Forecast:
             peak_bytes=self.memory.peak_bytes,
             device=device.title,
             device_bytes=device.memory_bytes,
+            sharded=self.load.sharded,
         )
 
     @property
@@ -214,16 +218,27 @@ def forecast(
     ranks = device.ranks if config.training.batch_size % device.ranks == 0 else 1
     passes = _passes(config, inputs, stream, ranks) if inputs else None
     load = _workload(config, shape, lengths, passes, ranks)
+    memory = estimate(shape, load, device)
+    if _is_sharded(config, load, memory, device):
+        load = replace(load, sharded=True)
+        memory = estimate(shape, load, device)
     return Forecast(
         config=config,
         device=device,
         load=load,
         lengths=lengths,
-        memory=estimate(shape, load, device),
+        memory=memory,
         kv_cache_bytes=cache_bytes(shape, load, load.prompt_length + load.new_tokens),
         speed=speed(shape, load, device),
         flops=training_operations(shape, load),
     )
+
+
+def _is_sharded(config: ArmConfig, load: Workload, whole: Estimate, device: Device) -> bool:
+    """Return whether ranks hold parts of each weight: as asked, else if `whole` has no room."""
+    if load.ranks == 1 or not load.steps or unsharded(config) or device.parallel == "ddp":
+        return False
+    return device.parallel == "fsdp" or whole.peak_bytes > room(device)
 
 
 def cache_bytes(shape: Shape, load: Workload, tokens: int) -> int:

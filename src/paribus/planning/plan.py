@@ -30,6 +30,7 @@ class RunEstimate:
         micro_batch: examples of a forward and backward pass; None for a baseline.
         accumulation: passes of a step; None for a baseline.
         checkpointing: whether activations are recomputed; None for a baseline.
+        sharded: whether each of several ranks holds a part of every weight.
         training: memory by part at the peak of training; None for a baseline.
         evaluation: memory by part at the peak of testing.
         eval_batch: problems decoded at once.
@@ -51,6 +52,7 @@ class RunEstimate:
     micro_batch: int | None
     accumulation: int | None
     checkpointing: bool | None
+    sharded: bool
     training: Parts | None
     evaluation: Parts
     eval_batch: int
@@ -74,9 +76,10 @@ class RunEstimate:
         return cls(
             parameters=memory.total_parameters,
             trainable_parameters=memory.trainable_parameters,
-            micro_batch=forecast.config.training.pass_size if trains else None,
+            micro_batch=load.micro_batch if trains else None,
             accumulation=load.accumulation if trains else None,
             checkpointing=load.checkpointing if trains else None,
+            sharded=load.sharded,
             training=memory.training,
             evaluation=memory.evaluation,
             eval_batch=load.eval_batch,

@@ -146,7 +146,8 @@ def _with_tasks_before(record: dict[str, Any], before: Mapping[str, Any]) -> dic
 
 def _refuse_others(before: Before, record: Mapping[str, Any], folder: RunFolder) -> None:
     """Raise StoreError if the old run is damaged, or of other versions or another machine."""
-    lines = differences(before.spec["environment"], record["environment"])
+    stored, now = (_tests_alike(made["environment"]) for made in (before.spec, record))
+    lines = differences(stored, now)
     if lines:
         raise StoreError(
             "\n  ".join(
@@ -155,6 +156,12 @@ def _refuse_others(before: Before, record: Mapping[str, Any], folder: RunFolder)
             "use those versions and that machine, or run under another name (name=…)",
         )
     check(folder, hashing=True)
+
+
+def _tests_alike(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment without how ranks train, which no test depends on."""
+    ranks = environment.get("ranks", "1").partition(",")[0]
+    return {**environment, "ranks": ranks}
 
 
 def _kept(before: Before, spec: RunSpec, inputs: Inputs, folder: RunFolder) -> Kept:

@@ -344,7 +344,10 @@ def _run_locked(
 def _planned(folder: RunFolder) -> Planned | None:
     """Return what was predicted when the run began; None if nothing was."""
     events = read_events(folder, PLANNED)
-    return Planned(**{f.name: events[-1][f.name] for f in fields(Planned)}) if events else None
+    if not events:
+        return None
+    known = {f.name: events[-1][f.name] for f in fields(Planned) if f.name in events[-1]}
+    return Planned(**known)
 
 
 def _out_of_memory(spec: RunSpec, folder: RunFolder, what: str) -> OutOfMemory:

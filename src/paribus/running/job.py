@@ -22,6 +22,7 @@ class Job:
         device: what it computes on.
         compute: dtype of its matrix products.
         on_progress: whom to tell how far it is.
+        sharded: whether each rank holds a part of every weight while it trains.
     """
 
     spec: RunSpec
@@ -30,6 +31,7 @@ class Job:
     device: torch.device
     compute: torch.dtype
     on_progress: OnProgress
+    sharded: bool = False
 
     @property
     def config(self) -> ArmConfig:

@@ -11,13 +11,14 @@ Whatever depends on the store, on the clock or on a signal is decided by rank 0 
 that fails or is killed ends them all, by the launcher; the run resumes from its newest checkpoint.
 """
 
+import gc
 import os
 import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -28,12 +29,11 @@ from paribus.errors import DataError, ParibusError, RunFailed
 from paribus.models import ranks
 from paribus.models.device import compute_dtype, default_device, return_freed
 from paribus.models.fast import blocked
-from paribus.models.load import for_inference
 from paribus.planning.prepare import prepare
 from paribus.running.executing import OnMessage
 from paribus.running.job import Job
 from paribus.running.processes import Here
-from paribus.running.trained import train_job, trainable
+from paribus.running.trained import tested, train_job, trainable
 from paribus.stopping import Stopped, hearing
 from paribus.store.checkpoints import Checkpoint
 from paribus.store.layout import RunFolder
@@ -113,10 +113,12 @@ def together(order: Order) -> Iterator[None]:
 
 
 def dismiss() -> None:
-    """Tell the other ranks that there is nothing more."""
-    if ranks.count() > 1 and not _stranded:
+    """Part from the other ranks; rank 0 tells them that there is nothing more."""
+    if not _stranded:
         with suppress(RuntimeError):  # they are gone
-            ranks.from_first(None)
+            if not ranks.rank():
+                ranks.from_first(None)
+        ranks.leave()
 
 
 def follow() -> int:
@@ -172,22 +174,31 @@ class Train:
         inputs: what it reads, by hash: a follower reads it itself.
         folder: where rank 0 stores it.
         point: the checkpoint to resume from.
+        sharded: whether every rank holds a part of each weight.
     """
 
     spec: RunSpec
     inputs: dict[str, Any]
     folder: RunFolder
     point: Checkpoint | None
+    sharded: bool
 
     @classmethod
     def of(cls, job: Job, point: Checkpoint | None) -> "Train":
         """Return the order to train `job` from `point`."""
-        return cls(spec=job.spec, inputs=job.inputs.identity(), folder=job.folder, point=point)
+        return cls(
+            spec=job.spec,
+            inputs=job.inputs.identity(),
+            folder=job.folder,
+            point=point,
+            sharded=job.sharded,
+        )
 
     def __call__(self, held: Held) -> None:
         """Train along."""
         held.drop()
-        job = held.job = _job(self.spec, self.folder, self.inputs)
+        job = _job(self.spec, self.folder, self.inputs)
+        job = held.job = replace(job, sharded=self.sharded)
         model = held.model = trainable(job, self.point)
         saves = Checkpoints(folder=self.folder, run={}, minutes=None, point=self.point)
         train_job(model, job, saves, lambda _: None, lambda _: {})
@@ -209,7 +220,8 @@ class Ready:
         assert held.job is not None
         if self.best is not None:
             restore_weights(self.best, held.model)
-        for_inference(held.model, held.job.compute)
+        held.model = tested(held.model, held.job)
+        gc.collect()
         return_freed(held.job.device)
         blocked.use(held.model)
 

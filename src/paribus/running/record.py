@@ -31,12 +31,15 @@ def spec_record(job: Job) -> dict[str, Any]:
         "replicate": spec.replicate,
         "identity": spec.identity(),
         "inputs": job.inputs.identity(),
-        "environment": environment(spec, job.device),
+        "environment": environment(spec, job.device, sharded=job.sharded),
     }
 
 
-def environment(spec: RunSpec, device: torch.device) -> dict[str, str]:
-    """Return versions and machine. On others the same run may end in other bits."""
+def environment(spec: RunSpec, device: torch.device, *, sharded: bool = False) -> dict[str, str]:
+    """Return versions and machine. On others the same run may end in other bits.
+
+    How ranks train is part of it while a run is unfinished: `sharded`.
+    """
     config = spec.config
     driver = driver_version() if device.type == "cuda" else None
     names = ["paribus", "torch", "transformers", "peft", "accelerate"]
@@ -46,12 +49,16 @@ def environment(spec: RunSpec, device: torch.device) -> dict[str, str]:
         **{name: version(name) for name in names},
         **({"driver": driver} if driver else {}),
         **({"vllm": _vllm()} if config.evaluation.engine == "vllm" else {}),
-        **({"ranks": str(ranks.count())} if ranks.count() > 1 else {}),
+        **({"ranks": _ranks(sharded)} if ranks.count() > 1 else {}),
         "python": platform.python_version(),
         "device": device.type,
         "machine": f"{describe(device)}, {platform.system()} {platform.machine()}",
         "processor": f"{cpu_name()}, {torch.backends.cpu.get_cpu_capability()}",
     }
+
+
+def _ranks(sharded: bool) -> str:
+    return f"{ranks.count()}, sharded" if sharded else str(ranks.count())
 
 
 def result_record(

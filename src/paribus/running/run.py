@@ -18,7 +18,7 @@ from paribus.config.spec import RunSpec
 from paribus.errors import RunFailed
 from paribus.models.device import beside_torch, compute_dtype, default_device, return_freed
 from paribus.models.fast import blocked
-from paribus.models.load import for_inference, load_model
+from paribus.models.load import load_model
 from paribus.models.source import ModelSource
 from paribus.planning.cost.memory import CUDA_CONTEXT
 from paribus.planning.forecast import Planned
@@ -34,7 +34,7 @@ from paribus.running.ranks import Hold, Ready, Train, together
 from paribus.running.record import result_record, spec_record
 from paribus.running.reuse import reuse
 from paribus.running.testing import measure_all
-from paribus.running.trained import train_job, trainable, untuned
+from paribus.running.trained import tested, train_job, trainable, untuned
 from paribus.running.validating import Validating
 from paribus.store.checkpoints import Pieces
 from paribus.store.layout import RunFolder
@@ -57,6 +57,7 @@ def probe_model(model: nn.Module, job: Job) -> dict[str, Any]:
         job.config,
         compute=job.compute,
         device=job.device,
+        passes=not job.sharded,
         ends=Ends(bos=leading_bos(inputs.tokenizer), stop=inputs.prompt_sets[0].stop),
         saving=Saving(
             folder=job.folder.path,
@@ -110,6 +111,7 @@ def run_one(
         device=device,
         compute=compute_dtype(config.training.computes_in, device),
         on_progress=on_progress,
+        sharded=bool(planned and planned.sharded),
     )
     if before := stored_before(spec, folder):
         go_further(before, job)
@@ -147,7 +149,7 @@ def _train_and_test(job: Job, planned: Planned | None, *, fork: bool) -> None:
         append_event(folder, {"event": "trained", **training.record()})
         validated = validating.conclude()
         with together(Ready(best=validating.best)):
-            for_inference(model, job.compute)
+            model = tested(model, job)
     gc.collect()  # a library's objects may hold each other, and with them what training took
     return_freed(job.device)
     if training is not None and config.training.save_weights:

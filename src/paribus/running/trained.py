@@ -11,36 +11,62 @@ import torch
 from torch import nn
 
 from paribus.models import ranks
+from paribus.models.device import CPU
 from paribus.models.load import for_inference, load_model, make_trainable
 from paribus.running.job import Job
 from paribus.seeds import derive
 from paribus.store.checkpoints import Checkpoint
 from paribus.store.results import TrainingCost
-from paribus.training.checkpointing import Checkpoints
+from paribus.training.checkpointing import Checkpoints, trained
 from paribus.training.eva import start_from_inputs
+from paribus.training.parts import all_of
 from paribus.training.train import StepRecord, train
 
 
 def untuned(job: Job) -> nn.Module:
     """Return the model of a run that trains none, ready to be tested."""
-    return for_inference(_loaded(job), job.compute)
+    return for_inference(_loaded(job, job.device), job.compute)
 
 
-def _loaded(job: Job) -> nn.Module:
-    return load_model(job.inputs.source, job.compute, job.device, job.config.quantization)
+def _loaded(job: Job, device: torch.device) -> nn.Module:
+    return load_model(job.inputs.source, job.compute, device, job.config.quantization)
 
 
 def trainable(job: Job, point: Checkpoint | None) -> nn.Module:
-    """Return the model as its first step finds it; with a `point`, which replaces them, its weights
-    that train may be others.
+    """Return the model as its first step finds it; what a `point` will replace may be other.
+
+    One that is to be sharded is in the process's own memory.
     """
-    config, model = job.config, _loaded(job)
-    torch.manual_seed(derive(job.spec.stream, "init"))
-    chosen = config.training.train_only
-    model = make_trainable(model, config.method, config.lora, job.compute, chosen)
+    config = job.config
+    model = _trainable(job, _loaded(job, CPU if job.sharded else job.device))
     if point is None and config.method == "lora" and config.lora.init_lora_weights == "eva":
         start_from_inputs(model, job.inputs.examples, job.compute)
     return model
+
+
+def _trainable(job: Job, model: nn.Module) -> nn.Module:
+    config = job.config
+    torch.manual_seed(derive(job.spec.stream, "init"))
+    chosen = config.training.train_only
+    return make_trainable(model, config.method, config.lora, job.compute, chosen)
+
+
+def tested(model: nn.Module, job: Job) -> nn.Module:
+    """Return `model`, once trained, as it is tested: all of it on this rank's device, rounded.
+
+    Of a sharded one the weights are gathered into a model that is loaded for it: in the compute
+    dtype and without gradients and states they take an eighth of what training took of each. To
+    decode with sharded weights all ranks would have to take as many steps. Collective.
+    """
+    if not job.sharded:
+        return for_inference(model, job.compute)
+    whole = _loaded(job, job.device)
+    if job.config.method != "full":
+        whole = _trainable(job, whole)
+    weights = dict(whole.named_parameters())
+    for name, weight in trained(model).items():
+        weights[name].data.copy_(all_of(weight))
+    return for_inference(whole, job.compute)
 
 
 def train_job(
@@ -65,4 +91,5 @@ def train_job(
         checkpoints=saves,
         validate=validate,
         loraplus_lr_ratio=config.lora.loraplus_lr_ratio if config.method == "lora" else None,
+        sharded=job.sharded,
     )

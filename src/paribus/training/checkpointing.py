@@ -11,13 +11,19 @@ which take as long again, run in a thread beside the next steps.
     random.safetensors      torch's generators, of the CPU and of the GPU that trains
     state.json              the rest of optimizer and schedule
 
-No other format is ever read. Training draws from torch's generators alone (dropout). The data order
-has no state: it is a function of the seed and the step. JSON keeps floats exactly.
+Where weights are sharded every rank writes its parts of weights and states, by the same names:
+
+    shard-00001-model-….safetensors     those of the first rank, and where in the whole they lie
+
+torch.distributed.checkpoint writes and reads these, and reads the parts that another number of
+ranks needs out of either form. No other format is ever read: no pickle. Training draws from torch's
+generators alone (dropout). The data order has no state: it is a function of the seed and the step.
+JSON keeps floats exactly.
 """
 
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -37,7 +43,9 @@ from paribus.stopping import asked
 from paribus.store.checkpoints import Checkpoint, find_best, keep_best, make_room, publish
 from paribus.store.layout import RunFolder
 from paribus.store.runs import full_disk, read_events_of, writing
+from paribus.training.parts import is_part, is_sharded, part_of, read_parts, shapes_in, write_parts
 
+WEIGHTS, STATES = "weights.safetensors", "optimizer.safetensors"
 _TENSOR = "tensor of the file"
 
 
@@ -51,8 +59,12 @@ def trained(model: nn.Module) -> dict[str, Tensor]:
 
 
 def not_finite(model: nn.Module) -> str | None:
-    """Return the name of a weight that trains and holds a NaN or an infinity, or None."""
-    for name, weight in trained(model).items():
+    """Return the name of a weight that trains and holds a NaN or an infinity, or None.
+
+    Of sharded weights this rank's part is looked at.
+    """
+    for name, whole in trained(model).items():
+        weight = part_of(whole)
         if weight.numel() and not all(bool(end.isfinite()) for end in torch.aminmax(weight)):
             return name
     return None
@@ -73,19 +85,25 @@ def save(
     schedule: Any,
     streams: dict[str, Tensor] | None = None,
 ) -> None:
-    """Write all of it into `folder`. Raises OSError, SafetensorError.
+    """Write all of it into `folder`, of a sharded model collectively.
+
+    Raises OSError, SafetensorError.
 
     Without `optimizer` and `schedule` the training is over: only the weights are written. `streams`
     are the states of random generators; None: those of this process.
     """
-    save_file(
-        {k: v.contiguous() for k, v in trained(model).items()}, folder / "weights.safetensors"
-    )
+    weights, states = trained(model), dict[str, Tensor]()
+    plain = None if optimizer is None else _take_out(optimizer.state_dict(), "", states)
+    if is_sharded(model):
+        write_parts(folder, {**weights, **states})
+        if ranks.rank():
+            return
+    else:
+        save_file({k: v.contiguous() for k, v in weights.items()}, folder / WEIGHTS)
     if optimizer is None:
         return
-    tensors: dict[str, Tensor] = {}
-    plain = _take_out(optimizer.state_dict(), "", tensors)
-    save_file(_unshared(tensors), folder / "optimizer.safetensors")
+    if not is_sharded(model):
+        save_file(_unshared(states), folder / STATES)
     if streams is None:
         streams = _generators(next(model.parameters()).device)
     save_file(streams, folder / "random.safetensors")
@@ -95,12 +113,21 @@ def save(
 
 def restore_weights(folder: Path, model: nn.Module) -> None:
     """Put the weights that train back, in place. Raises KeyError or RuntimeError if they differ."""
-    stored, mine = load_file(folder / "weights.safetensors"), trained(model)
-    if stored.keys() != mine.keys():
-        odd = sorted(stored.keys() ^ mine.keys())
-        raise KeyError(f"weights are not those that train here: {odd[:3]}")
-    for name, weight in mine.items():
-        weight.copy_(stored[name])
+    mine = trained(model)
+    if (folder / WEIGHTS).exists() and not is_sharded(model):
+        stored = load_file(folder / WEIGHTS)
+        _refuse_others(stored.keys(), mine.keys())
+        for name, weight in mine.items():
+            weight.copy_(stored[name])
+        return
+    shapes = shapes_in(folder)
+    _refuse_others({name for name in shapes if name[0] != "/"}, mine.keys())
+    read_parts(folder, mine)
+
+
+def _refuse_others(stored: Set[str], mine: Set[str]) -> None:
+    if stored != mine:
+        raise KeyError(f"weights are not those that train here: {sorted(stored ^ mine)[:3]}")
 
 
 def restore_optimizer(folder: Path, optimizer: Any, schedule: Any) -> None:
@@ -110,7 +137,12 @@ def restore_optimizer(folder: Path, optimizer: Any, schedule: Any) -> None:
     torch would put back silently. In the same run they are equal.
     """
     state = read_json(folder / "state.json")
-    restored = _put_back(state["optimizer"], load_file(folder / "optimizer.safetensors"))
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    if (folder / STATES).exists() and not any(map(is_part, weights)):
+        tensors = load_file(folder / STATES)
+    else:
+        tensors = _read_states(folder, weights)
+    restored = _put_back(state["optimizer"], tensors)
     restored["state"] = {int(number): value for number, value in restored["state"].items()}
     restored["param_groups"] = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict(restored)
@@ -120,6 +152,20 @@ def restore_optimizer(folder: Path, optimizer: Any, schedule: Any) -> None:
     schedule.load_state_dict(schedule.state_dict() | {"_last_lr": rates})
     for group, rate in zip(optimizer.param_groups, rates, strict=True):
         group["lr"] = rate
+
+
+def _read_states(folder: Path, weights: Sequence[Tensor]) -> dict[str, Tensor]:
+    """Return the optimizer's tensors, in such parts as the rank has of the weights they are for."""
+    states = {}
+    for name, (shape, dtype) in shapes_in(folder).items():
+        if name[0] == "/":
+            weight = weights[int(name.split("/")[2])].detach()
+            alike = weight.shape == shape
+            states[name] = (
+                torch.zeros_like(weight, dtype=dtype) if alike else torch.zeros(shape, dtype=dtype)
+            )
+    read_parts(folder, states)
+    return states
 
 
 def restore_random(folder: Path, device: torch.device) -> None:
@@ -244,17 +290,22 @@ class Checkpoints:
         stay.
         """
         self.wait()
-        spoiled = not_finite(model)
+        spoiled = next(filter(None, ranks.gathered(not_finite(model))), None)
         if spoiled:
             raise RunFailed(
                 f"step {step} left a weight that is NaN or infinite: {spoiled}", NAN_REMEDY
             )
         device = next(model.parameters()).device
         streams = {k: v for own in ranks.gathered(_generators(device)) for k, v in own.items()}
+        sharded = is_sharded(model)
         if ranks.rank():
+            if sharded:
+                save(ranks.from_first(self.folder.path), model, optimizer, schedule)
             return
         self._check_room(state_bytes(model, optimizer))
         with self._new(step) as temporary:
+            if sharded:
+                ranks.from_first(temporary)
             save(temporary, model, optimizer, schedule, streams)
             write_more(temporary)
             shutil.copyfile(self.folder.events, temporary / self.folder.events.name)

@@ -88,15 +88,23 @@ class PassLoss(nn.Module):
     ) -> None:
         super().__init__()
         self.model, self.compute, self.noise = model, compute, noise
-        _, head, softcap = decoder_and_head(model)
-        self.loss = CompletionLoss(head.weight, compute, softcap, by_autograd=by_autograd)
+        self.by_autograd = by_autograd
+        self.settle()
+
+    def settle(self) -> None:
+        """Make the loss for the weights as they are by now, and where they are."""
+        _, head, softcap = decoder_and_head(self.model)
+        self.loss = CompletionLoss(head.weight, self.compute, softcap, by_autograd=self.by_autograd)
 
     def forward(self, batch: dict[str, Any], divisor: Tensor | float) -> Tensor:
         """Return the loss of what `collate` made over `divisor` target tokens, a scalar in fp32."""
         labels_1T, places_N = batch["labels"], batch["places"]
         inputs = {name: batch[name] for name in batch if name not in ("labels", "places")}
         device = labels_1T.device.type
-        decoder: Any = decoder_and_head(self.model)[0]
+        found = decoder_and_head(self.model)
+        decoder: Any = found[0]
+        if self.by_autograd:
+            self.loss.head_VD = found[1].weight  # a sharded one is whole only meanwhile
         with (
             noisy(decoder.get_input_embeddings(), self.noise, inputs["cu_seq_lens_q"]),
             torch.autocast(device, self.compute, enabled=self.compute is not torch.float32),

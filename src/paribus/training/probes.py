@@ -79,10 +79,12 @@ def probe(
     device: torch.device,
     ends: Ends,
     saving: Saving,
+    passes: bool = True,
 ) -> Probed:
     """Probe `model`, which `make_trainable` made ready, on the run's own examples.
 
-    Saving is probed where the run saves its weights. Raises what the passes themselves raise.
+    Saving is probed where the run saves its weights. Without `passes` only what costs nothing is: a
+    model that is to be sharded may be too large for one. Raises what the passes themselves raise.
     """
     started = time.perf_counter()
     failures = (
@@ -91,7 +93,7 @@ def probe(
         *weight_failures(model, config, compute),
     )
     warnings: tuple[Failure, ...] = ()
-    if not failures:
+    if passes and not failures:
         with (
             _unchanged(model, device),
             _without_dropout(model),

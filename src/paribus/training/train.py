@@ -17,7 +17,7 @@ from transformers import TrainingArguments
 
 from paribus.config.schema import TrainingConfig
 from paribus.models import ranks
-from paribus.models.device import peaks, reset_peak_memory
+from paribus.models.device import default_device, peaks, reset_peak_memory
 from paribus.models.kernels import on_gpu
 from paribus.models.load import count_parameters
 from paribus.prompts.encode import Encoded
@@ -27,6 +27,7 @@ from paribus.store.results import TrainingCost, most_reserved
 from paribus.training import optimizers
 from paribus.training.batching import order_seed, plan_training, share_of
 from paribus.training.checkpointing import Checkpoints
+from paribus.training.parallel import Replicated, Sharded
 from paribus.training.trainer import RECOMPUTING, Additions, CompletionTrainer
 
 
@@ -168,6 +169,7 @@ def train(  # noqa: PLR0913  # what a training needs to know
     checkpoints: Checkpoints | None = None,
     validate: Callable[[Sequence[StepRecord]], dict[str, float]] = lambda _: {},
     loraplus_lr_ratio: float | None = None,
+    sharded: bool = False,
 ) -> TrainingCost:
     """Train `model` in place and return the measured cost.
 
@@ -176,11 +178,12 @@ def train(  # noqa: PLR0913  # what a training needs to know
     `validate` is called after each step with all steps so far: it may measure the model, which it
     leaves as it was. Its time is none of training's; trackers get what it returns.
     `loraplus_lr_ratio` is LoRA's key. Where there are several ranks all call it, each with the same
-    model: the steps are those of one process, and every rank computes its share of each.
+    model: the steps are those of one process, and every rank computes its share of each. With
+    `sharded` each is left with a part of every weight.
     Raises RunFailed if loss or gradient norm is not finite, StoreError if a checkpoint cannot be
     written, Stopped if that was asked for.
     """
-    device = next(model.parameters()).device
+    device = default_device() if sharded else next(model.parameters()).device
     steps = plan_training(examples, config, order_seed(seed))
     num_steps, rank = len(steps), ranks.rank()
     own = [share_of(step, rank, ranks.count(), config.pass_size) for step in steps]
@@ -219,7 +222,7 @@ def train(  # noqa: PLR0913  # what a training needs to know
             muon=config.optimizer == "muon",
             loraplus_lr_ratio=loraplus_lr_ratio,
             neftune_noise_alpha=config.neftune_noise_alpha,
-            together=ranks.count() > 1,
+            together=(Sharded if sharded else Replicated) if ranks.count() > 1 else None,
         ),
     )
     started = time.perf_counter()

@@ -31,7 +31,8 @@ from paribus.prompts.encode import Encoded
 from paribus.stopping import Stopped
 from paribus.training.checkpointing import NAN_REMEDY, Checkpoints
 from paribus.training.optimizers import muon_with_adamw, raise_rate_of_b
-from paribus.training.parallel import Replicated
+from paribus.training.parallel import Parallel
+from paribus.training.parts import all_of, is_sharded
 from paribus.training.passes import PassLoss, collate
 
 OnStep = Callable[[int, dict[str, float]], dict[str, float]]
@@ -56,13 +57,13 @@ class Additions:
         muon: whether matrices are trained by Muon.
         loraplus_lr_ratio: LoRA's key.
         neftune_noise_alpha: as in `training`. The Trainer would take a pass for one text.
-        together: whether all ranks train one model. The Trainer is told of none.
+        together: what lets all ranks train one model. The Trainer is told of none.
     """
 
     muon: bool = False
     loraplus_lr_ratio: float | None = None
     neftune_noise_alpha: float | None = None
-    together: bool = False
+    together: Callable[[PassLoss], Parallel] | None = None
 
 
 class CompletionTrainer(Trainer):
@@ -81,6 +82,11 @@ class CompletionTrainer(Trainer):
         additions: Additions = Additions(),  # noqa: B008  # frozen
     ) -> None:
         """`micro_batches` are those of this rank."""
+        together = additions.together
+        passing = PassLoss(
+            model, compute, additions.neftune_noise_alpha, by_autograd=together is not None
+        )
+        parallel = together(passing) if together else None  # before the Trainer places the model
         super().__init__(model=model, args=args, train_dataset=examples)
         self.remove_callback(PrinterCallback)  # the steps go to `on_step`, not to the terminal
         self.checkpoints = checkpoints
@@ -90,16 +96,16 @@ class CompletionTrainer(Trainer):
         self.additions = additions
         self.examples = examples
         self.micro_batches = micro_batches
-        noise, together = additions.neftune_noise_alpha, additions.together
-        self.passing = PassLoss(model, compute, noise, by_autograd=together)
-        self.parallel = Replicated(self.passing) if together else None
-        loss = self.passing.loss
+        self.passing, self.parallel = passing, parallel
+        self.sharded = is_sharded(model)
+        loss = passing.loss
         if loss.gpu:  # once, on the CPU: the loss itself does not look
             targets = [token for e in examples for token in e.ids[e.prompt_length :]]
             refuse_outside(torch.tensor(targets), len(loss.head_VD))
         self.copies: copies.Copies | None = None
         # Recomputation is there to save memory: autocast holds the copies of one layer at a time.
-        if loss.gpu and compute is not torch.float32 and not getattr(args, RECOMPUTING):
+        copied = loss.gpu and compute is not torch.float32 and not self.sharded
+        if copied and not getattr(args, RECOMPUTING):
             self.copies = copies.use(decoder_and_head(model)[0], compute)
         self.model_accepts_loss_kwargs = True  # the loss is divided by the whole step's tokens
 
@@ -121,7 +127,7 @@ class CompletionTrainer(Trainer):
             optimizer = self.optimizer = muon_with_adamw(trained, groups, **settings)
         elif made and self.additions.loraplus_lr_ratio is not None:
             raise_rate_of_b(optimizer, trained, self.additions.loraplus_lr_ratio)
-        if made:
+        if made and not self.sharded:
             copies.note_steps(optimizer)
         return optimizer
 
@@ -161,6 +167,11 @@ class CompletionTrainer(Trainer):
         if self.copies is not None and self.accelerator.sync_gradients:
             self.copies.free()  # this was the last pass before the weights change
         return loss
+
+    def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
+        """Return the gradient's norm over all ranks' parts."""
+        norm = super()._get_grad_norm(model, grad_norm)
+        return all_of(norm) if isinstance(norm, Tensor) else norm
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Hand a step's figures to `on_step`, and with what it adds to the trackers.

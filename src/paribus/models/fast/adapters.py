@@ -23,7 +23,7 @@ class AdapterCopies:
 
     def __init__(self, layers: Sequence[Any]) -> None:
         """Make none yet: they are made when one is first asked for."""
-        self.layers = layers
+        self.layers, self.used = layers, True
         self.made: dict[tuple[str, torch.dtype], tuple[Copies, dict[int, int]]] = {}
 
     def of(self, place: int, adapter: str, dtype: torch.dtype) -> tuple[Tensor, Tensor]:

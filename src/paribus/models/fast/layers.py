@@ -217,6 +217,13 @@ def forget_copies(model: nn.Module) -> None:
             module.copies.made.clear()
 
 
+def without_copies(model: nn.Module) -> None:
+    """Let adapters that train round in each pass: copies would be of parts of their weights."""
+    for module in model.modules():
+        if isinstance(module, LoraLayer) and hasattr(module, "copies"):
+            module.copies.used = False
+
+
 def settle_row_lengths(model: nn.Module) -> None:
     """Compute DoRA's scales once: the weights no longer change, and only products read them.
 
@@ -265,7 +272,8 @@ def _use_fast_adapter(layer: Any, copies: AdapterCopies, place: int) -> None:
 def _adapted(layer: Any, adapter: str, x: Tensor, copies: AdapterCopies, place: int) -> Tensor:
     base: Tensor = layer.base_layer(x)
     start = start_of(layer) if adapter == ADAPTER else None
-    if start is None and on_gpu(x.device) and torch.is_grad_enabled() and x.dtype is base.dtype:
+    copied = copies.used and on_gpu(x.device) and torch.is_grad_enabled()
+    if start is None and copied and x.dtype is base.dtype:
         return low_rank(layer, adapter, base, x, copies.of(place, adapter, x.dtype))
     inner = layer.lora_A[adapter](layer.lora_dropout[adapter](x)) * layer.scaling[adapter]
     outer_OR: Tensor = layer.lora_B[adapter].weight

@@ -70,6 +70,7 @@ class Workload:
         validation_problems: on how many problems each time.
         validation_generates: whether texts are generated for them.
         ranks: how many compute the run together; passes and problems are those of one.
+        sharded: whether each holds a part of every weight while it trains.
     """
 
     method: str
@@ -107,6 +108,7 @@ class Workload:
     peft_kept: int = 0
     peft_passing: int = 0
     ranks: int = 1
+    sharded: bool = False
 
     @property
     def trains_all(self) -> bool:

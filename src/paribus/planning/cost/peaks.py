@@ -39,9 +39,10 @@ def training_moments(shape: Shape, load: Workload, kind: str) -> dict[str, Momen
     # The head's gradient is made in the loss, into memory that stays; the others come and go.
     head = [4.0 * shape.vocab * shape.hidden] * load.trains_whole("lm_head")
     own = head if load.ranks > 1 else []
-    # Of several ranks all gradients lie in memory that stays, to be reduced there; a pass has its
-    # head's own until it is added.
-    added = gradients + own if load.ranks > 1 else gradients if load.accumulation > 1 else head
+    # Of several ranks all gradients lie in memory that stays, to be reduced there; what the loss
+    # makes of the head's is apart until it is added.
+    stay = load.ranks > 1 or load.accumulation > 1
+    added = gradients if stay else head
     state = {
         "weights": weights(shape, load, trained=True),
         "optimizer": _states(shape, load) if load.steps > 1 else [],
@@ -53,34 +54,34 @@ def training_moments(shape: Shape, load: Workload, kind: str) -> dict[str, Momen
     back = going_back(shape, load, kind)
     holes = [HOLES * sum(saved + back)] * (kind == "cpu")
     freed = [*saved, *back, *_freed(shape, load)] if kind == "cpu" else []
-    return {
+    moments = {
         "loss": {
             **state,
             "gradients": added,
             "copies": copy + ([] if load.checkpointing else copies),
             "activations": saved + holes,
-            "logits": kept_logits + _tile(shape, load, kind),
+            "logits": kept_logits + own + _tile(shape, load, kind),
         },
         "adapters": {
             **state,
             "gradients": added,
             "copies": copy + ([] if load.checkpointing else copies),
             "activations": saved + holes + _row_lengths(shape, load),
-            "logits": kept_logits,
+            "logits": kept_logits + own,
         },
         "last layer back": {
             **state,
             "gradients": added,
             "copies": copy + (copies[:: shape.layers] if load.checkpointing else copies),
             "activations": saved + back + holes,
-            "logits": kept_logits,
+            "logits": kept_logits + own,
         },
         "backward": {
             **state,
             "copies": copy + held,
-            "gradients": gradients + own,
+            "gradients": gradients,
             "activations": freed + _embedding_gradient(shape, load, kind),
-            "logits": kept_logits,
+            "logits": kept_logits + own,
         },
         "step": {
             **state,
@@ -91,6 +92,33 @@ def training_moments(shape: Shape, load: Workload, kind: str) -> dict[str, Momen
             "logits": kept_logits,
         },
     }
+    return _sharded(moments, shape, load) if load.sharded else moments
+
+
+def _sharded(moments: dict[str, Moment], shape: Shape, load: Workload) -> dict[str, Moment]:
+    """Return the moments of a rank that holds a part of each weight, gradient and state.
+
+    What is at work lies there whole, in the compute dtype: embedding, head and two layers, one of
+    which is gathered ahead; and of one layer, or of embedding and head, the gradients, once more in
+    fp32 to be reduced.
+    """
+    value, ends = compute_bytes(load), float(shape.vocab * shape.hidden)
+    layer = float(sum(wide * out for wide, out in shape.linears.values()))
+    adapters = sum(map(prod, shape.adapter_sizes(load.lora_r, load.lora_targets)))
+    layer += adapters if load.method == "lora" else 0
+    at_work = [value * ends] * (1 if shape.tied else 2) + [value * layer] * 2
+    trained = layer if load.trains_all else adapters
+    reduced = {"last layer back": trained, "backward": ends * load.trains_whole("lm_head")}
+    split = {"weights", "optimizer", "gradients"}
+    return {
+        name: {
+            **{part: [size / load.ranks for size in of] if part in split else of
+               for part, of in moment.items()},
+            "copies": at_work if name != "step" else [value * ends],
+            "logits": moment["logits"] + [(value + 4) * reduced.get(name, 0.0)],
+        }
+        for name, moment in moments.items()
+    }  # fmt: skip
 
 
 def evaluation_moments(shape: Shape, load: Workload, kind: str) -> dict[str, Moment]:

@@ -4,7 +4,31 @@ PB091   training.batch_size=6 over 4 ranks
 PB092   evaluation.engine=vllm on 2 ranks
 """
 
+from typing import TYPE_CHECKING
+
+from paribus.config.peft_method import is_peft
 from paribus.planning.rules.card import Facts, Rule, Severity
+
+if TYPE_CHECKING:  # `doctor` reads no experiment file and need not wait for its schema
+    from paribus.config.schema import ArmConfig
+
+
+SHARDED = ("adamw", "sgd")
+"""Optimizers that update each number by itself, so that a rank can update its part; as tested."""
+
+
+def unsharded(config: "ArmConfig") -> list[str]:
+    """Return what of an arm is not done on sharded weights."""
+    asked = {
+        f"training.optimizer={config.training.optimizer}": config.training.optimizer not in SHARDED,
+        f"quantization={config.quantization}": config.quantization is not None,
+        f"method={config.method}": is_peft(config.method),
+        "lora.use_dora=true": config.method == "lora" and config.lora.use_dora,
+        f"lora.init_lora_weights={config.lora.init_lora_weights}": config.method == "lora"
+        and config.lora.starts_from_weights,
+        "evaluation.at": config.is_validated,
+    }
+    return [what for what, is_asked in asked.items() if is_asked]
 
 
 def _uneven(facts: Facts) -> str | None:
@@ -23,6 +47,8 @@ def _not_done(facts: Facts) -> str | None:
         f"evaluation.engine={config.evaluation.engine}": config.evaluation.engine != "paribus",
     }
     found = [what for what, is_asked in asked.items() if is_asked]
+    if facts.device.parallel == "fsdp" and config.method != "none":
+        found += [f"{what} with --parallel fsdp" for what in unsharded(config)]
     return f"{' and '.join(found)} on {facts.device.ranks} ranks" if found else None
 
 
@@ -58,7 +84,8 @@ RULES: tuple[Rule, ...] = (
         severity=Severity.ERROR,
         what="Nothing: it is refused before anything is spent.",
         why="vLLM places a model on several GPUs in its own way, beside which ours have no room; "
-        "4-bit weights on several ranks were not tested.",
+        "4-bit weights on several ranks were not tested. With sharded weights (FSDP) an optimizer "
+        "must update each number by itself, and a layer may read no weights but its own.",
         evidence=("running/ranks.py",),
         instead="Start `paribus run` without a launcher, or choose evaluation.engine=paribus and "
         "quantization=null.",
