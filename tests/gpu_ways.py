@@ -18,7 +18,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from paribus.models import kernels
-from paribus.models.fast import attention
+from paribus.models.fast import varlen
 from paribus.prompts.encode import Encoded
 
 VIEWS = {
@@ -125,11 +125,12 @@ def stand_in(  # noqa: PLR0913  # torch's interface
 
 def take(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let this process take the ways of a GPU, whatever computes."""
-    monkeypatch.setattr(kernels, "varlen_attn", stand_in)
+    monkeypatch.setattr(varlen, "varlen_attn", stand_in)
+    monkeypatch.setattr(varlen, "fits", lambda query: True)
+    monkeypatch.setattr(varlen, "_flex_works", lambda *_: False)
     monkeypatch.setattr(kernels, "on_gpu", lambda _: True)
     for user in ("training.loss", "models.load", "models.fast.layers"):
         monkeypatch.setattr(f"paribus.{user}.on_gpu", lambda _: True)
-    monkeypatch.setattr(attention, "takes_varlen", lambda query, dropout: True)
 
 
 def kernels_and_stops(names: Counter[str]) -> tuple[int, int]:

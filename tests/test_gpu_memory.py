@@ -21,7 +21,7 @@ from families import tiny as tiny_family
 from gpu_ways import examples
 from paribus.config.schema import LoraConfig, TrainingConfig
 from paribus.models.fast import attention, layers
-from paribus.models.kernels import varlen_attn
+from paribus.models.fast.varlen import varlen_attn
 from paribus.models.load import make_trainable
 from paribus.training.passes import collate
 from paribus.training.train import arguments
@@ -56,7 +56,7 @@ def _is_here(value: object) -> bool:
 @pytest.fixture
 def on_meta(monkeypatch):
     gpu_ways.take(monkeypatch)
-    monkeypatch.setattr("paribus.models.kernels.varlen_attn", varlen_attn)  # torch's own
+    monkeypatch.setattr("paribus.models.fast.varlen.varlen_attn", varlen_attn)  # torch's own
     monkeypatch.setattr(TrainingArguments, "device", THERE)
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
     monkeypatch.setattr(

@@ -10,7 +10,8 @@
     text_lengths     3          2
 
 Calls without `cu_seq_lens_q` are those of transformers' own `sdpa`, masks and all; where scores are
-capped, which no fused kernel knows (Gemma 2), attention is written out.
+capped (Gemma 2), attention is written out. On a GPU all texts are attended to in one call, where
+`varlen` can.
 """
 
 from collections.abc import Sequence
@@ -25,7 +26,8 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from paribus.errors import ModelError
-from paribus.models.kernels import leave_out_cudnn, takes_varlen, varlen
+from paribus.models.fast.varlen import at_once
+from paribus.models.kernels import leave_out_cudnn
 
 _NAME = "paribus"
 
@@ -102,12 +104,20 @@ def attend(  # noqa: PLR0913  # the interface
         return sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **others
         )
-    if cu_seq_lens_q is not None and softcap is None and takes_varlen(query, dropout):
-        longest = max(text_lengths)
-        tensor = varlen(
-            query, key, value, cu_seq_lens_q, longest, scaling=scaling, window=sliding_window
+    if cu_seq_lens_q is not None:
+        texts_at_once = at_once(
+            query,
+            key,
+            value,
+            cu_seq_lens_q,
+            max(text_lengths),
+            dropout=dropout,
+            scaling=scaling,
+            window=sliding_window,
+            softcap=softcap,
         )
-        return tensor, None
+        if texts_at_once is not None:
+            return texts_at_once, None
     # The CPU's kernel takes a third more time for the gradient of keys that it shares by itself.
     key, value = (_repeated(tensor, query.shape[1]) for tensor in (key, value))
     if cu_seq_lens_q is None:
