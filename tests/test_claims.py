@@ -347,3 +347,4 @@ def test_the_tradeoff_needs_two_measured_arms():
     assert tradeoff(one) is None
     assert "Accuracy against cost" not in render(one)
     assert tradeoff(pair(HALF, OFF, machine="an H100")) is None
+    assert tradeoff(pair(HALF, OFF, processor="as many cores of another")) is None

@@ -13,7 +13,7 @@ from paribus.analysis.findings import conclude, payload
 from paribus.analysis.machines import Crossing, crossing
 from paribus.analysis.tables import Arm, Run, Tables
 from paribus.cli.main import main
-from paribus.files import read_json
+from paribus.files import json_line, read_json
 from paribus.planning.devices import driver_version
 from paribus.report.terminal import remarks
 from paribus.store.layout import ExperimentFolder
@@ -209,6 +209,16 @@ def test_compare_says_it_of_stored_runs(tmp_path, capsys):
     (pair,) = json.loads(capsys.readouterr().out)["contrasts"]
     assert pair["machines"]["facts"] == ["machine", "processor"]
     assert any(line.startswith("machine and processor differ too") for line in pair["caveats"])
+    other = tmp_path / "other.jsonl"  # of which nobody knows where it was made
+    other.write_text("".join(
+        json_line({"question": each.question, "completion": f"{each.text}.", "answer": "7"})
+        for each in answers({30}, range(40))
+    ))  # fmt: skip
+    assert main(["compare", *words, f"other={other}", "--json"]) == 0, capsys.readouterr().err
+    pairs = json.loads(capsys.readouterr().out)["contrasts"]
+    assert [bool(pair["machines"]) for pair in pairs] == [
+        {pair["a"], pair["b"]} == {"full", "lora"} for pair in pairs
+    ]
     assert main(["compare", *words]) == 0
     assert "machine and processor differ too" in " ".join(capsys.readouterr().out.split())
 

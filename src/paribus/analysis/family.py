@@ -97,8 +97,9 @@ def costs(tables: Tables) -> list[Cost]:
     trained = [run for run in tables.complete if run.training]
     if tables.measure is Measure.LOSS:
         return []  # there less is better, and costs stand beside what is solved
-    machines = {run.result.environment.get("machine") for run in trained if run.result}
-    if len(machines) != 1:
+    machines = [run.environment for run in trained if run.environment is not None]
+    kinds = {tuple(map(facts.get, ("machine", "processor", "ranks"))) for facts in machines}
+    if len(kinds) != 1:
         return []
     measured = []
     for arm in tables.arms:

@@ -87,7 +87,7 @@ def crossing(tables: Tables, arms: Mapping[str, Sequence[Run]]) -> Crossing | No
     Runs whose making is not known, as those of other programs, are left out.
     """
     recorded = {
-        arm: [(run, run.result.environment) for run in runs if run.result]
+        arm: [(run, run.environment) for run in runs if run.environment is not None]
         for arm, runs in arms.items()
     }
     environments = [facts for runs in recorded.values() for _, facts in runs]
@@ -141,7 +141,7 @@ def by_value(runs: Sequence[Run], fact: str, absent: str) -> str:
     """Return an arm's value of a fact; of several each with its seeds: `2 (seed 0), 1 (seed 1)`."""
     seeds: dict[str, list[int]] = {}
     for run in runs:
-        value = run.result.environment.get(fact) if run.result else None
+        value = (run.environment or {}).get(fact)
         seeds.setdefault(absent if value is None else value, []).append(run.seed)
     if len(seeds) == 1:
         return next(iter(seeds))

@@ -110,6 +110,7 @@ class Run:
             whether it is right, None where it does not say.
         scorers: what its texts are scored by.
         tasks: name of a further task -> the same run as tested on it.
+        made_on: the `environment` of its result, kept where nothing else of that counts.
     """
 
     arm: str
@@ -130,11 +131,17 @@ class Run:
     stated: dict[str, tuple[bool | None, ...]] = field(default_factory=dict)
     scorers: Scorers = NUMBERS
     tasks: "dict[str, Run]" = field(default_factory=dict)
+    made_on: dict[str, str] | None = None
 
     @property
     def complete(self) -> bool:
         """Whether the run has scores."""
         return self.state is RunState.COMPLETE
+
+    @property
+    def environment(self) -> dict[str, str] | None:
+        """Versions and machine, by fact; None if nothing is known of its making."""
+        return self.result.environment if self.result else self.made_on
 
     @property
     def training(self) -> TrainingCost | None:

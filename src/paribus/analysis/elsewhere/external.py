@@ -277,11 +277,11 @@ def _run(
 
     What paribus recorded of its own runs is dropped where other files stand beside them: a
     report of settings that only some arms have would speak for all. What is known of problems
-    that were trained on is kept: it speaks of its own arm.
+    that were trained on is kept, and what it ran on: these speak of its own arm.
     """
     run = replace(answers.source.run, scorers=scorers)
     if not settings:
-        run = replace(run, result=None, data=_overlaps(run), losses=())
+        run = replace(run, result=None, made_on=run.environment, data=_overlaps(run), losses=())
     samples = [answers.samples[problem.id] for problem in problems]
     if scorers.loss:
         run = replace(run, heldout=tuple(map(_loss, problems, samples)))
