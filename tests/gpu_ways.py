@@ -18,7 +18,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from paribus.models import kernels
-from paribus.models.fast import varlen
+from paribus.models.fast import layers, varlen
 from paribus.prompts.encode import Encoded
 
 VIEWS = {
@@ -123,11 +123,18 @@ def stand_in(  # noqa: PLR0913  # torch's interface
     return attended
 
 
+def _fused_norm(*given):
+    """torch's own, which is several operations on a CPU."""
+    with Counted.as_one("_fused_rms_norm"):
+        return torch.ops.aten._fused_rms_norm(*given)
+
+
 def take(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let this process take the ways of a GPU, whatever computes."""
     monkeypatch.setattr(varlen, "varlen_attn", stand_in)
     monkeypatch.setattr(varlen, "fits", lambda query: True)
     monkeypatch.setattr(varlen, "_flex_works", lambda *_: False)
+    monkeypatch.setattr(layers, "fused_norm", _fused_norm)
     monkeypatch.setattr(kernels, "on_gpu", lambda _: True)
     for user in ("training.loss", "models.load", "models.fast.layers"):
         monkeypatch.setattr(f"paribus.{user}.on_gpu", lambda _: True)

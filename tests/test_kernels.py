@@ -159,7 +159,7 @@ def a_step(method: str, folder: Path) -> Counter[str]:
     return counted.laps[1]
 
 
-MOST = [("full", 2600, 2), ("lora", 3000, 2)]
+MOST = [("full", 1700, 2), ("lora", 2850, 2)]
 """Kernels and stops of a step; before texts were attended to at once: 7,020 and 8,282, and 25."""
 
 

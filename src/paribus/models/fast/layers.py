@@ -10,6 +10,7 @@ term by which a layer norm's own mean depends on x:
     ∂x = layer_norm_backward(∂y, x, mean=0, r, g) + r · mean(∂y · g)
 
 All of it is computed in fp32, as transformers does, and x is kept for the backward pass as it came.
+On a GPU, where each call counts, y and r are made by one kernel.
 Shapes: [..., D]; r is [..., 1].
 
 Logits exist one tile of the vocabulary at a time:
@@ -86,10 +87,18 @@ def rms_norm(x: Tensor, weight_D: Tensor, eps: float, offset: float) -> Tensor:
     return straight
 
 
+fused_norm = getattr(torch.ops.aten, "_fused_rms_norm", None)
+"""torch's own, with what its gradient takes; from torch 2.9 on. It wants x in the gains' dtype."""
+
+
 class _Norm(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, weight_D, eps, offset):  # type: ignore[no-untyped-def]
         gain_D = weight_D.float() + offset
+        if on_gpu(x.device) and fused_norm is not None:
+            normed, r = fused_norm(x.float(), gain_D.shape, gain_D, eps)
+            ctx.save_for_backward(x, gain_D, r)
+            return normed.to(x.dtype)
         length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
         r = length.square_().div_(x.shape[-1]).add_(eps).rsqrt_()
         ctx.save_for_backward(x, gain_D, r)
