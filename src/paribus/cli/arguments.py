@@ -246,6 +246,14 @@ def _add_experiment(verbs: _Verbs) -> None:
                 action="store_true",
                 help="resume unfinished runs that were begun with other settings, as new runs",
             )
+            one.add_argument(
+                "--on", choices=["ray"], help="do the runs on a Ray cluster: paribus[ray]"
+            )
+            one.add_argument(
+                "--address",
+                metavar="ADDRESS",
+                help="with --on ray: auto, or HOST:PORT (default: a cluster of this machine alone)",
+            )
         if verb in {"plan", "status"}:
             shape = _STATUS_KEYS if verb == "status" else ""
             one.add_argument("--json", action="store_true", help=f"print JSON{shape}")

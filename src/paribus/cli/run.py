@@ -13,6 +13,7 @@ import os
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from paribus.config.load import Loaded
 from paribus.config.schema import ExperimentConfig
 from paribus.config.spec import RunSpec
 from paribus.design.matrix import Design
-from paribus.errors import RunFailed, StoreError
+from paribus.errors import RunFailed, StoreError, UserError
 from paribus.models import ranks
 from paribus.planning.preflight import Warned
 from paribus.planning.rules.card import Severity
@@ -113,10 +114,13 @@ def _what_next(look: Look, number: int) -> str:
 
 def from_options(options: Namespace, loaded: Loaded, design: Design) -> int:
     """Run `paribus run` for the experiment that was loaded."""
-    return run(loaded, design, options.runs, fork=options.fork)
+    executor = _executor(options.on, options.address)
+    return run(loaded, design, options.runs, fork=options.fork, executor=executor)
 
 
-def run(loaded: Loaded, design: Design, root: Path, *, fork: bool) -> int:
+def run(
+    loaded: Loaded, design: Design, root: Path, *, fork: bool, executor: Callable[[], Executor]
+) -> int:
     """Run an experiment and print the table and the report's path."""
     # Children inherit these: what a run computes must not depend on what the network answers.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -159,7 +163,7 @@ def run(loaded: Loaded, design: Design, root: Path, *, fork: bool) -> int:
         def wait_for(owner: str) -> None:
             console.print(escape(f"waiting for {owner}, which checks this experiment just now"))
 
-        how = Execution(executor=_executor(), fork=fork, on_wait=wait_for)
+        how = Execution(executor=executor, fork=fork, on_wait=wait_for)
         outcome = run_experiment(loaded, design, root, display, tell, look, how)
     _print_outcome(outcome, design, folder, console)
     show_report(folder, console)
@@ -171,8 +175,18 @@ def run(loaded: Loaded, design: Design, root: Path, *, fork: bool) -> int:
     return 0
 
 
-def _executor() -> Callable[[], Executor]:
-    """Return what gives the executor: of the ranks that this process leads, or of this machine."""
+def _executor(on: str | None, address: str | None) -> Callable[[], Executor]:
+    """Return what gives the executor: of a cluster, of the ranks this process leads, or of it."""
+    if address is not None and on is None:
+        raise UserError("--address says where a cluster is, and none is asked for", "add --on ray")
+    if on is not None:
+        if ranks.count() > 1:
+            remedy = "start `paribus run --on ray` without a launcher"
+            raise UserError("a launcher's ranks do one run; --on ray does many", remedy)
+        from paribus.running.on_ray import on_ray, refuse_without_ray
+
+        refuse_without_ray()  # before anything is checked
+        return partial(on_ray, address)
     if ranks.count() == 1:
         return on_this_machine
     from paribus.running.ranks import OnRanks  # it imports what a run needs
