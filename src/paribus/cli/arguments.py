@@ -112,6 +112,7 @@ def _page(text: str) -> Path:
 
 _Verbs: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 _RUNS = Path("runs")
+MOST_JOBS = 1024
 _STATUS_KEYS = (
     ": a list of runs with experiment, arm, seed, learning_rate or trial (of a trial), state, "
     "steps, step, of_steps, tested, to_test (texts), checkpoint_step, goes_on_from, "
@@ -241,22 +242,71 @@ def _add_experiment(verbs: _Verbs) -> None:
                 "of every weight (fsdp); auto: the first where it fits",
             )
         if verb == "run":
-            one.add_argument(
-                "--fork",
-                action="store_true",
-                help="resume unfinished runs that were begun with other settings, as new runs",
-            )
-            one.add_argument(
-                "--on", choices=["ray"], help="do the runs on a Ray cluster: paribus[ray]"
-            )
-            one.add_argument(
-                "--address",
-                metavar="ADDRESS",
-                help="with --on ray: auto, or HOST:PORT (default: a cluster of this machine alone)",
-            )
+            _add_run(one)
         if verb in {"plan", "status"}:
             shape = _STATUS_KEYS if verb == "status" else ""
             one.add_argument("--json", action="store_true", help=f"print JSON{shape}")
+
+
+def _add_run(one: argparse.ArgumentParser) -> None:
+    one.add_argument(
+        "--fork",
+        action="store_true",
+        help="resume unfinished runs that were begun with other settings, as new runs",
+    )
+    one.add_argument(
+        "--jobs",
+        type=_jobs,
+        default=1,
+        metavar="N|auto",
+        help="runs at once; auto: one on each GPU, more where the predicted memory leaves room, "
+        "without a GPU as many as have processors and memory (default: 1)",
+    )
+    one.add_argument(
+        "--arms",
+        type=_names,
+        default=(),
+        metavar="ARM,ARM",
+        help="only the runs of these arms, and the trials they need (default: all)",
+    )
+    one.add_argument(
+        "--seeds",
+        type=_numbers,
+        default=(),
+        metavar="0,1",
+        help="only the runs with these seeds (default: all)",
+    )
+    one.add_argument("--on", choices=["ray"], help="do the runs on a Ray cluster: paribus[ray]")
+    one.add_argument(
+        "--address",
+        metavar="ADDRESS",
+        help="with --on ray: auto, or HOST:PORT (default: a cluster of this machine alone)",
+    )
+
+
+def _jobs(text: str) -> int | None:
+    """Return how many runs at once; None for `auto`. Raises ArgumentTypeError."""
+    if text == "auto":
+        return None
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= MOST_JOBS):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither auto nor 1 to {MOST_JOBS}")
+    return int(text)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """Return the names in a list with commas. Raises ArgumentTypeError if one is empty."""
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(names):
+        raise argparse.ArgumentTypeError(f"{text!r} holds an empty name")
+    return names
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    """Return the numbers in a list with commas. Raises ArgumentTypeError."""
+    names = _names(text)
+    if not all(name.isascii() and name.isdigit() and len(name) < 10 for name in names):
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of seeds, such as 0,1,2")
+    return tuple(map(int, names))
 
 
 def _add_plan(one: argparse.ArgumentParser) -> None:

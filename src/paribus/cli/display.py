@@ -1,11 +1,14 @@
-"""What `paribus run` shows while it works: one live line on a terminal, plain lines elsewhere.
+"""What `paribus run` shows while it works: on a terminal a live line for each run, else plain ones.
 
-quickstart  run 2 of 5  full-main seed 0  2:10 so far
-training ━━━━━━━━━━━━╸━━━━━━━  12/20 steps  loss 0.412  2.10 examples/s  7.9 GB  0:31 left
+quickstart  2 of 5 runs done  2:10 so far  about 3:20 left
+full-main seed 0 training ━━━━━━━━━━━━╸━━━━━━━ 12/20 steps  loss 0.412  2.10 examples/s  0:31 left
+lora-main seed 0 testing  ━━━━╸━━━━━━━━━━━━━━━ 25/100 problems  1.92 problems/s  0:39 left
 """
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
 from types import TracebackType
 
 from rich.console import Console, Group, RenderableType
@@ -24,6 +27,15 @@ _PLAIN_SECONDS = 15.0
 """Between two lines of the same stage where there is no terminal."""
 
 
+@dataclass(slots=True)
+class _Row:
+    """A run that is on its way: since when, the last it said, and when that was printed."""
+
+    began: float
+    progress: Progress
+    printed: float = 0.0
+
+
 class Display:
     """Shows each run's progress. Call it with (spec, progress); use it as a context."""
 
@@ -34,9 +46,10 @@ class Display:
         # By title: a run's learning rate is only known once its arm's trials are done.
         self.trials = [run.title for run in runs if run.trial]  # none where only a budget is known
         self.runs = [run.title for run in runs if not run.trial]
-        self.doing = ""
-        self.printed = 0.0
-        self.run_started = self.started = time.monotonic()
+        self.rows: dict[str, _Row] = {}
+        self.over: set[str] = set()
+        self.spent: list[float] = []
+        self.started = time.monotonic()
         self.live = Live(self._checking(), console=console, transient=True, refresh_per_second=4)
 
     def __enter__(self) -> "Display":
@@ -58,19 +71,38 @@ class Display:
         """Show `progress` of the run of `spec`."""
         if progress.note:
             self.console.print(f"{spec.title}: {escape(progress.note)}")
-            return
-        now = time.monotonic()
-        fresh = progress.doing != self.doing
-        self.doing = progress.doing
-        if fresh and progress.stage == "loading":
-            self.run_started = now
+            if progress.stage != "elsewhere":
+                return
         if progress.stage in ("complete", "kept", "failed"):
-            took = _clock(now - self.run_started)
-            self.console.print(f"{spec.title}: {progress.stage} after {took} ({self._place(spec)})")
-        elif self.console.is_terminal:
-            self.live.update(self._panel(spec, progress))
-        elif fresh or progress.done == progress.total or now - self.printed >= _PLAIN_SECONDS:
-            self.printed = now
+            self._end(spec, progress.stage)
+        else:
+            self._go_on(spec, progress)
+        if self.console.is_terminal:
+            self.live.update(self._panel())
+
+    def _end(self, spec: RunSpec, stage: str) -> None:
+        row = self.rows.pop(spec.title, None)
+        self.over.add(spec.title)
+        text = "complete, by another command" if stage == "kept" else stage
+        if row is not None and stage != "kept":
+            took = time.monotonic() - row.began
+            text += f" after {_clock(took)}"
+            self.spent += [took] * (stage == "complete" and not spec.trial)
+        self.console.print(f"{spec.title}: {text} ({self._place(spec)})")
+
+    def _go_on(self, spec: RunSpec, progress: Progress) -> None:
+        now = time.monotonic()
+        row = self.rows.get(spec.title)
+        if row is None or progress.stage == "loading":
+            row = self.rows[spec.title] = _Row(now, progress)
+            fresh = True
+        else:
+            fresh = progress.doing != row.progress.doing
+            row.progress = progress
+        quiet = self.console.is_terminal or progress.stage == "elsewhere"
+        told = fresh or progress.done == progress.total or now - row.printed >= _PLAIN_SECONDS
+        if told and not quiet:
+            row.printed = now
             self.console.print(f"{spec.title}: {progress.doing} {_figures(progress)}".rstrip())
 
     def _place(self, spec: RunSpec) -> str:
@@ -84,18 +116,34 @@ class Display:
         text = f"{self.experiment}: checking data, prompts and weights (first time: 1 minute)"
         return Spinner("dots", text=text)
 
-    def _panel(self, spec: RunSpec, progress: Progress) -> RenderableType:
-        elapsed = _clock(time.monotonic() - self.started)
-        head = Text.assemble(
-            (self.experiment, "bold"),
-            f"  {self._place(spec)}  ",
-            (spec.title, "bold"),
-            f"  {elapsed} so far",
-        )
-        row = Table.grid(padding=(0, 1))
-        bar = ProgressBar(total=progress.total or None, completed=progress.done, width=20)
-        row.add_row(progress.doing, bar, _figures(progress))
-        return Group(head, row)
+    def _panel(self) -> RenderableType:
+        """Return a line for the whole, and one for each run that is on its way."""
+        parts = [
+            f"{len(self.over.intersection(titles))} of {len(titles)} {kind} done"
+            for kind, titles in (("trials", self.trials), ("runs", self.runs))
+            if titles
+        ]
+        parts.append(f"{_clock(time.monotonic() - self.started)} so far")
+        left = self._seconds_left()
+        parts += [] if left is None else [f"about {_clock(left)} left"]
+        head = Text.assemble((self.experiment, "bold"), "  ", "  ".join(parts))
+        rows = Table.grid(padding=(0, 1))
+        shown = list(self.rows.items())[: max(1, self.console.height - 3)]
+        for title, row in shown:
+            progress = row.progress
+            bar = ProgressBar(total=progress.total or None, completed=progress.done, width=20)
+            rows.add_row(Text(title, "bold"), progress.doing, bar, _figures(progress))
+        return Group(head, rows)
+
+    def _seconds_left(self) -> float | None:
+        """Return how long all runs still take if each takes as those before; None before any."""
+        ours = [row for row in self.rows.values() if row.progress.stage != "elsewhere"]
+        if not self.spent or not ours:
+            return None
+        mean, now = fmean(self.spent), time.monotonic()
+        due = len(self.runs) - len(self.over.intersection(self.runs))
+        gone = sum(min(mean, now - row.began) for row in ours)
+        return max(0.0, due * mean - gone) / len(ours)
 
 
 def _figures(progress: Progress) -> str:

@@ -13,6 +13,7 @@ import os
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from paribus.config.load import Loaded
 from paribus.config.schema import ExperimentConfig
 from paribus.config.spec import RunSpec
 from paribus.design.matrix import Design
+from paribus.design.parts import Part
 from paribus.errors import RunFailed, StoreError, UserError
 from paribus.models import ranks
 from paribus.planning.preflight import Warned
@@ -114,14 +116,24 @@ def _what_next(look: Look, number: int) -> str:
 
 def from_options(options: Namespace, loaded: Loaded, design: Design) -> int:
     """Run `paribus run` for the experiment that was loaded."""
-    executor = _executor(options.on, options.address)
-    return run(loaded, design, options.runs, fork=options.fork, executor=executor)
+    part = Part(arms=options.arms, seeds=options.seeds)
+    part.check(design)
+    executor = _executor(options.on, options.address, options.jobs)
+    how = Execution(fork=options.fork, part=part)
+    return run(loaded, design, options.runs, how, executor)
 
 
 def run(
-    loaded: Loaded, design: Design, root: Path, *, fork: bool, executor: Callable[[], Executor]
+    loaded: Loaded,
+    design: Design,
+    root: Path,
+    how: Execution,
+    executor: Callable[[Callable[[str], None]], Executor],
 ) -> int:
-    """Run an experiment and print the table and the report's path."""
+    """Run an experiment, and print the table and the report's path.
+
+    While runs that a part of it leaves out are missing no conclusion is drawn.
+    """
     # Children inherit these: what a run computes must not depend on what the network answers.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     console = PlainConsole(
@@ -136,62 +148,100 @@ def run(
     looks = read_looks(folder.ledger)
     refuse_another_plan(loaded.config, looks)
     design = design.up_to(stopped_at(looks))
-    with Display(console, loaded.config.name, _specs(design)) as display:
+    part = how.part.of(design)
+    with Display(console, loaded.config.name, _specs(part)) as display:
 
-        def tell(settled: Design, violations: Sequence[Warned]) -> None:
-            for line in chosen_lines(settled):
-                console.print(line)
-            serious = [
-                violation
-                for violation in violations
-                if violation.rule.severity is not Severity.NOTE
-            ]
-            for line in violation_lines(serious):
-                console.print(line)
-            notes = len(violations) - len(serious)
-            if notes:
-                shown = command("plan", loaded.path, loaded.overrides, root, "--details")
-                shown += f" shows {'them' if notes > 1 else 'it'}"
-                console.print(f"{notes} note{'s' if notes > 1 else ''}: {escape(shown)}")
+        def note(line: str) -> None:
+            console.print(escape(line))
 
-        def look(seeds: int) -> tuple[str, ...]:
-            taken = look_at(folder, seeds)
-            for line in look_lines(taken):
-                console.print(escape(line))
-            return taken.goes_on
-
-        def wait_for(owner: str) -> None:
-            console.print(escape(f"waiting for {owner}, which checks this experiment just now"))
-
-        how = Execution(executor=executor, fork=fork, on_wait=wait_for)
+        how = replace(
+            how,
+            executor=partial(executor, note),
+            on_wait=lambda owner: note(f"waiting for {owner}, which checks this experiment"),
+        )
+        tell = partial(_tell_checked, console, loaded, root)
+        look = partial(_take_look, console, folder)
         outcome = run_experiment(loaded, design, root, display, tell, look, how)
-    _print_outcome(outcome, design, folder, console)
-    show_report(folder, console)
+    _print_outcome(outcome, part, folder, console)
+    going = design.up_to(stopped_at(read_looks(folder.ledger)))
+    left = {spec.title for spec in outcome.left} & {spec.title for spec in going.runs}
+    if left and part.runs != design.runs:
+        console.print(escape(_about_left(sorted(left), len(design.runs))))
+    else:
+        show_report(folder, console)
     if outcome.failed:
         raise RunFailed(
-            f"{len(outcome.failed)} of {len(design.runs)} runs failed; the others are kept",
+            f"{len(outcome.failed)} of {len(part.runs)} runs failed; the others are kept",
             "fix the cause named above and run it again: what is complete is kept",
         )
     return 0
 
 
-def _executor(on: str | None, address: str | None) -> Callable[[], Executor]:
-    """Return what gives the executor: of a cluster, of the ranks this process leads, or of it."""
+def _tell_checked(
+    console: PlainConsole, loaded: Loaded, root: Path, settled: Design, violations: Sequence[Warned]
+) -> None:
+    """Print what `auto` settled, and what the rules found."""
+    for line in chosen_lines(settled):
+        console.print(line)
+    serious = [
+        violation for violation in violations if violation.rule.severity is not Severity.NOTE
+    ]
+    for line in violation_lines(serious):
+        console.print(line)
+    notes = len(violations) - len(serious)
+    if notes:
+        shown = command("plan", loaded.path, loaded.overrides, root, "--details")
+        shown += f" shows {'them' if notes > 1 else 'it'}"
+        console.print(f"{notes} note{'s' if notes > 1 else ''}: {escape(shown)}")
+
+
+def _take_look(console: PlainConsole, folder: ExperimentFolder, seeds: int) -> tuple[str, ...]:
+    """Print what a declared look decides; return the arms that continue."""
+    taken = look_at(folder, seeds)
+    for line in look_lines(taken):
+        console.print(escape(line))
+    return taken.goes_on
+
+
+def _executor(
+    on: str | None, address: str | None, jobs: int | None
+) -> Callable[[Callable[[str], None]], Executor]:
+    """Return what gives the executor: of a cluster, of the ranks that this process leads, or of it.
+
+    It is given whom to tell what decides how many runs go on at once. Raises UserError if options
+    do not go together, or Ray is not installed.
+    """
     if address is not None and on is None:
         raise UserError("--address says where a cluster is, and none is asked for", "add --on ray")
+    if ranks.count() > 1 and (on is not None or jobs != 1):
+        asked = "--jobs" if on is None else "--on ray"
+        raise UserError(
+            f"a launcher's ranks do one run; {asked} does many",
+            f"start `paribus run {asked}` without a launcher, or leave {asked} out",
+        )
     if on is not None:
-        if ranks.count() > 1:
-            remedy = "start `paribus run --on ray` without a launcher"
-            raise UserError("a launcher's ranks do one run; --on ray does many", remedy)
+        if jobs != 1:
+            raise UserError(
+                "--jobs is for this machine; Ray decides what it starts", "leave it out"
+            )
         from paribus.running.on_ray import on_ray, refuse_without_ray
 
         refuse_without_ray()  # before anything is checked
-        return partial(on_ray, address)
+        return lambda _: on_ray(address)
     if ranks.count() == 1:
-        return on_this_machine
+        return partial(on_this_machine, jobs)
     from paribus.running.ranks import OnRanks  # it imports what a run needs
 
-    return OnRanks
+    return lambda _: OnRanks()
+
+
+def _about_left(titles: Sequence[str], runs: int) -> str:
+    """Return what is still to be run where a part was asked for."""
+    shown = join(titles) if len(titles) <= 3 else f"{', '.join(titles[:3])}, …"
+    return (
+        f"{len(titles)} of {runs} runs are left ({shown}): the report is written once "
+        "all are complete"
+    )
 
 
 def _specs(design: Design) -> list[RunSpec]:

@@ -76,7 +76,7 @@ def here(runs: Path) -> Machine:
         device=device_here(),
         gpus=_gpus(),
         cpu_flags=cpu_flags(),
-        threads=_threads(),
+        threads=processors(),
         free_disk_bytes=free_bytes(runs),
         free_cache_bytes=min(free_bytes(cache_folder()), free_bytes(hub_cache())),
         offline=_offline(),
@@ -147,7 +147,8 @@ def _gpus() -> tuple[str, ...]:
     return tuple(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
 
 
-def _threads() -> int:
+def processors() -> int:
+    """Return how many processors this process may use."""
     if hasattr(os, "sched_getaffinity"):  # Linux: containers are often given fewer
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

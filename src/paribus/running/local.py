@@ -16,6 +16,7 @@ from pathlib import Path
 from paribus.config.load import Loaded
 from paribus.config.spec import RunSpec, differences
 from paribus.design.matrix import Design
+from paribus.design.parts import Part
 from paribus.errors import InUse, RunFailed
 from paribus.planning import devices
 from paribus.planning.devices import timed
@@ -48,11 +49,13 @@ class Execution:
         executor: gives what does them; asked for once something is to be done.
         fork: whether unfinished runs resume even where they were begun with other settings.
         on_wait: told who else is checking the experiment, and waited for.
+        part: which runs are to be done.
     """
 
     executor: Callable[[], Executor] = on_this_machine
     fork: bool = False
     on_wait: Callable[[str], None] = lambda _: None
+    part: Part = Part()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,12 +66,14 @@ class ExperimentOutcome:
         ran: runs finished now.
         kept: runs that were complete before, or that another command completed meanwhile.
         failed: each run that failed, and why.
+        left: runs of the experiment that nobody has done yet; those that failed now aside.
         more: in what the runs were tested on more than was asked: nothing was done then.
     """
 
     ran: int
     kept: int
     failed: tuple[tuple[RunSpec, str], ...]
+    left: tuple[RunSpec, ...] = ()
     more: tuple[str, ...] = ()
 
 
@@ -107,7 +112,7 @@ def _run_joined(
     on_look: OnLook,
     how: Execution,
 ) -> ExperimentOutcome:
-    root = folder.path.parent
+    root, asked = folder.path.parent, design
     _put_in_place(design, folder)
     design = settle_design(design, folder, devices.device_here)
     if not (joining.alone or design.independent):
@@ -117,10 +122,11 @@ def _run_joined(
     planned: dict[str, Planned] = {}
     prospects: list[Prospect] = []
     refused: dict[str, str] = {}
-    trials = pending([trial for trial in design.trials if trial.arm in design.open], folder)
+    part = how.part.of(design)
+    trials = pending([trial for trial in part.trials if trial.arm in part.open], folder)
     check_open(design, folder)
-    to_run = pending(_ready(design), folder)
-    if design.open or to_run:
+    to_run = pending(_ready(part), folder)
+    if part.open or to_run:
         machine = here(root)
         device = timed(machine.device, precisions(design))  # before anything else is busy
         executor = how.executor()
@@ -128,7 +134,7 @@ def _run_joined(
         for spec in to_run:
             refuse_another(spec, inputs[spec.arm], folder.of(spec), fork=how.fork)
         prospects = survey(design, device, lambda arm: inputs[arm.name])
-        to_do = [run for run in design.runs if run.arm in design.open or run in to_run]
+        to_do = [run for run in part.runs if run.arm in part.open or run in to_run]
         violations = preflight(prospects, replace(design, runs=to_do), loaded.config, machine)
         if design.independent:
             refused = refused_arms(violations)
@@ -147,21 +153,31 @@ def _run_joined(
         ]
         return carry_out(requests, executor, on_progress) if requests else Results()
 
-    if design.open:
-        execute([trial for trial in trials if trial.arm not in design.searches])
-        design = _choose(loaded, design, folder, execute, prospects)
-        planned |= _planned(prospects, design)
-    kept = len(_ready(design)) - len(pending(_ready(design), folder))
+    if part.open:
+        execute([trial for trial in trials if trial.arm not in part.searches])
+        part = _choose(part, folder, execute, prospects)
+        planned |= _planned(prospects, part)
+        design = settle_design(asked, folder, devices.device_here)
+        with briefly(folder.files_lock):
+            describe(loaded, design, folder)
+    kept = len(_ready(part)) - len(pending(_ready(part), folder))
     no_run = [(spec, refused[spec.arm]) for spec in to_run if spec.arm in refused]
     for spec, _ in no_run:
         on_progress(spec, Progress(stage="failed"))
-    design = replace(design, runs=[spec for spec in design.runs if spec.arm not in refused])
-    done = _run_to_looks(design, folder, loaded.config.looks, execute, on_look)
+    part = replace(part, runs=[spec for spec in part.runs if spec.arm not in refused])
+    done = _run_to_looks(part, design, folder, loaded.config.looks, execute, on_look)
+    failed = (*no_run, *_fail_open(part, folder), *done.failed)
     return ExperimentOutcome(
         ran=done.ran,
         kept=kept + done.kept,
-        failed=(*no_run, *_fail_open(design, folder), *done.failed),
+        failed=failed,
+        left=_left(design, folder, [spec.title for spec, _ in failed]),
     )
+
+
+def _left(design: Design, folder: ExperimentFolder, failed: Sequence[str]) -> tuple[RunSpec, ...]:
+    runs = [spec for spec in design.runs if state(folder.of(spec)) is not RunState.COMPLETE]
+    return tuple(spec for spec in runs if spec.title not in failed)
 
 
 def _has_own_rows(loaded: Loaded, design: Design) -> bool:
@@ -170,7 +186,6 @@ def _has_own_rows(loaded: Loaded, design: Design) -> bool:
 
 
 def _choose(
-    loaded: Loaded,
     design: Design,
     folder: ExperimentFolder,
     execute: Execute,
@@ -180,9 +195,7 @@ def _choose(
     operations = partial(_operations, prospects)
     design = run_searches(design, folder, execute, operations)
     with briefly(folder.files_lock):
-        design = with_chosen(design, choose_values(design, folder, operations))
-        describe(loaded, design, folder)
-    return design
+        return with_chosen(design, choose_values(design, folder, operations))
 
 
 def _put_in_place(design: Design, folder: ExperimentFolder) -> None:
@@ -207,26 +220,29 @@ def _share(joining: Joining, loaded: Loaded, design: Design, folder: ExperimentF
 
 
 def _run_to_looks(
+    part: Design,
     design: Design,
     folder: ExperimentFolder,
     looks: Sequence[int] | None,
     execute: Execute,
     on_look: OnLook,
 ) -> Results:
-    """Run what is missing, all at once or from look to look; return how that went.
+    """Run what is missing of a part, all at once or from look to look; return how that went.
 
-    Nothing is looked at while a run of it is missing.
+    Nothing is looked at while a run of the whole `design` that belongs to it is missing.
     """
-    ready = _ready(design)
+    ready = _ready(part)
     if not looks:
         return execute(pending(ready, folder))
-    done, going = Results(), {spec.arm for spec in ready}
+    done, going = Results(), {spec.arm for spec in design.runs}
+
+    def missing(specs: Sequence[RunSpec], seeds: int) -> list[RunSpec]:
+        due = [spec for spec in specs if spec.arm in going and spec.replicate < seeds]
+        return pending(due, folder)
+
     for seeds in looks:
-        to_run = [
-            run_spec for run_spec in ready if run_spec.arm in going and run_spec.replicate < seeds
-        ]
-        done.add(execute(pending(to_run, folder)))
-        if done.failed or design.open:
+        done.add(execute(missing(ready, seeds)))
+        if done.failed or design.open or missing(design.runs, seeds):
             break
         going = set(on_look(seeds))
         if not going:

@@ -1,68 +1,41 @@
 """The executors of this machine: child processes side by side, or this process itself.
 
-    Processes([Place(environment={"CUDA_VISIBLE_DEVICES": "0"}, …), …], most=4)
-    places(devices, most=None)           # `--jobs auto`: what the predicted memory leaves room for
+    on_this_machine(4)               # four runs at once
+    Processes(places, most=8)        # eight, where there is room for them
+    Here()                           # one after the other, in this process
 
-A place is a GPU, which its processes alone see, or the machine without one. A run is put where the
-fewest run; one that is predicted to take more memory than there is starts where nothing else does.
+A run is put where the fewest are. One that is predicted to take more memory than there is starts
+where no other runs.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import wait
 from typing import Any
 
 from paribus.errors import ParibusError
 from paribus.running.executing import Ended, OnMessage, Request
 from paribus.running.isolated import Child, Died, get_ready, why_it_died
+from paribus.running.places import Place, places_here
 from paribus.stopping import Stopped
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
-class Place:
-    """Where runs are put.
-
-    Attributes:
-        memory_bytes: what the peaks of its runs may come to in all; None: that is not looked at.
-        most: how many runs at once.
-        environment: variables that its processes are started with.
-        runs: those that it has.
-    """
-
-    memory_bytes: int | None
-    most: int
-    environment: Mapping[str, str] = field(default_factory=dict)
-    runs: list[Request] = field(default_factory=list)
-
-    def has_room(self, request: Request) -> bool:
-        """Return whether the run fits beside those that are here."""
-        if not self.runs:
-            return True
-        if len(self.runs) >= self.most:
-            return False
-        if self.memory_bytes is None:
-            return True
-        peaks = [
-            each.planned.peak_bytes if each.planned else None for each in (*self.runs, request)
-        ]
-        known = [peak for peak in peaks if peak is not None]
-        # Beside a run of which nothing is predicted there may be no room.
-        return len(known) == len(peaks) and sum(known) <= self.memory_bytes
-
-
-def on_this_machine(jobs: int | None = 1) -> "Processes":
+def on_this_machine(
+    jobs: int | None = 1, on_note: Callable[[str], None] = lambda _: None
+) -> "Processes":
     """Return the executor of this machine: so many runs at once; None: as it has room for.
 
-    The imports that children need begin at once.
+    The imports that children need begin at once. `on_note` is told what decides how many run.
     """
     get_ready()
-    return Processes([Place(memory_bytes=None, most=jobs or 1)])
+    places, most = places_here(jobs, on_note)
+    return Processes(places, most=most)
 
 
 class Processes:
     """An executor of child processes, which are confined, and free all they took."""
 
-    def __init__(self, places: Sequence[Place], *, most: int | None = None) -> None:
+    def __init__(self, places: Sequence[Place], *, most: int) -> None:
         """Use these places, for at most so many runs in all."""
         self.places, self.most = places, most
         self._children: dict[Any, tuple[Child, Request, Place]] = {}
@@ -107,7 +80,7 @@ class Processes:
         self._children.clear()
 
     def _place_for(self, request: Request) -> Place | None:
-        if self.most is not None and len(self._children) >= self.most:
+        if len(self._children) >= self.most:
             return None
         free = [place for place in self.places if place.has_room(request)]
         return min(free, key=lambda place: len(place.runs), default=None)
@@ -135,10 +108,11 @@ class Here:
         """Note the run: `wait` does it."""
         self._next = request
 
-    def wait(self, _seconds: float | None, on_message: OnMessage) -> None:
-        """Do the run."""
+    def wait(self, seconds: float | None, on_message: OnMessage) -> None:
+        """Do the run, if there is one."""
         request, self._next = self._next, None
         if request is None:
+            time.sleep(seconds or 0)
             return
         failure = None
         try:
