@@ -1,8 +1,8 @@
 """What `paribus run` shows while it works: on a terminal a live line for each run, else plain ones.
 
 quickstart  2 of 5 runs done  2:10 so far  about 3:20 left
-full-main seed 0 training ━━━━━━━━━━━━╸━━━━━━━ 12/20 steps  loss 0.412  2.10 examples/s  0:31 left
-lora-main seed 0 testing  ━━━━╸━━━━━━━━━━━━━━━ 25/100 problems  1.92 problems/s  0:39 left
+full-main seed 0 training ━━━━━━━╸━━━━ 12/20 steps  loss 0.412  2.10 examples/s  7.9 GB  0:31 left
+lora-main seed 0 testing  ━━╸━━━━━━━━━ 25/100 problems  1.92 problems/s  1.3 GB  0:39 left
 """
 
 import time
@@ -128,11 +128,15 @@ class Display:
         parts += [] if left is None else [f"about {_clock(left)} left"]
         head = Text.assemble((self.experiment, "bold"), "  ", "  ".join(parts))
         rows = Table.grid(padding=(0, 1))
-        shown = list(self.rows.items())[: max(1, self.console.height - 3)]
-        for title, row in shown:
+        for _ in range(4):
+            rows.add_column(no_wrap=True)
+        room = max(1, self.console.height - 4)
+        for title, row in list(self.rows.items())[:room]:
             progress = row.progress
-            bar = ProgressBar(total=progress.total or None, completed=progress.done, width=20)
+            bar = ProgressBar(total=progress.total or None, completed=progress.done, width=12)
             rows.add_row(Text(title, "bold"), progress.doing, bar, _figures(progress))
+        if len(self.rows) > room:
+            rows.add_row(f"and {len(self.rows) - room} more")
         return Group(head, rows)
 
     def _seconds_left(self) -> float | None:

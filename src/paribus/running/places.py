@@ -126,10 +126,10 @@ def _on_processors(jobs: int | None, on_note: Callable[[str], None]) -> tuple[li
 
     threads, there = torch.get_num_threads(), processors()
     most = max(1, there // threads) if jobs is None else jobs
-    uses = f"each run computes with {threads} thread{'s' * (threads > 1)}, on {there} processors"
+    uses = f"{most} at once, with {threads} thread{'s' * (threads > 1)} each, on {there} processors"
     if jobs is None and most < there:
-        on_note(f"{most} at once: {uses}; OMP_NUM_THREADS=1 leaves room for {there}")
+        on_note(f"runs: {uses}; OMP_NUM_THREADS=1 leaves room for {there}")
     elif most * threads > there:
-        on_note(f"{uses}: {most} at once wait for each other; OMP_NUM_THREADS says how many it is")
+        on_note(f"runs: {uses}, which they share; OMP_NUM_THREADS sets the threads of a run")
     memory = (1 - MARGIN) * machine_memory() if jobs is None else None
     return [Place(memory_bytes=memory, most=most)], most
