@@ -1,5 +1,7 @@
 """Decoding as a GPU computes it, by a stand-in for the device: what it is asked, and its texts."""
 
+from functools import partial
+
 import pytest
 import torch
 from transformers import GemmaConfig, GemmaForCausalLM
@@ -7,7 +9,9 @@ from transformers import GemmaConfig, GemmaForCausalLM
 from decoding import FULL, NEW, SLIDING, STOPS, Ids, brief, prompts_of, wild
 from gpu_stand_in import StandIn, put
 from paribus.evaluation.engine import decoder, decoding, generate, graphs
+from paribus.evaluation.engine.likelihood import likelihoods
 from paribus.models.load import for_inference
+from paribus.prompts.encode import Encoded
 
 MANY = [f"{'How many? ' * (n % 4)}{n * n} pens" for n in range(1, 26)]
 
@@ -111,6 +115,20 @@ def test_what_is_replayed_writes_a_cpus_texts(
     assert {rows for rows, _ in steps} == {min(batch_size, 25), 8, 2}
     assert gpu.recorded >= 3
     assert gpu.replayed > len(steps) / 3
+
+
+def test_a_pass_over_gold_solutions_is_asked_for_once(tiny, tokenizer, recorded):
+    """Five texts in passes of two: their losses are a CPU's."""
+    model = wild(tiny, [SLIDING, FULL])
+    golds = [Encoded(prompt.ids, 5) for prompt in prompts_of(tokenizer, 0)[:5]]
+    ask = partial(
+        likelihoods, examples=golds, ids=list("abcde"), batch_size=2, on_batch=lambda _: None
+    )
+    expected = ask(model)
+    with recorded as gpu, torch.inference_mode():
+        found = ask(put(model))
+    assert found == expected
+    assert gpu.waited == {"read": 3}
 
 
 class Stood(graphs.Graphs):

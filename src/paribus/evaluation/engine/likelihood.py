@@ -13,6 +13,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import accumulate
 
 import torch
 from accelerate.utils import send_to_device
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 from paribus.models.device import return_freed
 from paribus.models.fast.attention import packed
 from paribus.models.fast.layers import at_labels, refuse_outside
-from paribus.models.kernels import kind
+from paribus.models.kernels import kind, on_gpu, sent
 from paribus.models.load import decoder_and_head
 from paribus.models.tiles import GOLD_TOKENS, loss_block
 from paribus.prompts.encode import Encoded, Prompt
@@ -45,8 +46,9 @@ def likelihoods(
     device = decoder_and_head(model)[1].weight.device
     with torch.inference_mode():
         for batch in _batches([len(example.ids) for example in examples], batch_size):
-            # Passes differ in length, and a CPU's heap would keep the pieces of each.
-            return_freed(device)
+            if not on_gpu(device):
+                # Passes differ in length, and a CPU's heap would keep the pieces of each.
+                return_freed(device)
             sums = _negative_log_likelihoods(model, [examples[index] for index in batch])
             for index, nll in zip(batch, sums, strict=True):
                 by_index[index] = Likelihood(
@@ -142,15 +144,16 @@ def _negative_log_likelihoods(model: nn.Module, batch: Sequence[Encoded]) -> lis
     device = head.weight.device
     inputs = send_to_device(packed([example.ids for example in batch]), device)
     hidden_TD = decoder(**inputs, use_cache=False).last_hidden_state[0]
-    ends = torch.tensor([len(example.ids) for example in batch]).cumsum(0).tolist()
+    ends = accumulate(len(example.ids) for example in batch)
     # The token before a completion's first is the first that predicts, its last predicts nothing.
     predicts = [
         place
         for example, end in zip(batch, ends, strict=True)
         for place in range(end - example.target_length - 1, end - 1)
     ]
-    predicts_N = torch.tensor(predicts, device=device)
-    labels_N = inputs["input_ids"][0][predicts_N + 1]
+    labels = [token for example in batch for token in example.ids[example.prompt_length :]]
+    refuse_outside(torch.tensor(labels), len(head.weight))
+    predicts_N, labels_N = sent([predicts, labels], device)
     losses_N = _losses(hidden_TD[predicts_N], head.weight, labels_N, softcap)
     counts = [example.target_length for example in batch]
     return [float(losses.sum()) for losses in torch.split(losses_N.double().cpu(), counts)]
@@ -158,7 +161,6 @@ def _negative_log_likelihoods(model: nn.Module, batch: Sequence[Encoded]) -> lis
 
 def _losses(hidden_ND: Tensor, head_VD: Tensor, labels_N: Tensor, softcap: float | None) -> Tensor:
     """Return each label's negative log-likelihood, in fp32 [N]."""
-    refuse_outside(labels_N, len(head_VD))
     losses = []
     rows, columns = loss_block(kind(head_VD.device), len(head_VD))
     for hidden_RD, labels_R in zip(hidden_ND.split(rows), labels_N.split(rows), strict=True):
