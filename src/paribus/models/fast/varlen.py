@@ -39,7 +39,6 @@ WIDEST_HEAD = 256
 BLOCK = 128
 """Tokens that flex_attention leaves out, or looks at, together: its default."""
 
-
 States = tuple[Tensor, Tensor, Tensor]
 """Queries, keys and values."""
 
@@ -211,7 +210,7 @@ def block_mask(bounds: Tensor, tokens: int, window: int | None) -> BlockMask:
 
 def _made_mask(bounds: Tensor, tokens: int, window: int | None) -> BlockMask:
     places_T = torch.arange(tokens, device=bounds.device)
-    text_T = torch.searchsorted(bounds, places_T, right=True)
+    text_T = torch.searchsorted(bounds.long(), places_T, right=True)
 
     def sees(_batch: Tensor, _head: Tensor, query: Tensor, key: Tensor) -> Tensor:
         seen = (text_T[query] == text_T[key]) & (query >= key)
