@@ -59,7 +59,11 @@ def _counted(events: Any, on_gpu: bool) -> dict[str, Any]:
     def calls(holds: Callable[[str], bool]) -> int | None:
         return sum(event.count for event in events if holds(event.key)) if on_gpu else None
 
-    kernels = [event for event in events if event.device_type.name == "CUDA"]
+    kernels = [
+        event
+        for event in events
+        if event.device_type.name == "CUDA" and not event.is_user_annotation
+    ]
     longest = sorted(kernels, key=lambda event: -event.self_device_time_total)[:LONGEST]
     return {
         "launches": calls(lambda name: "LaunchKernel" in name),

@@ -98,11 +98,11 @@ class Measurement:
 
     def run(self, names: Sequence[str], rounds: int) -> None:
         """Do each part, and again what can be repeated."""
-        for number in range(1, rounds + 1):
-            for name in names:
+        for name in names:
+            self._keep({"name": name, "round": 1, **self._measured(name)})
+        for number in range(2, rounds + 1):
+            for name in filter(self._repeats, names):
                 self._keep({"name": name, "round": number, **self._measured(name)})
-            names = [name for name in names if self._repeats(name)]
-            names = [name for name in names if self._seconds(name) < self._left()]
 
     def _measured(self, name: str) -> dict[str, Any]:
         if absent := missing(name):
@@ -141,15 +141,11 @@ class Measurement:
         print(f"{results['seconds']:4.0f} s  {line(found)}", flush=True)
 
     def _repeats(self, name: str) -> bool:
-        """Return whether a part measures time, and did."""
-        last = self._last(name)
-        return not name.startswith(ONCE) and not {"absent", "error"} & last.keys()
-
-    def _seconds(self, name: str) -> float:
-        return float(self._last(name)["process_seconds"])
-
-    def _last(self, name: str) -> dict[str, Any]:
-        return next(found for found in reversed(self.parts) if found["name"] == name)
+        """Return whether a part measures time, did so the last time, and would now end in time."""
+        last = next(found for found in reversed(self.parts) if found["name"] == name)
+        if name.startswith(ONCE) or {"absent", "error"} & last.keys():
+            return False
+        return float(last["process_seconds"]) < self._left()
 
     def _left(self) -> float:
         return self.ends - time.monotonic()
@@ -159,6 +155,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure what is asked for; 1 if a part failed."""
     options = _parser().parse_args(arguments)
     os.environ["HF_HUB_OFFLINE"] = "1"
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")  # of several the Trainer would take all
     shape = "small" if options.small else options.shape
     try:
         shape_values(shape)

@@ -192,8 +192,9 @@ def lora(dropout: float = 0.0) -> LoraConfig:
 
 
 def shape_values(name: str) -> dict[str, Any]:
-    """Return the config of the shape `name`, which is a Hub id or `small`."""
-    return dict(SMALL if name == "small" else CONFIGS[name])
+    """Return the config of the shape `name`, a Hub id or `small`: of its decoder of text."""
+    values = dict(SMALL if name == "small" else CONFIGS[name])
+    return dict(values.get("text_config", values))
 
 
 def work_shape(work: "Work") -> Shape:

@@ -45,6 +45,23 @@ def test_the_work_has_the_lengths_that_were_asked_for(work, tmp_path):
     assert type(work).read(tmp_path / "work.json") == work
 
 
+@pytest.mark.parametrize(
+    "name", ["google/gemma-2b-it", "google/gemma-2-2b", "google/gemma-3-4b-pt", "Qwen/Qwen3-0.6B",
+             "meta-llama/Llama-3.2-1B"],
+)  # fmt: skip
+def test_a_shape_is_enough_for_a_model(name):
+    import torch
+    from speed_model import weights
+    from speed_work import Asked, shape_values
+
+    from paribus.models.shapes import read_shape
+
+    model = weights(Asked(model=name, device="meta"), torch.float32)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    assert parameters == read_shape(shape_values(name), "table").parameters
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+
+
 @pytest.mark.engine
 @pytest.mark.parametrize("method", ["full", "lora"])
 def test_peers_start_from_the_same_random_weights(work, method, tmp_path):
@@ -134,6 +151,32 @@ def test_what_is_not_installed_or_too_late_is_recorded_and_is_no_number(work, tm
     assert why["full/unsloth"].startswith("not installed: unsloth")
     assert found["summary"]["training"] == {}
     assert [part["round"] for part in found["parts"]] == [1, 1]
+
+
+def test_later_rounds_repeat_what_measured_time_and_still_fits(work, tmp_path, monkeypatch):
+    from speed_gpu import Measurement
+
+    now = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    measurement = Measurement(work, 1, tmp_path, tmp_path / "out.json")  # 60 seconds
+
+    def done(name: str, limit: float) -> dict[str, Any]:
+        took = {"full/trainer": 15.0}.get(name, 5.0)
+        now[0] += took
+        return (
+            {"error": "exit 1"}
+            if name == "lora/trainer"
+            else {"seconds": [1.0] * 4, "losses": [2.0]}
+        )
+
+    monkeypatch.setattr(measurement, "_part", done)
+    measurement.run(["full/paribus", "full/trainer", "lora/trainer"], 9)
+    found = [(part["round"], part["name"]) for part in measurement.parts]
+    assert found == [
+        (1, "full/paribus"), (1, "full/trainer"), (1, "lora/trainer"),  # 25 s
+        (2, "full/paribus"), (2, "full/trainer"),  # 45 s
+        (3, "full/paribus"), (4, "full/paribus"),  # 55 s
+    ]  # fmt: skip
 
 
 def step(name: str, number: int, seconds: list[float], loss: float = 2.0) -> dict[str, Any]:
