@@ -17,7 +17,7 @@ import torch
 from speed_work import Work, lora
 from transformers import TrainerCallback
 
-from paribus.models.device import peak_memory_bytes, reset_peak_memory, return_freed
+from paribus.models.device import peaks, reset_peak_memory, return_freed
 
 
 class Steps:
@@ -58,17 +58,13 @@ def wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def memory(device: torch.device) -> dict[str, int]:
+def memory(device: torch.device) -> dict[str, Any]:
     """Return peak memory in bytes since it was reset, and what a GPU holds beside it."""
-    found = {"peak_memory_bytes": peak_memory_bytes(device)}
+    found = peaks(device)
     if device.type != "cuda":
         return found
     free, total = torch.cuda.mem_get_info(device)
-    return {
-        **found,
-        "reserved_bytes": torch.cuda.max_memory_reserved(device),
-        "card_bytes": total - free,
-    }
+    return {**found, "card_bytes": total - free}
 
 
 class _Marks(TrainerCallback):

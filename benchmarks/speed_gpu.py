@@ -152,7 +152,7 @@ class Measurement:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure what is asked for; 1 if a part failed."""
+    """Measure what is asked for; 1 if a part failed, or a peer's first loss is not paribus'."""
     options = _parser().parse_args(arguments)
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")  # of several the Trainer would take all
@@ -169,7 +169,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         measurement = Measurement(work, options.minutes, Path(scratch), options.out / file)
         measurement.run(names, options.rounds)
     print(f"written to {options.out / file}; `make docs` shows what lies in benchmarks/results")
-    return int(any("error" in found for found in measurement.parts))
+    rows = summarise(measurement.parts, work)["training"].values()
+    failed = any("error" in found for found in measurement.parts)
+    return int(failed or not all(row["alike"] for row in rows))
 
 
 def _parser() -> argparse.ArgumentParser:

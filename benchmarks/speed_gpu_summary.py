@@ -12,12 +12,13 @@ from statistics import median
 from typing import Any
 
 from speed_machine import useful_flops
+from speed_summary import TOLERANCE
 from speed_work import Work, work_shape
 
 WARM = 3
 """Steps that are not counted: kernels are chosen, compiled and tuned in them."""
 
-MEMORY = ("peak_memory_bytes", "reserved_bytes", "card_bytes")
+MEMORY = ("peak_memory_bytes", "peak_reserved_bytes", "card_bytes")
 
 Part = dict[str, Any]
 
@@ -77,6 +78,7 @@ def _training(
     a_second = len(rounds) * operations / sum(steps)
     first = next(iter(rounds.values()))["losses"][0]
     own = next(iter(ours.values()))["losses"][0] if ours else None
+    apart = None if own is None else abs(first - own) / own
     return {
         "rounds": len(rounds),
         "ms": [1e3 * value for value in _spread(steps)],
@@ -87,7 +89,8 @@ def _training(
         "of_measured": _share(a_second, ceilings.get("matrix_flops")),
         "of_published": _share(a_second, ceilings.get("published_flops")),
         "first_loss": first,
-        "apart": None if own is None else abs(first - own) / own,
+        "apart": apart,
+        "alike": apart is None or apart <= TOLERANCE[work.asked.precision][0],
         **_memory(list(rounds.values())),
     }
 

@@ -18,6 +18,10 @@ from paribus.models.load import load_model, use_own_layers
 from paribus.models.source import find_model
 from paribus.testing.tiny import tiny_tokenizer
 
+LOUDER = 10
+"""How much larger random MLPs are, so that a text wanders. Where head and embedding are one, those
+of the usual size write the last token for ever, and whoever guesses tokens guesses all of them."""
+
 
 def weights(asked: Asked, dtype: torch.dtype, **loading: Any) -> Any:
     """Return the model in `dtype`; random weights are the same rounded to bf16 in any dtype."""
@@ -30,7 +34,12 @@ def weights(asked: Asked, dtype: torch.dtype, **loading: Any) -> Any:
     config = AutoConfig.for_model(str(values.pop("model_type")), **values)
     torch.manual_seed(0)
     with torch.device(asked.device):
-        return auto.from_config(config, dtype=torch.bfloat16, **loading).to(dtype)
+        model = auto.from_config(config, dtype=torch.bfloat16, **loading)
+    for name, parameter in model.named_parameters():
+        if name.endswith("_proj.weight"):
+            louder = LOUDER if "down_proj" in name else 1
+            torch.nn.init.normal_(parameter, std=louder * parameter.shape[1] ** -0.5)
+    return model.to(dtype)
 
 
 def own(asked: Asked, dtype: torch.dtype, device: torch.device) -> Any:

@@ -43,7 +43,7 @@ DRAWN = 256
 
 SMALL: Mapping[str, Any] = {
     "model_type": "gemma", "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
-    "num_attention_heads": 4, "num_key_value_heads": 1, "head_dim": 16, "vocab_size": 512,
+    "num_attention_heads": 4, "num_key_value_heads": 1, "head_dim": 16, "vocab_size": 4096,
     "max_position_embeddings": 2048, "tie_word_embeddings": True,
 }  # fmt: skip
 """The shape called `small`: Gemma's, for a rehearsal on a CPU."""

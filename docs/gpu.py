@@ -22,7 +22,7 @@ _WHO = {
     "lm-eval-vllm": "lm-eval, `vllm`",
 }
 _METHODS = {"full": "Full fine-tuning", "lora": "LoRA, rank 16 on all linear layers"}
-_MEMORY = ("peak_memory_bytes", "reserved_bytes", "card_bytes")
+_MEMORY = ("peak_memory_bytes", "peak_reserved_bytes", "card_bytes")
 
 
 def gpu_block(results: Path) -> str:
@@ -78,7 +78,6 @@ def _training(method: str, table: dict[str, Any]) -> list[str]:
         "|---|---|---|---|---|---|---|",
     ]
     for name, row in rows.items():
-        apart = row["apart"]
         cells = [
             _WHO[name.partition("/")[2]],
             _spread(row["ms"], 0),
@@ -86,7 +85,7 @@ def _training(method: str, table: dict[str, Any]) -> list[str]:
             f"{row['useful_flops'] / 1e12:.0f}",
             ", ".join(_percent(row[key]) for key in ("of_measured", "of_published")),
             _memory(row),
-            "" if apart is None or name.endswith("/paribus") else f"{apart:.1g}",
+            "" if row["apart"] is None or name.endswith("/paribus") else _apart(row),
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return lines
@@ -125,6 +124,10 @@ def _profile(table: dict[str, Any]) -> list[str]:
 
 def _memory(row: dict[str, Any]) -> str:
     return ", ".join(f"{row[key] / 1e9:.1f}" for key in _MEMORY if key in row)
+
+
+def _apart(row: dict[str, Any]) -> str:
+    return f"{row['apart']:.1g}" if row["alike"] else f"**no: {row['apart']:.1g}**"
 
 
 def _percent(share: float | None) -> str:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
@@ -96,6 +97,20 @@ def test_all_write_as_many_tokens(work, tmp_path):
         found = decode_work(work, who, tmp_path, told.append)
         assert {rows: each["tokens"] for rows, each in found["rows"].items()} == {"4": 32, "8": 64}
     assert len(told) == 4
+
+
+@pytest.mark.engine
+def test_random_weights_do_not_repeat_themselves(work):
+    """Else all tokens that paribus guesses would come true, and no peer guesses."""
+    import torch
+    from speed_model import weights
+
+    ids = torch.tensor([prompt["ids"] for prompt in work.prompts])
+    written = weights(work.asked, torch.float32).generate(
+        input_ids=ids, max_new_tokens=32, min_new_tokens=32, do_sample=False, pad_token_id=0
+    )
+    distinct = [len(set(text)) for text in written[:, ids.shape[1] :].tolist()]
+    assert median(distinct) > 24
 
 
 @pytest.mark.engine
@@ -193,6 +208,7 @@ def test_medians_are_of_all_rounds_and_ratios_are_paired(work):
     parts = [
         step("full/paribus", 1, [0.1]), step("full/trainer", 1, [0.3], 2.002),
         step("full/paribus", 2, [0.2]), step("full/trainer", 2, [0.4]),
+        step("full/trl-bf16", 1, [0.3], 2.1),
         {"name": "full/liger", "round": 1, "error": "exit 1: no kernels"},
     ]  # fmt: skip
     found = summarise(parts, work)
@@ -200,6 +216,8 @@ def test_medians_are_of_all_rounds_and_ratios_are_paired(work):
     assert ours["ms"] == pytest.approx([150, 100, 200])
     assert theirs["times"] == pytest.approx([2.5, 2.0, 3.0])
     assert theirs["apart"] == pytest.approx(0.001)
+    alike = {name: row["alike"] for name, row in found["training"].items()}
+    assert alike == {"full/paribus": True, "full/trainer": False, "full/trl-bf16": False}
     assert theirs["peak_memory_bytes"] == 2 * 10**9
     assert found["not_run"] == {"full/liger": "exit 1: no kernels"}
     assert "full/liger" not in found["training"]

@@ -80,6 +80,7 @@ def test_a_gpu_learns_what_a_cpu_learns(tiny, method, precision, apart):
     assert losses == pytest.approx([record.loss for record in expected], rel=apart)
     assert losses[-1] < 0.98 * losses[0]
     assert 0 < cost.peak_memory_bytes <= peak_memory_bytes(GPU)
+    assert cost.peak_memory_bytes <= cost.peak_reserved_bytes
 
 
 @pytest.mark.gpu
@@ -125,6 +126,8 @@ def test_an_experiment_runs_on_a_gpu_from_its_file_to_its_report(tiny, tmp_path)
     results = list(Path(tmp_path, "runs", "gpu").glob("*/seed-*/result.json"))
     assert len(results) >= 2
     for result in results:
-        found = json.loads(result.read_text())["environment"]
-        assert found["device"] == "cuda"
-        assert torch.cuda.get_device_name(GPU) in found["machine"]
+        found = json.loads(result.read_text())
+        assert found["environment"]["device"] == "cuda"
+        assert torch.cuda.get_device_name(GPU) in found["environment"]["machine"]
+        for stage in filter(None, (found["training"], found["evaluation"])):
+            assert 0 < stage["peak_memory_bytes"] <= stage["peak_reserved_bytes"]
