@@ -21,7 +21,8 @@ ARMS = {
 
 
 def test_every_example_is_run():
-    assert {file.stem for file in EXAMPLES.glob("*.yaml")} == set(ARMS)
+    others = {"skypilot"}  # no experiment: test_skypilot
+    assert {file.stem for file in EXAMPLES.glob("*.yaml")} - others == set(ARMS)
 
 
 @pytest.mark.parametrize("name", ARMS)

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from inside import paribus
 from paribus.analysis.reading import read_experiment, reads_by_run
 from paribus.cli.main import main
 from paribus.files import read_json, sha256_of_json
@@ -22,7 +24,7 @@ from paribus.store.layout import ExperimentFolder
 from paribus.store.ledger import Look, append_look, append_read, read_ledger, read_looks
 from paribus.store.locks import locked
 from parts import MACHINES, WHOLE, files, part, rerun, store, two
-from stores import answers, complete_run, describe, enter, failed, stopped
+from stores import EXPERIMENT, answers, complete_run, describe, enter, failed, stopped
 
 
 @pytest.fixture(scope="module")
@@ -300,3 +302,26 @@ def test_the_folder_that_one_is_in_can_be_named(tmp_path, monkeypatch):
     assert main(["merge", "../b", "--into", "."]) == 0
     assert main(["merge", ".", "../b", "--into", "../c"]) == 0
     assert files(Path("../c")) == files(Path())
+
+
+def test_parts_that_ran_apart_are_one_experiment(tiny, tmp_path):
+    """Each of two machines tuned an arm and ran it: trials, rates and runs come together."""
+    content = {**EXPERIMENT, "name": "x", "model": str(tiny),
+               "matrix": {"method": ["full", "lora"]},
+               "tune": {"learning_rates": {"full": [1e-3], "lora": [1e-2]}}}  # fmt: skip
+    (tmp_path / "x.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    for arms, root in (("baseline,full", "a"), ("lora", "b")):
+        made = paribus("run", "x.yaml", "--arms", arms, "--runs", root, cwd=tmp_path)
+        assert made.returncode == 0, made.stdout + made.stderr
+    made = paribus("merge", "a/x", "b/x", "--into", "runs/x", cwd=tmp_path)
+    assert made.returncode == 0, made.stdout + made.stderr
+    assert paribus("verify", cwd=tmp_path).returncode == 0
+    nothing_left = paribus("run", "x.yaml", cwd=tmp_path)
+    assert nothing_left.returncode == 0, nothing_left.stdout + nothing_left.stderr
+    found = read_json(tmp_path / "runs/x/report/findings.json")
+    assert {run["state"] for run in found["arms"]} == {"complete"}
+    assert all(each["machines"] is None for each in found["contrasts"])
+    for root in ("a", "b"):
+        for path in (tmp_path / root / "x").glob("*/seed-*/manifest.json"):
+            there = tmp_path / "runs" / path.relative_to(tmp_path / root)
+            assert there.read_bytes() == path.read_bytes()
