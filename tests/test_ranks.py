@@ -14,6 +14,8 @@ import pytest
 from facts import CPU, GEMMA_2B, facts
 from outside import hear_all, paribus, until
 from paribus.config.schema import TrainingConfig
+from paribus.errors import UserError
+from paribus.models.ranks import take_gpu
 from paribus.planning.forecast import forecast
 from paribus.planning.rules.cards import card
 from paribus.store.checkpoints import newest_step
@@ -164,6 +166,26 @@ def test_other_ranks_are_refused_by_name_and_fork(before, after, tmp_path):
     assert_same(run, tmp_path / "whole/tiny/full/seed-0")
 
 
+@pytest.mark.slow
+def test_what_is_measured_in_training_and_tested_further_is_that_of_one_process(tmp_path):
+    """The weights that are tested are not the last; of a test set that has grown since."""
+    chosen = {"evaluation.at": [2, 4], "evaluation.checkpoint": "best_loss",
+              "data.validation_size": 6, "training.learning_rate": 0.3}  # fmt: skip
+    file = str(experiment(tmp_path, {"full": chosen}, epochs=1))
+    for more in ((), ("data.test_size=13",)):
+        alone = paribus("run", file, *more, "--runs", "one", cwd=tmp_path)
+        assert alone.returncode == 0, alone.stderr
+        both = run_on(2, "run", file, *more, "--runs", "two", cwd=tmp_path)
+        assert both.returncode == 0, both.stderr
+    one, two = (tmp_path / store / "tiny/full/seed-0" for store in ("one", "two"))
+    assert_same(one, two)
+    results = [json.loads((run / "result.json").read_text()) for run in (one, two)]
+    measured = [[moment["loss"] for moment in result["validated"]] for result in results]
+    assert measured[0] == pytest.approx(measured[1], rel=1e-4)
+    assert results[0]["tested_step"] == results[1]["tested_step"] < 6
+    assert len(losses(two)) == 13
+
+
 def _how(ranks: tuple[int, str]) -> list[str]:
     return [] if ranks[0] == 1 else ["--parallel", ranks[1]]
 
@@ -188,6 +210,22 @@ def test_only_run_is_started_by_a_launcher(tmp_path):
     asked = paribus("status", cwd=tmp_path, env={**os.environ, **started})
     assert asked.returncode == 2
     assert "paribus status was started as one of several processes" in asked.stderr
+
+
+@pytest.mark.parametrize(("visible", "taken"), [("", "1"), ("4,GPU-8b", "GPU-8b"), ("7, 5", "5")])
+def test_a_rank_sees_its_own_gpu_alone(visible, taken, monkeypatch):
+    """A stand-in for a machine with two GPUs."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    assert take_gpu(1)
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == taken
+    with pytest.raises(UserError, match="rank 2 of this machine has no GPU of its own: 2 can be"):
+        take_gpu(2)
+
+
+def test_a_rank_of_a_machine_without_gpus_takes_none(monkeypatch):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    assert not take_gpu(1)
 
 
 @pytest.mark.parametrize(

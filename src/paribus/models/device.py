@@ -10,7 +10,6 @@ import torch
 
 from paribus.config.schema import Precision
 from paribus.errors import UserError
-from paribus.models import ranks
 
 CPU = torch.device("cpu")
 
@@ -37,8 +36,8 @@ _NO_MEMORY = (
 
 
 def default_device() -> torch.device:
-    """Return the CUDA device of this rank, without others the first, or the CPU."""
-    return torch.device("cuda", ranks.local_rank()) if torch.cuda.is_available() else CPU
+    """Return the first CUDA device, or the CPU; a rank sees one alone."""
+    return torch.device("cuda:0") if torch.cuda.is_available() else CPU
 
 
 def compute_dtype(precision: Precision, device: torch.device) -> torch.dtype:

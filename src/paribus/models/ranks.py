@@ -30,7 +30,6 @@ process dies its launcher ends the others."""
 Parallel: TypeAlias = Literal["auto", "ddp", "fsdp"]
 """How ranks train: each with the whole model, each with a part of every weight, or as it fits."""
 
-_local = 0
 _parallel: Parallel = "auto"
 
 
@@ -46,24 +45,40 @@ def join(parallel: Parallel) -> None:
     Afterwards no variable says that there are any: libraries act on them. Raises UserError if a
     rank has no GPU of its own on a machine with GPUs.
     """
-    global _local, _parallel
+    global _parallel
     import torch
     from torch import distributed
 
-    local, gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
-    if gpus and local >= gpus:
-        raise UserError(
-            f"rank {local} of this machine has no GPU of its own: {gpus} can be used",
-            f"start at most {gpus} processes on it (--nproc-per-node)",
-        )
     if int(os.environ["WORLD_SIZE"]) > 1:
-        if gpus:
-            torch.cuda.set_device(local)
-        backend = "cpu:gloo,cuda:nccl" if gpus else "gloo"
-        distributed.init_process_group(backend, timeout=_PATIENCE)
-        _local, _parallel = local, parallel
+        gpu = take_gpu(int(os.environ["LOCAL_RANK"]))
+        distributed.init_process_group(
+            "cpu:gloo,cuda:nccl" if gpu else "gloo",
+            timeout=_PATIENCE,
+            device_id=torch.device("cuda", 0) if gpu else None,
+        )
+        _parallel = parallel
     for name in _VARIABLES:
         del os.environ[name]
+
+
+def take_gpu(local: int) -> bool:
+    """Let this process see the machine's GPU of that number alone; return False if it has none.
+
+    Libraries take the first they see, whatever the rank. Raises UserError if there is none for it.
+    """
+    import torch
+
+    gpus = torch.cuda.device_count()  # which does not wake the driver
+    if not gpus:
+        return False
+    named = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(gpus)))
+    if local >= gpus:
+        raise UserError(
+            f"rank {local} of this machine has no GPU of its own: {gpus} can be used ({named})",
+            "start at most as many processes on it (--nproc-per-node)",
+        )
+    os.environ["CUDA_VISIBLE_DEVICES"] = named.split(",")[local].strip()
+    return True
 
 
 def leave() -> None:
@@ -87,11 +102,6 @@ def rank() -> int:
     from torch import distributed
 
     return distributed.get_rank() if count() > 1 else 0
-
-
-def local_rank() -> int:
-    """Return which one of its machine's this is: the number of its GPU."""
-    return _local
 
 
 def parallel() -> Parallel:

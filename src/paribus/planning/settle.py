@@ -142,8 +142,9 @@ def _for_all(
     found = [_for_one(arm.config, device, inputs_of(arm)) for arm in arms]
     sizes = [size for size, _ in found]
     long = max(seconds for _, seconds in found) >= LONG_TESTS
-    # On a CPU vLLM has not been seen to win.
-    by_vllm = long and device.kind == "cuda" and find_spec("vllm") is not None
+    # On a CPU vLLM has not been seen to win; of several ranks it is refused (PB092).
+    alone = device.kind == "cuda" and device.ranks == 1
+    by_vllm = long and alone and find_spec("vllm") is not None
     can = by_vllm and all(_loads(arm.config) for arm in arms)
     return _Tests(batch_size=min(sizes), engine="vllm" if can else "paribus")
 

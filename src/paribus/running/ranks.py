@@ -72,6 +72,7 @@ class Held:
         """Keep nothing."""
         if self.job is not None:
             self.model, device = None, self.job.device
+            gc.collect()
             return_freed(device)
 
 
@@ -82,6 +83,8 @@ class OnRanks(Here):
         """Do the run. A signal stops it where it can resume."""
         with hearing():
             super().wait(seconds, on_message)
+        gc.collect()  # the next run has this process, too
+        return_freed(default_device())
 
 
 @contextmanager

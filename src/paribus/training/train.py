@@ -17,7 +17,7 @@ from transformers import TrainingArguments
 
 from paribus.config.schema import TrainingConfig
 from paribus.models import ranks
-from paribus.models.device import default_device, peaks, reset_peak_memory
+from paribus.models.device import default_device, peaks, reset_peak_memory, return_freed
 from paribus.models.kernels import on_gpu
 from paribus.models.load import count_parameters
 from paribus.prompts.encode import Encoded
@@ -200,7 +200,7 @@ def train(  # noqa: PLR0913  # what a training needs to know
         micro_batches = [[examples[i] for i in batch] for batch in steps[step - 1]]
         warm = step > 1 + (point.step if point else 0)
         row = step_record(
-            step, num_steps, figures, micro_batches, seconds, peaks(device), warm=warm
+            step, num_steps, figures, micro_batches, seconds, _largest(device), warm=warm
         )
         records.append(row)
         on_step(row)
@@ -225,6 +225,9 @@ def train(  # noqa: PLR0913  # what a training needs to know
             together=(Sharded if sharded else Replicated) if ranks.count() > 1 else None,
         ),
     )
+    if sharded:  # what was whole until now
+        return_freed(device)
+        reset_peak_memory(device)
     started = time.perf_counter()
     with at_a_step() if checkpoints else nullcontext():
         trainer.train(resume_from_checkpoint=str(point.path) if point else None)
@@ -233,6 +236,12 @@ def train(  # noqa: PLR0913  # what a training needs to know
             if asked():
                 checkpoints.wait()
     return cost(records, *count_parameters(model))
+
+
+def _largest(device: torch.device) -> dict[str, Any]:
+    """Return the peaks of the rank that took most. Collective."""
+    of_ranks = ranks.gathered(peaks(device))
+    return {name: max(each[name] for each in of_ranks) for name in of_ranks[0]}
 
 
 def _dropout_seed(seed: int, rank: int) -> int:
