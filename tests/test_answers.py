@@ -45,6 +45,22 @@ def test_the_table_of_cases(scorer):
     assert {key: (found[key], said) for key, said in asserted.items() if found[key] != said} == {}
 
 
+PIECES = [
+    *("#### 18", "#### 1", "# 1 ", "# 2. Find", "####", "\n", " ", "-", "7", "12", "1)", "答"),
+    *("Step 1: 9*2=<<9*2=18>>18.", "The answer is 7.", "\\boxed{7}", "Wait, no.", "Question:"),
+]
+
+
+@given(text=st.lists(st.sampled_from(PIECES), max_size=7).map("".join), cut=st.booleans())
+@example(text="#### 1\n", cut=False)
+def test_what_most_texts_end_in_is_read_as_all_texts_are(text, cut):
+    for each in (text, f"{text}\n#### 18", f"{text}#### -18\n"):
+        found = final.__wrapped__(each, cut=cut)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("paribus.evaluation.final.stated_last", lambda part: None)
+            assert final.__wrapped__(each, cut=cut) == found
+
+
 STRICT = r"#### (\-?[0-9\.\,]+)"
 FLEXIBLE = r"(-?[$0-9.,]{2,})|(-?[0-9]+)"
 IGNORED = (",", r"\$", "(?s).*#### ", r"\.$")

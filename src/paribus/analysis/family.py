@@ -37,6 +37,7 @@ from paribus.analysis.contrasts import (
 from paribus.analysis.effects import Effect
 from paribus.analysis.looks import declared_look, declared_looks, last, reached, upto
 from paribus.analysis.pairing import Aligned, align
+from paribus.analysis.several import each
 from paribus.analysis.summary import summary
 from paribus.analysis.tables import Run, Tables, judged_by
 from paribus.evaluation.mistakes import mentions
@@ -202,7 +203,7 @@ def judged(tables: Tables, *, seeing: bool = True) -> Judged:
     """
     planned = effects.planned(tables)
     size = len(tables.declared) + len(planned) if seeing else None
-    contrasts = [contrast(tables, a, b, factor, family=size) for a, b, factor in tables.declared]
+    contrasts = _contrasts(tables, size)
     factors = [effects.measured(tables, effect, family=size) for effect in planned]
     seen = [last(tables, (result.a, result.b)) for result in contrasts]
     pairs = zip(seen, contrasts, strict=True)
@@ -223,6 +224,23 @@ def judged(tables: Tables, *, seeing: bool = True) -> Judged:
         ],
         gains=_gains(gains, of_contrasts),
     )
+
+
+MANY = 40
+"""Contrasts whose smallest detectable differences take long enough to share them out."""
+
+
+def _contrasts(tables: Tables, size: int | None) -> list[Contrast]:
+    """Return the declared contrasts, not corrected; `size` is the family's, None if not asked."""
+
+    def compare(at: int) -> Contrast:
+        a, b, factor = tables.declared[at]
+        return contrast(tables, a, b, factor, family=size)
+
+    count = len(tables.declared)
+    if size is None or count < MANY:
+        return list(map(compare, range(count)))
+    return each(compare, count, lambda compared: compared)
 
 
 def _asked(contrast: Contrast, gain: Gain | None, share: float) -> Asked:

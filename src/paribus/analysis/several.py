@@ -1,10 +1,11 @@
-"""Read and score many runs at once: a forked process for each processor.
+"""What takes long in a report, done by a forked process for each processor.
 
     runs = read_all(lambda at: read_run(folders[at], scorers), sizes=[1_400_000] * 1000)
+    contrasts = each(lambda at: contrast(tables, *declared[at]), 280, lambda result: result)
 
-What takes time in a report is each text by itself. A process reads and scores every k-th run and
-sends it, packed: its texts, and the problems they answer only where no run before it answered the
-same. So the texts of a thousand runs are kept beside one copy of the problems.
+A process reads and scores every k-th run and sends it, packed: its texts, and the problems they
+answer only where no run before it answered the same. So the texts of a thousand runs are kept
+beside one copy of the problems.
 """
 
 import gc
@@ -17,11 +18,14 @@ from dataclasses import dataclass, field
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from operator import attrgetter
-from typing import Any
+from typing import Any, TypeVar
 
 from paribus.analysis.tables import Run
 from paribus.errors import UserError
 from paribus.records import Generation, Likelihood
+
+Packed = TypeVar("Packed")
+Made = TypeVar("Made")
 
 FROM_BYTES = 16_000_000
 """Size of the texts from which processes are worth their start: a second and a half of scoring."""
@@ -37,61 +41,77 @@ def read_all(read: Callable[[int], Run], sizes: Sequence[int]) -> list[Run]:
 
     Raises what the first of them raises that fails with a UserError.
     """
-    processes = min(len(sizes), _processors())
-    if processes < 2 or sum(sizes) < FROM_BYTES or sys.platform != "linux":
-        return [read(at) for at in range(len(sizes))]  # elsewhere a fork beside threads is not safe
-    found = _from_processes(read, len(sizes), processes)
-    # A process may have been killed, as where memory is short: what it left is read here.
-    runs = [found[at] if at in found else read(at) for at in range(len(sizes))]
-    for run in runs:
-        if isinstance(run, UserError):
-            raise run
-    return [run for run in runs if isinstance(run, Run)]
-
-
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1
-
-
-def _from_processes(
-    read: Callable[[int], Run], count: int, processes: int
-) -> dict[int, Run | UserError]:
-    """Return what as many forked processes made of the runs, by place."""
-    context = get_context("fork")
+    if sum(sizes) < FROM_BYTES:
+        return [read(at) for at in range(len(sizes))]
     known: list[list[Any]] = []
-    unpacking: dict[Connection, Unpacking] = {}
+    packing: list[Packing] = []  # of this process, once it is forked: it reads more than one run
+    unpacking: dict[int, Unpacking] = {}
+
+    def pack(at: int) -> tuple[int, dict[str, Any]]:
+        packing[:] = packing or [Packing()]
+        return os.getpid(), packing[0].run(read(at))
+
+    def unpack(packed: tuple[int, dict[str, Any]]) -> Run:
+        process, content = packed
+        return unpacking.setdefault(process, Unpacking(known)).run(content)
+
+    return each(pack, len(sizes), unpack)
+
+
+def each(work: Callable[[int], Packed], count: int, unpack: Callable[[Packed], Made]) -> list[Made]:
+    """Return `unpack(work(at))` of each place below `count`, worked on by several processes.
+
+    What `work` returns is pickled. Raises what the first of them raises that fails with a
+    UserError.
+    """
+    processes = min(count, _processors())
+    if processes < 2:
+        return [unpack(work(at)) for at in range(count)]
+    context = get_context("fork")
+    receivers: list[Connection] = []
     for first in range(processes):
         receiver, sender = context.Pipe(duplex=False)
         places = range(first, count, processes)
-        context.Process(target=_send, args=(sender, read, places), daemon=True).start()
+        context.Process(target=_send, args=(sender, work, places), daemon=True).start()
         sender.close()
-        unpacking[receiver] = Unpacking(known)
-    found: dict[int, Run | UserError] = {}
-    while unpacking:
-        ready: list[Any] = wait(list(unpacking))
+        receivers.append(receiver)
+    made: dict[int, Made] = {}
+    faults: dict[int, UserError] = {}
+    while receivers:
+        ready: list[Any] = wait(receivers)
         for receiver in ready:
             try:
-                at, packed = receiver.recv()
+                at, result = receiver.recv()
             except EOFError:
                 receiver.close()
-                del unpacking[receiver]
+                receivers.remove(receiver)
                 continue
-            fault = isinstance(packed, UserError)
-            found[at] = packed if fault else unpacking[receiver].run(packed)
-    return found
+            if isinstance(result, UserError):
+                faults[at] = result
+            else:
+                made[at] = unpack(result)
+    if faults:
+        raise faults[min(faults)]
+    # A process may have been killed, as where memory is short: what it left is done here.
+    return [made[at] if at in made else unpack(work(at)) for at in range(count)]
 
 
-def _send(sender: Connection, read: Callable[[int], Run], places: Sequence[int]) -> None:
-    """Send the runs at `places`, each with its place. A UserError is sent in place of its run."""
+def _processors() -> int:
+    """Return how many processes can work at once; 1 where a fork beside threads is not safe."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1
+
+
+def _send(sender: Connection, work: Callable[[int], Any], places: Sequence[int]) -> None:
+    """Send what becomes of each of `places`, with its place. A UserError is sent like a result."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears Ctrl-C, and ends this one
     gc.disable()  # a collection would copy what both share
-    packing = Packing()
     with suppress(OSError):  # the parent failed meanwhile, and reads nothing any more
         for at in places:
             try:
-                sender.send((at, packing.run(read(at))))
+                result = work(at)
             except UserError as error:
-                sender.send((at, error))
+                result = error
+            sender.send((at, result))
 
 
 _Problems = tuple[int, list[Any] | None]

@@ -22,7 +22,14 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-from paribus.evaluation.places import AnswerPlace, is_calculated_on, is_retracted, last_line, places
+from paribus.evaluation.places import (
+    AnswerPlace,
+    is_calculated_on,
+    is_retracted,
+    last_line,
+    places,
+    stated_last,
+)
 from paribus.evaluation.spelled import LONGEST, Value, spelled
 from paribus.evaluation.words import plain
 from paribus.records import AnswerStyle
@@ -179,6 +186,8 @@ def _parts(text: str) -> list[str]:
 
 def _last(part: str, style: AnswerStyle, *, cut: bool) -> Final | None:
     """Return the last complete answer of `part`; of one that is `cut`, none that may continue."""
+    if style in ("auto", "marked") and not cut and (place := stated_last(part)):
+        return _read(place)
     left = iter(sorted(places(part, style, cut=cut), key=lambda place: -place.start))
     for place in left:
         if place.open:

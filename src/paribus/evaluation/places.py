@@ -212,6 +212,23 @@ def places(part: str, style: AnswerStyle, *, cut: bool = False) -> Iterator[Answ
         yield from _boxed(part, cut=cut)
 
 
+_STATED_LAST = re.compile(r"####( -?[0-9]{1,15})\n?\Z")
+_OTHER_ANSWERS = ("nswer", "NSWER", "oxed", *words.ANSWERS)
+"""One of these is in a text that gives an answer without a mark."""
+
+
+def stated_last(part: str) -> AnswerPlace | None:
+    """Return where a text ends in `#### N`, if it has no other mark, phrase or box; else None.
+
+    Most texts do, and nothing behind it can retract it, calculate on, or make it a heading.
+    """
+    if part.count("#") != 4 or any(map(part.__contains__, _OTHER_ANSWERS)):
+        return None
+    start = part.rfind("#") - 3
+    mark = _STATED_LAST.match(part, start) if start >= 0 else None
+    return AnswerPlace("marked", start, mark[1]) if mark else None
+
+
 def is_retracted(part: str, place: AnswerPlace) -> bool:
     """Return whether the next sentence or line retracts the answer at `place`."""
     match = _LINE_AND_NEXT.match(part, place.start)
