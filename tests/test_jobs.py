@@ -121,6 +121,7 @@ def test_what_a_killed_command_leaves_another_finishes(file, in_turn):
     assert paribus("verify", "killed", cwd=place).returncode == 0
 
 
+@pytest.mark.slow
 def test_parts_make_the_whole_and_the_last_one_reports(file, in_turn):
     """As the tasks of a job array do: `--seeds $SLURM_ARRAY_TASK_ID`."""
     place, store = file.parent, file.parent / "parts/e"

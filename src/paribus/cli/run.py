@@ -221,9 +221,7 @@ def _executor(
         )
     if on is not None:
         if jobs != 1:
-            raise UserError(
-                "--jobs is for this machine; Ray decides what it starts", "leave it out"
-            )
+            raise UserError("--jobs is for one machine; Ray starts what fits", "leave --jobs out")
         from paribus.running.on_ray import on_ray, refuse_without_ray
 
         refuse_without_ray()  # before anything is checked
