@@ -308,7 +308,8 @@ def test_parts_that_ran_apart_are_one_experiment(tiny, tmp_path):
     """Each of two machines tuned an arm and ran it: trials, rates and runs come together."""
     content = {**EXPERIMENT, "name": "x", "model": str(tiny),
                "matrix": {"method": ["full", "lora"]},
-               "tune": {"learning_rates": {"full": [1e-3], "lora": [1e-2]}}}  # fmt: skip
+               "tune": {"learning_rates": {"full": [1e-4, 1e-3], "lora": [1e-3, 1e-2]}},
+               }  # fmt: skip
     (tmp_path / "x.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     for arms, root in (("baseline,full", "a"), ("lora", "b")):
         made = paribus("run", "x.yaml", "--arms", arms, "--runs", root, cwd=tmp_path)
