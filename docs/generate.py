@@ -14,6 +14,7 @@ from memory import memory_blocks
 from real_scores import real_score_blocks
 from reliability import reliability_blocks
 from rules import rules_blocks
+from scale import scale_blocks
 from scoring import scoring_blocks
 from sequential import sequential_blocks
 from speed import speed_blocks
@@ -110,6 +111,7 @@ PAGES = {
     "memory.md": memory_blocks,
     "rules.md": rules_blocks,
     "reliability.md": reliability_blocks,
+    "scale.md": scale_blocks,
     "scoring.md": scoring_blocks,
     "speed.md": speed_blocks,
     "tuning.md": tuning_blocks,
