@@ -44,7 +44,7 @@ def measure(stores: Path, runs: int, problems: int) -> dict[str, Any]:
     folder = ExperimentFolder(root / NAME)
     if not folder.description.exists():
         make_store(root, runs=runs, problems=problems, many_arms=True)
-    files = [path for path in folder.path.rglob("*") if path.is_file()]
+    files = [path for run in folder.runs() for path in run.path.rglob("*") if path.is_file()]
     row = {
         "runs": len(folder.runs()),
         "problems": problems,

@@ -10,7 +10,7 @@ import pytest
 
 from by_hand import tables
 from paribus.analysis import several
-from paribus.analysis.findings import conclude
+from paribus.analysis.findings import conclude, payload
 from paribus.analysis.reading import read_experiment
 from paribus.analysis.several import read_all
 from paribus.analysis.tables import Run
@@ -89,3 +89,38 @@ def test_a_process_that_is_killed_leaves_its_runs_to_the_others(monkeypatch):
         return Run(arm="full", seed=at, state=RunState.MISSING)
 
     assert [run.seed for run in read_all(read, [1] * 6)] == list(range(6))
+
+
+def work(call):
+    """How many files `call` opens, and how many functions of Python it calls."""
+    opened, called = [], []
+    HEARING.append(opened)
+    sys.setprofile(lambda frame, event, _: called.append(1) if event == "call" else None)
+    try:
+        call()
+    finally:
+        sys.setprofile(None)
+        HEARING.clear()
+    return len(opened), len(called)
+
+
+HEARING: list[list[str]] = []
+sys.addaudithook(lambda name, _: [heard.append(name) for heard in HEARING if name == "open"])
+
+
+@pytest.mark.parametrize("verb", ["status", "verify", "conclusions"])
+def test_twice_the_runs_are_twice_the_work(tmp_path, capsys, verb):
+    amounts = []
+    for runs in (16, 32, 48):
+        made = make_store(tmp_path / str(runs), runs=runs, problems=20)
+        call = {
+            "status": lambda path=made.path: main(["status", str(path)]),
+            "verify": lambda path=made.path: main(["verify", str(path)]),
+            "conclusions": lambda folder=made: payload(conclude(read_experiment(folder))),
+        }[verb]
+        call()  # what is imported and cached at the first time
+        amounts.append(work(call))
+    (files, calls), (more_files, more_calls), (most_files, most_calls) = amounts
+    assert files > 16
+    assert most_files - more_files == more_files - files
+    assert most_calls - more_calls < 1.1 * (more_calls - calls)
