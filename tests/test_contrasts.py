@@ -241,3 +241,17 @@ def test_whatever_was_run_every_contrast_has_an_answer(rows, groups):
     assert len(summaries(made)) == 3
     assert answer(made, found, [Caveats()] * len(found))
     assert family.effects == []
+
+
+def test_the_answer_of_many_arms_names_the_few_that_differ_most():
+    """Arms r0 to r11 solve 24 to 35 of 40 problems, the untuned model none."""
+    rows = {f"r{n}": [("1" * (24 + n)).ljust(40, "0")] for n in range(12)}
+    pairs = [*((arm, "untuned") for arm in rows), *(("r11", f"r{n}") for n in range(5))]
+    made = tables({**rows, "untuned": ["0" * 40]}, pairs)
+    found = judged(made).contrasts
+    first, second = answer(made, found, [Caveats()] * len(found))
+    assert "all 12 tuned arms" in first
+    assert "r11 (87.5 %), r10 (85 %), r9 (82.5 %), r8 (80 %) and 8 more arms" in first
+    assert second.count("is better than") == 4
+    assert second.index("than r0 ") < second.index("than r3 ")
+    assert second.endswith("as much is shown of 1 more pair, see below.")

@@ -34,7 +34,7 @@ from paribus.statistics.power import ALPHA
 from paribus.statistics.verdicts import Scope, Verdict
 
 MAX_NAMED = 4
-"""A sentence names at most this many pairs of arms and counts the others."""
+"""A sentence names at most this many arms, or pairs of them, and counts the others."""
 
 _Explained = tuple[Contrast, str]
 """A contrast, and what may explain its difference alone, or ""."""
@@ -134,15 +134,18 @@ def _against_untuned(tables: Tables, pairs: Sequence[_Explained]) -> list[str]:
             verb = words.does if len(arms) == 1 else words.do
             sentences.append(f"{_named(tables, arms)} {verb} {than}")
     unseen = [contrast for contrast in plain if contrast.verdict is Verdict.NOT_SHOWN]
-    sentences += apart
+    sentences += _first(apart, "arm")
     for reason, arms in _by_reason(unseen).items():
         sentences.append(f"for {_named(tables, arms)} {_not_shown(arms, f' from {base}')}{reason}")
     return sentences
 
 
 def _of_pairs(explained: Sequence[_Explained]) -> list[str]:
-    """What was shown of each pair, then what was not."""
-    parts = [text for contrast, explains in explained if (text := _seen(contrast, explains))]
+    """What was shown of each pair, the largest differences first; then what was not shown."""
+    by_size = sorted(explained, key=lambda pair: -abs(pair[0].difference or 0.0))
+    ordered = explained if len(explained) <= MAX_NAMED else by_size
+    seen = [text for contrast, explains in ordered if (text := _seen(contrast, explains))]
+    parts = _first(seen, "pair")
     unseen = [contrast for contrast, explains in explained if not _seen(contrast, explains)]
     for reason, pairs in _by_reason(unseen).items():
         named = _first_pairs([f"{pair.a} and {pair.b} ({_size(pair)})" for pair in pairs])
@@ -203,8 +206,26 @@ def _prompts(tables: Tables, arms: Sequence[str]) -> set[str]:
     return {value for value in asked if value is not None}
 
 
+def _first(texts: Sequence[str], what: str) -> list[str]:
+    """Return the first few sentences, and one that counts the others."""
+    others = len(texts) - MAX_NAMED
+    if others <= 0:
+        return list(texts)
+    return [*texts[:MAX_NAMED], f"as much is shown of {_count(others, what)}, see below"]
+
+
+def _count(others: int, what: str) -> str:
+    return f"{others} more {what}{'s' if others > 1 else ''}"
+
+
 def _named(tables: Tables, arms: Sequence[Contrast]) -> str:
-    return join([f"{arm.a} ({_accuracy(tables, arm.a)})" for arm in arms])
+    """Name the arms, or the few that differ most and how many others there are."""
+    others = len(arms) - MAX_NAMED
+    if others <= 0:
+        return join([f"{arm.a} ({_accuracy(tables, arm.a)})" for arm in arms])
+    most = sorted(arms, key=lambda arm: -abs(arm.difference or 0.0))[:MAX_NAMED]
+    names = [f"{arm.a} ({_accuracy(tables, arm.a)})" for arm in most]
+    return join([*names, _count(others, "arm")])
 
 
 def _size(contrast: Contrast, *, turned: bool = False) -> str:
@@ -228,7 +249,7 @@ def _first_pairs(pairs: Sequence[str]) -> str:
     """Name the first few pairs and count the others."""
     others = len(pairs) - MAX_NAMED
     named = ", between ".join(pairs[:MAX_NAMED])
-    return f"{named}, and in {others} more pairs" if others > 0 else named
+    return f"{named}, and in {_count(others, 'pair')}" if others > 0 else named
 
 
 def _accuracy(tables: Tables, arm: str) -> str:
