@@ -280,7 +280,7 @@ def test_a_launcher_is_refused_before_anything_is_tested(file, tmp_path, monkeyp
     failed = run_models(planned, load(file), tmp_path / "runs", lambda spec, progress: None)
     (message,) = failed.values()
     assert message.startswith("PB019 ")
-    assert "WORLD_SIZE is not a number\n  → Start `paribus run` plainly" in message
+    assert "WORLD_SIZE is not a number\n  → One run on several devices: `torchrun" in message
 
 
 def test_an_experiment_of_that_name_is_not_touched(file, tmp_path):

@@ -17,7 +17,7 @@ import gpu_ways
 from decoding import FULL, SLIDING, brief, prompts_of, wild
 from inside import paribus
 from paribus.models.device import peak_memory_bytes
-from paribus.models.fast import attention
+from paribus.models.fast import attention, varlen
 from test_decoding_on_a_gpu import MANY, texts
 from training_cases import CPU, fit, trainable, word_problems
 
@@ -57,9 +57,9 @@ def test_one_call_for_all_texts_is_as_exact_as_text_by_text(
         for count in (heads, shared, shared)
     )
     how = {"scaling": scaling, "sliding_window": window}
-    assert attention.takes_varlen(query, 0.0)
+    assert varlen.fits(query)
     at_once = attended(query, key, value, how)
-    monkeypatch.setattr(attention, "takes_varlen", lambda query, dropout: False)
+    monkeypatch.setattr(varlen, "fits", lambda query: False)
     one_by_one = attended(query, key, value, how)
     exact = attended(query.float(), key.float(), value.float(), how)
     for found, usual in zip(errors(at_once, exact), errors(one_by_one, exact), strict=True):

@@ -2,14 +2,17 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
+from torch import nn
 
 from paribus.config.schema import ArmConfig, DataConfig, EvaluationConfig, PromptConfig
 from paribus.errors import ModelError
-from paribus.evaluation.engine.likelihood import _losses
+from paribus.evaluation.engine import likelihood
 from paribus.planning.prepare import prepare
+from paribus.prompts.encode import Encoded
 from paribus.testing.tiny import tiny_tokenizer
 from paribus.training.loss import CompletionLoss
 
@@ -131,6 +134,14 @@ def test_no_loss_is_told_of_a_label_outside_the_vocabulary(labels, trains):
 
 
 @pytest.mark.parametrize("labels", LABELS)
-def test_nor_a_likelihood(labels):
+def test_nor_a_likelihood(labels, monkeypatch):
+    """Of a head with fewer columns than the embedding has rows."""
+
+    def decoder(input_ids, **_):
+        return SimpleNamespace(last_hidden_state=torch.zeros(1, input_ids.shape[1], D))
+
+    parts = decoder, nn.Linear(D, V, bias=False), None
+    monkeypatch.setattr(likelihood, "decoder_and_head", lambda _: parts)
+    example = Encoded(ids=(1, *labels), prompt_length=1)
     with pytest.raises(ModelError, match="the model has only 0 to 4999"):
-        _losses(torch.zeros(len(labels), D), torch.zeros(V, D), torch.tensor(labels), None)
+        likelihood._negative_log_likelihoods(nn.Module(), [example])

@@ -101,7 +101,7 @@ def patterns() -> dict[str, re.Pattern[str]]:
 PATTERNS = patterns()
 ANCHORED = {
     "_LIST_MARK", "_TOKEN", "_HEADING", "_NUMBERED", "_TURN", "_LINE_MARK", "_SCALE_WORD",
-    "_NEXT_LINE", "_BLANK",
+    "_NEXT_LINE", "_BLANK", "_COUNT",
 }  # fmt: skip
 """Only ever matched at one place, the second in at most 200 characters: as a search, quadratic."""
 

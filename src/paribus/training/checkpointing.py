@@ -250,7 +250,6 @@ class Checkpoints:
         run: what the run is, as in `spec.json`.
         minutes: between two checkpoints; 0: after every step; None: only when asked to stop.
         point: the checkpoint to resume from, if there is one.
-        stopping: whether the run was asked to stop when `due` was last called.
 
     Of several ranks all have one and call the same methods; rank 0 decides, and writes.
     """
@@ -259,7 +258,6 @@ class Checkpoints:
     run: Mapping[str, Any]
     minutes: float | None
     point: Checkpoint | None = None
-    stopping: bool = False
     _last: float = field(default_factory=time.monotonic)
     _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(max_workers=1))
     _pending: "Future[Checkpoint] | None" = None
@@ -272,8 +270,14 @@ class Checkpoints:
     def due(self) -> bool:
         """Return whether the step that just ended is to be saved. Collective."""
         late = self.minutes is not None and time.monotonic() - self._last >= 60 * self.minutes
-        self.stopping, late = ranks.from_first((asked(), late))
-        return self.stopping or late
+        return ranks.from_first(asked() or late)
+
+    def ends(self) -> bool:
+        """Return whether training is to stop with the checkpoint that was just saved. Collective.
+
+        It may have been asked for since `due` was called.
+        """
+        return ranks.from_first(asked())
 
     def save(
         self,

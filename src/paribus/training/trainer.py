@@ -200,7 +200,7 @@ class CompletionTrainer(Trainer):
             self.lr_scheduler,
             lambda folder: self.state.save_to_json(str(folder / STATE)),
         )
-        if self.checkpoints.stopping:
+        if self.checkpoints.ends():
             self.checkpoints.wait()
             raise Stopped(f", this one resumes from step {step} of {self.state.max_steps}")
 
