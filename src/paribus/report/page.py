@@ -36,7 +36,7 @@ from paribus.report import (
     tuning,
     units,
 )
-from paribus.report.drawing import first_runs
+from paribus.report.drawing import Picture, first_runs
 from paribus.report.scaling import scaling_figure
 from paribus.store.experiments import Description, write_conclusions
 from paribus.store.layout import ExperimentFolder
@@ -55,11 +55,16 @@ def write_report(folder: ExperimentFolder, description: Description | None = Non
     With a `description` its questions are answered instead of the store's own.
     Raises StoreError if a file of the experiment is damaged or the report cannot be written.
     """
+    write_analysis(folder, description)
+    return folder.report
+
+
+def write_analysis(folder: ExperimentFolder, description: Description | None = None) -> Analysis:
+    """Do as `write_report`, and return what the report tells."""
     with briefly(folder.files_lock):  # several commands may end, and report, at once
         analysis = conclude(entered(read_experiment(folder, description), folder))
-        page = render(analysis)
-        write_conclusions(folder, page, payload(analysis))
-    return folder.report
+        write_conclusions(folder, render(analysis), payload(analysis))
+    return analysis
 
 
 def entered(tables: Tables, folder: ExperimentFolder) -> Tables:
@@ -155,18 +160,21 @@ def _context(analysis: Analysis) -> dict[str, Any]:
         "search": searching.section(tables),
         "curves": curves.section(analysis),
         "ledger": findings.section(tables),
-        "training_figures": [
-            picture
-            for picture in (
-                figures.losses(tables),
-                figures.loss_and_accuracy(tables),
-                figures.cost_figure(tables),
-                figures.tradeoff(analysis),
-                scaling_figure(analysis),
-            )
-            if picture is not None
-        ],
+        "training_figures": training_figures(analysis),
     }
+
+
+def training_figures(analysis: Analysis) -> list[Picture]:
+    """Return the figures of what training did and took, as far as there is something to draw."""
+    tables = analysis.tables
+    drawn = (
+        figures.losses(tables),
+        figures.loss_and_accuracy(tables),
+        figures.cost_figure(tables),
+        figures.tradeoff(analysis),
+        scaling_figure(analysis),
+    )
+    return [picture for picture in drawn if picture is not None]
 
 
 def _examples(tables: Tables) -> list[tuple[str, list[Example]]]:

@@ -18,15 +18,13 @@ from typing import Any
 
 import yaml
 
-from paribus.analysis.findings import Analysis, conclude
-from paribus.analysis.reading import read_experiment
+from paribus.analysis.findings import Analysis
 from paribus.analysis.tables import Run, Tables
 from paribus.files import read_bytes, remove, write_bytes, write_text
-from paribus.report import accuracy, figures, rows
+from paribus.report import accuracy, rows
 from paribus.report.drawing import Picture, standalone
-from paribus.report.page import write_report
+from paribus.report.page import training_figures, write_analysis
 from paribus.report.rows import Table
-from paribus.report.scaling import scaling_figure
 from paribus.store.experiments import Description, read_description
 from paribus.store.layout import ExperimentFolder
 from paribus.store.packed import pack
@@ -43,8 +41,7 @@ def publish(folder: ExperimentFolder, into: Path) -> None:
 
     Raises StoreError if something in it is damaged or in use, or nothing can be written.
     """
-    write_report(folder)
-    analysis = conclude(read_experiment(folder))
+    analysis = write_analysis(folder)
     pack(folder, into)
     pictures = _pictures(analysis)
     with writing(into):
@@ -140,16 +137,8 @@ def _write_outcomes(tables: Tables, path: Path) -> None:
 
 
 def _pictures(analysis: Analysis) -> list[Picture]:
-    tables = analysis.tables
-    drawn = (
-        accuracy.figure(analysis),
-        figures.losses(tables),
-        figures.loss_and_accuracy(tables),
-        figures.cost_figure(tables),
-        figures.tradeoff(analysis),
-        scaling_figure(analysis),
-    )
-    return [picture for picture in drawn if picture is not None]
+    first = accuracy.figure(analysis)
+    return [*([first] if first else []), *training_figures(analysis)]
 
 
 def _before(path: Path) -> str:
