@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
@@ -35,7 +36,7 @@ from paribus.planning.cost.memory import Workload, estimate
 from paribus.planning.devices import device, machine_memory
 from paribus.planning.forecast import forecast
 from paribus.planning.prepare import prepare
-from paribus.running.isolated import run_isolated
+from paribus.running.isolated import in_child, run_here
 from paribus.running.progress import Progress
 from paribus.store.layout import RunFolder
 from paribus.store.results import read_result
@@ -61,7 +62,7 @@ def measure(row: Row, models: Path) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as store:
         folder = RunFolder(Path(store) / "memory" / row.method / "seed-0")
         folder.path.mkdir(parents=True)
-        run_isolated(spec, folder, listen)
+        in_child(partial(run_here, spec, folder), listen)
         result = read_result(folder.result)
     training, evaluation = result.training, result.evaluation
     rate = training.examples_per_second if training else None

@@ -1,6 +1,7 @@
 """A run that needs more memory than there is: recorded as that, with what was predicted."""
 
 import errno
+from functools import partial
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from paribus.errors import OutOfMemory
 from paribus.files import read_json
 from paribus.models.device import is_out_of_memory
 from paribus.planning.forecast import Planned
-from paribus.running.isolated import run_isolated
+from paribus.running.isolated import in_child, run_here
 from paribus.store.layout import ExperimentFolder
 from paribus.store.runs import RunState, state
 
@@ -93,7 +94,7 @@ def test_a_run_out_of_memory_says_what_was_predicted(tiny, tmp_path):
     spec = RunSpec(experiment="x", arm="lora", replicate=0, seed=0, config=config)
     folder = ExperimentFolder(tmp_path / "x").of(spec)
     with pytest.raises(OutOfMemory) as failed:
-        run_isolated(spec, folder, lambda _: None, PLANNED)
+        in_child(partial(run_here, spec, folder, planned=PLANNED), lambda _: None)
     assert failed.value.message.startswith(
         "lora seed 0 ran out of memory; 7.0 GB were predicted, and a CPU has 24.0: "
     )

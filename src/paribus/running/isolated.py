@@ -16,7 +16,6 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import fields
-from functools import partial
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -255,29 +254,6 @@ _LESS = (
 )
 
 
-def run_isolated(
-    spec: RunSpec,
-    folder: RunFolder,
-    on_progress: Callable[[Progress], None],
-    planned: Planned | None = None,
-    *,
-    fork: bool = False,
-) -> None:
-    """Run `spec` in a child process. Raises what it raised, or RunFailed if it died.
-
-    Raises Stopped if that was asked for: the run resumes from a checkpoint next time.
-    """
-
-    def tell() -> None:
-        text = "stopping as soon as what is done is safe; once more stops at once"
-        on_progress(Progress(stage="stopping", note=text))
-
-    try:
-        in_child(partial(run_here, spec, folder, planned=planned, fork=fork), on_progress, tell)
-    except Died as died:
-        raise why_it_died(died, spec, folder) from died
-
-
 def why_it_died(died: Died, spec: RunSpec, folder: RunFolder) -> RunFailed:
     """Return, and record in the run's folder, what the end of its process means."""
     failure: RunFailed
@@ -291,7 +267,7 @@ def why_it_died(died: Died, spec: RunSpec, folder: RunFolder) -> RunFailed:
             else "give the same command again; if it ends so again, look in the kernel's log",
         )
     with locked(folder.lock):
-        _record(folder, failure, "")
+        record_failure(folder, failure, "")
     return failure
 
 
@@ -328,7 +304,7 @@ def _run_locked(
     try:
         run_one(spec, folder, on_progress, planned, fork=fork)
     except ParibusError as error:
-        _record(folder, error, traceback.format_exc())
+        record_failure(folder, error, traceback.format_exc())
         raise
     except Exception as error:
         failure = RunFailed(
@@ -337,7 +313,7 @@ def _run_locked(
         )
         if is_out_of_memory(error):
             failure = _out_of_memory(spec, folder, str(error).strip().splitlines()[0])
-        _record(folder, failure, traceback.format_exc())
+        record_failure(folder, failure, traceback.format_exc())
         raise failure from error
 
 
@@ -361,7 +337,7 @@ def _out_of_memory(spec: RunSpec, folder: RunFolder, what: str) -> OutOfMemory:
     )
 
 
-def _record(folder: RunFolder, error: ParibusError, trace: str) -> None:
+def record_failure(folder: RunFolder, error: ParibusError, trace: str) -> None:
     """Store why the run failed; where that cannot be stored either, the failure itself counts."""
     with suppress(StoreError):
         if state(folder) is not RunState.UNFINISHED:

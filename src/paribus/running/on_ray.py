@@ -11,7 +11,7 @@ of ours. A run whose node is lost goes on elsewhere from its last verified check
 import os
 import uuid
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -23,13 +23,14 @@ from paribus.errors import InUse, ParibusError, RunFailed, StoreError, UserError
 from paribus.files import remove, write_text
 from paribus.planning.forecast import Planned
 from paribus.running.executing import Ended, OnMessage, Request
+from paribus.running.isolated import record_failure
 from paribus.running.progress import Progress
 from paribus.running.ray_node import Arrived, Node, Part, RunOnNode, add, parts_of
 from paribus.stopping import Stopped
 from paribus.store.ledger import append_read
 from paribus.store.locks import locked
 from paribus.store.manifest import check
-from paribus.store.runs import RunState, fail, state, writing
+from paribus.store.runs import writing
 
 LOST = 3
 """Nodes that a run may lose; with the next it fails."""
@@ -326,10 +327,7 @@ def _failed(job: _Job, why: str) -> RunFailed:
         "give the same command again: it goes on from the last checkpoint",
     )
     folder = job.request.folder
-    try:
-        with locked(folder.lock):
-            if state(folder) is RunState.UNFINISHED:
-                fail(folder, str(error), "")
-    except InUse:
-        pass  # another command has it by now
+    job.held.close()
+    with suppress(InUse), locked(folder.lock):  # another command may have it by now
+        record_failure(folder, error, "")
     return error
