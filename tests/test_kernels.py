@@ -47,6 +47,15 @@ def loss_and_gradients(model: nn.Module, batch: list[Encoded]) -> tuple[Tensor, 
     }
 
 
+def a_model(tiny, method, dropout=0.0):
+    """The tiny model as it is trained; the same each time."""
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.float32)
+    attention.use(model)
+    layers.use_fast_norms(model)
+    return make_trainable(model, method, LoraConfig(dropout=dropout), torch.float32)
+
+
 @pytest.mark.parametrize(("method", "dropout"), [("full", 0.0), ("lora", 0.0), ("lora", 0.3)])
 def test_a_gpus_ways_give_a_cpus_losses_and_gradients(tiny, method, dropout, request):
     """Sliding windows, keys that heads share and several texts of a pass among them."""
@@ -54,11 +63,7 @@ def test_a_gpus_ways_give_a_cpus_losses_and_gradients(tiny, method, dropout, req
     for ways in ("cpu", "gpu"):
         if ways == "gpu":
             request.getfixturevalue("as_gpu")
-        torch.manual_seed(0)
-        model = AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.float32)
-        attention.use(model)
-        layers.use_fast_norms(model)
-        model = make_trainable(model, method, LoraConfig(dropout=dropout), torch.float32)
+        model = a_model(tiny, method, dropout)
         for name, parameter in model.named_parameters():
             if "lora_B" in name:
                 parameter.data.normal_(generator=torch.Generator().manual_seed(len(name)))
@@ -80,11 +85,7 @@ def test_a_gpus_ways_learn_what_a_cpus_do(tiny, tmp_path, method, optimizer, req
     for ways in ("cpu", "gpu"):
         if ways == "gpu":
             request.getfixturevalue("as_gpu")
-        torch.manual_seed(0)
-        model = AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.float32)
-        attention.use(model)
-        layers.use_fast_norms(model)
-        model = make_trainable(model, method, LoraConfig(dropout=0.0), torch.float32)
+        model = a_model(tiny, method)
         rows = model.get_input_embeddings().weight.shape[0]
         how = {"learning_rate": 0.02, "precision": "fp32", "warmup": 0.0, "optimizer": optimizer}
         losses: list[float] = []

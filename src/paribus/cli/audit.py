@@ -10,12 +10,10 @@ from rich.console import Console
 from paribus.analysis import wording
 from paribus.analysis.published import Count, Difference, Published, counted, judge, same_problems
 from paribus.cli.console import PlainConsole, table_of
+from paribus.cli.power import SEEDS
 from paribus.errors import UserError
 from paribus.statistics.crossed import too_few_seeds
 from paribus.statistics.power import ALPHA, MAX_PROBLEMS, Design
-
-SEEDS = (1, 3, 5, 10)
-"""Of each arm, for which the problems needed are told."""
 
 
 def from_options(options: Namespace) -> int:

@@ -27,7 +27,7 @@ from paribus.report.page import training_figures, write_analysis
 from paribus.report.rows import Table
 from paribus.store.experiments import Description, read_description
 from paribus.store.layout import ExperimentFolder
-from paribus.store.packed import pack
+from paribus.store.packed import pack, write_table
 from paribus.store.runs import writing
 from paribus.untrusted import printable
 
@@ -120,7 +120,6 @@ def _outcomes(run: Run, task: str) -> Iterator[dict[str, Any]]:
 
 def _write_outcomes(tables: Tables, path: Path) -> None:
     import pyarrow as pa
-    from pyarrow import parquet
 
     strings, whole = ("task", "problem_id", "outcome", "stop"), ("tokens", "gold_tokens")
     schema = pa.schema(
@@ -132,8 +131,7 @@ def _write_outcomes(tables: Tables, path: Path) -> None:
             *((name, pa.int64()) for name in whole),
         ]
     )
-    table = pa.Table.from_pylist(list(outcome_rows(tables)), schema=schema)
-    parquet.write_table(table, path, compression="zstd")
+    write_table(path, list(outcome_rows(tables)), schema)
 
 
 def _pictures(analysis: Analysis) -> list[Picture]:

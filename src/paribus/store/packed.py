@@ -70,7 +70,7 @@ def pack(folder: ExperimentFolder, into: Path) -> None:
         into.mkdir(parents=True, exist_ok=True)
         (into / SEAL).unlink(missing_ok=True)
         for file, rows in ((_TEXTS, texts), (_LIKELIHOODS, likelihoods), (_FILES, others)):
-            _write_table(into / file, rows)
+            write_table(into / file, rows, _schema(file))
         hashes = {name: sha256_of_file(into / name) for name in (_TEXTS, _LIKELIHOODS, _FILES)}
         write_sealed(into / SEAL, {"format": FORMAT, "files": hashes})
 
@@ -220,11 +220,12 @@ def _schema(file: str) -> "pyarrow.Schema":
     )
 
 
-def _write_table(path: Path, rows: list[dict[str, Any]]) -> None:
+def write_table(path: Path, rows: list[dict[str, Any]], schema: "pyarrow.Schema") -> None:
+    """Write `rows` as Parquet, packed. Raises OSError."""
     import pyarrow as pa
     from pyarrow import parquet
 
-    table = pa.Table.from_pylist(rows, schema=_schema(path.name))
+    table = pa.Table.from_pylist(rows, schema=schema)
     parquet.write_table(table, path, compression="zstd", compression_level=19)
 
 
